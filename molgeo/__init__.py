@@ -1,0 +1,1 @@
+"""molgeo: molecular properties from 3D graph neural networks."""

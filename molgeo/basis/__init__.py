@@ -1,0 +1,1 @@
+"""Radial and spherical basis functions and their cutoffs."""

@@ -1,0 +1,79 @@
+"""QM9 for Lightning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lightning.pytorch import LightningDataModule
+
+from molgeo.datasets.loader import FlatLoader
+from molgeo.datasets.qm9 import QM9, Split
+from molgeo.properties import PROPERTIES
+
+
+class QM9DataModule(LightningDataModule):
+    """The standard split of QM9 in batches of flat tensors.
+
+    Args:
+        root: folder of the prepared data; None for the default one.
+        properties: labels wanted.
+        batch_size: molecules a batch, on each process.
+        seed: of the shuffling.
+        limit_train: molecules to train on; 0 for all.
+        limit_validation: molecules to validate on; 0 for all.
+
+    Attributes:
+        molecules: the data set, once `setup` was called.
+        parts: rows of its parts.
+    """
+
+    def __init__(
+        self,
+        root: str | Path | None = None,
+        properties: Sequence[str] = tuple(PROPERTIES),
+        batch_size: int = 64,
+        seed: int = 42,
+        limit_train: int = 0,
+        limit_validation: int = 0,
+    ) -> None:
+        super().__init__()
+        self.root = root
+        self.properties = tuple(properties)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.limit_train = limit_train
+        self.limit_validation = limit_validation
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load the prepared data (once)."""
+        if hasattr(self, "molecules"):
+            return
+        data = QM9(self.root)
+        self.molecules = data.molecules.select(self.properties)
+        train, validation, test = data.split()
+        self.parts = Split(
+            train[: self.limit_train or None], validation[: self.limit_validation or None], test
+        )
+
+    def train_dataloader(self) -> FlatLoader:
+        """Shuffled batches of the training part."""
+        return self._loader("train", self.batch_size, self.seed)
+
+    def val_dataloader(self) -> FlatLoader:
+        """Batches of the validation part, in order."""
+        return self._loader("validation", 4 * self.batch_size, None)
+
+    def test_dataloader(self) -> FlatLoader:
+        """Batches of the test part, in order."""
+        return self._loader("test", 4 * self.batch_size, None)
+
+    def _loader(self, part: str, batch_size: int, seed: int | None) -> FlatLoader:
+        return FlatLoader(
+            self.molecules,
+            getattr(self.parts, part),
+            batch_size,
+            seed=seed,
+            rank=self.trainer.global_rank if self.trainer else 0,
+            world_size=self.trainer.world_size if self.trainer else 1,
+        )

@@ -1,0 +1,96 @@
+"""Many molecules as a few flat tensors, from which batches are cut without Python loops."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
+
+
+@dataclass(frozen=True)
+class MoleculeSet:
+    """Molecules with labels, all atoms concatenated.
+
+    Attributes:
+        z: (atoms,) uint8 atomic numbers.
+        pos: (atoms, 3) float32, Å.
+        ptr: (molecules + 1,) int64, atoms ``ptr[m]:ptr[m + 1]`` form molecule m.
+        y: (molecules, properties) float64 labels, in the units of `molgeo.properties`.
+        idx: (molecules,) int64, the data set's own number of each molecule.
+        properties: names of the columns of ``y``.
+    """
+
+    z: Tensor
+    pos: Tensor
+    ptr: Tensor
+    y: Tensor
+    idx: Tensor
+    properties: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Number of molecules."""
+        return self.ptr.numel() - 1
+
+    def to(self, device: torch.device | str) -> MoleculeSet:
+        """The same molecules on another device."""
+        tensors = (self.z, self.pos, self.ptr, self.y, self.idx)
+        return MoleculeSet(*(t.to(device) for t in tensors), properties=self.properties)
+
+    def atoms(self, indices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Atoms of some molecules.
+
+        Args:
+            indices: (n,) int64, molecules, in the order wanted.
+
+        Returns:
+            ``rows`` (atoms,) of `z` and `pos`, ``batch`` (atoms,) and ``ptr`` (n + 1,).
+        """
+        first = self.ptr[indices]
+        size = self.ptr[indices + 1] - first
+        ptr = torch.cat([size.new_zeros(1), size.cumsum(0)])
+        n_atoms = int(ptr[-1])
+        number = torch.arange(indices.numel(), device=first.device)
+        batch = torch.repeat_interleave(number, size, output_size=n_atoms)
+        rows = torch.arange(n_atoms, device=first.device) + (first - ptr[:-1])[batch]
+        return rows, batch, ptr
+
+    def batch(self, indices: Tensor) -> Data:
+        """A batch of molecules.
+
+        Args:
+            indices: (n,) int64, molecules, in the order wanted.
+
+        Returns:
+            PyG ``Data`` with z (atoms,) int64, pos (atoms, 3) Å, batch (atoms,), ptr (n + 1,),
+            y (n, properties) float64 and idx (n,).
+        """
+        from torch_geometric.data import Data
+
+        rows, batch, ptr = self.atoms(indices)
+        return Data(
+            z=self.z[rows].long(),
+            pos=self.pos[rows],
+            batch=batch,
+            ptr=ptr,
+            y=self.y[indices],
+            idx=self.idx[indices],
+        )
+
+    def select(self, properties: tuple[str, ...]) -> MoleculeSet:
+        """The same molecules with some of the labels.
+
+        Raises:
+            ValueError: a property is not among the labels.
+        """
+        missing = [name for name in properties if name not in self.properties]
+        if missing:
+            raise ValueError(
+                f"properties: expected some of {', '.join(self.properties)}, got {missing[0]!r}"
+            )
+        columns = [self.properties.index(name) for name in properties]
+        return MoleculeSet(self.z, self.pos, self.ptr, self.y[:, columns], self.idx, properties)

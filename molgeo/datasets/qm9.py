@@ -1,0 +1,146 @@
+"""QM9: 130,831 small organic molecules at B3LYP/6-31G(2df,p), twelve properties each.
+
+Source:
+    Ramakrishnan, Dral, Rupp, von Lilienfeld, Sci. Data 1, 140022 (2014). 3,054 of its 133,885
+    molecules failed the authors' consistency check between SMILES and relaxed geometry and are
+    left out, as everybody does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from molgeo.datasets.location import data_dir
+from molgeo.datasets.molecules import MoleculeSet
+from molgeo.properties import PROPERTIES
+from molgeo.units import HARTREE
+
+N_MOLECULES: Final = 130_831
+N_TRAIN: Final = 110_000
+N_VALIDATION: Final = 10_000
+SPLIT_SEED: Final = 42
+LEVEL_OF_THEORY: Final = "B3LYP/6-31G(2df,p)"
+FORMAT_VERSION: Final = 1
+
+HARTREE_PROPERTIES: Final = ("homo", "lumo", "gap", "zpve", "u0", "u298", "h298", "g298")
+"""Properties that QM9 gives in Hartree."""
+
+ATOM_REFERENCES: Final[dict[str, dict[int, float]]] = {
+    # Free atoms at the same level, Hartree (Cv: cal/mol/K), from QM9's own atomref.txt.
+    "u0": {1: -0.500273, 6: -37.846772, 7: -54.583861, 8: -75.064579, 9: -99.718730},
+    "u298": {1: -0.498857, 6: -37.845355, 7: -54.582445, 8: -75.063163, 9: -99.717314},
+    "h298": {1: -0.497912, 6: -37.844411, 7: -54.581501, 8: -75.062219, 9: -99.716370},
+    "g298": {1: -0.510927, 6: -37.861317, 7: -54.598897, 8: -75.079532, 9: -99.733544},
+}
+
+
+class Split(NamedTuple):
+    """Rows of the three parts of QM9, each (n,) int64."""
+
+    train: Tensor
+    validation: Tensor
+    test: Tensor
+
+
+def split(n: int = N_MOLECULES, seed: int = SPLIT_SEED) -> Split:
+    """The deterministic 110,000 / 10,000 / 10,831 split.
+
+    Args:
+        n: molecules in all.
+        seed: of ``numpy.random.RandomState``, whose stream is frozen across versions.
+
+    Returns:
+        Rows of QM9 (in the order of its own index) of the three parts.
+    """
+    order = torch.from_numpy(np.random.RandomState(seed).permutation(n))  # noqa: NPY002
+    n_train, n_validation = round(n * N_TRAIN / N_MOLECULES), round(n * N_VALIDATION / N_MOLECULES)
+    return Split(*order.split([n_train, n_validation, n - n_train - n_validation]))
+
+
+def atom_references() -> dict[str, dict[int, float]]:
+    """Energies of free atoms in eV: property → atomic number → value."""
+    return {
+        name: {z: value * HARTREE for z, value in table.items()}
+        for name, table in ATOM_REFERENCES.items()
+    }
+
+
+class QM9:
+    """The prepared data set.
+
+    Args:
+        root: folder that holds ``qm9.safetensors``; None for the default data folder.
+
+    Attributes:
+        molecules: all molecules as flat tensors.
+        smiles: SMILES of each molecule.
+
+    Raises:
+        FileNotFoundError: QM9 has not been prepared there.
+        ValueError: the file is of another version.
+    """
+
+    def __init__(self, root: str | Path | None = None) -> None:
+        path = prepared_path(root)
+        if not path.exists():
+            raise FileNotFoundError(
+                f"QM9 is not prepared: {path} does not exist; run `molgeo data prepare qm9`"
+            )
+        with safe_open(path, framework="pt") as file:
+            header = json.loads(file.metadata()["molgeo"])
+            if header["version"] != FORMAT_VERSION:
+                raise ValueError(
+                    f"{path}: expected version {FORMAT_VERSION}, got {header['version']}; "
+                    "run `molgeo data prepare qm9 --force`"
+                )
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        self._smiles = tensors.pop("smiles").numpy().tobytes()
+        self._smiles_ptr = tensors.pop("smiles_ptr")
+        self.molecules = MoleculeSet(**tensors, properties=tuple(header["properties"]))
+
+    def __len__(self) -> int:
+        """Number of molecules."""
+        return len(self.molecules)
+
+    def __getitem__(self, row: int):  # type: ignore[no-untyped-def]  # noqa: ANN204
+        """One molecule as PyG ``Data``, with its SMILES."""
+        data = self.molecules.batch(torch.tensor([range(len(self))[row]]))
+        data.smiles = self.smiles(row)
+        return data
+
+    def smiles(self, row: int) -> str:
+        """SMILES of one molecule."""
+        row = range(len(self))[row]
+        return self._smiles[self._smiles_ptr[row] : self._smiles_ptr[row + 1]].decode()
+
+    def split(self) -> Split:
+        """The standard split of these molecules."""
+        return split(len(self))
+
+
+def prepared_path(root: str | Path | None = None) -> Path:
+    """Where the prepared QM9 lies."""
+    return (Path(root) if root else data_dir() / "qm9") / "qm9.safetensors"
+
+
+def checksum(indices: Tensor) -> str:
+    """SHA-256 of indices as little-endian int64."""
+    return hashlib.sha256(indices.numpy().astype("<i8").tobytes()).hexdigest()
+
+
+def in_units(values: np.ndarray, properties: tuple[str, ...]) -> np.ndarray:
+    """Convert (molecules, properties) from QM9's units to molgeo's, in float64."""
+    factors = [HARTREE if name in HARTREE_PROPERTIES else 1.0 for name in properties]
+    return values.astype(np.float64) * np.array(factors)
+
+
+QM9_PROPERTIES: Final = tuple(PROPERTIES)
+"""The twelve properties, in the order of the prepared columns."""

@@ -1,0 +1,76 @@
+"""What a model was trained on, so that it can refuse what it has never seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+SYMBOLS = (
+    "X H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se "
+    "Br Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy "
+    "Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf "
+    "Es Fm"
+).split()
+"""Element symbols by atomic number, to Fm (100)."""
+
+
+@dataclass(frozen=True)
+class Domain:
+    """The domain of the training data.
+
+    Attributes:
+        elements: atomic numbers seen, ascending.
+        max_atoms: atoms of the largest molecule seen.
+        min_distance: smallest interatomic distance seen, Å.
+        charge: total charge of every molecule, e.
+    """
+
+    elements: tuple[int, ...]
+    max_atoms: int
+    min_distance: float
+    charge: int = 0
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> Domain:
+        """Read the record of a checkpoint's header."""
+        return cls(**{**record, "elements": tuple(record["elements"])})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record for a checkpoint's header."""
+        return asdict(self)
+
+    def check(self, z: Sequence[int] | Tensor, pos: Any = None, charge: int = 0) -> str | None:
+        """Why a molecule lies outside the domain.
+
+        Size is no reason: the models are local, and larger molecules are their common use.
+
+        Args:
+            z: (atoms,) atomic numbers.
+            pos: (atoms, 3) Å; None skips the check of distances.
+            charge: total charge, e.
+
+        Returns:
+            A sentence that names the reason, or None inside the domain.
+        """
+        unknown = sorted({int(n) for n in z} - set(self.elements))
+        if unknown:
+            names = ", ".join(SYMBOLS[n] if 0 < n < len(SYMBOLS) else f"Z={n}" for n in unknown)
+            known = ", ".join(SYMBOLS[n] for n in self.elements)
+            return f"element {names} is outside the model's domain: it was trained on {known} only"
+        if charge != self.charge:
+            return (
+                f"charge {charge:+d} is outside the model's domain: "
+                f"it was trained on molecules of charge {self.charge} only"
+            )
+        if pos is not None and len(z) > 1:
+            shortest = float(torch.pdist(torch.as_tensor(pos, dtype=torch.float64)).min())
+            if shortest < 0.75 * self.min_distance:
+                return (
+                    f"two atoms are {shortest:.2f} Å apart, outside the model's domain: "
+                    f"the shortest distance it was trained on is {self.min_distance:.2f} Å"
+                )
+        return None

@@ -1,0 +1,5 @@
+"""Index tensors of molecular graphs: edges within a cutoff, triplets over them."""
+
+from molgeo.graph.edges import Graph, radius_graph
+
+__all__ = ["Graph", "radius_graph"]

@@ -1,0 +1,157 @@
+"""Every directed edge j→i within a cutoff, as index tensors.
+
+A `Graph` is built once per batch of structures and is never truncated: there is no
+``max_num_neighbors``. It holds indices and lattice shifts only, so that distances are computed from
+``pos`` inside the model and the autograd path from energy to positions is never cut.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Directed edges j→i, both directions of each pair, sorted by their source atom j.
+
+    Because edges that leave one atom are contiguous, a sum over the neighbours of an atom is a sum
+    over a contiguous segment: by symmetry the incoming edges of atom j are the reverses of the
+    edges that leave it.
+
+    Attributes:
+        source: (edges,) int64, atom j of edge j→i, ascending.
+        target: (edges,) int64, atom i of edge j→i.
+        reverse: (edges,) int64, index of the edge i→j; an involution.
+        pair: (edges,) int64, index of the undirected pair of the edge; an edge and its reverse share it.
+        forward: (pairs,) int64, for each pair, one of its two edges.
+        ptr: (atoms + 1,) int64, edges ``ptr[j]:ptr[j + 1]`` leave atom j.
+        batch: (atoms,) int64, molecule of each atom, ascending.
+        n_molecules: number of molecules.
+        offset: (edges, 3) lattice translation S·cell of each edge in Å, or None where no
+            edge crosses a periodic boundary. ``R_i − R_j + offset`` is the displacement of edge j→i.
+    """
+
+    source: Tensor
+    target: Tensor
+    reverse: Tensor
+    pair: Tensor
+    forward: Tensor
+    ptr: Tensor
+    batch: Tensor
+    n_molecules: int
+    offset: Tensor | None = None
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms."""
+        return self.batch.numel()
+
+    @property
+    def n_edges(self) -> int:
+        """Number of directed edges."""
+        return self.source.numel()
+
+    @property
+    def edge_index(self) -> Tensor:
+        """(2, edges) ``[source, target]``, PyG's convention."""
+        return torch.stack([self.source, self.target])
+
+    @cached_property
+    def degree(self) -> Tensor:
+        """(atoms,) number of neighbours of each atom."""
+        return self.ptr.diff()
+
+    @cached_property
+    def atoms_per_molecule(self) -> Tensor:
+        """(molecules,) number of atoms of each molecule."""
+        return torch.bincount(self.batch, minlength=self.n_molecules)
+
+    def displacements(self, pos: Tensor) -> Tensor:
+        """Displacement of each undirected pair, along its forward edge.
+
+        Args:
+            pos: (atoms, 3) positions in Å.
+
+        Returns:
+            (pairs, 3) ``R_i − R_j + offset`` in Å of the pair's forward edge j→i.
+        """
+        forward = self.forward
+        delta = pos[self.target[forward]] - pos[self.source[forward]]
+        if self.offset is not None:
+            delta = delta + self.offset[forward].to(delta.dtype)
+        return delta
+
+    def distances(self, pos: Tensor) -> Tensor:
+        """(pairs,) interatomic distance of each undirected pair in Å."""
+        return torch.linalg.vector_norm(self.displacements(pos), dim=-1)
+
+
+def radius_graph(pos: Tensor, cutoff: float, batch: Tensor | None = None) -> Graph:
+    """All pairs of atoms of one molecule with ``|R_i − R_j| < cutoff``.
+
+    Args:
+        pos: (atoms, 3) positions in Å.
+        cutoff: Å, greater than zero.
+        batch: (atoms,) molecule of each atom, ascending from 0; None for one molecule.
+
+    Returns:
+        The graph, on the device of ``pos``.
+    """
+    n_atoms = pos.shape[0]
+    device = pos.device
+    if batch is None:
+        batch = torch.zeros(n_atoms, dtype=torch.long, device=device)
+    n_molecules = int(batch[-1]) + 1 if n_atoms else 0
+    return _all_pairs_graph(pos.detach(), cutoff, batch, n_molecules)
+
+
+def _all_pairs_graph(pos: Tensor, cutoff: float, batch: Tensor, n_molecules: int) -> Graph:
+    """Edges by testing every ordered pair of every molecule, on the device: Θ(Σ n²)."""
+    device = pos.device
+    n_atoms = pos.shape[0]
+    size = torch.bincount(batch, minlength=n_molecules)  # atoms of each molecule
+    first = size.cumsum(0) - size  # first atom of each molecule
+    partners = size[batch]  # ordered pairs that start at each atom, itself included
+    first_pair = partners.cumsum(0) - partners
+    source = torch.repeat_interleave(torch.arange(n_atoms, device=device), partners)
+    local = torch.arange(source.numel(), device=device) - first_pair[source]
+    target = first[batch[source]] + local
+
+    delta = pos[target] - pos[source]
+    within = (delta.square().sum(-1) < cutoff * cutoff) & (source != target)
+    position = within.cumsum(0) - 1  # index of the pair among the kept ones
+    source, target = source[within], target[within]
+    # The pair (i, j) stands at first_pair[i] + (j − first atom of the molecule).
+    reverse = position[first_pair[target] + source - first[batch[source]]]
+    return _assemble(source, target, reverse, batch, n_molecules, offset=None)
+
+
+def _assemble(
+    source: Tensor,
+    target: Tensor,
+    reverse: Tensor,
+    batch: Tensor,
+    n_molecules: int,
+    offset: Tensor | None,
+) -> Graph:
+    """Complete a graph from edges sorted by source and the index of each edge's reverse."""
+    index = torch.arange(source.numel(), device=source.device)
+    is_forward = index < reverse
+    number = is_forward.cumsum(0) - 1
+    degree = torch.bincount(source, minlength=batch.numel())
+    ptr = torch.cat([degree.new_zeros(1), degree.cumsum(0)])
+    return Graph(
+        source=source,
+        target=target,
+        reverse=reverse,
+        pair=number[torch.minimum(index, reverse)],
+        forward=index[is_forward],
+        ptr=ptr,
+        batch=batch,
+        n_molecules=n_molecules,
+        offset=offset,
+    )

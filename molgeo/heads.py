@@ -1,0 +1,147 @@
+"""From atom features to properties, each by the physics of its kind.
+
+| kind | property of a molecule |
+|---|---|
+| sum | Σ_i s_i |
+| mean | (1/n) Σ_i s_i |
+| dipole | ‖Σ_i q_i r_i‖, with charges made neutral: q_i ← q_i − mean(q) |
+| extent | Σ_i s_i + Σ_i q_i r_i² |
+
+where r_i is taken from the centre of mass, and s_i, q_i come from a small network of atom i's
+features, one for each property. The dipole is exactly zero where symmetry demands it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from molgeo.domain import SYMBOLS
+from molgeo.graph import Graph
+from molgeo.ops.segment import molecule_sum
+from molgeo.properties import PROPERTIES
+
+# Standard atomic weights in u by atomic number (CIAAW 2021, four digits suffice for a centre).
+_MASSES = (
+    "1 1.008 4.003 6.94 9.012 10.81 12.01 14.01 16 19 20.18 22.99 24.3 26.98 28.09 30.97 32.06 "
+    "35.45 39.95 39.1 40.08 44.96 47.87 50.94 52 54.94 55.84 58.93 58.69 63.55 65.38 69.72 72.63 "
+    "74.92 78.97 79.9 83.8 85.47 87.62 88.91 91.22 92.91 95.95 97.91 101.1 102.9 106.4 107.9 112.4 "
+    "114.8 118.7 121.8 127.6 126.9 131.3 132.9 137.3 138.9 140.1 140.9 144.2 144.9 150.4 152 157.2 "
+    "158.9 162.5 164.9 167.3 168.9 173.1 175 178.5 180.9 183.8 186.2 190.2 192.2 195.1 197 200.6 "
+    "204.4 207.2 209 209 210 222 223 226 227 232 231 238 237 244.1 243.1 247.1 247.1 251.1 252.1 "
+    "257.1"
+)
+
+SQUARED_DISTANCE_UNIT = 10.0
+"""Å²; r² of the extent head is divided by it, so that its charges are of the size of the others."""
+
+
+def centred(z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
+    """Positions from each molecule's centre of mass, (atoms, 3) Å."""
+    masses = torch.tensor([float(m) for m in _MASSES.split()], dtype=pos.dtype, device=pos.device)
+    mass = masses[z].unsqueeze(-1)
+    centre = molecule_sum(mass * pos, graph) / molecule_sum(mass, graph)
+    return pos - centre[graph.batch]
+
+
+class Heads(nn.Module):
+    """One two-layer network a property, evaluated together.
+
+    Args:
+        feature_dim: width of the backbone's atom features.
+        properties: names of the properties.
+        hidden: width of each property's hidden layer.
+
+    Raises:
+        ValueError: a property is unknown.
+    """
+
+    def __init__(self, feature_dim: int, properties: Sequence[str], hidden: int = 64) -> None:
+        super().__init__()
+        unknown = [name for name in properties if name not in PROPERTIES]
+        if unknown or not properties:
+            raise ValueError(
+                f"properties: expected some of {', '.join(PROPERTIES)}, got {unknown or 'none'}"
+            )
+        self.properties = tuple(properties)
+        self.kinds = [PROPERTIES[name].head for name in properties]
+        self.hidden = hidden
+        self.in_layer = nn.Linear(feature_dim, len(self.properties) * hidden)
+        # The extent has two outputs an atom, s and q; every other property has one.
+        self.extents = [k for k, kind in enumerate(self.kinds) if kind == "extent"]
+        n_outputs = len(self.properties) + len(self.extents)
+        self.out_weight = nn.Parameter(torch.empty(n_outputs, hidden))
+        self.out_bias = nn.Parameter(torch.zeros(n_outputs))
+        nn.init.normal_(self.out_weight, std=0.1 / hidden**0.5)
+
+    def forward(self, features: Tensor, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
+        """Properties of every molecule, in each property's standardised unit.
+
+        Args:
+            features: (atoms, feature_dim).
+            z: (atoms,) int64 atomic numbers.
+            pos: (atoms, 3) Å.
+            graph: of these atoms.
+
+        Returns:
+            (molecules, properties) float32 or wider.
+        """
+        n = len(self.properties)
+        h = F.silu(self.in_layer(features)).view(-1, n, self.hidden)
+        h = h.to(torch.promote_types(h.dtype, torch.float32))
+        atoms = (h * self.out_weight[:n]).sum(-1) + self.out_bias[:n]  # (atoms, properties)
+        return pool(atoms, self._charges(h, atoms), self.kinds, z, pos, graph)
+
+    def _charges(self, h: Tensor, atoms: Tensor) -> Tensor | None:
+        """(atoms, extents) the second output of each extent head."""
+        if not self.extents:
+            return None
+        n = len(self.properties)
+        return (h[:, self.extents] * self.out_weight[n:]).sum(-1) + self.out_bias[n:]
+
+
+def pool(
+    atoms: Tensor,
+    charges: Tensor | None,
+    kinds: Sequence[str],
+    z: Tensor,
+    pos: Tensor,
+    graph: Graph,
+) -> Tensor:
+    """Pool per-atom outputs to molecules, each column by its kind (see the module's table).
+
+    Args:
+        atoms: (atoms, properties) s_i, or q_i of a dipole.
+        charges: (atoms, extents) q_i of the extents, in their order; None without any.
+        kinds: kind of each property.
+        z: (atoms,) int64 atomic numbers.
+        pos: (atoms, 3) Å.
+        graph: of these atoms.
+
+    Returns:
+        (molecules, properties).
+    """
+    size = graph.atoms_per_molecule.to(atoms.dtype).unsqueeze(-1)
+    total = molecule_sum(atoms, graph)
+    r = centred(z, pos.to(atoms.dtype), graph) if {"dipole", "extent"} & set(kinds) else None
+    columns = []
+    n_extents = 0
+    for k, kind in enumerate(kinds):
+        column = total[:, k]
+        if kind == "mean":
+            column = column / size[:, 0]
+        elif kind == "dipole":
+            assert r is not None
+            q = atoms[:, k] - (column / size[:, 0])[graph.batch]
+            column = torch.linalg.vector_norm(molecule_sum(q.unsqueeze(-1) * r, graph), dim=-1)
+        elif kind == "extent":
+            assert r is not None
+            assert charges is not None
+            r2 = r.square().sum(-1) / SQUARED_DISTANCE_UNIT
+            column = column + molecule_sum(charges[:, n_extents] * r2, graph)
+            n_extents += 1
+        columns.append(column)
+    return torch.stack(columns, dim=-1)

@@ -1,0 +1,1 @@
+"""Sums over edges and triplets, each closed under differentiation."""

@@ -1,0 +1,174 @@
+"""Backbone + heads + references: from atoms to properties in their published units."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from molgeo import models
+from molgeo.domain import SYMBOLS, Domain
+from molgeo.graph import Graph, radius_graph
+from molgeo.heads import Heads, pool
+from molgeo.ops.segment import molecule_sum
+from molgeo.properties import ATOMIZATION, PROPERTIES
+
+N_ELEMENTS = len(SYMBOLS)
+
+
+class Predictor(nn.Module):
+    """A trained model: ``value = baseline(z, pos) + scale · heads(backbone(z, pos))``.
+
+    The baseline is linear in the composition (and for an extent also in Σ r² of each element) and is
+    added in float64, as a float32 has a spacing of 2 meV at QM9's total energies.
+
+    Args:
+        model: name of the backbone, as in `molgeo.models.names`.
+        backbone: fields of its config; it is built without the published readout.
+        properties: names of the properties, as in `molgeo.properties`.
+        head_features: hidden width of each property's head.
+
+    Attributes:
+        name: of the checkpoint, as printed in outputs.
+        header: the checkpoint's whole header; empty for a model that was never saved.
+        domain: what the model was trained on; None before training.
+        baseline: (properties, 2, elements) float64 contributions of an atom and of its r².
+        scale: (properties,) float64, unit of the heads' outputs.
+        atom_reference: (properties, elements) float64, energies of free atoms in eV, NaN where unknown.
+
+    Raises:
+        ValueError: unknown model or property.
+        TypeError: unknown field of the backbone's config.
+    """
+
+    baseline: Tensor
+    scale: Tensor
+    atom_reference: Tensor
+
+    def __init__(
+        self,
+        model: str,
+        backbone: dict[str, Any] | None = None,
+        properties: Sequence[str] = tuple(PROPERTIES),
+        head_features: int = 64,
+    ) -> None:
+        super().__init__()
+        fields = {**(backbone or {}), "n_out": None}
+        self.config = {
+            "model": model,
+            "backbone": fields,
+            "properties": list(properties),
+            "head_features": head_features,
+        }
+        self.backbone = models.build(model, fields)
+        self.heads = Heads(self.backbone.feature_dim, properties, head_features)
+        n = len(properties)
+        self.register_buffer("baseline", torch.zeros(n, 2, N_ELEMENTS, dtype=torch.float64))
+        self.register_buffer("scale", torch.ones(n, dtype=torch.float64))
+        self.register_buffer(
+            "atom_reference", torch.full((n, N_ELEMENTS), torch.nan, dtype=torch.float64)
+        )
+        self.name = model
+        self.domain: Domain | None = None
+        self.header: dict[str, Any] = {}
+
+    @property
+    def properties(self) -> tuple[str, ...]:
+        """Names of the properties, in the order of the heads."""
+        return self.heads.properties
+
+    @property
+    def cutoff(self) -> float:
+        """The backbone's cutoff in Å."""
+        return float(self.backbone.cutoff)
+
+    def forward(self, z: Tensor, pos: Tensor, batch: Tensor | None = None) -> dict[str, Tensor]:
+        """Predict all properties.
+
+        Args:
+            z: (atoms,) int64 atomic numbers.
+            pos: (atoms, 3) Å.
+            batch: (atoms,) molecule of each atom, ascending; None for one molecule.
+
+        Returns:
+            Property name → (molecules,) float64, in the property's unit. Energies are totals; those
+            with known free atoms add ``<name>_atomization``, the energy relative to them.
+        """
+        graph = radius_graph(pos, self.cutoff, batch)
+        values = self.to_units(self.standardised(z, pos, graph), z, pos, graph)
+        out = dict(zip(self.properties, values.unbind(-1), strict=True))
+        free = molecule_sum(self.atom_reference.T[z], graph)
+        for k, name in enumerate(self.properties):
+            if PROPERTIES[name].is_energy and not self.atom_reference[k].isnan().all():
+                out[name + ATOMIZATION] = out[name] - free[:, k]
+        return out
+
+    def standardised(self, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
+        """What training fits: (molecules, properties), baseline removed, in units of `scale`."""
+        return self.heads(  # type: ignore[no-any-return]
+            self.backbone.atom_features(z, pos, graph), z, pos, graph
+        )
+
+    def to_units(self, standardised: Tensor, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
+        """Add the baseline: (molecules, properties) float64 in the properties' units."""
+        return self.baseline_of(z, pos, graph) + self.scale * standardised.double()
+
+    def to_standardised(self, y: Tensor, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
+        """Labels as the heads see them: (molecules, properties) float32, the inverse of `to_units`."""
+        return ((y - self.baseline_of(z, pos, graph)) / self.scale).float()
+
+    def baseline_of(self, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
+        """The baseline: (molecules, properties) float64 in the properties' units."""
+        atoms = self.baseline[:, 0].T[z]  # (atoms, properties)
+        kinds = self.heads.kinds
+        extents = self.baseline[self.heads.extents, 1].T[z] if self.heads.extents else None
+        return pool(atoms, extents, kinds, z, pos.double(), graph)
+
+    def energy_and_forces(
+        self,
+        z: Tensor,
+        pos: Tensor,
+        batch: Tensor | None = None,
+        allow_untrained_forces: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """Energy and its exact negative gradient.
+
+        Args:
+            z: (atoms,) int64 atomic numbers.
+            pos: (atoms, 3) Å.
+            batch: (atoms,) molecule of each atom, ascending; None for one molecule.
+            allow_untrained_forces: derive the energy of a model that never saw a force.
+
+        Returns:
+            Total energy (molecules,) float64 in eV and forces (atoms, 3) in eV/Å, like ``pos``.
+
+        Raises:
+            ValueError: the model has no energy, or was not trained on forces.
+        """
+        energy = next((name for name in self.properties if PROPERTIES[name].is_energy), None)
+        if energy is None:
+            raise ValueError(
+                f"{self.name}: forces need an energy, the model predicts {', '.join(self.properties)}"
+            )
+        if not (allow_untrained_forces or self.header.get("trained_on_forces")):
+            raise ValueError(
+                f"{self.name} was trained on properties of relaxed molecules, so its forces mean "
+                "nothing; pass allow_untrained_forces=True to have them all the same"
+            )
+        pos = pos.detach().requires_grad_()
+        with torch.enable_grad():
+            total = self(z, pos, batch)[energy]
+            (gradient,) = torch.autograd.grad(total.sum(), pos)
+        return total.detach(), -gradient
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Predictor:
+        """Move with the module, but never round the references: ``model.half()`` keeps float64."""
+        exact = {name: buffer for name, buffer in self.named_buffers(recurse=False)}
+        super()._apply(fn, recurse)
+        for name, buffer in exact.items():
+            moved: Tensor = getattr(self, name)
+            if moved.dtype != buffer.dtype:
+                setattr(self, name, buffer.to(moved.device))
+        return self

@@ -1,0 +1,71 @@
+"""The property table: what molgeo predicts, in which unit, and which physics its head follows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+HeadKind = Literal["sum", "mean", "dipole", "extent"]
+
+
+@dataclass(frozen=True)
+class Property:
+    """One molecular property.
+
+    Attributes:
+        name: short name, as in ``--properties``.
+        column: name with its unit, as in every output.
+        symbol: as papers write it.
+        unit: of predictions, labels and errors.
+        description: one line for people.
+        head: how per-atom outputs become the property: ``sum`` (extensive), ``mean`` (intensive),
+            ``dipole`` (norm of a sum of charges times positions) or ``extent`` (second moment).
+        is_energy: a total energy, which has atom references and an atomization energy.
+    """
+
+    name: str
+    column: str
+    symbol: str
+    unit: str
+    description: str
+    head: HeadKind
+    is_energy: bool = False
+
+
+_TABLE: Final = (
+    Property("mu", "mu_debye", "μ", "D", "dipole moment", "dipole"),
+    Property("alpha", "alpha_bohr3", "α", "a0³", "isotropic polarizability", "sum"),
+    Property("homo", "homo_eV", "ε_HOMO", "eV", "highest occupied orbital energy", "mean"),
+    Property("lumo", "lumo_eV", "ε_LUMO", "eV", "lowest unoccupied orbital energy", "mean"),
+    Property("gap", "gap_eV", "Δε", "eV", "HOMO–LUMO gap, learned on its own", "mean"),
+    Property("r2", "r2_bohr2", "⟨R²⟩", "a0²", "electronic spatial extent", "extent"),
+    Property("zpve", "zpve_eV", "ZPVE", "eV", "zero-point vibrational energy", "sum"),
+    Property("u0", "u0_eV", "U0", "eV", "internal energy at 0 K, total", "sum", True),
+    Property("u298", "u298_eV", "U", "eV", "internal energy at 298.15 K, total", "sum", True),
+    Property("h298", "h298_eV", "H", "eV", "enthalpy at 298.15 K, total", "sum", True),
+    Property("g298", "g298_eV", "G", "eV", "free energy at 298.15 K, total", "sum", True),
+    Property("cv", "cv_cal_mol_K", "Cv", "cal/mol/K", "heat capacity at constant volume", "sum"),
+)
+
+PROPERTIES: Final[dict[str, Property]] = {p.name: p for p in _TABLE}
+"""Every known property by name, in the order of output columns."""
+
+ATOMIZATION: Final = "_atomization"
+"""Suffix of the key of an energy relative to its free atoms: ``u0`` → ``u0_atomization``."""
+
+
+def column(key: str) -> str:
+    """Output column of a property or of an energy's atomization energy.
+
+    Args:
+        key: a property's name, or one with ``_atomization`` (``u0_atomization``).
+
+    Returns:
+        The name with its unit: ``gap`` → ``gap_eV``, ``u0_atomization`` → ``u0_atomization_eV``.
+
+    Raises:
+        KeyError: the property is unknown.
+    """
+    name = key.removesuffix(ATOMIZATION)
+    known = PROPERTIES[name]
+    return known.column if name == key else f"{key}_{known.unit}"

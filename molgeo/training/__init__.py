@@ -1,0 +1,1 @@
+"""Training through Lightning: losses, schedules, averaging, resuming, export."""

@@ -1,0 +1,94 @@
+"""What a training run is made of; the keys of ``configs/*.yaml``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from molgeo.properties import PROPERTIES
+
+Schedule = Literal["cosine", "stable", "exponential", "constant"]
+MatmulPrecision = Literal["highest", "high", "medium"]
+
+
+@dataclass
+class TrainingConfig:
+    """A training run.
+
+    Attributes:
+        run_dir: folder of the run: resolved configuration, log, states to resume from, the exported model.
+        name: name of the exported model; empty for MODEL-DATA.
+        seed: of weights and shuffling.
+        data: data set to train on; ``qm9``.
+        data_dir: where data lie; empty for ``$MOLGEO_DATA``, a checkout's ``data/`` or the user's cache.
+        model: backbone, as ``molgeo models`` lists them.
+        backbone: fields of the backbone's config that differ from the paper's.
+        properties: what to predict; one for single-target training.
+        head_features: hidden width of each property's head.
+        loss_weights: property → weight in the loss; 1 where not given.
+        batch_size: molecules a step (on each device).
+        max_epochs: passes over the training part.
+        max_steps: steps after which to end all the same; -1 for no limit.
+        limit_train: molecules to train on; 0 for all.
+        limit_validation: molecules to validate on; 0 for all.
+        learning_rate: peak, of AdamW.
+        weight_decay: of AdamW.
+        amsgrad: use the AMSGrad variant.
+        warmup_steps: steps of linear warm-up.
+        schedule: ``cosine`` to zero over the run; ``stable``, constant, then linear to zero over the
+            last ``decay_fraction``; ``exponential``, by ``decay_rate`` every ``decay_steps``; ``constant``.
+        decay_fraction: part of the run in which ``stable`` decays.
+        decay_rate: factor of ``exponential``.
+        decay_steps: steps of ``exponential``.
+        ema_decay: decay of the weights' moving average, which is validated and saved.
+        clip_norm: largest norm of the gradient; 0 for no clipping.
+        patience: validations without improvement after which to stop; 0 for never.
+        precision: Lightning's: ``32-true``, ``bf16-mixed``, ``64-true`` …
+        matmul_precision: of float32 matrix products: ``medium`` multiplies in bfloat16.
+        accelerator: Lightning's: ``auto``, ``cpu``, ``gpu``.
+        devices: devices to train on.
+        strategy: Lightning's: ``auto``, ``ddp`` …
+        threads: CPU threads; 0 for torch's choice.
+        save_every_steps: steps between states to resume from.
+        logger: ``csv``, ``tensorboard`` or ``wandb``.
+    """
+
+    run_dir: str = "runs/molgeo"
+    name: str = ""
+    seed: int = 42
+    data: Literal["qm9"] = "qm9"
+    data_dir: str = ""
+    model: str = "schnet"
+    backbone: dict[str, Any] = field(default_factory=dict)
+    properties: list[str] = field(default_factory=lambda: list(PROPERTIES))
+    head_features: int = 64
+    loss_weights: dict[str, float] = field(default_factory=dict)
+    batch_size: int = 64
+    max_epochs: int = 100
+    max_steps: int = -1
+    limit_train: int = 0
+    limit_validation: int = 0
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    amsgrad: bool = False
+    warmup_steps: int = 500
+    schedule: Schedule = "cosine"
+    decay_fraction: float = 0.3
+    decay_rate: float = 0.01
+    decay_steps: int = 4_000_000
+    ema_decay: float = 0.999
+    clip_norm: float = 5.0
+    patience: int = 0
+    precision: str = "32-true"
+    matmul_precision: MatmulPrecision = "highest"
+    accelerator: str = "auto"
+    devices: int = 1
+    strategy: str = "auto"
+    threads: int = 0
+    save_every_steps: int = 500
+    logger: Literal["csv", "tensorboard", "wandb"] = "csv"
+
+    @property
+    def model_name(self) -> str:
+        """Name of the exported model."""
+        return self.name or f"{self.model}-{self.data}"

@@ -1,0 +1,88 @@
+"""The LightningModule: one step of fitting properties, and their errors in published units."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from molgeo.graph import radius_graph
+from molgeo.predictor import Predictor
+from molgeo.properties import PROPERTIES
+from molgeo.training.config import TrainingConfig
+from molgeo.training.schedule import learning_rate_factor
+
+
+class PropertyTraining(LightningModule):
+    """Fits all properties at once, each in units of its own spread, so that none drowns the others.
+
+    Args:
+        predictor: with its references fitted.
+        config: of the run.
+    """
+
+    loss_weights: Tensor
+
+    def __init__(self, predictor: Predictor, config: TrainingConfig) -> None:
+        super().__init__()
+        self.predictor = predictor
+        self.config = config
+        unknown = set(config.loss_weights) - set(predictor.properties)
+        if unknown:
+            raise ValueError(
+                f"loss_weights: expected some of {', '.join(predictor.properties)}, "
+                f"got {', '.join(sorted(unknown))}"
+            )
+        weights = torch.tensor([config.loss_weights.get(p, 1.0) for p in predictor.properties])
+        self.register_buffer("loss_weights", weights / weights.sum(), persistent=False)
+        self._errors: list[Tensor] = []
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Mean absolute error of the standardised properties, weighted."""
+        loss = self._loss(batch)[0]
+        self.log("train_loss", loss.detach(), batch_size=len(batch.y), prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Collect absolute errors; they are averaged over molecules at the end of the epoch."""
+        _, errors = self._loss(batch)
+        self._errors.append(errors.double())
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the loss and every property's MAE in its published unit."""
+        errors = torch.cat(self._errors)
+        self._errors.clear()
+        total = torch.cat([errors.sum(0), errors.new_tensor([len(errors)])])
+        total = self.trainer.strategy.reduce(total, reduce_op="sum")
+        mae = total[:-1] / total[-1]
+        self.log("val_loss", (mae * self.loss_weights).sum(), prog_bar=True, rank_zero_only=True)
+        scaled = mae * self.predictor.scale
+        for name, value in zip(self.predictor.properties, scaled.tolist(), strict=True):
+            self.log(f"val_mae_{PROPERTIES[name].column}", value, rank_zero_only=True)
+
+    def _loss(self, batch: Any) -> tuple[Tensor, Tensor]:
+        """The loss and (molecules, properties) absolute errors, both standardised."""
+        graph = radius_graph(batch.pos, self.predictor.cutoff, batch.batch)
+        labels = self.predictor.to_standardised(batch.y, batch.z, batch.pos, graph)
+        outputs = self.predictor.standardised(batch.z, batch.pos, graph)
+        errors = (outputs - labels).abs()
+        return (errors.mean(0) * self.loss_weights).sum(), errors
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW with the config's schedule, by step."""
+        c = self.config
+        optimizer = torch.optim.AdamW(
+            self.predictor.parameters(),
+            lr=c.learning_rate,
+            weight_decay=c.weight_decay,
+            amsgrad=c.amsgrad,
+            fused=True,
+        )
+        total = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, learning_rate_factor(c, total))
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }

@@ -1,0 +1,219 @@
+"""A training run from its config to an exported model, resumable at any moment."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import datetime
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    WeightAveraging,
+)
+from lightning.pytorch.loggers import CSVLogger, Logger
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from molgeo.checkpoint import save_checkpoint
+from molgeo.datasets import qm9
+from molgeo.datasets.datamodule import QM9DataModule
+from molgeo.datasets.location import data_dir
+from molgeo.predictor import Predictor
+from molgeo.properties import PROPERTIES
+from molgeo.training.config import TrainingConfig
+from molgeo.training.module import PropertyTraining
+from molgeo.training.references import fit_references
+
+
+def train(config: TrainingConfig, resume: bool = False) -> Path:
+    """Train, and export the best averaged weights at the end or when interrupted.
+
+    Args:
+        config: of the run.
+        resume: go on from the run folder's last state; the run ends with the weights it would have
+            had without the interruption.
+
+    Returns:
+        Path of the exported checkpoint.
+
+    Raises:
+        FileNotFoundError: the data are not prepared, or there is nothing to resume.
+        FileExistsError: the run folder holds another run, and ``resume`` is not set.
+    """
+    run_dir = Path(config.run_dir)
+    last = run_dir / "last.ckpt"
+    if resume and not last.exists():
+        raise FileNotFoundError(f"nothing to resume: {last} does not exist")
+    if last.exists() and not resume:
+        raise FileExistsError(
+            f"{run_dir} holds a run already: pass --resume to go on with it, or choose another run_dir"
+        )
+    run_dir.mkdir(parents=True, exist_ok=True)
+    (run_dir / "config.yaml").write_text(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    torch.set_float32_matmul_precision(config.matmul_precision)
+    seed_everything(config.seed, verbose=False)
+
+    data = QM9DataModule(
+        data_dir(config.data_dir) / config.data,
+        config.properties,
+        config.batch_size,
+        config.seed,
+        config.limit_train,
+        config.limit_validation,
+    )
+    data.setup()
+    predictor = Predictor(config.model, config.backbone, config.properties, config.head_features)
+    fit_references(predictor, data.molecules, data.parts.train, qm9.atom_references())
+    module = PropertyTraining(predictor, config)
+    best = ModelCheckpoint(
+        run_dir, "best", monitor="val_loss", save_top_k=1, enable_version_counter=False
+    )
+    trainer = Trainer(
+        max_epochs=config.max_epochs,
+        max_steps=config.max_steps,
+        accelerator=config.accelerator,
+        devices=config.devices,
+        strategy=config.strategy,
+        precision=config.precision,  # type: ignore[arg-type]
+        gradient_clip_val=config.clip_norm or None,
+        callbacks=[best, *_callbacks(config, run_dir)],
+        logger=_logger(config, run_dir, _step_of(last) if resume else 0),
+        enable_progress_bar=sys.stderr.isatty(),
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=50,
+    )
+    exported = run_dir / f"{config.model_name}.safetensors"
+    try:
+        trainer.fit(module, data, ckpt_path=last if resume else None, weights_only=True)
+    finally:
+        if trainer.is_global_zero and (run_dir / "best.ckpt").exists():
+            export(config, data, run_dir / "best.ckpt", exported)
+    return exported
+
+
+def export(config: TrainingConfig, data: QM9DataModule, state: Path, path: Path) -> None:
+    """Write the averaged weights of a training state as a molgeo checkpoint.
+
+    Args:
+        config: of the run.
+        data: what it was trained on.
+        state: Lightning's file; its ``state_dict`` holds the averaged weights.
+        path: of the checkpoint.
+    """
+    content = torch.load(state, map_location="cpu", weights_only=True)
+    predictor = Predictor(config.model, config.backbone, config.properties, config.head_features)
+    fit_references(predictor, data.molecules, data.parts.train, qm9.atom_references())
+    prefix = "predictor."
+    weights = content["state_dict"]
+    predictor.load_state_dict(
+        {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
+    )
+    monitors = [c for k, c in content["callbacks"].items() if "val_loss" in k]
+    save_checkpoint(
+        predictor,
+        path,
+        {
+            "name": config.model_name,
+            "data": "QM9",
+            "n_train": data.parts.train.numel(),
+            "split": f"110000/10000/10831, seed {qm9.SPLIT_SEED}",
+            "level_of_theory": qm9.LEVEL_OF_THEORY,
+            "geometry_source": f"relaxed at {qm9.LEVEL_OF_THEORY}",
+            "trained_on_forces": False,
+            "units": {name: PROPERTIES[name].unit for name in config.properties},
+            "epochs": content["epoch"] + 1,
+            "steps": content["global_step"],
+            "validation_loss": float(monitors[0]["best_model_score"]) if monitors else None,
+            "training": dataclasses.asdict(config),
+            "hardware": _hardware(config),
+            "commit": _commit(),
+            "date": datetime.date.today().isoformat(),
+            "metrics": {},
+        },
+    )
+
+
+def _callbacks(config: TrainingConfig, run_dir: Path) -> list[Callback]:
+    callbacks: list[Callback] = [
+        WeightAveraging(multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=False),
+        LearningRateMonitor("step"),
+        ModelCheckpoint(
+            run_dir,
+            "last",
+            every_n_train_steps=config.save_every_steps,
+            save_on_train_epoch_end=False,
+            enable_version_counter=False,
+        ),
+    ]
+    if config.patience:
+        callbacks.append(EarlyStopping("val_loss", patience=config.patience))
+    return callbacks
+
+
+def _logger(config: TrainingConfig, run_dir: Path, resumed_step: int) -> Logger:
+    if config.logger == "tensorboard":
+        from lightning.pytorch.loggers import TensorBoardLogger
+
+        return TensorBoardLogger(run_dir, name="log", version="")
+    if config.logger == "wandb":
+        from lightning.pytorch.loggers import WandbLogger
+
+        return WandbLogger(name=run_dir.name, save_dir=run_dir)
+    return _csv_logger(run_dir, resumed_step)
+
+
+def _csv_logger(run_dir: Path, resumed_step: int) -> CSVLogger:
+    """One metrics.csv for the whole run: rows up to the resumed step are kept.
+
+    Lightning's logger starts with an empty file, so the old rows are handed to it.
+    """
+    path = run_dir / "log" / "metrics.csv"
+    aside = run_dir / "metrics.before_resume.csv"
+    if path.exists():
+        os.replace(path, aside)
+    logger = CSVLogger(run_dir, name="log", version="", flush_logs_every_n_steps=50)
+    if aside.exists():
+        with aside.open(newline="") as file:
+            rows = [row for row in csv.DictReader(file) if int(row["step"]) < resumed_step]
+        for row in rows:
+            metrics = {k: float(v) for k, v in row.items() if v and k != "step"}
+            logger.experiment.log_metrics(metrics, step=int(row["step"]))
+        logger.save()
+        aside.unlink()
+    return logger
+
+
+def _step_of(state: Path) -> int:
+    return int(torch.load(state, map_location="cpu", weights_only=True)["global_step"])
+
+
+def _hardware(config: TrainingConfig) -> str:
+    if torch.cuda.is_available() and config.accelerator != "cpu":
+        return f"{config.devices} × {torch.cuda.get_device_name()}"
+    return f"{torch.get_num_threads()} CPU threads, {platform.machine()}"
+
+
+def _commit() -> str:
+    """Commit of the code, empty outside a checkout."""
+    folder = Path(__file__).resolve().parents[2]
+    command: list[Any] = ["git", "-C", folder, "rev-parse", "--short", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip()
