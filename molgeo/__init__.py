@@ -1,1 +1,37 @@
-"""molgeo: molecular properties from 3D graph neural networks."""
+"""molgeo: molecular properties from 3D graph neural networks.
+
+    >>> import molgeo
+    >>> molgeo.predict(["CCO", "mol.sdf"])            # a pandas.DataFrame
+    >>> model = molgeo.load("schnet-qm9")             # a Predictor: model(z, pos, batch)
+
+Nothing heavy is imported before it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from molgeo.checkpoint import load as load
+    from molgeo.predict import predict as predict
+    from molgeo.predictor import Predictor as Predictor
+
+__version__ = "0.1.0"
+
+_EXPORTS = {"load": "checkpoint", "predict": "predict", "Predictor": "predictor"}
+
+__all__ = ["Predictor", "__version__", "load", "predict"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        value = getattr(importlib.import_module(f"molgeo.{_EXPORTS[name]}"), name)
+        # Importing the submodule `predict` has set the attribute to the module; the function wins.
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'molgeo' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_EXPORTS])

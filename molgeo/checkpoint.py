@@ -52,7 +52,7 @@ def save_checkpoint(predictor: Predictor, path: str | Path, header: dict[str, An
     """
     if predictor.domain is None:
         raise ValueError("checkpoint: the predictor has no domain record, so it cannot be saved")
-    predictor = predictor.eval()
+    predictor.eval()
     tensors = {name: t.detach().cpu().contiguous() for name, t in predictor.state_dict().items()}
     full = {
         **header,
@@ -93,7 +93,9 @@ def load(name: str | Path | None = None, verify: bool = True) -> Predictor:
         predictor.domain = Domain.from_dict(header["domain"])
     except (KeyError, TypeError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise CheckpointError(f"{path}: header and weights do not fit together: {reason}") from error
+        raise CheckpointError(
+            f"{path}: header and weights do not fit together: {reason}"
+        ) from error
     predictor.header = header
     predictor.name = path.stem
     predictor.eval()

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from molgeo.domain import SYMBOLS
 from molgeo.graph import Graph
 from molgeo.ops.segment import molecule_sum
 from molgeo.properties import PROPERTIES

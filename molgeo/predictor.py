@@ -21,8 +21,8 @@ N_ELEMENTS = len(SYMBOLS)
 class Predictor(nn.Module):
     """A trained model: ``value = baseline(z, pos) + scale · heads(backbone(z, pos))``.
 
-    The baseline is linear in the composition (and for an extent also in Σ r² of each element) and is
-    added in float64, as a float32 has a spacing of 2 meV at QM9's total energies.
+    The baseline is linear in the composition (and for an extent also in Σ r² of each element) and
+    is added in float64, as a float32 has a spacing of 2 meV at QM9's total energies.
 
     Args:
         model: name of the backbone, as in `molgeo.models.names`.
@@ -36,7 +36,8 @@ class Predictor(nn.Module):
         domain: what the model was trained on; None before training.
         baseline: (properties, 2, elements) float64 contributions of an atom and of its r².
         scale: (properties,) float64, unit of the heads' outputs.
-        atom_reference: (properties, elements) float64, energies of free atoms in eV, NaN where unknown.
+        atom_reference: (properties, elements) float64, energies of free atoms in eV, NaN where
+            unknown.
 
     Raises:
         ValueError: unknown model or property.
@@ -82,7 +83,7 @@ class Predictor(nn.Module):
     @property
     def cutoff(self) -> float:
         """The backbone's cutoff in Å."""
-        return float(self.backbone.cutoff)
+        return self.backbone.cutoff
 
     def forward(self, z: Tensor, pos: Tensor, batch: Tensor | None = None) -> dict[str, Tensor]:
         """Predict all properties.
@@ -107,16 +108,16 @@ class Predictor(nn.Module):
 
     def standardised(self, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
         """What training fits: (molecules, properties), baseline removed, in units of `scale`."""
-        return self.heads(  # type: ignore[no-any-return]
-            self.backbone.atom_features(z, pos, graph), z, pos, graph
-        )
+        features = self.backbone.atom_features(z, pos, graph)
+        out: Tensor = self.heads(features, z, pos, graph)
+        return out
 
     def to_units(self, standardised: Tensor, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
         """Add the baseline: (molecules, properties) float64 in the properties' units."""
         return self.baseline_of(z, pos, graph) + self.scale * standardised.double()
 
     def to_standardised(self, y: Tensor, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
-        """Labels as the heads see them: (molecules, properties) float32, the inverse of `to_units`."""
+        """Labels as the heads see them: (molecules, properties) float32; undoes `to_units`."""
         return ((y - self.baseline_of(z, pos, graph)) / self.scale).float()
 
     def baseline_of(self, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
@@ -150,7 +151,7 @@ class Predictor(nn.Module):
         energy = next((name for name in self.properties if PROPERTIES[name].is_energy), None)
         if energy is None:
             raise ValueError(
-                f"{self.name}: forces need an energy, the model predicts {', '.join(self.properties)}"
+                f"{self.name}: forces need an energy; it predicts {', '.join(self.properties)}"
             )
         if not (allow_untrained_forces or self.header.get("trained_on_forces")):
             raise ValueError(
@@ -165,7 +166,7 @@ class Predictor(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Predictor:
         """Move with the module, but never round the references: ``model.half()`` keeps float64."""
-        exact = {name: buffer for name, buffer in self.named_buffers(recurse=False)}
+        exact = dict(self.named_buffers(recurse=False))
         super()._apply(fn, recurse)
         for name, buffer in exact.items():
             moved: Tensor = getattr(self, name)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
+
+from molgeo.basis.envelope import PolynomialEnvelope
 
 
 class GaussianBasis(nn.Module):
@@ -29,3 +33,40 @@ class GaussianBasis(nn.Module):
     def forward(self, d: Tensor) -> Tensor:
         """Expand (pairs,) distances in Å to (pairs, n_gaussians)."""
         return torch.exp(self.coefficient * (d.unsqueeze(-1) - self.centres).square())
+
+
+class BesselBasis(nn.Module):
+    """Sine waves with trainable frequencies: ``e_n(d) = sin(f_n x) · u(x)/x``, ``x = d/cutoff``.
+
+    The frequencies start at ``f_n = nπ``, where they are the zeroth spherical Bessel functions
+    that vanish at the cutoff.
+
+    Args:
+        n_radial: number of functions.
+        cutoff: Å.
+        exponent: of the envelope.
+
+    Source:
+        Gasteiger, Groß, Günnemann, ICLR 2020 (DimeNet), eq. 7 and 8.
+
+    Deviation:
+        Without the paper's constant √(2/cutoff)/cutoff, as in published code and weights.
+    """
+
+    def __init__(self, n_radial: int, cutoff: float, exponent: int = 5) -> None:
+        super().__init__()
+        self.cutoff = cutoff
+        self.envelope = PolynomialEnvelope(cutoff, exponent)
+        self.frequencies = nn.Parameter(torch.empty(n_radial))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Set the frequencies to nπ."""
+        with torch.no_grad():
+            n = torch.arange(1, self.frequencies.numel() + 1, dtype=torch.float64)
+            self.frequencies.copy_(n * math.pi)
+
+    def forward(self, d: Tensor) -> Tensor:
+        """Expand (pairs,) distances in Å to (pairs, n_radial)."""
+        phase = (d * (1.0 / self.cutoff)).unsqueeze(-1) * self.frequencies
+        return self.envelope(d).unsqueeze(-1) * phase.sin()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def data_dir(given: str | Path | None = None) -> Path:
-    """The data folder: the given one, else ``$MOLGEO_DATA``, else the checkout's ``data/``, else a cache.
+    """The data folder: given, else ``$MOLGEO_DATA``, else a checkout's ``data/``, else a cache.
 
     Args:
         given: a folder chosen by the user.

@@ -38,8 +38,8 @@ class MoleculeSet:
 
     def to(self, device: torch.device | str) -> MoleculeSet:
         """The same molecules on another device."""
-        tensors = (self.z, self.pos, self.ptr, self.y, self.idx)
-        return MoleculeSet(*(t.to(device) for t in tensors), properties=self.properties)
+        z, pos, ptr, y, idx = (t.to(device) for t in (self.z, self.pos, self.ptr, self.y, self.idx))
+        return MoleculeSet(z, pos, ptr, y, idx, self.properties)
 
     def atoms(self, indices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Atoms of some molecules.

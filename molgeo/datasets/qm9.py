@@ -60,7 +60,7 @@ def split(n: int = N_MOLECULES, seed: int = SPLIT_SEED) -> Split:
     Returns:
         Rows of QM9 (in the order of its own index) of the three parts.
     """
-    order = torch.from_numpy(np.random.RandomState(seed).permutation(n))  # noqa: NPY002
+    order = torch.from_numpy(np.random.RandomState(seed).permutation(n))
     n_train, n_validation = round(n * N_TRAIN / N_MOLECULES), round(n * N_VALIDATION / N_MOLECULES)
     return Split(*order.split([n_train, n_validation, n - n_train - n_validation]))
 
@@ -110,7 +110,7 @@ class QM9:
         """Number of molecules."""
         return len(self.molecules)
 
-    def __getitem__(self, row: int):  # type: ignore[no-untyped-def]  # noqa: ANN204
+    def __getitem__(self, row: int):  # type: ignore[no-untyped-def]
         """One molecule as PyG ``Data``, with its SMILES."""
         data = self.molecules.batch(torch.tensor([range(len(self))[row]]))
         data.smiles = self.smiles(row)

@@ -26,7 +26,7 @@ class Graph:
         source: (edges,) int64, atom j of edge j→i, ascending.
         target: (edges,) int64, atom i of edge j→i.
         reverse: (edges,) int64, index of the edge i→j; an involution.
-        pair: (edges,) int64, index of the undirected pair of the edge; an edge and its reverse share it.
+        pair: (edges,) int64, the edge's undirected pair, which its reverse shares.
         forward: (pairs,) int64, for each pair, one of its two edges.
         ptr: (atoms + 1,) int64, edges ``ptr[j]:ptr[j + 1]`` leave atom j.
         batch: (atoms,) int64, molecule of each atom, ascending.

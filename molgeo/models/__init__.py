@@ -7,7 +7,8 @@ Every model offers
 
 * ``Foo(config=None, **fields)``: fields override the config's; an unknown one is an error;
 * ``model(z, pos, batch) → (molecules, n_out)``: the published model, called as PyG's are;
-* ``model.atom_features(z, pos, graph) → (atoms, model.feature_dim)``: the backbone, for `molgeo.heads`;
+* ``model.atom_features(z, pos, graph) → (atoms, model.feature_dim)``: the backbone, for
+  `molgeo.heads`;
 * ``model.cutoff`` in Å and ``model.config``.
 """
 
@@ -19,8 +20,27 @@ import importlib
 import pkgutil
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
+from molgeo.graph import Graph
+
+
+class Backbone(nn.Module):
+    """What every model is to the rest of molgeo.
+
+    Attributes:
+        config: the frozen dataclass it was built from.
+        cutoff: Å.
+        feature_dim: width of the atom features.
+    """
+
+    config: Any
+    cutoff: float
+    feature_dim: int
+
+    def atom_features(self, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
+        """Features of every atom in its surroundings: (atoms, feature_dim)."""
+        raise TypeError(f"{type(self).__name__} does not say what an atom's features are")
 
 
 def names() -> list[str]:
@@ -28,7 +48,7 @@ def names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
-def model_class(name: str) -> type[nn.Module]:
+def model_class(name: str) -> type[Backbone]:
     """The class of a model.
 
     Args:
@@ -43,11 +63,11 @@ def model_class(name: str) -> type[nn.Module]:
     return next(
         value
         for value in vars(module).values()
-        if isinstance(value, type) and hasattr(value, "atom_features")
+        if isinstance(value, type) and issubclass(value, Backbone) and value is not Backbone
     )
 
 
-def build(name: str, fields: dict[str, Any] | None = None) -> nn.Module:
+def build(name: str, fields: dict[str, Any] | None = None) -> Backbone:
     """Build a model by name from the fields of its config."""
     return model_class(name)(**(fields or {}))
 

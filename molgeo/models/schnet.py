@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from molgeo.basis.envelope import cosine_cutoff
 from molgeo.basis.radial import GaussianBasis
 from molgeo.graph import Graph, radius_graph
-from molgeo.models import resolve_config
+from molgeo.models import Backbone, resolve_config
 from molgeo.ops.filter import continuous_filter
 from molgeo.ops.segment import molecule_sum
 
@@ -57,7 +57,7 @@ class SchNetConfig:
     n_out: int | None = 1
 
 
-class SchNet(nn.Module):
+class SchNet(Backbone):
     """SchNet, called as ``model(z, pos, batch)``.
 
     Args:
@@ -147,7 +147,8 @@ class Interaction(nn.Module):
         """Return the update of ``h``, (atoms, n_features)."""
         filters = self.filter_out(self.act(self.filter_in(rbf))) * envelope  # (pairs, n_filters)
         v = continuous_filter(self.before(h), filters, graph)
-        return self.update(self.act(self.after(v)))  # type: ignore[no-any-return]
+        update: Tensor = self.update(self.act(self.after(v)))
+        return update
 
 
 class ShiftedSoftplus(nn.Module):

@@ -28,7 +28,7 @@ def continuous_filter(h: Tensor, filters: Tensor, graph: Graph) -> Tensor:
     Source:
         Schütt et al., NeurIPS 2017 (SchNet), eq. 2.
     """
-    return _ContinuousFilter.apply(h, filters, graph)  # type: ignore[no-any-return]
+    return _ContinuousFilter.apply(h, filters, graph)
 
 
 class _ContinuousFilter(torch.autograd.Function):

@@ -28,7 +28,7 @@ def segment_sum(x: Tensor, index: Tensor, ptr: Tensor) -> Tensor:
     Returns:
         (segments, …), zero for empty segments.
     """
-    return _SegmentSum.apply(x, index, ptr)  # type: ignore[no-any-return]
+    return _SegmentSum.apply(x, index, ptr)
 
 
 def gather(x: Tensor, index: Tensor, ptr: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ def gather(x: Tensor, index: Tensor, ptr: Tensor) -> Tensor:
     Returns:
         (rows, …).
     """
-    return _Gather.apply(x, index, ptr)  # type: ignore[no-any-return]
+    return _Gather.apply(x, index, ptr)
 
 
 def permute(x: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ def permute(x: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
     Returns:
         (rows, …).
     """
-    return _Permute.apply(x, index, inverse)  # type: ignore[no-any-return]
+    return _Permute.apply(x, index, inverse)
 
 
 def molecule_sum(x: Tensor, graph: Graph) -> Tensor:

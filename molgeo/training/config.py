@@ -16,11 +16,13 @@ class TrainingConfig:
     """A training run.
 
     Attributes:
-        run_dir: folder of the run: resolved configuration, log, states to resume from, the exported model.
+        run_dir: folder of the run: resolved configuration, log, states to resume from, the
+            exported model.
         name: name of the exported model; empty for MODEL-DATA.
         seed: of weights and shuffling.
         data: data set to train on; ``qm9``.
-        data_dir: where data lie; empty for ``$MOLGEO_DATA``, a checkout's ``data/`` or the user's cache.
+        data_dir: where data lie; empty for ``$MOLGEO_DATA``, a checkout's ``data/`` or the user's
+            cache.
         model: backbone, as ``molgeo models`` lists them.
         backbone: fields of the backbone's config that differ from the paper's.
         properties: what to predict; one for single-target training.
@@ -35,8 +37,9 @@ class TrainingConfig:
         weight_decay: of AdamW.
         amsgrad: use the AMSGrad variant.
         warmup_steps: steps of linear warm-up.
-        schedule: ``cosine`` to zero over the run; ``stable``, constant, then linear to zero over the
-            last ``decay_fraction``; ``exponential``, by ``decay_rate`` every ``decay_steps``; ``constant``.
+        schedule: ``cosine`` to zero over the run; ``stable``, constant, then linear to zero over
+            the last ``decay_fraction``; ``exponential``, by ``decay_rate`` every ``decay_steps``;
+            ``constant``.
         decay_fraction: part of the run in which ``stable`` decays.
         decay_rate: factor of ``exponential``.
         decay_steps: steps of ``exponential``.

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from molgeo.graph import radius_graph
@@ -70,7 +71,7 @@ class PropertyTraining(LightningModule):
         errors = (outputs - labels).abs()
         return (errors.mean(0) * self.loss_weights).sum(), errors
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with the config's schedule, by step."""
         c = self.config
         optimizer = torch.optim.AdamW(

@@ -57,10 +57,12 @@ def train(config: TrainingConfig, resume: bool = False) -> Path:
         raise FileNotFoundError(f"nothing to resume: {last} does not exist")
     if last.exists() and not resume:
         raise FileExistsError(
-            f"{run_dir} holds a run already: pass --resume to go on with it, or choose another run_dir"
+            f"{run_dir} holds a run already: pass --resume to go on, or choose another run_dir"
         )
     run_dir.mkdir(parents=True, exist_ok=True)
-    (run_dir / "config.yaml").write_text(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))
+    (run_dir / "config.yaml").write_text(
+        yaml.safe_dump(dataclasses.asdict(config), sort_keys=False)
+    )
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.set_float32_matmul_precision(config.matmul_precision)

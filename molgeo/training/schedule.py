@@ -11,8 +11,9 @@ from molgeo.training.config import TrainingConfig
 def learning_rate_factor(config: TrainingConfig, total_steps: int) -> Callable[[int], float]:
     """The factor of the peak learning rate at each step.
 
-    Linear warm-up, then ``config.schedule``. The factor depends on the step and the config alone, so
-    a resumed run may be given a longer end: with ``stable`` nothing changes until the decay begins.
+    Linear warm-up, then ``config.schedule``. The factor depends on the step and the config alone,
+    so a resumed run may be given another end: with ``stable`` nothing changes until the decay
+    begins.
 
     Args:
         config: of the run.

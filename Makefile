@@ -1,0 +1,51 @@
+# Each target sets up all it needs in .venv, from nothing, with Python >= 3.11.
+#   make predict SMILES=CCO     properties of a molecule
+#   make test                   the test suite
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+# Through the environment, so that characters such as # ( ) = in a SMILES reach the program as they are.
+SMILES ?= CCO
+export SMILES
+
+.PHONY: help predict test lint format data clean
+help:
+	@sed -n '2,3s/^#//p' Makefile
+
+predict: $(VENV)/.installed
+	@$(BIN)/molgeo predict "$$SMILES"
+
+test: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+data: $(VENV)/.installed-dev
+	$(BIN)/molgeo data prepare qm9
+
+clean:
+	rm -rf $(VENV)
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "molgeo needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing molgeo into $(VENV) (once)"
+	@$(PIP) install -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@echo "installing what the tests need into $(VENV) (once)"
+	@$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $@

@@ -1,0 +1,232 @@
+"""SMILES → coordinates: ETKDGv3 embedding, then a clean-up by MMFF94 or UFF.
+
+Everything is deterministic: the seed is fixed, and no decision depends on time or on the number of
+threads. RDKit lets go of the interpreter lock while it embeds and minimises, so that threads, which
+need no pickling and no guarded main module, use all cores.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Final
+
+import numpy as np
+from rdkit import Chem
+from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
+
+from molgeo.chem.molecule import BadRow, Molecule, Row, SmilesRow
+from molgeo.chem.rdkit_log import rdkit_messages
+
+MAX_ATOMS: Final = 300
+"""Largest molecule, hydrogens included, that is embedded: beyond it takes many seconds and fails often."""
+
+SEED: Final = 42
+_MINIMISER_STEPS: Final = 1000
+
+_LADDER: Final[tuple[dict[str, Any], ...]] = (
+    {},
+    {"useRandomCoords": True, "maxIterations": 200},
+    {"useRandomCoords": True, "maxIterations": 200, "useSmallRingTorsions": True},
+    {
+        "useRandomCoords": True,
+        "maxIterations": 500,
+        "useMacrocycleTorsions": False,
+        "useMacrocycle14config": False,
+        "useExpTorsionAnglePrefs": False,
+        "optimizerForceTol": 0.01,
+    },
+    {
+        "useRandomCoords": True,
+        "maxIterations": 500,
+        "useExpTorsionAnglePrefs": False,
+        "useBasicKnowledge": False,
+        "ignoreSmoothingFailures": True,
+        "enforceChirality": False,
+    },
+)
+"""Settings of successive attempts, from ETKDGv3's own to plain distance geometry. The last one may
+give up a stereo centre: such a result is checked against the SMILES before it is used."""
+
+
+def embed(row: SmilesRow, n: int = 1) -> list[Molecule] | BadRow:
+    """Conformers of a SMILES.
+
+    Args:
+        row: the SMILES.
+        n: conformers to embed.
+
+    Returns:
+        One to ``n`` molecules, lowest force-field energy first, whose ``geometry`` is
+        ``etkdg+mmff``, ``etkdg+uff``, or ``etkdg`` where neither force field knows the atoms; or the
+        reason why there are none.
+    """
+    with rdkit_messages() as messages:
+        mol = Chem.MolFromSmiles(row.smiles)
+        reason = _refusal(mol, messages)
+        if reason is None:
+            made = conformers(mol, n, row)
+            if made:
+                return made
+            reason = (
+                "no conformer: RDKit could not embed this molecule; check its rings and stereo "
+                "centres, or give coordinates (xyz, sdf)"
+            )
+    known = mol is not None and mol.GetNumAtoms() > 0
+    return BadRow(row.input, row.name, row.smiles, reason, n_atoms=_n_atoms(mol) if known else None)
+
+
+def conformers(mol: Chem.Mol, n: int, row: SmilesRow) -> list[Molecule]:
+    """Embed and minimise a sound RDKit molecule; empty where every attempt fails."""
+    mol = Chem.AddHs(mol)
+    if not _embed_with_retries(mol, n):
+        return []
+    energies, how = _minimise(mol)
+    z = np.array([atom.GetAtomicNum() for atom in mol.GetAtoms()], dtype=np.int64)
+    charge = Chem.GetFormalCharge(mol)
+    by_energy = sorted(zip(energies, mol.GetConformers(), strict=True), key=lambda pair: pair[0])
+    return [
+        Molecule(z, conformer.GetPositions(), charge, row.smiles, row.name, row.input, how)
+        for _, conformer in by_energy
+    ]
+
+
+def _refusal(mol: Chem.Mol | None, messages: list[str]) -> str | None:
+    """Why a parsed SMILES is no molecule that can be embedded, or None."""
+    if mol is None:
+        return f"not a valid SMILES: {_first_reason(messages)}"
+    if mol.GetNumAtoms() == 0:
+        return "the SMILES has no atoms: give at least one"
+    if any(atom.GetAtomicNum() == 0 for atom in mol.GetAtoms()):
+        return "the SMILES has a wildcard atom (*): replace it with an element"
+    n_fragments = len(Chem.GetMolFrags(mol))
+    if n_fragments > 1:
+        return f"the SMILES has {n_fragments} fragments: predict each on its own, without the '.'"
+    unpaired = sum(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms())
+    if unpaired:
+        return (
+            f"radical: {unpaired} unpaired electron{'s' if unpaired > 1 else ''} in the SMILES; "
+            "radicals are not supported, add the missing hydrogens"
+        )
+    n_atoms = _n_atoms(mol)
+    if n_atoms > MAX_ATOMS:
+        return (
+            f"{n_atoms} atoms with hydrogens: conformers are made up to {MAX_ATOMS} atoms, "
+            "give coordinates (xyz, sdf) instead"
+        )
+    return None
+
+
+def _n_atoms(mol: Chem.Mol) -> int:
+    return int(mol.GetNumAtoms(onlyExplicit=False))
+
+
+def _first_reason(messages: list[str]) -> str:
+    """RDKit's first line, without its prefix and the input, which the row shows anyway."""
+    if not messages:
+        return "RDKit gives no reason"
+    position = next((m for m in messages if "around position" in m), "")
+    first = messages[0].removeprefix("SMILES Parse Error: ").split(" for input:")[0]
+    where = position.rpartition("around ")[2].rstrip(":")
+    return f"{first} (at {where})" if where else first
+
+
+def _embed_with_retries(mol: Chem.Mol, n: int) -> bool:
+    """Climb the ladder until there is a conformer; the molecule then holds one to ``n``."""
+    wanted = dict(Chem.FindMolChiralCenters(mol, useLegacyImplementation=False))
+    for changes in _LADDER:
+        settings = rdDistGeom.ETKDGv3()
+        settings.randomSeed = SEED
+        settings.numThreads = 1
+        for name, value in changes.items():
+            setattr(settings, name, value)
+        found = list(rdDistGeom.EmbedMultipleConfs(mol, n, settings))
+        if found and (settings.enforceChirality or _has_chirality(mol, wanted)):
+            return True
+    return False
+
+
+def _has_chirality(mol: Chem.Mol, wanted: dict[int, str]) -> bool:
+    """Whether every conformer has the stereo centres that the SMILES asks for."""
+    for conformer in mol.GetConformers():
+        copy = Chem.Mol(mol)
+        Chem.AssignStereochemistryFrom3D(copy, conformer.GetId())
+        got = dict(Chem.FindMolChiralCenters(copy, useLegacyImplementation=False))
+        if any(got.get(center) != label for center, label in wanted.items()):
+            return False
+    return True
+
+
+def _minimise(mol: Chem.Mol) -> tuple[list[float], str]:
+    """Relax all conformers in place; their energies in kcal/mol and the geometry's name."""
+    steps = {"numThreads": 1, "maxIters": _MINIMISER_STEPS}
+    if rdForceFieldHelpers.MMFFHasAllMoleculeParams(mol):
+        relaxed = rdForceFieldHelpers.MMFFOptimizeMoleculeConfs(mol, **steps)
+        how = "etkdg+mmff"
+    elif rdForceFieldHelpers.UFFHasAllMoleculeParams(mol):
+        relaxed = rdForceFieldHelpers.UFFOptimizeMoleculeConfs(mol, **steps)
+        how = "etkdg+uff"
+    else:
+        return [0.0] * mol.GetNumConformers(), "etkdg"
+    return [energy for _, energy in relaxed], how
+
+
+Built = list[Molecule] | BadRow
+
+
+def build(rows: Iterable[Row], n: int = 1, workers: int | None = None) -> Iterator[Built]:
+    """Give every row its coordinates, in order, a bounded number of rows ahead.
+
+    Args:
+        rows: molecules and bad rows pass through.
+        n: conformers of each SMILES.
+        workers: threads that embed; None for one a core, 1 for none.
+
+    Yields:
+        For each row its molecules, lowest force-field energy first, or a bad row.
+
+    Raises:
+        Exception: what ``rows`` raises, after all rows before it.
+    """
+    workers = workers or len(os.sched_getaffinity(0))
+
+    def make(row: Row) -> Built:
+        if isinstance(row, SmilesRow):
+            return embed(row, n)
+        return row if isinstance(row, BadRow) else [row]
+
+    if workers == 1:
+        yield from map(make, rows)
+        return
+    with ThreadPoolExecutor(workers, thread_name_prefix="molgeo-conformers") as pool:
+        yield from _ordered(pool, make, rows, ahead=8 * workers)
+
+
+def _ordered(
+    pool: ThreadPoolExecutor, make: Callable[[Row], Built], rows: Iterable[Row], ahead: int
+) -> Iterator[Built]:
+    """``pool.map`` that holds at most ``ahead`` rows, where the original takes all of them at once."""
+    pending: deque[Future[Built]] = deque()
+    failure: Exception | None = None
+    source = iter(rows)
+    try:
+        while True:
+            try:
+                while failure is None and len(pending) < ahead:
+                    pending.append(pool.submit(make, next(source)))
+            except StopIteration:
+                break
+            except Exception as error:
+                failure = error
+            if failure is not None:
+                break
+            yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+        if failure is not None:
+            raise failure
+    finally:
+        for future in pending:
+            future.cancel()

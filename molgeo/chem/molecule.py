@@ -1,0 +1,193 @@
+"""One row of input: a molecule with coordinates, a SMILES that still needs them, or a bad row.
+
+Rows are plain values: whatever is wrong with one of them is a `BadRow` in its place, never an
+exception, so that no row can stop the others. `InputError` is for what concerns a whole input.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molgeo.domain import SYMBOLS
+
+MIN_DISTANCE: Final = 0.3
+"""Å. Atoms closer than this are an error of the input: the shortest bond, H–H, is 0.74 Å."""
+
+_BLOCK: Final = 256
+"""Atoms whose distances to all others are held in memory at once."""
+
+
+class InputError(ValueError):
+    """An input that cannot be read, or an output that cannot be written; one line, says what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Molecule:
+    """A molecule with coordinates.
+
+    Attributes:
+        z: (atoms,) int64 atomic numbers.
+        pos: (atoms, 3) float64, Å.
+        charge: total charge, e.
+        smiles: as given, or derived from the input's bonds; None where bonds are unknown.
+        name: the input's name for it, or "".
+        input: what the user gave: the SMILES itself, or ``file:line`` or ``file:record``, from 1.
+        geometry: how the coordinates were made: ``given``, ``etkdg+mmff``, ``etkdg+uff``.
+    """
+
+    z: NDArray[np.int64]
+    pos: NDArray[np.float64]
+    charge: int = 0
+    smiles: str | None = None
+    name: str = ""
+    input: str = ""
+    geometry: str = "given"
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms."""
+        return len(self.z)
+
+    @property
+    def formula(self) -> str:
+        """Molecular formula in Hill order: C, H, then the others by symbol; with the charge."""
+        count = Counter(SYMBOLS[n] for n in self.z.tolist())
+        first = [s for s in ("C", "H") if s in count] if "C" in count else []
+        symbols = first + sorted(set(count) - set(first))
+        text = "".join(s + (str(count[s]) if count[s] > 1 else "") for s in symbols)
+        if not self.charge:
+            return text
+        size = abs(self.charge)
+        return text + ("+" if self.charge > 0 else "-") + (str(size) if size > 1 else "")
+
+
+@dataclass(frozen=True)
+class SmilesRow:
+    """A SMILES that needs coordinates; fields as in `Molecule`."""
+
+    smiles: str
+    name: str = ""
+    input: str = ""
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that cannot become a molecule, and why; fields as in `Molecule`."""
+
+    input: str
+    name: str = ""
+    smiles: str | None = None
+    message: str = ""
+    formula: str = ""
+    n_atoms: int | None = None
+    geometry: str = ""
+
+
+Row = Molecule | SmilesRow | BadRow
+
+
+def from_arrays(
+    z: Any,
+    pos: Any,
+    *,
+    charge: int = 0,
+    smiles: str | None = None,
+    name: str = "",
+    input: str = "",
+    geometry: str = "given",
+) -> Molecule | BadRow:
+    """Build a molecule from a copy of arrays, tensors or lists, or say what is wrong with them.
+
+    Args:
+        z: (atoms,) atomic numbers.
+        pos: (atoms, 3) Å.
+        charge: total charge, e.
+        smiles: as in `Molecule`.
+        name: as in `Molecule`.
+        input: as in `Molecule`.
+        geometry: as in `Molecule`.
+
+    Returns:
+        The molecule, or a bad row that names the field, what was expected and what came.
+    """
+    try:
+        numbers = np.array(_on_cpu(z), dtype=np.float64)
+        positions = np.array(_on_cpu(pos), dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        return BadRow(input, name, smiles, f"z and pos must be arrays of numbers: {error}")
+    if positions.size == 0 and numbers.size == 0:
+        positions = positions.reshape(0, 3)
+    if numbers.ndim != 1 or positions.shape != (len(numbers), 3):
+        message = (
+            f"z must be (atoms,) and pos (atoms, 3); got z {numbers.shape}, pos {positions.shape}"
+        )
+        return BadRow(input, name, smiles, message)
+    known = np.isfinite(numbers) & (numbers > 0) & (numbers < len(SYMBOLS))
+    whole = known & (numbers == np.rint(numbers))
+    if not whole.all():
+        odd = numbers[~whole][0]
+        message = f"z must be atomic numbers, 1 to {len(SYMBOLS) - 1}; got {odd:g}"
+        return BadRow(input, name, smiles, message)
+    return Molecule(numbers.astype(np.int64), positions, charge, smiles, name, input, geometry)
+
+
+def _on_cpu(array: Any) -> Any:
+    """A tensor without its graph and device; anything else as it is."""
+    return array.detach().cpu() if hasattr(array, "detach") else array
+
+
+def check_geometry(molecule: Molecule) -> str | None:
+    """Why no model could predict a molecule, whatever its domain.
+
+    Args:
+        molecule: of any origin.
+
+    Returns:
+        A sentence that names the reason and the cure, or None for a sound molecule.
+    """
+    if molecule.n_atoms == 0:
+        return "the molecule has no atoms: give at least one"
+    finite = np.isfinite(molecule.pos).all(axis=1)
+    if not finite.all():
+        return f"coordinates of {_atoms(np.flatnonzero(~finite), molecule)} are not finite numbers"
+    close = closest_pair(molecule.pos)
+    if close is not None and close[0] < MIN_DISTANCE:
+        distance, i, j = close
+        return (
+            f"{_atoms([i, j], molecule)} are {distance:.3f} Å apart: give coordinates in Å, "
+            "with one entry for each atom"
+        )
+    if (int(molecule.z.sum()) - molecule.charge) % 2:
+        return (
+            f"odd number of electrons ({molecule.formula}, charge {molecule.charge:+d}): radicals "
+            "are not supported; check for a missing hydrogen, or a charge that was not given"
+        )
+    return None
+
+
+def closest_pair(pos: NDArray[np.float64]) -> tuple[float, int, int] | None:
+    """Distance and indices of the two closest atoms, in Θ(atoms) memory; None below two atoms."""
+    if len(pos) < 2:
+        return None
+    best = (np.inf, 0, 0)
+    for start in range(0, len(pos), _BLOCK):
+        block = pos[start : start + _BLOCK]
+        d2 = np.square(block[:, None] - pos).sum(axis=-1)
+        d2[np.arange(len(block)), np.arange(start, start + len(block))] = np.inf
+        i, j = divmod(int(d2.argmin()), len(pos))
+        if d2[i, j] < best[0]:
+            best = (float(d2[i, j]), start + i, j)
+    return (best[0] ** 0.5, best[1], best[2])
+
+
+def _atoms(indices: Sequence[int] | NDArray[np.int64], molecule: Molecule) -> str:
+    """``atoms 1 (C), 2 (H)``: counted from 1, as chemists and files do."""
+    shown = [f"{i + 1} ({SYMBOLS[molecule.z[i]]})" for i in indices[:4]]
+    more = f" and {len(indices) - 4} more" if len(indices) > 4 else ""
+    return f"atom{'s' if len(indices) > 1 else ''} {', '.join(shown)}{more}"

@@ -1,0 +1,28 @@
+"""The device to compute on."""
+
+from __future__ import annotations
+
+import torch
+
+
+def choose(name: str = "auto") -> torch.device:
+    """The named device, or the best there is.
+
+    Args:
+        name: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` …
+
+    Returns:
+        The device.
+
+    Raises:
+        ValueError: the name is no device, or the device is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"device: expected auto, cpu or cuda, got {name!r}") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device: {name!r} was asked for, but no CUDA device is at hand; try cpu")
+    return device
