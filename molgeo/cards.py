@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from molgeo.checkpoint import DEFAULT_MODEL, find, read_header, shipped
-from molgeo.domain import SYMBOLS
+from molgeo.elements import SYMBOLS
 from molgeo.properties import PROPERTIES
 
 

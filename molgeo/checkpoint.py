@@ -2,16 +2,19 @@
 
 The header holds the format version, the predictor's config, what it was trained on (data set,
 split, seed, level of theory, geometry source), metrics, the domain record and a self-test: inputs
-with the outputs they gave when the file was written. Loading is header → migrate → build → strict
-``load_state_dict``. Nothing is ever unpickled.
+with the outputs they gave when the file was written. Header and weights each have a SHA-256, so that
+no flipped bit goes unseen. Loading is header → checksums → migrate → build → strict
+``load_state_dict`` → self-test. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -27,9 +30,16 @@ from molgeo.properties import ATOMIZATION, column
 
 FORMAT_VERSION: Final = 1
 _KEY: Final = "molgeo"
+_CHECKSUM_KEY: Final = "molgeo_sha256"
 
-MIGRATIONS: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
-"""Format version → function that takes a header of that version to the next."""
+Header = dict[str, Any]
+Weights = dict[str, Tensor]
+
+MIGRATIONS: Final[dict[int, Callable[[Header, Weights], tuple[Header, Weights]]]] = {}
+"""Format version → function that takes header and weights of that version to the next.
+
+The weights are empty when only the header is read.
+"""
 
 DEFAULT_MODEL: Final = "schnet-qm9"
 """Shipped model that predicts properties where none is named."""
@@ -39,20 +49,27 @@ class CheckpointError(ValueError):
     """A file that cannot be used as a checkpoint; the message is one line and says why."""
 
 
-def save_checkpoint(predictor: Predictor, path: str | Path, header: dict[str, Any]) -> None:
+def save_checkpoint(predictor: Predictor, path: str | Path, header: Header) -> None:
     """Write a predictor with its header and self-test, all or nothing.
 
     Args:
-        predictor: with its `domain` set.
+        predictor: with its `domain` set and float32 weights.
         path: ends in ``.safetensors``.
         header: what the file says of itself beside config and domain; plain JSON values.
 
     Raises:
-        ValueError: the predictor has no domain.
+        ValueError: the path has another ending, the predictor has no domain or other than float32
+            weights, or it gives NaN for its own self-test.
+        OSError: the file cannot be written; an old one is left as it was.
     """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"checkpoint: expected a path that ends in .safetensors, got {path}")
     if predictor.domain is None:
         raise ValueError("checkpoint: the predictor has no domain record, so it cannot be saved")
-    predictor.eval()
+    other = {p.dtype for p in predictor.parameters()} - {torch.float32}
+    if other:
+        raise ValueError(f"checkpoint: expected float32 weights, got {other.pop()}")
     tensors = {name: t.detach().cpu().contiguous() for name, t in predictor.state_dict().items()}
     full = {
         **header,
@@ -62,11 +79,15 @@ def save_checkpoint(predictor: Predictor, path: str | Path, header: dict[str, An
         "self_test": _self_test(predictor),
         "sha256": _digest(tensors),
     }
-    path = Path(path)
+    text = json.dumps(full)
+    checksum = hashlib.sha256(text.encode()).hexdigest()
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_bytes(save(tensors, metadata={_KEY: json.dumps(full)}))
-    os.replace(part, path)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(save(tensors, metadata={_KEY: text, _CHECKSUM_KEY: checksum}))
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def load(name: str | Path | None = None, verify: bool = True) -> Predictor:
@@ -85,27 +106,30 @@ def load(name: str | Path | None = None, verify: bool = True) -> Predictor:
     """
     path = find(name or DEFAULT_MODEL)
     header, tensors = _read(path)
-    if header["sha256"] != _digest(tensors):
-        raise CheckpointError(f"{path}: the weights are not those that were written (checksum)")
     try:
         predictor = Predictor(**header["config"])
         predictor.load_state_dict(tensors, strict=True)
         predictor.domain = Domain.from_dict(header["domain"])
-    except (KeyError, TypeError, RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        predictor.header = header
+        predictor.name = path.stem
+        predictor.eval()
+        if verify:
+            _run_self_test(predictor, header["self_test"], path)
+    except CheckpointError:
+        raise
+    except (LookupError, TypeError, RuntimeError, ValueError, AttributeError) as error:
         raise CheckpointError(
-            f"{path}: header and weights do not fit together: {reason}"
+            f"{path}: header and weights do not fit together: {_one_line(error)}"
         ) from error
-    predictor.header = header
-    predictor.name = path.stem
-    predictor.eval()
-    if verify:
-        _run_self_test(predictor, header["self_test"], path)
     return predictor
 
 
-def read_header(name: str | Path) -> dict[str, Any]:
-    """The header of a shipped model or a checkpoint file, migrated to the present version."""
+def read_header(name: str | Path) -> Header:
+    """The header of a shipped model or a checkpoint file, migrated to the present version.
+
+    Raises:
+        CheckpointError: no such model, or its header is damaged, foreign or too new.
+    """
     return _read(find(name), weights=False)[0]
 
 
@@ -127,6 +151,8 @@ def find(name: str | Path) -> Path:
     path = Path(name)
     if path.is_file():
         return path
+    if path.is_dir():
+        raise CheckpointError(f"model: {str(name)!r} is a folder, expected a .safetensors file")
     known = shipped()
     if str(name) in known:
         return known[str(name)]
@@ -143,7 +169,8 @@ def _shipped_folders() -> list[Path]:
     return [folder for folder in (installed, checkout) if folder.is_dir()]
 
 
-def _read(path: Path, weights: bool = True) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _read(path: Path, weights: bool = True) -> tuple[Header, Weights]:
+    """Header and weights of a file, checked against their checksums and migrated."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -154,22 +181,33 @@ def _read(path: Path, weights: bool = True) -> tuple[dict[str, Any], dict[str, T
             tensors = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, UnicodeDecodeError, json.JSONDecodeError, OSError) as error:
         raise CheckpointError(
-            f"{path}: not a whole safetensors file, perhaps truncated or damaged ({error})"
+            f"{path}: not a whole safetensors file, perhaps truncated or damaged "
+            f"({_one_line(error)})"
         ) from error
-    return _migrate(header, path), tensors
+    # A newer format may keep its checksums elsewhere, so its version is looked at first.
+    version = _version(header, path)
+    if metadata.get(_CHECKSUM_KEY) != hashlib.sha256(metadata[_KEY].encode()).hexdigest():
+        raise CheckpointError(f"{path}: the header is not the one that was written (checksum)")
+    if weights and header.get("sha256") != _digest(tensors):
+        raise CheckpointError(f"{path}: the weights are not those that were written (checksum)")
+    for old in range(version, FORMAT_VERSION):
+        header, tensors = MIGRATIONS[old](header, tensors)
+    return header, tensors
 
 
-def _migrate(header: dict[str, Any], path: Path) -> dict[str, Any]:
-    version = header.get("format")
-    if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
+def _version(header: Any, path: Path) -> int:
+    version = header.get("format") if isinstance(header, dict) else None
+    if type(version) is not int or not (version in MIGRATIONS or version == FORMAT_VERSION):
         raise CheckpointError(
-            f"{path}: format version {version} is unknown to this molgeo, which reads versions "
-            f"1 to {FORMAT_VERSION}; a newer molgeo may read it"
+            f"{path}: format version {version!r} is unknown to this molgeo, which reads versions "
+            f"{min(MIGRATIONS, default=FORMAT_VERSION)} to {FORMAT_VERSION}; "
+            "a newer molgeo may read it"
         )
-    while version < FORMAT_VERSION:
-        header = MIGRATIONS[version](header)
-        version += 1
-    return header
+    return version
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _digest(tensors: dict[str, Tensor]) -> str:
@@ -193,19 +231,39 @@ def _self_test(predictor: Predictor) -> dict[str, Any]:
     pos = pos + 0.05 * torch.rand(pos.shape, generator=generator, dtype=torch.float64)
     pos = (pos * 1e4).round() / 1e4
     outputs = _outputs(predictor, z, pos.tolist())
-    return {"z": z, "pos": pos.tolist(), "outputs": outputs}
+    nan = [name for name in predictor.properties if not math.isfinite(outputs[name])]
+    if nan:
+        raise ValueError(f"checkpoint: the predictor gives {outputs[nan[0]]} for {nan[0]}")
+    # Only an atomization energy may be NaN: of an element whose free atom is unknown.
+    known = {name: value for name, value in outputs.items() if math.isfinite(value)}
+    return {"z": z, "pos": pos.tolist(), "outputs": known}
 
 
 def _outputs(predictor: Predictor, z: list[int], pos: list[list[float]]) -> dict[str, float]:
     device = predictor.scale.device
-    with torch.no_grad():
-        out = predictor(
-            torch.tensor(z, device=device), torch.tensor(pos, dtype=torch.float32, device=device)
-        )
+    numbers = torch.tensor(z, device=device)
+    positions = torch.tensor(pos, dtype=torch.float32, device=device)
+    with _as_when_loaded(predictor), torch.no_grad():
+        out = predictor(numbers, positions)
     return {name: float(value) for name, value in out.items()}
 
 
+@contextmanager
+def _as_when_loaded(predictor: Predictor) -> Iterator[None]:
+    """Evaluation mode and full float32 products, whatever a training run has set."""
+    training, precision = predictor.training, torch.get_float32_matmul_precision()
+    predictor.eval()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast(predictor.scale.device.type, enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(precision)
+        predictor.train(training)
+
+
 def _run_self_test(predictor: Predictor, test: dict[str, Any], path: Path) -> None:
+    """Compare with the outputs at the time of writing, to 1e-3 of each property's scale."""
     outputs = _outputs(predictor, test["z"], test["pos"])
     scales = dict(zip(predictor.properties, predictor.scale.tolist(), strict=True))
     for name, expected in test["outputs"].items():

@@ -19,20 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from molgeo.elements import MASSES
 from molgeo.graph import Graph
 from molgeo.ops.segment import molecule_sum
 from molgeo.properties import PROPERTIES
-
-# Standard atomic weights in u by atomic number (CIAAW 2021, four digits suffice for a centre).
-_MASSES = (
-    "1 1.008 4.003 6.94 9.012 10.81 12.01 14.01 16 19 20.18 22.99 24.3 26.98 28.09 30.97 32.06 "
-    "35.45 39.95 39.1 40.08 44.96 47.87 50.94 52 54.94 55.84 58.93 58.69 63.55 65.38 69.72 72.63 "
-    "74.92 78.97 79.9 83.8 85.47 87.62 88.91 91.22 92.91 95.95 97.91 101.1 102.9 106.4 107.9 112.4 "
-    "114.8 118.7 121.8 127.6 126.9 131.3 132.9 137.3 138.9 140.1 140.9 144.2 144.9 150.4 152 157.2 "
-    "158.9 162.5 164.9 167.3 168.9 173.1 175 178.5 180.9 183.8 186.2 190.2 192.2 195.1 197 200.6 "
-    "204.4 207.2 209 209 210 222 223 226 227 232 231 238 237 244.1 243.1 247.1 247.1 251.1 252.1 "
-    "257.1"
-)
 
 SQUARED_DISTANCE_UNIT = 10.0
 """Å²; r² of the extent head is divided by it, so that its charges are of the size of the others."""
@@ -40,7 +30,7 @@ SQUARED_DISTANCE_UNIT = 10.0
 
 def centred(z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
     """Positions from each molecule's centre of mass, (atoms, 3) Å."""
-    masses = torch.tensor([float(m) for m in _MASSES.split()], dtype=pos.dtype, device=pos.device)
+    masses = torch.tensor(MASSES, dtype=pos.dtype, device=pos.device)
     mass = masses[z].unsqueeze(-1)
     centre = molecule_sum(mass * pos, graph) / molecule_sum(mass, graph)
     return pos - centre[graph.batch]

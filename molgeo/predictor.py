@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from molgeo import models
-from molgeo.domain import SYMBOLS, Domain
+from molgeo.domain import Domain
+from molgeo.elements import SYMBOLS
 from molgeo.graph import Graph, radius_graph
 from molgeo.heads import Heads, pool
 from molgeo.ops.segment import molecule_sum
