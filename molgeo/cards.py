@@ -10,6 +10,7 @@ from rich.table import Table
 from molgeo.checkpoint import DEFAULT_MODEL, find, read_header, shipped
 from molgeo.elements import SYMBOLS
 from molgeo.properties import PROPERTIES
+from molgeo.published import QM9_MAE
 
 
 def models_table() -> None:
@@ -69,3 +70,49 @@ def _facts(header: dict[str, Any], domain: dict[str, Any]) -> dict[str, str]:
         if metrics
         else "not measured",
     }
+
+
+def markdown(header: dict[str, Any]) -> str:
+    """A model card: what the model is, how it was made, and its errors beside published ones.
+
+    Args:
+        header: of a checkpoint.
+
+    Returns:
+        Markdown.
+    """
+    lines = [f"# {header['name']}", ""]
+    lines += [
+        f"* **{label}**: {value}" for label, value in _facts(header, header["domain"]).items()
+    ]
+    metrics = header.get("metrics", {})
+    if metrics:
+        lines += [
+            "",
+            f"## Mean absolute errors on {metrics['n']:,} {metrics['split']} molecules",
+            "",
+            f"At {header['level_of_theory']} geometries; `molgeo evaluate --model {header['name']} "
+            f"--data qm9 --split {metrics['split']}` repeats them. The published models were "
+            "trained for one property each; this one predicts all of them at once.",
+            "",
+            "| property | unit | this model | " + " | ".join(f"{m} (published)" for m in QM9_MAE),
+            "|---|---|---" + "|---" * len(QM9_MAE) + "|",
+        ]
+        lines[-2] += " |"
+        for key in header["config"]["properties"]:
+            known = PROPERTIES[key]
+            cells = [f"{metrics['mae'][known.column]:.3g}"]
+            cells += [f"{table[key]:.3g}" for table in QM9_MAE.values()]
+            lines.append(f"| {known.symbol}, {key} | {known.unit} | " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        "## Limits",
+        "",
+        "* Closed-shell neutral molecules of the elements above, at relaxed geometries: this is no "
+        "force field, and its gradients mean nothing.",
+        "* Energies are totals at the level of theory; `_atomization` columns are relative to free "
+        "atoms at the same level.",
+        "* From a SMILES, the geometry is a force field's, not the one of the training data: expect "
+        "errors several times larger than these (README, *From a SMILES*).",
+    ]
+    return "\n".join(lines) + "\n"

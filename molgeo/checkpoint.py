@@ -2,8 +2,8 @@
 
 The header holds the format version, the predictor's config, what it was trained on (data set,
 split, seed, level of theory, geometry source), metrics, the domain record and a self-test: inputs
-with the outputs they gave when the file was written. Header and weights each have a SHA-256, so that
-no flipped bit goes unseen. Loading is header → checksums → migrate → build → strict
+with the outputs they gave when the file was written. Header and weights each have a SHA-256, so
+that no flipped bit goes unseen. Loading is header → checksums → migrate → build → strict
 ``load_state_dict`` → self-test. Nothing is ever unpickled.
 """
 

@@ -50,7 +50,10 @@ class Domain:
         Returns:
             A sentence that names the reason, or None inside the domain.
         """
-        unknown = sorted({int(n) for n in z} - set(self.elements))
+        numbers = torch.as_tensor(z)
+        if numbers.numel() == 0:
+            return "the molecule has no atoms"
+        unknown = sorted(set(numbers.tolist()) - set(self.elements))
         if unknown:
             names = ", ".join(SYMBOLS[n] if 0 < n < len(SYMBOLS) else f"Z={n}" for n in unknown)
             known = ", ".join(SYMBOLS[n] for n in self.elements)
@@ -60,11 +63,28 @@ class Domain:
                 f"charge {charge:+d} is outside the model's domain: "
                 f"it was trained on molecules of charge {self.charge} only"
             )
-        if pos is not None and len(z) > 1:
-            shortest = float(torch.pdist(torch.as_tensor(pos, dtype=torch.float64)).min())
-            if shortest < 0.75 * self.min_distance:
-                return (
-                    f"two atoms are {shortest:.2f} Å apart, outside the model's domain: "
-                    f"the shortest distance it was trained on is {self.min_distance:.2f} Å"
-                )
-        return None
+        return None if pos is None else self._check_distances(torch.as_tensor(pos).double())
+
+    def _check_distances(self, pos: Tensor) -> str | None:
+        if not pos.isfinite().all():
+            return "a coordinate is NaN or infinite"
+        shortest = _shortest_below(pos, 0.75 * self.min_distance)
+        if shortest is None:
+            return None
+        return (
+            f"two atoms are {shortest:.2f} Å apart, outside the model's domain: "
+            f"the shortest distance it was trained on is {self.min_distance:.2f} Å"
+        )
+
+
+def _shortest_below(pos: Tensor, limit: float) -> float | None:
+    """The shortest distance of two atoms if it is below a limit; in memory linear in atoms."""
+    pos = pos[pos[:, 0].argsort()]
+    shortest = limit
+    for k in range(1, len(pos)):
+        delta = pos[k:] - pos[:-k]
+        # Sorted by x: where the k-th atoms that follow are all beyond the limit, so are the rest.
+        if (delta[:, 0] >= limit).all():
+            break
+        shortest = min(shortest, float(torch.linalg.vector_norm(delta, dim=-1).min()))
+    return shortest if shortest < limit else None

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from molgeo.chem.conformers import build
+from molgeo.chem.molecule import BadRow, SmilesRow
 from molgeo.datasets.loader import FlatLoader
 from molgeo.datasets.qm9 import QM9
 from molgeo.predictor import Predictor
@@ -89,3 +92,24 @@ def _given(data: QM9, rows: Tensor, batch_size: int) -> Iterator[_Batch]:
     order = rows.split(batch_size)
     for chunk, batch in zip(order, FlatLoader(data.molecules, rows, batch_size), strict=True):
         yield chunk, batch.z, batch.pos, batch.batch, len(chunk)
+
+
+def _made(data: QM9, rows: Tensor, batch_size: int) -> Iterator[_Batch]:
+    """Batches at conformers made from the SMILES, those that have one."""
+    for chunk in rows.split(batch_size):
+        made = build(SmilesRow(data.smiles(row)) for row in chunk.tolist())
+        found = [
+            (row, m[0])
+            for row, m in zip(chunk.tolist(), made, strict=True)
+            if not isinstance(m, BadRow)
+        ]
+        if not found:
+            yield chunk[:0], chunk[:0], torch.empty(0, 3), chunk[:0], len(chunk)
+            continue
+        yield (
+            torch.tensor([row for row, _ in found], dtype=torch.long),
+            torch.from_numpy(np.concatenate([m.z for _, m in found])),
+            torch.from_numpy(np.concatenate([m.pos for _, m in found])).float(),
+            torch.arange(len(found)).repeat_interleave(torch.tensor([m.n_atoms for _, m in found])),
+            len(chunk),
+        )

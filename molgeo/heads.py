@@ -45,16 +45,19 @@ class Heads(nn.Module):
         hidden: width of each property's hidden layer.
 
     Raises:
-        ValueError: a property is unknown.
+        ValueError: there is no property, or one is unknown or given twice.
     """
 
     def __init__(self, feature_dim: int, properties: Sequence[str], hidden: int = 64) -> None:
         super().__init__()
         unknown = [name for name in properties if name not in PROPERTIES]
-        if unknown or not properties:
+        if isinstance(properties, str) or unknown or not properties:
+            got = properties if isinstance(properties, str) else ", ".join(unknown) or "none"
             raise ValueError(
-                f"properties: expected some of {', '.join(PROPERTIES)}, got {unknown or 'none'}"
+                f"properties: expected a list of some of {', '.join(PROPERTIES)}, got {got!r}"
             )
+        if len(set(properties)) < len(properties):
+            raise ValueError(f"properties: expected each once, got {', '.join(properties)}")
         self.properties = tuple(properties)
         self.kinds = [PROPERTIES[name].head for name in properties]
         self.hidden = hidden
@@ -125,7 +128,7 @@ def pool(
         elif kind == "dipole":
             assert r is not None
             q = atoms[:, k] - (column / size[:, 0])[graph.batch]
-            column = torch.linalg.vector_norm(molecule_sum(q.unsqueeze(-1) * r, graph), dim=-1)
+            column = _norm(molecule_sum(q.unsqueeze(-1) * r, graph))
         elif kind == "extent":
             assert r is not None
             assert charges is not None
@@ -134,3 +137,14 @@ def pool(
             n_extents += 1
         columns.append(column)
     return torch.stack(columns, dim=-1)
+
+
+def _norm(vector: Tensor) -> Tensor:
+    """‖vector‖ over the last axis, zero below 1e-10, where only rounding is left.
+
+    There its derivatives are zero, and not the NaN that a norm's second derivative has at zero: it
+    would reach the forces of every symmetric molecule in a batch, as all heads are one tensor.
+    """
+    square = vector.square().sum(-1)
+    tiny = square < 1e-20
+    return square.masked_fill(tiny, 1.0).sqrt().masked_fill(tiny, 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -57,14 +58,14 @@ class Predictor(nn.Module):
         head_features: int = 64,
     ) -> None:
         super().__init__()
-        fields = {**(backbone or {}), "n_out": None}
+        self.backbone = models.build(model, {**(backbone or {}), "n_out": None})
+        # All fields, so that a checkpoint does not change its meaning when a default does.
         self.config = {
             "model": model,
-            "backbone": fields,
+            "backbone": dataclasses.asdict(self.backbone.config),
             "properties": list(properties),
             "head_features": head_features,
         }
-        self.backbone = models.build(model, fields)
         self.heads = Heads(self.backbone.feature_dim, properties, head_features)
         n = len(properties)
         self.register_buffer("baseline", torch.zeros(n, 2, N_ELEMENTS, dtype=torch.float64))
@@ -135,7 +136,7 @@ class Predictor(nn.Module):
         batch: Tensor | None = None,
         allow_untrained_forces: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """Energy and its exact negative gradient.
+        """Energy (the first of the model's energies, u0 on QM9) and its exact negative gradient.
 
         Args:
             z: (atoms,) int64 atomic numbers.

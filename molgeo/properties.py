@@ -64,8 +64,12 @@ def column(key: str) -> str:
         The name with its unit: ``gap`` → ``gap_eV``, ``u0_atomization`` → ``u0_atomization_eV``.
 
     Raises:
-        KeyError: the property is unknown.
+        KeyError: the property is unknown, or has no atomization energy.
     """
-    name = key.removesuffix(ATOMIZATION)
-    known = PROPERTIES[name]
-    return known.column if name == key else f"{key}_{known.unit}"
+    known = PROPERTIES.get(key.removesuffix(ATOMIZATION))
+    if known is None or not (known.name == key or known.is_energy):
+        raise KeyError(
+            f"property: expected one of {', '.join(PROPERTIES)}, or an energy with "
+            f"{ATOMIZATION!r}, got {key!r}"
+        )
+    return known.column if known.name == key else f"{key}_{known.unit}"

@@ -19,8 +19,8 @@ BOHR: Final = 0.529177210903
 KCAL_MOL: Final = 4184.0 / 96485.33212331001
 """One kcal/mol in eV (thermochemical calorie, CODATA 2018 Faraday constant)."""
 
-DEBYE: Final = 0.20819433270935206
-"""One Debye in e·Å (1e-21 C·m²/s over c over e)."""
+DEBYE: Final = 1e-11 / (299792458 * 1.602176634e-19)
+"""One Debye in e·Å: 1e-21 C·m²/s over the speed of light and the elementary charge; exact."""
 
-BOLTZMANN: Final = 8.617333262e-5
-"""Boltzmann's constant in eV/K."""
+BOLTZMANN: Final = 1.380649e-23 / 1.602176634e-19
+"""Boltzmann's constant in eV/K; exact, as joule, kelvin and elementary charge are defined."""

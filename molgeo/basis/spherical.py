@@ -21,35 +21,36 @@ from molgeo.basis.envelope import PolynomialEnvelope
 EnvelopeForm = Literal["code", "paper"]
 
 
-def spherical_bessel(l_max: int, x: Tensor) -> Tensor:
-    """Spherical Bessel functions of the first kind, ``j_0 … j_{l_max}``.
+def spherical_bessel(l: int, x: Tensor) -> Tensor:
+    """Spherical Bessel function of the first kind, ``j_l(x)``.
 
-    Upward recurrence ``j_{l+1} = (2l+1)/x · j_l − j_{l−1}`` where it is stable (x > l), else the
+    Upward recurrence ``j_{l+1} = (2l+1)/x · j_l − j_{l−1}`` where it is stable (x > l + 1), else the
     power series ``j_l = xˡ Σ_k (−x²/2)ᵏ / (k! (2l+2k+1)!!)``.
 
     Args:
-        l_max: highest order.
+        l: order.
         x: (…,) float64, zero or more.
 
     Returns:
-        (l_max + 1, …) float64.
+        (…,) float64.
 
     Source:
         Abramowitz and Stegun, 10.1.2 and 10.1.19.
     """
-    safe = x.clamp_min(1e-3)
-    upward = [safe.sin() / safe, safe.sin() / safe.square() - safe.cos() / safe]
-    for l in range(1, l_max):
-        upward.append((2 * l + 1) / safe * upward[l] - upward[l - 1])
-    values = []
-    for l in range(l_max + 1):
-        term = x.pow(l) / math.prod(range(1, 2 * l + 2, 2))
-        series = term
-        for k in range(1, 30 + 2 * l):
-            term = term * (-0.5 * x.square()) / (k * (2 * l + 2 * k + 1))
-            series = series + term
-        values.append(torch.where(x > l + 1, upward[l], series))
-    return torch.stack(values)
+    term = x.pow(l) / math.prod(range(1, 2 * l + 2, 2))
+    series = term
+    for k in range(1, 20 + 2 * l):
+        term = term * (-0.5 * x.square()) / (k * (2 * l + 2 * k + 1))
+        series = series + term
+    return torch.where(x > l + 1, _upward(l, x.clamp_min(l + 1)), series)
+
+
+def _upward(l: int, x: Tensor) -> Tensor:
+    """``j_l`` by upward recurrence, for x > l."""
+    previous, current = x.cos() / x, x.sin() / x  # j_{−1}, j_0
+    for order in range(l):
+        previous, current = current, (2 * order + 1) / x * current - previous
+    return current
 
 
 def spherical_bessel_zeros(l_max: int, n: int) -> Tensor:
@@ -67,11 +68,11 @@ def spherical_bessel_zeros(l_max: int, n: int) -> Tensor:
     bracket = math.pi * torch.arange(1, n + l_max + 1, dtype=torch.float64)  # zeros of j_0
     zeros = [bracket[:n]]
     for l in range(1, l_max + 1):
-        low, high = bracket[:-1], bracket[1:]
-        sign = spherical_bessel(l, low)[l].sign()
-        for _ in range(60):  # halves the bracket to below float64's spacing
+        low, high = bracket[:-1], bracket[1:]  # all beyond l, where the recurrence is stable
+        sign = _upward(l, low).sign()
+        for _ in range(52):  # halves the bracket to float64's spacing
             middle = 0.5 * (low + high)
-            below = spherical_bessel(l, middle)[l].sign() == sign
+            below = _upward(l, middle).sign() == sign
             low, high = torch.where(below, middle, low), torch.where(below, high, middle)
         bracket = 0.5 * (low + high)
         zeros.append(bracket[:n])
@@ -98,8 +99,6 @@ class SphericalBesselBasis(nn.Module):
         Without the paper's constant 1/√cutoff³, as in published code and weights. The division by x
         of ``code`` is an error according to the authors.
     """
-
-    coefficients: Tensor
 
     def __init__(
         self,
@@ -137,16 +136,15 @@ def _chebyshev_coefficients(n_spherical: int, n_radial: int) -> Tensor:
     """(terms, n_spherical·n_radial) coefficients of ``√2/|j_{l+1}(z)| j_l(z x)`` for x in [0, 1]."""
     zeros = spherical_bessel_zeros(n_spherical - 1, n_radial)
     norm = torch.stack(
-        [math.sqrt(2.0) / spherical_bessel(l + 1, z)[l + 1].abs() for l, z in enumerate(zeros)]
+        [math.sqrt(2.0) / spherical_bessel(l + 1, z).abs() for l, z in enumerate(zeros)]
     )
     # A wave exp(izx) on [0, 1] has Chebyshev coefficients J_m(z/2), negligible 24 beyond m = z/2.
     n_terms = int(zeros.max() / 2) + 24
     m = torch.arange(n_terms, dtype=torch.float64)
     theta = math.pi * (m + 0.5) / n_terms
     x = 0.5 * (theta.cos() + 1.0)  # Chebyshev nodes
-    values = torch.stack(
-        [spherical_bessel(l, x[:, None] * z)[l] for l, z in enumerate(zeros)], dim=1
-    )  # (nodes, n_spherical, n_radial)
+    # (nodes, n_spherical, n_radial)
+    values = torch.stack([spherical_bessel(l, x[:, None] * z) for l, z in enumerate(zeros)], dim=1)
     transform = (2.0 / n_terms) * torch.cos(m[:, None] * theta)
     transform[0] *= 0.5
     return transform @ (norm * values).flatten(1)

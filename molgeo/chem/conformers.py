@@ -11,36 +11,40 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 from rdkit import Chem
-from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
+from rdkit.Chem import rdDistGeom, rdForceFieldHelpers, rdMolDescriptors
 
 from molgeo.chem.molecule import BadRow, Molecule, Row, SmilesRow
 from molgeo.chem.rdkit_log import rdkit_messages
 
 MAX_ATOMS: Final = 300
-"""Largest molecule, hydrogens included, that is embedded: beyond it takes many seconds and fails often."""
+"""Atoms, hydrogens included, up to which conformers are made: beyond it takes many seconds each."""
 
 SEED: Final = 42
 _MINIMISER_STEPS: Final = 1000
+_NO_CONFORMER: Final = (
+    "no conformer: RDKit could not embed this molecule; check its rings and stereo centres, "
+    "or give coordinates (xyz, sdf)"
+)
 
 _LADDER: Final[tuple[dict[str, Any], ...]] = (
-    {},
-    {"useRandomCoords": True, "maxIterations": 200},
-    {"useRandomCoords": True, "maxIterations": 200, "useSmallRingTorsions": True},
+    {"maxIterations": 50},
+    {"maxIterations": 50, "useRandomCoords": True},
     {
+        "maxIterations": 100,
         "useRandomCoords": True,
-        "maxIterations": 500,
+        "useExpTorsionAnglePrefs": False,
         "useMacrocycleTorsions": False,
         "useMacrocycle14config": False,
-        "useExpTorsionAnglePrefs": False,
         "optimizerForceTol": 0.01,
     },
     {
+        "maxIterations": 100,
         "useRandomCoords": True,
-        "maxIterations": 500,
         "useExpTorsionAnglePrefs": False,
         "useBasicKnowledge": False,
         "ignoreSmoothingFailures": True,
@@ -59,23 +63,23 @@ def embed(row: SmilesRow, n: int = 1) -> list[Molecule] | BadRow:
         n: conformers to embed.
 
     Returns:
-        One to ``n`` molecules, lowest force-field energy first, whose ``geometry`` is
-        ``etkdg+mmff``, ``etkdg+uff``, or ``etkdg`` where neither force field knows the atoms; or the
-        reason why there are none.
+        One to ``n`` molecules, lowest force-field energy first; their ``geometry`` is
+        ``etkdg+mmff``, ``etkdg+uff``, or ``etkdg`` where neither force field knows the atoms. Or
+        the reason why there are none.
     """
     with rdkit_messages() as messages:
         mol = Chem.MolFromSmiles(row.smiles)
         reason = _refusal(mol, messages)
-        if reason is None:
-            made = conformers(mol, n, row)
-            if made:
-                return made
-            reason = (
-                "no conformer: RDKit could not embed this molecule; check its rings and stereo "
-                "centres, or give coordinates (xyz, sdf)"
-            )
-    known = mol is not None and mol.GetNumAtoms() > 0
-    return BadRow(row.input, row.name, row.smiles, reason, n_atoms=_n_atoms(mol) if known else None)
+        try:
+            made = conformers(mol, n, row) if reason is None else []
+        except (RuntimeError, ValueError) as error:  # RDKit's invariants and preconditions
+            made, reason = [], f"no conformer: RDKit failed with {_one_line(error)}"
+    if made:
+        return made
+    bad = BadRow(row.input, row.name, row.smiles, reason or _NO_CONFORMER)
+    if mol is None:
+        return bad
+    return replace(bad, formula=rdMolDescriptors.CalcMolFormula(mol), n_atoms=_n_atoms(mol))
 
 
 def conformers(mol: Chem.Mol, n: int, row: SmilesRow) -> list[Molecule]:
@@ -119,6 +123,10 @@ def _refusal(mol: Chem.Mol | None, messages: list[str]) -> str | None:
     return None
 
 
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
 def _n_atoms(mol: Chem.Mol) -> int:
     return int(mol.GetNumAtoms(onlyExplicit=False))
 
@@ -135,38 +143,45 @@ def _first_reason(messages: list[str]) -> str:
 
 def _embed_with_retries(mol: Chem.Mol, n: int) -> bool:
     """Climb the ladder until there is a conformer; the molecule then holds one to ``n``."""
-    wanted = dict(Chem.FindMolChiralCenters(mol, useLegacyImplementation=False))
+    wanted = _stereo(mol)
     for changes in _LADDER:
         settings = rdDistGeom.ETKDGv3()
-        settings.randomSeed = SEED
-        settings.numThreads = 1
-        for name, value in changes.items():
+        for name, value in {"randomSeed": SEED, "numThreads": 1, **changes}.items():
             setattr(settings, name, value)
         found = list(rdDistGeom.EmbedMultipleConfs(mol, n, settings))
-        if found and (settings.enforceChirality or _has_chirality(mol, wanted)):
+        if found and (settings.enforceChirality or _has_stereo(mol, wanted)):
             return True
     return False
 
 
-def _has_chirality(mol: Chem.Mol, wanted: dict[int, str]) -> bool:
-    """Whether every conformer has the stereo centres that the SMILES asks for."""
+def _stereo(mol: Chem.Mol) -> set[tuple[int, str]]:
+    """Assigned stereo centres and double bonds, as index and label (R, S, E, Z)."""
+    centers = Chem.FindMolChiralCenters(mol, useLegacyImplementation=False)
+    bonds = ((bond.GetIdx(), bond.GetStereo().name[-1]) for bond in mol.GetBonds())
+    return {*centers, *((index, label) for index, label in bonds if label in "EZ")}
+
+
+def _has_stereo(mol: Chem.Mol, wanted: set[tuple[int, str]]) -> bool:
+    """Whether every conformer has the stereo that the SMILES asks for."""
     for conformer in mol.GetConformers():
         copy = Chem.Mol(mol)
         Chem.AssignStereochemistryFrom3D(copy, conformer.GetId())
-        got = dict(Chem.FindMolChiralCenters(copy, useLegacyImplementation=False))
-        if any(got.get(center) != label for center, label in wanted.items()):
+        if not wanted <= _stereo(copy):
             return False
     return True
 
 
 def _minimise(mol: Chem.Mol) -> tuple[list[float], str]:
     """Relax all conformers in place; their energies in kcal/mol and the geometry's name."""
-    steps = {"numThreads": 1, "maxIters": _MINIMISER_STEPS}
     if rdForceFieldHelpers.MMFFHasAllMoleculeParams(mol):
-        relaxed = rdForceFieldHelpers.MMFFOptimizeMoleculeConfs(mol, **steps)
+        relaxed = rdForceFieldHelpers.MMFFOptimizeMoleculeConfs(
+            mol, numThreads=1, maxIters=_MINIMISER_STEPS
+        )
         how = "etkdg+mmff"
     elif rdForceFieldHelpers.UFFHasAllMoleculeParams(mol):
-        relaxed = rdForceFieldHelpers.UFFOptimizeMoleculeConfs(mol, **steps)
+        relaxed = rdForceFieldHelpers.UFFOptimizeMoleculeConfs(
+            mol, numThreads=1, maxIters=_MINIMISER_STEPS
+        )
         how = "etkdg+uff"
     else:
         return [0.0] * mol.GetNumConformers(), "etkdg"
@@ -190,7 +205,7 @@ def build(rows: Iterable[Row], n: int = 1, workers: int | None = None) -> Iterat
     Raises:
         Exception: what ``rows`` raises, after all rows before it.
     """
-    workers = workers or len(os.sched_getaffinity(0))
+    workers = workers or _n_cores()
 
     def make(row: Row) -> Built:
         if isinstance(row, SmilesRow):
@@ -204,10 +219,17 @@ def build(rows: Iterable[Row], n: int = 1, workers: int | None = None) -> Iterat
         yield from _ordered(pool, make, rows, ahead=8 * workers)
 
 
+def _n_cores() -> int:
+    """Cores that this process may use, where the system says so."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _ordered(
     pool: ThreadPoolExecutor, make: Callable[[Row], Built], rows: Iterable[Row], ahead: int
 ) -> Iterator[Built]:
-    """``pool.map`` that holds at most ``ahead`` rows, where the original takes all of them at once."""
+    """``pool.map`` in which at most ``ahead`` rows wait; the original takes all at once."""
     pending: deque[Future[Built]] = deque()
     failure: Exception | None = None
     source = iter(rows)

@@ -24,7 +24,7 @@ _BLOCK: Final = 256
 
 
 class InputError(ValueError):
-    """An input that cannot be read, or an output that cannot be written; one line, says what to do."""
+    """An input that cannot be read or an output that cannot be written; one line, says why."""
 
 
 @dataclass(frozen=True, eq=False)

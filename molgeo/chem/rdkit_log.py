@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rdkit import RDLogger, rdBase
+from rdkit import rdBase
 
 _STAMP = re.compile(r"^\[\d\d:\d\d:\d\d\]\s*")
 
@@ -79,5 +79,5 @@ def _leave() -> None:
             rdBase.LogToCppStreams()
             for line in status.splitlines():
                 name, _, state = line.partition(":")
-                switch = RDLogger.EnableLog if state == "enabled" else RDLogger.DisableLog
+                switch = rdBase.EnableLog if state == "enabled" else rdBase.DisableLog
                 switch(name)

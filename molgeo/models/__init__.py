@@ -18,7 +18,8 @@ import dataclasses
 import difflib
 import importlib
 import pkgutil
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from torch import Tensor, nn
 
@@ -45,7 +46,8 @@ class Backbone(nn.Module):
 
 def names() -> list[str]:
     """Names of all models: the modules of this package that define one."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    found = (module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(name for name in found if not name.startswith("_"))
 
 
 def model_class(name: str) -> type[Backbone]:
@@ -60,10 +62,13 @@ def model_class(name: str) -> type[Backbone]:
     if name not in names():
         raise ValueError(f"model: expected one of {names()}, got {name!r}{_nearest(name, names())}")
     module = importlib.import_module(f"{__name__}.{name}")
+    # A model may stand on another one, whose class its module has imported.
     return next(
         value
         for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Backbone) and value is not Backbone
+        if isinstance(value, type)
+        and issubclass(value, Backbone)
+        and value.__module__ == module.__name__
     )
 
 
@@ -77,15 +82,34 @@ def resolve_config(config_class: type, config: Any, fields: dict[str, Any]) -> A
 
     Raises:
         TypeError: a field is unknown; the message names the nearest valid one.
+        ValueError: a value is not of its field's type or not one of its choices.
     """
     known = [field.name for field in dataclasses.fields(config_class)]
-    for name in fields:
+    hints = get_type_hints(config_class)
+    for name, value in fields.items():
         if name not in known:
             raise TypeError(
                 f"{config_class.__name__}: unknown field {name!r}{_nearest(name, known)}; "
                 f"it has {', '.join(known)}"
             )
+        if not _fits(value, hints[name]):
+            hint = hints[name]
+            expected = hint.__name__ if isinstance(hint, type) else str(hint).split(".")[-1]
+            raise ValueError(f"{config_class.__name__}: {name}: expected {expected}, got {value!r}")
     return dataclasses.replace(config or config_class(), **fields)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of an annotated type, as far as configs use types."""
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    if get_origin(hint) in (Union, UnionType):
+        return any(_fits(value, choice) for choice in get_args(hint))
+    if not isinstance(hint, type):
+        return True
+    if isinstance(value, bool):
+        return hint is bool
+    return isinstance(value, (int, float) if hint is float else hint)
 
 
 def _nearest(word: str, known: list[str]) -> str:
@@ -96,6 +120,10 @@ def _nearest(word: str, known: list[str]) -> str:
 def __getattr__(name: str) -> Any:
     # `from molgeo.models import SchNet` imports that model's file and no other model's.
     for module in names():
+        if name == module:
+            return importlib.import_module(f"{__name__}.{name}")
         if module.replace("_", "").replace("pp", "plusplus") == name.lower():
-            return model_class(module)
+            found = model_class(module)
+            if found.__name__ == name:
+                return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

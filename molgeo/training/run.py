@@ -104,7 +104,7 @@ def train(config: TrainingConfig, resume: bool = False) -> Path:
         trainer.fit(module, data, ckpt_path=last if resume else None, weights_only=True)
     finally:
         if trainer.is_global_zero and (run_dir / "best.ckpt").exists():
-            export(config, data, run_dir / "best.ckpt", exported)
+            export(config, data, run_dir / "best.ckpt", exported, trainer.interrupted)
     return exported
 
 

@@ -1,0 +1,253 @@
+"""Molecules with coordinates: .xyz, .extxyz, .sdf, .mol, ASE's .db and .traj, and their objects.
+
+Text formats are cut into frames here, so that a broken frame spoils neither the ones before nor
+the ones after it; what is inside a frame is read by ASE and RDKit.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from rdkit import Chem
+
+from molgeo.chem.molecule import BadRow, InputError, Molecule, Row, SmilesRow, from_arrays
+from molgeo.chem.rdkit_log import rdkit_messages
+from molgeo.chem.smiles_files import open_text
+from molgeo.domain import SYMBOLS
+
+_NUMBERS: Final = {symbol: number for number, symbol in enumerate(SYMBOLS) if number}
+_CHARGE = re.compile(r"\bcharge\s*[=:]\s*([+-]?\d+)\b", re.IGNORECASE)
+
+
+def read_xyz(path: Path) -> Iterator[Molecule | BadRow]:
+    """Frames of an xyz or extxyz file."""
+    with open_text(path) as file:
+        yield from xyz_frames(file, str(path))
+
+
+def xyz_frames(lines: Iterable[str], origin: str) -> Iterator[Molecule | BadRow]:
+    """Frames of xyz text; a frame that is cut short or malformed is a bad row.
+
+    A line with one integer can only be the number of atoms, so that is where reading goes on after
+    a malformed frame.
+
+    Args:
+        lines: of any number of frames.
+        origin: name of the file, for ``input``.
+
+    Yields:
+        One row a frame.
+    """
+    numbered = enumerate(lines, start=1)
+    frame, header = 0, next(numbered, None)
+    while header is not None:
+        line, text = header
+        if not text.strip():
+            header = next(numbered, None)
+            continue
+        frame += 1
+        name = f"{origin}:{frame}"
+        if not _is_count(text):
+            message = f"line {line}: expected the number of atoms, got {text.strip()[:40]!r}"
+            yield BadRow(name, message=message)
+            header = next((item for item in numbered if _is_count(item[1])), None)
+            continue
+        n_atoms = int(text)
+        comment = next(numbered, (0, ""))[1].strip()
+        atoms: list[str] = []
+        header = next(numbered, None)
+        while header is not None and len(atoms) < n_atoms and not _is_count(header[1]):
+            atoms.append(header[1])
+            header = next(numbered, None)
+        if len(atoms) < n_atoms:
+            where = "the file ends" if header is None else "the next frame begins"
+            message = f"expected {n_atoms} atoms, {where} after {len(atoms)}"
+            yield BadRow(name, message=f"line {line}: truncated frame, {message}")
+        elif header is not None and _atom(header[1]) is not None:
+            message = f"line {line}: more atoms follow than the {n_atoms} that are announced"
+            yield BadRow(name, message=message)
+            header = next((item for item in numbered if _is_count(item[1])), None)
+        else:
+            yield _xyz_frame(atoms, comment, name, line)
+
+
+def _is_count(text: str) -> bool:
+    return text.strip().isdecimal()
+
+
+def _xyz_frame(atoms: list[str], comment: str, input: str, line: int) -> Molecule | BadRow:
+    """One whole frame: plain xyz here, extended xyz by ASE."""
+    if "Properties=" in comment or "Lattice=" in comment:
+        import ase.io
+
+        text = "".join([f"{len(atoms)}\n", f"{comment}\n", *(f"{a.rstrip()}\n" for a in atoms)])
+        try:
+            return from_ase(ase.io.read(io.StringIO(text), format="extxyz"), input)
+        except Exception as error:  # ASE's parser raises many kinds
+            return BadRow(input, message=f"line {line}: malformed extxyz frame: {error}")
+    z, pos = [], []
+    for offset, text in enumerate(atoms, start=line + 2):
+        atom = _atom(text)
+        if atom is None:
+            message = f"line {offset}: expected 'element x y z', got {text.strip()[:60]!r}"
+            return BadRow(input, comment, message=message)
+        z.append(atom[0])
+        pos.append(atom[1])
+    charge = _CHARGE.search(comment)
+    return from_arrays(z, pos, charge=int(charge[1]) if charge else 0, name=comment, input=input)
+
+
+def _atom(text: str) -> tuple[int, list[float]] | None:
+    """Atomic number and Å of ``C 0.0 0.0 0.0``; ``c`` and ``6`` are carbon too."""
+    cells = text.split()
+    number = int(cells[0]) if cells and cells[0].isdecimal() else None
+    if cells and number is None:
+        number = _NUMBERS.get(cells[0].capitalize())
+    try:
+        pos = [float(cell) for cell in cells[1:4]]
+    except ValueError:
+        return None
+    return (number, pos) if number is not None and len(pos) == 3 else None
+
+
+def read_sdf(path: Path) -> Iterator[Row]:
+    """Records of an sdf or mol file."""
+    with open_text(path) as file:
+        yield from sdf_records(file, str(path))
+
+
+def sdf_records(lines: Iterable[str], origin: str) -> Iterator[Row]:
+    """Records of sdf text; one without 3D coordinates becomes a SMILES that is embedded.
+
+    Args:
+        lines: of any number of records, ended by ``$$$$``.
+        origin: name of the file, for ``input``.
+
+    Yields:
+        One row a record.
+    """
+    record: list[str] = []
+    number = 0
+    for line in lines:
+        if not line.startswith("$$$$"):
+            record.append(line.rstrip("\r\n"))
+            continue
+        number += 1
+        yield _sdf_record(record, f"{origin}:{number}")
+        record = []
+    if any(line.strip() for line in record):
+        yield _sdf_record(record, f"{origin}:{number + 1}")
+
+
+def _sdf_record(record: list[str], input: str) -> Row:
+    name = record[0].strip() if record else ""
+    with rdkit_messages() as messages:
+        mol = Chem.MolFromMolBlock("\n".join(record) + "\n", removeHs=False)
+        if mol is None:
+            reason = messages[0] if messages else "RDKit gives no reason"
+            return BadRow(input, name, message=f"broken record: {reason}")
+        # RDKit takes a planar molecule for a drawing, even where the record says 3D.
+        tagged_3d = len(record) > 1 and record[1][20:22] == "3D"
+        return from_rdkit(mol, input, name, tagged_3d)
+
+
+def from_rdkit(mol: Chem.Mol, input: str, name: str = "", is_3d: bool = False) -> Row:
+    """Take the coordinates of a molecule's first conformer, or ask for new ones.
+
+    Args:
+        mol: left as it is.
+        input: as in `Molecule`.
+        name: as in `Molecule`; "" for the molecule's own.
+        is_3d: take the coordinates for 3D even where all z are zero.
+
+    Returns:
+        A molecule; a SMILES where there are no 3D coordinates; a bad row where hydrogens are
+        missing from them.
+    """
+    mol = Chem.Mol(mol)
+    name = name or (mol.GetProp("_Name").strip() if mol.HasProp("_Name") else "")
+    with rdkit_messages():
+        mol.UpdatePropertyCache(strict=False)
+        smiles = Chem.MolToSmiles(Chem.RemoveHs(mol, sanitize=False))
+    conformer = mol.GetConformer() if mol.GetNumConformers() else None
+    pos = conformer.GetPositions() if conformer is not None else np.zeros((0, 3))
+    placed = len(pos) == 1 or bool(np.any(pos))
+    if conformer is None or not placed or not (conformer.Is3D() or is_3d or len(pos) == 1):
+        return SmilesRow(smiles, name, input)
+    missing = sum(atom.GetTotalNumHs() for atom in mol.GetAtoms())
+    if missing:
+        message = (
+            f"{missing} hydrogen{'s are' if missing > 1 else ' is'} missing from the 3D "
+            "coordinates: add them, or give the SMILES"
+        )
+        return BadRow(input, name, smiles, message, n_atoms=len(pos) + missing)
+    return from_arrays(
+        [atom.GetAtomicNum() for atom in mol.GetAtoms()],
+        pos,
+        charge=Chem.GetFormalCharge(mol),
+        smiles=smiles,
+        name=name,
+        input=input,
+    )
+
+
+def from_ase(atoms: Any, input: str, extra: dict[str, Any] | None = None) -> Molecule | BadRow:
+    """Copy numbers, positions and what ``info`` says of name, smiles and charge.
+
+    Args:
+        atoms: `ase.Atoms`, left as they are.
+        input: as in `Molecule`.
+        extra: more of what ``info`` holds.
+
+    Returns:
+        The molecule, or a bad row for a periodic structure.
+    """
+    info = {str(key).lower(): value for key, value in {**atoms.info, **(extra or {})}.items()}
+    name = str(info.get("name", info.get("config_type", "")))
+    smiles = str(info["smiles"]) if "smiles" in info else None
+    if atoms.pbc.any():
+        message = "periodic structure: molgeo predicts molecules; set pbc to F F F if it is one"
+        return BadRow(input, name, smiles, message)
+    charge = info.get("charge", info.get("total_charge"))
+    if charge is None:
+        charge = atoms.get_initial_charges().sum()
+    try:
+        charge = round(float(charge))
+    except (TypeError, ValueError):
+        return BadRow(input, name, smiles, f"charge must be a number of electrons; got {charge!r}")
+    return from_arrays(
+        atoms.numbers, atoms.positions, charge=charge, smiles=smiles, name=name, input=input
+    )
+
+
+def read_db(path: Path) -> Iterator[Molecule | BadRow]:
+    """Rows of an ASE database."""
+    from ase.db import connect
+
+    try:
+        for row in connect(path, type="db", use_lock_file=False).select():
+            yield from_ase(row.toatoms(), f"{path}:{row.id}", row.key_value_pairs)
+    except Exception as error:  # sqlite3 and ASE raise many kinds
+        raise InputError(f"{path}: cannot be read as an ASE database: {error}") from error
+
+
+def read_traj(path: Path) -> Iterator[Molecule | BadRow]:
+    """Frames of an ASE trajectory."""
+    from ase.io.trajectory import TrajectoryReader
+
+    try:
+        trajectory = TrajectoryReader(path)
+    except Exception as error:  # whatever the bytes happen to break
+        raise InputError(f"{path}: cannot be read as an ASE trajectory: {error}") from error
+    with trajectory:
+        for frame in range(len(trajectory)):
+            input = f"{path}:{frame + 1}"
+            try:
+                yield from_ase(trajectory[frame], input)
+            except Exception as error:
+                yield BadRow(input, message=f"broken frame: {error}")

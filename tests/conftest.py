@@ -1,0 +1,52 @@
+"""Data that several test files share."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from molgeo.datasets.qm9_readers import from_tables
+from molgeo.datasets.qm9_sources import fingerprint, normalised, prepare, write
+
+
+def pytest_configure(config):
+    """Let PyG be imported: it still compiles TorchScript when it is."""
+    config.addinivalue_line("filterwarnings", "ignore:.torch.jit.*deprecated:DeprecationWarning")
+
+
+TABLES = Path(__file__).parent / "fixtures" / "qm9" / "qm9_part1.csv"
+
+
+@pytest.fixture(autouse=True)
+def _no_leaks():
+    """No test leaks its default dtype or its random state into the next."""
+    state, dtype = torch.get_rng_state(), torch.get_default_dtype()
+    yield
+    torch.set_rng_state(state)
+    torch.set_default_dtype(dtype)
+
+
+@pytest.fixture(scope="session")
+def some_qm9():
+    """Sixty-one real molecules of QM9, normalised."""
+    return normalised(from_tables([TABLES]))
+
+
+@pytest.fixture(scope="session")
+def some_content(some_qm9):
+    """What makes those sixty-one molecules themselves."""
+    return fingerprint(some_qm9)
+
+
+@pytest.fixture(scope="session")
+def small_data(some_qm9, tmp_path_factory):
+    """A data folder whose ``qm9`` holds those molecules."""
+    folder = tmp_path_factory.mktemp("small")
+    write(some_qm9, folder / "qm9" / "qm9.safetensors", "fixture")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def whole_qm9(tmp_path_factory):
+    """Folder of the whole QM9, prepared from the installed package."""
+    return prepare(tmp_path_factory.mktemp("whole"), "qm9pack").parent
