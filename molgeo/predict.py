@@ -12,18 +12,19 @@ from __future__ import annotations
 import difflib
 import math
 import statistics
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeGuard
+from typing import TYPE_CHECKING, Any, Final
 
 from molgeo.properties import column
 
 if TYPE_CHECKING:
     import pandas as pd
-    import torch
 
     from molgeo.chem.conformers import Built
     from molgeo.chem.molecule import BadRow, Molecule
+    from molgeo.inference import BatchPredictor, BatchSize, Values
     from molgeo.predictor import Predictor
 
 ROW_COLUMNS: Final = (
@@ -45,12 +46,6 @@ CONFORMER_STD: Final = "_conformer_std"
 
 _WINDOW: Final = {"cpu": 512, "cuda": 4096}
 """Rows that are held at once."""
-
-_PAIRS: Final = {"cpu": 32_000, "cuda": 2_000_000}
-"""Σ n² of the molecules of a batch, a bound on its edges: 100 of QM9's molecules on a CPU."""
-
-BatchSize = int | Literal["auto"]
-Values = dict[str, float]
 
 
 class RowError(ValueError):
@@ -90,7 +85,7 @@ def predict(
 
     run = PropertyRun(model, properties, conformers, batch_size, device)
     table = pd.DataFrame(list(run.rows(inputs, strict)), columns=run.columns)
-    types = {name: "float64" for name in run.columns[len(ROW_COLUMNS) :]}
+    types = dict.fromkeys(run.columns[len(ROW_COLUMNS) :], "float64")
     return table.astype({"n_atoms": "Int64", **types})
 
 
@@ -132,22 +127,29 @@ def run_predict(
         strict: as in `predict`.
 
     Returns:
-        Exit status: 0 where all rows are fine, 3 where some failed.
+        Exit status: 0 where all rows are fine, 3 where some failed. With ``strict`` the rows before
+        the first bad one are written, and its message goes to standard error.
 
     Raises:
         InputError: wrong usage, unreadable input or unwritable output.
         WriteError: writing failed half-way; what was written stays.
-        RowError: a bad row, and ``strict``; the rows before it are written.
     """
     from molgeo.chem.readers import check_sources
-    from molgeo.tables import open_writer
+    from molgeo.writers import Output, check_output
 
     check_sources(inputs)
+    format = check_output(output, format, inputs)
     run = PropertyRun(model, properties, conformers, batch_size, device)
-    with open_writer(output, format, run.columns, inputs) as writer:
-        for row in run.rows(inputs, strict):
-            writer.write(row)
-    return 3 if writer.n_failed else 0
+    n_failed = 0
+    try:
+        with Output(output, format, run.columns) as out:
+            for row in run.rows(inputs, strict):
+                out.write(row)
+                n_failed += row["status"] == "error"
+    except RowError as error:
+        sys.stderr.write(f"molgeo: {error}\n")
+        return 3
+    return 3 if n_failed else 0
 
 
 class PropertyRun:
@@ -174,15 +176,14 @@ class PropertyRun:
         device: str = "auto",
     ) -> None:
         from molgeo.chem.molecule import InputError
+        from molgeo.inference import BatchPredictor
 
         if conformers < 1:
             raise InputError(f"conformers must be at least 1, got {conformers}")
-        if batch_size != "auto" and not (str(batch_size).isdecimal() and int(batch_size) > 0):
-            raise InputError(f"batch_size must be 'auto' or at least 1, got {batch_size!r}")
         self.conformers = conformers
-        self.batch_size = None if batch_size == "auto" else int(batch_size)
-        self.predictor, self.device = _ready(model, device)
-        self.keys = _select(self.predictor, _probe(self.predictor, self.device), properties)
+        self.model = BatchPredictor(model, device, batch_size)
+        self.model.keys = _select(self.model, properties)
+        self.keys = self.model.keys
         spread = [column(key) + CONFORMER_STD for key in self.keys] if conformers > 1 else []
         self.columns = [*ROW_COLUMNS, *map(column, self.keys), *spread]
 
@@ -207,7 +208,7 @@ class PropertyRun:
             check_sources([inputs] if is_single(inputs) else inputs)
         built = build(read_all(inputs), self.conformers)
         start = 0
-        for window in _windows(built, _WINDOW[self.device.type]):
+        for window in _windows(built, _WINDOW.get(self.model.device.type, _WINDOW["cpu"])):
             for index, row in enumerate(self._window(window), start):
                 if strict and row["status"] == "error":
                     raise RowError(f"row {index} ({row['input']}): {row['message']}")
@@ -216,102 +217,39 @@ class PropertyRun:
 
     def _window(self, window: list[Built]) -> Iterator[dict[str, Any]]:
         """Predict all sound molecules of a window together."""
-        reasons = [None if _is_bad(built) else self._reason(built) for built in window]
-        sound = [k for k, built in enumerate(window) if not (_is_bad(built) or reasons[k])]
-        todo = [molecule for k in sound for molecule in window[k]]  # type: ignore[union-attr]
-        done = iter(self._values(todo))
+        bad: dict[int, dict[str, Any]] = {}
+        sound: list[list[Molecule]] = []
         for k, built in enumerate(window):
-            if _is_bad(built):
-                yield self._row(built)
-            elif reasons[k] is not None:
-                yield self._row(built[0], reasons[k])
+            if not isinstance(built, list):
+                bad[k] = self._row(built)
+            elif (reason := self.model.refusal(built)) is not None:
+                bad[k] = self._row(built[0], reason)
             else:
-                results = [next(done) for _ in built]
-                failed = next((result for result in results if isinstance(result, str)), None)
-                yield self._row(built[0], failed, [] if failed else results)
+                sound.append(built)
+        values = iter(self.model.values([molecule for built in sound for molecule in built]))
+        molecules = iter(sound)
+        for k in range(len(window)):
+            yield bad[k] if k in bad else self._predicted(next(molecules), values)
 
-    def _reason(self, molecules: list[Molecule]) -> str | None:
-        """Why the model must not see a molecule."""
-        from molgeo.chem.molecule import check_geometry
-
-        domain = self.predictor.domain
-        for molecule in molecules:
-            reason = check_geometry(molecule)
-            if reason is None and domain is not None:
-                reason = domain.check(molecule.z, molecule.pos, molecule.charge)
-            if reason is not None:
-                return reason
-        return None
-
-    def _values(self, molecules: list[Molecule]) -> list[Values | str]:
-        """Each molecule's values, or why it has none."""
-        values: list[Values | str] = [""] * len(molecules)
-        by_size = sorted(range(len(molecules)), key=lambda k: molecules[k].n_atoms)
-        for batch in self._batches(by_size, molecules):
-            try:
-                results = self._forward([molecules[k] for k in batch])
-            except Exception:  # one of them is the culprit: the others must not suffer
-                results = [{} for _ in batch]
-            for k, result in zip(batch, results, strict=True):
-                values[k] = result if self._is_sound(result) else self._alone(molecules[k])
-        return values
-
-    def _batches(self, order: list[int], molecules: list[Molecule]) -> Iterator[list[int]]:
-        """Consecutive molecules of an order, as many as the bound on their pairs allows."""
-        batch: list[int] = []
-        pairs = 0
-        for k in order:
-            cost = molecules[k].n_atoms ** 2
-            full = (
-                pairs + cost > _PAIRS[self.device.type]
-                if self.batch_size is None
-                else len(batch) == self.batch_size
-            )
-            if batch and full:
-                yield batch
-                batch, pairs = [], 0
-            batch.append(k)
-            pairs += cost
-        if batch:
-            yield batch
-
-    def _forward(self, molecules: list[Molecule]) -> list[Values]:
-        """Run the model on one batch."""
-        import numpy as np
-        import torch
-
-        z = torch.from_numpy(np.concatenate([m.z for m in molecules]))
-        # Centred in float64: far from the origin a float32 has no digits left for bond lengths.
-        pos = torch.from_numpy(np.concatenate([m.pos - m.pos.mean(axis=0) for m in molecules]))
-        sizes = torch.tensor([m.n_atoms for m in molecules])
-        batch = torch.repeat_interleave(torch.arange(len(molecules)), sizes)
-        inputs = (z, pos.to(_dtype(self.predictor)), batch)
-        with torch.no_grad():
-            out = self.predictor(*(tensor.to(self.device) for tensor in inputs))
-        table = torch.stack([out[key].double().cpu() for key in self.keys], dim=-1).tolist()
-        return [dict(zip(self.keys, values, strict=True)) for values in table]
-
-    def _is_sound(self, values: Values) -> bool:
-        """Whether all properties are finite; an atomization energy may lack its free atoms."""
-        known = set(self.predictor.properties)
-        return bool(values) and all(math.isfinite(v) for k, v in values.items() if k in known)
-
-    def _alone(self, molecule: Molecule) -> Values | str:
-        """Run the model on one molecule that failed in its batch."""
-        try:
-            (values,) = self._forward([molecule])
-        except Exception as error:
-            return f"the model failed on this molecule: {_one_line(error)}"
-        if self._is_sound(values):
-            return values
-        bad = [key for key in self.keys if not math.isfinite(values[key])]
-        return f"the model gave no finite value of {', '.join(bad)}: check the geometry"
+    def _predicted(
+        self, conformers: list[Molecule], values: Iterator[Values | str]
+    ) -> dict[str, Any]:
+        """The row of a molecule, whose conformers' values come next."""
+        results: list[Values] = []
+        failed: str | None = None
+        for _ in conformers:
+            result = next(values)
+            if isinstance(result, str):
+                failed = failed or result
+            else:
+                results.append(result)
+        return self._row(conformers[0], failed, [] if failed else results)
 
     def _row(
-        self, source: Molecule | BadRow, reason: str | None = None, results: Sequence[Any] = ()
+        self, source: Molecule | BadRow, reason: str | None = None, results: Sequence[Values] = ()
     ) -> dict[str, Any]:
         """One row of output, without its id."""
-        message = reason or getattr(source, "message", "")
+        message = reason or getattr(source, "message", None) or ""
         row: dict[str, Any] = dict.fromkeys(self.columns)
         row.update(
             name=source.name,
@@ -322,22 +260,16 @@ class PropertyRun:
             geometry=source.geometry,
             status="ok" if results else "error",
             message=" ".join(message.split()),
-            model=self.predictor.name,
+            model=self.model.predictor.name,
         )
+        has_spread = self.conformers > 1 and source.geometry != "given"
         for key in self.keys if results else ():
             values = [result[key] for result in results]
-            row[column(key)] = values[0] if math.isfinite(values[0]) else None
-            if (
-                self.conformers > 1
-                and source.geometry != "given"
-                and all(map(math.isfinite, values))
-            ):
-                row[column(key) + CONFORMER_STD] = statistics.pstdev(values)
+            if math.isfinite(values[0]):  # an atomization energy may lack its free atoms
+                row[column(key)] = values[0]
+                if has_spread:
+                    row[column(key) + CONFORMER_STD] = statistics.pstdev(values)
         return row
-
-
-def _is_bad(built: Built) -> TypeGuard[BadRow]:
-    return not isinstance(built, list)
 
 
 def _windows(items: Iterable[Built], size: int) -> Iterator[list[Built]]:
@@ -361,72 +293,20 @@ def _windows(items: Iterable[Built], size: int) -> Iterator[list[Built]]:
         raise failure
 
 
-def _ready(model: str | Path | Predictor | None, device: str) -> tuple[Predictor, torch.device]:
-    """The predictor in evaluation mode on its device; one that was given stays where it is."""
-    import torch
-
-    from molgeo import checkpoint
-    from molgeo.chem.molecule import InputError
-
-    given = isinstance(model, torch.nn.Module)
-    predictor: Any = model if given else checkpoint.load(model)
-    if device == "auto":
-        tensor = next(predictor.parameters(), torch.empty(0))
-        chosen = (
-            tensor.device if given else torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        )
-    else:
-        try:
-            chosen = torch.device(device)
-        except RuntimeError:
-            chosen = torch.device("meta")
-        if chosen.type not in _WINDOW or (chosen.type == "cuda" and not torch.cuda.is_available()):
-            reason = (
-                "no CUDA device here" if chosen.type == "cuda" else "expected auto, cpu or cuda"
-            )
-            raise InputError(f"device {device!r} cannot be used: {reason}")
-    return predictor.eval().to(chosen), chosen
-
-
-def _dtype(predictor: Predictor) -> torch.dtype:
-    """Floating-point type of the model's weights."""
-    import torch
-
-    return next((p.dtype for p in predictor.parameters()), torch.float32)
-
-
-def _probe(predictor: Predictor, device: torch.device) -> list[str]:
-    """What a predictor gives, in its order: its answer to a single atom."""
-    import torch
-
-    element = predictor.domain.elements[-1] if predictor.domain is not None else 6
-    z = torch.tensor([element], device=device)
-    pos = torch.zeros(1, 3, dtype=_dtype(predictor), device=device)
-    with torch.no_grad():
-        return list(predictor(z, pos, torch.zeros_like(z)))
-
-
-def _select(
-    predictor: Predictor, available: list[str], wanted: str | Sequence[str] | None
-) -> list[str]:
+def _select(model: BatchPredictor, wanted: str | Sequence[str] | None) -> list[str]:
     """The wanted keys, each once, or an error that names the nearest ones."""
     from molgeo.chem.molecule import InputError
 
     if wanted is None:
-        return available
+        return model.available
     names = wanted.split(",") if isinstance(wanted, str) else wanted
     names = list(dict.fromkeys(name.strip() for name in names))
-    for name in names:
-        if name not in available:
-            near = difflib.get_close_matches(name, available, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise InputError(
-                f"{predictor.name} has no property {name!r}: {hint}it predicts {', '.join(available)}"
-            )
+    known = f"{model.predictor.name} predicts {', '.join(model.available)}"
     if not names:
-        raise InputError(f"properties is empty: {predictor.name} predicts {', '.join(available)}")
+        raise InputError(f"properties is empty: {known}")
+    for name in names:
+        if name not in model.available:
+            near = difflib.get_close_matches(name, model.available, n=1)
+            hint = f", did you mean {near[0]!r}?" if near else ":"
+            raise InputError(f"unknown property {name!r}{hint} {known}")
     return names
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

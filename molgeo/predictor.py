@@ -98,7 +98,11 @@ class Predictor(nn.Module):
         Returns:
             Property name → (molecules,) float64, in the property's unit. Energies are totals; those
             with known free atoms add ``<name>_atomization``, the energy relative to them.
+
+        Raises:
+            ValueError: the tensors' shapes do not fit together.
         """
+        _check_shapes(z, pos, batch)
         graph = radius_graph(pos, self.cutoff, batch)
         values = self.to_units(self.standardised(z, pos, graph), z, pos, graph)
         out = dict(zip(self.properties, values.unbind(-1), strict=True))
@@ -175,3 +179,15 @@ class Predictor(nn.Module):
             if moved.dtype != buffer.dtype:
                 setattr(self, name, buffer.to(moved.device))
         return self
+
+
+def _check_shapes(z: Tensor, pos: Tensor, batch: Tensor | None) -> None:
+    n = z.numel()
+    given = {"z": (z, (n,)), "pos": (pos, (n, 3))}
+    if batch is not None:
+        given["batch"] = (batch, (n,))
+    for name, (tensor, shape) in given.items():
+        if tensor.shape != shape:
+            raise ValueError(
+                f"{name}: expected shape {shape} for {n} atoms, got {tuple(tensor.shape)}"
+            )

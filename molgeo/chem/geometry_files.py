@@ -18,7 +18,7 @@ from rdkit import Chem
 from molgeo.chem.molecule import BadRow, InputError, Molecule, Row, SmilesRow, from_arrays
 from molgeo.chem.rdkit_log import rdkit_messages
 from molgeo.chem.smiles_files import open_text
-from molgeo.domain import SYMBOLS
+from molgeo.elements import SYMBOLS
 
 _NUMBERS: Final = {symbol: number for number, symbol in enumerate(SYMBOLS) if number}
 _CHARGE = re.compile(r"\bcharge\s*[=:]\s*([+-]?\d+)\b", re.IGNORECASE)

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from molgeo.domain import SYMBOLS
+from molgeo.elements import SYMBOLS
 
 MIN_DISTANCE: Final = 0.3
 """Å. Atoms closer than this are an error of the input: the shortest bond, H–H, is 0.74 Å."""

@@ -7,6 +7,8 @@ A `Graph` is built once per batch of structures and is never truncated: there is
 
 from __future__ import annotations
 
+import bisect
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -69,6 +71,32 @@ class Graph:
     def atoms_per_molecule(self) -> Tensor:
         """(molecules,) number of atoms of each molecule."""
         return torch.bincount(self.batch, minlength=self.n_molecules)
+
+    def runs(self, n_edges: int) -> list[tuple[int, int]]:
+        """Consecutive atoms that few edges leave, for sums which should stay in a cache.
+
+        Args:
+            n_edges: most edges of a run; an atom with more neighbours is a run by itself.
+
+        Returns:
+            ``(first, last)`` of each run of atoms ``first ≤ j < last``, in order.
+        """
+        if self.n_edges <= n_edges:
+            return [(0, self.n_atoms)]
+        if n_edges not in self._runs:
+            ptr = self.ptr.tolist()
+            bounds = [0]
+            while bounds[-1] < self.n_atoms:
+                first = bounds[-1]
+                last = bisect.bisect_right(ptr, ptr[first] + n_edges) - 1
+                bounds.append(max(last, first + 1))
+            self._runs[n_edges] = list(itertools.pairwise(bounds))
+        return self._runs[n_edges]
+
+    @cached_property
+    def _runs(self) -> dict[int, list[tuple[int, int]]]:
+        """Runs found so far, by their greatest number of edges: every layer asks for the same."""
+        return {}
 
     def displacements(self, pos: Tensor) -> Tensor:
         """Displacement of each undirected pair, along its forward edge.

@@ -58,18 +58,17 @@ def model_class(name: str) -> type[Backbone]:
 
     Raises:
         ValueError: there is no such model; the message names the nearest.
+        TypeError: the module defines no model.
     """
     if name not in names():
         raise ValueError(f"model: expected one of {names()}, got {name!r}{_nearest(name, names())}")
     module = importlib.import_module(f"{__name__}.{name}")
-    # A model may stand on another one, whose class its module has imported.
-    return next(
-        value
-        for value in vars(module).values()
-        if isinstance(value, type)
-        and issubclass(value, Backbone)
-        and value.__module__ == module.__name__
-    )
+    for value in vars(module).values():
+        # A model may stand on another one, whose class its module has imported.
+        own = isinstance(value, type) and value.__module__ == module.__name__
+        if own and issubclass(value, Backbone):
+            return value
+    raise TypeError(f"{module.__name__}: expected a class that extends Backbone, found none")
 
 
 def build(name: str, fields: dict[str, Any] | None = None) -> Backbone:

@@ -59,6 +59,69 @@ def permute(x: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
     return _Permute.apply(x, index, inverse)
 
 
+def sum_incoming(x: Tensor, graph: Graph) -> Tensor:
+    """Sum edge features over the edges that end at an atom: ``out_i = Σ_{j∈N(i)} x_ji``.
+
+    Args:
+        x: (edges, …) floating point, one row for each edge j→i.
+        graph: the edges.
+
+    Returns:
+        (atoms, …).
+    """
+    return segment_sum(permute(x, graph.reverse, graph.reverse), graph.source, graph.ptr)
+
+
+def gather_target(x: Tensor, graph: Graph) -> Tensor:
+    """Give each edge j→i the row of its target i; the transpose of `sum_incoming`."""
+    return permute(gather(x, graph.source, graph.ptr), graph.reverse, graph.reverse)
+
+
+def expand_pairs(x: Tensor, graph: Graph, sign: float = 1.0) -> Tensor:
+    """Give both edges of each undirected pair the pair's row.
+
+    Args:
+        x: (pairs, …) floating point.
+        graph: the edges.
+        sign: factor of the row on the reverse of the pair's forward edge; −1 for vectors.
+
+    Returns:
+        (edges, …).
+    """
+    return _ExpandPairs.apply(x, graph, sign)  # type: ignore[no-any-return]
+
+
+def fold_pairs(x: Tensor, graph: Graph, sign: float = 1.0) -> Tensor:
+    """Sum both edges of each undirected pair; the transpose of `expand_pairs`.
+
+    Args:
+        x: (edges, …) floating point.
+        graph: the edges.
+        sign: factor of the reverse edge.
+
+    Returns:
+        (pairs, …).
+    """
+    return _FoldPairs.apply(x, graph, sign)  # type: ignore[no-any-return]
+
+
+def scale_pairs(x: Tensor, scale: Tensor, graph: Graph) -> Tensor:
+    """Multiply both edges of each undirected pair by the pair's row.
+
+    The same as ``x * expand_pairs(scale, graph)``, but nothing edge-sized is kept for the backward
+    pass except ``x``.
+
+    Args:
+        x: (edges, channels).
+        scale: (pairs, channels).
+        graph: the edges.
+
+    Returns:
+        (edges, channels).
+    """
+    return _ScalePairs.apply(x, scale, graph)  # type: ignore[no-any-return]
+
+
 def molecule_sum(x: Tensor, graph: Graph) -> Tensor:
     """Sum atoms over their molecule: (atoms, …) → (molecules, …)."""
     return x.new_zeros(graph.n_molecules, *x.shape[1:]).index_add(0, graph.batch, x)
@@ -103,3 +166,45 @@ class _Permute(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         index, inverse = ctx.saved_tensors
         return permute(grads[0], inverse, index), None, None
+
+
+class _ExpandPairs(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, graph: Graph, sign: float) -> Tensor:
+        ctx.graph, ctx.sign = graph, sign
+        rows = x.index_select(0, graph.pair)
+        if sign != 1.0:
+            rows[graph.reverse[graph.forward]] *= sign
+        return rows
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        return fold_pairs(grads[0], ctx.graph, ctx.sign), None, None
+
+
+class _FoldPairs(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, graph: Graph, sign: float) -> Tensor:
+        ctx.graph, ctx.sign = graph, sign
+        forward = x.index_select(0, graph.forward)
+        return forward.add_(x.index_select(0, graph.reverse[graph.forward]), alpha=sign)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        return expand_pairs(grads[0], ctx.graph, ctx.sign), None, None
+
+
+class _ScalePairs(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, graph: Graph) -> Tensor:
+        ctx.save_for_backward(x, scale)
+        ctx.graph = graph
+        return scale.index_select(0, graph.pair).mul_(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        x, scale = ctx.saved_tensors
+        grad, graph = grads[0], ctx.graph
+        grad_x = scale_pairs(grad, scale, graph) if ctx.needs_input_grad[0] else None
+        grad_scale = fold_pairs(grad * x, graph) if ctx.needs_input_grad[1] else None
+        return grad_x, grad_scale, None

@@ -53,6 +53,7 @@ class TrainingConfig:
         strategy: Lightning's: ``auto``, ``ddp`` …
         threads: CPU threads; 0 for torch's choice.
         save_every_steps: steps between states to resume from.
+        log_every_steps: steps between rows of the training loss in the log.
         logger: ``csv``, ``tensorboard`` or ``wandb``.
     """
 
@@ -89,6 +90,7 @@ class TrainingConfig:
     strategy: str = "auto"
     threads: int = 0
     save_every_steps: int = 500
+    log_every_steps: int = 50
     logger: Literal["csv", "tensorboard", "wandb"] = "csv"
 
     @property

@@ -23,7 +23,6 @@ from lightning.pytorch.callbacks import (
     WeightAveraging,
 )
 from lightning.pytorch.loggers import CSVLogger, Logger
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from molgeo.checkpoint import save_checkpoint
 from molgeo.datasets import qm9
@@ -31,11 +30,14 @@ from molgeo.datasets.datamodule import QM9DataModule
 from molgeo.datasets.location import data_dir
 from molgeo.predictor import Predictor
 from molgeo.properties import PROPERTIES
+from molgeo.training.averaging import exponential_average
 from molgeo.training.config import TrainingConfig
 from molgeo.training.module import PropertyTraining
+from molgeo.training.quiet import quiet_lightning
 from molgeo.training.references import fit_references
 
 
+@quiet_lightning()
 def train(config: TrainingConfig, resume: bool = False) -> Path:
     """Train, and export the best averaged weights at the end or when interrupted.
 
@@ -97,7 +99,7 @@ def train(config: TrainingConfig, resume: bool = False) -> Path:
         enable_model_summary=False,
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
-        log_every_n_steps=50,
+        log_every_n_steps=config.log_every_steps,
     )
     exported = run_dir / f"{config.model_name}.safetensors"
     try:
@@ -108,7 +110,13 @@ def train(config: TrainingConfig, resume: bool = False) -> Path:
     return exported
 
 
-def export(config: TrainingConfig, data: QM9DataModule, state: Path, path: Path) -> None:
+def export(
+    config: TrainingConfig,
+    data: QM9DataModule,
+    state: Path,
+    path: Path,
+    interrupted: bool = False,
+) -> None:
     """Write the averaged weights of a training state as a molgeo checkpoint.
 
     Args:
@@ -116,6 +124,7 @@ def export(config: TrainingConfig, data: QM9DataModule, state: Path, path: Path)
         data: what it was trained on.
         state: Lightning's file; its ``state_dict`` holds the averaged weights.
         path: of the checkpoint.
+        interrupted: the run has not come to its end, which the header says.
     """
     content = torch.load(state, map_location="cpu", weights_only=True)
     predictor = Predictor(config.model, config.backbone, config.properties, config.head_features)
@@ -140,6 +149,7 @@ def export(config: TrainingConfig, data: QM9DataModule, state: Path, path: Path)
             "units": {name: PROPERTIES[name].unit for name in config.properties},
             "epochs": content["epoch"] + 1,
             "steps": content["global_step"],
+            "interrupted": interrupted,
             "validation_loss": float(monitors[0]["best_model_score"]) if monitors else None,
             "training": dataclasses.asdict(config),
             "hardware": _hardware(config),
@@ -152,7 +162,7 @@ def export(config: TrainingConfig, data: QM9DataModule, state: Path, path: Path)
 
 def _callbacks(config: TrainingConfig, run_dir: Path) -> list[Callback]:
     callbacks: list[Callback] = [
-        WeightAveraging(multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=False),
+        WeightAveraging(multi_avg_fn=exponential_average(config.ema_decay), use_buffers=False),
         LearningRateMonitor("step"),
         ModelCheckpoint(
             run_dir,
@@ -188,7 +198,7 @@ def _csv_logger(run_dir: Path, resumed_step: int) -> CSVLogger:
     aside = run_dir / "metrics.before_resume.csv"
     if path.exists():
         os.replace(path, aside)
-    logger = CSVLogger(run_dir, name="log", version="", flush_logs_every_n_steps=50)
+    logger = CSVLogger(run_dir, name="log", version="", flush_logs_every_n_steps=1)
     if aside.exists():
         with aside.open(newline="") as file:
             rows = [row for row in csv.DictReader(file) if int(row["step"]) < resumed_step]

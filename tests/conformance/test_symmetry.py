@@ -1,5 +1,7 @@
 """What no model may depend on: frame, order of atoms, company in the batch."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -78,7 +80,7 @@ def test_order_of_molecules(subject, collate, mixture):
 
 def test_far_fragments_add(subject, collate, mixture):
     """Sums add, means average by size; other kinds depend on how far apart the fragments are."""
-    for a, b in zip(mixture, mixture[1:], strict=False):
+    for a, b in pairwise(mixture):
         z = torch.cat([a[0], b[0]])
         pos = torch.cat([a[1], b[1] + torch.tensor([0.0, 50.0, 0.0])])
         together = subject(z, pos)[0]

@@ -1,0 +1,57 @@
+"""Neighbourhoods as dense blocks: the neighbours of an atom in a fixed number of slots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from molgeo.graph.edges import Graph
+
+GRANULE = 4
+"""Numbers of slots are multiples of this: less padding with less, fewer operations with more."""
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Atoms with a similar number of neighbours, padded to the same number of slots.
+
+    Slot s of atom j holds its s-th outgoing edge j→i, and with it the reverse edge i→j. Slots beyond
+    an atom's degree repeat its first edge: what is computed there has to be masked or ignored.
+
+    Attributes:
+        edge: (block atoms, slots) int64, the outgoing edge in each slot.
+        filled: (block atoms, slots) bool, False where padded.
+    """
+
+    edge: Tensor
+    filled: Tensor
+
+
+def neighbour_slots(graph: Graph) -> tuple[list[Slots], Tensor]:
+    """Group the atoms of a graph by their number of neighbours.
+
+    Args:
+        graph: the edges. Atoms without neighbours are in no block.
+
+    Returns:
+        The blocks, and (edges,) int64, the position of each edge in the flattened and concatenated
+        slots of all blocks.
+    """
+    degree = graph.degree
+    granules = (degree + (GRANULE - 1)) // GRANULE
+    position = torch.empty_like(graph.source)
+    blocks = []
+    start = 0
+    for number, n_atoms in enumerate(torch.bincount(granules).tolist()):
+        if number == 0 or n_atoms == 0:
+            continue
+        atoms = (granules == number).nonzero().squeeze(-1)
+        slot = torch.arange(number * GRANULE, device=degree.device)
+        filled = slot < degree[atoms, None]
+        edge = graph.ptr[atoms, None] + slot * filled
+        position[edge[filled]] = start + filled.flatten().nonzero().squeeze(-1)
+        start += edge.numel()
+        blocks.append(Slots(edge, filled))
+    return blocks, position

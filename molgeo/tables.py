@@ -1,0 +1,153 @@
+"""Rows laid out for people: one molecule as a list of its properties, many as a table.
+
+On a terminal a wide table is split into panels that fit; into a pipe or a file it is plain, one
+line a row, with at least two spaces between columns and ``-`` where there is no value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, TextIO
+
+from molgeo.properties import ATOMIZATION, PROPERTIES, column
+
+Row = dict[str, Any]
+
+_BLOCK: Final = 256
+"""Rows that are laid out together; widths are those of the first block."""
+
+_LABEL_WIDTH: Final = 32
+_SPREAD: Final = "_conformer_std"
+
+_KNOWN: Final = {
+    column(key): (PROPERTIES[key.removesuffix(ATOMIZATION)], key.endswith(ATOMIZATION))
+    for name, known in PROPERTIES.items()
+    for key in ([name, name + ATOMIZATION] if known.is_energy else [name])
+}
+
+
+class TableWriter:
+    """A list for one molecule, a table for many.
+
+    Args:
+        file: where to write; its kind decides on colours and widths.
+        columns: of the rows.
+    """
+
+    def __init__(self, file: TextIO, columns: Sequence[str]) -> None:
+        from rich.console import Console
+
+        self._file = file
+        self._terminal = file.isatty()
+        self._console = Console(file=file, highlight=False)
+        self._columns = [name for name in columns if name in _KNOWN]
+        self._spreads = [name for name in columns if name.endswith(_SPREAD)]
+        self._rows: list[Row] = []
+        self._widths: dict[str, int] = {}
+
+    def write(self, row: Row) -> None:
+        """Keep a row until a block is full."""
+        self._rows.append(row)
+        if len(self._rows) == _BLOCK:
+            self._flush()
+
+    def close(self) -> None:
+        """Write what is kept."""
+        if len(self._rows) == 1 and not self._widths:
+            self._list(self._rows[0])
+        elif self._rows:
+            self._flush()
+
+    def _list(self, row: Row) -> None:
+        """One molecule: its properties under each other."""
+        self._line(_label(row), bold=True)
+        about = [
+            row["formula"],
+            f"{row['n_atoms']} atoms" if row["n_atoms"] else "",
+            row["geometry"],
+        ]
+        self._line("  ".join(filter(None, [*about, row["model"]])))
+        if row["status"] != "ok":
+            self._line(f"error: {row['message']}", bold=True)
+            return
+        lines = []
+        for name in self._columns:
+            known, is_atomization = _KNOWN[name]
+            what = known.description
+            if is_atomization:
+                what = what.replace("total", "atomization")
+            spread = row.get(name + _SPREAD)
+            value = _number(row[name]) + (f" ± {_number(spread)}" if spread is not None else "")
+            symbol = known.symbol + (" at." if is_atomization else "")
+            lines.append((what, symbol, value, known.unit))
+        widths = [max(len(cells[k]) for cells in lines) for k in range(3)]
+        for what, symbol, value, unit in lines:
+            cells = (what.ljust(widths[0]), symbol.ljust(widths[1]), value.rjust(widths[2]), unit)
+            self._line("  ".join(cells))
+
+    def _flush(self) -> None:
+        """Many molecules: one line each, in as many panels as the width asks for."""
+        first = not self._widths
+        names = [*self._columns, *self._spreads]
+        rows = [
+            {"id": str(row["id"]), "molecule": _label(row), "message": row["message"] or "-"}
+            | {name: _number(row[name]) for name in names}
+            for row in self._rows
+        ]
+        if not self._terminal:
+            names.append("message")
+        if first:
+            heads = ["id", "molecule", *names]
+            self._widths = {h: max(len(h), *(len(row[h]) for row in rows)) for h in heads}
+        for panel in self._panels(names):
+            if first or self._terminal:
+                self._line(self._cells(panel, {name: name for name in panel}), bold=True)
+            for row in rows:
+                self._line(self._cells(panel, row))
+            if self._terminal:
+                self._line("")
+        for row in self._rows:
+            if row["status"] != "ok" and self._terminal:
+                self._line(f"row {row['id']} ({_label(row)}): {row['message']}", wrap=True)
+        self._rows = []
+        self._file.flush()
+
+    def _panels(self, names: list[str]) -> Iterator[list[str]]:
+        """Groups of columns that fit side by side, each behind the molecule's label."""
+        lead = ["id", "molecule"]
+        room = self._console.width if self._terminal else 10**9
+        panel, width = lead[:], sum(self._widths[name] + 2 for name in lead)
+        for name in names:
+            if len(panel) > len(lead) and width + self._widths[name] > room:
+                yield panel
+                panel, width = lead[:], sum(self._widths[lead_] + 2 for lead_ in lead)
+            panel.append(name)
+            width += self._widths[name] + 2
+        yield panel
+
+    def _cells(self, panel: list[str], row: dict[str, str]) -> str:
+        return "  ".join(
+            row[name].ljust(self._widths[name])
+            if name in ("molecule", "message")
+            else row[name].rjust(self._widths[name])
+            for name in panel
+        )
+
+    def _line(self, text: str, bold: bool = False, wrap: bool = False) -> None:
+        """One line as it is: a SMILES is full of what a markup language would take for itself."""
+        from rich.text import Text
+
+        if not self._terminal:
+            self._file.write(text.rstrip() + "\n")
+            return
+        self._console.print(Text(text, style="bold" if bold else ""), soft_wrap=not wrap)
+
+
+def _label(row: Row) -> str:
+    """A short name for a molecule: what the user calls it, else what it is."""
+    label = " ".join((row["name"] or row["smiles"] or row["input"]).split())
+    return label if len(label) <= _LABEL_WIDTH else label[: _LABEL_WIDTH - 1] + "…"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
