@@ -22,7 +22,7 @@ def models_table() -> None:
         table.add_row(
             name + default,
             header["config"]["model"],
-            f"{header['data']}, {header['n_train']:,} molecules",
+            f"{header['data']}, {header.get('n_train', 0):,} molecules",
             str(len(header["config"]["properties"])),
             f"{path.stat().st_size / 1e6:.1f} MB",
         )
@@ -54,22 +54,31 @@ def info(name: str) -> None:
 
 
 def _facts(header: dict[str, Any], domain: dict[str, Any]) -> dict[str, str]:
-    metrics = header.get("metrics", {})
-    return {
-        "backbone": f"{header['config']['model']} {header['config']['backbone']}",
-        "trained on": f"{header['data']}, {header['n_train']:,} molecules, split {header['split']}",
-        "level of theory": header["level_of_theory"],
-        "geometries": header["geometry_source"],
-        "training": f"{header['epochs']} epochs, {header['steps']:,} steps, {header['hardware']}, "
-        f"{header['date']}",
+    """Label → text of what the header says; what it does not say is left out."""
+    config, metrics = header["config"], header.get("metrics", {})
+    charge = f"{domain['charge']:+d}" if domain["charge"] else "0"
+    facts = {"backbone": f"{config['model']} {config['backbone']}"}
+    if "n_train" in header:
+        facts["trained on"] = (
+            f"{header['data']}, {header['n_train']:,} molecules, split {header['split']}"
+        )
+        facts["level of theory"] = header["level_of_theory"]
+        facts["geometries"] = header["geometry_source"]
+        facts["training"] = (
+            f"{header['epochs']} epochs, {header['steps']:,} steps, {header['hardware']}, "
+            f"{header['date']}"
+        )
+    facts |= {
         "elements": ", ".join(SYMBOLS[z] for z in domain["elements"]),
-        "charge": f"{domain['charge']:+d}" if domain["charge"] else "0",
+        "charge": charge,
         "atoms": f"up to {domain['max_atoms']} in training; larger molecules are extrapolation",
         "shortest distance": f"{domain['min_distance']:.2f} Å",
-        "errors measured on": f"{metrics['n']:,} test molecules, {metrics['geometry']} geometries"
-        if metrics
-        else "not measured",
     }
+    if metrics:
+        facts["errors measured on"] = (
+            f"{metrics['n']:,} {metrics['split']} molecules, {metrics['geometry']} geometries"
+        )
+    return facts
 
 
 def markdown(header: dict[str, Any]) -> str:

@@ -38,11 +38,14 @@ class Parser(ArgumentParser):
         raise SystemExit(USAGE)
 
     def _nearest(self, message: str) -> str:
-        unknown = re.search(r"unrecognized arguments: --([\w.-]+)|option '([\w.-]+)'", message)
+        unknown = re.search(
+            r"unrecognized arguments: --([\w.-]+)|option '([\w.-]+)'|choice: '(\w+)'", message
+        )
         if not unknown:
             return ""
-        given = (unknown[1] or unknown[2]).split(".")[-1]
-        close = difflib.get_close_matches(given, sorted(self._option_names()), n=1)
+        given = next(group for group in unknown.groups() if group).split(".")[-1]
+        known = list(COMMANDS) if unknown[3] else sorted(self._option_names())
+        close = difflib.get_close_matches(given, known, n=1)
         return f"; did you mean {close[0]!r}?" if close else ""
 
     def _option_names(self) -> set[str]:
@@ -94,6 +97,7 @@ def build_parser() -> Parser:
         prog="molgeo",
         description="Molecular properties from 3D graph neural networks.",
         version=__version__,
+        allow_abbrev=False,
     )
     commands = parser.add_subcommands(dest="command", required=True)
 
@@ -146,7 +150,9 @@ def build_parser() -> Parser:
 
 
 def _command(name: str, description: str) -> Parser:
-    return Parser(description=description, epilog=f"example: {EXAMPLES[name]}")
+    return Parser(
+        description=description, epilog=f"example: {EXAMPLES[name]}", allow_abbrev=False
+    )
 
 
 def _choice(*values: str) -> Any:

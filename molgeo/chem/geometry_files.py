@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import re
+import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -230,6 +232,9 @@ def read_db(path: Path) -> Iterator[Molecule | BadRow]:
     from ase.db import connect
 
     try:
+        # ASE would write its tables into a database of another kind.
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            database.execute("select count(*) from systems")
         for row in connect(path, type="db", use_lock_file=False).select():
             yield from_ase(row.toatoms(), f"{path}:{row.id}", row.key_value_pairs)
     except Exception as error:  # sqlite3 and ASE raise many kinds

@@ -117,8 +117,8 @@ def from_arrays(
         The molecule, or a bad row that names the field, what was expected and what came.
     """
     try:
-        numbers = np.array(_on_cpu(z), dtype=np.float64)
-        positions = np.array(_on_cpu(pos), dtype=np.float64)
+        numbers = np.array(_plain(z), dtype=np.float64)
+        positions = np.array(_plain(pos), dtype=np.float64)
     except (TypeError, ValueError) as error:
         return BadRow(input, name, smiles, f"z and pos must be arrays of numbers: {error}")
     if positions.size == 0 and numbers.size == 0:
@@ -137,9 +137,9 @@ def from_arrays(
     return Molecule(numbers.astype(np.int64), positions, charge, smiles, name, input, geometry)
 
 
-def _on_cpu(array: Any) -> Any:
-    """A tensor without its graph and device; anything else as it is."""
-    return array.detach().cpu() if hasattr(array, "detach") else array
+def _plain(array: Any) -> Any:
+    """A tensor as an array; anything else as it is."""
+    return array.detach().cpu().double().numpy() if hasattr(array, "detach") else array
 
 
 def check_geometry(molecule: Molecule) -> str | None:

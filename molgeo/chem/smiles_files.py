@@ -96,7 +96,7 @@ def _records(reader: Any) -> Iterator[Record]:
             return
         except csv.Error as error:
             cells = error
-        if cells:
+        if isinstance(cells, csv.Error) or any(map(str.strip, cells)):
             yield reader.line_num, cells
 
 

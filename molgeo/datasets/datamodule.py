@@ -22,6 +22,7 @@ class QM9DataModule(LightningDataModule):
         seed: of the shuffling.
         limit_train: molecules to train on; 0 for all.
         limit_validation: molecules to validate on; 0 for all.
+        first_step: steps that a resumed run has behind it; its data go on from there.
 
     Attributes:
         molecules: the data set, once `setup` was called.
@@ -36,6 +37,7 @@ class QM9DataModule(LightningDataModule):
         seed: int = 42,
         limit_train: int = 0,
         limit_validation: int = 0,
+        first_step: int = 0,
     ) -> None:
         super().__init__()
         self.root = root
@@ -44,6 +46,7 @@ class QM9DataModule(LightningDataModule):
         self.seed = seed
         self.limit_train = limit_train
         self.limit_validation = limit_validation
+        self.first_step = first_step
 
     def setup(self, stage: str | None = None) -> None:
         """Load the prepared data (once)."""
@@ -58,7 +61,11 @@ class QM9DataModule(LightningDataModule):
 
     def train_dataloader(self) -> FlatLoader:
         """Shuffled batches of the training part."""
-        return self._loader("train", self.batch_size, self.seed)
+        loader = self._loader("train", self.batch_size, self.seed)
+        # Lightning restores a loader's place only in some of the states it saves.
+        epoch, batch = divmod(self.first_step, len(loader))
+        loader.load_state_dict({"epoch": epoch, "next_batch": batch})
+        return loader
 
     def val_dataloader(self) -> FlatLoader:
         """Batches of the validation part, in order."""

@@ -26,7 +26,8 @@ class FlatLoader:
         batch_size: molecules a batch (on each process).
         seed: of the shuffling; None keeps the order and the last, smaller batch.
         rank: number of this process.
-        world_size: processes that share the molecules; each gets as many batches as the others.
+        world_size: processes that share the molecules; where shuffled, each gets as many batches
+            as the others.
     """
 
     def __init__(
@@ -49,10 +50,10 @@ class FlatLoader:
 
     def __len__(self) -> int:
         """Batches in an epoch."""
-        per_process = self.indices.numel() / self.world_size
         if self.seed is None:
-            return int(-(-per_process // self.batch_size))
-        return max(1, int(per_process // self.batch_size))
+            own = len(range(self.rank, self.indices.numel(), self.world_size))
+            return -(-own // self.batch_size)
+        return max(1, self.indices.numel() // self.world_size // self.batch_size)
 
     def __iter__(self) -> Iterator[Data]:
         """The rest of this epoch, from its start unless a state was loaded."""

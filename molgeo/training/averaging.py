@@ -11,7 +11,7 @@ Average = Callable[[Sequence[Tensor], Sequence[Tensor], Tensor], None]
 
 
 def warmed_up_decay(decay: float, updates: int) -> float:
-    """Decay of an average that does not cling to its first weights: ``min(decay, (1 + t)/(10 + t))``.
+    """Decay that does not cling to the first weights: ``min(decay, (1 + t)/(10 + t))``.
 
     Args:
         decay: reached in the end.
@@ -24,7 +24,7 @@ def warmed_up_decay(decay: float, updates: int) -> float:
 
 
 def exponential_average(decay: float) -> Average:
-    """An update of all averages at once, ``a ← d_t a + (1 − d_t) w``, for torch's ``AveragedModel``.
+    """An update of torch's ``AveragedModel``: ``a ← d_t a + (1 − d_t) w``, all weights at once.
 
     It depends on the number of updates alone, which is saved with the averages, so that a resumed
     run averages as an uninterrupted one.

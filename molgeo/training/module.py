@@ -81,22 +81,9 @@ class PropertyTraining(LightningModule):
             amsgrad=c.amsgrad,
             fused=True,
         )
-        factor = learning_rate_factor(c, self._total_steps())
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        total = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, learning_rate_factor(c, total))
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
-
-    def _total_steps(self) -> int:
-        """Steps of the whole run.
-
-        Trainer.estimated_stepping_batches would set up the loader before a resumed run has read its
-        place in the data, and the place would be lost.
-        """
-        c = self.config
-        datamodule: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        steps = len(datamodule.train_dataloader()) * c.max_epochs
-        if c.max_epochs < 0:
-            return c.max_steps
-        return steps if c.max_steps < 0 else min(steps, c.max_steps)

@@ -35,6 +35,7 @@ from molgeo.training.config import TrainingConfig
 from molgeo.training.module import PropertyTraining
 from molgeo.training.quiet import quiet_lightning
 from molgeo.training.references import fit_references
+from molgeo.training.states import last_state
 
 
 @quiet_lightning()
@@ -70,6 +71,7 @@ def train(config: TrainingConfig, resume: bool = False) -> Path:
     torch.set_float32_matmul_precision(config.matmul_precision)
     seed_everything(config.seed, verbose=False)
 
+    first_step = _step_of(last) if resume else 0
     data = QM9DataModule(
         data_dir(config.data_dir) / config.data,
         config.properties,
@@ -77,6 +79,7 @@ def train(config: TrainingConfig, resume: bool = False) -> Path:
         config.seed,
         config.limit_train,
         config.limit_validation,
+        first_step,
     )
     data.setup()
     predictor = Predictor(config.model, config.backbone, config.properties, config.head_features)
@@ -94,7 +97,7 @@ def train(config: TrainingConfig, resume: bool = False) -> Path:
         precision=config.precision,  # type: ignore[arg-type]
         gradient_clip_val=config.clip_norm or None,
         callbacks=[best, *_callbacks(config, run_dir)],
-        logger=_logger(config, run_dir, _step_of(last) if resume else 0),
+        logger=_logger(config, run_dir, first_step),
         enable_progress_bar=sys.stderr.isatty(),
         enable_model_summary=False,
         use_distributed_sampler=False,
@@ -164,13 +167,7 @@ def _callbacks(config: TrainingConfig, run_dir: Path) -> list[Callback]:
     callbacks: list[Callback] = [
         WeightAveraging(multi_avg_fn=exponential_average(config.ema_decay), use_buffers=False),
         LearningRateMonitor("step"),
-        ModelCheckpoint(
-            run_dir,
-            "last",
-            every_n_train_steps=config.save_every_steps,
-            save_on_train_epoch_end=False,
-            enable_version_counter=False,
-        ),
+        *last_state(run_dir, config.save_every_steps),
     ]
     if config.patience:
         callbacks.append(EarlyStopping("val_loss", patience=config.patience))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ CUTOFF = 4.0
 Atoms = tuple[Tensor, Tensor]
 
 
+@cache
 def small_fields(name: str) -> dict[str, Any]:
     """A small version of any model: no wider than 16, no deeper than 2, with a short cutoff."""
     config = models.model_class(name)().config

@@ -1,0 +1,258 @@
+import itertools
+import threading
+
+import numpy as np
+import pytest
+from rdkit import Chem, rdBase
+from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
+
+from molgeo.chem.conformers import MAX_ATOMS, build, embed
+from molgeo.chem.molecule import BadRow, InputError, Molecule, SmilesRow
+from molgeo.chem.rdkit_log import rdkit_messages
+
+IBUPROFEN = "CC(C)Cc1ccc(cc1)C(C)C(=O)O"
+
+
+def bad(smiles):
+    row = embed(SmilesRow(smiles, "name", "input"))
+    assert isinstance(row, BadRow)
+    assert (row.smiles, row.name, row.input) == (smiles, "name", "input")
+    return row.message
+
+
+def test_embedding_is_deterministic():
+    (first,), (second,) = embed(SmilesRow(IBUPROFEN)), embed(SmilesRow(IBUPROFEN))
+    np.testing.assert_array_equal(first.pos, second.pos)
+    assert first.geometry == "etkdg+mmff"
+
+
+def test_geometry_is_a_minimum_of_mmff():
+    (molecule,) = embed(SmilesRow("CCO"))
+    mol = Chem.AddHs(Chem.MolFromSmiles("CCO"))
+    mol.AddConformer(_conformer(molecule.pos))
+    field = rdForceFieldHelpers.MMFFGetMoleculeForceField(
+        mol, rdForceFieldHelpers.MMFFGetMoleculeProperties(mol)
+    )
+    field.CalcEnergy()
+    assert np.abs(field.CalcGrad()).max() < 0.01  # kcal/mol/Å
+
+
+def test_conformers_come_by_energy():
+    molecules = embed(SmilesRow("OCCCO"), n=6)
+    mol = Chem.AddHs(Chem.MolFromSmiles("OCCCO"))
+    properties = rdForceFieldHelpers.MMFFGetMoleculeProperties(mol)
+    energies = []
+    for molecule in molecules:
+        mol.RemoveAllConformers()
+        mol.AddConformer(_conformer(molecule.pos))
+        field = rdForceFieldHelpers.MMFFGetMoleculeForceField(mol, properties)
+        energies.append(field.CalcEnergy())
+    assert len(energies) == 6
+    assert energies == sorted(energies)
+    assert energies[-1] - energies[0] > 0.1
+
+
+def test_uff_cleans_up_what_mmff_does_not_know():
+    (molecule,) = embed(SmilesRow("B1CC1"))
+    assert molecule.geometry == "etkdg+uff"
+
+
+def test_atoms_of_no_force_field_stay_as_embedded():
+    (molecule,) = embed(SmilesRow("O=[Xe]=O"))
+    assert molecule.geometry == "etkdg"
+
+
+@pytest.mark.parametrize(
+    "smiles", ["[2H]C([2H])([2H])O", "[CH3:1][OH:2]", "[H]C([H])([H])O[H]", "OC"]
+)
+def test_isotopes_maps_and_explicit_hydrogens_are_ordinary_atoms(smiles):
+    (molecule,) = embed(SmilesRow(smiles))
+    assert molecule.formula == "CH4O"
+    assert molecule.smiles == smiles
+
+
+@pytest.mark.parametrize("smiles", ["C[C@H](N)C(=O)O", "C[C@@H](N)C(=O)O", "F/C=C/Cl", "F/C=C\\Cl"])
+def test_stereo_is_kept(smiles):
+    (molecule,) = embed(SmilesRow(smiles))
+    mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    wanted = Chem.MolToSmiles(Chem.RemoveHs(mol))
+    Chem.RemoveStereochemistry(mol)
+    mol.AddConformer(_conformer(molecule.pos))
+    Chem.AssignStereochemistryFrom3D(mol)
+    assert Chem.MolToSmiles(Chem.RemoveHs(mol)) == wanted
+
+
+def test_a_strained_cage_and_a_long_chain_embed():
+    (cubane,) = embed(SmilesRow("C12C3C4C1C5C2C3C45"))
+    (chain,) = embed(SmilesRow("C" * 30))
+    assert cubane.formula == "C8H8"
+    assert chain.n_atoms == 92
+
+
+@pytest.mark.parametrize(
+    ("smiles", "reason"),
+    [
+        ("C1CC", "unclosed ring"),
+        ("CCX", "syntax error while parsing: CCX (at position 3)"),
+        ("C(C)(C)(C)(C)C", "Explicit valence for atom # 0 C, 5"),
+        ("c1cccc1", "Can't kekulize"),
+    ],
+)
+def test_unparsable_smiles_give_rdkits_reason(smiles, reason):
+    message = bad(smiles)
+    assert message.startswith("not a valid SMILES: ")
+    assert reason in message
+
+
+def test_empty_smiles():
+    assert "no atoms" in bad("")
+
+
+def test_wildcard():
+    assert "wildcard" in bad("*C")
+
+
+def test_fragments_are_to_be_predicted_apart():
+    assert bad("CCO.O") == ("the SMILES has 2 fragments: predict each on its own, without the '.'")
+
+
+@pytest.mark.parametrize("smiles", ["[CH3]", "[O][O]", "[H]"])
+def test_radicals(smiles):
+    assert bad(smiles).startswith("radical: ")
+
+
+def test_a_charge_is_for_the_domain_to_judge():
+    (molecule,) = embed(SmilesRow("[NH4+]"))
+    assert molecule.charge == 1
+
+
+def test_too_many_atoms_are_refused_at_once():
+    message = bad("C" * 100)
+    assert message.startswith("302 atoms with hydrogens")
+    assert str(MAX_ATOMS) in message
+
+
+def test_no_conformer_of_an_impossible_molecule():
+    row = embed(SmilesRow("[C@@H]12C[C@H]1C2"))
+    assert row.message.startswith("no conformer")
+    assert (row.formula, row.n_atoms) == ("C4H6", 10)
+
+
+def test_no_conformer_where_every_attempt_fails(monkeypatch):
+    attempts = []
+
+    def fail(mol, n, settings):
+        attempts.append(settings.useRandomCoords)
+        return []
+
+    monkeypatch.setattr(rdDistGeom, "EmbedMultipleConfs", fail)
+    assert bad("CCO").startswith("no conformer")
+    assert attempts == [False, True, True, True]
+
+
+def test_the_last_attempt_must_keep_the_stereo(monkeypatch):
+    embedding = rdDistGeom.EmbedMultipleConfs
+
+    def only_without_chirality(mol, n, settings):
+        if settings.enforceChirality:
+            return []
+        mirror = Chem.Mol(mol)
+        mirror.GetAtomWithIdx(1).InvertChirality()
+        found = embedding(mirror, n, rdDistGeom.ETKDGv3())
+        mol.AddConformer(mirror.GetConformer())
+        return found
+
+    monkeypatch.setattr(rdDistGeom, "EmbedMultipleConfs", only_without_chirality)
+    assert bad("C[C@H](N)C(=O)O").startswith("no conformer")
+
+
+def test_a_crash_of_rdkit_is_a_bad_row(monkeypatch):
+    def crash(*_):
+        raise RuntimeError("Invariant\n\tViolation")
+
+    monkeypatch.setattr(rdDistGeom, "EmbedMultipleConfs", crash)
+    assert bad("CCO") == "no conformer: RDKit failed with Invariant Violation"
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_build_keeps_order_and_passes_rows_through(workers):
+    given = Molecule(np.array([2]), np.zeros((1, 3)))
+    broken = BadRow("x", message="why")
+    rows = [SmilesRow(IBUPROFEN), broken, SmilesRow("C"), given, SmilesRow("C1")]
+    built = list(build(rows, workers=workers))
+    assert built[0][0].formula == "C13H18O2"
+    assert built[1] is broken
+    assert built[2][0].formula == "CH4"
+    assert built[3] == [given]
+    assert "unclosed ring" in built[4].message
+
+
+def test_threads_give_the_same_coordinates_as_one():
+    rows = [SmilesRow(s) for s in ("CCO", IBUPROFEN, "c1ccccc1", "OC1CC1")] * 2
+    for one, many in zip(build(rows, workers=1), build(rows, workers=4), strict=True):
+        np.testing.assert_array_equal(one[0].pos, many[0].pos)
+
+
+def test_build_reads_a_bounded_number_of_rows_ahead():
+    consumed = itertools.count()
+
+    def endless():
+        while True:
+            next(consumed)
+            yield SmilesRow("C")
+
+    built = build(endless(), workers=2)
+    for _ in range(3):
+        next(built)
+    built.close()
+    assert next(consumed) <= 20
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_rows_before_an_error_of_the_source_are_kept(workers):
+    def source():
+        yield SmilesRow("C")
+        yield SmilesRow("O")
+        raise InputError("gone")
+
+    built = build(source(), workers=workers)
+    assert [next(built)[0].formula, next(built)[0].formula] == ["CH4", "H2O"]
+    with pytest.raises(InputError, match="gone"):
+        next(built)
+
+
+def test_rdkit_is_silent_and_its_log_is_left_as_it_was(capfd):
+    before = rdBase.LogStatus()
+    bad("CCX")
+    list(build([SmilesRow("C1CC"), SmilesRow("B1CC1"), SmilesRow("CCX")] * 5, workers=4))
+    assert capfd.readouterr().err == ""
+    assert rdBase.LogStatus() == before
+    Chem.MolFromSmiles("C1CC")
+    assert "unclosed ring" in capfd.readouterr().err
+
+
+def test_each_thread_hears_only_its_own_messages():
+    barrier = threading.Barrier(2)
+    heard = {}
+
+    def parse(smiles):
+        with rdkit_messages() as messages:
+            barrier.wait()
+            Chem.MolFromSmiles(smiles)
+            barrier.wait()
+        heard[smiles] = " ".join(messages)
+
+    threads = [threading.Thread(target=parse, args=(s,)) for s in ("C1CC", "N(C)(C)(C)(C)C")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert "unclosed ring" in heard["C1CC"]
+    assert "valence" not in heard["C1CC"]
+    assert "valence" in heard["N(C)(C)(C)(C)C"]
+
+
+def _conformer(pos):
+    conformer = Chem.Conformer(len(pos))
+    conformer.SetPositions(np.ascontiguousarray(pos))
+    return conformer

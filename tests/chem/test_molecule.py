@@ -1,0 +1,107 @@
+import re
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rdkit import Chem
+from rdkit.Chem.rdMolDescriptors import CalcMolFormula
+
+from molgeo.chem.conformers import embed
+from molgeo.chem.molecule import (
+    BadRow,
+    Molecule,
+    SmilesRow,
+    check_geometry,
+    closest_pair,
+    from_arrays,
+)
+
+WATER = np.array([[0.0, 0.0, 0.0], [0.96, 0.0, 0.0], [-0.24, 0.93, 0.0]])
+
+
+@pytest.mark.parametrize(
+    "smiles", ["CCO", "O", "[H][H]", "FC(F)C#N", "[NH4+]", "[O-]S(=O)(=O)[O-]"]
+)
+def test_formula_and_count_agree_with_rdkit(smiles):
+    (molecule,) = embed(SmilesRow(smiles))
+    reference = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    assert molecule.formula == CalcMolFormula(reference)
+    assert molecule.n_atoms == reference.GetNumAtoms()
+    assert molecule.charge == Chem.GetFormalCharge(reference)
+
+
+def test_from_arrays_copies():
+    z, pos = np.array([8, 1, 1]), WATER.copy()
+    molecule = from_arrays(z, pos)
+    z[0], pos[0, 0] = 6, 9.0
+    assert molecule.z.tolist() == [8, 1, 1]
+    assert molecule.pos[0, 0] == 0.0
+
+
+def test_from_arrays_takes_tensors_that_require_gradients():
+    molecule = from_arrays(torch.tensor([8, 1, 1]), torch.tensor(WATER, requires_grad=True))
+    np.testing.assert_array_equal(molecule.pos, WATER)
+    assert molecule.pos.dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("z", "pos", "expected"),
+    [
+        ([8, 1], WATER, r"z \(2,\), pos \(3, 3\)"),
+        ([8, 1, 1], WATER[:, :2], r"pos \(3, 2\)"),
+        ([8, 1, 0], WATER, "atomic numbers, 1 to 100; got 0"),
+        ([8, 1, 1.5], WATER, "got 1.5"),
+        ([8, 1, 200], WATER, "got 200"),
+        ([8, 1, np.nan], WATER, "got nan"),
+        (["O", "H", "H"], WATER, "arrays of numbers"),
+        ([[8, 1, 1]], WATER, "z must be"),
+    ],
+)
+def test_bad_arrays_are_named(z, pos, expected):
+    bad = from_arrays(z, pos)
+    assert isinstance(bad, BadRow)
+    assert re.search(expected, bad.message)
+
+
+def test_zero_atoms_have_a_reason():
+    molecule = from_arrays([], [])
+    assert "no atoms" in check_geometry(molecule)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_coordinates_that_are_not_finite_name_the_atom(value):
+    pos = WATER.copy()
+    pos[1, 2] = value
+    assert check_geometry(Molecule(np.array([8, 1, 1]), pos)) == (
+        "coordinates of atom 2 (H) are not finite numbers"
+    )
+
+
+def test_coincident_atoms_are_named():
+    pos = WATER.copy()
+    pos[2] = pos[1] + 0.01
+    message = check_geometry(Molecule(np.array([8, 1, 1]), pos))
+    assert message.startswith("atoms 2 (H), 3 (H) are 0.017 Å apart")
+
+
+def test_odd_number_of_electrons_is_a_radical_or_a_forgotten_charge():
+    z, pos = np.array([8, 1]), WATER[:2]
+    assert "odd number of electrons" in check_geometry(Molecule(z, pos))
+    assert check_geometry(Molecule(z, pos, charge=-1)) is None
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(2, 600), st.integers(0, 2**32 - 1))
+def test_closest_pair_agrees_with_a_brute_force_search(n, seed):
+    pos = np.random.default_rng(seed).normal(size=(n, 3))
+    i, j = np.triu_indices(n, 1)
+    distances = np.linalg.norm(pos[i] - pos[j], axis=1)
+    distance, a, b = closest_pair(pos)
+    assert distance == pytest.approx(distances.min(), rel=1e-12)
+    assert np.linalg.norm(pos[a] - pos[b]) == pytest.approx(distance, rel=1e-12)
+
+
+def test_one_atom_has_no_pair():
+    assert closest_pair(np.zeros((1, 3))) is None

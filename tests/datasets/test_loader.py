@@ -1,0 +1,113 @@
+"""Batches: whole, in an order that seed and epoch determine, resumable anywhere."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from molgeo.datasets.loader import FlatLoader
+from molgeo.datasets.molecules import MoleculeSet
+
+
+def molecules(sizes):
+    """Molecules of these sizes whose tensors all tell where they come from."""
+    n = sum(sizes)
+    return MoleculeSet(
+        z=torch.arange(1, n + 1, dtype=torch.uint8),
+        pos=torch.arange(3.0 * n).view(n, 3),
+        ptr=torch.tensor([0, *sizes]).cumsum(0),
+        y=torch.arange(2.0 * len(sizes), dtype=torch.float64).view(-1, 2),
+        idx=100 + torch.arange(len(sizes)),
+        properties=("u0", "gap"),
+    )
+
+
+def ids(loader, epochs=1):
+    return [batch.idx.tolist() for _ in range(epochs) for batch in loader]
+
+
+SIZES = st.lists(st.integers(1, 7), min_size=1, max_size=20)
+
+
+@settings(max_examples=60, deadline=None)
+@given(sizes=SIZES, data=st.data())
+def test_a_batch_is_the_concatenation_of_its_molecules(sizes, data):
+    chosen = data.draw(st.lists(st.integers(0, len(sizes) - 1), min_size=1, max_size=12))
+    whole = molecules(sizes)
+    batch = whole.batch(torch.tensor(chosen))
+    rows = [slice(int(whole.ptr[m]), int(whole.ptr[m + 1])) for m in chosen]
+    assert torch.equal(batch.z, torch.cat([whole.z[r] for r in rows]).long())
+    assert torch.equal(batch.pos, torch.cat([whole.pos[r] for r in rows]))
+    number = [b for b, m in enumerate(chosen) for _ in range(sizes[m])]
+    assert batch.batch.tolist() == number
+    assert batch.ptr.diff().tolist() == [sizes[m] for m in chosen]
+    assert torch.equal(batch.y, whole.y[chosen])
+    assert batch.y.dtype == torch.float64
+    assert batch.idx.tolist() == [100 + m for m in chosen]
+
+
+@settings(max_examples=60, deadline=None)
+@given(n=st.integers(1, 40), batch_size=st.integers(1, 9), world=st.integers(1, 4))
+def test_unshuffled_ranks_share_all_molecules(n, batch_size, world):
+    whole = molecules([1] * n)
+    got = [
+        FlatLoader(whole, torch.arange(n), batch_size, rank=rank, world_size=world)
+        for rank in range(world)
+    ]
+    seen = [m for loader in got for batch in ids(loader) for m in batch]
+    assert sorted(seen) == list(range(100, 100 + n))
+    for loader in got:
+        assert len(ids(loader)) == len(loader)
+        assert all(ids(loader)), "no batch is empty"
+
+
+@settings(max_examples=60, deadline=None)
+@given(n=st.integers(4, 40), batch_size=st.integers(1, 9), world=st.integers(1, 4))
+def test_shuffled_ranks_are_disjoint_and_drop_the_last(n, batch_size, world):
+    whole = molecules([1] * n)
+    got = [
+        ids(FlatLoader(whole, torch.arange(n), batch_size, seed=3, rank=r, world_size=world))
+        for r in range(world)
+    ]
+    seen = [m for rank in got for batch in rank for m in batch]
+    assert len(set(seen)) == len(seen)
+    assert {len(rank) for rank in got} == {max(1, n // world // batch_size)}
+    if n // world >= batch_size:
+        assert {len(batch) for rank in got for batch in rank} == {batch_size}
+
+
+def test_fewer_molecules_than_a_batch_still_train():
+    assert [len(b) for b in ids(FlatLoader(molecules([1] * 3), torch.arange(3), 8, seed=0))] == [3]
+
+
+def test_order_is_a_function_of_seed_and_epoch():
+    whole, rows = molecules([1] * 30), torch.arange(30)
+    first = ids(FlatLoader(whole, rows, 4, seed=1), epochs=3)
+    assert ids(FlatLoader(whole, rows, 4, seed=1), epochs=3) == first
+    assert ids(FlatLoader(whole, rows, 4, seed=2), epochs=3) != first
+    assert first[:7] != first[7:14], "epochs are shuffled anew"
+    torch.manual_seed(99)  # the global stream has no part in it
+    torch.rand(5)
+    assert ids(FlatLoader(whole, rows, 4, seed=1), epochs=3) == first
+
+
+def test_only_the_given_molecules_are_batched():
+    loader = FlatLoader(molecules([2] * 10), torch.tensor([7, 1, 4]), 2)
+    assert ids(loader) == [[107, 101], [104]]
+
+
+@pytest.mark.parametrize("taken", range(15))
+def test_state_goes_on_at_every_position(taken):
+    whole, rows = molecules([1] * 22), torch.arange(22)
+    expected = ids(FlatLoader(whole, rows, 3, seed=5), epochs=3)
+    assert len(expected) == 21
+    stopped, seen = FlatLoader(whole, rows, 3, seed=5), []
+    while len(seen) < taken:
+        for batch in stopped:
+            seen.append(batch.idx.tolist())
+            if len(seen) == taken:
+                break
+    resumed = FlatLoader(whole, rows, 3, seed=5)
+    resumed.load_state_dict(stopped.state_dict())
+    rest = ids(resumed, epochs=3)[: 21 - taken]
+    assert seen + rest == expected

@@ -1,0 +1,188 @@
+"""The command line: every command, its help, its errors and exit statuses."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from molgeo import cli
+
+MODEL = str(Path(__file__).parent / "fixtures" / "format_1.safetensors")
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+
+
+def run(capsys, *words):
+    status = cli.main([str(word) for word in words])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+@pytest.mark.parametrize("command", cli.EXAMPLES)
+def test_help_shows_a_working_example(capsys, command):
+    status, out, _ = run(capsys, *command.split(), "--help")
+    example = cli.EXAMPLES[command]
+    assert status == 0
+    assert example in " ".join(out.split())
+    assert example.startswith(f"molgeo {command}")
+    # The example is accepted by the parser itself.
+    cli.build_parser().parse_args(example.split()[1:])
+
+
+def test_every_command_has_a_handler_and_an_example():
+    assert set(cli.COMMANDS) == set(cli.EXAMPLES)
+
+
+@pytest.mark.parametrize(
+    ("words", "given", "meant"),
+    [
+        (["predict", "C", "--propertis", "gap"], "--propertis", "properties"),
+        (["evaluate", "--splt", "test"], "--splt", "split"),
+        (["train", "--learning_rat", "1"], "--learning_rat", "learning_rate"),
+        (["predit", "C"], "predit", "predict"),
+    ],
+)
+def test_a_typo_names_the_nearest(capsys, words, given, meant):
+    status, _, err = run(capsys, *words)
+    assert status == 2
+    assert given in err
+    assert f"did you mean {meant!r}" in err
+    assert err.count("\n") == 1
+
+
+def test_a_typo_in_a_config_key_names_the_nearest(capsys, tmp_path):
+    config = tmp_path / "bad.yaml"
+    config.write_text("model: schnet\nbatchsize: 3\n")
+    status, _, err = run(capsys, "train", "--config", config)
+    assert status == 2
+    assert "'batchsize'" in err
+    assert "did you mean 'batch_size'" in err
+    assert err.count("\n") == 1
+
+
+def test_a_typo_in_the_backbone_names_the_nearest(capsys, tmp_path, small_data):
+    words = ["--run_dir", tmp_path / "run", "--data_dir", small_data, "--backbone.n_block", "2"]
+    status, _, err = run(capsys, "train", *words)
+    assert status == 2
+    assert "did you mean 'n_blocks'" in err
+
+
+def test_a_wrong_value_names_the_field(capsys):
+    status, _, err = run(capsys, "train", "--batch_size", "many")
+    assert status == 2
+    assert "batch_size" in err
+    assert "many" in err
+
+
+def test_a_missing_config_is_named(capsys):
+    status, _, err = run(capsys, "train", "--config", "nowhere.yaml")
+    assert status == 2
+    assert "nowhere.yaml" in err
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_shipped_configs_are_valid(path):
+    options = cli.build_parser().parse_args(["train", "--config", str(path)]).train
+    for key, value in yaml.safe_load(path.read_text()).items():
+        assert options[key] == value
+
+
+def test_predict_prints_every_property(capsys):
+    status, out, _ = run(capsys, "predict", "CCO", "--model", MODEL)
+    assert status == 0
+    assert "C2H6O" in out
+    assert "dipole moment" in out
+
+
+def test_some_rows_fail_with_status_3(capsys):
+    status, out, _ = run(capsys, "predict", "CCO", "C1CC", "--model", MODEL, "--format", "jsonl")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert status == 3
+    assert [row["status"] for row in rows] == ["ok", "error"]
+    assert rows[1]["message"]
+
+
+def test_predict_writes_what_pandas_reads(capsys, tmp_path):
+    output = tmp_path / "out.csv"
+    words = ["predict", "CCO", "C", "--model", MODEL, "--properties", "gap,mu", "--output", output]
+    assert run(capsys, *words)[0] == 0
+    table = pd.read_csv(output)
+    assert list(table.columns[-2:]) == ["gap_eV", "mu_debye"]
+    assert len(table) == 2
+
+
+def test_an_unreadable_input_is_status_2(capsys):
+    status, _, err = run(capsys, "predict", "no_such_file.sdf", "--model", MODEL)
+    assert status == 2
+    assert "no_such_file.sdf" in err
+    assert "Traceback" not in err
+
+
+def test_an_unknown_model_is_status_2(capsys):
+    status, _, err = run(capsys, "predict", "C", "--model", "nothing")
+    assert status == 2
+    assert "'nothing'" in err
+
+
+def test_an_unknown_property_is_status_2(capsys):
+    status, _, err = run(capsys, "predict", "C", "--model", MODEL, "--properties", "colour")
+    assert status == 2
+    assert "colour" in err
+
+
+def test_debug_shows_the_traceback():
+    with pytest.raises(ValueError, match="nothing"):
+        cli.main(["--debug", "predict", "C", "--model", "nothing"])
+
+
+def test_evaluate_prints_one_json_object(capsys, small_data):
+    words = ["evaluate", "--model", MODEL, "--data-dir", small_data, "--split", "train"]
+    status, out, _ = run(capsys, *words, "--limit", "20")
+    result = json.loads(out)
+    assert status == 0
+    assert result["n"] == 20
+    assert result["geometry"] == "dft"
+    assert set(result["mae"]) == set(result["rmse"])
+    assert all(result["rmse"][c] >= result["mae"][c] > 0 for c in result["mae"])
+
+
+def test_evaluate_from_smiles_counts_failures(capsys, small_data):
+    words = ["evaluate", "--model", MODEL, "--data-dir", small_data, "--split", "train"]
+    status, out, _ = run(capsys, *words, "--limit", "10", "--geometry", "smiles")
+    result = json.loads(out)
+    assert status == 0
+    assert result["n"] + result["failed"] == 10
+    assert result["geometry"] == "smiles"
+
+
+def test_evaluate_without_data_says_what_to_do(capsys, tmp_path):
+    status, _, err = run(capsys, "evaluate", "--model", MODEL, "--data-dir", tmp_path)
+    assert status == 2
+    assert "molgeo data prepare qm9" in err
+
+
+def test_info_prints_the_card(capsys):
+    status, out, _ = run(capsys, "info", MODEL)
+    assert status == 0
+    assert "H, C, N, O, F" in out
+    assert "cal/mol/K" in out
+
+
+def test_models_lists_what_is_shipped(capsys):
+    status, out, _ = run(capsys, "models")
+    assert status == 0
+    assert "schnet-qm9 (default)" in out
+
+
+def test_a_closed_pipe_is_no_error(tmp_path):
+    code = "from molgeo import cli; raise SystemExit(cli.main(['models']))"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdout.close()
+        err = process.stderr.read()
+        process.wait()
+    assert err == b""

@@ -1,0 +1,55 @@
+"""Nothing heavy is imported before it is needed."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"rdkit", "ase", "lightning", "pytorch_lightning", "matplotlib", "pandas", "rich", "scipy"}
+
+
+def imported_by(code):
+    """Top-level modules that an interpreter holds after running some code."""
+    listing = f"import sys; {code}; print(*{{name.split('.')[0] for name in sys.modules}})"
+    run = subprocess.run(
+        [sys.executable, "-c", listing], capture_output=True, text=True, check=True
+    )
+    return set(run.stdout.split())
+
+
+@pytest.fixture(scope="module")
+def core():
+    return imported_by("import molgeo, molgeo.models, molgeo.predictor, molgeo.checkpoint")
+
+
+def test_the_core_needs_no_toolkit(core):
+    assert {"molgeo", "torch", "safetensors"} <= core
+    assert not core & HEAVY
+    assert "torch_geometric" not in core
+
+
+def test_molgeo_alone_imports_nothing():
+    assert not imported_by("import molgeo") & (HEAVY | {"torch", "torch_geometric"})
+
+
+def test_attributes_come_when_asked_for():
+    code = (
+        "import molgeo; assert callable(molgeo.load); assert molgeo.models.names(); "
+        "assert molgeo.Predictor; assert 'load' in dir(molgeo) and 'predict' in dir(molgeo)"
+    )
+    assert not imported_by(code) & HEAVY
+
+
+def test_predict_is_a_function_whichever_is_imported_first():
+    imported_by("import molgeo; assert callable(molgeo.predict)")
+    imported_by("import molgeo; import molgeo.predict; assert callable(molgeo.predict)")
+    imported_by(
+        "from molgeo.predict import predict; import molgeo; assert callable(molgeo.predict)"
+    )
+
+
+def test_unknown_attribute():
+    import molgeo
+
+    with pytest.raises(AttributeError, match="no attribute 'prediction'"):
+        _ = molgeo.prediction

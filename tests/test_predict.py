@@ -1,0 +1,446 @@
+import importlib
+import io
+import json
+import sys
+
+import ase.io
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from ase import Atoms
+from ase.build import molecule as g2
+from rdkit import Chem
+from rdkit.Chem.rdMolDescriptors import CalcMolFormula
+
+from molgeo import checkpoint
+from molgeo.chem.molecule import InputError
+from molgeo.domain import Domain
+from molgeo.inference import BatchPredictor
+from molgeo.predictor import Predictor
+from molgeo.properties import PROPERTIES
+
+# By its full name: `molgeo.predict` is also a function.
+module = importlib.import_module("molgeo.predict")
+predict, predict_rows, run_predict = module.predict, module.predict_rows, module.run_predict
+
+PROPERTY_COLUMNS = [known.column for known in PROPERTIES.values()]
+ATOMIZATION = [f"{name}_atomization_eV" for name in ("u0", "u298", "h298", "g298")]
+SOME = ["CCO", "C", "c1ccccc1O", "O", "CC(=O)N", "C#N"]
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    fields = {"n_features": 16, "n_filters": 16, "n_blocks": 2, "n_gaussians": 12, "cutoff": 5.0}
+    predictor = Predictor("schnet", fields, head_features=8)
+    predictor.name = "toy"
+    predictor.domain = Domain((1, 6, 7, 8, 9), max_atoms=29, min_distance=0.95)
+    energies = [k for k, known in enumerate(PROPERTIES.values()) if known.is_energy]
+    for k in energies:
+        predictor.atom_reference[k, [1, 6, 7, 8, 9]] = torch.tensor(
+            [-13.6, -1030.0, -1485.0, -2042.0, -2713.0], dtype=torch.float64
+        )
+    return predictor.eval()
+
+
+class StandIn(torch.nn.Module):
+    """A gap that is the number of atoms; fails or gives NaN on the batches that a test names."""
+
+    name, properties, cutoff, domain = "stand-in", ("gap",), 5.0, None
+
+    def __init__(self, fails=lambda z: False, is_nan=lambda z: False):
+        super().__init__()
+        self.fails, self.is_nan = fails, is_nan
+        self.batches = []
+
+    def forward(self, z, pos, batch):
+        self.batches.append(batch.bincount().tolist())
+        if self.fails(z):
+            raise RuntimeError("cannot do\nthis one")
+        sizes = batch.bincount().double()
+        if self.is_nan(z):
+            sizes = sizes + torch.nan
+        return {"gap": sizes}
+
+
+def failures(table):
+    return table.message[table.status == "error"].tolist()
+
+
+def test_columns_are_the_contract(model):
+    table = predict(["CCO"], model)
+    assert list(table) == [*module.ROW_COLUMNS, *PROPERTY_COLUMNS, *ATOMIZATION]
+    assert ",".join(module.ROW_COLUMNS) == (
+        "id,name,input,smiles,formula,n_atoms,geometry,status,message,model"
+    )
+
+
+def test_rows_describe_their_molecules(model):
+    table = predict(SOME, model)
+    molecules = [Chem.AddHs(Chem.MolFromSmiles(smiles)) for smiles in SOME]
+    assert table.id.tolist() == list(range(len(SOME)))
+    assert table.smiles.tolist() == table.input.tolist() == SOME
+    assert table.formula.tolist() == [CalcMolFormula(mol) for mol in molecules]
+    assert table.n_atoms.tolist() == [mol.GetNumAtoms() for mol in molecules]
+    assert set(table.geometry) == {"etkdg+mmff"}
+    assert set(table.status) == {"ok"}
+    assert set(table.message) == {""}
+    assert set(table.model) == {"toy"}
+
+
+def test_values_are_the_models_own(model):
+    atoms = g2("CH3CH2OH")
+    row = predict(atoms, model).iloc[0]
+    pos = torch.tensor(atoms.positions - atoms.positions.mean(0), dtype=torch.float32)
+    expected = model(torch.tensor(atoms.numbers), pos, torch.zeros(9, dtype=torch.long))
+    assert row.geometry == "given"
+    for key, known in PROPERTIES.items():
+        assert row[known.column] == pytest.approx(expected[key].item(), rel=1e-6, abs=1e-6)
+    assert row.u0_atomization_eV == pytest.approx(expected["u0_atomization"].item(), abs=1e-4)
+
+
+def test_batches_agree_with_singles_and_keep_the_order(model):
+    together = predict(SOME, model)
+    for k, smiles in enumerate(SOME):
+        alone = predict(smiles, model)
+        np.testing.assert_allclose(
+            together.loc[k, PROPERTY_COLUMNS].to_numpy(float),
+            alone.loc[0, PROPERTY_COLUMNS].to_numpy(float),
+            rtol=1e-5,
+            atol=1e-5,
+        )
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, "3"])
+def test_batch_size_is_a_bound(batch_size):
+    stand_in = StandIn()
+    table = predict(SOME, stand_in, batch_size=batch_size)
+    batches = stand_in.batches[1:]  # the first call asks what the model predicts
+    assert max(map(len, batches)) == int(batch_size)
+    assert table.gap_eV.tolist() == table.n_atoms.tolist()
+
+
+def test_automatic_batches_bound_the_pairs():
+    stand_in = StandIn()
+    helium = [(np.full(n, 2), np.arange(3.0 * n).reshape(n, 3)) for n in (2, 300, 4, 90, 90, 6, 1)]
+    table = predict(helium, stand_in)
+    assert table.gap_eV.tolist() == [2, 300, 4, 90, 90, 6, 1]
+    assert stand_in.batches[1:] == [[1, 2, 4, 6, 90, 90], [300]]
+
+
+def test_far_from_the_origin_no_digit_is_lost(model):
+    atoms = g2("CH3CH2OH")
+    near = predict(atoms, model)
+    atoms.positions += 1e6
+    far = predict(atoms, model)
+    np.testing.assert_allclose(far[PROPERTY_COLUMNS], near[PROPERTY_COLUMNS], atol=1e-5)
+
+
+def test_properties_can_be_chosen(model):
+    table = predict(["O"], model, properties="gap, mu,u0_atomization,gap")
+    assert list(table)[10:] == ["gap_eV", "mu_debye", "u0_atomization_eV"]
+    assert list(predict(["O"], model, properties=["mu"]))[10:] == ["mu_debye"]
+
+
+def test_a_typo_in_a_property_names_the_nearest(model):
+    with pytest.raises(InputError, match="unknown property 'gapp', did you mean 'gap'"):
+        predict(["O"], model, properties="gapp")
+    with pytest.raises(InputError, match="properties is empty"):
+        predict(["O"], model, properties=[])
+
+
+def test_conformers_add_their_spread(model):
+    one = predict(["OCCCO", "O", g2("H2O")], model)
+    many = predict(["OCCCO", "O", g2("H2O")], model, conformers=4, properties="mu,r2")
+    assert list(many)[10:] == [
+        "mu_debye",
+        "r2_bohr2",
+        "mu_debye_conformer_std",
+        "r2_bohr2_conformer_std",
+    ]
+    assert many.r2_bohr2_conformer_std[0] > 1e-4
+    assert many.r2_bohr2_conformer_std[1] == pytest.approx(0.0, abs=1e-4)
+    assert np.isnan(many.r2_bohr2_conformer_std[2])
+    assert many.mu_debye[2] == pytest.approx(one.mu_debye[2], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("conformers", 0), ("batch_size", 0), ("batch_size", "many"), ("device", "abacus")],
+)
+def test_bad_settings_are_named(model, name, value):
+    with pytest.raises(ValueError, match=f"{name}.*{value}"):
+        predict(["O"], model, **{name: value})
+
+
+# Bad input: each is a row in its place, and the good rows around it are as if it were not there.
+
+
+def bad_row(model, source, expected):
+    good = predict(["CCO", "O"], model)
+    table = predict(["CCO", source, "O"], model)
+    assert table.status.tolist() == ["ok", "error", "ok"]
+    assert expected in table.message[1]
+    assert table.loc[1, PROPERTY_COLUMNS].isna().all()
+    np.testing.assert_allclose(
+        table.loc[[0, 2], PROPERTY_COLUMNS], good[PROPERTY_COLUMNS], rtol=1e-5, atol=1e-5
+    )
+    return table.loc[1]
+
+
+def test_unparsable_smiles(model):
+    bad_row(model, "C1CC", "not a valid SMILES: unclosed ring")
+
+
+def test_no_conformer(model):
+    row = bad_row(model, "[C@@H]12C[C@H]1C2", "no conformer")
+    assert (row.formula, row.n_atoms) == ("C4H6", 10)
+
+
+def test_element_outside_the_domain(model):
+    bad_row(model, "CBr", "element Br is outside the model's domain")
+
+
+def test_charged_molecule(model):
+    bad_row(model, "C[NH3+]", "charge +1 is outside the model's domain")
+
+
+def test_fragment_pair(model):
+    bad_row(model, "CCO.O", "2 fragments: predict each on its own")
+
+
+def test_radical(model):
+    bad_row(model, "[CH3]", "radical")
+
+
+def test_nan_coordinates(model):
+    atoms = g2("H2O")
+    atoms.positions[1, 1] = np.nan
+    bad_row(model, atoms, "atom 2 (H) are not finite")
+
+
+def test_coincident_atoms(model):
+    atoms = g2("H2O")
+    atoms.positions[2] = atoms.positions[1]
+    bad_row(model, atoms, "atoms 2 (H), 3 (H) are 0.000 Å apart")
+
+
+def test_atoms_closer_than_any_in_training(model):
+    atoms = g2("H2O")
+    atoms.positions *= 0.6
+    bad_row(model, atoms, "outside the model's domain")
+
+
+def test_zero_atoms(model):
+    bad_row(model, Atoms(), "no atoms")
+
+
+def test_not_a_molecule_at_all(model):
+    bad_row(model, None, "cannot read a NoneType")
+
+
+def test_periodic_structure(model):
+    bad_row(model, Atoms("He", cell=[3, 3, 3], pbc=True), "periodic")
+
+
+def test_truncated_xyz(model, tmp_path):
+    path = tmp_path / "a.xyz"
+    ase.io.write(path, [g2("H2O"), g2("CH4")], format="xyz")
+    path.write_text("\n".join(path.read_text().splitlines()[:-2]))
+    table = predict([path, "O"], model)
+    assert table.status.tolist() == ["ok", "error", "ok"]
+    assert "truncated frame, expected 5 atoms, the file ends after 3" in table.message[1]
+
+
+def test_a_full_batch_of_bad_rows(model):
+    table = predict(["C1CC", "CBr", "[CH3]", ""] * 5, model)
+    assert len(table) == 20
+    assert set(table.status) == {"error"}
+    assert table[PROPERTY_COLUMNS].isna().all(axis=None)
+    assert all(table.message)
+
+
+def test_an_empty_file_is_an_error_of_the_input(model, tmp_path):
+    (tmp_path / "a.xyz").touch()
+    with pytest.raises(InputError, match="is empty"):
+        predict(["CCO", tmp_path / "a.xyz"], model)
+
+
+# A model that fails
+
+
+def test_a_batch_that_fails_is_done_one_by_one():
+    stand_in = StandIn(fails=lambda z: bool((z == 9).any()))
+    table = predict(["C", "CF", "O"], stand_in)
+    assert table.status.tolist() == ["ok", "error", "ok"]
+    assert failures(table) == ["the model failed on this molecule: cannot do this one"]
+    assert table.gap_eV[[0, 2]].tolist() == [5.0, 3.0]
+
+
+def test_values_that_are_not_finite_are_errors_of_one_row_only():
+    stand_in = StandIn(is_nan=lambda z: bool((z == 9).any()))
+    table = predict(["C", "CF", "O"], stand_in)
+    assert table.status.tolist() == ["ok", "error", "ok"]
+    assert "no finite value of gap" in table.message[1]
+
+
+def test_unknown_free_atoms_leave_a_gap_but_no_error(model):
+    neon = Atoms("Ne")
+    wide = Domain((1, 6, 7, 8, 9, 10), max_atoms=29, min_distance=0.95)
+    usual, model.domain = model.domain, wide
+    try:
+        table = predict([neon], model)
+    finally:
+        model.domain = usual
+    assert table.status[0] == "ok"
+    assert table[PROPERTY_COLUMNS].notna().all(axis=None)
+    assert table[ATOMIZATION].isna().all(axis=None)
+
+
+def test_a_model_keeps_its_device_and_mode_of_precision(model):
+    double = Predictor("schnet", {"n_features": 8, "n_blocks": 1}, ["gap"], 8).double()
+    batched = BatchPredictor(double)
+    assert batched.device == torch.device("cpu")
+    assert next(batched.predictor.parameters()).dtype == torch.float64
+    assert predict(["C"], double).status[0] == "ok"
+
+
+# Streams
+
+
+def test_a_hundred_thousand_lines_are_consumed_lazily():
+    consumed = []
+
+    def lines():
+        for k in range(100_000):
+            consumed.append(k)
+            yield ([2], [[0.0, 0.0, float(k)]])
+
+    rows = predict_rows(lines(), StandIn())
+    first = next(rows)
+    assert first["id"] == 0
+    assert len(consumed) < 1_000
+    for _ in range(2_000):
+        row = next(rows)
+    assert row["id"] == 2_000
+    assert len(consumed) < 3_000
+    rows.close()
+
+
+def test_an_endless_stream_of_smiles():
+    def endless():
+        while True:
+            yield "C"
+
+    rows = predict_rows(endless(), StandIn())
+    assert next(rows)["formula"] == "CH4"
+    rows.close()
+
+
+def test_windows_keep_the_order(monkeypatch):
+    monkeypatch.setitem(module._WINDOW, "cpu", 3)
+    sizes = [5, 1, 4, 2, 8, 3, 3, 1]
+    chains = [(np.full(n, 2), np.arange(3.0 * n).reshape(n, 3)) for n in sizes]
+    table = predict(chains, StandIn())
+    assert table.id.tolist() == list(range(8))
+    assert table.gap_eV.tolist() == sizes
+
+
+def test_rows_before_a_vanished_file_are_kept(tmp_path):
+    def sources():
+        yield "C"
+        yield tmp_path / "gone.smi"
+
+    rows = predict_rows(sources(), StandIn())
+    assert next(rows)["status"] == "ok"
+    with pytest.raises(InputError, match="no such file"):
+        next(rows)
+
+
+def test_strict_stops_at_the_first_bad_row(model):
+    rows = predict_rows(["C", "C1CC", "O"], model, strict=True)
+    assert next(rows)["formula"] == "CH4"
+    with pytest.raises(module.RowError, match=r"row 1 \(C1CC\): not a valid SMILES"):
+        next(rows)
+
+
+# The command
+
+
+@pytest.fixture(scope="module")
+def shipped(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "toy.safetensors"
+    checkpoint.save_checkpoint(model, path, {"name": "toy"})
+    return str(path)
+
+
+READERS = {
+    "csv": lambda path: pd.read_csv(path),
+    "json": lambda path: pd.read_json(path, precise_float=True),
+    "jsonl": lambda path: pd.read_json(path, lines=True, precise_float=True),
+    "txt": lambda path: pd.read_csv(path, sep=r"\s{2,}", engine="python", na_values="-"),
+}
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json", "jsonl"])
+def test_every_format_is_read_back_by_pandas(shipped, model, tmp_path, suffix):
+    source, output = tmp_path / "in.smi", tmp_path / f"out.{suffix}"
+    source.write_text('CCO "quoted", name\nC1CC\nO é\nCBr\n', encoding="utf-8")
+    assert run_predict([str(source)], shipped, output=str(output)) == 3
+    table = READERS[suffix](output)
+    expected = predict([source], model)
+    assert list(table) == list(expected)
+    assert table.id.tolist() == [0, 1, 2, 3]
+    assert table.status.tolist() == ["ok", "error", "ok", "error"]
+    assert table.name.fillna("").tolist() == ['"quoted", name', "", "é", ""]
+    assert table.message.fillna("").tolist() == expected.message.tolist()
+    np.testing.assert_array_equal(
+        table.loc[[0, 2], PROPERTY_COLUMNS].to_numpy(float),
+        expected.loc[[0, 2], PROPERTY_COLUMNS].to_numpy(float),
+    )
+    assert table.loc[[1, 3], PROPERTY_COLUMNS].isna().all(axis=None)
+
+
+def test_a_plain_table_is_read_back_too(shipped, tmp_path):
+    output = tmp_path / "out.txt"
+    assert run_predict(["CCO", "C1CC", "C#N"], shipped, "gap,mu", str(output)) == 3
+    table = READERS["txt"](output)
+    assert list(table) == ["id", "molecule", "gap_eV", "mu_debye", "message"]
+    assert table.molecule.tolist() == ["CCO", "C1CC", "C#N"]
+    assert table.gap_eV.notna().tolist() == [True, False, True]
+
+
+def test_standard_input_to_standard_output(shipped, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("CCO ethanol\nO\n"))
+    assert run_predict(["-"], shipped, "gap", format="jsonl") == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(row["name"], row["input"]) for row in rows] == [
+        ("ethanol", "stdin:1"),
+        ("", "stdin:2"),
+    ]
+
+
+def test_strict_keeps_the_rows_before(shipped, tmp_path, capsys):
+    output = tmp_path / "out.json"
+    status = run_predict(["C", "C1CC", "O"], shipped, output=str(output), strict=True)
+    assert status == 3
+    assert "row 1 (C1CC)" in capsys.readouterr().err
+    assert [row["smiles"] for row in json.loads(output.read_text())] == ["C"]
+
+
+def test_a_bad_input_is_found_before_the_output_is_touched(shipped, tmp_path):
+    output = tmp_path / "out.csv"
+    output.write_text("precious")
+    with pytest.raises(InputError, match=r"gone\.xyz"):
+        run_predict(["C", str(tmp_path / "gone.xyz")], shipped, output=str(output))
+    assert output.read_text() == "precious"
+
+
+def test_an_unwritable_output_is_found_before_any_work(shipped, tmp_path, monkeypatch):
+    def never(*_):
+        raise AssertionError("work has started")
+
+    monkeypatch.setattr(checkpoint, "load", never)
+    with pytest.raises(InputError, match=r"out\.csv cannot be written: No such file or directory"):
+        run_predict(["C"], shipped, output=str(tmp_path / "no folder" / "out.csv"))

@@ -1,0 +1,208 @@
+import copy
+
+import pytest
+import torch
+from ase.build import molecule
+
+from molgeo.elements import SYMBOLS
+from molgeo.graph import radius_graph
+from molgeo.predictor import Predictor
+from molgeo.properties import PROPERTIES
+
+SMALL = {"n_features": 8, "n_filters": 8, "n_blocks": 1, "n_gaussians": 8, "cutoff": 4.0}
+REFERENCES = ("baseline", "scale", "atom_reference")
+
+
+def g2(formula):
+    atoms = molecule(formula)
+    return torch.tensor(atoms.numbers), torch.tensor(atoms.positions).float()
+
+
+def make(properties=tuple(PROPERTIES)):
+    torch.manual_seed(0)
+    predictor = Predictor("schnet", SMALL, properties, head_features=4).eval()
+    torch.nn.init.normal_(predictor.heads.out_weight)
+    predictor.baseline.normal_()
+    predictor.scale.uniform_(0.5, 2.0)
+    return predictor
+
+
+@pytest.fixture
+def predictor():
+    return make()
+
+
+def test_all_properties_are_float64_a_molecule(predictor):
+    z, pos = g2("CH3CH2OH")
+    out = predictor(z.repeat(3), pos.repeat(3, 1), torch.arange(3).repeat_interleave(len(z)))
+    assert list(out) == list(PROPERTIES)
+    assert all(value.shape == (3,) and value.dtype == torch.float64 for value in out.values())
+    assert predictor.properties == tuple(PROPERTIES)
+    assert predictor.cutoff == 4.0
+
+
+def test_value_is_baseline_plus_scaled_output(predictor):
+    z, pos = g2("H2O")
+    graph = radius_graph(pos, predictor.cutoff)
+    out = predictor(z, pos)
+    heads = predictor.standardised(z, pos, graph)[0].double()
+    scaled = predictor.scale * heads
+    composition = predictor.baseline[:, 0, 8] + 2 * predictor.baseline[:, 0, 1]
+    for k, (name, known) in enumerate(PROPERTIES.items()):
+        if known.head == "sum":
+            torch.testing.assert_close(out[name][0], composition[k] + scaled[k])
+        elif known.head == "mean":
+            torch.testing.assert_close(out[name][0], composition[k] / 3 + scaled[k])
+
+
+def test_labels_to_network_and_back(predictor):
+    z, pos = g2("H2O")
+    graph = radius_graph(pos, predictor.cutoff)
+    y = torch.randn(1, len(PROPERTIES), generator=torch.Generator().manual_seed(1)).double()
+    standardised = predictor.to_standardised(y, z, pos, graph)
+    assert standardised.dtype == torch.float32
+    again = predictor.to_units(standardised, z, pos, graph)
+    torch.testing.assert_close(again, y, rtol=1e-5, atol=1e-5)
+
+
+def test_large_totals_keep_their_digits():
+    """Spacing of float32 at −19,444 eV is 2 meV; the baseline must not lose a µeV."""
+    predictor = make(("u0",))
+    torch.nn.init.zeros_(predictor.heads.out_weight)
+    contribution = {1: -16.123456789, 6: -1036.123456789, 7: -1488.987654321, 8: -2042.111111111}
+    for number, value in contribution.items():
+        predictor.baseline[0, 0, number] = value
+    z = torch.tensor([6] * 7 + [8] * 4 + [7] * 2 + [1] * 10)
+    pos = 1.5 * torch.arange(3.0 * len(z)).view(-1, 3)
+    expected = sum(contribution[int(n)] for n in z)
+    assert expected < -18_500
+    with torch.no_grad():
+        assert abs(float(predictor(z, pos)["u0"]) - expected) < 1e-9
+        assert abs(float(predictor.to(torch.float32)(z, pos)["u0"]) - expected) < 1e-9
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda m: m.half(),
+        lambda m: m.float(),
+        lambda m: m.double(),
+        lambda m: m.to(torch.bfloat16),
+        lambda m: m.to("cpu", torch.float16),
+        lambda m: copy.deepcopy(m).half().float(),
+        lambda m: torch.nn.Sequential(m).half()[0],
+    ],
+)
+def test_references_are_never_rounded(predictor, convert):
+    exact = {name: getattr(predictor, name).clone() for name in REFERENCES}
+    converted = convert(predictor)
+    for name, value in exact.items():
+        buffer = dict(converted.named_buffers())[name]
+        assert buffer.dtype == torch.float64
+        assert torch.equal(buffer.nan_to_num(), value.nan_to_num())
+
+
+def test_references_move_with_the_module(predictor):
+    assert predictor.to("meta").baseline.device.type == "meta"
+
+
+def test_atomization_energy_is_relative_to_free_atoms(predictor):
+    z, pos = g2("H2O")
+    assert set(predictor(z, pos)) == set(PROPERTIES)  # no free atom is known
+    for name, values in {"u0": (-13.6, -2042.0), "g298": (-14.0, -2043.0)}.items():
+        row = predictor.atom_reference[predictor.properties.index(name)]
+        row[torch.tensor([1, 8])] = torch.tensor(values, dtype=torch.float64)
+    out = predictor(z, pos)
+    assert set(out) == {*PROPERTIES, "u0_atomization", "g298_atomization"}
+    torch.testing.assert_close(out["u0_atomization"], out["u0"] + 2 * 13.6 + 2042.0)
+    torch.testing.assert_close(out["g298_atomization"], out["g298"] + 2 * 14.0 + 2043.0)
+    z, pos = g2("CO2")
+    assert predictor(z, pos)["u0_atomization"].isnan().all()
+    assert predictor(z, pos)["u0"].isfinite().all()
+
+
+def test_forces_are_refused_unless_trained_or_asked_for(predictor):
+    z, pos = g2("H2O")
+    predictor.name = "mine"
+    with pytest.raises(
+        ValueError, match=r"mine was trained on properties of relaxed .* mean nothing"
+    ):
+        predictor.energy_and_forces(z, pos)
+    energy, forces = predictor.energy_and_forces(z, pos, allow_untrained_forces=True)
+    predictor.header = {"trained_on_forces": True}
+    again, same = predictor.energy_and_forces(z, pos)
+    assert torch.equal(energy, again)
+    assert torch.equal(forces, same)
+    predictor.header = {"trained_on_forces": False}
+    with pytest.raises(ValueError, match="allow_untrained_forces"):
+        predictor.energy_and_forces(z, pos)
+
+
+def test_forces_need_an_energy():
+    z, pos = g2("H2O")
+    with pytest.raises(ValueError, match="schnet: forces need an energy; it predicts gap, zpve"):
+        make(("gap", "zpve")).energy_and_forces(z, pos, allow_untrained_forces=True)
+
+
+def test_forces_are_the_negative_gradient_of_the_energy_it_returns():
+    predictor = make(("gap", "h298", "u0")).double()
+    z, pos = g2("CH3CH2OH")
+    pos = pos.double()
+    energy, forces = predictor.energy_and_forces(z, pos, allow_untrained_forces=True)
+    torch.testing.assert_close(energy, predictor(z, pos)["h298"].detach())
+    direction = torch.randn(pos.shape, generator=torch.Generator().manual_seed(2)).double()
+    step = 1e-4
+    plus, minus = (predictor(z, pos + s * direction)["h298"] for s in (step, -step))
+    slope = float((plus - minus) / (2 * step))
+    assert -float((forces * direction).sum()) == pytest.approx(slope, rel=1e-6)
+
+
+def test_forces_leave_no_trace(predictor):
+    z, pos = g2("H2O")
+    pos.requires_grad_()
+    with torch.no_grad():
+        energy, forces = predictor.energy_and_forces(z, pos, allow_untrained_forces=True)
+    assert forces.dtype == torch.float32
+    assert not energy.requires_grad
+    assert not forces.requires_grad
+    assert pos.grad is None
+    assert all(p.grad is None for p in predictor.parameters())
+
+
+@pytest.mark.parametrize(
+    ("z", "pos", "batch", "match"),
+    [
+        ((3,), (2, 3), None, r"pos: expected shape \(3, 3\) for 3 atoms, got \(2, 3\)"),
+        ((3,), (3, 2), None, r"pos: expected shape \(3, 3\)"),
+        ((3,), (9,), None, r"pos: expected shape \(3, 3\)"),
+        ((3, 1), (3, 3), None, r"z: expected shape \(3,\)"),
+        ((3,), (3, 3), (2,), r"batch: expected shape \(3,\) for 3 atoms, got \(2,\)"),
+    ],
+)
+def test_shapes_that_do_not_fit(predictor, z, pos, batch, match):
+    batch = None if batch is None else torch.zeros(batch, dtype=torch.long)
+    with pytest.raises(ValueError, match=match):
+        predictor(torch.ones(z, dtype=torch.long), torch.rand(pos), batch)
+
+
+def test_config_rebuilds_it(predictor):
+    other = Predictor(**predictor.config)
+    other.load_state_dict(predictor.state_dict())
+    z, pos = g2("H2O")
+    assert torch.equal(other.eval()(z, pos)["gap"], predictor(z, pos)["gap"])
+    assert other.config == predictor.config
+    assert predictor.config["backbone"] == {**SMALL, "activation": "ssp", "n_out": None}
+
+
+def test_references_cover_every_element(predictor):
+    assert predictor.baseline.shape == (12, 2, len(SYMBOLS))
+    assert predictor.atom_reference.shape == (12, len(SYMBOLS))
+
+
+def test_unknown_names():
+    with pytest.raises(ValueError, match="did you mean 'schnet'"):
+        Predictor("schnett")
+    with pytest.raises(TypeError, match="did you mean 'n_blocks'"):
+        Predictor("schnet", {"n_block": 2})
+    with pytest.raises(ValueError, match="got 'colour'"):
+        Predictor("schnet", SMALL, ["colour"])

@@ -1,0 +1,101 @@
+import io
+
+import pytest
+
+from molgeo import tables
+from molgeo.tables import TableWriter
+
+COLUMNS = ["gap_eV", "u0_eV", "mu_debye", "u0_atomization_eV"]
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def row(k, smiles="CCO", message="", **values):
+    return {
+        "id": k,
+        "name": "",
+        "input": smiles,
+        "smiles": smiles,
+        "formula": "C2H6O",
+        "n_atoms": 9,
+        "geometry": "etkdg+mmff",
+        "status": "error" if message else "ok",
+        "message": message,
+        "model": "toy",
+        **dict.fromkeys(COLUMNS),
+        **values,
+    }
+
+
+def table(rows, columns=COLUMNS, file=None):
+    file = file or io.StringIO()
+    writer = TableWriter(file, columns)
+    for each in rows:
+        writer.write(each)
+    writer.close()
+    return file.getvalue()
+
+
+VALUES = {"gap_eV": 6.5, "u0_eV": -4212.34567, "mu_debye": 1.5, "u0_atomization_eV": -33.1}
+
+
+def test_one_molecule_is_a_list_with_units():
+    lines = table([row(0, **VALUES)]).splitlines()
+    assert lines[0] == "CCO"
+    assert lines[1] == "C2H6O  9 atoms  etkdg+mmff  toy"
+    assert [line.split()[-2:] for line in lines[2:]] == [
+        ["6.5000", "eV"],
+        ["-4212.3457", "eV"],
+        ["1.5000", "D"],
+        ["-33.1000", "eV"],
+    ]
+    assert "total" in lines[3]
+    assert "atomization" in lines[5]
+    assert len({line.rindex("  ") for line in lines[2:]}) == 1
+
+
+def test_one_molecule_with_a_spread_over_conformers():
+    columns = [*COLUMNS, "gap_eV_conformer_std"]
+    text = table([row(0, **VALUES, gap_eV_conformer_std=0.25)], columns)
+    assert "6.5000 ± 0.2500  eV" in text
+
+
+def test_one_bad_molecule_is_its_message():
+    assert table([row(0, message="what to do")]).endswith("error: what to do\n")
+
+
+def test_many_molecules_are_aligned_lines():
+    rows = [row(0, **VALUES), row(1, "C" * 60, **VALUES), row(2, "C1CC", message="unclosed ring")]
+    head, first, second, third = table(rows).splitlines()
+    assert head.split() == ["id", "molecule", *COLUMNS, "message"]
+    assert first.index("6.5000") == second.index("6.5000")
+    assert second.split()[1] == "C" * 31 + "…"
+    assert third.split() == ["2", "C1CC", "-", "-", "-", "-", "unclosed", "ring"]
+
+
+def test_blocks_share_one_header_and_their_widths(monkeypatch):
+    monkeypatch.setattr(tables, "_BLOCK", 2)
+    lines = table([row(k, **VALUES) for k in range(5)]).splitlines()
+    assert len(lines) == 6
+    assert [line.split()[0] for line in lines] == ["id", "0", "1", "2", "3", "4"]
+    assert len({line.index("6.5000") for line in lines[1:]}) == 1
+
+
+@pytest.mark.parametrize("width", [40, 60, 200])
+def test_on_a_terminal_every_line_fits(monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "dumb")
+    text = table([row(0, **VALUES), row(1, "C1CC", message="m " * 60)], file=Terminal())
+    assert max(map(len, text.splitlines())) <= width
+    assert all(name in text for name in COLUMNS)
+    assert "row 1 (C1CC): m m m" in text
+
+
+def test_a_smiles_is_no_markup(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    text = table([row(k, "[nH]1[bold]:c:", **VALUES) for k in range(2)], file=Terminal())
+    assert "[nH]1[bold]:c:" in text

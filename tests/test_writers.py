@@ -1,0 +1,155 @@
+import errno
+import io
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from molgeo import writers
+from molgeo.chem.molecule import InputError
+from molgeo.writers import Output, WriteError, check_output
+
+COLUMNS = ["id", "status", "gap_eV"]
+
+
+def row(k, status="ok"):
+    return {"id": k, "status": status, "gap_eV": k + 0.5 if status == "ok" else None}
+
+
+class FullDisk(io.StringIO):
+    """Takes so many rows, then fails as a full disk does."""
+
+    def __init__(self, n):
+        super().__init__()
+        self.n = n
+
+    def flush(self):
+        self.n -= 1
+        if self.n < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("output", "format", "expected"),
+    [
+        (None, None, "table"),
+        ("-", "csv", "csv"),
+        ("a.csv", None, "csv"),
+        ("a.JSON", None, "json"),
+        ("a.jsonl", None, "jsonl"),
+        ("a.txt", None, "table"),
+        ("a.dat", "jsonl", "jsonl"),
+        ("a.csv", "json", "json"),
+    ],
+)
+def test_format_by_argument_or_ending(tmp_path, monkeypatch, output, format, expected):
+    monkeypatch.chdir(tmp_path)
+    assert check_output(output, format) == expected
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_format_and_ending(tmp_path):
+    with pytest.raises(InputError, match="unknown format 'xml': expected one of table, csv"):
+        check_output(None, "xml")
+    with pytest.raises(InputError, match="the ending says no format"):
+        check_output(str(tmp_path / "out.dat"), None)
+
+
+def test_a_folder_is_no_output(tmp_path):
+    (tmp_path / "a.csv").mkdir()
+    with pytest.raises(InputError, match=r"a\.csv cannot be written: Is a directory"):
+        check_output(str(tmp_path / "a.csv"), None)
+
+
+def test_an_input_is_not_overwritten(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("smiles\nC\n")
+    with pytest.raises(InputError, match="is an input too"):
+        check_output(str(path), None, ["CCO", str(path)])
+
+
+def test_checking_leaves_an_old_output_alone(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("old")
+    check_output(str(path), None)
+    assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize("format", ["csv", "jsonl", "json"])
+def test_each_row_is_on_disk_before_the_next(tmp_path, format):
+    path = tmp_path / "out"
+    with Output(str(path), format, COLUMNS) as out:
+        for k in range(3):
+            out.write(row(k))
+            assert f"{k}.5" in path.read_text()
+
+
+def test_json_is_a_list_also_without_rows_and_after_an_error(tmp_path):
+    path = tmp_path / "out.json"
+    with Output(str(path), "json", COLUMNS):
+        pass
+    assert json.loads(path.read_text()) == []
+    with pytest.raises(KeyError), Output(str(path), "json", COLUMNS) as out:
+        out.write(row(0))
+        raise KeyError
+    assert json.loads(path.read_text()) == [row(0)]
+
+
+@pytest.mark.parametrize("format", ["csv", "json", "jsonl"])
+def test_a_full_disk_says_how_many_rows_are_safe(monkeypatch, format):
+    disk = FullDisk(2)
+    monkeypatch.setattr(sys, "stdout", disk)
+    message = "standard output: writing stopped after 2 rows, which are kept: No space left"
+    with pytest.raises(WriteError, match=message), Output(None, format, COLUMNS) as out:
+        for k in range(5):
+            out.write(row(k))
+    assert "1.5" in disk.getvalue()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_a_real_full_device():
+    with (
+        pytest.raises(WriteError, match="after 0 rows"),
+        Output("/dev/full", "csv", COLUMNS) as out,
+    ):
+        out.write(row(0))
+
+
+def test_a_reader_that_has_gone_is_for_the_command_to_handle(monkeypatch):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        with pytest.raises(BrokenPipeError), Output(None, "jsonl", COLUMNS) as out:
+            out.write(row(0))
+        os.dup2(os.open(os.devnull, os.O_WRONLY), writing)
+
+
+def test_progress_waits_then_counts_on_a_terminal(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(writers.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    with Output(None, "csv", COLUMNS) as out:
+        out.write(row(0))
+        assert sys.stderr.getvalue() == ""
+        now[0] = 3.0
+        out.write(row(1, "error"))
+    assert "2 molecules, 1 failed" in sys.stderr.getvalue()
+
+
+def test_progress_is_silent_in_a_log(monkeypatch, tmp_path):
+    now = [0.0]
+    monkeypatch.setattr(writers.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with Output(str(tmp_path / "out"), "csv", COLUMNS) as out:
+        now[0] = 3.0
+        out.write(row(0))
+    assert sys.stderr.getvalue() == ""
