@@ -164,8 +164,10 @@ class Predictor(nn.Module):
                 f"{self.name} was trained on properties of relaxed molecules, so its forces mean "
                 "nothing; pass allow_untrained_forces=True to have them all the same"
             )
-        pos = pos.detach().requires_grad_()
-        with torch.enable_grad():
+        # A copy made outside inference mode can be differentiated, whatever the caller's mode is.
+        with torch.inference_mode(False), torch.enable_grad():
+            z, batch = z.clone(), None if batch is None else batch.clone()
+            pos = pos.detach().clone().requires_grad_()
             total = self(z, pos, batch)[energy]
             (gradient,) = torch.autograd.grad(total.sum(), pos)
         return total.detach(), -gradient

@@ -13,7 +13,7 @@ from molgeo.properties import ATOMIZATION, PROPERTIES, column
 
 Row = dict[str, Any]
 
-_BLOCK: Final = 256
+BLOCK: Final = 256
 """Rows that are laid out together; widths are those of the first block."""
 
 _LABEL_WIDTH: Final = 32
@@ -48,7 +48,7 @@ class TableWriter:
     def write(self, row: Row) -> None:
         """Keep a row until a block is full."""
         self._rows.append(row)
-        if len(self._rows) == _BLOCK:
+        if len(self._rows) == BLOCK:
             self._flush()
 
     def close(self) -> None:

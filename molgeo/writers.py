@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol, TextIO
 
 from molgeo.chem.molecule import InputError
 from molgeo.progress import PATIENCE_S
-from molgeo.tables import TableWriter
+from molgeo.tables import BLOCK, TableWriter
 
 Row = dict[str, Any]
 
@@ -162,7 +162,9 @@ class Output:
             except OSError as error:
                 raise InputError(f"{output} cannot be written: {error.strerror}") from error
         on_screen = self._path is None and self._file.isatty()
-        self._progress = _Progress(format == "table" or not on_screen)
+        # On a terminal the rows themselves show progress, but for those that a table waits for.
+        shown = 0 if format != "table" else BLOCK - 1
+        self._progress = _Progress(shown if on_screen else None)
         self._writer = _WRITERS[format](self._file, columns)
 
     def write(self, row: Row) -> None:
@@ -207,28 +209,37 @@ class Output:
 
 
 class _Progress:
-    """A line on standard error, from two seconds on, if it is a terminal."""
+    """A line on standard error, from two seconds on, if it is a terminal.
 
-    def __init__(self, wanted: bool) -> None:
+    Args:
+        until: rows after which it goes, as output takes the terminal; None to stay to the end.
+    """
+
+    def __init__(self, until: int | None = None) -> None:
         self.n = 0
         self.n_failed = 0
         self._started = time.monotonic()
-        self._wanted = wanted and sys.stderr.isatty()
+        self._until = until
+        self._wanted = sys.stderr.isatty()
         self._bar: Any = None
 
     def advance(self, failed: bool) -> None:
         """Count one row."""
         self.n += 1
         self.n_failed += failed
+        if self._until is not None and self.n >= self._until:
+            self.stop()
         if self._bar is None and self._wanted:
             self._start_when_due()
         if self._bar is not None:
             self._bar.update(0, completed=self.n, failed=self.n_failed)
 
     def stop(self) -> None:
-        """Clear the line."""
+        """Clear the line for good."""
+        self._wanted = False
         if self._bar is not None:
             self._bar.stop()
+            self._bar = None
 
     def _start_when_due(self) -> None:
         if time.monotonic() - self._started < PATIENCE_S:

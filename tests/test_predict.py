@@ -328,7 +328,9 @@ def test_a_hundred_thousand_lines_are_consumed_lazily():
     rows.close()
 
 
-def test_an_endless_stream_of_smiles():
+def test_an_endless_stream_of_smiles(monkeypatch):
+    monkeypatch.setitem(module._WINDOW, "cpu", 8)
+
     def endless():
         while True:
             yield "C"

@@ -152,7 +152,8 @@ def test_forces_are_the_negative_gradient_of_the_energy_it_returns():
     torch.testing.assert_close(energy, predictor(z, pos)["h298"].detach())
     direction = torch.randn(pos.shape, generator=torch.Generator().manual_seed(2)).double()
     step = 1e-4
-    plus, minus = (predictor(z, pos + s * direction)["h298"] for s in (step, -step))
+    with torch.no_grad():
+        plus, minus = (predictor(z, pos + s * direction)["h298"] for s in (step, -step))
     slope = float((plus - minus) / (2 * step))
     assert -float((forces * direction).sum()) == pytest.approx(slope, rel=1e-6)
 
@@ -167,6 +168,16 @@ def test_forces_leave_no_trace(predictor):
     assert not forces.requires_grad
     assert pos.grad is None
     assert all(p.grad is None for p in predictor.parameters())
+
+
+def test_forces_under_inference_mode(predictor):
+    z, pos = g2("H2O")
+    energy, forces = predictor.energy_and_forces(z, pos, allow_untrained_forces=True)
+    with torch.inference_mode():
+        inputs = (z.clone(), pos.clone(), torch.zeros(3, dtype=torch.long))
+        again, same = predictor.energy_and_forces(*inputs, allow_untrained_forces=True)
+    assert torch.equal(again, energy)
+    assert torch.equal(same, forces)
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_many_molecules_are_aligned_lines():
 
 
 def test_blocks_share_one_header_and_their_widths(monkeypatch):
-    monkeypatch.setattr(tables, "_BLOCK", 2)
+    monkeypatch.setattr(tables, "BLOCK", 2)
     lines = table([row(k, **VALUES) for k in range(5)]).splitlines()
     assert len(lines) == 6
     assert [line.split()[0] for line in lines] == ["id", "0", "1", "2", "3", "4"]
@@ -88,7 +88,7 @@ def test_blocks_share_one_header_and_their_widths(monkeypatch):
 def test_on_a_terminal_every_line_fits(monkeypatch, width):
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("TERM", "xterm")
     text = table([row(0, **VALUES), row(1, "C1CC", message="m " * 60)], file=Terminal())
     assert max(map(len, text.splitlines())) <= width
     assert all(name in text for name in COLUMNS)

@@ -3,7 +3,6 @@ import io
 import json
 import os
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -16,6 +15,14 @@ COLUMNS = ["id", "status", "gap_eV"]
 
 def row(k, status="ok"):
     return {"id": k, "status": status, "gap_eV": k + 0.5 if status == "ok" else None}
+
+
+def write(output, format, n, then=None):
+    with Output(output, format, COLUMNS) as out:
+        for k in range(n):
+            out.write(row(k))
+        if then is not None:
+            raise then
 
 
 class FullDisk(io.StringIO):
@@ -96,9 +103,8 @@ def test_json_is_a_list_also_without_rows_and_after_an_error(tmp_path):
     with Output(str(path), "json", COLUMNS):
         pass
     assert json.loads(path.read_text()) == []
-    with pytest.raises(KeyError), Output(str(path), "json", COLUMNS) as out:
-        out.write(row(0))
-        raise KeyError
+    with pytest.raises(KeyError):
+        write(str(path), "json", 1, then=KeyError)
     assert json.loads(path.read_text()) == [row(0)]
 
 
@@ -107,19 +113,17 @@ def test_a_full_disk_says_how_many_rows_are_safe(monkeypatch, format):
     disk = FullDisk(2)
     monkeypatch.setattr(sys, "stdout", disk)
     message = "standard output: writing stopped after 2 rows, which are kept: No space left"
-    with pytest.raises(WriteError, match=message), Output(None, format, COLUMNS) as out:
-        for k in range(5):
-            out.write(row(k))
+    with pytest.raises(WriteError, match=message):
+        write(None, format, 5)
     assert "1.5" in disk.getvalue()
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
-def test_a_real_full_device():
-    with (
-        pytest.raises(WriteError, match="after 0 rows"),
-        Output("/dev/full", "csv", COLUMNS) as out,
-    ):
-        out.write(row(0))
+def test_a_full_disk_is_one_error_though_closing_fails_too(monkeypatch):
+    disk = FullDisk(0)
+    monkeypatch.setattr(disk, "close", disk.flush)
+    monkeypatch.setattr(writers.Path, "open", lambda *_, **__: disk)
+    with pytest.raises(WriteError, match=r"out\.csv: writing stopped after 0 rows"):
+        write("out.csv", "csv", 1)
 
 
 def test_a_reader_that_has_gone_is_for_the_command_to_handle(monkeypatch):
@@ -127,8 +131,8 @@ def test_a_reader_that_has_gone_is_for_the_command_to_handle(monkeypatch):
     os.close(reading)
     with open(writing, "w") as pipe:
         monkeypatch.setattr(sys, "stdout", pipe)
-        with pytest.raises(BrokenPipeError), Output(None, "jsonl", COLUMNS) as out:
-            out.write(row(0))
+        with pytest.raises(BrokenPipeError):
+            write(None, "jsonl", 1)
         os.dup2(os.open(os.devnull, os.O_WRONLY), writing)
 
 
@@ -153,3 +157,21 @@ def test_progress_is_silent_in_a_log(monkeypatch, tmp_path):
         now[0] = 3.0
         out.write(row(0))
     assert sys.stderr.getvalue() == ""
+
+
+@pytest.mark.parametrize(("format", "shown"), [("table", True), ("csv", False)])
+def test_progress_does_not_write_between_the_rows_of_a_terminal(monkeypatch, format, shown):
+    now = [0.0]
+    monkeypatch.setattr(writers.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(writers, "BLOCK", 4)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    with Output(None, format, COLUMNS) as out:
+        now[0] = 3.0
+        for _ in range(3):
+            out._progress.advance(failed=False)
+        until_then = sys.stderr.getvalue()
+        for _ in range(3):
+            out._progress.advance(failed=False)
+    assert ("2 molecules" in until_then) is shown
+    assert sys.stderr.getvalue() == until_then

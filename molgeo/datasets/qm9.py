@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -120,6 +121,11 @@ class QM9:
         """SMILES of one molecule."""
         row = range(len(self))[row]
         return self._smiles[self._smiles_ptr[row] : self._smiles_ptr[row + 1]].decode()
+
+    def all_smiles(self) -> list[str]:
+        """SMILES of all molecules."""
+        ends = self._smiles_ptr.tolist()
+        return [self._smiles[a:b].decode() for a, b in pairwise(ends)]
 
     def split(self) -> Split:
         """The standard split of these molecules."""

@@ -312,7 +312,7 @@ def from_prepared(path: Path) -> RawQM9:
         z=molecules.z.numpy(),
         pos=molecules.pos.double().numpy(),
         y=molecules.y.numpy() / qm9.in_units(np.ones((1, 12)), qm9.QM9_PROPERTIES),
-        smiles=[data.smiles(row) for row in range(len(data))],
+        smiles=data.all_smiles(),
     )
 
 

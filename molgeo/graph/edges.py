@@ -118,47 +118,7 @@ class Graph:
         return torch.linalg.vector_norm(self.displacements(pos), dim=-1)
 
 
-def radius_graph(pos: Tensor, cutoff: float, batch: Tensor | None = None) -> Graph:
-    """All pairs of atoms of one molecule with ``|R_i − R_j| < cutoff``.
-
-    Args:
-        pos: (atoms, 3) positions in Å.
-        cutoff: Å, greater than zero.
-        batch: (atoms,) molecule of each atom, ascending from 0; None for one molecule.
-
-    Returns:
-        The graph, on the device of ``pos``.
-    """
-    n_atoms = pos.shape[0]
-    device = pos.device
-    if batch is None:
-        batch = torch.zeros(n_atoms, dtype=torch.long, device=device)
-    n_molecules = int(batch[-1]) + 1 if n_atoms else 0
-    return _all_pairs_graph(pos.detach(), cutoff, batch, n_molecules)
-
-
-def _all_pairs_graph(pos: Tensor, cutoff: float, batch: Tensor, n_molecules: int) -> Graph:
-    """Edges by testing every ordered pair of every molecule, on the device: Θ(Σ n²)."""
-    device = pos.device
-    n_atoms = pos.shape[0]
-    size = torch.bincount(batch, minlength=n_molecules)  # atoms of each molecule
-    first = size.cumsum(0) - size  # first atom of each molecule
-    partners = size[batch]  # ordered pairs that start at each atom, itself included
-    first_pair = partners.cumsum(0) - partners
-    source = torch.repeat_interleave(torch.arange(n_atoms, device=device), partners)
-    local = torch.arange(source.numel(), device=device) - first_pair[source]
-    target = first[batch[source]] + local
-
-    delta = pos[target] - pos[source]
-    within = (delta.square().sum(-1) < cutoff * cutoff) & (source != target)
-    position = within.cumsum(0) - 1  # index of the pair among the kept ones
-    source, target = source[within], target[within]
-    # The pair (i, j) stands at first_pair[i] + (j − first atom of the molecule).
-    reverse = position[first_pair[target] + source - first[batch[source]]]
-    return _assemble(source, target, reverse, batch, n_molecules, offset=None)
-
-
-def _assemble(
+def assemble(
     source: Tensor,
     target: Tensor,
     reverse: Tensor,
@@ -166,7 +126,16 @@ def _assemble(
     n_molecules: int,
     offset: Tensor | None,
 ) -> Graph:
-    """Complete a graph from edges sorted by source and the index of each edge's reverse."""
+    """Complete a graph from edges sorted by source and the index of each edge's reverse.
+
+    Args:
+        source: (edges,) int64, ascending.
+        target: (edges,) int64.
+        reverse: (edges,) int64.
+        batch: (atoms,) int64, ascending.
+        n_molecules: number of molecules.
+        offset: (edges, 3) lattice translation of each edge in Å, or None.
+    """
     index = torch.arange(source.numel(), device=source.device)
     is_forward = index < reverse
     number = is_forward.cumsum(0) - 1

@@ -40,7 +40,7 @@ from torch.nn import functional as F
 from molgeo.basis.radial import BesselBasis
 from molgeo.basis.spherical import EnvelopeForm, SphericalBesselBasis
 from molgeo.graph import Graph, radius_graph
-from molgeo.models import resolve_config
+from molgeo.models import Backbone, resolve_config
 from molgeo.ops.directional import DirectionalSum, Form, directional_sum
 from molgeo.ops.segment import (
     expand_pairs,
@@ -95,7 +95,7 @@ class DimeNetPlusPlusConfig:
     n_out: int | None = 1
 
 
-class DimeNetPlusPlus(nn.Module):
+class DimeNetPlusPlus(Backbone):
     """DimeNet++, called as ``model(z, pos, batch)``.
 
     Args:

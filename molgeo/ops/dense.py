@@ -69,7 +69,7 @@ def _worthwhile(x: Tensor, weight: Tensor) -> bool:
     """Whether oneDNN can do it, and in full float32."""
     return (
         _HAS_ONEDNN
-        and x.numel() * weight.shape[0] >= LEAST_PRODUCTS
+        and x.numel() * weight.shape[0] >= max(LEAST_PRODUCTS, 1)
         and x.dtype == weight.dtype == torch.float32
         and x.device.type == "cpu"
         and torch.get_float32_matmul_precision() == "highest"

@@ -79,7 +79,7 @@ class PropertyTraining(LightningModule):
             lr=c.learning_rate,
             weight_decay=c.weight_decay,
             amsgrad=c.amsgrad,
-            fused=True,
+            fused="mixed" not in c.precision,  # Lightning clips no gradients of a fused one there
         )
         total = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, learning_rate_factor(c, total))

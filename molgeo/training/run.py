@@ -137,7 +137,8 @@ def export(
     predictor.load_state_dict(
         {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
     )
-    monitors = [c for k, c in content["callbacks"].items() if "val_loss" in k]
+    states = content["callbacks"].values()
+    score = next((c["best_model_score"] for c in states if c.get("monitor") == "val_loss"), None)
     save_checkpoint(
         predictor,
         path,
@@ -153,7 +154,7 @@ def export(
             "epochs": content["epoch"] + 1,
             "steps": content["global_step"],
             "interrupted": interrupted,
-            "validation_loss": float(monitors[0]["best_model_score"]) if monitors else None,
+            "validation_loss": None if score is None else float(score),
             "training": dataclasses.asdict(config),
             "hardware": _hardware(config),
             "commit": _commit(),

@@ -111,20 +111,3 @@ def test_checkpoint_round_trip(build_with_heads, name, tmp_path, collate, mixtur
     assert old.keys() == new.keys()
     assert all(torch.equal(old[key], new[key]) for key in old)
     assert loaded.backbone.config == predictor.backbone.config
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Dynamo's own
-def test_traced_equals_eager(name, build, atoms_of):
-    """Tracing and its autograd, without Inductor, which compiles for a minute on a CPU."""
-    z, pos = atoms_of("CH3CH2OH")
-    model = build(name).double()
-    traced = torch.compile(model, backend="aot_eager")
-    try:
-        results = []
-        for module in (model, traced):
-            x = pos.clone().requires_grad_()
-            energy = module(z, x)
-            results.append((energy.detach(), *torch.autograd.grad(energy.sum(), x)))
-    finally:
-        torch._dynamo.reset()
-    torch.testing.assert_close(results[1], results[0], rtol=1e-10, atol=1e-10)

@@ -136,12 +136,13 @@ def test_datamodule_goes_on_after_a_step(small_data):
     assert [b.idx.tolist() for b in rest.train_dataloader()] == expected[8:]
 
 
+@pytest.fixture(scope="module")
+def data(whole_qm9):
+    return QM9(whole_qm9)
+
+
 class TestWhole:
     """All 130,831 molecules, as the installed package has them."""
-
-    @pytest.fixture(scope="class")
-    def data(self, whole_qm9):
-        return QM9(whole_qm9)
 
     def test_count(self, data):
         assert len(data) == 130_831

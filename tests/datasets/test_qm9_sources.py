@@ -141,7 +141,7 @@ class TestPrepare:
         folder = tmp_path / "qm9"
         folder.mkdir()
         (folder / f"qm9.safetensors.{os.getpid()}.part").symlink_to("/dev/full")
-        with pytest.raises(OSError, match="disk full: .*--data-dir") as error:
+        with pytest.raises(OSError, match=r"disk full: .*--data-dir") as error:
             prepare(folder, archive, expected=some_content)
         assert error.value.errno == errno.ENOSPC
         assert list(folder.iterdir()) == []

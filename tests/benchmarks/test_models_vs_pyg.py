@@ -1,0 +1,86 @@
+"""The benchmark runs: both sides agree, and its report says what it should."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def benchmark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """The script as a module, on made-up molecules and with the threads as they were."""
+    monkeypatch.setenv("MOLGEO_DATA", str(tmp_path / "empty"))
+    monkeypatch.setattr(sys, "path", [str(FOLDER), *sys.path])
+    threads = torch.get_num_threads()
+    import models_vs_pyg
+
+    yield models_vs_pyg
+    torch.set_num_threads(threads)
+
+
+def test_report(benchmark, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out.json"
+    benchmark.main(
+        [
+            "--batches",
+            "2",
+            "--repeats",
+            "1",
+            "--threads",
+            "1",
+            "--device",
+            "cpu",
+            "--json",
+            str(out),
+        ]
+    )
+    report = json.loads(out.read_text())
+    assert set(report) == {"environment", "rows", "loader"}
+    assert report["environment"]["data"] == "made-up"
+    assert [(row["model"], row["mode"]) for row in report["rows"]] == [
+        ("schnet", "infer"),
+        ("schnet", "train"),
+        ("dimenet_pp", "infer"),
+        ("dimenet_pp", "train"),
+    ]
+    for row in report["rows"]:
+        assert row["batch"] == 2
+        assert row["atoms"] >= 18
+        assert 0 < max(row["difference"].values()) < benchmark.TOLERANCE
+        for side in ("molgeo", "pyg"):
+            assert row["ms"][side]["median"] > 0
+            assert row["peak_mb"][side] > 0
+            assert row["gemm_share"][side] > 0
+        assert row["ratio"]["q1"] <= row["ratio"]["median"] <= row["ratio"]["q3"]
+    assert [row["batch"] for row in report["loader"]] == [2]
+    printed = capsys.readouterr().out
+    assert printed.count("\n| schnet") == 2
+    assert "PyG's schnet" in printed
+
+
+def test_different_results_end_the_run(benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmark, "TOLERANCE", 0.0)
+    with pytest.raises(SystemExit, match="results differ"):
+        benchmark.main(["--models", "schnet", "--batches", "2", "--device", "cpu"])
+
+
+def test_dense_products_are_counted_forwards_and_backwards() -> None:
+    sys.path.insert(0, str(FOLDER))
+    try:
+        from measure import _Recorder
+    finally:
+        sys.path.remove(str(FOLDER))
+    weight = torch.randn(3, 2, requires_grad=True)
+    with _Recorder() as recorder:
+        (torch.randn(5, 3) @ weight).sum().backward()
+    shapes = sorted((tuple(a[0]), tuple(b[0])) for a, b in recorder.seen.elements())
+    assert shapes == [((3, 5), (5, 2)), ((5, 3), (3, 2))]
+
+
+def test_cpu_clock_is_refused_where_it_would_mislead(benchmark) -> None:
+    with pytest.raises(SystemExit):
+        benchmark.main(["--clock", "cpu", "--threads", "2"])

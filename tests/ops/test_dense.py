@@ -1,0 +1,87 @@
+"""Dense layers by oneDNN: equal to PyTorch's own, whatever decides which is taken."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from molgeo.ops import dense
+from molgeo.ops.dense import Dense, linear
+
+
+@pytest.fixture(autouse=True)
+def _however_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dense, "LEAST_PRODUCTS", 0)
+
+
+def arguments(n_in: int, n_out: int, rows: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((*rows, n_in), (n_out, n_in), (n_out,))
+    x, weight, bias = (torch.randn(shape, generator=generator) for shape in shapes)
+    return x.requires_grad_(), weight.requires_grad_(), bias.requires_grad_()
+
+
+def derivatives(function, inputs: tuple[Tensor, ...]) -> list[Tensor]:
+    """The value, the gradient of a nonlinear function of it, and a gradient of that."""
+    value = function(*inputs)
+    first = torch.autograd.grad(value.sin().sum(), inputs, create_graph=True)
+    second = torch.autograd.grad(sum(g.square().sum() for g in first), inputs)
+    return [value, *first, *second]
+
+
+@pytest.mark.parametrize(("n_in", "n_out"), [(5, 9), (9, 5), (16, 16)])
+@pytest.mark.parametrize("rows", [(7,), (4, 3), (1,)])
+def test_equals_pytorch_to_the_second_derivative(
+    n_in: int, n_out: int, rows: tuple[int, ...]
+) -> None:
+    inputs = arguments(n_in, n_out, rows)
+    torch.testing.assert_close(
+        derivatives(linear, inputs), derivatives(F.linear, inputs), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_without_bias() -> None:
+    x, weight, _ = arguments(6, 4, (5,))
+    torch.testing.assert_close(
+        derivatives(linear, (x, weight)),
+        derivatives(F.linear, (x, weight)),
+        rtol=1e-4,
+        atol=1e-4,
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_other_types_are_left_to_pytorch(dtype: torch.dtype) -> None:
+    x, weight, bias = (t.detach().to(dtype) for t in arguments(6, 4, (5,)))
+    assert torch.equal(linear(x, weight, bias), F.linear(x, weight, bias))
+
+
+def test_autocast_is_obeyed() -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        assert linear(*arguments(6, 4, (5,))).dtype == torch.bfloat16
+
+
+def test_reduced_precision_is_left_to_pytorch() -> None:
+    x, weight, bias = (t.detach() for t in arguments(64, 64, (64,)))
+    torch.set_float32_matmul_precision("medium")
+    try:
+        assert torch.equal(linear(x, weight, bias), F.linear(x, weight, bias))
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+def test_no_rows() -> None:
+    x, weight, bias = arguments(6, 4, (0,))
+    y = linear(x, weight, bias)
+    assert y.shape == (0, 4)
+    y.sum().backward()
+    assert weight.grad is not None
+    assert not weight.grad.any()
+
+
+def test_the_layer_is_a_linear_layer() -> None:
+    torch.manual_seed(0)
+    layer = Dense(6, 4)
+    x = torch.randn(5, 6)
+    torch.testing.assert_close(layer(x), torch.nn.Linear.forward(layer, x))
+    assert [name for name, _ in layer.named_parameters()] == ["weight", "bias"]

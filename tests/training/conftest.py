@@ -1,0 +1,49 @@
+"""Runs small enough to test."""
+
+import csv
+
+import pytest
+
+from molgeo.training.config import TrainingConfig
+
+BACKBONE = {"n_features": 16, "n_filters": 16, "n_blocks": 1, "n_gaussians": 8, "cutoff": 4.0}
+
+
+@pytest.fixture
+def tiny(small_data, tmp_path):
+    """Make configs of a run over 51 real molecules, six steps an epoch."""
+
+    def config(**fields):
+        defaults = {
+            "run_dir": str(tmp_path / "run"),
+            "data_dir": str(small_data),
+            "backbone": BACKBONE,
+            "head_features": 8,
+            "batch_size": 8,
+            "max_epochs": 2,
+            "warmup_steps": 3,
+            "learning_rate": 5e-3,
+            "accelerator": "cpu",
+            "threads": 1,
+            "save_every_steps": 4,
+            "log_every_steps": 1,
+        }
+        return TrainingConfig(**(defaults | fields))
+
+    return config
+
+
+@pytest.fixture
+def metrics():
+    """Read a run's log: (step, name) → text, exactly as written."""
+
+    def read(run_dir):
+        with (run_dir / "log" / "metrics.csv").open(newline="") as file:
+            return {
+                (int(row["step"]), name): value
+                for row in csv.DictReader(file)
+                for name, value in row.items()
+                if value and name not in ("epoch", "step")
+            }
+
+    return read

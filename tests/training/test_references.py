@@ -1,0 +1,105 @@
+"""Baselines: exact where the law is linear, blind to all but the training part."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from molgeo.datasets.qm9 import QM9, atom_references
+from molgeo.predictor import Predictor
+from molgeo.training.references import fit_references
+
+PROPERTIES = ("mu", "gap", "r2", "u0")
+BACKBONE = {"n_features": 8, "n_filters": 8, "n_blocks": 1, "n_gaussians": 4, "cutoff": 3.0}
+LAW = {1: -13.6, 6: -1030.0, 7: -1488.0, 8: -2045.0, 9: -2717.0}
+
+
+@pytest.fixture
+def predictor():
+    torch.manual_seed(0)
+    return Predictor("schnet", BACKBONE, PROPERTIES, 4)
+
+
+@pytest.fixture
+def molecules(small_data):
+    """Real molecules whose u0 obeys a linear law of their composition, the gap its average."""
+    whole = QM9(small_data / "qm9").molecules.select(PROPERTIES)
+    y = whole.y.clone()
+    for m in range(len(whole)):
+        energies = [LAW[z] for z in whole.z[whole.ptr[m] : whole.ptr[m + 1]].tolist()]
+        y[m, 1] = sum(energies) / len(energies)
+        y[m, 3] = sum(energies)
+    return dataclasses.replace(whole, y=y)
+
+
+def test_linear_laws_are_recovered(predictor, molecules):
+    fit_references(predictor, molecules, torch.arange(61), {})
+    for row in (1, 3):
+        got = predictor.baseline[row, 0, list(LAW)].tolist()
+        assert got == pytest.approx(list(LAW.values()), rel=1e-9)
+        assert predictor.scale[row] < 1e-6 or predictor.scale[row] == 1.0
+
+
+def test_what_is_left_has_unit_spread(predictor, small_data):
+    whole = QM9(small_data / "qm9").molecules.select(PROPERTIES)
+    fit_references(predictor, whole, torch.arange(61), {})
+    batch = whole.batch(torch.arange(61))
+    from molgeo.graph import radius_graph
+
+    graph = radius_graph(batch.pos, 3.0, batch.batch)
+    labels = predictor.to_standardised(batch.y, batch.z, batch.pos, graph)
+    assert labels.std(0).tolist() == pytest.approx([1.0] * 4, rel=1e-3)
+    back = predictor.to_units(labels, batch.z, batch.pos, graph)
+    assert (back - batch.y).abs().max() < 1e-5
+
+
+def test_a_dipole_has_no_baseline(predictor, molecules):
+    fit_references(predictor, molecules, torch.arange(61), {})
+    assert predictor.baseline[0].abs().max() == 0
+    assert float(predictor.scale[0]) == pytest.approx(float(molecules.y[:, 0].std()))
+
+
+def test_other_rows_are_not_looked_at(predictor, molecules):
+    """Labels outside of the training part may be anything, NaN included."""
+    train = torch.arange(0, 61, 2)
+    fit_references(predictor, molecules, train, {})
+    expected = (predictor.baseline.clone(), predictor.scale.clone(), predictor.domain)
+    y = molecules.y.clone()
+    y[1::2] = torch.nan
+    fit_references(predictor, dataclasses.replace(molecules, y=y), train, {})
+    assert torch.equal(predictor.baseline, expected[0])
+    assert torch.equal(predictor.scale, expected[1])
+    assert predictor.domain == expected[2]
+
+
+def test_unseen_elements_have_no_baseline(predictor, molecules):
+    fit_references(predictor, molecules, torch.tensor([0, 1, 2]), {})  # CH4, NH3, H2O
+    assert predictor.domain.elements == (1, 6, 7, 8)
+    seen = torch.zeros(predictor.baseline.shape[-1], dtype=torch.bool)
+    seen[[1, 6, 7, 8]] = True
+    assert predictor.baseline[:, :, ~seen].abs().max() == 0
+
+
+def test_free_atoms(predictor, molecules):
+    fit_references(predictor, molecules, torch.arange(61), atom_references())
+    assert predictor.atom_reference[3, 6].item() == pytest.approx(-1029.863, abs=1e-3)
+    assert predictor.atom_reference[:3].isnan().all()
+
+
+def test_domain(predictor, molecules):
+    fit_references(predictor, molecules, torch.arange(61), {})
+    assert predictor.domain.elements == (1, 6, 7, 8, 9)
+    assert predictor.domain.max_atoms == int(molecules.ptr.diff().max())
+    assert 0.9 < predictor.domain.min_distance < 1.05  # the O–H bond
+
+
+def test_nan_labels(predictor, molecules):
+    y = molecules.y.clone()
+    y[3, 1] = torch.nan
+    with pytest.raises(ValueError, match=r"labels: .*NaN"):
+        fit_references(predictor, dataclasses.replace(molecules, y=y), torch.arange(61), {})
+
+
+def test_labels_of_another_model(predictor, molecules):
+    with pytest.raises(ValueError, match="labels"):
+        fit_references(predictor, molecules.select(("gap", "u0")), torch.arange(61), {})
