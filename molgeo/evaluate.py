@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -23,7 +24,7 @@ Progress = Callable[[int, int], None]
 
 def evaluate(
     predictor: Predictor,
-    root: str | None = None,
+    root: str | Path | None = None,
     split: Part = "test",
     geometry: Geometry = "dft",
     limit: int = 0,

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import datetime
 import os
-import platform
-import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
@@ -23,15 +19,15 @@ from lightning.pytorch.callbacks import (
     WeightAveraging,
 )
 from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.utilities import rank_zero_only
 
-from molgeo.checkpoint import save_checkpoint
 from molgeo.datasets import qm9
 from molgeo.datasets.datamodule import QM9DataModule
 from molgeo.datasets.location import data_dir
 from molgeo.predictor import Predictor
-from molgeo.properties import PROPERTIES
 from molgeo.training.averaging import exponential_average
 from molgeo.training.config import TrainingConfig
+from molgeo.training.export import export, measure
 from molgeo.training.module import PropertyTraining
 from molgeo.training.quiet import quiet_lightning
 from molgeo.training.references import fit_references
@@ -110,58 +106,9 @@ def train(config: TrainingConfig, resume: bool = False) -> Path:
     finally:
         if trainer.is_global_zero and (run_dir / "best.ckpt").exists():
             export(config, data, run_dir / "best.ckpt", exported, trainer.interrupted)
+    if trainer.is_global_zero:
+        measure(exported, data.root)
     return exported
-
-
-def export(
-    config: TrainingConfig,
-    data: QM9DataModule,
-    state: Path,
-    path: Path,
-    interrupted: bool = False,
-) -> None:
-    """Write the averaged weights of a training state as a molgeo checkpoint.
-
-    Args:
-        config: of the run.
-        data: what it was trained on.
-        state: Lightning's file; its ``state_dict`` holds the averaged weights.
-        path: of the checkpoint.
-        interrupted: the run has not come to its end, which the header says.
-    """
-    content = torch.load(state, map_location="cpu", weights_only=True)
-    predictor = Predictor(config.model, config.backbone, config.properties, config.head_features)
-    fit_references(predictor, data.molecules, data.parts.train, qm9.atom_references())
-    prefix = "predictor."
-    weights = content["state_dict"]
-    predictor.load_state_dict(
-        {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
-    )
-    states = content["callbacks"].values()
-    score = next((c["best_model_score"] for c in states if c.get("monitor") == "val_loss"), None)
-    save_checkpoint(
-        predictor,
-        path,
-        {
-            "name": config.model_name,
-            "data": "QM9",
-            "n_train": data.parts.train.numel(),
-            "split": f"110000/10000/10831, seed {qm9.SPLIT_SEED}",
-            "level_of_theory": qm9.LEVEL_OF_THEORY,
-            "geometry_source": f"relaxed at {qm9.LEVEL_OF_THEORY}",
-            "trained_on_forces": False,
-            "units": {name: PROPERTIES[name].unit for name in config.properties},
-            "epochs": content["epoch"] + 1,
-            "steps": content["global_step"],
-            "interrupted": interrupted,
-            "validation_loss": None if score is None else float(score),
-            "training": dataclasses.asdict(config),
-            "hardware": _hardware(config),
-            "commit": _commit(),
-            "date": datetime.date.today().isoformat(),
-            "metrics": {},
-        },
-    )
 
 
 def _callbacks(config: TrainingConfig, run_dir: Path) -> list[Callback]:
@@ -194,10 +141,11 @@ def _csv_logger(run_dir: Path, resumed_step: int) -> CSVLogger:
     """
     path = run_dir / "log" / "metrics.csv"
     aside = run_dir / "metrics.before_resume.csv"
-    if path.exists():
+    writes = rank_zero_only.rank == 0  # type: ignore[attr-defined]
+    if writes and path.exists():
         os.replace(path, aside)
     logger = CSVLogger(run_dir, name="log", version="", flush_logs_every_n_steps=1)
-    if aside.exists():
+    if writes and aside.exists():
         with aside.open(newline="") as file:
             rows = [row for row in csv.DictReader(file) if int(row["step"]) < resumed_step]
         for row in rows:
@@ -210,20 +158,3 @@ def _csv_logger(run_dir: Path, resumed_step: int) -> CSVLogger:
 
 def _step_of(state: Path) -> int:
     return int(torch.load(state, map_location="cpu", weights_only=True)["global_step"])
-
-
-def _hardware(config: TrainingConfig) -> str:
-    if torch.cuda.is_available() and config.accelerator != "cpu":
-        return f"{config.devices} × {torch.cuda.get_device_name()}"
-    return f"{torch.get_num_threads()} CPU threads, {platform.machine()}"
-
-
-def _commit() -> str:
-    """Commit of the code, empty outside a checkout."""
-    folder = Path(__file__).resolve().parents[2]
-    command: list[Any] = ["git", "-C", folder, "rev-parse", "--short", "HEAD"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError:
-        return ""
-    return done.stdout.strip()

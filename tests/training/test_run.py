@@ -10,7 +10,6 @@ import yaml
 from molgeo.checkpoint import load, read_header
 from molgeo.datasets.qm9 import QM9
 from molgeo.properties import PROPERTIES
-from molgeo.training import run as run_module
 from molgeo.training.config import TrainingConfig
 from molgeo.training.module import PropertyTraining
 from molgeo.training.run import train
@@ -179,8 +178,3 @@ def test_a_run_is_not_overwritten(tiny):
     train(tiny(max_epochs=1))
     with pytest.raises(FileExistsError, match="--resume"):
         train(tiny(max_epochs=1))
-
-
-def test_the_commit_is_empty_outside_a_checkout(monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    assert run_module._commit() == ""

@@ -1,0 +1,109 @@
+"""From a training state to a checkpoint that says what it is and how good."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from molgeo.cards import markdown
+from molgeo.checkpoint import load, save_checkpoint
+from molgeo.datasets import qm9
+from molgeo.datasets.datamodule import QM9DataModule
+from molgeo.evaluate import evaluate
+from molgeo.predictor import Predictor
+from molgeo.properties import PROPERTIES
+from molgeo.training.config import TrainingConfig
+from molgeo.training.references import fit_references
+
+
+def export(
+    config: TrainingConfig,
+    data: QM9DataModule,
+    state: Path,
+    path: Path,
+    interrupted: bool = False,
+) -> None:
+    """Write the averaged weights of a training state as a molgeo checkpoint.
+
+    Args:
+        config: of the run.
+        data: what it was trained on.
+        state: Lightning's file; its ``state_dict`` holds the averaged weights.
+        path: of the checkpoint.
+        interrupted: the run has not come to its end, which the header says.
+    """
+    content = torch.load(state, map_location="cpu", weights_only=True)
+    predictor = Predictor(config.model, config.backbone, config.properties, config.head_features)
+    fit_references(predictor, data.molecules, data.parts.train, qm9.atom_references())
+    prefix = "predictor."
+    weights = content["state_dict"]
+    predictor.load_state_dict(
+        {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
+    )
+    states = content["callbacks"].values()
+    score = next((c["best_model_score"] for c in states if c.get("monitor") == "val_loss"), None)
+    save_checkpoint(
+        predictor,
+        path,
+        {
+            "name": config.model_name,
+            "data": "QM9",
+            "n_train": data.parts.train.numel(),
+            "split": f"110000/10000/10831, seed {qm9.SPLIT_SEED}",
+            "level_of_theory": qm9.LEVEL_OF_THEORY,
+            "geometry_source": f"relaxed at {qm9.LEVEL_OF_THEORY}",
+            "trained_on_forces": False,
+            "units": {name: PROPERTIES[name].unit for name in config.properties},
+            "epochs": content["epoch"] + 1,
+            "steps": content["global_step"],
+            "interrupted": interrupted,
+            "validation_loss": None if score is None else float(score),
+            "training": dataclasses.asdict(config),
+            "hardware": _hardware(config),
+            "commit": _commit(),
+            "date": datetime.date.today().isoformat(),
+            "metrics": {},
+        },
+    )
+
+
+def measure(path: Path, root: str | Path | None = None) -> dict[str, Any]:
+    """Evaluate a checkpoint on the test part, write the errors into its header and its card beside.
+
+    Args:
+        path: of the checkpoint, rewritten with the same weights.
+        root: folder of the prepared QM9; None for the default one.
+
+    Returns:
+        What `molgeo.evaluate.evaluate` gives.
+    """
+    predictor = load(path)
+    metrics = evaluate(predictor, root, "test")
+    header = {**predictor.header, "metrics": metrics}
+    save_checkpoint(predictor, path, header)
+    path.with_suffix(".md").write_text(markdown(header))
+    return metrics
+
+
+def _hardware(config: TrainingConfig) -> str:
+    if torch.cuda.is_available() and config.accelerator != "cpu":
+        return f"{config.devices} × {torch.cuda.get_device_name()}"
+    n = torch.get_num_threads()
+    return f"{n} CPU thread{'s' if n > 1 else ''}, {platform.machine()}"
+
+
+def _commit() -> str:
+    """Commit of the code, empty outside a checkout."""
+    folder = Path(__file__).resolve().parents[2]
+    command: list[Any] = ["git", "-C", folder, "rev-parse", "--short", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip()

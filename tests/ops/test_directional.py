@@ -1,0 +1,134 @@
+"""The directional sum: forms against each other and a naive loop; derivatives, also at 0° and 180°."""
+
+import math
+
+import pytest
+import torch
+from ase.build import molecule
+from scipy.special import eval_legendre
+
+from molgeo.graph import radius_graph
+from molgeo.ops.directional import directional_sum, zonal_harmonics
+
+N_SPHERICAL = 4
+
+
+def geometry(pos, graph):
+    delta = graph.displacements(pos)
+    return delta / torch.linalg.vector_norm(delta, dim=-1, keepdim=True)
+
+
+def operands(graph, channels=3):
+    x = torch.randn(graph.n_edges, channels, dtype=torch.float64)
+    filters = torch.randn(graph.forward.numel(), N_SPHERICAL, channels, dtype=torch.float64)
+    return x, filters
+
+
+def clusters():
+    torch.manual_seed(0)
+    pos = torch.cat([2.5 * torch.rand(n, 3, dtype=torch.float64) for n in (9, 1, 2, 14)])
+    batch = torch.repeat_interleave(torch.arange(4), torch.tensor([9, 1, 2, 14]))
+    return pos, radius_graph(pos, 2.0, batch)
+
+
+def crystal():
+    torch.manual_seed(1)
+    pos = 2.2 * torch.rand(3, 3, dtype=torch.float64)
+    cell = 2.4 * torch.eye(3, dtype=torch.float64) + 0.2 * torch.rand(3, 3, dtype=torch.float64)
+    return pos, radius_graph(pos, 2.6, None, cell[None], torch.ones(1, 3, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("l", range(8))
+def test_harmonics_are_normalised_legendre_polynomials(l):
+    cosine = torch.linspace(-1, 1, 41, dtype=torch.float64)
+    expected = math.sqrt((2 * l + 1) / (4 * math.pi)) * eval_legendre(l, cosine.numpy())
+    torch.testing.assert_close(zonal_harmonics(cosine, l + 1)[:, l], torch.as_tensor(expected))
+
+
+@pytest.mark.parametrize("form", ["reference", "gram"])
+def test_agrees_with_a_naive_loop(form):
+    pos, graph = clusters()
+    x, filters = operands(graph)
+    delta = pos[graph.target] - pos[graph.source]
+    expected = torch.zeros_like(x)
+    for ji in range(graph.n_edges):
+        for kj in range(graph.n_edges):
+            if graph.target[kj] != graph.source[ji] or graph.source[kj] == graph.target[ji]:
+                continue
+            cosine = torch.dot(delta[ji], delta[kj]) / (delta[ji].norm() * delta[kj].norm())
+            for l in range(N_SPHERICAL):
+                y = math.sqrt((2 * l + 1) / (4 * math.pi)) * eval_legendre(l, cosine.item())
+                expected[ji] += y * filters[graph.pair[kj], l] * x[kj]
+    result = directional_sum(geometry(pos, graph), graph, N_SPHERICAL, form)(x, filters)
+    torch.testing.assert_close(result, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("system", [clusters, crystal])
+def test_forms_agree_with_both_derivatives(system):
+    pos, graph = system()
+    pos.requires_grad_()
+    x, filters = operands(graph)
+    x.requires_grad_(), filters.requires_grad_()
+    weight = torch.randn_like(x)
+    found = []
+    for form in ("reference", "gram"):
+        out = directional_sum(geometry(pos, graph), graph, N_SPHERICAL, form)(x, filters)
+        first = torch.autograd.grad((weight * out.tanh()).sum(), (pos, x, filters), create_graph=True)
+        second = torch.autograd.grad(sum(g.square().sum() for g in first), (pos, x, filters))
+        found.append([out, *first, *second])
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("form", ["reference", "gram"])
+def test_gradcheck(form):
+    torch.manual_seed(0)
+    pos = 1.5 * torch.rand(5, 3, dtype=torch.float64, requires_grad=True)
+    graph = radius_graph(pos, 1.2)
+    assert graph.degree.unique().numel() > 1  # there is padding
+    x, filters = operands(graph, channels=2)
+    x.requires_grad_(), filters.requires_grad_()
+
+    def run(pos, x, filters):
+        return directional_sum(geometry(pos, graph), graph, N_SPHERICAL, form)(x, filters)
+
+    inputs = (pos.detach().requires_grad_(), x, filters)
+    assert torch.autograd.gradcheck(run, inputs)
+    assert torch.autograd.gradgradcheck(run, inputs)
+
+
+@pytest.mark.parametrize("form", ["reference", "gram"])
+@pytest.mark.parametrize("name", ["CO2", "HCN", "C2H2", "C6H6"])
+def test_finite_derivatives_of_linear_and_planar_molecules(form, name):
+    pos = torch.tensor(molecule(name).positions, requires_grad=True)
+    graph = radius_graph(pos, 5.0)
+    torch.manual_seed(0)
+    x, filters = operands(graph)
+    weight, direction = torch.randn_like(x), torch.randn_like(pos)
+
+    def slope(pos):
+        out = directional_sum(geometry(pos, graph), graph, N_SPHERICAL, form)(x, filters)
+        return torch.autograd.grad((weight * out).sum(), pos, create_graph=True)[0]
+
+    (curvature,) = torch.autograd.grad((slope(pos) * direction).sum(), pos)
+    step = 1e-5
+    ahead = slope((pos + step * direction).detach().requires_grad_())
+    behind = slope((pos - step * direction).detach().requires_grad_())
+    assert curvature.abs().max() > 0.1
+    torch.testing.assert_close(curvature, (ahead - behind) / (2 * step), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["reference", "gram"])
+@pytest.mark.parametrize("n_atoms", [0, 1, 2])
+def test_without_triplets_the_sum_is_zero(form, n_atoms):
+    pos = torch.eye(3, dtype=torch.float64)[:n_atoms]
+    graph = radius_graph(pos, 2.0)
+    x, filters = operands(graph)
+    out = directional_sum(geometry(pos, graph), graph, N_SPHERICAL, form)(x, filters)
+    assert torch.equal(out, torch.zeros_like(x))
+
+
+def test_unknown_form():
+    pos, graph = clusters()
+    with pytest.raises(ValueError, match="form: expected 'gram' or 'reference', got 'fast'"):
+        directional_sum(geometry(pos, graph), graph, N_SPHERICAL, "fast")

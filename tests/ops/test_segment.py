@@ -1,0 +1,96 @@
+"""Index operations against plain indexing, with first and second derivatives."""
+
+import pytest
+import torch
+
+from molgeo.graph import radius_graph
+from molgeo.ops import segment
+
+
+@pytest.fixture
+def graph():
+    torch.manual_seed(0)
+    pos = torch.cat([2.0 * torch.rand(5, 3), torch.full((1, 3), 9.0), 2.0 * torch.rand(3, 3)])
+    return radius_graph(pos, 1.6, torch.tensor([0] * 6 + [1] * 3))
+
+
+def operations(graph):
+    """name: (fast, plain, rows of the operand)."""
+    edges, pairs, atoms = graph.n_edges, graph.forward.numel(), graph.n_atoms
+    source, target, reverse, pair = graph.source, graph.target, graph.reverse, graph.pair
+    sign = torch.ones(edges, 1).double()
+    sign[reverse[graph.forward]] = -1.0
+
+    def add(x, index, rows):
+        return torch.zeros(rows, x.shape[1], dtype=x.dtype).index_add(0, index, x)
+
+    return {
+        "segment_sum": (
+            lambda x: segment.segment_sum(x, source, graph.ptr),
+            lambda x: add(x, source, atoms),
+            edges,
+        ),
+        "gather": (lambda x: segment.gather(x, source, graph.ptr), lambda x: x[source], atoms),
+        "permute": (lambda x: segment.permute(x, reverse, reverse), lambda x: x[reverse], edges),
+        "sum_incoming": (
+            lambda x: segment.sum_incoming(x, graph),
+            lambda x: add(x, target, atoms),
+            edges,
+        ),
+        "gather_target": (lambda x: segment.gather_target(x, graph), lambda x: x[target], atoms),
+        "expand_pairs": (lambda x: segment.expand_pairs(x, graph), lambda x: x[pair], pairs),
+        "expand_signed": (
+            lambda x: segment.expand_pairs(x, graph, -1.0),
+            lambda x: sign.to(x) * x[pair],
+            pairs,
+        ),
+        "fold_pairs": (lambda x: segment.fold_pairs(x, graph), lambda x: add(x, pair, pairs), edges),
+        "fold_signed": (
+            lambda x: segment.fold_pairs(x, graph, -1.0),
+            lambda x: add(sign.to(x) * x, pair, pairs),
+            edges,
+        ),
+        "molecule_sum": (
+            lambda x: segment.molecule_sum(x, graph),
+            lambda x: add(x, graph.batch, 2),
+            atoms,
+        ),
+    }
+
+
+NAMES = [
+    "segment_sum", "gather", "permute", "sum_incoming", "gather_target", "expand_pairs",
+    "expand_signed", "fold_pairs", "fold_signed", "molecule_sum",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_values_and_derivatives(graph, name):
+    fast, plain, rows = operations(graph)[name]
+    for dtype in (torch.float32, torch.float64):
+        x = torch.randn(rows, 3, dtype=dtype)
+        torch.testing.assert_close(fast(x), plain(x))
+    x = torch.randn(rows, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(fast, x)
+    assert torch.autograd.gradgradcheck(fast, x)
+
+
+def test_scale_pairs(graph):
+    x = torch.randn(graph.n_edges, 2, dtype=torch.float64, requires_grad=True)
+    scale = torch.randn(graph.forward.numel(), 2, dtype=torch.float64, requires_grad=True)
+
+    def scaled(x, scale):
+        return segment.scale_pairs(x, scale, graph)
+
+    torch.testing.assert_close(scaled(x, scale), x * scale[graph.pair])
+    assert torch.autograd.gradcheck(scaled, (x, scale))
+    assert torch.autograd.gradgradcheck(scaled, (x, scale))
+
+
+def test_empty_segments_and_no_edges():
+    graph = radius_graph(torch.zeros(1, 3), 2.0)
+    x = torch.zeros(0, 4, requires_grad=True)
+    out = segment.sum_incoming(x, graph)
+    assert out.tolist() == [[0.0] * 4]
+    out.sum().backward()
+    assert x.grad.shape == (0, 4)
