@@ -23,7 +23,10 @@ MATRIX_PRODUCTS = {
     torch.ops.aten.addmm.default: (1, 2),
     torch.ops.aten.baddbmm.default: (1, 2),
 }
-"""The dense products and which of their arguments are multiplied."""
+"""PyTorch's dense products and which of their arguments are multiplied."""
+
+ONEDNN_PRODUCT = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+"""The product ``x Wᵀ`` of `molgeo.ops.dense`; it has no variant that fills a given buffer."""
 
 
 class Quartiles(NamedTuple):
@@ -95,37 +98,43 @@ def peak_memory(step: Step, device: torch.device) -> int:
 def matrix_products(step: Step, device: torch.device) -> Step:
     """A step that does the dense products of another step and nothing else.
 
-    Shapes, strides and types are recorded during one run. The products are replayed into
-    buffers that exist already, so that neither allocation nor elementwise work is timed.
+    Shapes, strides and types are recorded during one run. The products are replayed by the
+    library that did them, into buffers that exist already where it can fill them, so that
+    neither elementwise work nor (as a rule) allocation is timed.
     """
     with _Recorder() as recorder:
         step()
-    replay = [
-        (count, _buffer(a, device), _buffer(b, device)) for (a, b), count in recorder.seen.items()
-    ]
-    products = [(count, a, b, torch.matmul(a, b)) for count, a, b in replay]
+    products = []
+    for (onednn, *layouts), count in recorder.seen.items():
+        a, b = (_buffer(layout, device) for layout in layouts)
+        products.append((count, a, b, None if onednn else torch.matmul(a, b)))
 
     def run() -> None:
         for count, a, b, out in products:
             for _ in range(count):
-                torch.matmul(a, b, out=out)
+                if out is None:
+                    ONEDNN_PRODUCT(a, b, None, "none", [], "")
+                else:
+                    torch.matmul(a, b, out=out)
 
     return run
 
 
 class _Recorder(TorchDispatchMode):
-    """Counts the dense products by the layout of their factors."""
+    """Counts the dense products by library and by the layout of their factors."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen: Counter[tuple[Layout, Layout]] = Counter()
+        self.seen: Counter[tuple[bool, Layout, Layout]] = Counter()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         if func in MATRIX_PRODUCTS:
             a, b = (args[position] for position in MATRIX_PRODUCTS[func])
-            self.seen[_layout(a), _layout(b)] += 1
+            self.seen[False, _layout(a), _layout(b)] += 1
+        elif ONEDNN_PRODUCT is not None and func is ONEDNN_PRODUCT.default:
+            self.seen[True, _layout(args[0]), _layout(args[1])] += 1
         return func(*args, **(kwargs or {}))
 
 

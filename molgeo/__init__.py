@@ -14,24 +14,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from molgeo.checkpoint import load as load
-    from molgeo.predict import predict as predict
+    from molgeo.prediction import predict as predict
     from molgeo.predictor import Predictor as Predictor
 
 __version__ = "0.1.0"
 
-_EXPORTS = {"load": "checkpoint", "predict": "predict", "Predictor": "predictor"}
+_EXPORTS = {"load": "checkpoint", "predict": "prediction", "Predictor": "predictor"}
+_SUBPACKAGES = ("datasets", "models")
 
-__all__ = ["Predictor", "__version__", "load", "predict"]
+__all__ = ["Predictor", "__version__", "datasets", "load", "models", "predict"]  # noqa: F822
 
 
 def __getattr__(name: str) -> Any:
     if name in _EXPORTS:
-        value = getattr(importlib.import_module(f"molgeo.{_EXPORTS[name]}"), name)
-        # Importing the submodule `predict` has set the attribute to the module; the function wins.
-        globals()[name] = value
-        return value
+        return getattr(importlib.import_module(f"molgeo.{_EXPORTS[name]}"), name)
+    if name in _SUBPACKAGES:
+        return importlib.import_module(f"molgeo.{name}")
     raise AttributeError(f"module 'molgeo' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_EXPORTS])
+    return sorted({*globals(), *__all__})

@@ -171,7 +171,7 @@ def _selected(namespace: Namespace) -> tuple[str, Namespace]:
 
 
 def _predict(options: Namespace) -> int:
-    from molgeo.predict import run_predict
+    from molgeo.prediction import run_predict
 
     return run_predict(**vars(options))
 
@@ -210,9 +210,12 @@ def _evaluate(options: Namespace) -> int:
 def _prepare(options: Namespace) -> int:
     from molgeo.datasets.location import data_dir
     from molgeo.datasets.qm9_sources import prepare
+    from molgeo.progress import progress
 
     root = data_dir(options.data_dir) / options.data
-    print(prepare(root, options.source, force=options.force))
+    with progress("preparing") as report:
+        path = prepare(root, options.source, force=options.force, progress=report)
+    print(path)
     return OK
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from itertools import pairwise
 from typing import Any
 from unittest import mock
 
@@ -57,8 +59,9 @@ def pyg_dimenet_pp(ours: DimeNetPlusPlus) -> nn.Module:
     from torch_geometric.nn import DimeNetPlusPlus as PyGDimeNetPlusPlus
 
     c = ours.config
-    # PyG rounds the zeros of the spherical Bessel functions to float32, which costs 1e-6.
-    with mock.patch("torch_geometric.nn.models.dimenet_utils.Jn_zeros", _bessel_zeros):
+    # PyG rounds the zeros of the spherical Bessel functions to float32, which costs 1e-6, and has
+    # SymPy simplify each function, which costs twelve seconds.
+    with mock.patch("torch_geometric.nn.models.dimenet_utils.bessel_basis", _bessel_basis):
         theirs = PyGDimeNetPlusPlus(
             hidden_channels=c.hidden,
             out_channels=c.n_out,
@@ -122,22 +125,25 @@ def pyg_edges(graph: Graph) -> Iterator[None]:
         yield
 
 
-def _bessel_zeros(n: int, k: int) -> np.ndarray:
-    """Zeros of ``j_0 … j_{n−1}``, by SciPy."""
+def _bessel_basis(n: int, k: int) -> list[list[Any]]:
+    """``√2/|j_{l+1}(z)| j_l(z x)`` as SymPy's closed forms, with zeros z by SciPy."""
+    import sympy
     from scipy.optimize import brentq
     from scipy.special import spherical_jn
 
+    x = sympy.symbols("x")
     bracket = np.arange(1, k + n) * np.pi
-    zeros = [bracket[:k]]
-    for l in range(1, n):
-        bracket = np.array(
-            [
-                brentq(lambda x, l=l: spherical_jn(l, x), a, b, xtol=1e-14)
-                for a, b in zip(bracket[:-1], bracket[1:], strict=True)
-            ]
+    functions = []
+    for l in range(n):
+        if l > 0:
+            j_l = partial(spherical_jn, l)
+            bracket = np.array([brentq(j_l, a, b, xtol=1e-14) for a, b in pairwise(bracket)])
+        form = sympy.expand_func(sympy.jn(l, x))
+        norm = np.sqrt(2) / abs(spherical_jn(l + 1, bracket[:k]))
+        functions.append(
+            [float(c) * form.subs(x, float(z) * x) for c, z in zip(norm, bracket[:k], strict=True)]
         )
-        zeros.append(bracket[:k])
-    return np.array(zeros)
+    return functions
 
 
 def _copy(
@@ -148,9 +154,7 @@ def _copy(
         for target, source in pairs:
             for name, parameter in target.named_parameters():
                 parameter.copy_(source.get_parameter(name))
-    assert sum(p.numel() for p in theirs.parameters()) == sum(
-        p.numel() for p in ours.parameters()
-    )
+    assert sum(p.numel() for p in theirs.parameters()) == sum(p.numel() for p in ours.parameters())
     return theirs.to(next(ours.parameters()).dtype)
 
 

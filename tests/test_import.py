@@ -42,14 +42,18 @@ def test_attributes_come_when_asked_for():
 
 def test_predict_is_a_function_whichever_is_imported_first():
     imported_by("import molgeo; assert callable(molgeo.predict)")
-    imported_by("import molgeo; import molgeo.predict; assert callable(molgeo.predict)")
-    imported_by(
-        "from molgeo.predict import predict; import molgeo; assert callable(molgeo.predict)"
-    )
+    imported_by("import molgeo; import molgeo.prediction; assert callable(molgeo.predict)")
+    imported_by("from molgeo import predict; import molgeo; assert callable(molgeo.predict)")
 
 
 def test_unknown_attribute():
     import molgeo
 
-    with pytest.raises(AttributeError, match="no attribute 'prediction'"):
-        _ = molgeo.prediction
+    with pytest.raises(AttributeError, match="no attribute 'predictions'"):
+        _ = molgeo.predictions
+
+
+def test_public_names_of_the_contract():
+    imported_by("from molgeo.datasets import QM9, MoleculeSet; import molgeo; molgeo.datasets.QM9")
+    imported_by("from molgeo.datasets import QM9DataModule")
+    imported_by("from molgeo.models import SchNet, DimeNetPlusPlus")

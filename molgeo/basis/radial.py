@@ -33,7 +33,7 @@ class GaussianBasis(nn.Module):
     def forward(self, d: Tensor) -> Tensor:
         """Expand (pairs,) distances in Å to (pairs, n_gaussians)."""
         exponent = self.coefficient * (d.unsqueeze(-1) - self.centres).square()
-        # exp is seven times slower where its result is denormal; e⁻⁴⁰ is zero to float32 and float64.
+        # exp is seven times slower where its result is denormal; e⁻⁴⁰ is as good as zero.
         return exponent.clamp(min=-40.0).exp()
 
 

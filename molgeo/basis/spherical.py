@@ -24,8 +24,8 @@ EnvelopeForm = Literal["code", "paper"]
 def spherical_bessel(l: int, x: Tensor) -> Tensor:
     """Spherical Bessel function of the first kind, ``j_l(x)``.
 
-    Upward recurrence ``j_{l+1} = (2l+1)/x · j_l − j_{l−1}`` where it is stable (x > l + 1), else the
-    power series ``j_l = xˡ Σ_k (−x²/2)ᵏ / (k! (2l+2k+1)!!)``.
+    Upward recurrence ``j_{l+1} = (2l+1)/x · j_l − j_{l−1}`` where it is stable (x > l + 1), else
+    the power series ``j_l = xˡ Σ_k (−x²/2)ᵏ / (k! (2l+2k+1)!!)``.
 
     Args:
         l: order.
@@ -133,7 +133,7 @@ class SphericalBesselBasis(nn.Module):
 
 
 def _chebyshev_coefficients(n_spherical: int, n_radial: int) -> Tensor:
-    """(terms, n_spherical·n_radial) coefficients of ``√2/|j_{l+1}(z)| j_l(z x)`` for x in [0, 1]."""
+    """(terms, n_spherical·n_radial): ``√2/|j_{l+1}(z)| j_l(z x)`` on [0, 1]."""
     zeros = spherical_bessel_zeros(n_spherical - 1, n_radial)
     norm = torch.stack(
         [math.sqrt(2.0) / spherical_bessel(l + 1, z).abs() for l, z in enumerate(zeros)]

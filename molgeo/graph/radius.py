@@ -66,7 +66,9 @@ def _check(pos: Tensor, cutoff: float, batch: Tensor | None) -> tuple[Tensor, in
     n_atoms = pos.shape[0]
     if not bool(pos.isfinite().all()):
         atom = int((~pos.isfinite().all(1)).nonzero()[0])
-        raise ValueError(f"pos: expected finite coordinates, got {pos[atom].tolist()} (atom {atom})")
+        raise ValueError(
+            f"pos: expected finite coordinates, got {pos[atom].tolist()} (atom {atom})"
+        )
     if batch is None:
         batch = torch.zeros(n_atoms, dtype=torch.long, device=pos.device)
         return batch, min(n_atoms, 1)

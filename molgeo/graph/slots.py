@@ -10,15 +10,16 @@ from torch import Tensor
 from molgeo.graph.edges import Graph
 
 GRANULE = 4
-"""Numbers of slots are multiples of this: less padding with less, fewer operations with more."""
+"""Numbers of slots are multiples of this: less padding with less, fewer blocks with more."""
 
 
 @dataclass(frozen=True)
 class Slots:
     """Atoms with a similar number of neighbours, padded to the same number of slots.
 
-    Slot s of atom j holds its s-th outgoing edge j→i, and with it the reverse edge i→j. Slots beyond
-    an atom's degree repeat its first edge: what is computed there has to be masked or ignored.
+    Slot s of atom j holds its s-th outgoing edge j→i, and with it the reverse edge i→j. Slots
+    beyond an atom's degree repeat its first edge: what is computed there has to be masked or
+    ignored.
 
     Attributes:
         edge: (block atoms, slots) int64, the outgoing edge in each slot.
@@ -29,29 +30,36 @@ class Slots:
     filled: Tensor
 
 
-def neighbour_slots(graph: Graph) -> tuple[list[Slots], Tensor]:
+def neighbour_slots(graph: Graph, rows: int) -> tuple[list[Slots], Tensor]:
     """Group the atoms of a graph by their number of neighbours.
 
     Args:
         graph: the edges. Atoms without neighbours are in no block.
+        rows: slots a block may have, all its atoms together, unless it is of a single atom.
 
     Returns:
         The blocks, and (edges,) int64, the position of each edge in the flattened and concatenated
         slots of all blocks.
     """
     degree = graph.degree
-    granules = (degree + (GRANULE - 1)) // GRANULE
+    widest = int(degree.max()) if degree.numel() else 0
+    granule = GRANULE if degree.numel() * widest > rows else max(widest, 1)  # one block will do
+    granules = (degree + (granule - 1)) // granule
     position = torch.empty_like(graph.source)
+    order = granules.argsort(stable=True)
     blocks = []
-    start = 0
+    start = first = 0
     for number, n_atoms in enumerate(torch.bincount(granules).tolist()):
+        atoms = order[first : first + n_atoms]
+        first += n_atoms
         if number == 0 or n_atoms == 0:
             continue
-        atoms = (granules == number).nonzero().squeeze(-1)
-        slot = torch.arange(number * GRANULE, device=degree.device)
-        filled = slot < degree[atoms, None]
-        edge = graph.ptr[atoms, None] + slot * filled
-        position[edge[filled]] = start + filled.flatten().nonzero().squeeze(-1)
-        start += edge.numel()
-        blocks.append(Slots(edge, filled))
+        width = number * granule
+        slot = torch.arange(width, device=degree.device)
+        for part in atoms.split(max(1, rows // width)):
+            filled = slot < degree[part, None]
+            edge = graph.ptr[part, None] + slot * filled
+            position[edge[filled]] = start + filled.flatten().nonzero().squeeze(-1)
+            start += edge.numel()
+            blocks.append(Slots(edge, filled))
     return blocks, position

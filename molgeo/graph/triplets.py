@@ -21,7 +21,7 @@ def triplets(graph: Graph) -> tuple[Tensor, Tensor]:
         ``edge_kj, edge_ji``: two (triplets,) int64 tensors of edge indices; ``edge_ji`` ascends.
 
     Source:
-        Gasteiger, Groß, Günnemann, ICLR 2020 (DimeNet), eq. 4: the sum over N_j \\\\ {i}.
+        Gasteiger, Groß, Günnemann, ICLR 2020 (DimeNet), eq. 4: the sum over N_j∖{i}.
     """
     j = graph.source
     incoming = graph.degree[j]  # edges that end at j, as many as leave it

@@ -212,16 +212,15 @@ class InteractionBlock(nn.Module):
         x_ji = F.silu(self.ji(x))
         x_kj = scale_pairs(F.silu(self.kj(x)), self.rbf2(self.rbf1(rbf)), graph)
         x_kj = F.silu(self.down(x_kj))  # (edges, int_emb)
-        m_ji = triplet_sum(x_kj, self.filters(sbf))
+        m_ji = triplet_sum(x_kj, self.embed_sbf(sbf), self.sbf2.weight)
         h = x_ji + F.silu(self.up(m_ji))
         h = F.silu(self.skip(self.before_skip(h))) + x
-        return self.after_skip(h)  # type: ignore[no-any-return]
+        return self.after_skip(h)
 
-    def filters(self, sbf: Tensor) -> Tensor:
-        """``S[l,c] = Σ_b Σ_n R_ln W₁[b,(l,n)] W₂[c,b]`` of each pair, (pairs, n_spherical, int_emb)."""
+    def embed_sbf(self, sbf: Tensor) -> Tensor:
+        """``T[l,b] = Σ_n R_ln W₁[b,(l,n)]`` of each pair, (pairs, n_spherical, basis_emb)."""
         w1 = self.sbf1.weight.view(-1, self.n_spherical, self.n_radial)
-        embedded = torch.einsum("pln,bln->plb", sbf, w1)
-        return self.sbf2(embedded)  # type: ignore[no-any-return]
+        return torch.einsum("pln,bln->plb", sbf, w1)
 
 
 class OutputBlock(nn.Module):
@@ -242,7 +241,7 @@ class OutputBlock(nn.Module):
         h = self.up(sum_incoming(scale_pairs(x, self.rbf(rbf), graph), graph))
         for layer in self.layers:
             h = F.silu(layer(h))
-        return self.last(h)  # type: ignore[no-any-return]
+        return self.last(h)
 
 
 class Residual(nn.Module):

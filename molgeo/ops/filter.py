@@ -44,7 +44,7 @@ def continuous_filter(h: Tensor, filters: Tensor, graph: Graph) -> Tensor:
         Schütt et al., NeurIPS 2017 (SchNet), eq. 2.
     """
     dtype = torch.promote_types(h.dtype, filters.dtype)
-    return _Convolution.apply(h.to(dtype), filters.to(dtype), graph)  # type: ignore[no-any-return]
+    return _Convolution.apply(h.to(dtype), filters.to(dtype), graph)
 
 
 class _Convolution(torch.autograd.Function):

@@ -88,7 +88,7 @@ def expand_pairs(x: Tensor, graph: Graph, sign: float = 1.0) -> Tensor:
     Returns:
         (edges, …).
     """
-    return _ExpandPairs.apply(x, graph, sign)  # type: ignore[no-any-return]
+    return _ExpandPairs.apply(x, graph, sign)
 
 
 def fold_pairs(x: Tensor, graph: Graph, sign: float = 1.0) -> Tensor:
@@ -102,7 +102,7 @@ def fold_pairs(x: Tensor, graph: Graph, sign: float = 1.0) -> Tensor:
     Returns:
         (pairs, …).
     """
-    return _FoldPairs.apply(x, graph, sign)  # type: ignore[no-any-return]
+    return _FoldPairs.apply(x, graph, sign)
 
 
 def scale_pairs(x: Tensor, scale: Tensor, graph: Graph) -> Tensor:
@@ -119,7 +119,7 @@ def scale_pairs(x: Tensor, scale: Tensor, graph: Graph) -> Tensor:
     Returns:
         (edges, channels).
     """
-    return _ScalePairs.apply(x, scale, graph)  # type: ignore[no-any-return]
+    return _ScalePairs.apply(x, scale, graph)
 
 
 def molecule_sum(x: Tensor, graph: Graph) -> Tensor:

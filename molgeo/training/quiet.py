@@ -11,6 +11,7 @@ from typing import Final
 WARNINGS: Final = (
     r"Checkpoint directory .* exists and is not empty",  # it holds the run's configuration
     r"The number of training batches .* is smaller than the logging interval",
+    r"`ModelCheckpoint\(monitor='val_loss'\)` could not find",  # a run shorter than an epoch
     r"The `srun` command is available",
     r".*isinstance\(treespec, LeafSpec\)",  # Lightning's own use of torch
     r"The '\w+' does not have many workers",  # FlatLoader needs none

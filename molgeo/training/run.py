@@ -104,10 +104,12 @@ def train(config: TrainingConfig, resume: bool = False) -> Path:
     try:
         trainer.fit(module, data, ckpt_path=last if resume else None, weights_only=True)
     finally:
-        if trainer.is_global_zero and (run_dir / "best.ckpt").exists():
-            export(config, data, run_dir / "best.ckpt", exported, trainer.interrupted)
-    if trainer.is_global_zero:
-        measure(exported, data.root)
+        # A run too short for a validation has no best weights, but it has its last.
+        states = [s for s in (run_dir / "best.ckpt", last) if s.exists()]
+        if trainer.is_global_zero and states:
+            export(config, data, states[0], exported, trainer.interrupted)
+    if trainer.is_global_zero and not (config.limit_train or config.limit_validation):
+        measure(exported, data.root)  # a trial on a part of the data is not worth the minutes
     return exported
 
 

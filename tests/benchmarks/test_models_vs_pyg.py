@@ -81,10 +81,26 @@ def test_dense_products_are_counted_forwards_and_backwards(
     weight = torch.randn(3, 2, requires_grad=True)
     with _Recorder() as recorder:
         (torch.randn(5, 3) @ weight).sum().backward()
-    shapes = sorted((tuple(a[0]), tuple(b[0])) for a, b in recorder.seen.elements())
+    shapes = sorted((tuple(a[0]), tuple(b[0])) for _, a, b in recorder.seen.elements())
     assert shapes == [((3, 5), (5, 2)), ((5, 3), (3, 2))]
 
 
 def test_cpu_clock_is_refused_where_it_would_mislead(benchmark) -> None:
     with pytest.raises(SystemExit):
         benchmark.main(["--clock", "cpu", "--threads", "2"])
+
+
+def test_dense_products_of_onednn_are_counted_and_replayed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(FOLDER)
+    from measure import _Recorder, matrix_products
+
+    from molgeo.ops import dense
+
+    monkeypatch.setattr(dense, "LEAST_PRODUCTS", 0)
+    x, weight = torch.randn(5, 3), torch.randn(2, 3)
+    with _Recorder() as recorder:
+        dense.linear(x, weight)
+    assert recorder.seen.total() == 1
+    matrix_products(lambda: dense.linear(x, weight), torch.device("cpu"))()

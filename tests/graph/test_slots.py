@@ -1,27 +1,30 @@
 """Padded neighbourhoods."""
 
+import pytest
 import torch
 
 from molgeo.graph import radius_graph
 from molgeo.graph.slots import neighbour_slots
 
 
-def test_every_edge_has_one_slot_of_its_source():
+@pytest.mark.parametrize("rows", [10_000, 64, 1])
+def test_every_edge_has_one_slot_of_its_source(rows):
     torch.manual_seed(0)
     pos = torch.cat([3.0 * torch.rand(20, 3), torch.full((1, 3), 90.0)])  # the last has no edge
     graph = radius_graph(pos, 2.0)
-    blocks, position = neighbour_slots(graph)
-    assert len(blocks) > 1
+    blocks, position = neighbour_slots(graph, rows)
+    assert (len(blocks) == 1) == (rows == 10_000)
     edge = torch.cat([block.edge.flatten() for block in blocks])
     filled = torch.cat([block.filled.flatten() for block in blocks])
     assert torch.equal(edge[position], torch.arange(graph.n_edges))
     assert int(filled.sum()) == graph.n_edges
     for block in blocks:
+        assert block.edge.numel() <= rows or len(block.edge) == 1
         source = graph.source[block.edge]
         assert (source == source[:, :1]).all()  # padding stays with the atom
 
 
 def test_no_edges():
-    blocks, position = neighbour_slots(radius_graph(torch.zeros(1, 3), 2.0))
+    blocks, position = neighbour_slots(radius_graph(torch.zeros(1, 3), 2.0), 64)
     assert blocks == []
     assert position.numel() == 0

@@ -25,9 +25,7 @@ def batch_of(names):
     z = torch.cat([torch.tensor(a.numbers) for a in atoms])
     pos = torch.cat([torch.tensor(a.positions) for a in atoms])
     pos += 0.05 * torch.randn_like(pos)  # PyG has no forces at exactly linear or planar atoms
-    batch = torch.repeat_interleave(
-        torch.arange(len(names)), torch.tensor([len(a) for a in atoms])
-    )
+    batch = torch.repeat_interleave(torch.arange(len(names)), torch.tensor([len(a) for a in atoms]))
     return z, pos.requires_grad_(), batch
 
 

@@ -19,9 +19,7 @@ def batch_of(names):
     atoms = [molecule(name) for name in names]
     z = torch.cat([torch.tensor(a.numbers) for a in atoms])
     pos = torch.cat([torch.tensor(a.positions) for a in atoms])
-    batch = torch.repeat_interleave(
-        torch.arange(len(names)), torch.tensor([len(a) for a in atoms])
-    )
+    batch = torch.repeat_interleave(torch.arange(len(names)), torch.tensor([len(a) for a in atoms]))
     return z, pos.requires_grad_(), batch
 
 

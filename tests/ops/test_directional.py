@@ -1,4 +1,4 @@
-"""The directional sum: forms against each other and a naive loop; derivatives, also at 0° and 180°."""
+"""The directional sum: its forms, a naive loop, and derivatives, also at 0° and 180°."""
 
 import math
 
@@ -8,6 +8,7 @@ from ase.build import molecule
 from scipy.special import eval_legendre
 
 from molgeo.graph import radius_graph
+from molgeo.ops import directional
 from molgeo.ops.directional import directional_sum, zonal_harmonics
 
 N_SPHERICAL = 4
@@ -18,10 +19,11 @@ def geometry(pos, graph):
     return delta / torch.linalg.vector_norm(delta, dim=-1, keepdim=True)
 
 
-def operands(graph, channels=3):
+def operands(graph, channels=3, rank=2):
     x = torch.randn(graph.n_edges, channels, dtype=torch.float64)
-    filters = torch.randn(graph.forward.numel(), N_SPHERICAL, channels, dtype=torch.float64)
-    return x, filters
+    radial = torch.randn(graph.forward.numel(), N_SPHERICAL, rank, dtype=torch.float64)
+    weight = torch.randn(channels, rank, dtype=torch.float64)
+    return x, radial, weight
 
 
 def clusters():
@@ -48,8 +50,9 @@ def test_harmonics_are_normalised_legendre_polynomials(l):
 @pytest.mark.parametrize("form", ["reference", "gram"])
 def test_agrees_with_a_naive_loop(form):
     pos, graph = clusters()
-    x, filters = operands(graph)
+    x, radial, weight = operands(graph)
     delta = pos[graph.target] - pos[graph.source]
+    filters = (radial @ weight.T)[graph.pair]
     expected = torch.zeros_like(x)
     for ji in range(graph.n_edges):
         for kj in range(graph.n_edges):
@@ -58,24 +61,32 @@ def test_agrees_with_a_naive_loop(form):
             cosine = torch.dot(delta[ji], delta[kj]) / (delta[ji].norm() * delta[kj].norm())
             for l in range(N_SPHERICAL):
                 y = math.sqrt((2 * l + 1) / (4 * math.pi)) * eval_legendre(l, cosine.item())
-                expected[ji] += y * filters[graph.pair[kj], l] * x[kj]
-    result = directional_sum(geometry(pos, graph), graph, N_SPHERICAL, form)(x, filters)
+                expected[ji] += y * filters[kj, l] * x[kj]
+    result = directional_sum(geometry(pos, graph), graph, N_SPHERICAL, form)(x, radial, weight)
     torch.testing.assert_close(result, expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("rows", [512, 16])
 @pytest.mark.parametrize("system", [clusters, crystal])
-def test_forms_agree_with_both_derivatives(system):
+def test_forms_agree_with_both_derivatives(system, rows, monkeypatch):
+    monkeypatch.setattr(directional, "ROWS_PER_BLOCK", rows)
     pos, graph = system()
     pos.requires_grad_()
-    x, filters = operands(graph)
-    x.requires_grad_(), filters.requires_grad_()
-    weight = torch.randn_like(x)
+    x, radial, weight = operands(graph)
+    for operand in (x, radial, weight):
+        operand.requires_grad_()
+    mixed = torch.randn_like(x)
     found = []
     for form in ("reference", "gram"):
-        out = directional_sum(geometry(pos, graph), graph, N_SPHERICAL, form)(x, filters)
-        first = torch.autograd.grad((weight * out.tanh()).sum(), (pos, x, filters), create_graph=True)
-        second = torch.autograd.grad(sum(g.square().sum() for g in first), (pos, x, filters))
+        out = directional_sum(geometry(pos, graph), graph, N_SPHERICAL, form)(x, radial, weight)
+        first = torch.autograd.grad(
+            (mixed * out.tanh()).sum(), (pos, x, radial, weight), create_graph=True
+        )
+        second = torch.autograd.grad(sum(g.square().sum() for g in first), (pos, x, radial, weight))
         found.append([out, *first, *second])
+        # Without another derivative to come, the first ones take a path of their own.
+        out = directional_sum(geometry(pos, graph), graph, N_SPHERICAL, form)(x, radial, weight)
+        found[-1] += torch.autograd.grad((mixed * out.tanh()).sum(), (pos, x, radial, weight))
     for a, b in zip(*found, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
 
@@ -86,13 +97,14 @@ def test_gradcheck(form):
     pos = 1.5 * torch.rand(5, 3, dtype=torch.float64, requires_grad=True)
     graph = radius_graph(pos, 1.2)
     assert graph.degree.unique().numel() > 1  # there is padding
-    x, filters = operands(graph, channels=2)
-    x.requires_grad_(), filters.requires_grad_()
+    x, radial, weight = operands(graph, channels=2)
+    for operand in (x, radial, weight):
+        operand.requires_grad_()
 
-    def run(pos, x, filters):
-        return directional_sum(geometry(pos, graph), graph, N_SPHERICAL, form)(x, filters)
+    def run(pos, x, radial, weight):
+        return directional_sum(geometry(pos, graph), graph, N_SPHERICAL, form)(x, radial, weight)
 
-    inputs = (pos.detach().requires_grad_(), x, filters)
+    inputs = (pos.detach().requires_grad_(), x, radial, weight)
     assert torch.autograd.gradcheck(run, inputs)
     assert torch.autograd.gradgradcheck(run, inputs)
 
@@ -103,12 +115,12 @@ def test_finite_derivatives_of_linear_and_planar_molecules(form, name):
     pos = torch.tensor(molecule(name).positions, requires_grad=True)
     graph = radius_graph(pos, 5.0)
     torch.manual_seed(0)
-    x, filters = operands(graph)
-    weight, direction = torch.randn_like(x), torch.randn_like(pos)
+    x, radial, weight = operands(graph)
+    mixed, direction = torch.randn_like(x), torch.randn_like(pos)
 
     def slope(pos):
-        out = directional_sum(geometry(pos, graph), graph, N_SPHERICAL, form)(x, filters)
-        return torch.autograd.grad((weight * out).sum(), pos, create_graph=True)[0]
+        out = directional_sum(geometry(pos, graph), graph, N_SPHERICAL, form)(x, radial, weight)
+        return torch.autograd.grad((mixed * out).sum(), pos, create_graph=True)[0]
 
     (curvature,) = torch.autograd.grad((slope(pos) * direction).sum(), pos)
     step = 1e-5
@@ -123,8 +135,8 @@ def test_finite_derivatives_of_linear_and_planar_molecules(form, name):
 def test_without_triplets_the_sum_is_zero(form, n_atoms):
     pos = torch.eye(3, dtype=torch.float64)[:n_atoms]
     graph = radius_graph(pos, 2.0)
-    x, filters = operands(graph)
-    out = directional_sum(geometry(pos, graph), graph, N_SPHERICAL, form)(x, filters)
+    x, radial, weight = operands(graph)
+    out = directional_sum(geometry(pos, graph), graph, N_SPHERICAL, form)(x, radial, weight)
     assert torch.equal(out, torch.zeros_like(x))
 
 
@@ -132,3 +144,17 @@ def test_unknown_form():
     pos, graph = clusters()
     with pytest.raises(ValueError, match="form: expected 'gram' or 'reference', got 'fast'"):
         directional_sum(geometry(pos, graph), graph, N_SPHERICAL, "fast")
+
+
+@pytest.mark.parametrize("form", ["reference", "gram"])
+def test_half_precision_features_are_summed_in_full(form):
+    pos, graph = clusters()
+    x, radial, weight = (operand.bfloat16().requires_grad_() for operand in operands(graph))
+    total = directional_sum(geometry(pos, graph).float(), graph, N_SPHERICAL, form)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = total(x, radial, weight)
+    exact = total(x.float(), radial.float(), weight.float())
+    torch.testing.assert_close(out.float(), exact, rtol=0.05, atol=0.05)
+    out.sum().backward()
+    assert x.grad.isfinite().all()
+    assert weight.grad.abs().max() > 0

@@ -44,7 +44,11 @@ def operations(graph):
             lambda x: sign.to(x) * x[pair],
             pairs,
         ),
-        "fold_pairs": (lambda x: segment.fold_pairs(x, graph), lambda x: add(x, pair, pairs), edges),
+        "fold_pairs": (
+            lambda x: segment.fold_pairs(x, graph),
+            lambda x: add(x, pair, pairs),
+            edges,
+        ),
         "fold_signed": (
             lambda x: segment.fold_pairs(x, graph, -1.0),
             lambda x: add(sign.to(x) * x, pair, pairs),

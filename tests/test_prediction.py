@@ -16,12 +16,10 @@ from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 from molgeo import checkpoint
 from molgeo.chem.molecule import InputError
 from molgeo.domain import Domain
-from molgeo.inference import BatchPredictor
 from molgeo.predictor import Predictor
 from molgeo.properties import PROPERTIES
 
-# By its full name: `molgeo.predict` is also a function.
-module = importlib.import_module("molgeo.predict")
+module = importlib.import_module("molgeo.prediction")
 predict, predict_rows, run_predict = module.predict, module.predict_rows, module.run_predict
 
 PROPERTY_COLUMNS = [known.column for known in PROPERTIES.values()]
@@ -45,19 +43,17 @@ def model():
 
 
 class StandIn(torch.nn.Module):
-    """A gap that is the number of atoms; fails or gives NaN on the batches that a test names."""
+    """A gap that is the number of atoms, or NaN on the batches that a test names."""
 
     name, properties, cutoff, domain = "stand-in", ("gap",), 5.0, None
 
-    def __init__(self, fails=lambda z: False, is_nan=lambda z: False):
+    def __init__(self, is_nan=lambda z: False):
         super().__init__()
-        self.fails, self.is_nan = fails, is_nan
+        self.is_nan = is_nan
         self.batches = []
 
     def forward(self, z, pos, batch):
         self.batches.append(batch.bincount().tolist())
-        if self.fails(z):
-            raise RuntimeError("cannot do\nthis one")
         sizes = batch.bincount().double()
         if self.is_nan(z):
             sizes = sizes + torch.nan
@@ -119,14 +115,6 @@ def test_batch_size_is_a_bound(batch_size):
     batches = stand_in.batches[1:]  # the first call asks what the model predicts
     assert max(map(len, batches)) == int(batch_size)
     assert table.gap_eV.tolist() == table.n_atoms.tolist()
-
-
-def test_automatic_batches_bound_the_pairs():
-    stand_in = StandIn()
-    helium = [(np.full(n, 2), np.arange(3.0 * n).reshape(n, 3)) for n in (2, 300, 4, 90, 90, 6, 1)]
-    table = predict(helium, stand_in)
-    assert table.gap_eV.tolist() == [2, 300, 4, 90, 90, 6, 1]
-    assert stand_in.batches[1:] == [[1, 2, 4, 6, 90, 90], [300]]
 
 
 def test_far_from_the_origin_no_digit_is_lost(model):
@@ -267,15 +255,7 @@ def test_an_empty_file_is_an_error_of_the_input(model, tmp_path):
         predict(["CCO", tmp_path / "a.xyz"], model)
 
 
-# A model that fails
-
-
-def test_a_batch_that_fails_is_done_one_by_one():
-    stand_in = StandIn(fails=lambda z: bool((z == 9).any()))
-    table = predict(["C", "CF", "O"], stand_in)
-    assert table.status.tolist() == ["ok", "error", "ok"]
-    assert failures(table) == ["the model failed on this molecule: cannot do this one"]
-    assert table.gap_eV[[0, 2]].tolist() == [5.0, 3.0]
+# A model that gives no value
 
 
 def test_values_that_are_not_finite_are_errors_of_one_row_only():
@@ -296,14 +276,6 @@ def test_unknown_free_atoms_leave_a_gap_but_no_error(model):
     assert table.status[0] == "ok"
     assert table[PROPERTY_COLUMNS].notna().all(axis=None)
     assert table[ATOMIZATION].isna().all(axis=None)
-
-
-def test_a_model_keeps_its_device_and_mode_of_precision(model):
-    double = Predictor("schnet", {"n_features": 8, "n_blocks": 1}, ["gap"], 8).double()
-    batched = BatchPredictor(double)
-    assert batched.device == torch.device("cpu")
-    assert next(batched.predictor.parameters()).dtype == torch.float64
-    assert predict(["C"], double).status[0] == "ok"
 
 
 # Streams
