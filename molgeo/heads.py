@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from molgeo.elements import MASSES
 from molgeo.graph import Graph
+from molgeo.ops.dense import Dense
 from molgeo.ops.segment import molecule_sum
 from molgeo.properties import PROPERTIES
 
@@ -61,7 +62,7 @@ class Heads(nn.Module):
         self.properties = tuple(properties)
         self.kinds = [PROPERTIES[name].head for name in properties]
         self.hidden = hidden
-        self.in_layer = nn.Linear(feature_dim, len(self.properties) * hidden)
+        self.in_layer = Dense(feature_dim, len(self.properties) * hidden)
         # The extent has two outputs an atom, s and q; every other property has one.
         self.extents = [k for k, kind in enumerate(self.kinds) if kind == "extent"]
         n_outputs = len(self.properties) + len(self.extents)

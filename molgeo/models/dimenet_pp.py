@@ -41,6 +41,7 @@ from molgeo.basis.radial import BesselBasis
 from molgeo.basis.spherical import EnvelopeForm, SphericalBesselBasis
 from molgeo.graph import Graph, radius_graph
 from molgeo.models import Backbone, resolve_config
+from molgeo.ops.dense import Dense, linear
 from molgeo.ops.directional import DirectionalSum, Form, directional_sum
 from molgeo.ops.segment import (
     expand_pairs,
@@ -172,18 +173,19 @@ class EmbeddingBlock(nn.Module):
         self.hidden = c.hidden
         self.elements = nn.Embedding(MAX_Z + 1, c.hidden)
         nn.init.uniform_(self.elements.weight, -math.sqrt(3.0), math.sqrt(3.0))
-        self.rbf = nn.Linear(c.n_radial, c.hidden)
-        self.dense = nn.Linear(3 * c.hidden, c.hidden)
+        self.rbf = Dense(c.n_radial, c.hidden)
+        self.dense = Dense(3 * c.hidden, c.hidden)
 
     def forward(self, z: Tensor, rbf: Tensor, graph: Graph) -> Tensor:
         """Return (edges, hidden)."""
         h = self.elements(z)
         # One dense layer on [h_i ‖ h_j ‖ rbf], with atoms and pairs multiplied before they are
         # copied to edges.
-        w_i, w_j, w_rbf = self.dense.weight.split(self.hidden, dim=1)
-        at_target = gather_target(F.linear(h, w_i, self.dense.bias), graph)
-        at_source = gather(F.linear(h, w_j), graph.source, graph.ptr)
-        of_pair = expand_pairs(F.linear(F.silu(self.rbf(rbf)), w_rbf), graph)
+        # oneDNN is hundreds of times slower on strided weights.
+        w_i, w_j, w_rbf = (w.contiguous() for w in self.dense.weight.split(self.hidden, dim=1))
+        at_target = gather_target(linear(h, w_i, self.dense.bias), graph)
+        at_source = gather(linear(h, w_j), graph.source, graph.ptr)
+        of_pair = expand_pairs(linear(F.silu(self.rbf(rbf)), w_rbf), graph)
         return F.silu(at_target + at_source + of_pair)
 
 
@@ -257,9 +259,9 @@ class Residual(nn.Module):
         return x + F.silu(self.dense2(F.silu(self.dense1(x))))
 
 
-def _dense(n_in: int, n_out: int, *, bias: bool = True) -> nn.Linear:
+def _dense(n_in: int, n_out: int, *, bias: bool = True) -> Dense:
     """A linear layer with the published initial weights: orthogonal, of Glorot's variance."""
-    layer = nn.Linear(n_in, n_out, bias=bias)
+    layer = Dense(n_in, n_out, bias=bias)
     nn.init.orthogonal_(layer.weight)
     if layer.weight.numel() > 1:
         variance = 2.0 / (n_in + n_out)

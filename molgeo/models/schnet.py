@@ -28,6 +28,7 @@ from molgeo.basis.envelope import cosine_cutoff
 from molgeo.basis.radial import GaussianBasis
 from molgeo.graph import Graph, radius_graph
 from molgeo.models import Backbone, resolve_config
+from molgeo.ops.dense import Dense
 from molgeo.ops.filter import continuous_filter
 from molgeo.ops.segment import molecule_sum
 
@@ -77,9 +78,9 @@ class SchNet(Backbone):
         self.readout: nn.Module | None = None
         if c.n_out is not None:
             self.readout = nn.Sequential(
-                nn.Linear(c.n_features, c.n_features // 2),
+                Dense(c.n_features, c.n_features // 2),
                 ShiftedSoftplus() if c.activation == "ssp" else nn.SiLU(),
-                nn.Linear(c.n_features // 2, c.n_out),
+                Dense(c.n_features // 2, c.n_out),
             )
         self.reset_parameters()
 
@@ -136,11 +137,11 @@ class Interaction(nn.Module):
 
     def __init__(self, c: SchNetConfig) -> None:
         super().__init__()
-        self.filter_in = nn.Linear(c.n_gaussians, c.n_filters)
-        self.filter_out = nn.Linear(c.n_filters, c.n_filters)
-        self.before = nn.Linear(c.n_features, c.n_filters, bias=False)
-        self.after = nn.Linear(c.n_filters, c.n_features)
-        self.update = nn.Linear(c.n_features, c.n_features)
+        self.filter_in = Dense(c.n_gaussians, c.n_filters)
+        self.filter_out = Dense(c.n_filters, c.n_filters)
+        self.before = Dense(c.n_features, c.n_filters, bias=False)
+        self.after = Dense(c.n_filters, c.n_features)
+        self.update = Dense(c.n_features, c.n_features)
         self.act = ShiftedSoftplus() if c.activation == "ssp" else nn.SiLU()
 
     def forward(self, h: Tensor, rbf: Tensor, envelope: Tensor, graph: Graph) -> Tensor:
@@ -156,4 +157,4 @@ class ShiftedSoftplus(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply elementwise."""
-        return F.softplus(x) - math.log(2.0)
+        return F.softplus(x).sub_(math.log(2.0))

@@ -61,13 +61,38 @@ def test_autocast_is_obeyed() -> None:
         assert linear(*arguments(6, 4, (5,))).dtype == torch.bfloat16
 
 
-def test_reduced_precision_is_left_to_pytorch() -> None:
+@pytest.fixture
+def precision():
+    """Sets the precision of matrix products, and sets it back."""
+    yield torch.set_float32_matmul_precision
+    torch.set_float32_matmul_precision("highest")
+
+
+def test_high_precision_is_left_to_pytorch(precision) -> None:
     x, weight, bias = (t.detach() for t in arguments(64, 64, (64,)))
-    torch.set_float32_matmul_precision("medium")
-    try:
-        assert torch.equal(linear(x, weight, bias), F.linear(x, weight, bias))
-    finally:
-        torch.set_float32_matmul_precision("highest")
+    precision("high")
+    assert torch.equal(linear(x, weight, bias), F.linear(x, weight, bias))
+
+
+def test_medium_precision_rounds_to_bfloat16_at_most(precision) -> None:
+    """First and second derivatives too; results stay float32."""
+    grad = torch.randn(64, 64)
+
+    def results(function):
+        x, weight, bias = (t.detach().requires_grad_() for t in arguments(64, 64, (64,)))
+        y = function(x, weight, bias)
+        first = torch.autograd.grad(y.square(), (x, weight, bias), grad, create_graph=True)
+        second = torch.autograd.grad(first[0].square().sum(), (x, weight))
+        return [y, *first, *second]
+
+    exact = results(F.linear)
+    precision("medium")
+    for got, expected in zip(results(linear), exact, strict=True):
+        assert got.dtype == torch.float32
+        error = (got - expected).norm() / expected.norm()
+        assert error < 0.02
+        if torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            assert error > 0
 
 
 def test_no_rows() -> None:
