@@ -22,7 +22,7 @@ __version__ = "0.1.0"
 _EXPORTS = {"load": "checkpoint", "predict": "prediction", "Predictor": "predictor"}
 _SUBPACKAGES = ("datasets", "models")
 
-__all__ = ["Predictor", "__version__", "datasets", "load", "models", "predict"]  # noqa: F822
+__all__ = ["Predictor", "__version__", "datasets", "load", "models", "predict"]
 
 
 def __getattr__(name: str) -> Any:

@@ -119,9 +119,9 @@ def markdown(header: dict[str, Any]) -> str:
         "",
         "* Closed-shell neutral molecules of the elements above, at relaxed geometries: this is no "
         "force field, and its gradients mean nothing.",
-        "* Energies are totals at the level of theory; `_atomization` columns are relative to free "
-        "atoms at the same level.",
-        "* From a SMILES, the geometry is a force field's, not the one of the training data: expect "
-        "errors several times larger than these (README, *From a SMILES*).",
+        "* Energies are totals at the level of theory; `_atomization` columns are relative to "
+        "free atoms at the same level.",
+        "* From a SMILES, the geometry is a force field's, not the one of the training data: "
+        "expect errors several times larger than these (README, *How accurate*).",
     ]
     return "\n".join(lines) + "\n"

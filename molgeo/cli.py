@@ -150,9 +150,7 @@ def build_parser() -> Parser:
 
 
 def _command(name: str, description: str) -> Parser:
-    return Parser(
-        description=description, epilog=f"example: {EXAMPLES[name]}", allow_abbrev=False
-    )
+    return Parser(description=description, epilog=f"example: {EXAMPLES[name]}", allow_abbrev=False)
 
 
 def _choice(*values: str) -> Any:
