@@ -28,3 +28,12 @@ def test_no_edges():
     blocks, position = neighbour_slots(radius_graph(torch.zeros(1, 3), 2.0), 64)
     assert blocks == []
     assert position.numel() == 0
+
+
+def test_a_gap_between_degrees_makes_no_empty_block():
+    # One crowded cluster and one bond: no atom has between 4 and 12 neighbours.
+    torch.manual_seed(0)
+    pos = torch.cat([torch.rand(15, 3), torch.tensor([[50.0, 0.0, 0.0], [51.0, 0.0, 0.0]])])
+    blocks, _ = neighbour_slots(radius_graph(pos, 2.0), 64)
+    assert {tuple(block.edge.shape)[1] for block in blocks} == {4, 16}
+    assert all(len(block.edge) > 0 for block in blocks)
