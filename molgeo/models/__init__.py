@@ -23,21 +23,48 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from torch import Tensor, nn
 
-from molgeo.graph import Graph
+from molgeo.graph import Graph, radius_graph
+from molgeo.ops.segment import molecule_sum
 
 
 class Backbone(nn.Module):
     """What every model is to the rest of molgeo.
 
     Attributes:
-        config: the frozen dataclass it was built from.
+        config: the frozen dataclass it was built from; its ``n_out`` is None for a backbone under
+            molgeo's heads.
         cutoff: Å.
         feature_dim: width of the atom features.
+        readout: what the published model does to atom features before it sums them.
     """
 
     config: Any
     cutoff: float
     feature_dim: int
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readout: nn.Module = nn.Identity()
+
+    def forward(self, z: Tensor, pos: Tensor, batch: Tensor | None = None) -> Tensor:
+        """The published model.
+
+        Args:
+            z: (atoms,) int64 atomic numbers.
+            pos: (atoms, 3) Å.
+            batch: (atoms,) molecule of each atom, ascending; None for one molecule.
+
+        Returns:
+            (molecules, n_out), the sum of the atoms' outputs.
+
+        Raises:
+            RuntimeError: the model was built with ``n_out=None``.
+        """
+        if self.config.n_out is None:
+            name = type(self).__name__
+            raise RuntimeError(f"{name}: n_out is None, so it has atom_features but no readout")
+        graph = radius_graph(pos, self.cutoff, batch)
+        return molecule_sum(self.readout(self.atom_features(z, pos, graph)), graph)
 
     def atom_features(self, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
         """Features of every atom in its surroundings: (atoms, feature_dim)."""

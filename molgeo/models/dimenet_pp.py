@@ -39,7 +39,7 @@ from torch.nn import functional as F
 
 from molgeo.basis.radial import BesselBasis
 from molgeo.basis.spherical import EnvelopeForm, SphericalBesselBasis
-from molgeo.graph import Graph, radius_graph
+from molgeo.graph import Graph
 from molgeo.models import Backbone, resolve_config
 from molgeo.ops.dense import Dense, linear
 from molgeo.ops.directional import DirectionalSum, Form, directional_sum
@@ -47,7 +47,6 @@ from molgeo.ops.segment import (
     expand_pairs,
     gather,
     gather_target,
-    molecule_sum,
     scale_pairs,
     sum_incoming,
 )
@@ -142,27 +141,6 @@ class DimeNetPlusPlus(Backbone):
             x = interaction(x, rbf, sbf, triplet_sum, graph)
             out = out + output(x, rbf, graph)
         return out
-
-    def forward(self, z: Tensor, pos: Tensor, batch: Tensor | None = None) -> Tensor:
-        """The published model.
-
-        Args:
-            z: (atoms,) int64 atomic numbers, at most 94.
-            pos: (atoms, 3) Å.
-            batch: (atoms,) molecule of each atom, ascending; None for one molecule.
-
-        Returns:
-            (molecules, n_out), the sum of the atoms' outputs.
-
-        Raises:
-            RuntimeError: the model was built with ``n_out=None``.
-        """
-        if self.config.n_out is None:
-            raise RuntimeError(
-                "DimeNetPlusPlus: n_out is None, so it has atom_features but no readout"
-            )
-        graph = radius_graph(pos, self.cutoff, batch)
-        return molecule_sum(self.atom_features(z, pos, graph), graph)
 
 
 class EmbeddingBlock(nn.Module):

@@ -26,11 +26,10 @@ from torch.nn import functional as F
 
 from molgeo.basis.envelope import cosine_cutoff
 from molgeo.basis.radial import GaussianBasis
-from molgeo.graph import Graph, radius_graph
+from molgeo.graph import Graph
 from molgeo.models import Backbone, resolve_config
 from molgeo.ops.dense import Dense
 from molgeo.ops.filter import continuous_filter
-from molgeo.ops.segment import molecule_sum
 
 Activation = Literal["ssp", "silu"]
 
@@ -75,7 +74,6 @@ class SchNet(Backbone):
         self.embedding = nn.Embedding(100, c.n_features, padding_idx=0)
         self.basis = GaussianBasis(0.0, c.cutoff, c.n_gaussians)
         self.blocks = nn.ModuleList(Interaction(c) for _ in range(c.n_blocks))
-        self.readout: nn.Module | None = None
         if c.n_out is not None:
             self.readout = nn.Sequential(
                 Dense(c.n_features, c.n_features // 2),
@@ -111,25 +109,6 @@ class SchNet(Backbone):
         for block in self.blocks:
             h = h + block(h, rbf, envelope, graph)
         return h
-
-    def forward(self, z: Tensor, pos: Tensor, batch: Tensor | None = None) -> Tensor:
-        """The published model.
-
-        Args:
-            z: (atoms,) int64 atomic numbers.
-            pos: (atoms, 3) Å.
-            batch: (atoms,) molecule of each atom, ascending; None for one molecule.
-
-        Returns:
-            (molecules, n_out), the sum of the atoms' outputs.
-
-        Raises:
-            RuntimeError: the model was built with ``n_out=None``.
-        """
-        if self.readout is None:
-            raise RuntimeError("SchNet: n_out is None, so it has atom_features but no readout")
-        graph = radius_graph(pos, self.cutoff, batch)
-        return molecule_sum(self.readout(self.atom_features(z, pos, graph)), graph)
 
 
 class Interaction(nn.Module):

@@ -98,6 +98,7 @@ def _worthwhile(x: Tensor, weight: Tensor) -> bool:
         and x.dtype == weight.dtype == torch.float32
         and x.device.type == "cpu"
         and torch.get_float32_matmul_precision() in _PRECISIONS
+        and (weight.is_contiguous() or weight.t().is_contiguous())  # else oneDNN crawls
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
     )
