@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from molgeo.checkpoint import DEFAULT_MODEL, find, read_header, shipped
 from molgeo.elements import SYMBOLS
 from molgeo.properties import PROPERTIES
@@ -15,6 +12,9 @@ from molgeo.published import QM9_MAE
 
 def models_table() -> None:
     """Print the shipped models."""
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table("model", "backbone", "trained on", "properties", "size", box=None, pad_edge=False)
     for name, path in shipped().items():
         header = read_header(path)
@@ -31,6 +31,9 @@ def models_table() -> None:
 
 def info(name: str) -> None:
     """Print a model's card: training, domain, units and errors."""
+    from rich.console import Console
+    from rich.table import Table
+
     path = find(name)
     header = read_header(path)
     domain = header["domain"]

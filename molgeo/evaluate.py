@@ -10,8 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molgeo.chem.conformers import build
-from molgeo.chem.molecule import BadRow, SmilesRow
 from molgeo.datasets.loader import FlatLoader
 from molgeo.datasets.qm9 import QM9
 from molgeo.predictor import Predictor
@@ -97,6 +95,10 @@ def _given(data: QM9, rows: Tensor, batch_size: int) -> Iterator[_Batch]:
 
 def _made(data: QM9, rows: Tensor, batch_size: int) -> Iterator[_Batch]:
     """Batches at conformers made from the SMILES, those that have one."""
+    # Here, so that training, which evaluates at the end, needs no RDKit.
+    from molgeo.chem.conformers import build
+    from molgeo.chem.molecule import BadRow, SmilesRow
+
     for chunk in rows.split(batch_size):
         made = build(SmilesRow(data.smiles(row)) for row in chunk.tolist())
         found = [

@@ -28,6 +28,12 @@ def test_the_core_needs_no_toolkit(core):
     assert "torch_geometric" not in core
 
 
+def test_training_needs_no_toolkit():
+    """It runs on machines that have PyTorch, PyG and Lightning only."""
+    without = "sys.modules.update(rdkit=None, ase=None, jsonargparse=None, vesin=None)"
+    imported_by(f"{without}; import molgeo.training.run")
+
+
 def test_molgeo_alone_imports_nothing():
     assert not imported_by("import molgeo") & (HEAVY | {"torch", "torch_geometric"})
 
