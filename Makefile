@@ -15,7 +15,7 @@ help:
 	@sed -n '2,3s/^#//p' Makefile
 
 predict: $(VENV)/.installed
-	@$(BIN)/molgeo predict "$$SMILES"
+	@$(BIN)/molgeo predict --format table "$$SMILES"
 
 test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal

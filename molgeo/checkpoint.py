@@ -25,6 +25,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from molgeo.domain import Domain
+from molgeo.precision import matmul_precision
 from molgeo.predictor import Predictor
 from molgeo.properties import ATOMIZATION, column
 
@@ -145,17 +146,19 @@ def shipped() -> dict[str, Path]:
 def find(name: str | Path) -> Path:
     """The file of a shipped model's name or of a path.
 
+    A shipped name is always that model, whatever lies in the working folder: ``./NAME`` is a path.
+
     Raises:
         CheckpointError: there is neither such a file nor such a model.
     """
+    known = shipped()
+    if str(name) in known:
+        return known[str(name)]
     path = Path(name)
     if path.is_file():
         return path
     if path.is_dir():
         raise CheckpointError(f"model: {str(name)!r} is a folder, expected a .safetensors file")
-    known = shipped()
-    if str(name) in known:
-        return known[str(name)]
     raise CheckpointError(
         f"model: {str(name)!r} is neither a file nor a shipped model "
         f"({', '.join(known) or 'none is shipped'})"
@@ -251,14 +254,12 @@ def _outputs(predictor: Predictor, z: list[int], pos: list[list[float]]) -> dict
 @contextmanager
 def _as_when_loaded(predictor: Predictor) -> Iterator[None]:
     """Evaluation mode and full float32 products, whatever a training run has set."""
-    training, precision = predictor.training, torch.get_float32_matmul_precision()
+    training = predictor.training
     predictor.eval()
-    torch.set_float32_matmul_precision("highest")
     try:
-        with torch.autocast(predictor.scale.device.type, enabled=False):
+        with matmul_precision(), torch.autocast(predictor.scale.device.type, enabled=False):
             yield
     finally:
-        torch.set_float32_matmul_precision(precision)
         predictor.train(training)
 
 

@@ -1,6 +1,10 @@
 """The command line: ``molgeo COMMAND``. Every command is a thin shell around one function.
 
 Exit status: 0 done; 3 done, some rows failed; 2 wrong usage or unreadable input; 1 anything else.
+
+An error is the user's to mend (2) where a file is missing, exists or is closed to them, and where
+molgeo itself refused a value (ValueError, TypeError). The same errors out of a library's depths,
+all others and an interrupt are 1.
 """
 
 from __future__ import annotations
@@ -10,6 +14,8 @@ import json
 import os
 import re
 import sys
+import traceback
+from argparse import SUPPRESS, Action
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -28,23 +34,41 @@ EXAMPLES = {
     "info": "molgeo info schnet-qm9",
 }
 
+_LITERAL = re.compile(r"[Ee]xpected a (?:typing\.)?Literal\[([^]]*)\]")
+_GIVEN = re.compile(
+    r"unrecognized arguments: --([\w.-]+)|option '([\w.-]+)'|choice: '([\w-]+)'|value: ([\w-]+)$"
+)
+
+
+class _Shown(Action):
+    """An option that is in the help only, and in no namespace or configuration."""
+
+    def __init__(self, option_strings: Sequence[str], help: str, **_: Any) -> None:
+        super().__init__(option_strings, dest=SUPPRESS, default=SUPPRESS, nargs=0, help=help)
+
+    def __call__(self, *_: Any) -> None:
+        """Nothing is left to do."""
+
 
 class Parser(ArgumentParser):
     """jsonargparse's parser, whose errors also name the nearest valid option."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print one line and exit with status 2."""
-        print(f"molgeo: {_one_line(message)}{self._nearest(message)}", file=sys.stderr)
+        message = _plain(message)
+        print(f"molgeo: {message}{self._nearest(message)}", file=sys.stderr)
         raise SystemExit(USAGE)
 
     def _nearest(self, message: str) -> str:
-        unknown = re.search(
-            r"unrecognized arguments: --([\w.-]+)|option '([\w.-]+)'|choice: '(\w+)'", message
-        )
-        if not unknown:
+        wrong = _GIVEN.search(message)
+        if not wrong:
             return ""
-        given = next(group for group in unknown.groups() if group).split(".")[-1]
-        known = list(COMMANDS) if unknown[3] else sorted(self._option_names())
+        given = next(filter(None, wrong.groups())).split(".")[-1]
+        if wrong[3] or wrong[4]:  # one of a few, which the message lists
+            listed = re.search(r"choose from ([^)]*)|one of ([^.]*)", message)
+            known = re.findall(r"[\w-]+", listed[0])[2:] if listed else []
+        else:
+            known = sorted(self._option_names())
         close = difflib.get_close_matches(given, known, n=1)
         return f"; did you mean {close[0]!r}?" if close else ""
 
@@ -81,12 +105,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return OK
     except KeyboardInterrupt:
         print("molgeo: interrupted", file=sys.stderr)
-        return 130
+        return FAILED
     except Exception as error:
         if debug:
             raise
         print(f"molgeo: {_one_line(str(error)) or type(error).__name__}", file=sys.stderr)
-        return USAGE if isinstance(error, _usage_errors()) else FAILED
+        return USAGE if _is_usage(error) else FAILED
 
 
 def build_parser() -> Parser:
@@ -96,9 +120,11 @@ def build_parser() -> Parser:
     parser = Parser(
         prog="molgeo",
         description="Molecular properties from 3D graph neural networks.",
+        epilog=f"example: {EXAMPLES['predict']}",
         version=__version__,
         allow_abbrev=False,
     )
+    _add_debug(parser)
     commands = parser.add_subcommands(dest="command", required=True)
 
     predict = _command("predict", "Properties of molecules.")
@@ -106,7 +132,12 @@ def build_parser() -> Parser:
     predict.add_argument("--model", default=None, type=str | None, help="shipped name or path")
     predict.add_argument("--properties", default=None, type=str | None, help="such as gap,mu")
     predict.add_argument("--output", default=None, type=str | None, help="file to write")
-    predict.add_argument("--format", default=None, type=_choice("table", "csv", "json", "jsonl"))
+    predict.add_argument(
+        "--format",
+        default=None,
+        type=_choice("table", "csv", "json", "jsonl"),
+        help="by the ending of --output; else a table on a terminal, csv in a pipe",
+    )
     predict.add_argument("--conformers", default=1, type=int, help="conformers a SMILES")
     predict.add_argument("--batch-size", default="auto", type=str, help="molecules, or auto")
     predict.add_argument("--device", default="auto", type=str, help="auto, cpu, cuda …")
@@ -131,7 +162,7 @@ def build_parser() -> Parser:
     evaluate.add_argument("--data-dir", default=None, type=str | None, help="where data lie")
     commands.add_subcommand("evaluate", evaluate, help="errors on a data set")
 
-    data = Parser(description="Data sets.")
+    data = _command("data", "Data sets.", EXAMPLES["data prepare"])
     commands.add_subcommand("data", data, help="data sets")
     data_commands = data.add_subcommands(dest="data_command", required=True)
     prepare = _command("data prepare", "Prepare a data set for training and evaluation.")
@@ -149,8 +180,16 @@ def build_parser() -> Parser:
     return parser
 
 
-def _command(name: str, description: str) -> Parser:
-    return Parser(description=description, epilog=f"example: {EXAMPLES[name]}", allow_abbrev=False)
+def _command(name: str, description: str, example: str | None = None) -> Parser:
+    epilog = f"example: {example or EXAMPLES[name]}"
+    parser = Parser(description=description, epilog=epilog, allow_abbrev=False)
+    _add_debug(parser)
+    return parser
+
+
+def _add_debug(parser: Parser) -> None:
+    """Document ``--debug``, which `main` takes before any parser sees it."""
+    parser.add_argument("--debug", action=_Shown, help="show the traceback of an error")
 
 
 def _choice(*values: str) -> Any:
@@ -241,9 +280,19 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
 }
 
 
-def _usage_errors() -> tuple[type[Exception], ...]:
-    """Errors that the user can mend: a missing file, a wrong value, an unreadable model."""
-    return (FileNotFoundError, FileExistsError, ValueError, TypeError, PermissionError)
+def _is_usage(error: Exception) -> bool:
+    """Whether the user can mend it: a file's error, or a value that molgeo itself refused."""
+    if isinstance(error, FileNotFoundError | FileExistsError | PermissionError):
+        return True
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    raised_by = frames[-1].f_globals.get("__name__", "")
+    return isinstance(error, ValueError | TypeError) and raised_by.split(".")[0] == "molgeo"
+
+
+def _plain(message: str) -> str:
+    """Jsonargparse's message in one line, and without the names of Python's types."""
+    message = _LITERAL.sub(lambda m: f"expected one of {m[1].replace(chr(39), '')}", message)
+    return _one_line(re.sub(r"Expected a <class '(\w+)'>", r"expected \1", message))
 
 
 def _one_line(message: str) -> str:

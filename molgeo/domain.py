@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from molgeo.elements import SYMBOLS
+
+SEPARATION: Final = 3.5
+"""Å. Parts of a structure that are further apart than this are several molecules, not one."""
+
+_Pairs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,7 @@ class Domain:
 
         Args:
             z: (atoms,) atomic numbers.
-            pos: (atoms, 3) Å; None skips the check of distances.
+            pos: (atoms, 3) Å; None skips the checks of distances and fragments.
             charge: total charge, e.
 
         Returns:
@@ -63,28 +70,83 @@ class Domain:
                 f"charge {charge:+d} is outside the model's domain: "
                 f"it was trained on molecules of charge {self.charge} only"
             )
-        return None if pos is None else self._check_distances(torch.as_tensor(pos).double())
-
-    def _check_distances(self, pos: Tensor) -> str | None:
-        if not pos.isfinite().all():
-            return "a coordinate is NaN or infinite"
-        shortest = _shortest_below(pos, 0.75 * self.min_distance)
-        if shortest is None:
-            return None
         return (
-            f"two atoms are {shortest:.2f} Å apart, outside the model's domain: "
-            f"the shortest distance it was trained on is {self.min_distance:.2f} Å"
+            None
+            if pos is None
+            else self._check_distances(torch.as_tensor(pos).detach().double().cpu().numpy())
         )
 
+    def _check_distances(self, pos: NDArray[np.float64]) -> str | None:
+        if not np.isfinite(pos).all():
+            return "a coordinate is NaN or infinite"
+        close = closest_pair(pos, 0.75 * self.min_distance)
+        if close is not None:
+            return (
+                f"two atoms are {close[0]:.2f} Å apart, outside the model's domain: "
+                f"the shortest distance it was trained on is {self.min_distance:.2f} Å"
+            )
+        n_fragments = count_fragments(pos, SEPARATION)
+        if n_fragments > 1:
+            return (
+                f"{n_fragments} separate fragments, more than {SEPARATION} Å apart: "
+                "predict each on its own"
+            )
+        return None
 
-def _shortest_below(pos: Tensor, limit: float) -> float | None:
-    """The shortest distance of two atoms if it is below a limit; in memory linear in atoms."""
-    pos = pos[pos[:, 0].argsort()]
-    shortest = limit
+
+def closest_pair(pos: NDArray[np.float64], limit: float) -> tuple[float, int, int] | None:
+    """The two closest atoms if they are closer than a limit.
+
+    Args:
+        pos: (atoms, 3) Å, finite.
+        limit: Å.
+
+    Returns:
+        Distance in Å and indices, ascending; None where no two atoms are that close.
+    """
+    best = None
+    for i, j, d in _pairs_below(pos, limit):
+        k = d.argmin()
+        if best is None or d[k] < best[0]:
+            first, second = sorted((int(i[k]), int(j[k])))
+            best = (float(d[k]), first, second)
+    return best
+
+
+def count_fragments(pos: NDArray[np.float64], limit: float) -> int:
+    """Parts of a structure that no pair of atoms closer than a limit connects.
+
+    Args:
+        pos: (atoms, 3) Å, finite; no two atoms so close that the pairs would be too many to hold.
+        limit: Å.
+    """
+    label = np.arange(len(pos))
+    pairs = [(i, j) for i, j, _ in _pairs_below(pos, limit)]
+    if pairs:
+        i, j = (np.concatenate(ends) for ends in zip(*pairs, strict=True))
+        while (label[i] != label[j]).any():
+            # Hang each part below the lowest one that it touches, then point all at their roots.
+            low = np.minimum(label[i], label[j])
+            np.minimum.at(label, np.maximum(label[i], label[j]), low)
+            while (label != label[label]).any():
+                label = label[label]
+    return len(np.unique(label))
+
+
+def _pairs_below(pos: NDArray[np.float64], limit: float) -> Iterator[_Pairs]:
+    """Indices and distances of all pairs closer than a limit, in blocks linear in atoms."""
+    if len(pos) < 2:
+        return
+    axis = int(np.ptp(pos, axis=0).argmax())
+    order = pos[:, axis].argsort(kind="stable")
+    pos = pos[order]
     for k in range(1, len(pos)):
-        delta = pos[k:] - pos[:-k]
-        # Sorted by x: where the k-th atoms that follow are all beyond the limit, so are the rest.
-        if (delta[:, 0] >= limit).all():
+        # Sorted: where the k-th atoms that follow are all beyond the limit, so are the rest.
+        (near,) = np.nonzero(pos[k:, axis] - pos[:-k, axis] < limit)
+        if not len(near):
             break
-        shortest = min(shortest, float(torch.linalg.vector_norm(delta, dim=-1).min()))
-    return shortest if shortest < limit else None
+        delta = pos[near + k] - pos[near]
+        d = np.sqrt(np.einsum("ij,ij->i", delta, delta))
+        (close,) = np.nonzero(d < limit)
+        if len(close):
+            yield order[near[close]], order[near[close] + k], d[close]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from molgeo.datasets.loader import FlatLoader
 from molgeo.datasets.qm9 import QM9
+from molgeo.precision import matmul_precision
 from molgeo.predictor import Predictor
 from molgeo.properties import PROPERTIES
 
@@ -29,7 +30,7 @@ def evaluate(
     batch_size: int = 256,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Mean absolute and root mean square errors on QM9.
+    """Mean absolute and root mean square errors on QM9, in full float32.
 
     Args:
         predictor: the model.
@@ -47,8 +48,10 @@ def evaluate(
 
     Raises:
         FileNotFoundError: QM9 is not prepared.
-        ValueError: no molecule of the part could be evaluated.
+        ValueError: ``limit`` is negative, or no molecule of the part could be evaluated.
     """
+    if limit < 0:
+        raise ValueError(f"evaluate: limit must be 0 or more, got {limit}")
     data = QM9(root)
     known = [name for name in predictor.properties if name in data.molecules.properties]
     rows: Tensor = getattr(data.split(), split)[: limit or None]
@@ -60,7 +63,7 @@ def evaluate(
     predictor.eval()
     for chunk, z, pos, batch, asked in batches:
         if len(chunk):
-            with torch.inference_mode():
+            with torch.inference_mode(), matmul_precision():
                 out = predictor(z.to(device), pos.to(device), batch.to(device))
             predicted = torch.stack([out[name] for name in known], dim=-1).cpu()
             errors.append(predicted - data.molecules.y[chunk][:, columns])

@@ -15,7 +15,7 @@ import statistics
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, SupportsIndex
 
 from molgeo.properties import column
 
@@ -45,7 +45,10 @@ CONFORMER_STD: Final = "_conformer_std"
 """Suffix of the column with a property's standard deviation over conformers."""
 
 _WINDOW: Final = {"cpu": 512, "cuda": 4096}
-"""Rows that are held at once."""
+"""Most rows that are held at once."""
+
+_FIRST_WINDOW: Final = 32
+"""Rows of the first window; each next one is twice as long, so that first results come soon."""
 
 
 class RowError(ValueError):
@@ -67,7 +70,8 @@ def predict(
         inputs: one input or any iterable of inputs, as in `molgeo.chem.readers.read`: SMILES, names
             of files, `ase.Atoms`, PyG ``Data``, RDKit ``Mol``, pairs ``(z, pos)`` with Å.
         model: name of a shipped model, path of a checkpoint, or a predictor; None for the default.
-        properties: names, as in `molgeo.properties`, or one string with commas; None for all.
+        properties: names or output columns, as in `molgeo.properties`, or one string with commas;
+            None for all.
         conformers: how many to make of each SMILES; the values are those of the one with the lowest
             force-field energy, and from 2 on the standard deviation over all is given beside.
         batch_size: most molecules of a batch; "auto" bounds the work of a batch instead.
@@ -120,7 +124,7 @@ def run_predict(
         model: as in `predict`.
         properties: as in `predict`.
         output: file to write; None for standard output.
-        format: table, csv, json or jsonl; None takes it from the ending of ``output``.
+        format: table, csv, json or jsonl; None as in `molgeo.writers.check_output`.
         conformers: as in `predict`.
         batch_size: as in `predict`.
         device: as in `predict`.
@@ -178,9 +182,9 @@ class PropertyRun:
         from molgeo.chem.molecule import InputError
         from molgeo.inference import BatchPredictor
 
-        if conformers < 1:
-            raise InputError(f"conformers must be at least 1, got {conformers}")
-        self.conformers = conformers
+        if not isinstance(conformers, SupportsIndex) or conformers < 1:
+            raise InputError(f"conformers must be a whole number from 1 on, got {conformers!r}")
+        self.conformers = int(conformers)
         self.model = BatchPredictor(model, device, batch_size)
         self.model.keys = _select(self.model, properties)
         self.keys = self.model.keys
@@ -272,8 +276,9 @@ class PropertyRun:
         return row
 
 
-def _windows(items: Iterable[Built], size: int) -> Iterator[list[Built]]:
-    """Lists of ``size`` items; what an error of the source cuts off comes before the error."""
+def _windows(items: Iterable[Built], most: int) -> Iterator[list[Built]]:
+    """Growing lists of at most ``most``; what an error cuts off comes before the error."""
+    size = min(_FIRST_WINDOW, most)
     window: list[Built] = []
     failure: Exception | None = None
     source = iter(items)
@@ -286,7 +291,7 @@ def _windows(items: Iterable[Built], size: int) -> Iterator[list[Built]]:
             failure = error
         if len(window) == size:
             yield window
-            window = []
+            window, size = [], min(2 * size, most)
     if window:
         yield window
     if failure is not None:
@@ -300,13 +305,15 @@ def _select(model: BatchPredictor, wanted: str | Sequence[str] | None) -> list[s
     if wanted is None:
         return model.available
     names = wanted.split(",") if isinstance(wanted, str) else wanted
-    names = list(dict.fromkeys(name.strip() for name in names))
+    by_column = {column(key): key for key in model.available}
+    names = [by_column.get(name.strip(), name.strip()) for name in names]
+    names = list(dict.fromkeys(names))
     known = f"{model.predictor.name} predicts {', '.join(model.available)}"
     if not names:
         raise InputError(f"properties is empty: {known}")
     for name in names:
         if name not in model.available:
-            near = difflib.get_close_matches(name, model.available, n=1)
+            near = difflib.get_close_matches(name, [*model.available, *by_column], n=1)
             hint = f", did you mean {near[0]!r}?" if near else ":"
             raise InputError(f"unknown property {name!r}{hint} {known}")
     return names

@@ -1,7 +1,8 @@
 """Rows laid out for people: one molecule as a list of its properties, many as a table.
 
 On a terminal a wide table is split into panels that fit; into a pipe or a file it is plain, one
-line a row, with at least two spaces between columns and ``-`` where there is no value.
+line a row, with at least two spaces between columns and ``-`` where there is no value. The model's
+name stands below the table on a terminal, else in a column: every plain line is a row.
 """
 
 from __future__ import annotations
@@ -44,9 +45,11 @@ class TableWriter:
         self._spreads = [name for name in columns if name.endswith(_SPREAD)]
         self._rows: list[Row] = []
         self._widths: dict[str, int] = {}
+        self._model = ""
 
     def write(self, row: Row) -> None:
         """Keep a row until a block is full."""
+        self._model = row["model"]
         self._rows.append(row)
         if len(self._rows) == BLOCK:
             self._flush()
@@ -55,12 +58,15 @@ class TableWriter:
         """Write what is kept."""
         if len(self._rows) == 1 and not self._widths:
             self._list(self._rows[0])
-        elif self._rows:
+            return
+        if self._rows:
             self._flush()
+        if self._terminal and self._model:
+            self._line(f"model: {self._model}", "dim")
 
     def _list(self, row: Row) -> None:
         """One molecule: its properties under each other."""
-        self._line(_label(row), bold=True)
+        self._line(_label(row), "bold")
         about = [
             row["formula"],
             f"{row['n_atoms']} atoms" if row["n_atoms"] else "",
@@ -68,7 +74,7 @@ class TableWriter:
         ]
         self._line("  ".join(filter(None, [*about, row["model"]])))
         if row["status"] != "ok":
-            self._line(f"error: {row['message']}", bold=True)
+            self._line(f"error: {row['message']}", "bold")
             return
         lines = []
         for name in self._columns:
@@ -90,18 +96,19 @@ class TableWriter:
         first = not self._widths
         names = [*self._columns, *self._spreads]
         rows = [
-            {"id": str(row["id"]), "molecule": _label(row), "message": row["message"] or "-"}
-            | {name: _number(row[name]) for name in names}
+            {name: _number(row[name]) for name in names}
+            | {"id": str(row["id"]), "molecule": _label(row)}
+            | {"model": row["model"], "message": row["message"] or "-"}
             for row in self._rows
         ]
         if not self._terminal:
-            names.append("message")
+            names += ["model", "message"]
         if first:
             heads = ["id", "molecule", *names]
             self._widths = {h: max(len(h), *(len(row[h]) for row in rows)) for h in heads}
         for panel in self._panels(names):
             if first or self._terminal:
-                self._line(self._cells(panel, {name: name for name in panel}), bold=True)
+                self._line(self._cells(panel, {name: name for name in panel}), "bold")
             for row in rows:
                 self._line(self._cells(panel, row))
             if self._terminal:
@@ -128,19 +135,19 @@ class TableWriter:
     def _cells(self, panel: list[str], row: dict[str, str]) -> str:
         return "  ".join(
             row[name].ljust(self._widths[name])
-            if name in ("molecule", "message")
+            if name in ("molecule", "model", "message")
             else row[name].rjust(self._widths[name])
             for name in panel
         )
 
-    def _line(self, text: str, bold: bool = False, wrap: bool = False) -> None:
+    def _line(self, text: str, style: str = "", wrap: bool = False) -> None:
         """One line as it is: a SMILES is full of what a markup language would take for itself."""
         from rich.text import Text
 
         if not self._terminal:
             self._file.write(text.rstrip() + "\n")
             return
-        self._console.print(Text(text, style="bold" if bold else ""), soft_wrap=not wrap)
+        self._console.print(Text(text, style), soft_wrap=not wrap)
 
 
 def _label(row: Row) -> str:

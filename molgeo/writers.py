@@ -1,7 +1,7 @@
 """Rows to text, one at a time: csv, json and jsonl for programs, tables for people.
 
-Every row is on its way to the disk before the next one is computed, so that nothing is lost when a
-run is killed.
+csv, json and jsonl hand every row to the system before they take the next, so that a run that is
+killed loses no row that was written; a table keeps a block of rows back to lay them out.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import csv
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Lock, Timer
 from typing import Any, Final, Protocol, TextIO
 
 from molgeo.chem.molecule import InputError
@@ -109,7 +109,8 @@ def check_output(output: str | None, format: str | None, inputs: Sequence[str] =
 
     Args:
         output: file to write; None or ``-`` for standard output.
-        format: one of `FORMATS`; None takes it from the ending of ``output``.
+        format: one of `FORMATS`; None takes it from the ending of ``output``; on standard output
+            it is a table for a terminal and csv for a pipe or a file.
         inputs: files that must not be overwritten.
 
     Returns:
@@ -121,7 +122,7 @@ def check_output(output: str | None, format: str | None, inputs: Sequence[str] =
     if format is not None and format not in FORMATS:
         raise InputError(f"unknown format {format!r}: expected one of {', '.join(FORMATS)}")
     if output is None or output == "-":
-        return format or "table"
+        return format or ("table" if sys.stdout.isatty() else "csv")
     path = Path(output)
     known = _BY_SUFFIX.get(path.suffix.lower())
     if format is None and known is None:
@@ -174,6 +175,7 @@ class Output:
             WriteError: writing failed, such as for a full disk.
             BrokenPipeError: the reader of standard output has gone.
         """
+        self._progress.make_room()
         with self._guard():
             self._writer.write(row)
         self._progress.advance(row["status"] == "error")
@@ -218,41 +220,51 @@ class _Progress:
     def __init__(self, until: int | None = None) -> None:
         self.n = 0
         self.n_failed = 0
-        self._started = time.monotonic()
         self._until = until
         self._wanted = sys.stderr.isatty()
         self._bar: Any = None
+        self._lock = Lock()
+        # By a clock, not by rows: the first ones may be long in coming.
+        self._timer = Timer(PATIENCE_S, self._start)
+        self._timer.daemon = True
+        if self._wanted:
+            self._timer.start()
+
+    def make_room(self) -> None:
+        """Go where the next row is about to take the terminal."""
+        if self._until is not None and self.n >= self._until:
+            self.stop()
 
     def advance(self, failed: bool) -> None:
         """Count one row."""
         self.n += 1
         self.n_failed += failed
-        if self._until is not None and self.n >= self._until:
-            self.stop()
-        if self._bar is None and self._wanted:
-            self._start_when_due()
-        if self._bar is not None:
-            self._bar.update(0, completed=self.n, failed=self.n_failed)
+        with self._lock:
+            if self._bar is not None:
+                self._bar.update(0, completed=self.n, failed=self.n_failed)
 
     def stop(self) -> None:
         """Clear the line for good."""
-        self._wanted = False
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        self._timer.cancel()
+        with self._lock:
+            self._wanted = False
+            if self._bar is not None:
+                self._bar.stop()
+                self._bar = None
 
-    def _start_when_due(self) -> None:
-        if time.monotonic() - self._started < PATIENCE_S:
-            return
+    def _start(self) -> None:
         from rich.console import Console
         from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-        self._bar = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.completed:.0f} molecules, {task.fields[failed]} failed"),
-            TimeElapsedColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._bar.add_task("", total=None, failed=0)
-        self._bar.start()
+        with self._lock:
+            if not self._wanted:  # stopped while the timer struck
+                return
+            self._bar = Progress(
+                SpinnerColumn(),
+                TextColumn("{task.completed:.0f} molecules, {task.fields[failed]} failed"),
+                TimeElapsedColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._bar.add_task("", total=None, completed=self.n, failed=self.n_failed)
+            self._bar.start()

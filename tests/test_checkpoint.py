@@ -422,13 +422,13 @@ FORMAT_1_WATER = {
     "r2": 3.9380786,
     "zpve": 2.4721292,
     "u0": 2.1273242,
-    "u298": 2.8119209,
-    "h298": 1.8346044,
+    "u298": 2.3104164,
+    "h298": 2.3361089,
     "g298": 3.2334193,
     "cv": 3.0920702,
     "u0_atomization": 0.0178801,
-    "u298_atomization": 0.3977945,
-    "h298_atomization": -0.3735894,
+    "u298_atomization": -0.1037101,
+    "h298_atomization": 0.1279152,
     "g298_atomization": 0.7367022,
 }
 
@@ -467,8 +467,25 @@ def test_a_checkout_ships_its_folder():
     assert {file.stem for file in folder.glob("*.safetensors")} <= set(shipped())
 
 
-def test_a_file_wins_over_a_shipped_name(path, tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint, "_shipped_folders", lambda: [tmp_path])
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_shipped_name_wins_over_what_lies_in_the_working_folder(
+    path, tmp_path, monkeypatch, kind
+):
+    wheel = tmp_path / "wheel"
+    wheel.mkdir()
+    shutil.copy(path, wheel / "mine-qm9.safetensors")
+    monkeypatch.setattr(checkpoint, "_shipped_folders", lambda: [wheel])
+    monkeypatch.chdir(tmp_path)
+    if kind == "file":
+        Path("mine-qm9").write_text("notes")
+        assert find("./mine-qm9") == Path("mine-qm9")
+    else:
+        Path("mine-qm9").mkdir()
+        refused("./mine-qm9", "is a folder")
+    assert find("mine-qm9") == wheel / "mine-qm9.safetensors"
+
+
+def test_any_other_name_may_be_a_file(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("small").write_bytes(path.read_bytes())
     assert find("small") == Path("small")

@@ -1,6 +1,7 @@
 """The command line: every command, its help, its errors and exit statuses."""
 
 import json
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,10 @@ def test_every_command_has_a_handler_and_an_example():
         (["evaluate", "--splt", "test"], "--splt", "split"),
         (["train", "--learning_rat", "1"], "--learning_rat", "learning_rate"),
         (["predit", "C"], "predit", "predict"),
+        (["data", "prepar"], "prepar", "prepare"),
+        (["data", "prepare", "qm"], "qm", "qm9"),
+        (["predict", "C", "--format", "tabel"], "tabel", "table"),
+        (["evaluate", "--debgu"], "--debgu", "debug"),
     ],
 )
 def test_a_typo_names_the_nearest(capsys, words, given, meant):
@@ -51,6 +56,27 @@ def test_a_typo_names_the_nearest(capsys, words, given, meant):
     assert given in err
     assert f"did you mean {meant!r}" in err
     assert err.count("\n") == 1
+    assert "typing" not in err
+
+
+def test_a_wrong_choice_lists_the_choices(capsys):
+    status, _, err = run(capsys, "predict", "C", "--format", "xml")
+    assert status == 2
+    assert "expected one of table, csv, json, jsonl. Got value: xml" in err
+
+
+@pytest.mark.parametrize("command", ["", "data", *cli.EXAMPLES])
+def test_every_help_has_an_example_and_says_how_to_see_a_traceback(capsys, command):
+    status, out, _ = run(capsys, *command.split(), "--help")
+    assert status == 0
+    assert "--debug" in out
+    assert f"example: molgeo {command}" in out
+
+
+def test_debug_is_no_key_of_a_configuration(capsys):
+    status, out, _ = run(capsys, "train", "--print_config")
+    assert status == 0
+    assert "debug" not in yaml.safe_load(out)
 
 
 def test_a_typo_in_a_config_key_names_the_nearest(capsys, tmp_path):
@@ -91,7 +117,7 @@ def test_shipped_configs_are_valid(path):
 
 
 def test_predict_prints_every_property(capsys):
-    status, out, _ = run(capsys, "predict", "CCO", "--model", MODEL)
+    status, out, _ = run(capsys, "predict", "CCO", "--model", MODEL, "--format", "table")
     assert status == 0
     assert "C2H6O" in out
     assert "dipole moment" in out
@@ -131,6 +157,46 @@ def test_an_unknown_property_is_status_2(capsys):
     status, _, err = run(capsys, "predict", "C", "--model", MODEL, "--properties", "colour")
     assert status == 2
     assert "colour" in err
+
+
+def test_a_negative_limit_is_status_2(capsys, small_data):
+    words = ["evaluate", "--model", MODEL, "--data-dir", small_data, "--limit", "-1"]
+    status, out, err = run(capsys, *words)
+    assert (status, out) == (2, "")
+    assert "limit must be 0 or more, got -1" in err
+
+
+def raising(error):
+    def command(_):
+        raise error
+
+    return command
+
+
+def failing_in_a_library(_):
+    random.sample([], 1)
+
+
+def test_a_wrong_value_deep_in_a_library_is_status_1(capsys, monkeypatch):
+    monkeypatch.setitem(cli.COMMANDS, "models", failing_in_a_library)
+    status, _, err = run(capsys, "models")
+    assert status == 1
+    assert "population" in err
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, MemoryError])
+def test_what_the_user_cannot_mend_is_status_1(capsys, monkeypatch, error):
+    monkeypatch.setitem(cli.COMMANDS, "models", raising(error))
+    status, _, err = run(capsys, "models")
+    assert status == 1
+    assert err.startswith("molgeo: ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError, FileExistsError, PermissionError])
+def test_a_file_in_the_way_is_status_2(capsys, monkeypatch, error):
+    monkeypatch.setitem(cli.COMMANDS, "models", raising(error))
+    assert run(capsys, "models")[0] == 2
 
 
 def test_debug_shows_the_traceback():

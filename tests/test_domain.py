@@ -1,10 +1,15 @@
 import json
 
+import numpy as np
 import pytest
 import torch
 from ase.build import molecule
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from molgeo.domain import Domain
+from molgeo.domain import Domain, closest_pair, count_fragments
 
 QM9 = Domain(elements=(1, 6, 7, 8, 9), max_atoms=29, min_distance=0.96)
 
@@ -52,7 +57,7 @@ def test_a_model_of_ions():
 
 
 @pytest.mark.parametrize(
-    ("distance", "ok"), [(0.0, False), (0.5, False), (0.71, False), (0.73, True), (5.0, True)]
+    ("distance", "ok"), [(0.0, False), (0.5, False), (0.71, False), (0.73, True), (3.4, True)]
 )
 def test_distance(distance, ok):
     """A quarter shorter than in training is still given; what is written is the distance itself."""
@@ -70,7 +75,7 @@ def test_distance_agrees_with_all_pairs():
     seen = set()
     for n in (2, 3, 10, 60):
         for _ in range(20):
-            pos = 3.0 * torch.rand(n, 3, generator=generator, dtype=torch.float64)
+            pos = 2.0 * torch.rand(n, 3, generator=generator, dtype=torch.float64)
             shortest = float(torch.pdist(pos).min())
             message = QM9.check([6] * n, pos)
             seen.add(message is None)
@@ -107,3 +112,50 @@ def test_record_survives_json():
 def test_a_record_with_an_unknown_field():
     with pytest.raises(TypeError, match="colour"):
         Domain.from_dict({**QM9.to_dict(), "colour": 1})
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(2, 600), st.integers(0, 2**32 - 1))
+def test_closest_pair_agrees_with_a_brute_force_search(n, seed):
+    pos = np.random.default_rng(seed).normal(size=(n, 3))
+    i, j = np.triu_indices(n, 1)
+    distances = np.linalg.norm(pos[i] - pos[j], axis=1)
+    assert closest_pair(pos, 0.999 * distances.min()) is None
+    distance, a, b = closest_pair(pos, 1e3)
+    assert a < b
+    assert distance == pytest.approx(distances.min(), rel=1e-12)
+    assert np.linalg.norm(pos[a] - pos[b]) == pytest.approx(distance, rel=1e-12)
+
+
+def test_one_atom_has_no_pair():
+    assert closest_pair(np.zeros((1, 3)), 1.0) is None
+    assert count_fragments(np.zeros((1, 3)), 1.0) == 1
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 300), st.floats(0.1, 3.0), st.integers(0, 2**32 - 1))
+def test_fragments_agree_with_scipy(n, limit, seed):
+    pos = 3.0 * np.random.default_rng(seed).normal(size=(n, 3))
+    i, j = np.nonzero(np.linalg.norm(pos[:, None] - pos, axis=-1) < limit)
+    matrix = coo_array((np.ones(len(i)), (i, j)), shape=(n, n))
+    assert count_fragments(pos, limit) == connected_components(matrix)[0]
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_molecules_far_apart_are_fragments(axis):
+    water = molecule("H2O")
+    pos = np.concatenate([water.positions] * 3)
+    pos[3:6, axis] += 8.0
+    pos[6:, axis] -= 9.0
+    assert QM9.check([8, 1, 1] * 3, pos) == (
+        "3 separate fragments, more than 3.5 Å apart: predict each on its own"
+    )
+    pos[3:, axis] = 0.0
+    assert QM9.check([8, 1, 1], pos[:3]) is None
+
+
+def test_a_chain_is_one_fragment_in_any_order():
+    pos = np.zeros((500, 3))
+    pos[:, 1] = 3.4 * np.random.default_rng(0).permutation(500)
+    assert QM9.check([6] * 500, pos) is None
+    assert "2 separate fragments" in QM9.check([6] * 499, np.delete(pos, 250, axis=0))

@@ -131,7 +131,18 @@ def test_properties_can_be_chosen(model):
     assert list(predict(["O"], model, properties=["mu"]))[10:] == ["mu_debye"]
 
 
+def test_a_property_may_be_named_by_its_column(model):
+    table = predict(["O"], model, properties="mu_debye,u0_atomization_eV,mu")
+    assert list(table)[10:] == ["mu_debye", "u0_atomization_eV"]
+
+
+def test_numbers_of_numpy_are_numbers(model):
+    assert predict(["O"], model, properties="mu", conformers=np.int64(1)).status[0] == "ok"
+
+
 def test_a_typo_in_a_property_names_the_nearest(model):
+    with pytest.raises(InputError, match="unknown property 'mu_deby', did you mean 'mu_debye'"):
+        predict(["O"], model, properties="mu_deby")
     with pytest.raises(InputError, match="unknown property 'gapp', did you mean 'gap'"):
         predict(["O"], model, properties="gapp")
     with pytest.raises(InputError, match="properties is empty"):
@@ -155,7 +166,14 @@ def test_conformers_add_their_spread(model):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("conformers", 0), ("batch_size", 0), ("batch_size", "many"), ("device", "abacus")],
+    [
+        ("conformers", 0),
+        ("conformers", 2.5),
+        ("conformers", "2"),
+        ("batch_size", 0),
+        ("batch_size", "many"),
+        ("device", "abacus"),
+    ],
 )
 def test_bad_settings_are_named(model, name, value):
     with pytest.raises(ValueError, match=f"{name}.*{value}"):
@@ -321,6 +339,12 @@ def test_windows_keep_the_order(monkeypatch):
     assert table.gap_eV.tolist() == sizes
 
 
+def test_the_first_window_is_short_and_the_next_ones_grow():
+    windows = list(module._windows(iter(range(1_000)), 512))
+    assert [len(window) for window in windows] == [32, 64, 128, 256, 512, 8]
+    assert [k for window in windows for k in window] == list(range(1_000))
+
+
 def test_rows_before_a_vanished_file_are_kept(tmp_path):
     def sources():
         yield "C"
@@ -380,7 +404,8 @@ def test_a_plain_table_is_read_back_too(shipped, tmp_path):
     output = tmp_path / "out.txt"
     assert run_predict(["CCO", "C1CC", "C#N"], shipped, "gap,mu", str(output)) == 3
     table = READERS["txt"](output)
-    assert list(table) == ["id", "molecule", "gap_eV", "mu_debye", "message"]
+    assert list(table) == ["id", "molecule", "gap_eV", "mu_debye", "model", "message"]
+    assert set(table.model) == {"toy"}
     assert table.molecule.tolist() == ["CCO", "C1CC", "C#N"]
     assert table.gap_eV.notna().tolist() == [True, False, True]
 
@@ -393,6 +418,13 @@ def test_standard_input_to_standard_output(shipped, monkeypatch, capsys):
         ("ethanol", "stdin:1"),
         ("", "stdin:2"),
     ]
+
+
+def test_a_pipe_gets_what_pandas_reads(shipped, capsys):
+    assert run_predict(["CCO"], shipped, "gap") == 0
+    table = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    assert list(table) == [*module.ROW_COLUMNS, "gap_eV"]
+    assert table.formula.tolist() == ["C2H6O"]
 
 
 def test_strict_keeps_the_rows_before(shipped, tmp_path, capsys):

@@ -70,10 +70,10 @@ def test_one_bad_molecule_is_its_message():
 def test_many_molecules_are_aligned_lines():
     rows = [row(0, **VALUES), row(1, "C" * 60, **VALUES), row(2, "C1CC", message="unclosed ring")]
     head, first, second, third = table(rows).splitlines()
-    assert head.split() == ["id", "molecule", *COLUMNS, "message"]
+    assert head.split() == ["id", "molecule", *COLUMNS, "model", "message"]
     assert first.index("6.5000") == second.index("6.5000")
     assert second.split()[1] == "C" * 31 + "…"
-    assert third.split() == ["2", "C1CC", "-", "-", "-", "-", "unclosed", "ring"]
+    assert third.split() == ["2", "C1CC", "-", "-", "-", "-", "toy", "unclosed", "ring"]
 
 
 def test_blocks_share_one_header_and_their_widths(monkeypatch):
@@ -93,6 +93,16 @@ def test_on_a_terminal_every_line_fits(monkeypatch, width):
     assert max(map(len, text.splitlines())) <= width
     assert all(name in text for name in COLUMNS)
     assert "row 1 (C1CC): m m m" in text
+
+
+def test_the_model_is_named_below_the_table_of_a_terminal(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(tables, "BLOCK", 2)
+    for n in (2, 5):
+        text = table([row(k, **VALUES) for k in range(n)], file=Terminal())
+        assert text.count("toy") == 1
+        assert text.splitlines()[-1].count("model: toy") == 1
+    assert table([], file=Terminal()) == ""
 
 
 def test_a_smiles_is_no_markup(monkeypatch):

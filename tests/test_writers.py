@@ -46,7 +46,7 @@ class Terminal(io.StringIO):
 @pytest.mark.parametrize(
     ("output", "format", "expected"),
     [
-        (None, None, "table"),
+        (None, None, "csv"),
         ("-", "csv", "csv"),
         ("a.csv", None, "csv"),
         ("a.JSON", None, "json"),
@@ -60,6 +60,12 @@ def test_format_by_argument_or_ending(tmp_path, monkeypatch, output, format, exp
     monkeypatch.chdir(tmp_path)
     assert check_output(output, format) == expected
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_terminal_gets_a_table(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    assert check_output(None, None) == check_output("-", None) == "table"
+    assert check_output("-", "jsonl") == "jsonl"
 
 
 def test_unknown_format_and_ending(tmp_path):
@@ -136,42 +142,92 @@ def test_a_reader_that_has_gone_is_for_the_command_to_handle(monkeypatch):
         os.dup2(os.open(os.devnull, os.O_WRONLY), writing)
 
 
-def test_progress_waits_then_counts_on_a_terminal(monkeypatch):
-    now = [0.0]
-    monkeypatch.setattr(writers.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(sys, "stderr", Terminal())
+class Clock:
+    """A timer that strikes when a test says so."""
+
+    def __init__(self, seconds, strike):
+        self.seconds, self._strike = seconds, strike
+        self.is_running = False
+
+    def start(self):
+        self.is_running = True
+
+    def cancel(self):
+        self.is_running = False
+
+    def strike(self):
+        if self.is_running:
+            self._strike()
+
+
+class Silent:
+    def write(self, row):
+        """Take a row."""
+
+    def close(self):
+        """Write nothing."""
+
+
+def stand_still(monkeypatch, error=None):
+    """Standard error on a terminal, standard output in a pipe, and time that stands still."""
+    error = error or Terminal()
+    monkeypatch.setattr(writers, "Timer", Clock)
+    monkeypatch.setattr(sys, "stderr", error)
     monkeypatch.setattr(sys, "stdout", io.StringIO())
+    return error
+
+
+def test_progress_waits_then_counts_on_a_terminal(monkeypatch):
+    error = stand_still(monkeypatch)
+    with Output(None, "csv", COLUMNS) as out:
+        clock = out._progress._timer
+        assert clock.seconds == writers.PATIENCE_S
+        out.write(row(0))
+        assert error.getvalue() == ""
+        clock.strike()
+        out.write(row(1, "error"))
+    assert "1 molecules, 0 failed" in error.getvalue()
+    assert "2 molecules, 1 failed" in error.getvalue()
+    assert not clock.is_running
+
+
+def test_progress_shows_before_the_first_row(monkeypatch):
+    error = stand_still(monkeypatch)
+    with Output(None, "csv", COLUMNS) as out:
+        out._progress._timer.strike()
+        assert "0 molecules, 0 failed" in error.getvalue()
+
+
+def test_a_timer_that_strikes_too_late_shows_nothing(monkeypatch):
+    error = stand_still(monkeypatch)
     with Output(None, "csv", COLUMNS) as out:
         out.write(row(0))
-        assert sys.stderr.getvalue() == ""
-        now[0] = 3.0
-        out.write(row(1, "error"))
-    assert "2 molecules, 1 failed" in sys.stderr.getvalue()
+    out._progress._start()
+    assert error.getvalue() == ""
 
 
 def test_progress_is_silent_in_a_log(monkeypatch, tmp_path):
-    now = [0.0]
-    monkeypatch.setattr(writers.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    error = stand_still(monkeypatch, io.StringIO())
     with Output(str(tmp_path / "out"), "csv", COLUMNS) as out:
-        now[0] = 3.0
+        assert not out._progress._timer.is_running
         out.write(row(0))
-    assert sys.stderr.getvalue() == ""
+    assert error.getvalue() == ""
 
 
-@pytest.mark.parametrize(("format", "shown"), [("table", True), ("csv", False)])
+@pytest.mark.parametrize(("format", "shown"), [("table", 3), ("csv", 0)])
 def test_progress_does_not_write_between_the_rows_of_a_terminal(monkeypatch, format, shown):
-    now = [0.0]
-    monkeypatch.setattr(writers.time, "monotonic", lambda: now[0])
+    error = stand_still(monkeypatch)
     monkeypatch.setattr(writers, "BLOCK", 4)
-    monkeypatch.setattr(sys, "stderr", Terminal())
     monkeypatch.setattr(sys, "stdout", Terminal())
     with Output(None, format, COLUMNS) as out:
-        now[0] = 3.0
-        for _ in range(3):
-            out._progress.advance(failed=False)
-        until_then = sys.stderr.getvalue()
-        for _ in range(3):
-            out._progress.advance(failed=False)
-    assert ("2 molecules" in until_then) is shown
-    assert sys.stderr.getvalue() == until_then
+        out._writer = Silent()
+        out._progress._timer.strike()
+        for k in range(shown):
+            out.write(row(k))
+            assert out._progress._bar is not None
+        out.write(row(shown))
+        assert out._progress._bar is None
+        until_then = error.getvalue()
+        assert "molecules" in until_then
+        out.write(row(0))
+    assert error.getvalue() == until_then

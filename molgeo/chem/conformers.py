@@ -26,6 +26,7 @@ MAX_ATOMS: Final = 300
 
 SEED: Final = 42
 _MINIMISER_STEPS: Final = 1000
+_MORE_STEPS: Final = 5 * _MINIMISER_STEPS
 _NO_CONFORMER: Final = (
     "no conformer: RDKit could not embed this molecule; check its rings and stereo centres, "
     "or give coordinates (xyz, sdf)"
@@ -105,6 +106,9 @@ def _refusal(mol: Chem.Mol | None, messages: list[str]) -> str | None:
         return "the SMILES has no atoms: give at least one"
     if any(atom.GetAtomicNum() == 0 for atom in mol.GetAtoms()):
         return "the SMILES has a wildcard atom (*): replace it with an element"
+    isotopes = isotope_reason(mol)
+    if isotopes is not None:
+        return isotopes
     n_fragments = len(Chem.GetMolFrags(mol))
     if n_fragments > 1:
         return f"the SMILES has {n_fragments} fragments: predict each on its own, without the '.'"
@@ -120,6 +124,18 @@ def _refusal(mol: Chem.Mol | None, messages: list[str]) -> str | None:
             f"{n_atoms} atoms with hydrogens: conformers are made up to {MAX_ATOMS} atoms, "
             "give coordinates (xyz, sdf) instead"
         )
+    return None
+
+
+def isotope_reason(mol: Chem.Mol) -> str | None:
+    """Why a molecule with labelled isotopes is refused, or None for one without."""
+    for atom in mol.GetAtoms():
+        if atom.GetIsotope():
+            return (
+                f"isotope {atom.GetIsotope()}{atom.GetSymbol()}: the models know the common "
+                "isotopes only, on which zpve, u298, h298, g298 and cv depend; remove the label "
+                "to predict those"
+            )
     return None
 
 
@@ -173,19 +189,22 @@ def _has_stereo(mol: Chem.Mol, wanted: set[tuple[int, str]]) -> bool:
 
 def _minimise(mol: Chem.Mol) -> tuple[list[float], str]:
     """Relax all conformers in place; their energies in kcal/mol and the geometry's name."""
+    optimize: Callable[..., list[tuple[int, float]]]
     if rdForceFieldHelpers.MMFFHasAllMoleculeParams(mol):
-        relaxed = rdForceFieldHelpers.MMFFOptimizeMoleculeConfs(
-            mol, numThreads=1, maxIters=_MINIMISER_STEPS
-        )
-        how = "etkdg+mmff"
+        optimize, how = rdForceFieldHelpers.MMFFOptimizeMoleculeConfs, "etkdg+mmff"
     elif rdForceFieldHelpers.UFFHasAllMoleculeParams(mol):
-        relaxed = rdForceFieldHelpers.UFFOptimizeMoleculeConfs(
-            mol, numThreads=1, maxIters=_MINIMISER_STEPS
-        )
-        how = "etkdg+uff"
+        optimize, how = rdForceFieldHelpers.UFFOptimizeMoleculeConfs, "etkdg+uff"
     else:
         return [0.0] * mol.GetNumConformers(), "etkdg"
-    return [energy for _, energy in relaxed], how
+    energies = []
+    relaxed = optimize(mol, numThreads=1, maxIters=_MINIMISER_STEPS)
+    for conformer, (status, energy) in zip(mol.GetConformers(), relaxed, strict=True):
+        if status == 1:  # out of steps; the others stay as they are
+            alone = Chem.Mol(mol, False, conformer.GetId())
+            ((_, energy),) = optimize(alone, numThreads=1, maxIters=_MORE_STEPS)
+            conformer.SetPositions(alone.GetConformer().GetPositions())
+        energies.append(energy)
+    return energies, how
 
 
 Built = list[Molecule] | BadRow

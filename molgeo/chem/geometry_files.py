@@ -17,13 +17,14 @@ from typing import Any, Final
 import numpy as np
 from rdkit import Chem
 
+from molgeo.chem.conformers import isotope_reason
 from molgeo.chem.molecule import BadRow, InputError, Molecule, Row, SmilesRow, from_arrays
 from molgeo.chem.rdkit_log import rdkit_messages
 from molgeo.chem.smiles_files import open_text
 from molgeo.elements import SYMBOLS
 
 _NUMBERS: Final = {symbol: number for number, symbol in enumerate(SYMBOLS) if number}
-_CHARGE = re.compile(r"\bcharge\s*[=:]\s*([+-]?\d+)\b", re.IGNORECASE)
+_CHARGE = re.compile(r"(?:\b|_)charge\s*[=:]\s*([+-]?\d+)\b", re.IGNORECASE)
 
 
 def read_xyz(path: Path) -> Iterator[Molecule | BadRow]:
@@ -36,7 +37,7 @@ def xyz_frames(lines: Iterable[str], origin: str) -> Iterator[Molecule | BadRow]
     """Frames of xyz text; a frame that is cut short or malformed is a bad row.
 
     A line with one integer can only be the number of atoms, so that is where reading goes on after
-    a malformed frame.
+    a malformed frame, and after QM9's own frames, which end in frequencies, SMILES and InChI.
 
     Args:
         lines: of any number of frames.
@@ -70,16 +71,23 @@ def xyz_frames(lines: Iterable[str], origin: str) -> Iterator[Molecule | BadRow]
             where = "the file ends" if header is None else "the next frame begins"
             message = f"expected {n_atoms} atoms, {where} after {len(atoms)}"
             yield BadRow(name, message=f"line {line}: truncated frame, {message}")
-        elif header is not None and _atom(header[1]) is not None:
+        elif header is not None and _is_atom(header[1], in_qm9=comment.startswith("gdb ")):
             message = f"line {line}: more atoms follow than the {n_atoms} that are announced"
             yield BadRow(name, message=message)
             header = next((item for item in numbered if _is_count(item[1])), None)
         else:
             yield _xyz_frame(atoms, comment, name, line)
+            if comment.startswith("gdb ") and header is not None and not _is_count(header[1]):
+                header = next((item for item in numbered if _is_count(item[1])), None)
 
 
 def _is_count(text: str) -> bool:
     return text.strip().isdecimal()
+
+
+def _is_atom(text: str, in_qm9: bool) -> bool:
+    """Whether a line after a whole frame is one more atom; QM9's frequencies may be integers."""
+    return _atom(text) is not None and not (in_qm9 and text.split()[0].isdecimal())
 
 
 def _xyz_frame(atoms: list[str], comment: str, input: str, line: int) -> Molecule | BadRow:
@@ -100,18 +108,19 @@ def _xyz_frame(atoms: list[str], comment: str, input: str, line: int) -> Molecul
             return BadRow(input, comment, message=message)
         z.append(atom[0])
         pos.append(atom[1])
-    charge = _CHARGE.search(comment)
-    return from_arrays(z, pos, charge=int(charge[1]) if charge else 0, name=comment, input=input)
+    found = _CHARGE.search(comment)
+    charge = int(found[1]) if found else 0
+    return from_arrays(z, pos, charge=charge, name=" ".join(comment.split()), input=input)
 
 
 def _atom(text: str) -> tuple[int, list[float]] | None:
-    """Atomic number and Å of ``C 0.0 0.0 0.0``; ``c`` and ``6`` are carbon too."""
+    """Atomic number and Å of ``C 0.0 0.0 0.0``; ``c`` and ``6`` are carbon, ``1*^-6`` is 1e-6."""
     cells = text.split()
     number = int(cells[0]) if cells and cells[0].isdecimal() else None
     if cells and number is None:
         number = _NUMBERS.get(cells[0].capitalize())
     try:
-        pos = [float(cell) for cell in cells[1:4]]
+        pos = [float(cell.replace("*^", "e")) for cell in cells[1:4]]
     except ValueError:
         return None
     return (number, pos) if number is not None and len(pos) == 3 else None
@@ -169,7 +178,7 @@ def from_rdkit(mol: Chem.Mol, input: str, name: str = "", is_3d: bool = False) -
 
     Returns:
         A molecule; a SMILES where there are no 3D coordinates; a bad row where hydrogens are
-        missing from them.
+        missing from them, and for labelled isotopes and several fragments.
     """
     mol = Chem.Mol(mol)
     name = name or (mol.GetProp("_Name").strip() if mol.HasProp("_Name") else "")
@@ -181,6 +190,12 @@ def from_rdkit(mol: Chem.Mol, input: str, name: str = "", is_3d: bool = False) -
     placed = len(pos) == 1 or bool(np.any(pos))
     if conformer is None or not placed or not (conformer.Is3D() or is_3d or len(pos) == 1):
         return SmilesRow(smiles, name, input)
+    reason = isotope_reason(mol)
+    n_fragments = len(Chem.GetMolFrags(mol))
+    if reason is None and n_fragments > 1 and mol.GetNumBonds():  # without bonds they are unknown
+        reason = f"the molecule has {n_fragments} fragments: predict each on its own"
+    if reason is not None:
+        return BadRow(input, name, smiles, reason, n_atoms=len(pos))
     missing = sum(atom.GetTotalNumHs() for atom in mol.GetAtoms())
     if missing:
         message = (

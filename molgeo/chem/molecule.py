@@ -14,13 +14,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from molgeo.domain import closest_pair
 from molgeo.elements import SYMBOLS
 
 MIN_DISTANCE: Final = 0.3
 """Å. Atoms closer than this are an error of the input: the shortest bond, H–H, is 0.74 Å."""
-
-_BLOCK: Final = 256
-"""Atoms whose distances to all others are held in memory at once."""
 
 
 class InputError(ValueError):
@@ -156,8 +154,8 @@ def check_geometry(molecule: Molecule) -> str | None:
     finite = np.isfinite(molecule.pos).all(axis=1)
     if not finite.all():
         return f"coordinates of {_atoms(np.flatnonzero(~finite), molecule)} are not finite numbers"
-    close = closest_pair(molecule.pos)
-    if close is not None and close[0] < MIN_DISTANCE:
+    close = closest_pair(molecule.pos, MIN_DISTANCE)
+    if close is not None:
         distance, i, j = close
         return (
             f"{_atoms([i, j], molecule)} are {distance:.3f} Å apart: give coordinates in Å, "
@@ -169,21 +167,6 @@ def check_geometry(molecule: Molecule) -> str | None:
             "are not supported; check for a missing hydrogen, or a charge that was not given"
         )
     return None
-
-
-def closest_pair(pos: NDArray[np.float64]) -> tuple[float, int, int] | None:
-    """Distance and indices of the two closest atoms, in Θ(atoms) memory; None below two atoms."""
-    if len(pos) < 2:
-        return None
-    best = (np.inf, 0, 0)
-    for start in range(0, len(pos), _BLOCK):
-        block = pos[start : start + _BLOCK]
-        d2 = np.square(block[:, None] - pos).sum(axis=-1)
-        d2[np.arange(len(block)), np.arange(start, start + len(block))] = np.inf
-        i, j = divmod(int(d2.argmin()), len(pos))
-        if d2[i, j] < best[0]:
-            best = (float(d2[i, j]), start + i, j)
-    return (best[0] ** 0.5, best[1], best[2])
 
 
 def _atoms(indices: Sequence[int] | NDArray[np.int64], molecule: Molecule) -> str:

@@ -111,7 +111,7 @@ def locate(source: str | Path) -> Path | None:
     """
     text = os.fspath(source)
     path = Path(text)
-    if os.path.isfile(text):
+    if os.path.exists(text) and not os.path.isdir(text):
         if _suffix(path) not in SUFFIXES:
             raise InputError(
                 f"{path} is a file with an unknown ending: expected one of {', '.join(SUFFIXES)} "
@@ -132,6 +132,9 @@ def _suffix(path: Path) -> str:
 
 
 def _is_blank(path: Path) -> bool:
+    """Whether a regular file has no text; from a pipe, what is looked at would be lost."""
+    if not path.is_file():
+        return False
     with path.open("rb") as file:
         head = file.read(4096)
     return len(head) < 4096 and not head.strip()

@@ -9,7 +9,7 @@ import itertools
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from rdkit import Chem
 
@@ -60,6 +60,7 @@ def read_csv(path: Path) -> Iterator[SmilesRow | BadRow]:
 
     The column is called ``smiles`` in any case; else it is the first with ``smiles`` in its name;
     else the first whose first value parses. A file without a header is read from its first line.
+    A record is one line: a quote that is not closed on its line spoils that line only.
 
     Args:
         path: separated by commas, semicolons or tabs.
@@ -71,10 +72,7 @@ def read_csv(path: Path) -> Iterator[SmilesRow | BadRow]:
         InputError: there is no column of SMILES.
     """
     with open_text(path) as file:
-        line = file.readline()
-        file.seek(0)
-        reader = csv.reader(file, delimiter=next((d for d in ",;\t" if d in line), ","))
-        records = _records(reader)
+        records = _records(file)
         head = list(itertools.islice(records, 2))
         if not head:
             return
@@ -87,17 +85,19 @@ def read_csv(path: Path) -> Iterator[SmilesRow | BadRow]:
 Record = tuple[int, list[str] | csv.Error]
 
 
-def _records(reader: Any) -> Iterator[Record]:
-    """Line number and cells of each record that is not blank; a malformed one is its error."""
-    while True:
+def _records(lines: Iterable[str]) -> Iterator[Record]:
+    """Line number and cells of each line that is not blank; a malformed one is its error."""
+    delimiter = None
+    for number, line in enumerate(lines, start=1):
+        delimiter = delimiter or next((d for d in ",;\t" if d in line), ",")
+        cells: list[str] | csv.Error
         try:
-            cells: list[str] | csv.Error = next(reader)
-        except StopIteration:
-            return
+            # Line by line: across lines, one stray quote would swallow all rows that follow.
+            cells = next(csv.reader([line], delimiter=delimiter, strict=True))
         except csv.Error as error:
             cells = error
         if isinstance(cells, csv.Error) or any(map(str.strip, cells)):
-            yield reader.line_num, cells
+            yield number, cells
 
 
 def _csv_row(
@@ -108,7 +108,10 @@ def _csv_row(
     name = record[name_at].strip() if name_at is not None and name_at < len(record) else ""
     if smiles_at >= len(record) or not record[smiles_at].strip():
         return BadRow(input, name, message=f"no SMILES in column {smiles_at + 1} of this record")
-    return SmilesRow(record[smiles_at].strip(), name, input)
+    smiles = record[smiles_at].strip()
+    if len(smiles.split()) > 1:  # RDKit would read up to there, and say nothing
+        return BadRow(input, name, smiles, "white space in the SMILES: give it a column of its own")
+    return SmilesRow(smiles, name, input)
 
 
 def _smiles_column(head: list[Record], path: Path) -> tuple[int, bool]:
@@ -135,7 +138,9 @@ def _name_column(header: list[str] | csv.Error) -> int | None:
 
 
 def is_smiles(text: str) -> bool:
-    """Whether RDKit reads a molecule with at least one atom."""
+    """Whether RDKit reads a molecule with at least one atom, and all of the text."""
+    if len(text.split()) != 1:
+        return False
     with rdkit_messages():
         mol = Chem.MolFromSmiles(text.strip())
     return mol is not None and mol.GetNumAtoms() > 0

@@ -93,6 +93,30 @@ class TrainingConfig:
     log_every_steps: int = 50
     logger: Literal["csv", "tensorboard", "wandb"] = "csv"
 
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing."""
+        least = {
+            "batch_size": 1,
+            "max_epochs": -1,
+            "max_steps": -1,
+            "limit_train": 0,
+            "limit_validation": 0,
+            "warmup_steps": 0,
+            "devices": 1,
+            "threads": 0,
+            "save_every_steps": 1,
+            "head_features": 1,
+            "patience": 0,
+        }
+        for name, bound in least.items():
+            if (value := getattr(self, name)) < bound:
+                raise ValueError(f"{name}: expected {bound} or more, got {value}")
+        for name in ("decay_fraction", "ema_decay"):
+            if not 0 <= (value := getattr(self, name)) <= 1:
+                raise ValueError(f"{name}: expected a number between 0 and 1, got {value}")
+        if self.learning_rate < 0:
+            raise ValueError(f"learning_rate: expected 0 or more, got {self.learning_rate}")
+
     @property
     def model_name(self) -> str:
         """Name of the exported model."""

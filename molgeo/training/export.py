@@ -94,13 +94,15 @@ def measure(path: Path, root: str | Path | None = None) -> dict[str, Any]:
 def _hardware(config: TrainingConfig) -> str:
     if torch.cuda.is_available() and config.accelerator != "cpu":
         return f"{config.devices} × {torch.cuda.get_device_name()}"
-    n = torch.get_num_threads()
+    n = config.threads or torch.get_num_threads()
     return f"{n} CPU thread{'s' if n > 1 else ''}, {platform.machine()}"
 
 
 def _commit() -> str:
     """Commit of the code, empty outside a checkout."""
     folder = Path(__file__).resolve().parents[2]
+    if not (folder / ".git").exists():
+        return ""
     command: list[Any] = ["git", "-C", folder, "rev-parse", "--short", "HEAD"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import (
     EarlyStopping,
     LearningRateMonitor,
     ModelCheckpoint,
+    RichProgressBar,
     WeightAveraging,
 )
 from lightning.pytorch.loggers import CSVLogger, Logger
@@ -24,6 +25,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from molgeo.datasets import qm9
 from molgeo.datasets.datamodule import QM9DataModule
 from molgeo.datasets.location import data_dir
+from molgeo.precision import matmul_precision
 from molgeo.predictor import Predictor
 from molgeo.training.averaging import exponential_average
 from molgeo.training.config import TrainingConfig
@@ -49,6 +51,7 @@ def train(config: TrainingConfig, resume: bool = False) -> Path:
     Raises:
         FileNotFoundError: the data are not prepared, or there is nothing to resume.
         FileExistsError: the run folder holds another run, and ``resume`` is not set.
+        ValueError: a resumed run differs in what makes it the run it was.
     """
     run_dir = Path(config.run_dir)
     last = run_dir / "last.ckpt"
@@ -58,13 +61,10 @@ def train(config: TrainingConfig, resume: bool = False) -> Path:
         raise FileExistsError(
             f"{run_dir} holds a run already: pass --resume to go on, or choose another run_dir"
         )
-    run_dir.mkdir(parents=True, exist_ok=True)
-    (run_dir / "config.yaml").write_text(
-        yaml.safe_dump(dataclasses.asdict(config), sort_keys=False)
-    )
+    if resume:
+        _check_resumable(config, run_dir)
     if config.threads:
         torch.set_num_threads(config.threads)
-    torch.set_float32_matmul_precision(config.matmul_precision)
     seed_everything(config.seed, verbose=False)
 
     first_step = _step_of(last) if resume else 0
@@ -81,6 +81,9 @@ def train(config: TrainingConfig, resume: bool = False) -> Path:
     predictor = Predictor(config.model, config.backbone, config.properties, config.head_features)
     fit_references(predictor, data.molecules, data.parts.train, qm9.atom_references())
     module = PropertyTraining(predictor, config)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    resolved = yaml.safe_dump(dataclasses.asdict(config), sort_keys=False)
+    (run_dir / "config.yaml").write_text(resolved)
     best = ModelCheckpoint(
         run_dir, "best", monitor="val_loss", save_top_k=1, enable_version_counter=False
     )
@@ -102,7 +105,8 @@ def train(config: TrainingConfig, resume: bool = False) -> Path:
     )
     exported = run_dir / f"{config.model_name}.safetensors"
     try:
-        trainer.fit(module, data, ckpt_path=last if resume else None, weights_only=True)
+        with matmul_precision(config.matmul_precision):
+            trainer.fit(module, data, ckpt_path=last if resume else None, weights_only=True)
     finally:
         # A run too short for a validation has no best weights, but it has its last.
         states = [s for s in (run_dir / "best.ckpt", last) if s.exists()]
@@ -113,12 +117,40 @@ def train(config: TrainingConfig, resume: bool = False) -> Path:
     return exported
 
 
+FIXED = (
+    "data",
+    "seed",
+    "model",
+    "backbone",
+    "properties",
+    "head_features",
+    "batch_size",
+    "limit_train",
+)
+"""What cannot change within a run: the weights' shapes and meaning, and the place in the data."""
+
+
+def _check_resumable(config: TrainingConfig, run_dir: Path) -> None:
+    """Raise ValueError where a run is resumed as another one."""
+    path = run_dir / "config.yaml"
+    before = yaml.safe_load(path.read_text()) if path.exists() else {}
+    for name in FIXED:
+        now = getattr(config, name)
+        if name in before and before[name] != now:
+            raise ValueError(
+                f"--resume: {name} was {before[name]!r} in {run_dir} and is {now!r} now; "
+                "it cannot change within a run"
+            )
+
+
 def _callbacks(config: TrainingConfig, run_dir: Path) -> list[Callback]:
     callbacks: list[Callback] = [
         WeightAveraging(multi_avg_fn=exponential_average(config.ema_decay), use_buffers=False),
         LearningRateMonitor("step"),
         *last_state(run_dir, config.save_every_steps),
     ]
+    if sys.stderr.isatty():
+        callbacks.append(RichProgressBar(console_kwargs={"stderr": True}))
     if config.patience:
         callbacks.append(EarlyStopping("val_loss", patience=config.patience))
     return callbacks

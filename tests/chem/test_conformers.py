@@ -26,15 +26,29 @@ def test_embedding_is_deterministic():
     assert first.geometry == "etkdg+mmff"
 
 
-def test_geometry_is_a_minimum_of_mmff():
-    (molecule,) = embed(SmilesRow("CCO"))
-    mol = Chem.AddHs(Chem.MolFromSmiles("CCO"))
+def mmff(molecule):
+    """Energy in kcal/mol and largest component of the gradient in kcal/mol/Å."""
+    mol = Chem.AddHs(Chem.MolFromSmiles(molecule.smiles))
     mol.AddConformer(_conformer(molecule.pos))
     field = rdForceFieldHelpers.MMFFGetMoleculeForceField(
         mol, rdForceFieldHelpers.MMFFGetMoleculeProperties(mol)
     )
-    field.CalcEnergy()
-    assert np.abs(field.CalcGrad()).max() < 0.01  # kcal/mol/Å
+    return field.CalcEnergy(), np.abs(field.CalcGrad()).max()
+
+
+def test_geometry_is_a_minimum_of_mmff():
+    (molecule,) = embed(SmilesRow("CCO"))
+    assert mmff(molecule)[1] < 0.01
+
+
+def test_conformers_that_run_out_of_steps_get_more(monkeypatch):
+    monkeypatch.setattr("molgeo.chem.conformers._MINIMISER_STEPS", 2)
+    molecules = embed(SmilesRow("OCCCO"), n=3)
+    energies, gradients = zip(*map(mmff, molecules), strict=True)
+    assert max(gradients) < 0.01
+    assert list(energies) == sorted(energies)
+    monkeypatch.setattr("molgeo.chem.conformers._MORE_STEPS", 2)
+    assert max(mmff(molecule)[1] for molecule in embed(SmilesRow("OCCCO"), n=3)) > 0.1
 
 
 def test_conformers_come_by_energy():
@@ -62,10 +76,8 @@ def test_atoms_of_no_force_field_stay_as_embedded():
     assert molecule.geometry == "etkdg"
 
 
-@pytest.mark.parametrize(
-    "smiles", ["[2H]C([2H])([2H])O", "[CH3:1][OH:2]", "[H]C([H])([H])O[H]", "OC"]
-)
-def test_isotopes_maps_and_explicit_hydrogens_are_ordinary_atoms(smiles):
+@pytest.mark.parametrize("smiles", ["[CH3:1][OH:2]", "[H]C([H])([H])O[H]", "OC"])
+def test_maps_and_explicit_hydrogens_are_ordinary_atoms(smiles):
     (molecule,) = embed(SmilesRow(smiles))
     assert molecule.formula == "CH4O"
     assert molecule.smiles == smiles
@@ -110,6 +122,11 @@ def test_empty_smiles():
 
 def test_wildcard():
     assert "wildcard" in bad("*C")
+
+
+@pytest.mark.parametrize(("smiles", "isotope"), [("[2H]O[2H]", "2H"), ("[13CH4]", "13C")])
+def test_labelled_isotopes_are_refused(smiles, isotope):
+    assert bad(smiles).startswith(f"isotope {isotope}: the models know the common isotopes only")
 
 
 def test_fragments_are_to_be_predicted_apart():

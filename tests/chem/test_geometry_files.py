@@ -43,7 +43,10 @@ def test_xyz_takes_numbers_any_case_and_extra_columns():
     assert water.pos[2, 2] == -0.47
 
 
-@pytest.mark.parametrize(("comment", "charge"), [("charge=-1", -1), ("x Charge: +2", 2), ("x", 0)])
+@pytest.mark.parametrize(
+    ("comment", "charge"),
+    [("charge=-1", -1), ("x Charge: +2", 2), ("total_charge=2", 2), ("recharge=2", 0), ("x", 0)],
+)
 def test_xyz_charge_in_the_comment(comment, charge):
     (water,) = xyz(FRAME.replace("water", comment))
     assert water.charge == charge
@@ -94,6 +97,40 @@ def test_xyz_zero_atoms_is_a_molecule_without_atoms():
     first, second = xyz("0\nnothing\n" + FRAME)
     assert first.n_atoms == 0
     assert second.n_atoms == 3
+
+
+METHANE = """5
+gdb 1\t157.7118\t157.70997\t157.70699\t0.\t13.21\t-0.3877\t0.1171\t
+C\t-0.0126981359\t 1.0858041578\t 0.0080009958\t-0.535689
+H\t 2.1997*^-6\t-0.0060313176\t 0.0019761204\t 0.133921
+H\t 1.0117308433\t 1.4637511618\t 2.765*^-4\t 0.133922
+H\t-0.5408150690\t 1.4475266138\t-0.8766437152\t 0.133923
+H\t-0.5238136345\t 1.4379326443\t 0.9063972942\t 1.3392*^-6
+1341\t1341.3284\t1341.365\t1562.6731
+C\tC\t
+InChI=1S/CH4/h1H4\tInChI=1S/CH4/h1H4
+"""
+
+
+@pytest.mark.parametrize("copies", [1, 3])
+def test_xyz_of_qm9(copies):
+    molecules = xyz(METHANE * copies)
+    assert [m.formula for m in molecules] == ["CH4"] * copies
+    assert [m.input for m in molecules] == [f"a.xyz:{k + 1}" for k in range(copies)]
+    assert molecules[0].name == "gdb 1 157.7118 157.70997 157.70699 0. 13.21 -0.3877 0.1171"
+    assert molecules[-1].pos[1, 0] == 2.1997e-6
+    assert molecules[-1].pos[2, 2] == 2.765e-4
+
+
+def test_xyz_of_qm9_with_an_atom_too_many():
+    (bad,) = xyz(METHANE.replace("5", "4", 1))
+    assert "more atoms follow than the 4" in bad.message
+
+
+def test_xyz_with_other_text_after_a_frame_is_an_error():
+    good, bad = xyz(FRAME + "some text\n")
+    assert isinstance(good, Molecule)
+    assert bad.message == "line 6: expected the number of atoms, got 'some text'"
 
 
 def test_extxyz_keeps_what_ase_reads(tmp_path):
@@ -180,6 +217,31 @@ def test_missing_hydrogens_are_named(tmp_path):
     assert bad.message == (
         "6 hydrogens are missing from the 3D coordinates: add them, or give the SMILES"
     )
+
+
+@pytest.mark.parametrize(
+    ("smiles", "message"),
+    [
+        ("CCO.O", "the molecule has 2 fragments: predict each on its own"),
+        ("[2H]O[2H]", "isotope 2H: the models know the common isotopes only"),
+        ("[13CH4]", "isotope 13C: the models know the common isotopes only"),
+    ],
+)
+def test_fragments_and_isotopes_with_coordinates_are_refused(tmp_path, smiles, message):
+    path = tmp_path / "a.sdf"
+    path.write_text(block(smiles))
+    for source in (path, Chem.MolFromMolBlock(block(smiles), removeHs=False)):
+        (bad,) = read(source)
+        assert isinstance(bad, BadRow)
+        assert bad.message.startswith(message)
+
+
+def test_a_mol_without_bonds_keeps_its_coordinates():
+    mol = Chem.MolFromXYZBlock(FRAME)
+    for atom in mol.GetAtoms():
+        atom.SetNoImplicit(True)
+    (water,) = read(mol)
+    assert (water.formula, water.geometry) == ("H2O", "given")
 
 
 def test_a_planar_molecule_that_says_3d_is_no_drawing(tmp_path):

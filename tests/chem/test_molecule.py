@@ -3,8 +3,6 @@ import re
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from rdkit import Chem
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 
@@ -14,7 +12,6 @@ from molgeo.chem.molecule import (
     Molecule,
     SmilesRow,
     check_geometry,
-    closest_pair,
     from_arrays,
 )
 
@@ -90,18 +87,3 @@ def test_odd_number_of_electrons_is_a_radical_or_a_forgotten_charge():
     z, pos = np.array([8, 1]), WATER[:2]
     assert "odd number of electrons" in check_geometry(Molecule(z, pos))
     assert check_geometry(Molecule(z, pos, charge=-1)) is None
-
-
-@settings(deadline=None, max_examples=30)
-@given(st.integers(2, 600), st.integers(0, 2**32 - 1))
-def test_closest_pair_agrees_with_a_brute_force_search(n, seed):
-    pos = np.random.default_rng(seed).normal(size=(n, 3))
-    i, j = np.triu_indices(n, 1)
-    distances = np.linalg.norm(pos[i] - pos[j], axis=1)
-    distance, a, b = closest_pair(pos)
-    assert distance == pytest.approx(distances.min(), rel=1e-12)
-    assert np.linalg.norm(pos[a] - pos[b]) == pytest.approx(distance, rel=1e-12)
-
-
-def test_one_atom_has_no_pair():
-    assert closest_pair(np.zeros((1, 3))) is None

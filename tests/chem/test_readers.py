@@ -1,3 +1,5 @@
+import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +41,25 @@ def test_a_file_that_is_not_there_is_no_smiles(name):
 def test_a_path_that_is_not_there():
     with pytest.raises(InputError, match="there is no such file"):
         list(read(Path("CCO")))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "text"), [(".smi", "CCO\nO\n"), (".csv", "name,smiles\na,CCO\nb,O\n")]
+)
+def test_a_named_pipe_is_a_file(tmp_path, suffix, text):
+    path = tmp_path / f"pipe{suffix}"
+    os.mkfifo(path)
+    check_sources([str(path)])
+    writer = threading.Thread(target=path.write_text, args=(text,))
+    writer.start()
+    assert [row.smiles for row in read(str(path))] == ["CCO", "O"]
+    writer.join()
+
+
+def test_a_pipe_without_an_ending_is_no_smiles(tmp_path):
+    os.mkfifo(tmp_path / "C")
+    with pytest.raises(InputError, match="unknown ending"):
+        list(read(str(tmp_path / "C")))
 
 
 def test_a_folder_with_an_ending(tmp_path):

@@ -81,10 +81,10 @@ def test_csv_column_by_name(tmp_path, header):
 
 def test_csv_with_byte_order_mark_quotes_and_windows_line_ends(tmp_path):
     path = tmp_path / "a.csv"
-    text = '\ufeff"SMILES","Name"\r\n"CCO","ethanol, ""pure"""\r\n"C(=O)O","two\nlines"\r\n'
+    text = '\ufeff"SMILES","Name"\r\n"CCO","ethanol, ""pure"""\r\n"C(=O)O","x"\r\n'
     assert rows(path, text) == [
         SmilesRow("CCO", 'ethanol, "pure"', f"{path}:2"),
-        SmilesRow("C(=O)O", "two\nlines", f"{path}:4"),
+        SmilesRow("C(=O)O", "x", f"{path}:3"),
     ]
 
 
@@ -133,6 +133,32 @@ def test_csv_record_that_is_too_long_is_a_bad_row(tmp_path):
     first, second, third = rows(tmp_path / "a.csv", text)
     assert (first.smiles, third.smiles) == ("C", "O")
     assert "malformed record" in second.message
+
+
+def test_csv_stray_quote_spoils_its_own_line_only(tmp_path):
+    path = tmp_path / "a.csv"
+    first, *others = rows(path, 'smiles\n"CCO\nCC\n\n"CCC"x\nCCCC\n')
+    assert isinstance(first, BadRow)
+    assert first.input == f"{path}:2"
+    assert first.message.startswith("malformed record: ")
+    assert [row.input for row in others] == [f"{path}:{n}" for n in (3, 5, 6)]
+    assert "malformed record" in others[1].message
+    assert [others[0].smiles, others[2].smiles] == ["CC", "CCCC"]
+
+
+@pytest.mark.parametrize("smiles", ["CCO ethanol", "CC\u00a0O", "CC\vO"])
+def test_csv_smiles_is_not_cut_at_white_space(tmp_path, smiles):
+    path = tmp_path / "a.csv"
+    bad, good = rows(path, f"smiles,name\n{smiles},a\nC,b\n")
+    assert isinstance(bad, BadRow)
+    assert (bad.input, bad.name, bad.smiles) == (f"{path}:2", "a", smiles)
+    assert "white space in the SMILES" in bad.message
+    assert good.smiles == "C"
+
+
+def test_csv_words_are_no_smiles(tmp_path):
+    found = rows(tmp_path / "a.csv", "C is carbon,CCO\nN is nitrogen,CCN\n")
+    assert [row.smiles for row in found] == ["CCO", "CCN"]
 
 
 def test_lines_are_read_one_by_one(tmp_path):
