@@ -31,7 +31,7 @@ from molgeo.properties import ATOMIZATION, column
 
 FORMAT_VERSION: Final = 1
 _KEY: Final = "molgeo"
-_CHECKSUM_KEY: Final = "molgeo_sha256"
+_SEAL: Final = "header_sha256"
 
 Header = dict[str, Any]
 Weights = dict[str, Tensor]
@@ -80,15 +80,23 @@ def save_checkpoint(predictor: Predictor, path: str | Path, header: Header) -> N
         "self_test": _self_test(predictor),
         "sha256": _digest(tensors),
     }
-    text = json.dumps(full)
-    checksum = hashlib.sha256(text.encode()).hexdigest()
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        part.write_bytes(save(tensors, metadata={_KEY: text, _CHECKSUM_KEY: checksum}))
+        part.write_bytes(save(tensors, metadata={_KEY: seal(full)}))
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def seal(header: Header) -> str:
+    """A header as JSON text that ends in the SHA-256 of the rest.
+
+    One text, because safetensors writes several metadata keys in random order, and the same model
+    should be the same file.
+    """
+    checksum = hashlib.sha256(json.dumps(header).encode()).hexdigest()
+    return json.dumps({**header, _SEAL: checksum})
 
 
 def load(name: str | Path | None = None, verify: bool = True) -> Predictor:
@@ -179,7 +187,8 @@ def _read(path: Path, weights: bool = True) -> tuple[Header, Weights]:
             metadata = file.metadata() or {}
             if _KEY not in metadata:
                 raise CheckpointError(f"{path}: a safetensors file, but not a molgeo checkpoint")
-            header = json.loads(metadata[_KEY])
+            text = metadata[_KEY]
+            header = json.loads(text)
             names = list(file.keys()) if weights else []
             tensors = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, UnicodeDecodeError, json.JSONDecodeError, OSError) as error:
@@ -189,7 +198,8 @@ def _read(path: Path, weights: bool = True) -> tuple[Header, Weights]:
         ) from error
     # A newer format may keep its checksums elsewhere, so its version is looked at first.
     version = _version(header, path)
-    if metadata.get(_CHECKSUM_KEY) != hashlib.sha256(metadata[_KEY].encode()).hexdigest():
+    header.pop(_SEAL, None)
+    if text != seal(header):
         raise CheckpointError(f"{path}: the header is not the one that was written (checksum)")
     if weights and header.get("sha256") != _digest(tensors):
         raise CheckpointError(f"{path}: the weights are not those that were written (checksum)")

@@ -1,6 +1,5 @@
 """Whatever is wrong with a file is seen, and is a `CheckpointError` of one line."""
 
-import hashlib
 import io
 import json
 import pickle
@@ -72,9 +71,12 @@ def rewrite(path, header, tensors, redo_checksum=True):
     """Write header and weights with valid checksums, whatever they hold."""
     if redo_checksum and isinstance(header, dict):
         header = {**header, "sha256": checkpoint._digest(tensors)}
-    text = header if isinstance(header, str) else json.dumps(header)
-    checksum = hashlib.sha256(text.encode()).hexdigest()
-    save_file(tensors, path, metadata={"molgeo": text, "molgeo_sha256": checksum})
+    if isinstance(header, dict):
+        header.pop("header_sha256", None)
+        text = checkpoint.seal(header)
+    else:
+        text = header if isinstance(header, str) else json.dumps(header)
+    save_file(tensors, path, metadata={"molgeo": text})
 
 
 def refused(path, match, **options):

@@ -90,9 +90,7 @@ def subject(request: pytest.FixtureRequest, model: nn.Module, predictor: Predict
     names = [*predictor.properties, *energies]
     # H = U + kT holds for a molecule, hence not for the sum of two.
     coupled = ("u298", "h298")
-    return Subject(
-        predictor, ["coupled" if n in coupled else PROPERTIES[n].head for n in names]
-    )
+    return Subject(predictor, ["coupled" if n in coupled else PROPERTIES[n].head for n in names])
 
 
 @pytest.fixture
