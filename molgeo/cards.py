@@ -105,7 +105,8 @@ def markdown(header: dict[str, Any]) -> str:
             "",
             f"At {header['level_of_theory']} geometries; `molgeo evaluate --model {header['name']} "
             f"--data qm9 --split {metrics['split']}` repeats them. The published models were "
-            "trained for one property each; this one predicts all of them at once.",
+            "trained for one property each; this one predicts all of them at once. Their numbers "
+            "are second-hand, from comparison tables of later papers.",
             "",
             "| property | unit | this model | " + " | ".join(f"{m} (published)" for m in QM9_MAE),
             "|---|---|---" + "|---" * len(QM9_MAE) + "|",
@@ -116,6 +117,8 @@ def markdown(header: dict[str, Any]) -> str:
             cells = [f"{metrics['mae'][known.column]:.3g}"]
             cells += [f"{table[key]:.3g}" for table in QM9_MAE.values()]
             lines.append(f"| {known.symbol}, {key} | {known.unit} | " + " | ".join(cells) + " |")
+    if header.get("notes"):
+        lines += ["", "## Notes", "", header["notes"]]
     lines += [
         "",
         "## Limits",

@@ -10,7 +10,7 @@ Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm E
 Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm
 """
 
-# CIAAW 2021, or the mass number of the longest-lived isotope.
+# As in ASE (IUPAC 2016), rounded to four digits.
 _MASSES = """
 1 1.008 4.003 6.94 9.012 10.81 12.01 14.01 16 19 20.18 22.99 24.3 26.98 28.09 30.97 32.06 35.45
 39.95 39.1 40.08 44.96 47.87 50.94 52 54.94 55.84 58.93 58.69 63.55 65.38 69.72 72.63 74.92

@@ -36,6 +36,6 @@ QM9_MAE: Final[dict[str, dict[str, float]]] = {
 }
 """Test MAE on QM9, one model a property, in the units of `molgeo.properties`.
 
-Source: SchNet, Schütt et al., J. Chem. Phys. 148, 241722 (2018); DimeNet++, Gasteiger et al.,
-arXiv:2011.14115, table 3; both as collected in later papers' tables.
+Source: second-hand, from the comparison tables of later papers, which agree on them; not checked
+against the original papers (SchNet: Schütt et al. 2017, 2018; DimeNet++: Gasteiger et al. 2020).
 """

@@ -12,7 +12,7 @@ Source:
 
 Deviation:
     The paper has no cosine cutoff (SchNetPack and PyG have). ``activation="silu"`` replaces the
-    shifted softplus by a function that is three times cheaper and no less accurate on QM9.
+    shifted softplus by a function that is several times cheaper on a CPU.
 """
 
 from __future__ import annotations
