@@ -23,7 +23,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from molgeo import __version__
 
-OK, FAILED, USAGE, SOME_ROWS_FAILED = 0, 1, 2, 3
+OK, FAILED, USAGE = 0, 1, 2
 
 EXAMPLES = {
     "predict": "molgeo predict CCO benzene.xyz --properties gap,mu --output out.csv",

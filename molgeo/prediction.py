@@ -41,6 +41,9 @@ ROW_COLUMNS: Final = (
 )
 """Columns of every output, before those of the properties."""
 
+SOME_ROWS_FAILED: Final = 3
+"""Exit status of ``molgeo predict`` where rows, one or all, could not be predicted."""
+
 CONFORMER_STD: Final = "_conformer_std"
 """Suffix of the column with a property's standard deviation over conformers."""
 
@@ -152,8 +155,8 @@ def run_predict(
                 n_failed += row["status"] == "error"
     except RowError as error:
         sys.stderr.write(f"molgeo: {error}\n")
-        return 3
-    return 3 if n_failed else 0
+        return SOME_ROWS_FAILED
+    return SOME_ROWS_FAILED if n_failed else 0
 
 
 class PropertyRun:

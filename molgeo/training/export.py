@@ -19,10 +19,10 @@ from molgeo.evaluate import evaluate
 from molgeo.predictor import Predictor
 from molgeo.properties import PROPERTIES
 from molgeo.training.config import TrainingConfig
-from molgeo.training.references import fit_references
 
 
 def export(
+    predictor: Predictor,
     config: TrainingConfig,
     data: QM9DataModule,
     state: Path,
@@ -32,6 +32,7 @@ def export(
     """Write the averaged weights of a training state as a molgeo checkpoint.
 
     Args:
+        predictor: of the run, with its domain; it takes the state's weights and references.
         config: of the run.
         data: what it was trained on.
         state: Lightning's file; its ``state_dict`` holds the averaged weights.
@@ -39,8 +40,6 @@ def export(
         interrupted: the run has not come to its end, which the header says.
     """
     content = torch.load(state, map_location="cpu", weights_only=True)
-    predictor = Predictor(config.model, config.backbone, config.properties, config.head_features)
-    fit_references(predictor, data.molecules, data.parts.train, qm9.atom_references())
     prefix = "predictor."
     weights = content["state_dict"]
     predictor.load_state_dict(

@@ -111,7 +111,7 @@ def train(config: TrainingConfig, resume: bool = False) -> Path:
         # A run too short for a validation has no best weights, but it has its last.
         states = [s for s in (run_dir / "best.ckpt", last) if s.exists()]
         if trainer.is_global_zero and states:
-            export(config, data, states[0], exported, trainer.interrupted)
+            export(predictor, config, data, states[0], exported, trainer.interrupted)
     if trainer.is_global_zero and not (config.limit_train or config.limit_validation):
         measure(exported, data.root)  # a trial on a part of the data is not worth the minutes
     return exported
