@@ -20,7 +20,6 @@ Source:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import torch
@@ -30,6 +29,7 @@ from torch.nn import functional as F
 from molgeo.graph.edges import Graph
 from molgeo.graph.slots import Slots, neighbour_slots
 from molgeo.graph.triplets import triplets
+from molgeo.ops.rows import Rows, collect, take
 from molgeo.ops.segment import expand_pairs
 
 Form = Literal["reference", "gram"]
@@ -122,10 +122,10 @@ class _Gram:
         edge = torch.cat([block.edge.flatten() for block in self.blocks] or [graph.source])
         forward, reverse = graph.forward, graph.reverse
         # Slot s of atom j takes in the edge k→j and gives out the edge j→k, its reverse.
-        self.given = _Rows(edge, (position,))
-        self.taken = _Rows(reverse[edge], (position[reverse],))
-        self.pair = _Rows(graph.pair[edge], (position[forward], position[reverse[forward]]))
-        u = _take(expand_pairs(unit, graph, sign=-1.0), self.given).split(self.sizes)
+        self.given = Rows(edge, (position,))
+        self.taken = Rows(reverse[edge], (position[reverse],))
+        self.pair = Rows(graph.pair[edge], (position[forward], position[reverse[forward]]))
+        u = take(expand_pairs(unit, graph, sign=-1.0), self.given).split(self.sizes)
         self.harmonics = [
             _block_harmonics(u_block.view(*block.edge.shape, 3), block, n_spherical)
             for u_block, block in zip(u, self.blocks, strict=False)
@@ -218,7 +218,7 @@ def _block_gradients(
         v *= x_kj
         torch.matmul(v, weight, out=radial_out)
         grad_weight.addmm_(v.flatten(0, 1).t(), t_kj.flatten(0, 1))
-    return [_collect(grad_x, gram.taken), _collect(grad_radial, gram.pair), grad_weight,
+    return [collect(grad_x, gram.taken), collect(grad_radial, gram.pair), grad_weight,
             *grad_harmonics]  # fmt: skip
 
 
@@ -228,13 +228,13 @@ def _differentiable_block_sum(
     """The same sum in PyTorch's own operations, differentiable to any order."""
     if not harmonics:
         return torch.zeros_like(x)
-    x_slots = _take(x, gram.taken).split(gram.sizes)
-    t_slots = _take(radial, gram.pair).split(gram.sizes)
+    x_slots = take(x, gram.taken).split(gram.sizes)
+    t_slots = take(radial, gram.pair).split(gram.sizes)
     sums = []
     for y, x_kj, t_kj in zip(harmonics, x_slots, t_slots, strict=True):
         z = x_kj.unsqueeze(1) * F.linear(t_kj, weight)  # (rows, n_spherical, channels)
         sums.append(torch.bmm(y, z.view(len(y), y.shape[2], -1)).flatten(0, 1))
-    return _collect(torch.cat(sums), gram.given)
+    return collect(torch.cat(sums), gram.given)
 
 
 def _block_harmonics(unit: Tensor, block: Slots, n_spherical: int) -> Tensor:
@@ -243,49 +243,3 @@ def _block_harmonics(unit: Tensor, block: Slots, n_spherical: int) -> Tensor:
     kept = block.filled.unsqueeze(1) & block.filled.unsqueeze(2)
     kept = kept & ~torch.eye(unit.shape[1], dtype=torch.bool, device=unit.device)
     return (zonal_harmonics(cosine, n_spherical) * kept.unsqueeze(-1)).flatten(2)
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Which row goes to each slot, and to which slots each row went.
-
-    ``back`` leaves out padded slots: whatever is there counts nothing, as the harmonics are zero.
-    """
-
-    index: Tensor
-    back: tuple[Tensor, ...]
-
-
-def _take(x: Tensor, rows: _Rows) -> Tensor:
-    """``out[s] = x[index[s]]``."""
-    return _Take.apply(x, rows)
-
-
-def _collect(x: Tensor, rows: _Rows) -> Tensor:
-    """``out[r] = Σ x[s]`` over the slots s of row r: the transpose of `_take`."""
-    return _Collect.apply(x, rows)
-
-
-class _Take(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, rows: _Rows) -> Tensor:
-        ctx.rows = rows
-        return x.index_select(0, rows.index)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return _collect(grads[0], ctx.rows), None
-
-
-class _Collect(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, rows: _Rows) -> Tensor:
-        ctx.rows = rows
-        total = x.index_select(0, rows.back[0])
-        for index in rows.back[1:]:
-            total += x.index_select(0, index)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return _take(grads[0], ctx.rows), None
