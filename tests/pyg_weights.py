@@ -1,4 +1,4 @@
-"""PyG's SchNet, DimeNet and DimeNet++ with molgeo's weights and edges, as oracles for tests and benchmarks.
+"""PyG's models with molgeo's weights and edges, as oracles for tests and benchmarks.
 
 PyG finds edges and triplets by compiled extensions and truncates neighbourhoods; here it is given
 molgeo's, so that both sides do the same work on the same graph.

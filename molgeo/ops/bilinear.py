@@ -2,11 +2,13 @@
 
     m_ji[c] = Σ_{k∈N(j)∖i} Σ_b a_kji[b] Σ_d W[c,b,d] x_kj[d],    a_kji[b] = Σ_l Y_l0(α) T_kj[l,b]
 
-Taken literally, the bilinear weight W meets every triplet. But it stands beside x_kj alone, which
-belongs to an edge, and there are ten times fewer edges. Hence ``gram`` does, for the neighbourhood
-of an atom j at once,
+Taken literally, the bilinear weight W meets every triplet. But it acts on x_kj alone, which belongs
+to an edge, and a molecule has some fifteen times fewer of them. Hence ``gram`` does, for the whole
+neighbourhood of an atom j,
 
-    V_k[b,c] = Σ_d W[c,b,d] x_kj[d],    Q_ik[b] = Σ_l Y_l0(α_kji) T_kj[l,b],    m_ji = Σ_kb Q_ik[b] V_k[b]
+    V_k[b,c] = Σ_d W[c,b,d] x_kj[d]
+    Q_ki[b] = Σ_l Y_l0(α) T_kj[l,b]
+    m_ji[c] = Σ_k Σ_b Q_ki[b] V_k[b,c]
 
 as three matrix products, in blocks of atoms that stay in a core's cache. Nothing larger than
 triplets × bilinear channels is formed. ``reference`` goes over explicit triplets and is the oracle.
@@ -17,7 +19,8 @@ The angle enters as its cosine, of which ``Y_l0`` is a polynomial. Its vertex is
     reference    cos α = û_ij · (R_k − R_i)/|R_k − R_i|   at atom i, as in published code
 
 Source:
-    Gasteiger, Groß, Günnemann, ICLR 2020 (DimeNet), eq. 4 and 9.
+    Gasteiger, Groß, Günnemann, ICLR 2020 (DimeNet), eq. 4 and the bilinear layer of its interaction
+    block.
 
 Deviation:
     The paper's α = ∠kji is the supplement of the one here, whose cosine has the other sign. That
@@ -133,9 +136,8 @@ class _Gram:
             for x in (delta, _unit(delta))
         )
         self.harmonics = [
-            zonal_harmonics(_block_cosine(*vectors, block, angle), n_spherical)
-            * _kept(block).unsqueeze(-1)
-            for *vectors, block in zip(v, u, self.blocks, strict=False)
+            _block_harmonics(v_block, u_block, block, n_spherical, angle)
+            for v_block, u_block, block in zip(v, u, self.blocks, strict=False)
         ]
 
     def __call__(self, x: Tensor, radial: Tensor, weight: Tensor) -> Tensor:
@@ -176,18 +178,20 @@ def _block_sum(y: Tensor, x: Tensor, t: Tensor, w: Tensor) -> Tensor:
     return torch.bmm(q.transpose(1, 2), v).flatten(0, 1)
 
 
-def _block_cosine(v: Tensor, u: Tensor, block: Slots, angle: Angle) -> Tensor:
-    """(atoms, slots k, slots i) cos α, from displacements and unit vectors j→slot of a block."""
+def _block_harmonics(v: Tensor, u: Tensor, block: Slots, n_spherical: int, angle: Angle) -> Tensor:
+    """Y_l0(α) of a block, from displacements and unit vectors from j to its neighbours.
+
+    Returns:
+        (atoms, slots k, slots i, n_spherical), zero for k = i and padding.
+    """
     v, u = v.view(*block.edge.shape, 3), u.view(*block.edge.shape, 3)
     if angle == "paper":
-        return -torch.bmm(u, u.transpose(1, 2))  # û_kj = −û_jk
-    return _cosine_at_target(v.unsqueeze(1) - v.unsqueeze(2), u.unsqueeze(1))
-
-
-def _kept(block: Slots) -> Tensor:
-    """(atoms, slots k, slots i) False for k = i and padding."""
-    pairs = block.filled.unsqueeze(1) & block.filled.unsqueeze(2)
-    return pairs & ~torch.eye(pairs.shape[-1], dtype=torch.bool, device=pairs.device)
+        cosine = -torch.bmm(u, u.transpose(1, 2))  # û_kj = −û_jk
+    else:
+        cosine = _cosine_at_target(v.unsqueeze(1) - v.unsqueeze(2), u.unsqueeze(1))
+    kept = block.filled.unsqueeze(1) & block.filled.unsqueeze(2)
+    kept = kept & ~torch.eye(kept.shape[-1], dtype=torch.bool, device=kept.device)
+    return zonal_harmonics(cosine, n_spherical) * kept.unsqueeze(-1)
 
 
 def _cosine_at_target(path: Tensor, u_ji: Tensor) -> Tensor:
