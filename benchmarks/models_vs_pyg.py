@@ -180,7 +180,7 @@ def _describe(environment: dict[str, Any]) -> str:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="molgeo's models beside PyG's, in one run")
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=["schnet", "dimenet_pp"])
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 32, 128])
     parser.add_argument("--repeats", type=int, default=20, help="timed rounds of each step")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

@@ -24,14 +24,16 @@ from molgeo.models import build
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from pyg_weights import pyg_dimenet_pp, pyg_schnet
+from pyg_weights import pyg_dimenet, pyg_dimenet_pp, pyg_schnet
 
-MODELS = ("schnet", "dimenet_pp")
+MODELS = ("schnet", "dimenet_pp", "dimenet")
 MODES = ("infer", "train")
 FIELDS: dict[str, dict[str, Any]] = {
     "schnet": {},
     # Published last layers start at zero, and zeros always agree.
     "dimenet_pp": {"output_init": "glorot_orthogonal"},
+    # PyG's angle is that of the published code.
+    "dimenet": {"output_init": "glorot_orthogonal", "angle": "reference"},
 }
 """What differs from the published models."""
 SEED = 42
@@ -45,7 +47,7 @@ def has_extensions(model: str) -> bool:
 
     try:
         edge_index = dimenet.radius_graph(torch.eye(3), r=2.0)
-        if model == "dimenet_pp":
+        if model != "schnet":
             dimenet.triplets(edge_index, num_nodes=3)
     except ImportError:
         return False
@@ -76,11 +78,12 @@ def made_up(n: int) -> MoleculeSet:
 
 @functools.cache
 def _built(model: str) -> tuple[nn.Module, nn.Module]:
-    """Both sides with the same weights; PyG's DimeNet++ takes seconds to derive its basis."""
+    """Both sides with the same weights; PyG's DimeNets take seconds to derive their basis."""
     torch.manual_seed(SEED)
     ours = build(model, FIELDS[model])
-    if model == "dimenet_pp":
-        return ours, pyg_dimenet_pp(ours)  # type: ignore[arg-type]
+    if model != "schnet":
+        copied = {"dimenet": pyg_dimenet, "dimenet_pp": pyg_dimenet_pp}[model]
+        return ours, copied(ours)  # type: ignore[operator]
     nothing = radius_graph(torch.zeros(0, 3), 1.0)  # each case sets its own edges
     return ours, pyg_schnet(ours, nothing)  # type: ignore[arg-type]
 
@@ -131,8 +134,8 @@ class Case:
 
     @contextmanager
     def given_edges(self) -> Iterator[None]:
-        """Give PyG's DimeNet++ its edges and triplets where it cannot find them itself."""
-        if self.finds_edges or self.model != "dimenet_pp":
+        """Give PyG's DimeNets their edges and triplets where they cannot find them."""
+        if self.finds_edges or self.model == "schnet":
             yield
             return
         j, i = self.edge_index
