@@ -32,15 +32,15 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from molgeo.basis.radial import BesselBasis
 from molgeo.basis.spherical import EnvelopeForm, SphericalBesselBasis
 from molgeo.graph import Graph
 from molgeo.models import Backbone, resolve_config
-from molgeo.models.dimenet_pp import EmbeddingBlock, Residual, _dense
+from molgeo.models.dimenet_pp import EmbeddingBlock, Residual, _dense, _dense_silu
 from molgeo.ops.bilinear import Angle, BilinearForm, BilinearSum, bilinear_sum
-from molgeo.ops.segment import scale_pairs, sum_incoming
+from molgeo.ops.by_rows import by_rows
+from molgeo.ops.segment import scale_pairs, sum_scaled
 
 
 @dataclass(frozen=True)
@@ -138,23 +138,27 @@ class InteractionBlock(nn.Module):
         self.n_spherical, self.n_radial = c.n_spherical, c.n_radial
         self.rbf = _dense(c.n_radial, c.hidden, bias=False)
         self.sbf = _dense(c.n_spherical * c.n_radial, c.n_bilinear, bias=False)
-        self.kj = _dense(c.hidden, c.hidden)
-        self.ji = _dense(c.hidden, c.hidden)
+        self.kj = _dense_silu(c.hidden, c.hidden)
+        self.ji = _dense_silu(c.hidden, c.hidden)
         self.bilinear = nn.Parameter(torch.empty(c.hidden, c.n_bilinear, c.hidden))
         nn.init.normal_(self.bilinear, std=2.0 / c.hidden)
         self.before_skip = nn.Sequential(*(Residual(c.hidden) for _ in range(c.n_before_skip)))
-        self.skip = _dense(c.hidden, c.hidden)
+        self.skip = _dense_silu(c.hidden, c.hidden)
         self.after_skip = nn.Sequential(*(Residual(c.hidden) for _ in range(c.n_after_skip)))
 
     def forward(
         self, x: Tensor, rbf: Tensor, sbf: Tensor, triplet_sum: BilinearSum, graph: Graph
     ) -> Tensor:
         """Return the updated messages, (edges, hidden)."""
-        x_ji = F.silu(self.ji(x))
-        x_kj = scale_pairs(F.silu(self.kj(x)), self.rbf(rbf), graph)
+        x_kj = scale_pairs(self.kj(x), self.rbf(rbf), graph)
         m_ji = triplet_sum(x_kj, self.embed_sbf(sbf), self.bilinear)
-        h = self.before_skip(x_ji + m_ji)
-        return self.after_skip(F.silu(self.skip(h)) + x)
+        return by_rows(self.update, x, m_ji)
+
+    def update(self, x: Tensor, m_ji: Tensor) -> Tensor:
+        """Messages and their sums over triplets, both (rows, hidden) → new messages."""
+        h = self.before_skip(self.ji(x) + m_ji)
+        updated: Tensor = self.after_skip(self.skip(h) + x)
+        return updated
 
     def embed_sbf(self, sbf: Tensor) -> Tensor:
         """``T[l,b] = Σ_n R_ln W[b,(l,n)]`` of each pair, (pairs, n_spherical, n_bilinear)."""
@@ -168,7 +172,9 @@ class OutputBlock(nn.Module):
     def __init__(self, c: DimeNetConfig) -> None:
         super().__init__()
         self.rbf = _dense(c.n_radial, c.hidden, bias=False)
-        self.layers = nn.ModuleList(_dense(c.hidden, c.hidden) for _ in range(c.n_output_layers))
+        self.layers = nn.Sequential(
+            *(_dense_silu(c.hidden, c.hidden) for _ in range(c.n_output_layers))
+        )
         self.last = _dense(c.hidden, c.hidden if c.n_out is None else c.n_out, bias=False)
         # A backbone that started at zero would leave its heads without a signal.
         if c.output_init == "zeros" and c.n_out is not None:
@@ -176,7 +182,5 @@ class OutputBlock(nn.Module):
 
     def forward(self, x: Tensor, rbf: Tensor, graph: Graph) -> Tensor:
         """Return (atoms, feature_dim)."""
-        h = sum_incoming(scale_pairs(x, self.rbf(rbf), graph), graph)
-        for layer in self.layers:
-            h = F.silu(layer(h))
-        return self.last(h)
+        features: Tensor = self.last(self.layers(sum_scaled(x, self.rbf(rbf), graph)))
+        return features
