@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from molgeo.ops.activation import silu, silu_gradient
+from molgeo.ops.activation import silu, silu_gradient, silu_second_gradient
 from molgeo.ops.wanted import wanted
 
 LEAST_PRODUCTS = 1 << 21
@@ -39,9 +39,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if not _worthwhile(x, weight):
         return F.linear(x, weight, bias)
     rows = x.reshape(-1, x.shape[-1])
-    y: Tensor = _Linear.apply(rows, weight, bias) if _tracked(rows, weight, bias) else _multiply(
-        rows, weight, bias
-    )  # fmt: skip
+    y: Tensor = (_Linear.apply if _tracked(x, weight, bias) else _multiply)(rows, weight, bias)
     return y.view(*x.shape[:-1], weight.shape[0])
 
 
@@ -108,12 +106,39 @@ class _LinearSilu(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         x, weight, argument = ctx.saved_tensors
         outer, inner = grads
+        need = wanted(ctx)
+        if outer is not None and inner is None and need == [True, False, False]:
+            return _LinearSiluGradient.apply(outer, argument, weight), None, None
         grad = inner if outer is None else silu_gradient(outer, argument)
         if grad is None:
             return None, None, None
         if outer is not None and inner is not None:
             grad = grad + inner
-        return _gradients(grad, x, weight, wanted(ctx))
+        return _gradients(grad, x, weight, need)
+
+
+class _LinearSiluGradient(torch.autograd.Function):
+    """``(grad ∘ silu′(p)) W``, which keeps no product: all that force training does in a layer."""
+
+    @staticmethod
+    def forward(ctx: Any, grad: Tensor, argument: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(grad, argument, weight)
+        return _multiply(silu_gradient(grad, argument), weight.t(), None)
+
+    @staticmethod
+    def backward(ctx: Any, *tangents: Tensor) -> tuple[Tensor | None, ...]:
+        grad, argument, weight = ctx.saved_tensors
+        need_grad, need_argument, need_weight = wanted(ctx)
+        (tangent,) = tangents
+        d_weight = None
+        if need_weight:
+            d_weight = linear(silu_gradient(grad, argument).t(), tangent.t())
+        tangent = linear(tangent, weight)
+        return (
+            silu_gradient(tangent, argument) if need_grad else None,
+            silu_second_gradient(tangent, grad, argument) if need_argument else None,
+            d_weight,
+        )
 
 
 def _gradients(
