@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from molgeo.ops.activation import silu, silu_gradient, silu_second_gradient
+from molgeo.ops.by_rows import ROWS
 from molgeo.ops.wanted import wanted
 
 LEAST_PRODUCTS = 1 << 21
@@ -107,14 +108,45 @@ class _LinearSilu(torch.autograd.Function):
         x, weight, argument = ctx.saved_tensors
         outer, inner = grads
         need = wanted(ctx)
+        if outer is None and inner is None:
+            return None, None, None
+        if not torch.is_grad_enabled():
+            return _silu_gradients(outer, inner, x, weight, argument, need)
         if outer is not None and inner is None and need == [True, False, False]:
             return _LinearSiluGradient.apply(outer, argument, weight), None, None
         grad = inner if outer is None else silu_gradient(outer, argument)
-        if grad is None:
-            return None, None, None
+        assert grad is not None
         if outer is not None and inner is not None:
             grad = grad + inner
         return _gradients(grad, x, weight, need)
+
+
+def _silu_gradients(
+    outer: Tensor | None,
+    inner: Tensor | None,
+    x: Tensor,
+    weight: Tensor,
+    argument: Tensor,
+    need: list[bool],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Derivatives of ``⟨outer, silu(p)⟩ + ⟨inner, p⟩``, ``p = x Wᵀ + b``, by x, W and b."""
+    need_x, need_weight, need_bias = need
+    grad_x = torch.empty_like(x) if need_x else None
+    grad_weight = torch.zeros_like(weight) if need_weight else None
+    grad_bias = weight.new_zeros(weight.shape[0]) if need_bias else None
+    for rows in _pieces(x):
+        grad = None if inner is None else inner[rows]
+        if outer is not None:
+            through = silu_gradient(outer[rows], argument[rows])
+            grad = through if grad is None else through.add_(grad)
+        assert grad is not None
+        if grad_x is not None:
+            grad_x[rows] = _multiply(grad, weight.t(), None)
+        if grad_weight is not None:
+            grad_weight += _transposed_product(grad, x[rows])
+        if grad_bias is not None:
+            grad_bias += grad.sum(0)
+    return grad_x, grad_weight, grad_bias
 
 
 class _LinearSiluGradient(torch.autograd.Function):
@@ -130,15 +162,32 @@ class _LinearSiluGradient(torch.autograd.Function):
         grad, argument, weight = ctx.saved_tensors
         need_grad, need_argument, need_weight = wanted(ctx)
         (tangent,) = tangents
-        d_weight = None
-        if need_weight:
-            d_weight = linear(silu_gradient(grad, argument).t(), tangent.t())
-        tangent = linear(tangent, weight)
-        return (
-            silu_gradient(tangent, argument) if need_grad else None,
-            silu_second_gradient(tangent, grad, argument) if need_argument else None,
-            d_weight,
-        )
+        if torch.is_grad_enabled():
+            moved = linear(tangent, weight)
+            return (
+                silu_gradient(moved, argument),
+                silu_second_gradient(moved, grad, argument),
+                _transposed_product(silu_gradient(grad, argument), tangent),
+            )
+        d_grad = torch.empty_like(grad) if need_grad else None
+        d_argument = torch.empty_like(argument) if need_argument else None
+        d_weight = torch.zeros_like(weight) if need_weight else None
+        for rows in _pieces(grad):
+            g, p, t = grad[rows], argument[rows], tangent[rows]
+            moved = _multiply(t, weight, None)
+            if d_grad is not None:
+                d_grad[rows] = silu_gradient(moved, p)
+            if d_argument is not None:
+                d_argument[rows] = silu_second_gradient(moved, g, p)
+            if d_weight is not None:
+                d_weight += _transposed_product(silu_gradient(g, p), t)
+        return d_grad, d_argument, d_weight
+
+
+def _pieces(x: Tensor) -> list[slice]:
+    """Rows in pieces that stay in a core's cache, as a large tensor comes from memory each time."""
+    step = ROWS if x.device.type == "cpu" else max(len(x), 1)
+    return [slice(first, first + step) for first in range(0, len(x), step)]
 
 
 def _gradients(
@@ -147,13 +196,16 @@ def _gradients(
     """Derivatives of ``x Wᵀ + b`` by x, W and b, those that are needed."""
     need_x, need_weight, need_bias = need
     grad_x = linear(grad, weight.t()) if need_x else None
-    grad_weight = None
-    if need_weight and x.shape[1] < grad.shape[1]:
-        # oneDNN is faster where the wider factor comes second.
-        grad_weight = linear(x.t(), grad.t()).t()
-    elif need_weight:
-        grad_weight = linear(grad.t(), x.t())
+    grad_weight = _transposed_product(grad, x) if need_weight else None
     return grad_x, grad_weight, grad.sum(0) if need_bias else None
+
+
+def _transposed_product(a: Tensor, b: Tensor) -> Tensor:
+    """``aᵀ b``, as a dense layer."""
+    # oneDNN is faster where the wider factor comes second.
+    if b.shape[1] < a.shape[1]:
+        return linear(b.t(), a.t()).t()
+    return linear(a.t(), b.t())
 
 
 def _multiply(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
