@@ -11,21 +11,24 @@ harmonics, sums over k and i leaving out i = k:
     Z_k[l,c] = x_k[c] S_k[l,c]                  filtered features of the edge k→j
     m_i[c]   = Σ_k Σ_l Y_l(c_ik) Z_k[l,c]       messages of the edge j→i
 
-and, for a weight g of the messages, the derivatives of ``F = Σ_i g_i·m_i``:
+and, for weights g of the messages, the derivatives of ``F = Σ_i g_i·m_i``:
 
-    V_k[l,c]   = Σ_i Y_l(c_ik) g_i[c]           ∂F/∂Z, from which ∂F/∂x, ∂F/∂T and ∂F/∂W follow
-    D_ik       = Σ_l Y_l'(c_ik) Σ_c g_i[c] Z_k[l,c]
-    ∂F/∂v_a    = −Σ_b (D_ab + D_ba) v_b
+    V_k[l,c] = Σ_i Y_l(c_ik) g_i[c]             ∂F/∂Z, from which ∂F/∂x, ∂F/∂T and ∂F/∂W follow
+    D_ik     = Σ_l Y_l'(c_ik) Σ_c g_i[c] Z_k[l,c]
+    ∂F/∂v_a  = −Σ_b (D_ab + D_ba) v_b
 
-The derivatives of second order are the tangents of all this, by the product rule. Derivatives by
-the features are written once an edge, those by the weight once a program and summed in a fixed
-order: there are no atomics, and a result does not change from run to run.
+The derivatives of second order are the tangents of all this, by the product rule. Three kernels
+(messages, features, unit vectors), because one for all holds more than the registers do. Every row
+is written once, and the weight's gradient is summed over programs in a fixed order: there are no
+atomics, and a result does not change from run to run.
 
-In the kernels ``a`` and ``b`` are the two tiles of edges, and a leading ``d`` marks a tangent. Orders
-are the outer loop, because then one V at a time is held; the recurrence of the harmonics starts
-again for each, which is little next to the matrix products.
+In the kernels ``a`` and ``b`` are the two tiles of edges, and a leading ``d`` marks a tangent. Rows past
+an atom's last edge are read as the last one again, left out of every sum by `_start`, and not
+written.
 """
 
+import functools
+import math
 from typing import Any
 
 import torch
@@ -35,6 +38,9 @@ from torch import Tensor
 
 from molgeo.graph.edges import Graph
 from molgeo.ops.segment import fold_pairs
+
+TILE = 16
+"""Edges taken at a time, the least that `tl.dot` takes: molecules have about as many an atom."""
 
 PROGRAMS = 1024
 """Most programs that a gradient is spread over: each of them writes a sum for the weight."""
@@ -59,13 +65,7 @@ def directional_forward(
         if that is one of them, float64.
     """
     operands = [operand.contiguous() for operand in (unit, x, radial, weight)]
-    out = x.new_empty(x.shape, dtype=_widest(*operands))
-    if graph.n_edges:
-        with torch.cuda.device_of(x):
-            _forward_kernel[(graph.n_atoms, _slices(graph))](
-                *operands, graph.reverse, graph.pair, graph.ptr, out, **_options(*operands)
-            )
-    return out
+    return _messages(operands, None, graph)
 
 
 def directional_gradients(
@@ -92,76 +92,82 @@ def directional_gradients(
         weight: (channels, rank) the filters' factor W.
         graph: the edges.
         tangents: changes of unit, x, radial and weight, None for zero; grad does not change.
-        need_unit: whether ∂F/∂unit, most of the work, is wanted; with tangents it is given anyway.
+        need_unit: whether ∂F/∂unit, half of the work, is wanted.
 
     Returns:
         ``None, ∂F/∂unit, ∂F/∂x, ∂F/∂radial, ∂F/∂weight``, shaped and typed as the arguments; with
-        tangents the directional derivatives of ``m, ∂F/∂unit, …``. ``∂F/∂unit`` is None if it is
-        not wanted.
+        tangents the directional derivatives of ``m, ∂F/∂unit, …``. None for ∂F/∂unit if it is not
+        wanted.
     """
     operands = [operand.contiguous() for operand in (unit, x, radial, weight)]
-    grad = grad.contiguous()
-    programs = min(graph.n_atoms, PROGRAMS), _slices(graph)
-    options = _options(*operands)
-    n_channels, rank = weight.shape
-    wide = torch.float64 if options["DTYPE"] == tl.float64 else torch.float32
-    # Before the sum over programs, and over the two edges of a pair.
-    of_weight = weight.new_zeros(programs[0] * programs[1], rank, n_channels, dtype=wide)
-    of_radial = radial.new_empty(graph.n_edges, *radial.shape[1:])
-    of_unit, of_x = torch.empty_like(operands[0]), torch.empty_like(operands[1])
-    index = graph.reverse, graph.pair, graph.ptr
-    m = None
+    changes = None
     if tangents is not None:
-        m = x.new_empty(x.shape, dtype=_widest(*operands))
         changes = [
             torch.zeros_like(operand) if change is None else change.contiguous()
             for operand, change in zip(operands, tangents, strict=True)
         ]
+    arguments = grad.contiguous(), *operands, *(changes or operands), *_index(graph)
+    options = _options(operands, changes)
+    programs = min(graph.n_atoms, PROGRAMS), _programs_an_atom(graph)
+    of_unit, of_x = torch.empty_like(operands[0]), torch.empty_like(operands[1])
+    of_radial = radial.new_empty(graph.n_edges, *radial.shape[1:])  # one row for each direction
+    wide = torch.promote_types(_widest(operands), torch.float32)
+    of_weight = weight.new_zeros(math.prod(programs), *weight.t().shape, dtype=wide)
     if graph.n_edges:
         with torch.cuda.device_of(x):
-            if tangents is None:
-                _gradient_kernel[programs](
-                    grad, *operands, *index, of_unit, of_x, of_radial, of_weight, graph.n_atoms,
-                    NEED_UNIT=need_unit, **options,
-                )  # fmt: skip
-            else:
-                _tangent_kernel[programs](
-                    grad, *operands, *changes, *index, m, of_unit, of_x, of_radial, of_weight,
-                    graph.n_atoms, **options,
-                )  # fmt: skip
+            _feature_kernel[programs](
+                *arguments, of_x, of_radial, of_weight, graph.n_atoms, **options
+            )
+            if need_unit:
+                _unit_kernel[graph.n_atoms, programs[1]](*arguments, of_unit, **options)
     return (
-        m,
-        of_unit if need_unit or tangents is not None else None,
+        _messages(operands, changes, graph) if changes else None,
+        of_unit if need_unit else None,
         of_x,
         fold_pairs(of_radial, graph),
         of_weight.sum(0).t().to(weight.dtype),
     )
 
 
-def _widest(*operands: Tensor) -> torch.dtype:
-    dtype = operands[0].dtype
-    for operand in operands[1:]:
-        dtype = torch.promote_types(dtype, operand.dtype)
-    return dtype
+def _messages(operands: list[Tensor], changes: list[Tensor] | None, graph: Graph) -> Tensor:
+    """m, or how it changes."""
+    x = operands[1]
+    out = x.new_empty(x.shape, dtype=_widest(operands))
+    if graph.n_edges:
+        with torch.cuda.device_of(x):
+            _message_kernel[graph.n_atoms, _programs_an_atom(graph)](
+                *operands, *(changes or operands), *_index(graph), out,
+                **_options(operands, changes),
+            )  # fmt: skip
+    return out
 
 
-def _slices(graph: Graph) -> int:
-    """Programs that share an atom's edges. The mean degree decides: the greatest is on the GPU."""
-    return max(1, min(graph.n_edges // (graph.n_atoms * 16), 64))
+def _index(graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
+    return graph.reverse, graph.pair, graph.ptr
 
 
-def _options(unit: Tensor, x: Tensor, radial: Tensor, weight: Tensor) -> dict[str, Any]:
-    """What the kernels are compiled for: sizes, those of `tl.dot` at least 16, and types."""
+def _widest(operands: list[Tensor]) -> torch.dtype:
+    return functools.reduce(torch.promote_types, [operand.dtype for operand in operands])
+
+
+def _programs_an_atom(graph: Graph) -> int:
+    """One for each tile of the mean atom: to ask for the greatest degree would wait for the GPU."""
+    return max(1, min(round(graph.n_edges / max(graph.n_atoms, 1) / TILE), 64))
+
+
+def _options(operands: list[Tensor], changes: list[Tensor] | None) -> dict[str, Any]:
+    """What the kernels are compiled for: sizes, of which `tl.dot` wants at least 16, and types."""
+    _, _, radial, weight = operands
     n_channels, rank = weight.shape
-    double = _widest(unit, x, radial, weight) == torch.float64
     return {
+        "TANGENT": changes is not None,
         "L": radial.shape[1],
         "B": rank,
         "C": n_channels,
         "B_PAD": max(16, triton.next_power_of_2(rank)),
         "C_PAD": max(16, triton.next_power_of_2(n_channels)),
-        "TILE": 16,
-        "DTYPE": tl.float64 if double else tl.float32,
+        "TILE": TILE,
+        "DTYPE": tl.float64 if _widest(operands) == torch.float64 else tl.float32,
         "PRECISION": "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32",
         "num_warps": 4,
         "num_stages": 1,
@@ -169,152 +175,143 @@ def _options(unit: Tensor, x: Tensor, radial: Tensor, weight: Tensor) -> dict[st
 
 
 @triton.jit
-def _forward_kernel(
-    unit, x, radial, weight, reverse, pair, ptr, of_m,
+def _message_kernel(
+    unit, x, radial, weight, dunit, dx, dradial, dweight, reverse, pair, ptr, of_m,
+    TANGENT: tl.constexpr,
     L: tl.constexpr, B: tl.constexpr, C: tl.constexpr, B_PAD: tl.constexpr, C_PAD: tl.constexpr,
     TILE: tl.constexpr, DTYPE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """m_a = Σ_l Σ_b Y_l(c_ab) Z_b[l], for the edges a that leave one atom."""
-    w = _rows(weight, tl.minimum(tl.arange(0, C_PAD), C - 1), B, B, B_PAD, DTYPE)
+    """m_a of the edges a that leave one atom, or its tangent."""
+    w, dw = _weights(weight, dweight, B, C, B_PAD, C_PAD, DTYPE)
     first, last = tl.load(ptr + tl.program_id(0)), tl.load(ptr + tl.program_id(0) + 1)
     for a0 in range(first + tl.program_id(1) * TILE, last, tl.num_programs(1) * TILE):
         a = a0 + tl.arange(0, TILE)
-        u_a = _rows(unit, tl.minimum(a, last - 1), 3, 3, 16, DTYPE)
+        u_a, du_a = _units(unit, dunit, a, last, DTYPE)
         m = tl.zeros((TILE, C_PAD), DTYPE)
         for b0 in range(first, last, TILE):
             b = b0 + tl.arange(0, TILE)
-            row = tl.minimum(b, last - 1)
-            cosine = -_dot_transposed(u_a, _rows(unit, row, 3, 3, 16, DTYPE), "ieee")
-            for l in tl.static_range(L):
-                y, _, _ = _harmonics(cosine, _meet(a, b, last), l)
-                x_b, t_b = _incoming(x, radial, reverse, pair, row, l, L, B, C, w)
-                z_b = x_b * _dot_transposed(t_b, w, PRECISION)
-                m = tl.dot(y, z_b, m, input_precision=PRECISION, out_dtype=DTYPE)
+            u_b, du_b = _units(unit, dunit, b, last, DTYPE)
+            cosine, p, q, p1, p2 = _start(u_a, u_b, a, b, last)
+            for l in range(L):
+                x_b, t_b = _incoming(x, radial, reverse, pair, b, last, l, L, B, C, w)
+                s_b = _dot_transposed(t_b, w, PRECISION)
+                y = _norm(l, DTYPE) * p
+                if TANGENT:
+                    dx_b, dt_b = _incoming(dx, dradial, reverse, pair, b, last, l, L, B, C, w)
+                    dz_b = dx_b * s_b + x_b * _symmetric(t_b, dt_b, w, dw, PRECISION)
+                    dy = _norm(l, DTYPE) * p1 * -_symmetric(u_a, du_a, u_b, du_b, "ieee")
+                    m = tl.dot(dy, x_b * s_b, m, input_precision=PRECISION, out_dtype=DTYPE)
+                    m = tl.dot(y, dz_b, m, input_precision=PRECISION, out_dtype=DTYPE)
+                else:
+                    m = tl.dot(y, x_b * s_b, m, input_precision=PRECISION, out_dtype=DTYPE)
+                p, q, p1, p2 = _next(cosine, l, p, q, p1, p2)
         _write(of_m, m, a, a < last, C, C)
 
 
 @triton.jit
-def _gradient_kernel(
-    grad, unit, x, radial, weight, reverse, pair, ptr,
-    of_unit, of_x, of_radial, of_weight, n_atoms, NEED_UNIT: tl.constexpr,
+def _feature_kernel(
+    grad, unit, x, radial, weight, dunit, dx, dradial, dweight, reverse, pair, ptr,
+    of_x, of_radial, of_weight, n_atoms, TANGENT: tl.constexpr,
     L: tl.constexpr, B: tl.constexpr, C: tl.constexpr, B_PAD: tl.constexpr, C_PAD: tl.constexpr,
     TILE: tl.constexpr, DTYPE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """∂F/∂v_a, ∂F/∂x_a and ∂F/∂T_a of the edges a that leave some atoms, their share of ∂F/∂W."""
-    w = _rows(weight, tl.minimum(tl.arange(0, C_PAD), C - 1), B, B, B_PAD, DTYPE)
+    """∂F/∂x_a and ∂F/∂T_a of the edges a that leave some atoms, and their share of ∂F/∂W."""
+    w, dw = _weights(weight, dweight, B, C, B_PAD, C_PAD, DTYPE)
     f_w = tl.zeros((B_PAD, C_PAD), DTYPE)
     for atom in range(tl.program_id(0), n_atoms, tl.num_programs(0)):
         first, last = tl.load(ptr + atom), tl.load(ptr + atom + 1)
         for a0 in range(first + tl.program_id(1) * TILE, last, tl.num_programs(1) * TILE):
             a = a0 + tl.arange(0, TILE)
-            row_a = tl.minimum(a, last - 1)
-            u_a = _rows(unit, row_a, 3, 3, 16, DTYPE)
-            g_a = _rows(grad, row_a, C, C, C_PAD, DTYPE)
-            f_u = tl.zeros((TILE, 16), DTYPE)
+            u_a, du_a = _units(unit, dunit, a, last, DTYPE)
             f_x = tl.zeros((TILE, C_PAD), DTYPE)
-            for l in tl.static_range(L):
-                x_a, t_a = _incoming(x, radial, reverse, pair, row_a, l, L, B, C, w)
-                s_a = _dot_transposed(t_a, w, PRECISION)
+            for l in range(L):
                 v = tl.zeros((TILE, C_PAD), DTYPE)
+                dv = tl.zeros((TILE, C_PAD), DTYPE)
                 for b0 in range(first, last, TILE):
                     b = b0 + tl.arange(0, TILE)
-                    row_b = tl.minimum(b, last - 1)
-                    u_b = _rows(unit, row_b, 3, 3, 16, DTYPE)
-                    g_b = _rows(grad, row_b, C, C, C_PAD, DTYPE)
-                    cosine = -_dot_transposed(u_a, u_b, "ieee")
-                    y, y1, _ = _harmonics(cosine, _meet(a, b, last), l)
-                    v = tl.dot(y, g_b, v, input_precision=PRECISION, out_dtype=DTYPE)
-                    if NEED_UNIT:
-                        x_b, t_b = _incoming(x, radial, reverse, pair, row_b, l, L, B, C, w)
-                        z_b = x_b * _dot_transposed(t_b, w, PRECISION)
-                        d = y1 * _symmetric(g_a, x_a * s_a, g_b, z_b, PRECISION)
-                        f_u = tl.dot(-d, u_b, f_u, input_precision=PRECISION, out_dtype=DTYPE)
-                f_x += v * s_a
-                vx = v * x_a
-                f_t = tl.dot(vx, w, input_precision=PRECISION, out_dtype=DTYPE)
+                    u_b, du_b = _units(unit, dunit, b, last, DTYPE)
+                    cosine, p, q, p1, p2 = _start(u_a, u_b, a, b, last)
+                    for n in range(l):
+                        p, q, p1, p2 = _next(cosine, n, p, q, p1, p2)
+                    g_b = _rows(grad, tl.minimum(b, last - 1), C, C, C_PAD, DTYPE)
+                    v = tl.dot(p, g_b, v, input_precision=PRECISION, out_dtype=DTYPE)
+                    if TANGENT:
+                        dp = p1 * -_symmetric(u_a, du_a, u_b, du_b, "ieee")
+                        dv = tl.dot(dp, g_b, dv, input_precision=PRECISION, out_dtype=DTYPE)
+                x_a, t_a = _incoming(x, radial, reverse, pair, a, last, l, L, B, C, w)
+                s_a = _dot_transposed(t_a, w, PRECISION)
+                v *= _norm(l, DTYPE)
+                if TANGENT:
+                    dv *= _norm(l, DTYPE)
+                    dx_a, dt_a = _incoming(dx, dradial, reverse, pair, a, last, l, L, B, C, w)
+                    f_x += dv * s_a + v * _symmetric(t_a, dt_a, w, dw, PRECISION)
+                    vx, dvx = v * x_a, dv * x_a + v * dx_a
+                    f_t = tl.dot(dvx, w, input_precision=PRECISION, out_dtype=DTYPE)
+                    f_t = tl.dot(vx, dw, f_t, input_precision=PRECISION, out_dtype=DTYPE)
+                    f_w = tl.dot(tl.trans(dt_a), vx, f_w, input_precision=PRECISION, out_dtype=DTYPE)
+                    f_w = tl.dot(tl.trans(t_a), dvx, f_w, input_precision=PRECISION, out_dtype=DTYPE)
+                else:
+                    f_x += v * s_a
+                    vx = v * x_a
+                    f_t = tl.dot(vx, w, input_precision=PRECISION, out_dtype=DTYPE)
+                    f_w = tl.dot(tl.trans(t_a), vx, f_w, input_precision=PRECISION, out_dtype=DTYPE)
                 _write(of_radial + l * B, f_t, a, a < last, L * B, B)
-                f_w = tl.dot(tl.trans(t_a), vx, f_w, input_precision=PRECISION, out_dtype=DTYPE)
-            _write(of_x, f_x, tl.load(reverse + row_a), a < last, C, C)
-            if NEED_UNIT:
-                _write(of_unit, f_u, a, a < last, 3, 3)
+            _write(of_x, f_x, tl.load(reverse + tl.minimum(a, last - 1)), a < last, C, C)
     program = tl.program_id(0) * tl.num_programs(1) + tl.program_id(1)
     _write(of_weight + program * B * C, f_w, tl.arange(0, B_PAD), tl.arange(0, B_PAD) < B, C, C)
 
 
 @triton.jit
-def _tangent_kernel(
-    grad, unit, x, radial, weight, dunit, dx, dradial, dweight, reverse, pair, ptr,
-    of_m, of_unit, of_x, of_radial, of_weight, n_atoms,
+def _unit_kernel(
+    grad, unit, x, radial, weight, dunit, dx, dradial, dweight, reverse, pair, ptr, of_unit,
+    TANGENT: tl.constexpr,
     L: tl.constexpr, B: tl.constexpr, C: tl.constexpr, B_PAD: tl.constexpr, C_PAD: tl.constexpr,
     TILE: tl.constexpr, DTYPE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """What `_forward_kernel` and `_gradient_kernel` give, differentiated along the tangents."""
-    channel = tl.minimum(tl.arange(0, C_PAD), C - 1)
-    w = _rows(weight, channel, B, B, B_PAD, DTYPE)
-    dw = _rows(dweight, channel, B, B, B_PAD, DTYPE)
-    f_w = tl.zeros((B_PAD, C_PAD), DTYPE)
-    for atom in range(tl.program_id(0), n_atoms, tl.num_programs(0)):
-        first, last = tl.load(ptr + atom), tl.load(ptr + atom + 1)
-        for a0 in range(first + tl.program_id(1) * TILE, last, tl.num_programs(1) * TILE):
-            a = a0 + tl.arange(0, TILE)
-            row_a = tl.minimum(a, last - 1)
-            u_a = _rows(unit, row_a, 3, 3, 16, DTYPE)
-            du_a = _rows(dunit, row_a, 3, 3, 16, DTYPE)
-            g_a = _rows(grad, row_a, C, C, C_PAD, DTYPE)
-            m = tl.zeros((TILE, C_PAD), DTYPE)
-            f_u = tl.zeros((TILE, 16), DTYPE)
-            f_x = tl.zeros((TILE, C_PAD), DTYPE)
-            for l in tl.static_range(L):
-                x_a, t_a = _incoming(x, radial, reverse, pair, row_a, l, L, B, C, w)
-                dx_a, dt_a = _incoming(dx, dradial, reverse, pair, row_a, l, L, B, C, w)
-                s_a, z_a, ds_a, dz_a = _filtered(x_a, t_a, w, dx_a, dt_a, dw, PRECISION)
-                v = tl.zeros((TILE, C_PAD), DTYPE)
-                dv = tl.zeros((TILE, C_PAD), DTYPE)
-                for b0 in range(first, last, TILE):
-                    b = b0 + tl.arange(0, TILE)
-                    row_b = tl.minimum(b, last - 1)
-                    u_b = _rows(unit, row_b, 3, 3, 16, DTYPE)
-                    du_b = _rows(dunit, row_b, 3, 3, 16, DTYPE)
-                    g_b = _rows(grad, row_b, C, C, C_PAD, DTYPE)
-                    x_b, t_b = _incoming(x, radial, reverse, pair, row_b, l, L, B, C, w)
-                    dx_b, dt_b = _incoming(dx, dradial, reverse, pair, row_b, l, L, B, C, w)
-                    _, z_b, _, dz_b = _filtered(x_b, t_b, w, dx_b, dt_b, dw, PRECISION)
-                    cosine = -_dot_transposed(u_a, u_b, "ieee")
-                    change = -_symmetric(u_a, du_a, u_b, du_b, "ieee")
-                    y, y1, y2 = _harmonics(cosine, _meet(a, b, last), l)
-                    dy, dy1 = y1 * change, y2 * change
-                    m = tl.dot(y, dz_b, m, input_precision=PRECISION, out_dtype=DTYPE)
-                    m = tl.dot(dy, z_b, m, input_precision=PRECISION, out_dtype=DTYPE)
-                    v = tl.dot(y, g_b, v, input_precision=PRECISION, out_dtype=DTYPE)
-                    dv = tl.dot(dy, g_b, dv, input_precision=PRECISION, out_dtype=DTYPE)
-                    gz = _symmetric(g_a, z_a, g_b, z_b, PRECISION)
-                    dgz = _symmetric(g_a, dz_a, g_b, dz_b, PRECISION)
-                    d, dd = y1 * gz, dy1 * gz + y1 * dgz
-                    f_u = tl.dot(-d, du_b, f_u, input_precision=PRECISION, out_dtype=DTYPE)
-                    f_u = tl.dot(-dd, u_b, f_u, input_precision=PRECISION, out_dtype=DTYPE)
-                f_x += v * ds_a + dv * s_a
-                vx, dvx = v * x_a, v * dx_a + dv * x_a
-                f_t = tl.dot(vx, dw, input_precision=PRECISION, out_dtype=DTYPE)
-                f_t = tl.dot(dvx, w, f_t, input_precision=PRECISION, out_dtype=DTYPE)
-                _write(of_radial + l * B, f_t, a, a < last, L * B, B)
-                f_w = tl.dot(tl.trans(dt_a), vx, f_w, input_precision=PRECISION, out_dtype=DTYPE)
-                f_w = tl.dot(tl.trans(t_a), dvx, f_w, input_precision=PRECISION, out_dtype=DTYPE)
-            _write(of_m, m, a, a < last, C, C)
-            _write(of_x, f_x, tl.load(reverse + row_a), a < last, C, C)
-            _write(of_unit, f_u, a, a < last, 3, 3)
-    program = tl.program_id(0) * tl.num_programs(1) + tl.program_id(1)
-    _write(of_weight + program * B * C, f_w, tl.arange(0, B_PAD), tl.arange(0, B_PAD) < B, C, C)
+    """∂F/∂v_a of the edges a that leave one atom, or its tangent."""
+    w, dw = _weights(weight, dweight, B, C, B_PAD, C_PAD, DTYPE)
+    first, last = tl.load(ptr + tl.program_id(0)), tl.load(ptr + tl.program_id(0) + 1)
+    for a0 in range(first + tl.program_id(1) * TILE, last, tl.num_programs(1) * TILE):
+        a = a0 + tl.arange(0, TILE)
+        u_a, du_a = _units(unit, dunit, a, last, DTYPE)
+        g_a = _rows(grad, tl.minimum(a, last - 1), C, C, C_PAD, DTYPE)
+        f_u = tl.zeros((TILE, 16), DTYPE)
+        for b0 in range(first, last, TILE):
+            b = b0 + tl.arange(0, TILE)
+            u_b, du_b = _units(unit, dunit, b, last, DTYPE)
+            g_b = _rows(grad, tl.minimum(b, last - 1), C, C, C_PAD, DTYPE)
+            cosine, p, q, p1, p2 = _start(u_a, u_b, a, b, last)
+            d = tl.zeros((TILE, TILE), DTYPE)
+            dd = tl.zeros((TILE, TILE), DTYPE)
+            for l in range(L):
+                x_a, t_a = _incoming(x, radial, reverse, pair, a, last, l, L, B, C, w)
+                x_b, t_b = _incoming(x, radial, reverse, pair, b, last, l, L, B, C, w)
+                s_a = _dot_transposed(t_a, w, PRECISION)
+                s_b = _dot_transposed(t_b, w, PRECISION)
+                gz = _norm(l, DTYPE) * _symmetric(g_a, x_a * s_a, g_b, x_b * s_b, PRECISION)
+                d += p1 * gz
+                if TANGENT:
+                    dx_a, dt_a = _incoming(dx, dradial, reverse, pair, a, last, l, L, B, C, w)
+                    dx_b, dt_b = _incoming(dx, dradial, reverse, pair, b, last, l, L, B, C, w)
+                    dz_a = dx_a * s_a + x_a * _symmetric(t_a, dt_a, w, dw, PRECISION)
+                    dz_b = dx_b * s_b + x_b * _symmetric(t_b, dt_b, w, dw, PRECISION)
+                    dgz = _norm(l, DTYPE) * _symmetric(g_a, dz_a, g_b, dz_b, PRECISION)
+                    dp1 = p2 * -_symmetric(u_a, du_a, u_b, du_b, "ieee")
+                    dd += dp1 * gz + p1 * dgz
+                p, q, p1, p2 = _next(cosine, l, p, q, p1, p2)
+            if TANGENT:
+                f_u = tl.dot(dd, u_b, f_u, input_precision=PRECISION, out_dtype=DTYPE)
+                f_u = tl.dot(d, du_b, f_u, input_precision=PRECISION, out_dtype=DTYPE)
+            else:
+                f_u = tl.dot(d, u_b, f_u, input_precision=PRECISION, out_dtype=DTYPE)
+        _write(of_unit, -f_u, a, a < last, 3, 3)
 
 
 @triton.jit
 def _rows(
     data, rows, STRIDE: tl.constexpr, WIDTH: tl.constexpr, PAD: tl.constexpr, DTYPE: tl.constexpr
 ):
-    """(rows, PAD) the first WIDTH numbers of some rows, then zeros.
-
-    Rows past an atom's last edge are the last one again: what is wrong there is left out by `_meet`
-    from every sum, and by `_write` from what is written.
-    """
+    """(rows, PAD) the first WIDTH numbers of some rows, then zeros."""
     column = tl.arange(0, PAD)
     place = data + rows[:, None] * STRIDE + column[None, :]
     return tl.load(place, mask=(column < WIDTH)[None, :], other=0.0).to(DTYPE)
@@ -329,57 +326,73 @@ def _write(data, value, rows, kept, STRIDE: tl.constexpr, WIDTH: tl.constexpr):
 
 
 @triton.jit
-def _incoming(
-    x, radial, reverse, pair, rows, l: tl.constexpr, L: tl.constexpr, B: tl.constexpr,
-    C: tl.constexpr, w,
+def _weights(
+    weight, dweight, B: tl.constexpr, C: tl.constexpr, B_PAD: tl.constexpr, C_PAD: tl.constexpr,
+    DTYPE: tl.constexpr,
 ):  # fmt: skip
-    """Features x_k (rows, C) and radial factor T_k[l] (rows, B) of the edges k→j, padded as w is."""
+    """(C_PAD, B_PAD) W and its tangent; channels past the last are the last one again."""
+    channel = tl.minimum(tl.arange(0, C_PAD), C - 1)
+    return (
+        _rows(weight, channel, B, B, B_PAD, DTYPE),
+        _rows(dweight, channel, B, B, B_PAD, DTYPE),
+    )
+
+
+@triton.jit
+def _units(unit, dunit, edges, last, DTYPE: tl.constexpr):
+    """(edges, 16) unit vectors and their tangents, in the first three columns."""
+    rows = tl.minimum(edges, last - 1)
+    return _rows(unit, rows, 3, 3, 16, DTYPE), _rows(dunit, rows, 3, 3, 16, DTYPE)
+
+
+@triton.jit
+def _incoming(
+    x, radial, reverse, pair, edges, last, l, L: tl.constexpr, B: tl.constexpr, C: tl.constexpr, w
+):
+    """Features x_k (edges, C) and factor T_k[l] (edges, B) of the edges k→j, padded as w is."""
+    rows = tl.minimum(edges, last - 1)
     x_k = _rows(x, tl.load(reverse + rows), C, C, w.shape[0], w.dtype)
     t_k = _rows(radial + l * B, tl.load(pair + rows), L * B, B, w.shape[1], w.dtype)
     return x_k, t_k
 
 
 @triton.jit
-def _filtered(x, t, w, dx, dt, dw, PRECISION: tl.constexpr):
-    """S = T Wᵀ and Z = x S of one order, and their tangents."""
-    s = _dot_transposed(t, w, PRECISION)
-    ds = _symmetric(t, dt, w, dw, PRECISION)
-    return s, x * s, ds, dx * s + x * ds
-
-
-@triton.jit
 def _dot_transposed(a, b, PRECISION: tl.constexpr):
-    """A bᵀ."""
+    """``a bᵀ``."""
     return tl.dot(a, tl.trans(b), input_precision=PRECISION, out_dtype=a.dtype)
 
 
 @triton.jit
 def _symmetric(a, da, b, db, PRECISION: tl.constexpr):
-    """A dbᵀ + da bᵀ."""
+    """``a dbᵀ + da bᵀ``: the tangent of ``a bᵀ``, or a form and its transpose."""
     c = _dot_transposed(a, db, PRECISION)
     return tl.dot(da, tl.trans(b), c, input_precision=PRECISION, out_dtype=a.dtype)
 
 
 @triton.jit
-def _meet(a, b, last):
-    """(a, b) whether two edges make a triplet: they are two, and both of this atom."""
-    return (a[:, None] != b[None, :]) & (a < last)[:, None] & (b < last)[None, :]
+def _start(u_a, u_b, a, b, last):
+    """Cosines c_ab, and P_0, P_{−1}, P_0' and P_0'' of them.
+
+    The recurrence is linear, so that P_0 = 0 leaves out for all orders what is no triplet: an edge
+    with itself, and rows past the last edge.
+    """
+    kept = (a[:, None] != b[None, :]) & (a < last)[:, None] & (b < last)[None, :]
+    zero = tl.zeros(kept.shape, u_a.dtype)
+    return -_dot_transposed(u_a, u_b, "ieee"), kept.to(u_a.dtype), zero, zero, zero
 
 
 @triton.jit
-def _harmonics(cosine, kept, l: tl.constexpr):
-    """Y_l, Y_l' and Y_l'' of the cosine, zero where it is not kept.
+def _next(c, l, p, q, p1, p2):
+    """From order l to l + 1: P, the P before, P' and P''.
 
-    By ``l P_l = (2l−1) c P_{l−1} − (l−1) P_{l−2}``, ``P_l' = c P'_{l−1} + l P_{l−1}`` and
-    ``P_l'' = c P''_{l−1} + (l+1) P'_{l−1}``, all linear: P_0 brings in the norm, and the zeros.
+    ``n P_n = (2n−1) c P_{n−1} − (n−1) P_{n−2}``, ``P_n' = c P'_{n−1} + n P_{n−1}``,
+    ``P_n'' = c P''_{n−1} + (n+1) P'_{n−1}``.
     """
-    p = kept.to(cosine.dtype) * ((2 * l + 1) / (4 * 3.141592653589793)) ** 0.5
-    before = tl.zeros_like(cosine)
-    p1, p2 = before, before
-    for n in tl.static_range(1, l + 1):
-        p2 = cosine * p2 + (n + 1) * p1
-        p1 = cosine * p1 + n * p
-        next = (2 - 1 / n) * cosine * p - (1 - 1 / n) * before
-        before = p
-        p = next
-    return p, p1, p2
+    n = tl.full((), 1.0, c.dtype) * (l + 1)
+    return (2 - 1 / n) * c * p - (1 - 1 / n) * q, p, c * p1 + n * p, c * p2 + (n + 1) * p1
+
+
+@triton.jit
+def _norm(l, DTYPE: tl.constexpr):
+    """√((2l+1)/4π)."""
+    return tl.sqrt(tl.full((), 1 / (4 * 3.141592653589793), DTYPE) * (2 * l + 1))
