@@ -119,6 +119,9 @@ def directional_gradients(
                 *arguments, of_x, of_radial, of_weight, graph.n_atoms, **options
             )
             if need_unit:
+                # No sum goes over all channels at once, and one warp has as much as the
+                # registers hold: more of them would repeat its products.
+                options |= {"C_PAD": min(options["C_PAD"], 32), "num_warps": 1}
                 _unit_kernel[graph.n_atoms, programs[1]](*arguments, of_unit, **options)
     return (
         _messages(operands, changes, graph) if changes else None,
@@ -193,11 +196,11 @@ def _message_kernel(
             u_b, du_b = _units(unit, dunit, b, last, DTYPE)
             cosine, p, q, p1, p2 = _start(u_a, u_b, a, b, last)
             for l in range(L):
-                x_b, t_b = _incoming(x, radial, reverse, pair, b, last, l, L, B, C, w)
+                x_b, t_b = _incoming(x, radial, reverse, pair, b, last, l, 0, L, B, C, w)
                 s_b = _dot_transposed(t_b, w, PRECISION)
                 y = _norm(l, DTYPE) * p
                 if TANGENT:
-                    dx_b, dt_b = _incoming(dx, dradial, reverse, pair, b, last, l, L, B, C, w)
+                    dx_b, dt_b = _incoming(dx, dradial, reverse, pair, b, last, l, 0, L, B, C, w)
                     dz_b = dx_b * s_b + x_b * _symmetric(t_b, dt_b, w, dw, PRECISION)
                     dy = _norm(l, DTYPE) * p1 * -_symmetric(u_a, du_a, u_b, du_b, "ieee")
                     m = tl.dot(dy, x_b * s_b, m, input_precision=PRECISION, out_dtype=DTYPE)
@@ -238,12 +241,12 @@ def _feature_kernel(
                     if TANGENT:
                         dp = p1 * -_symmetric(u_a, du_a, u_b, du_b, "ieee")
                         dv = tl.dot(dp, g_b, dv, input_precision=PRECISION, out_dtype=DTYPE)
-                x_a, t_a = _incoming(x, radial, reverse, pair, a, last, l, L, B, C, w)
+                x_a, t_a = _incoming(x, radial, reverse, pair, a, last, l, 0, L, B, C, w)
                 s_a = _dot_transposed(t_a, w, PRECISION)
                 v *= _norm(l, DTYPE)
                 if TANGENT:
                     dv *= _norm(l, DTYPE)
-                    dx_a, dt_a = _incoming(dx, dradial, reverse, pair, a, last, l, L, B, C, w)
+                    dx_a, dt_a = _incoming(dx, dradial, reverse, pair, a, last, l, 0, L, B, C, w)
                     f_x += dv * s_a + v * _symmetric(t_a, dt_a, w, dw, PRECISION)
                     vx, dvx = v * x_a, dv * x_a + v * dx_a
                     f_t = tl.dot(dvx, w, input_precision=PRECISION, out_dtype=DTYPE)
@@ -268,37 +271,42 @@ def _unit_kernel(
     L: tl.constexpr, B: tl.constexpr, C: tl.constexpr, B_PAD: tl.constexpr, C_PAD: tl.constexpr,
     TILE: tl.constexpr, DTYPE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """∂F/∂v_a of the edges a that leave one atom, or its tangent."""
-    w, dw = _weights(weight, dweight, B, C, B_PAD, C_PAD, DTYPE)
+    """∂F/∂v_a of the edges a that leave one atom, or its tangent; C_PAD channels at a time."""
     first, last = tl.load(ptr + tl.program_id(0)), tl.load(ptr + tl.program_id(0) + 1)
     for a0 in range(first + tl.program_id(1) * TILE, last, tl.num_programs(1) * TILE):
         a = a0 + tl.arange(0, TILE)
         u_a, du_a = _units(unit, dunit, a, last, DTYPE)
-        g_a = _rows(grad, tl.minimum(a, last - 1), C, C, C_PAD, DTYPE)
         f_u = tl.zeros((TILE, 16), DTYPE)
         for b0 in range(first, last, TILE):
             b = b0 + tl.arange(0, TILE)
             u_b, du_b = _units(unit, dunit, b, last, DTYPE)
-            g_b = _rows(grad, tl.minimum(b, last - 1), C, C, C_PAD, DTYPE)
-            cosine, p, q, p1, p2 = _start(u_a, u_b, a, b, last)
             d = tl.zeros((TILE, TILE), DTYPE)
             dd = tl.zeros((TILE, TILE), DTYPE)
-            for l in range(L):
-                x_a, t_a = _incoming(x, radial, reverse, pair, a, last, l, L, B, C, w)
-                x_b, t_b = _incoming(x, radial, reverse, pair, b, last, l, L, B, C, w)
-                s_a = _dot_transposed(t_a, w, PRECISION)
-                s_b = _dot_transposed(t_b, w, PRECISION)
-                gz = _norm(l, DTYPE) * _symmetric(g_a, x_a * s_a, g_b, x_b * s_b, PRECISION)
-                d += p1 * gz
-                if TANGENT:
-                    dx_a, dt_a = _incoming(dx, dradial, reverse, pair, a, last, l, L, B, C, w)
-                    dx_b, dt_b = _incoming(dx, dradial, reverse, pair, b, last, l, L, B, C, w)
-                    dz_a = dx_a * s_a + x_a * _symmetric(t_a, dt_a, w, dw, PRECISION)
-                    dz_b = dx_b * s_b + x_b * _symmetric(t_b, dt_b, w, dw, PRECISION)
-                    dgz = _norm(l, DTYPE) * _symmetric(g_a, dz_a, g_b, dz_b, PRECISION)
-                    dp1 = p2 * -_symmetric(u_a, du_a, u_b, du_b, "ieee")
-                    dd += dp1 * gz + p1 * dgz
-                p, q, p1, p2 = _next(cosine, l, p, q, p1, p2)
+            for c in range(0, C, C_PAD):
+                w, dw = _weights(weight + c * B, dweight + c * B, B, C - c, B_PAD, C_PAD, DTYPE)
+                g_a = _rows(grad + c, tl.minimum(a, last - 1), C, C - c, C_PAD, DTYPE)
+                g_b = _rows(grad + c, tl.minimum(b, last - 1), C, C - c, C_PAD, DTYPE)
+                cosine, p, q, p1, p2 = _start(u_a, u_b, a, b, last)
+                for l in range(L):
+                    x_a, t_a = _incoming(x, radial, reverse, pair, a, last, l, c, L, B, C, w)
+                    x_b, t_b = _incoming(x, radial, reverse, pair, b, last, l, c, L, B, C, w)
+                    s_a = _dot_transposed(t_a, w, PRECISION)
+                    s_b = _dot_transposed(t_b, w, PRECISION)
+                    gz = _norm(l, DTYPE) * _symmetric(g_a, x_a * s_a, g_b, x_b * s_b, PRECISION)
+                    d += p1 * gz
+                    if TANGENT:
+                        dx_a, dt_a = _incoming(
+                            dx, dradial, reverse, pair, a, last, l, c, L, B, C, w
+                        )
+                        dx_b, dt_b = _incoming(
+                            dx, dradial, reverse, pair, b, last, l, c, L, B, C, w
+                        )
+                        dz_a = dx_a * s_a + x_a * _symmetric(t_a, dt_a, w, dw, PRECISION)
+                        dz_b = dx_b * s_b + x_b * _symmetric(t_b, dt_b, w, dw, PRECISION)
+                        dgz = _norm(l, DTYPE) * _symmetric(g_a, dz_a, g_b, dz_b, PRECISION)
+                        dp1 = p2 * -_symmetric(u_a, du_a, u_b, du_b, "ieee")
+                        dd += dp1 * gz + p1 * dgz
+                    p, q, p1, p2 = _next(cosine, l, p, q, p1, p2)
             if TANGENT:
                 f_u = tl.dot(dd, u_b, f_u, input_precision=PRECISION, out_dtype=DTYPE)
                 f_u = tl.dot(d, du_b, f_u, input_precision=PRECISION, out_dtype=DTYPE)
@@ -308,13 +316,11 @@ def _unit_kernel(
 
 
 @triton.jit
-def _rows(
-    data, rows, STRIDE: tl.constexpr, WIDTH: tl.constexpr, PAD: tl.constexpr, DTYPE: tl.constexpr
-):
-    """(rows, PAD) the first WIDTH numbers of some rows, then zeros."""
+def _rows(data, rows, STRIDE: tl.constexpr, width, PAD: tl.constexpr, DTYPE: tl.constexpr):
+    """(rows, PAD) the first ``width`` numbers of some rows, then zeros."""
     column = tl.arange(0, PAD)
     place = data + rows[:, None] * STRIDE + column[None, :]
-    return tl.load(place, mask=(column < WIDTH)[None, :], other=0.0).to(DTYPE)
+    return tl.load(place, mask=(column < width)[None, :], other=0.0).to(DTYPE)
 
 
 @triton.jit
@@ -327,11 +333,11 @@ def _write(data, value, rows, kept, STRIDE: tl.constexpr, WIDTH: tl.constexpr):
 
 @triton.jit
 def _weights(
-    weight, dweight, B: tl.constexpr, C: tl.constexpr, B_PAD: tl.constexpr, C_PAD: tl.constexpr,
+    weight, dweight, B: tl.constexpr, n_channels, B_PAD: tl.constexpr, C_PAD: tl.constexpr,
     DTYPE: tl.constexpr,
 ):  # fmt: skip
     """(C_PAD, B_PAD) W and its tangent; channels past the last are the last one again."""
-    channel = tl.minimum(tl.arange(0, C_PAD), C - 1)
+    channel = tl.minimum(tl.arange(0, C_PAD), n_channels - 1)
     return (
         _rows(weight, channel, B, B, B_PAD, DTYPE),
         _rows(dweight, channel, B, B, B_PAD, DTYPE),
@@ -347,11 +353,12 @@ def _units(unit, dunit, edges, last, DTYPE: tl.constexpr):
 
 @triton.jit
 def _incoming(
-    x, radial, reverse, pair, edges, last, l, L: tl.constexpr, B: tl.constexpr, C: tl.constexpr, w
-):
-    """Features x_k (edges, C) and factor T_k[l] (edges, B) of the edges k→j, padded as w is."""
+    x, radial, reverse, pair, edges, last, l, c,
+    L: tl.constexpr, B: tl.constexpr, C: tl.constexpr, w,
+):  # fmt: skip
+    """Features x_k from channel c on and factor T_k[l] of the edges k→j, as wide as w is."""
     rows = tl.minimum(edges, last - 1)
-    x_k = _rows(x, tl.load(reverse + rows), C, C, w.shape[0], w.dtype)
+    x_k = _rows(x + c, tl.load(reverse + rows), C, C - c, w.shape[0], w.dtype)
     t_k = _rows(radial + l * B, tl.load(pair + rows), L * B, B, w.shape[1], w.dtype)
     return x_k, t_k
 
