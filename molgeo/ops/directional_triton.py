@@ -119,9 +119,10 @@ def directional_gradients(
                 *arguments, of_x, of_radial, of_weight, graph.n_atoms, **options
             )
             if need_unit:
-                # No sum goes over all channels at once, and one warp has as much as the
-                # registers hold: more of them would repeat its products.
-                options |= {"C_PAD": min(options["C_PAD"], 32), "num_warps": 1}
+                # Few channels at a time, so that the registers hold. Tensor cores take such a tile
+                # in one warp; more of them would repeat its work.
+                warps = 4 if options["PRECISION"] == "ieee" else 1
+                options |= {"C_PAD": 16, "num_warps": warps}
                 _unit_kernel[graph.n_atoms, programs[1]](*arguments, of_unit, **options)
     return (
         _messages(operands, changes, graph) if changes else None,
