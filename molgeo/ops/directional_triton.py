@@ -22,8 +22,8 @@ The derivatives of second order are the tangents of all this, by the product rul
 is written once, and the weight's gradient is summed over programs in a fixed order: there are no
 atomics, and a result does not change from run to run.
 
-In the kernels ``a`` and ``b`` are the two tiles of edges, and a leading ``d`` marks a tangent. Rows past
-an atom's last edge are read as the last one again, left out of every sum by `_start`, and not
+In the kernels ``a`` and ``b`` are the two tiles of edges, and a leading ``d`` marks a tangent. Rows
+past an atom's last edge are read as the last one again, left out of every sum by `_start`, and not
 written.
 """
 
@@ -252,8 +252,12 @@ def _feature_kernel(
                     vx, dvx = v * x_a, dv * x_a + v * dx_a
                     f_t = tl.dot(dvx, w, input_precision=PRECISION, out_dtype=DTYPE)
                     f_t = tl.dot(vx, dw, f_t, input_precision=PRECISION, out_dtype=DTYPE)
-                    f_w = tl.dot(tl.trans(dt_a), vx, f_w, input_precision=PRECISION, out_dtype=DTYPE)
-                    f_w = tl.dot(tl.trans(t_a), dvx, f_w, input_precision=PRECISION, out_dtype=DTYPE)
+                    f_w = tl.dot(
+                        tl.trans(dt_a), vx, f_w, input_precision=PRECISION, out_dtype=DTYPE
+                    )
+                    f_w = tl.dot(
+                        tl.trans(t_a), dvx, f_w, input_precision=PRECISION, out_dtype=DTYPE
+                    )
                 else:
                     f_x += v * s_a
                     vx = v * x_a

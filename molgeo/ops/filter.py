@@ -10,8 +10,8 @@ T and Q, and those of Q are T again.
 
 The arithmetic is trivial and the time is that of memory. On a CPU both sums are therefore taken
 over runs of edges whose messages stay in a core's cache, and no (edges, filters) tensor is ever
-held: that is some ten times faster than writing all messages to fresh memory. On a GPU either is one
-kernel that keeps them in registers (`molgeo.ops.filter_triton`), where Triton is installed.
+held: that is some ten times faster than writing all messages to fresh memory. On a GPU either is
+one kernel that keeps them in registers (`molgeo.ops.filter_triton`), where Triton is installed.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from molgeo.graph import radius_graph
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
-from molgeo.ops.filter_triton import TILE, convolution, pair_product  # noqa: E402
+from molgeo.ops.filter_triton import TILE, convolution, pair_product
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
