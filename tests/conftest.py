@@ -1,5 +1,6 @@
 """Data that several test files share."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,10 @@ import torch
 
 from molgeo.datasets.qm9_readers import from_tables
 from molgeo.datasets.qm9_sources import fingerprint, normalised, prepare, write
+
+if not torch.cuda.is_available():
+    # Read when Triton is imported, which other test files do: here, before any of them is.
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 def pytest_configure(config):

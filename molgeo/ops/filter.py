@@ -10,11 +10,13 @@ T and Q, and those of Q are T again.
 
 The arithmetic is trivial and the time is that of memory. On a CPU both sums are therefore taken
 over runs of edges whose messages stay in a core's cache, and no (edges, filters) tensor is ever
-held: that is some ten times faster than writing all messages to fresh memory.
+held: that is some ten times faster than writing all messages to fresh memory. On a GPU either is
+one kernel that keeps them in registers (`molgeo.ops.filter_triton`), where Triton is installed.
 """
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any
 
 import torch
@@ -23,6 +25,9 @@ from torch import Tensor
 from molgeo.graph.edges import Graph
 from molgeo.ops.segment import EDGES_PER_RUN, segment_sum
 from molgeo.ops.wanted import wanted
+
+HAS_TRITON = importlib.util.find_spec("triton") is not None
+"""Whether the kernels for a GPU can be compiled."""
 
 
 def continuous_filter(h: Tensor, filters: Tensor, graph: Graph) -> Tensor:
@@ -52,6 +57,10 @@ class _Convolution(torch.autograd.Function):
     def forward(ctx: Any, h: Tensor, filters: Tensor, graph: Graph) -> Tensor:
         ctx.save_for_backward(h, filters)
         ctx.graph = graph
+        if h.is_cuda and HAS_TRITON:
+            from molgeo.ops import filter_triton
+
+            return filter_triton.convolution(h, filters, graph)
         runs = graph.runs(EDGES_PER_RUN) if h.device.type == "cpu" else [(0, graph.n_atoms)]
         if len(runs) == 1:
             return _neighbour_sum(h, filters, graph.source, graph.target, graph.pair, graph.ptr)
@@ -85,6 +94,10 @@ class _PairProduct(torch.autograd.Function):
     def forward(ctx: Any, g: Tensor, h: Tensor, graph: Graph) -> Tensor:
         ctx.save_for_backward(g, h)
         ctx.graph = graph
+        if g.is_cuda and HAS_TRITON:
+            from molgeo.ops import filter_triton
+
+            return filter_triton.pair_product(g, h, graph)
         a, b = graph.source[graph.forward], graph.target[graph.forward]
         out = g.new_empty(a.numel(), *g.shape[1:])
         rows = EDGES_PER_RUN if g.device.type == "cpu" else max(a.numel(), 1)
