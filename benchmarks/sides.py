@@ -65,13 +65,15 @@ def made_up(n: int) -> MoleculeSet:
 
 
 @functools.cache
-def built(model: str) -> tuple[nn.Module, nn.Module, nn.Module]:
+def built(
+    model: str, fields: tuple[tuple[str, Any], ...]
+) -> tuple[nn.Module, nn.Module, nn.Module]:
     """molgeo's model, the same as PyG defines it (mostly the same object), and PyG's."""
     torch.manual_seed(SEED)
-    ours = models.build(model, FIELDS[model])
+    ours = models.build(model, dict(fields))
     same = ours
     if model in PARITY:
-        same = models.build(model, {**FIELDS[model], **PARITY[model]})
+        same = models.build(model, {**dict(fields), **PARITY[model]})
         same.load_state_dict(ours.state_dict())
     if model == "schnet":
         nothing = radius_graph(torch.zeros(0, 3), 1.0)  # each case sets its own edges
@@ -108,7 +110,7 @@ class Case:
         self.energies = torch.randn(batch_size, 1).to(device)
         self.labels = torch.randn(len(batch.z), 3).to(device)
         # A trained step changes weights: each case starts from a fresh copy.
-        ours, same, theirs = (side.to(device) for side in copy.deepcopy(built(model)))
+        ours, same, theirs = (side.to(device) for side in copy.deepcopy(built(model, tuple(FIELDS[model].items()))))
         self.graph: Graph = radius_graph(self.pos, ours.cutoff, self.batch)
         self.found: Finder = finder(model)
         self.sides = {"molgeo": ours, "pyg": theirs}
