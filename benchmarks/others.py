@@ -44,9 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         z, pos, batch = (x.to(device) for x in (data.z, data.pos, data.batch))
         ours = models.build("schnet").to(device)
         graph = radius_graph(pos, ours.cutoff, batch)
-        sides: dict[str, tuple[nn.Module, Energy]] = {
-            "molgeo": (ours, lambda p, z=z, b=batch: ours(z, p, b))
-        }
+        sides: dict[str, tuple[nn.Module, Energy]] = {"molgeo": (ours, _of(ours, z, batch))}
         for package, make in PACKAGES.items():
             try:
                 side = make(z, batch, graph, n)
@@ -60,6 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     if options.json:
         options.json.write_text(json.dumps(report, indent=1) + "\n")
     return report
+
+
+def _of(ours: nn.Module, z: Tensor, batch: Tensor) -> Energy:
+    return lambda pos: ours(z, pos, batch)
 
 
 def schnetpack(z: Tensor, batch: Tensor, graph: Graph, n: int) -> tuple[nn.Module, Energy]:

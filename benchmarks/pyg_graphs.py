@@ -112,7 +112,7 @@ def given_triplets(graph: Graph) -> tuple[Tensor, ...]:
     return i, j, i[ji], j[ji], j[kj], kj, ji
 
 
-def periodic(theirs: nn.Module, z: Tensor, pos: Tensor, graph: Graph, found: Any) -> Tensor:
+def periodic(theirs: Any, z: Tensor, pos: Tensor, graph: Graph, found: Any) -> Tensor:
     """Energy of one periodic system by PyG's DimeNet++, which has no periodic boundaries itself.
 
     Its own layers in the order of its own ``forward``; only the displacements cross the boundary.

@@ -34,7 +34,7 @@ FIELDS: dict[str, dict[str, Any]] = {
 """What differs from the published models."""
 PARITY: dict[str, dict[str, Any]] = {"dimenet": {"angle": "reference"}}
 """What of a model must differ further for its results to be PyG's: it is compared so, with the same
-weights, and timed without. PyG's DimeNet takes its angle at the wrong atom, as the published code."""
+weights, and timed without. PyG's DimeNet takes its angle at atom i, as the published code does."""
 SEED = 42
 LEARNING_RATE = 1e-5
 """Small, so that both sides stay near the weights whose results were compared."""
@@ -68,7 +68,7 @@ def made_up(n: int) -> MoleculeSet:
 def built(
     model: str, fields: tuple[tuple[str, Any], ...]
 ) -> tuple[nn.Module, nn.Module, nn.Module]:
-    """molgeo's model, the same as PyG defines it (mostly the same object), and PyG's."""
+    """Our model, the same as PyG defines it (mostly the same object), and PyG's."""
     torch.manual_seed(SEED)
     ours = models.build(model, dict(fields))
     same = ours
@@ -110,7 +110,9 @@ class Case:
         self.energies = torch.randn(batch_size, 1).to(device)
         self.labels = torch.randn(len(batch.z), 3).to(device)
         # A trained step changes weights: each case starts from a fresh copy.
-        ours, same, theirs = (side.to(device) for side in copy.deepcopy(built(model, tuple(FIELDS[model].items()))))
+        ours, same, theirs = (
+            side.to(device) for side in copy.deepcopy(built(model, tuple(FIELDS[model].items())))
+        )
         self.graph: Graph = radius_graph(self.pos, ours.cutoff, self.batch)
         self.found: Finder = finder(model)
         self.sides = {"molgeo": ours, "pyg": theirs}

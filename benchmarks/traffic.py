@@ -1,4 +1,4 @@
-"""The memory limit: the bytes that a step's operators move, over the rate at which memory moves them."""
+"""The memory limit: the bytes that a step's operators move, and the rate of the memory."""
 
 from __future__ import annotations
 
