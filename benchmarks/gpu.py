@@ -92,7 +92,7 @@ def check_kernels() -> list[str]:
 def epoch_seconds(
     source: MoleculeSet, batch_size: int, device: torch.device, steps: int
 ) -> dict[str, float]:
-    """Seconds of a QM9 epoch of DimeNet++, from some steps on different batches, with the loader."""
+    """Seconds of a QM9 epoch of DimeNet++, from some steps on new batches, loader included."""
     torch.manual_seed(0)
     model = models.build("dimenet_pp", FIELDS["dimenet_pp"]).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, fused=True)
