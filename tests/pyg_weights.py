@@ -1,4 +1,4 @@
-"""PyG's SchNet and DimeNet++ with molgeo's weights and edges, as oracles for tests and benchmarks.
+"""PyG's models with molgeo's weights and edges, as oracles for tests and benchmarks.
 
 PyG finds edges and triplets by compiled extensions and truncates neighbourhoods; here it is given
 molgeo's, so that both sides do the same work on the same graph.
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from molgeo.graph import Graph
 from molgeo.graph.triplets import triplets
+from molgeo.models.dimenet import DimeNet
 from molgeo.models.dimenet_pp import DimeNetPlusPlus
 from molgeo.models.schnet import SchNet
 
@@ -54,21 +55,58 @@ def pyg_schnet(ours: SchNet, graph: Graph) -> nn.Module:
     return _copy(pairs, theirs, ours)
 
 
+def pyg_dimenet(ours: DimeNet) -> nn.Module:
+    """PyG's DimeNet with the weights of ``ours``; call it inside `pyg_edges`.
+
+    PyG takes the angle as ``angle="reference"`` does.
+    """
+    from torch_geometric.nn import DimeNet as PyGDimeNet
+
+    theirs = _build_dimenet(PyGDimeNet, ours, num_bilinear=ours.config.n_bilinear)
+    pairs = _shared_weights(theirs, ours)
+    for block, mine in zip(theirs.interaction_blocks, ours.interactions, strict=True):
+        pairs += [(block.lin_rbf, mine.rbf), (block.lin_sbf, mine.sbf)]
+        block.W.data.copy_(mine.bilinear.data)
+    return _copy(pairs, theirs, ours)
+
+
 def pyg_dimenet_pp(ours: DimeNetPlusPlus) -> nn.Module:
     """PyG's DimeNet++ with the weights of ``ours``; call it inside `pyg_edges`."""
     from torch_geometric.nn import DimeNetPlusPlus as PyGDimeNetPlusPlus
 
     c = ours.config
+    theirs = _build_dimenet(
+        PyGDimeNetPlusPlus,
+        ours,
+        int_emb_size=c.int_emb,
+        basis_emb_size=c.basis_emb,
+        out_emb_channels=c.out_emb,
+    )
+    pairs = _shared_weights(theirs, ours)
+    for block, mine in zip(theirs.interaction_blocks, ours.interactions, strict=True):
+        pairs += [
+            (block.lin_rbf1, mine.rbf1),
+            (block.lin_rbf2, mine.rbf2),
+            (block.lin_sbf1, mine.sbf1),
+            (block.lin_sbf2, mine.sbf2),
+            (block.lin_down, mine.down),
+            (block.lin_up, mine.up),
+        ]
+    for block, mine in zip(theirs.output_blocks, ours.outputs, strict=True):
+        pairs += [(block.lin_up, mine.up)]
+    return _copy(pairs, theirs, ours)
+
+
+def _build_dimenet(cls: type[nn.Module], ours: DimeNet | DimeNetPlusPlus, **own: int) -> nn.Module:
+    """PyG's model of the same size, with the arguments that only it has."""
+    c = ours.config
     # PyG rounds the zeros of the spherical Bessel functions to float32, which costs 1e-6, and has
     # SymPy simplify each function, which costs twelve seconds.
     with mock.patch("torch_geometric.nn.models.dimenet_utils.bessel_basis", _bessel_basis):
-        theirs = PyGDimeNetPlusPlus(
+        return cls(
             hidden_channels=c.hidden,
             out_channels=c.n_out,
             num_blocks=c.n_blocks,
-            int_emb_size=c.int_emb,
-            basis_emb_size=c.basis_emb,
-            out_emb_channels=c.out_emb,
             num_spherical=c.n_spherical,
             num_radial=c.n_radial,
             cutoff=c.cutoff,
@@ -76,7 +114,14 @@ def pyg_dimenet_pp(ours: DimeNetPlusPlus) -> nn.Module:
             num_before_skip=c.n_before_skip,
             num_after_skip=c.n_after_skip,
             num_output_layers=c.n_output_layers,
+            **own,
         )
+
+
+def _shared_weights(
+    theirs: Any, ours: DimeNet | DimeNetPlusPlus
+) -> list[tuple[nn.Module, nn.Module]]:
+    """Layers that DimeNet and DimeNet++ have in common; copies the radial frequencies."""
     theirs.rbf.freq.data.copy_(ours.radial.frequencies)
     pairs: list[tuple[nn.Module, nn.Module]] = [
         (theirs.emb.emb, ours.embedding.elements),
@@ -84,29 +129,19 @@ def pyg_dimenet_pp(ours: DimeNetPlusPlus) -> nn.Module:
         (theirs.emb.lin, ours.embedding.dense),
     ]
     for block, mine in zip(theirs.interaction_blocks, ours.interactions, strict=True):
-        pairs += [
-            (block.lin_rbf1, mine.rbf1),
-            (block.lin_rbf2, mine.rbf2),
-            (block.lin_sbf1, mine.sbf1),
-            (block.lin_sbf2, mine.sbf2),
-            (block.lin_kj, mine.kj),
-            (block.lin_ji, mine.ji),
-            (block.lin_down, mine.down),
-            (block.lin_up, mine.up),
-            (block.lin, mine.skip),
-        ]
+        pairs += [(block.lin_kj, mine.kj), (block.lin_ji, mine.ji), (block.lin, mine.skip)]
         residuals = [*block.layers_before_skip, *block.layers_after_skip]
         for layer, own in zip(residuals, [*mine.before_skip, *mine.after_skip], strict=True):
             pairs += [(layer.lin1, own.dense1), (layer.lin2, own.dense2)]
     for block, mine in zip(theirs.output_blocks, ours.outputs, strict=True):
-        pairs += [(block.lin_rbf, mine.rbf), (block.lin_up, mine.up), (block.lin, mine.last)]
+        pairs += [(block.lin_rbf, mine.rbf), (block.lin, mine.last)]
         pairs += list(zip(block.lins, mine.layers, strict=True))
-    return _copy(pairs, theirs, ours)
+    return pairs
 
 
 @contextmanager
 def pyg_edges(graph: Graph) -> Iterator[None]:
-    """Make PyG's DimeNet++ use the edges of ``graph`` and the triplets over them."""
+    """Make PyG's DimeNet and DimeNet++ use the edges of ``graph`` and the triplets over them."""
     j, i = graph.edge_index
     edge_kj, edge_ji = triplets(graph)
     found = (i, j, i[edge_ji], j[edge_ji], j[edge_kj], edge_kj, edge_ji)

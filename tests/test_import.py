@@ -62,4 +62,4 @@ def test_unknown_attribute():
 def test_public_names_of_the_contract():
     imported_by("from molgeo.datasets import QM9, MoleculeSet; import molgeo; molgeo.datasets.QM9")
     imported_by("from molgeo.datasets import QM9DataModule")
-    imported_by("from molgeo.models import SchNet, DimeNetPlusPlus")
+    imported_by("from molgeo.models import SchNet, DimeNet, DimeNetPlusPlus")

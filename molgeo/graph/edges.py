@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import bisect
 import itertools
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -83,19 +85,24 @@ class Graph:
         """
         if self.n_edges <= n_edges:
             return [(0, self.n_atoms)]
-        if n_edges not in self._runs:
-            ptr = self.ptr.tolist()
-            bounds = [0]
-            while bounds[-1] < self.n_atoms:
-                first = bounds[-1]
-                last = bisect.bisect_right(ptr, ptr[first] + n_edges) - 1
-                bounds.append(max(last, first + 1))
-            self._runs[n_edges] = list(itertools.pairwise(bounds))
-        return self._runs[n_edges]
+        runs: list[tuple[int, int]] = self.derived(("runs", n_edges), lambda g: _runs(g, n_edges))
+        return runs
+
+    def derived(self, key: Hashable, make: Callable[[Graph], Any]) -> Any:
+        """What follows from the graph alone, made once and kept with it.
+
+        Every layer, and every step of a simulation that keeps its graph, asks for the same.
+
+        Args:
+            key: names it.
+            make: makes it from the graph, the first time.
+        """
+        if key not in self._derived:
+            self._derived[key] = make(self)
+        return self._derived[key]
 
     @cached_property
-    def _runs(self) -> dict[int, list[tuple[int, int]]]:
-        """Runs found so far, by their greatest number of edges: every layer asks for the same."""
+    def _derived(self) -> dict[Hashable, Any]:
         return {}
 
     def displacements(self, pos: Tensor) -> Tensor:
@@ -116,6 +123,16 @@ class Graph:
     def distances(self, pos: Tensor) -> Tensor:
         """(pairs,) interatomic distance of each undirected pair in Å."""
         return torch.linalg.vector_norm(self.displacements(pos), dim=-1)
+
+
+def _runs(graph: Graph, n_edges: int) -> list[tuple[int, int]]:
+    ptr = graph.ptr.tolist()
+    bounds = [0]
+    while bounds[-1] < graph.n_atoms:
+        first = bounds[-1]
+        last = bisect.bisect_right(ptr, ptr[first] + n_edges) - 1
+        bounds.append(max(last, first + 1))
+    return list(itertools.pairwise(bounds))
 
 
 def assemble(

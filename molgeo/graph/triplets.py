@@ -8,27 +8,45 @@ from torch import Tensor
 from molgeo.graph.edges import Graph
 
 
-def triplets(graph: Graph) -> tuple[Tensor, Tensor]:
+def triplets(graph: Graph, n_triplets: int | None = None) -> tuple[Tensor, Tensor]:
     """All pairs of edges k→j, j→i of which neither is the reverse of the other.
 
     Through a periodic boundary i may be an image of k, or of j: only going back along the same edge
-    is left out.
+    is left out. An atom j of degree K takes part in K(K − 1) triplets, so that all sizes are known
+    from the degrees: nothing is searched or masked.
 
     Args:
         graph: the edges.
+        n_triplets: their number ``Σ_j K_j(K_j − 1)``, which is not checked; None to read it from
+            the graph, for which alone the host waits for the device.
 
     Returns:
-        ``edge_kj, edge_ji``: two (triplets,) int64 tensors of edge indices; ``edge_ji`` ascends.
+        ``edge_kj, edge_ji``: two (triplets,) int64 tensors of edge indices. ``edge_ji`` ascends;
+        where it stays the same the edges j→k, the reverses of ``edge_kj``, ascend.
 
     Source:
         Gasteiger, Groß, Günnemann, ICLR 2020 (DimeNet), eq. 4: the sum over N_j∖{i}.
     """
-    j = graph.source
-    incoming = graph.degree[j]  # edges that end at j, as many as leave it
-    first = incoming.cumsum(0) - incoming
-    edge_ji = torch.repeat_interleave(torch.arange(graph.n_edges, device=j.device), incoming)
-    local = torch.arange(edge_ji.numel(), device=j.device) - first[edge_ji]
+    others = graph.degree[graph.source] - 1  # edges that leave j beside j→i
+    if n_triplets is None:
+        n_triplets = int(others.sum())
+    edge_ji, local = expand(others, n_triplets)
+    edge_jk = graph.ptr[graph.source[edge_ji]] + local
+    edge_jk = edge_jk + (edge_jk >= edge_ji)  # step over k = i
     # By symmetry the edges that end at j are the reverses of those that leave it.
-    edge_jk = graph.ptr[j[edge_ji]] + local
-    kept = edge_jk != edge_ji
-    return graph.reverse[edge_jk[kept]], edge_ji[kept]
+    return graph.reverse[edge_jk], edge_ji
+
+
+def expand(count: Tensor, total: int) -> tuple[Tensor, Tensor]:
+    """Repeat rows, without a wait for the device.
+
+    Args:
+        count: (rows,) int64, how often each row is repeated.
+        total: the sum of ``count``.
+
+    Returns:
+        The row of each repetition and which repetition of its row it is, both (total,) int64.
+    """
+    row = torch.repeat_interleave(count, output_size=total)
+    first = count.cumsum(0) - count
+    return row, torch.arange(total, device=count.device) - first[row]

@@ -31,25 +31,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from molgeo.basis.radial import BesselBasis
 from molgeo.basis.spherical import EnvelopeForm, SphericalBesselBasis
 from molgeo.graph import Graph
 from molgeo.models import Backbone, resolve_config
-from molgeo.ops.dense import Dense, linear
+from molgeo.ops.activation import silu
+from molgeo.ops.by_rows import by_rows
+from molgeo.ops.dense import Dense, DenseSilu, linear
 from molgeo.ops.directional import DirectionalSum, Form, directional_sum
-from molgeo.ops.segment import (
-    expand_pairs,
-    gather,
-    gather_target,
-    scale_pairs,
-    sum_incoming,
-)
+from molgeo.ops.segment import scale_pairs, sum_scaled, to_edges
 
 MAX_Z = 94
 
@@ -73,7 +68,7 @@ class DimeNetPlusPlusConfig:
         n_output_layers: hidden layers of an output block.
         sbf_envelope: ``code`` as published weights need it, or ``paper``.
         output_init: initial weights of the last layers, ``zeros`` or ``glorot_orthogonal``.
-        form: how the sum over triplets is done, ``gram`` or ``reference``; same result.
+        form: how the sum over triplets is done, all with the same result.
         n_out: channels of the published readout; None makes a backbone for molgeo's heads.
     """
 
@@ -91,7 +86,7 @@ class DimeNetPlusPlusConfig:
     n_output_layers: int = 3
     sbf_envelope: EnvelopeForm = "code"
     output_init: Literal["zeros", "glorot_orthogonal"] = "zeros"
-    form: Form = "gram"
+    form: Form = "auto"
     n_out: int | None = 1
 
 
@@ -151,7 +146,7 @@ class EmbeddingBlock(nn.Module):
         self.hidden = c.hidden
         self.elements = nn.Embedding(MAX_Z + 1, c.hidden)
         nn.init.uniform_(self.elements.weight, -math.sqrt(3.0), math.sqrt(3.0))
-        self.rbf = Dense(c.n_radial, c.hidden)
+        self.rbf = DenseSilu(c.n_radial, c.hidden)
         self.dense = Dense(3 * c.hidden, c.hidden)
 
     def forward(self, z: Tensor, rbf: Tensor, graph: Graph) -> Tensor:
@@ -161,10 +156,9 @@ class EmbeddingBlock(nn.Module):
         # copied to edges.
         # oneDNN is hundreds of times slower on strided weights.
         w_i, w_j, w_rbf = (w.contiguous() for w in self.dense.weight.split(self.hidden, dim=1))
-        at_target = gather_target(linear(h, w_i, self.dense.bias), graph)
-        at_source = gather(linear(h, w_j), graph.source, graph.ptr)
-        of_pair = expand_pairs(linear(F.silu(self.rbf(rbf)), w_rbf), graph)
-        return F.silu(at_target + at_source + of_pair)
+        at_target, at_source = linear(h, w_i, self.dense.bias), linear(h, w_j)
+        of_pair = linear(self.rbf(rbf), w_rbf)
+        return silu(to_edges(at_target, at_source, of_pair, graph))
 
 
 class InteractionBlock(nn.Module):
@@ -177,25 +171,33 @@ class InteractionBlock(nn.Module):
         self.rbf2 = _dense(c.basis_emb, c.hidden, bias=False)
         self.sbf1 = _dense(c.n_spherical * c.n_radial, c.basis_emb, bias=False)
         self.sbf2 = _dense(c.basis_emb, c.int_emb, bias=False)
-        self.kj = _dense(c.hidden, c.hidden)
-        self.ji = _dense(c.hidden, c.hidden)
-        self.down = _dense(c.hidden, c.int_emb, bias=False)
-        self.up = _dense(c.int_emb, c.hidden, bias=False)
+        self.kj = _dense_silu(c.hidden, c.hidden)
+        self.ji = _dense_silu(c.hidden, c.hidden)
+        self.down = _dense_silu(c.hidden, c.int_emb, bias=False)
+        self.up = _dense_silu(c.int_emb, c.hidden, bias=False)
         self.before_skip = nn.Sequential(*(Residual(c.hidden) for _ in range(c.n_before_skip)))
-        self.skip = _dense(c.hidden, c.hidden)
+        self.skip = _dense_silu(c.hidden, c.hidden)
         self.after_skip = nn.Sequential(*(Residual(c.hidden) for _ in range(c.n_after_skip)))
 
     def forward(
         self, x: Tensor, rbf: Tensor, sbf: Tensor, triplet_sum: DirectionalSum, graph: Graph
     ) -> Tensor:
         """Return the updated messages, (edges, hidden)."""
-        x_ji = F.silu(self.ji(x))
-        x_kj = scale_pairs(F.silu(self.kj(x)), self.rbf2(self.rbf1(rbf)), graph)
-        x_kj = F.silu(self.down(x_kj))  # (edges, int_emb)
+        scale = self.rbf2(self.rbf1(rbf))  # (pairs, hidden)
+
+        def message(x: Tensor, pair: Tensor) -> Tensor:
+            return self.down(scale_pairs(self.kj(x), scale, graph, pair))
+
+        x_kj = by_rows(message, x, graph.pair)  # (edges, int_emb)
         m_ji = triplet_sum(x_kj, self.embed_sbf(sbf), self.sbf2.weight)
-        h = x_ji + F.silu(self.up(m_ji))
-        h = F.silu(self.skip(self.before_skip(h))) + x
-        return self.after_skip(h)
+        return by_rows(self.update, x, m_ji)
+
+    def update(self, x: Tensor, m_ji: Tensor) -> Tensor:
+        """Messages (rows, hidden) and their sums over triplets (rows, int_emb) → new messages."""
+        h = self.ji(x) + self.up(m_ji)
+        h = self.skip(self.before_skip(h)) + x
+        updated: Tensor = self.after_skip(h)
+        return updated
 
     def embed_sbf(self, sbf: Tensor) -> Tensor:
         """``T[l,b] = Σ_n R_ln W₁[b,(l,n)]`` of each pair, (pairs, n_spherical, basis_emb)."""
@@ -210,7 +212,9 @@ class OutputBlock(nn.Module):
         super().__init__()
         self.rbf = _dense(c.n_radial, c.hidden, bias=False)
         self.up = _dense(c.hidden, c.out_emb, bias=False)
-        self.layers = nn.ModuleList(_dense(c.out_emb, c.out_emb) for _ in range(c.n_output_layers))
+        self.layers = nn.Sequential(
+            *(_dense_silu(c.out_emb, c.out_emb) for _ in range(c.n_output_layers))
+        )
         self.last = _dense(c.out_emb, c.out_emb if c.n_out is None else c.n_out, bias=False)
         # A backbone that started at zero would leave its heads without a signal.
         if c.output_init == "zeros" and c.n_out is not None:
@@ -218,10 +222,8 @@ class OutputBlock(nn.Module):
 
     def forward(self, x: Tensor, rbf: Tensor, graph: Graph) -> Tensor:
         """Return (atoms, feature_dim)."""
-        h = self.up(sum_incoming(scale_pairs(x, self.rbf(rbf), graph), graph))
-        for layer in self.layers:
-            h = F.silu(layer(h))
-        return self.last(h)
+        h = self.up(sum_scaled(x, self.rbf(rbf), graph))
+        return self.last(self.layers(h))
 
 
 class Residual(nn.Module):
@@ -229,22 +231,35 @@ class Residual(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.dense1 = _dense(width, width)
-        self.dense2 = _dense(width, width)
+        self.dense1 = _dense_silu(width, width)
+        self.dense2 = _dense_silu(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return a tensor like ``x``."""
-        return x + F.silu(self.dense2(F.silu(self.dense1(x))))
+        return x + self.dense2(self.dense1(x))
 
 
 def _dense(n_in: int, n_out: int, *, bias: bool = True) -> Dense:
-    """A linear layer with the published initial weights: orthogonal, of Glorot's variance."""
-    layer = Dense(n_in, n_out, bias=bias)
+    """A linear layer with the published initial weights."""
+    return _initialised(Dense(n_in, n_out, bias=bias))
+
+
+def _dense_silu(n_in: int, n_out: int, *, bias: bool = True) -> DenseSilu:
+    """The same with an activation."""
+    return _initialised(DenseSilu(n_in, n_out, bias=bias))
+
+
+Layer = TypeVar("Layer", bound=nn.Linear)
+
+
+def _initialised(layer: Layer) -> Layer:
+    """Orthogonal weights of Glorot's variance, zero biases."""
+    n_out, n_in = layer.weight.shape
     nn.init.orthogonal_(layer.weight)
     if layer.weight.numel() > 1:
         variance = 2.0 / (n_in + n_out)
         with torch.no_grad():
             layer.weight *= torch.sqrt(variance / layer.weight.var())
-    if bias:
+    if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer

@@ -1,4 +1,4 @@
-"""Dense layers by the faster of PyTorch's two CPU libraries."""
+"""Dense layers by the faster of PyTorch's two CPU libraries, alone or with their activation."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-LEAST_PRODUCTS = 1 << 23
-"""Multiplications from which on the greater start-up time, some 20 µs, is won back."""
+from molgeo.ops.activation import silu, silu_gradient, silu_second_gradient
+from molgeo.ops.wanted import wanted
+
+LEAST_PRODUCTS = 1 << 21
+"""Multiplications from which on the greater start-up time, some 10 µs, is won back."""
 
 # PyTorch's float32 matrix products call MKL, which does not use AVX-512 on AMD processors; oneDNN
 # does, and is twice as fast there. This operator is PyTorch's only way to it for float32.
@@ -35,9 +38,30 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     if not _worthwhile(x, weight):
         return F.linear(x, weight, bias)
-    product = _Linear if torch.get_float32_matmul_precision() == "highest" else _LinearBfloat16
-    y = product.apply(x.reshape(-1, x.shape[-1]), weight, bias)
+    rows = x.reshape(-1, x.shape[-1])
+    y: Tensor = (_Linear.apply if _tracked(x, weight, bias) else _multiply)(rows, weight, bias)
     return y.view(*x.shape[:-1], weight.shape[0])
+
+
+def linear_silu(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``y = silu(x Wᵀ + b)``; closed under differentiation.
+
+    One node of the autograd graph instead of two, which keeps only the activation's argument.
+
+    Args:
+        x: (rows, in).
+        weight: (out, in).
+        bias: (out,) or None.
+
+    Returns:
+        (rows, out).
+    """
+    if torch.compiler.is_compiling() or torch.is_autocast_enabled(x.device.type):
+        return silu(F.linear(x, weight, bias))
+    if not _tracked(x, weight, bias):
+        return F.silu(_multiply(x, weight, bias), inplace=True)
+    y: Tensor = _LinearSilu.apply(x, weight, bias)[0]
+    return y
 
 
 class Dense(nn.Linear):
@@ -48,38 +72,80 @@ class Dense(nn.Linear):
         return linear(x, self.weight, self.bias)
 
 
+class DenseSilu(nn.Linear):
+    """A dense layer followed by SiLU, by `linear_silu`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(rows, in) → (rows, out)."""
+        return linear_silu(x, self.weight, self.bias)
+
+
 class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
-        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-        return y
+        return _multiply(x, weight, bias)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        return _backward(ctx, grads[0])
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        return _gradients(grads[0], x, weight, wanted(ctx))
 
 
-class _LinearBfloat16(torch.autograd.Function):
-    """Factors and products rounded to bfloat16, sums in float32.
-
-    PyTorch's own float32 product of this precision converts inside oneDNN and takes twice as long.
-    """
+class _LinearSilu(torch.autograd.Function):
+    """Returns the activation's argument too: as an output it can be differentiated again."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        y = (x.bfloat16() @ weight.bfloat16().t()).float()
-        return y if bias is None else y.add_(bias)
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+        argument = _multiply(x, weight, bias)
+        ctx.save_for_backward(x, weight, argument)
+        ctx.set_materialize_grads(False)
+        return F.silu(argument), argument
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        return _backward(ctx, grads[0])
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        x, weight, argument = ctx.saved_tensors
+        outer, inner = grads
+        need = wanted(ctx)
+        if outer is not None and inner is None and need == [True, False, False]:
+            return _LinearSiluGradient.apply(outer, argument, weight), None, None
+        grad = inner if outer is None else silu_gradient(outer, argument)
+        if grad is None:
+            return None, None, None
+        if outer is not None and inner is not None:
+            grad = grad + inner
+        return _gradients(grad, x, weight, need)
 
 
-def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    x, weight = ctx.saved_tensors
-    need_x, need_weight, need_bias = ctx.needs_input_grad
+class _LinearSiluGradient(torch.autograd.Function):
+    """``(grad ∘ silu′(p)) W``, which keeps no product: all that force training does in a layer."""
+
+    @staticmethod
+    def forward(ctx: Any, grad: Tensor, argument: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(grad, argument, weight)
+        return _multiply(silu_gradient(grad, argument), weight.t(), None)
+
+    @staticmethod
+    def backward(ctx: Any, *tangents: Tensor) -> tuple[Tensor | None, ...]:
+        grad, argument, weight = ctx.saved_tensors
+        need_grad, need_argument, need_weight = wanted(ctx)
+        (tangent,) = tangents
+        d_weight = None
+        if need_weight:
+            d_weight = linear(silu_gradient(grad, argument).t(), tangent.t())
+        tangent = linear(tangent, weight)
+        return (
+            silu_gradient(tangent, argument) if need_grad else None,
+            silu_second_gradient(tangent, grad, argument) if need_argument else None,
+            d_weight,
+        )
+
+
+def _gradients(
+    grad: Tensor, x: Tensor, weight: Tensor, need: list[bool]
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Derivatives of ``x Wᵀ + b`` by x, W and b, those that are needed."""
+    need_x, need_weight, need_bias = need
     grad_x = linear(grad, weight.t()) if need_x else None
     grad_weight = None
     if need_weight and x.shape[1] < grad.shape[1]:
@@ -90,13 +156,31 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Ten
     return grad_x, grad_weight, grad.sum(0) if need_bias else None
 
 
+def _multiply(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """``x Wᵀ + b`` without its derivatives, by the faster library."""
+    if not _worthwhile(x, weight):
+        return F.linear(x, weight, bias)
+    if torch.get_float32_matmul_precision() == "highest":
+        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+        return y
+    # Factors and products rounded to bfloat16, sums in float32. PyTorch's own float32 product of
+    # this precision converts inside oneDNN and takes twice as long.
+    y = (x.bfloat16() @ weight.bfloat16().t()).float()
+    return y if bias is None else y.add_(bias)
+
+
+def _tracked(*tensors: Tensor | None) -> bool:
+    """Whether autograd records what is done to them."""
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+
+
 def _worthwhile(x: Tensor, weight: Tensor) -> bool:
-    """Whether oneDNN can do it, in the precision asked for."""
+    """Whether oneDNN can do it, in the precision asked for, and is faster."""
     return (
         _HAS_ONEDNN
+        and x.device.type == "cpu"
         and x.numel() * weight.shape[0] >= max(LEAST_PRODUCTS, 1)
         and x.dtype == weight.dtype == torch.float32
-        and x.device.type == "cpu"
         and torch.get_float32_matmul_precision() in _PRECISIONS
         and (weight.is_contiguous() or weight.t().is_contiguous())  # else oneDNN crawls
         and not torch.is_autocast_enabled("cpu")

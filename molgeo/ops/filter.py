@@ -21,10 +21,8 @@ import torch
 from torch import Tensor
 
 from molgeo.graph.edges import Graph
-from molgeo.ops.segment import segment_sum
-
-EDGES_PER_RUN = 2048
-"""Edges taken at a time on a CPU: 1 MB of messages of 128 float32 channels, as large as L2."""
+from molgeo.ops.segment import EDGES_PER_RUN, segment_sum
+from molgeo.ops.wanted import wanted
 
 
 def continuous_filter(h: Tensor, filters: Tensor, graph: Graph) -> Tensor:
@@ -74,7 +72,7 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         h, filters = ctx.saved_tensors
-        need_h, need_filters, _ = ctx.needs_input_grad
+        need_h, need_filters, _ = wanted(ctx)
         grad_h = continuous_filter(grads[0], filters, ctx.graph) if need_h else None
         grad_filters = _PairProduct.apply(grads[0], h, ctx.graph) if need_filters else None
         return grad_h, grad_filters, None
@@ -98,7 +96,7 @@ class _PairProduct(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         g, h = ctx.saved_tensors
-        need_g, need_h, _ = ctx.needs_input_grad
+        need_g, need_h, _ = wanted(ctx)
         grad_g = continuous_filter(h, grads[0], ctx.graph) if need_g else None
         grad_h = continuous_filter(g, grads[0], ctx.graph) if need_h else None
         return grad_g, grad_h, None

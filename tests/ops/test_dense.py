@@ -110,3 +110,42 @@ def test_the_layer_is_a_linear_layer() -> None:
     x = torch.randn(5, 6)
     torch.testing.assert_close(layer(x), torch.nn.Linear.forward(layer, x))
     assert [name for name, _ in layer.named_parameters()] == ["weight", "bias"]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("least", [0, dense.LEAST_PRODUCTS])
+def test_linear_silu_agrees_with_pytorch_to_the_third_derivative(bias, least, monkeypatch):
+    monkeypatch.setattr(dense, "LEAST_PRODUCTS", least)
+    torch.manual_seed(0)
+    shapes = [(5, 3), (2, 3), (2,)][: 3 if bias else 2]
+    inputs = [torch.randn(*s, dtype=torch.float64, requires_grad=True) for s in shapes]
+
+    def run(function):
+        found = [function(*inputs)]
+        for _ in range(3):
+            # By the features alone, as a force does, then by everything.
+            first = torch.autograd.grad(found[-1].square().sum(), inputs[0], create_graph=True)
+            found += [*first, *torch.autograd.grad(first[0].sum(), inputs, create_graph=True)]
+        return found
+
+    expected = run(lambda *x: torch.nn.functional.silu(torch.nn.functional.linear(*x)))
+    for own, other in zip(run(dense.linear_silu), expected, strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-9, atol=1e-9)
+    assert torch.autograd.gradcheck(dense.linear_silu, inputs)
+    assert torch.autograd.gradgradcheck(dense.linear_silu, inputs)
+
+
+def test_linear_silu_by_onednn(monkeypatch):
+    torch.manual_seed(0)
+    x = torch.randn(300, 128, requires_grad=True)
+    weight, bias = torch.randn(128, 128, requires_grad=True), torch.randn(128, requires_grad=True)
+
+    def run(function):
+        y = function(x, weight, bias)
+        (force,) = torch.autograd.grad(y.sum(), x, create_graph=True)
+        return [y, force, *torch.autograd.grad(force.square().sum(), (x, weight, bias))]
+
+    monkeypatch.setattr(dense, "LEAST_PRODUCTS", 0)
+    expected = run(lambda *inputs: torch.nn.functional.silu(torch.nn.functional.linear(*inputs)))
+    for own, other in zip(run(dense.linear_silu), expected, strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-4 * other.abs().max().item())

@@ -37,7 +37,6 @@ def operations(graph):
             lambda x: add(x, target, atoms),
             edges,
         ),
-        "gather_target": (lambda x: segment.gather_target(x, graph), lambda x: x[target], atoms),
         "expand_pairs": (lambda x: segment.expand_pairs(x, graph), lambda x: x[pair], pairs),
         "expand_signed": (
             lambda x: segment.expand_pairs(x, graph, -1.0),
@@ -63,7 +62,7 @@ def operations(graph):
 
 
 NAMES = [
-    "segment_sum", "gather", "permute", "sum_incoming", "gather_target", "expand_pairs",
+    "segment_sum", "gather", "permute", "sum_incoming", "expand_pairs",
     "expand_signed", "fold_pairs", "fold_signed", "molecule_sum",
 ]  # fmt: skip
 
@@ -89,6 +88,37 @@ def test_scale_pairs(graph):
     torch.testing.assert_close(scaled(x, scale), x * scale[graph.pair])
     assert torch.autograd.gradcheck(scaled, (x, scale))
     assert torch.autograd.gradgradcheck(scaled, (x, scale))
+
+
+def test_sum_scaled(graph, monkeypatch):
+    monkeypatch.setattr(segment, "EDGES_PER_RUN", 4)  # several runs
+    x = torch.randn(graph.n_edges, 2, dtype=torch.float64, requires_grad=True)
+    scale = torch.randn(graph.forward.numel(), 2, dtype=torch.float64, requires_grad=True)
+
+    def scaled(x, scale):
+        return segment.sum_scaled(x, scale, graph)
+
+    expected = segment.sum_incoming(x * scale[graph.pair], graph)
+    torch.testing.assert_close(scaled(x, scale), expected)
+    with torch.no_grad():
+        torch.testing.assert_close(scaled(x, scale), expected)
+    assert torch.autograd.gradcheck(scaled, (x, scale))
+    assert torch.autograd.gradgradcheck(scaled, (x, scale))
+
+
+def test_to_edges(graph, monkeypatch):
+    monkeypatch.setattr(segment, "EDGES_PER_RUN", 4)
+    sizes = (graph.n_atoms, graph.n_atoms, graph.forward.numel())
+    inputs = [torch.randn(n, 2, dtype=torch.float64, requires_grad=True) for n in sizes]
+
+    def to_edges(a, b, c):
+        return segment.to_edges(a, b, c, graph)
+
+    a, b, c = inputs
+    expected = a[graph.target] + b[graph.source] + c[graph.pair]
+    torch.testing.assert_close(to_edges(*inputs), expected)
+    assert torch.autograd.gradcheck(to_edges, inputs)
+    assert torch.autograd.gradgradcheck(to_edges, inputs)
 
 
 def test_empty_segments_and_no_edges():
