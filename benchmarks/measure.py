@@ -46,28 +46,38 @@ class Quartiles(NamedTuple):
 
 
 def alternate(
-    steps: dict[str, Step], repeats: int, device: torch.device, clock: str
+    steps: dict[str, Step],
+    repeats: int,
+    device: torch.device,
+    clock: str = "wall",
+    limit_s: float = float("inf"),
 ) -> dict[str, list[float]]:
     """Run all steps in turn, A B A B …, so that what else the machine does slows all alike.
 
     Args:
         steps: by name.
-        repeats: rounds that are timed, after two that are not.
+        repeats: rounds that are timed, after two that are not (one where a round is slow).
         device: where the steps compute.
         clock: ``wall``, or ``cpu`` for the seconds that this process was given.
+        limit_s: seconds after which there are no further rounds, once there are three.
 
     Returns:
         Seconds of each round by name.
     """
     seconds: dict[str, list[float]] = {name: [] for name in steps}
+    begin = time.perf_counter()
     gc.collect()
     gc.disable()
     try:
-        for number in range(repeats + 2):
+        for warm_up in range(2):
+            if warm_up == 0 or time.perf_counter() - begin < limit_s / 10:
+                for step in steps.values():
+                    _elapsed(step, device, clock)
+        for number in range(repeats):
+            if number >= 3 and time.perf_counter() - begin > limit_s:
+                break
             for name, step in steps.items():
-                elapsed = _elapsed(step, device, clock)
-                if number >= 2:
-                    seconds[name].append(elapsed)
+                seconds[name].append(_elapsed(step, device, clock))
     finally:
         gc.enable()
     return seconds

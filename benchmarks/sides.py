@@ -5,53 +5,41 @@ from __future__ import annotations
 import copy
 import functools
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cached_property
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.nn.models.schnet import RadiusInteractionGraph
 
+from molgeo import models
 from molgeo.datasets.molecules import MoleculeSet
 from molgeo.datasets.qm9 import QM9
 from molgeo.graph import Graph, radius_graph
-from molgeo.graph.triplets import triplets
-from molgeo.models import build
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from pyg_weights import pyg_dimenet, pyg_dimenet_pp, pyg_schnet
+import pyg_weights
+from pyg_graphs import Finder, finder, found_by_pyg, given_by_us
 
-MODELS = ("schnet", "dimenet_pp", "dimenet")
-MODES = ("infer", "train")
+MODELS = tuple(m for m in ("schnet", "dimenet", "dimenet_pp") if m in models.names())
+MODES = ("infer", "train", "forces", "force_train", "md")
 FIELDS: dict[str, dict[str, Any]] = {
     "schnet": {},
     # Published last layers start at zero, and zeros always agree.
+    "dimenet": {"output_init": "glorot_orthogonal"},
     "dimenet_pp": {"output_init": "glorot_orthogonal"},
-    # PyG's angle is that of the published code.
-    "dimenet": {"output_init": "glorot_orthogonal", "angle": "reference"},
 }
 """What differs from the published models."""
+PARITY: dict[str, dict[str, Any]] = {"dimenet": {"angle": "reference"}}
+"""What of a model must differ further for its results to be PyG's: it is compared so, with the same
+weights, and timed without. PyG's DimeNet takes its angle at atom i, as the published code does."""
 SEED = 42
 LEARNING_RATE = 1e-5
 """Small, so that both sides stay near the weights whose results were compared."""
-
-
-def has_extensions(model: str) -> bool:
-    """Whether PyG has the compiled extensions with which it finds this model's edges itself."""
-    from torch_geometric.nn.models import dimenet
-
-    try:
-        edge_index = dimenet.radius_graph(torch.eye(3), r=2.0)
-        if model != "schnet":
-            dimenet.triplets(edge_index, num_nodes=3)
-    except ImportError:
-        return False
-    return True
+FORCE_WEIGHT = 100.0
+"""Of the forces in the loss, of the order that force training uses."""
 
 
 def molecules() -> tuple[str, MoleculeSet]:
@@ -77,15 +65,21 @@ def made_up(n: int) -> MoleculeSet:
 
 
 @functools.cache
-def _built(model: str) -> tuple[nn.Module, nn.Module]:
-    """Both sides with the same weights; PyG's DimeNets take seconds to derive their basis."""
+def built(
+    model: str, fields: tuple[tuple[str, Any], ...]
+) -> tuple[nn.Module, nn.Module, nn.Module]:
+    """Our model, the same as PyG defines it (mostly the same object), and PyG's."""
     torch.manual_seed(SEED)
-    ours = build(model, FIELDS[model])
-    if model != "schnet":
-        copied = {"dimenet": pyg_dimenet, "dimenet_pp": pyg_dimenet_pp}[model]
-        return ours, copied(ours)  # type: ignore[operator]
-    nothing = radius_graph(torch.zeros(0, 3), 1.0)  # each case sets its own edges
-    return ours, pyg_schnet(ours, nothing)  # type: ignore[arg-type]
+    ours = models.build(model, dict(fields))
+    same = ours
+    if model in PARITY:
+        same = models.build(model, {**dict(fields), **PARITY[model]})
+        same.load_state_dict(ours.state_dict())
+    if model == "schnet":
+        nothing = radius_graph(torch.zeros(0, 3), 1.0)  # each case sets its own edges
+        return ours, same, pyg_weights.pyg_schnet(ours, nothing)  # type: ignore[arg-type]
+    copied: Callable[[nn.Module], nn.Module] = getattr(pyg_weights, f"pyg_{model}")
+    return ours, same, copied(same)
 
 
 class Case:
@@ -96,6 +90,11 @@ class Case:
         source: where the molecules come from.
         batch_size: how many.
         device: where to compute.
+
+    Attributes:
+        sides: the models that are timed, by ``molgeo`` and ``pyg``.
+        compared: those whose results must agree; the same but for `PARITY`.
+        found: how PyG finds its edges.
     """
 
     def __init__(
@@ -104,81 +103,110 @@ class Case:
         torch.manual_seed(SEED)
         self.model = model
         self.device = device
+        self.source = source
         self.rows = torch.randperm(len(source))[:batch_size]
         batch = source.batch(self.rows)
-        self.source = source
-        self.inputs = [x.to(device) for x in (batch.z, batch.pos, batch.batch)]
-        self.labels = torch.randn(batch_size, 1).to(device)
+        self.z, self.pos, self.batch = (x.to(device) for x in (batch.z, batch.pos, batch.batch))
+        self.energies = torch.randn(batch_size, 1).to(device)
+        self.labels = torch.randn(len(batch.z), 3).to(device)
         # A trained step changes weights: each case starts from a fresh copy.
-        ours, theirs = (side.to(device) for side in copy.deepcopy(_built(model)))
-        self.graph: Graph = radius_graph(self.inputs[1], ours.cutoff, self.inputs[2])
-        self.finds_edges = has_extensions(model)
-        if model == "schnet":
-            theirs.interaction_graph = (
-                RadiusInteractionGraph(ours.cutoff) if self.finds_edges else self._given_edges
-            )
+        ours, same, theirs = (
+            side.to(device) for side in copy.deepcopy(built(model, tuple(FIELDS[model].items())))
+        )
+        self.graph: Graph = radius_graph(self.pos, ours.cutoff, self.batch)
+        self.found: Finder = finder(model)
         self.sides = {"molgeo": ours, "pyg": theirs}
+        self.compared = {"molgeo": same, "pyg": theirs}
         self.optimizers = {
             name: torch.optim.AdamW(side.parameters(), lr=LEARNING_RATE, fused=True)
             for name, side in self.sides.items()
         }
 
-    def _given_edges(self, pos: Tensor, batch: Tensor) -> tuple[Tensor, Tensor]:
-        row, col = self.edge_index
-        return self.edge_index, (pos[row] - pos[col]).norm(dim=-1)
-
-    @cached_property
-    def edge_index(self) -> Tensor:
-        """Edges sorted by their target, as PyG itself would order them."""
-        return torch.stack([self.graph.target, self.graph.source])
-
-    @contextmanager
-    def given_edges(self) -> Iterator[None]:
-        """Give PyG's DimeNets their edges and triplets where they cannot find them."""
-        if self.finds_edges or self.model == "schnet":
-            yield
-            return
-        j, i = self.edge_index
-        # Sorted by target, an edge has the number that its reverse has in our graph.
-        kj, ji = (self.graph.reverse[edge] for edge in triplets(self.graph))
-        ji, order = ji.sort(stable=True)
-        kj = kj[order]
-        found = (i, j, i[ji], j[ji], j[kj], kj, ji)
-        where = "torch_geometric.nn.models.dimenet"
-        with (
-            mock.patch(f"{where}.radius_graph", return_value=self.edge_index),
-            mock.patch(f"{where}.triplets", return_value=found),
-        ):
-            yield
+    def pyg_edges(self) -> AbstractContextManager[None]:
+        """Give PyG its edges, or let it find them; all of PyG's steps run inside."""
+        if self.found == "given":
+            return given_by_us(self.model, self.sides["pyg"], self.graph)
+        most = int(self.graph.degree.max()) + 1
+        return found_by_pyg(self.model, self.sides["pyg"], most)
 
     def infer(self, side: str) -> Tensor:
         """One forward pass without gradients, (molecules, 1)."""
         with torch.no_grad():
-            return self.sides[side](*self.inputs)  # type: ignore[no-any-return]
+            return _energy(self.sides[side], self)
 
     def train(self, side: str) -> None:
-        """One training step."""
-        self.gradients(side)
+        """One training step on energies."""
+        self.optimizers[side].zero_grad()
+        energy_loss(self.sides[side], self).backward()
         self.optimizers[side].step()
 
-    def gradients(self, side: str) -> Tensor:
-        """Forward, L1 loss and backward; returns the loss."""
+    def forces(self, side: str) -> tuple[Tensor, Tensor]:
+        """Energies (molecules, 1) and forces (atoms, 3)."""
+        return energy_and_forces(self.sides[side], self)
+
+    def force_train(self, side: str) -> None:
+        """One training step on energies and forces."""
         self.optimizers[side].zero_grad()
-        loss = (self.sides[side](*self.inputs) - self.labels).abs().mean()
-        loss.backward()
-        return loss.detach()
+        force_loss(self.sides[side], self).backward()
+        self.optimizers[side].step()
+
+    def md(self, side: str) -> tuple[Tensor, Tensor]:
+        """What a time step of molecular dynamics takes."""
+        return md_step(self, side)
 
     def load(self) -> Any:
         """What the loader does for each training step: cut the batch out of the flat tensors."""
         return self.source.batch(self.rows)
 
-    def differences(self) -> dict[str, float]:
-        """Largest relative difference of results, and of the norm of all gradients."""
-        ours, theirs = self.infer("molgeo"), self.infer("pyg")
-        output = (ours - theirs).abs().max() / theirs.abs().max()
-        norms = []
-        for side in ("molgeo", "pyg"):
-            self.gradients(side)
-            gradients = [p.grad for p in self.sides[side].parameters() if p.grad is not None]
-            norms.append(torch.nn.utils.get_total_norm(gradients).item())
-        return {"output": output.item(), "gradient": abs(norms[0] / norms[1] - 1.0)}
+    def differences(self, mode: str) -> dict[str, float]:
+        """Relative differences of what a mode computes: results, or the norm of all gradients."""
+        ours, theirs = (self._result(self.compared[side], mode) for side in ("molgeo", "pyg"))
+        names = {"infer": ["energy"], "forces": ["energy", "forces"], "md": ["energy", "forces"]}
+        found = zip(names.get(mode, ["gradient"]), ours, theirs, strict=True)
+        return {name: float((a - b).abs().max() / b.abs().max()) for name, a, b in found}
+
+    def _result(self, model: nn.Module, mode: str) -> tuple[Tensor, ...]:
+        if mode == "infer":
+            return (_energy(model, self).detach(),)
+        if mode in ("forces", "md"):
+            return energy_and_forces(model, self)
+        loss = energy_loss if mode == "train" else force_loss
+        model.zero_grad()
+        loss(model, self).backward()
+        norm = torch.nn.utils.get_total_norm(
+            [p.grad for p in model.parameters() if p.grad is not None]
+        )
+        model.zero_grad()
+        return (norm,)
+
+
+def md_step(case: Case, side: str) -> tuple[Tensor, Tensor]:
+    """Energy and forces of one molecule, as an integrator asks for them."""
+    return case.forces(side)
+
+
+def energy_and_forces(
+    model: nn.Module, case: Case, create_graph: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Energies (molecules, 1) and forces (atoms, 3), with parameters that require gradients."""
+    pos = case.pos.detach().requires_grad_()
+    energy = model(case.z, pos, case.batch)
+    (gradient,) = torch.autograd.grad(energy.sum(), pos, create_graph=create_graph)
+    return (energy if create_graph else energy.detach()), -gradient
+
+
+def energy_loss(model: nn.Module, case: Case) -> Tensor:
+    """Mean absolute error of the energies."""
+    return (_energy(model, case) - case.energies).abs().mean()
+
+
+def force_loss(model: nn.Module, case: Case) -> Tensor:
+    """Mean absolute errors of energies and forces."""
+    energy, forces = energy_and_forces(model, case, create_graph=True)
+    error = (energy - case.energies).abs().mean()
+    return error + FORCE_WEIGHT * (forces - case.labels).abs().mean()
+
+
+def _energy(model: nn.Module, case: Case) -> Tensor:
+    energy: Tensor = model(case.z, case.pos, case.batch)
+    return energy

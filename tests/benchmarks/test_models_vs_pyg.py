@@ -22,6 +22,7 @@ def benchmark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     small = {"n_blocks": 1, "n_spherical": 2, "n_radial": 2}
     for name, value in small.items():
         monkeypatch.setitem(sides.FIELDS["dimenet_pp"], name, value)
+        monkeypatch.setitem(sides.FIELDS["dimenet"], name, value)
     yield models_vs_pyg
     torch.set_num_threads(threads)
 
@@ -46,15 +47,14 @@ def test_report(benchmark, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert set(report) == {"environment", "rows", "loader"}
     assert report["environment"]["data"] == "made-up"
     assert [(row["model"], row["mode"]) for row in report["rows"]] == [
-        ("schnet", "infer"),
-        ("schnet", "train"),
-        ("dimenet_pp", "infer"),
-        ("dimenet_pp", "train"),
+        (model, mode)
+        for model in benchmark.MODELS
+        for mode in ("infer", "train", "forces", "force_train", "md")
     ]
     for row in report["rows"]:
-        assert row["batch"] == 2
-        assert row["atoms"] >= 18
-        assert 0 < max(row["difference"].values()) < benchmark.TOLERANCE
+        assert row["batch"] == (1 if row["mode"] == "md" else 2)
+        assert row["atoms"] >= 9 * row["batch"]
+        assert max(row["difference"].values()) < benchmark.TOLERANCE
         for side in ("molgeo", "pyg"):
             assert row["ms"][side]["median"] > 0
             assert row["peak_mb"][side] > 0
@@ -62,7 +62,7 @@ def test_report(benchmark, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         assert row["ratio"]["q1"] <= row["ratio"]["median"] <= row["ratio"]["q3"]
     assert [row["batch"] for row in report["loader"]] == [2]
     printed = capsys.readouterr().out
-    assert printed.count("\n| schnet") == 2
+    assert printed.count("\n| schnet") == 5
     assert "PyG's schnet" in printed
 
 
@@ -70,6 +70,20 @@ def test_different_results_end_the_run(benchmark, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(benchmark, "TOLERANCE", 0.0)
     with pytest.raises(SystemExit, match="results differ"):
         benchmark.main(["--models", "schnet", "--batches", "2", "--threads", "1"])
+
+
+def test_nan_is_no_agreement(benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sides.Case.differences", lambda *_: {"energy": float("nan")})
+    with pytest.raises(SystemExit, match="results differ"):
+        benchmark.main(["--models", "schnet", "--batches", "2", "--threads", "1"])
+
+
+def test_pyg_is_left_out_where_it_would_not_fit(benchmark) -> None:
+    one = ["--threads", "1", "--repeats", "1", "--device", "cpu", "--batches", "2"]
+    report = benchmark.main(["--models", "schnet", "--modes", "infer", "--pyg-gb", "0", *one])
+    (row,) = report["rows"]
+    assert "pyg" not in row["ms"]
+    assert "GB" in row["pyg_skipped"]
 
 
 def test_dense_products_are_counted_forwards_and_backwards(
