@@ -29,7 +29,7 @@ from molgeo import models
 from molgeo.datasets.molecules import MoleculeSet
 
 ROOT = Path(__file__).resolve().parents[1]
-KERNEL_TESTS = ("test_directional_triton.py", "test_filter_triton.py")
+KERNEL_TESTS = ("test_directional_kernels.py", "test_filter_triton.py")
 EPOCH = 110_000
 """Molecules that QM9 is trained on."""
 BUDGET_S = 480.0

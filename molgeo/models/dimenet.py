@@ -40,6 +40,7 @@ from molgeo.models import Backbone, resolve_config
 from molgeo.models.dimenet_pp import EmbeddingBlock, Residual, _dense, _dense_silu
 from molgeo.ops.bilinear import Angle, BilinearForm, BilinearSum, bilinear_sum
 from molgeo.ops.by_rows import by_rows
+from molgeo.ops.recompute import recompute_if_large
 from molgeo.ops.segment import scale_pairs, sum_scaled
 
 
@@ -125,7 +126,8 @@ class DimeNet(Backbone):
         x = self.embedding(z, rbf, graph)  # (edges, hidden), x_ji for each edge j→i
         out = self.outputs[0](x, rbf, graph)  # (atoms, feature_dim)
         for interaction, output in zip(self.interactions, self.outputs[1:], strict=True):
-            x = interaction(x, rbf, sbf, triplet_sum, graph)
+            inputs = (x, rbf, sbf, triplet_sum, graph)
+            x = recompute_if_large(interaction, graph.n_edges, *inputs)
             out = out + output(x, rbf, graph)
         return out
 

@@ -44,6 +44,7 @@ from molgeo.ops.activation import silu
 from molgeo.ops.by_rows import by_rows
 from molgeo.ops.dense import Dense, DenseSilu, linear
 from molgeo.ops.directional import DirectionalSum, Form, directional_sum
+from molgeo.ops.recompute import recompute_if_large
 from molgeo.ops.segment import scale_pairs, sum_scaled, to_edges
 
 MAX_Z = 94
@@ -133,7 +134,8 @@ class DimeNetPlusPlus(Backbone):
         x = self.embedding(z, rbf, graph)  # (edges, hidden), x_ji for each edge j→i
         out = self.outputs[0](x, rbf, graph)  # (atoms, feature_dim)
         for interaction, output in zip(self.interactions, self.outputs[1:], strict=True):
-            x = interaction(x, rbf, sbf, triplet_sum, graph)
+            inputs = (x, rbf, sbf, triplet_sum, graph)
+            x = recompute_if_large(interaction, graph.n_edges, *inputs)
             out = out + output(x, rbf, graph)
         return out
 

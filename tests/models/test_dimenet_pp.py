@@ -124,3 +124,17 @@ def test_linear_molecules_have_finite_second_derivatives():
         force.square().sum().backward()
         assert force.isfinite().all()
         assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("form", ["gram", "harmonic"])
+def test_force_training_gradients_agree_with_explicit_triplets(form):
+    z, pos, batch = batch_of(["CH3CH2OH", "CO2", "C6H6"])
+    reference = DimeNetPlusPlus(form="reference", **SMALL)
+    model = DimeNetPlusPlus(form=form, **SMALL)
+    model.load_state_dict(reference.state_dict())
+    for m in (reference, model):
+        energy = m(z, pos, batch)
+        (force,) = torch.autograd.grad(energy.sum(), pos, create_graph=True)
+        (energy.square().sum() + 10 * force.square().sum()).backward()
+    for own, expected in zip(model.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(own.grad, expected.grad, rtol=1e-9, atol=1e-10)

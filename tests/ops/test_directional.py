@@ -8,8 +8,10 @@ from ase.build import molecule
 from scipy.special import eval_legendre
 
 from molgeo.graph import radius_graph
-from molgeo.ops.directional import directional_sum, zonal_harmonics
+from molgeo.ops.directional import directional_sum, operators, zonal_harmonics
 from molgeo.ops.directional import plan as directional
+from molgeo.ops.directional.legendre import real_harmonics
+from molgeo.ops.segment import expand_pairs
 
 N_SPHERICAL = 4
 FORMS = ("reference", "gram", "harmonic")
@@ -160,3 +162,40 @@ def test_half_precision_features_are_summed_in_full(form):
     out.sum().backward()
     assert x.grad.isfinite().all()
     assert weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("form", ["gram", "harmonic"])
+def test_operators_are_registered(form):
+    """PyTorch's own checks of schema, shapes and types, as compilation and export need them."""
+    pos, graph = clusters()
+    unit = expand_pairs(geometry(pos, graph), graph, sign=-1.0)
+    if form == "harmonic":
+        unit = real_harmonics(unit, N_SPHERICAL)
+    x, radial, weight = operands(graph)
+    layout = operators.make_layout(form, unit.clone().requires_grad_(), graph, N_SPHERICAL)
+    arguments = (form, unit, x, radial, weight, *layout)
+    checks = ("test_schema", "test_faketensor")
+    torch.library.opcheck(operators.directional_sum, arguments, test_utils=checks)
+    for tangents in ((None,) * 4, (unit, None, radial, None)):
+        need = [True, True, False, True]
+        arguments = (form, x, unit, x, radial, weight, *layout, need, *tangents)
+        torch.library.opcheck(operators.directional_gradients, arguments, test_utils=checks)
+
+
+@pytest.mark.parametrize("system", [clusters, crystal])
+def test_single_precision(system):
+    pos, graph = system()
+    found = []
+    for form, dtype in (("reference", torch.float64), *((form, torch.float32) for form in FORMS)):
+        torch.manual_seed(5)
+        x, radial, weight = (o.to(dtype).requires_grad_() for o in operands(graph))
+        where = pos.to(dtype).requires_grad_()
+        inputs = (where, x, radial, weight)
+        out = directional_sum(geometry(where, graph), graph, N_SPHERICAL, form)(x, radial, weight)
+        first = torch.autograd.grad(out.square().sum(), inputs, create_graph=True)
+        second = torch.autograd.grad(sum(g.square().sum() for g in first), inputs)
+        found.append([out, *first, *second])
+    for expected, *others in zip(*found, strict=True):
+        for other in others:
+            scale = expected.abs().max().item()
+            torch.testing.assert_close(other.double(), expected, rtol=0, atol=1e-5 * scale)

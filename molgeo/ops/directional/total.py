@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal, Protocol, get_args
 
 import torch
@@ -12,14 +11,18 @@ from torch.nn import functional as F
 
 from molgeo.graph.edges import Graph
 from molgeo.graph.triplets import triplets
-from molgeo.ops.directional import blocks
 from molgeo.ops.directional.cost import cheapest_form
 from molgeo.ops.directional.legendre import real_harmonics, zonal_harmonics
-from molgeo.ops.directional.plan import make_plan
+from molgeo.ops.directional.operators import (
+    Layout,
+    directional_gradients,
+    make_layout,
+)
+from molgeo.ops.directional.operators import directional_sum as directional_sum_operator
 from molgeo.ops.segment import expand_pairs
 from molgeo.ops.wanted import wanted
 
-Form = Literal["auto", "gram", "harmonic", "reference"]
+Form = Literal["auto", "gram", "harmonic", "triton", "reference"]
 
 
 class DirectionalSum(Protocol):
@@ -83,26 +86,25 @@ class _Factored:
 
     Attributes:
         geometry: (edges, …) what the sum depends on: unit vectors, or their harmonics.
-        tables: what follows from the geometry and is shared by all sums; constants for autograd,
-            as the derivative by the geometry is taken by the sum itself.
+        layout: what else it needs; a constant for autograd, as the derivative by the geometry is
+            taken by the sum itself.
     """
 
     def __init__(self, form: str, unit: Tensor, graph: Graph, n_spherical: int) -> None:
         self.form = form
-        self.plan = make_plan(graph)
         self.geometry = real_harmonics(unit, n_spherical) if form == "harmonic" else unit
-        with torch.no_grad():
-            first = unit.requires_grad
-            self.tables = blocks.tables(form, self.geometry, self.plan, n_spherical, first)
+        self.layout = make_layout(form, self.geometry, graph, n_spherical)
 
     def __call__(self, x: Tensor, radial: Tensor, weight: Tensor) -> Tensor:
         dtype = self.geometry.dtype
         for operand in (x, radial, weight):
             dtype = torch.promote_types(dtype, operand.dtype)
+        layout = self.layout._replace(
+            tables=[t.to(dtype) if t.is_floating_point() else t for t in self.layout.tables]
+        )
+        operands = (operand.to(dtype) for operand in (self.geometry, x, radial, weight))
         with torch.autocast(x.device.type, enabled=False):
-            total: Tensor = _Sum.apply(
-                self, self.geometry.to(dtype), x.to(dtype), radial.to(dtype), weight.to(dtype)
-            )
+            total: Tensor = _Sum.apply(self.form, layout, *operands)
         return total
 
 
@@ -110,19 +112,18 @@ class _Sum(torch.autograd.Function):
     """m."""
 
     @staticmethod
-    def forward(
-        ctx: Any, of: _Factored, geometry: Tensor, x: Tensor, radial: Tensor, weight: Tensor
-    ) -> Tensor:
-        ctx.of = of
-        ctx.save_for_backward(geometry, x, radial, weight)
-        tables = [table.to(x.dtype) if table.is_floating_point() else table for table in of.tables]
-        return blocks.directional_sum(of.form, x, radial, weight, of.plan, tables)
+    def forward(ctx: Any, form: str, layout: Layout, *operands: Tensor) -> Tensor:
+        ctx.form, ctx.layout = form, layout
+        ctx.save_for_backward(*operands)
+        total: Tensor = directional_sum_operator(form, *operands, *layout)
+        return total
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        need = wanted(ctx)[1:]
-        found = _Gradients.apply(ctx.of, need, grads[0].contiguous(), *ctx.saved_tensors)
-        return None, *found
+        need = wanted(ctx)[2:]
+        grad = grads[0].contiguous()
+        found = _Gradients.apply(ctx.form, ctx.layout, need, grad, *ctx.saved_tensors)
+        return None, None, *(g if n else None for g, n in zip(found, need, strict=True))
 
 
 class _Gradients(torch.autograd.Function):
@@ -130,29 +131,20 @@ class _Gradients(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, of: _Factored, need: list[bool], grad: Tensor, *inputs: Tensor
-    ) -> tuple[Tensor | None, ...]:
-        ctx.of = of
-        ctx.save_for_backward(grad, *inputs)
+        ctx: Any, form: str, layout: Layout, need: list[bool], *operands: Tensor
+    ) -> tuple[Tensor, ...]:
+        ctx.form, ctx.layout = form, layout
+        ctx.save_for_backward(*operands)
         ctx.set_materialize_grads(False)
-        return _gradients(of, need, None, grad, *inputs)[1:]
+        return tuple(directional_gradients(form, *operands, *layout, need)[1:])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
-        found = _gradients(ctx.of, wanted(ctx)[3:], tangents, *ctx.saved_tensors)
-        return None, None, *found
-
-
-def _gradients(
-    of: _Factored,
-    need: Sequence[bool],
-    tangents: Any,
-    grad: Tensor,
-    geometry: Tensor,
-    x: Tensor,
-    radial: Tensor,
-    weight: Tensor,
-) -> tuple[Tensor | None, ...]:
-    tables = [table.to(x.dtype) if table.is_floating_point() else table for table in of.tables]
-    return blocks.gradients(of.form, grad, x, radial, weight, of.plan, tables, need, tangents)
+        need = wanted(ctx)[3:]
+        if all(tangent is None for tangent in tangents):
+            return (None,) * 8
+        found = directional_gradients(
+            ctx.form, *ctx.saved_tensors, *ctx.layout, need[1:], *tangents
+        )
+        return None, None, None, *(g if n else None for g, n in zip(found, need, strict=True))

@@ -11,11 +11,11 @@ from ase.build import molecule
 
 from molgeo.graph import radius_graph
 from molgeo.graph.triplets import triplets
-from molgeo.ops.directional import zonal_harmonics
+from molgeo.ops.directional import directional_sum, zonal_harmonics
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
-from molgeo.ops.directional_triton import (
+from molgeo.ops.directional.kernels import (
     TILE,
     directional_forward,
     directional_gradients,
@@ -155,7 +155,7 @@ def test_gradient_of_the_unit_vectors_can_be_left_out():
 
 
 def test_programs_may_take_several_atoms(monkeypatch):
-    monkeypatch.setattr("molgeo.ops.directional_triton.PROGRAMS", 3)
+    monkeypatch.setattr("molgeo.ops.directional.kernels.PROGRAMS", 3)
     arguments, tangents, graph = problem("clusters", 3, 2, 3)
     _, first, second = expected(arguments, tangents, graph)
     assert_close(directional_gradients(*arguments, graph)[1:], first, 1e-10)
@@ -196,3 +196,22 @@ def test_without_triplets_all_is_zero(n_atoms):
         assert value.shape == argument.shape
         assert not value.any()
     assert all(not value.any() for value in directional_gradients(grad, *operands, graph)[1:])
+
+
+def test_form_agrees_with_explicit_triplets_to_the_second_derivative():
+    """Through the operators and autograd, as a model uses the kernels."""
+    found = []
+    for form in ("reference", "triton"):
+        torch.manual_seed(2)
+        pos, graph = compound("C2H2")
+        pos, graph = pos.to(DEVICE).requires_grad_(), on_device(graph)
+        shapes = (graph.n_edges, 3), (graph.n_edges // 2, 3, 2), (3, 2)
+        operands = [torch.randn(s, dtype=torch.float64).to(DEVICE).requires_grad_() for s in shapes]
+        delta = graph.displacements(pos)
+        unit = delta / torch.linalg.vector_norm(delta, dim=-1, keepdim=True)
+        out = directional_sum(unit, graph, 3, form)(*operands)
+        force = torch.autograd.grad(out.square().sum(), pos, create_graph=True)[0]
+        second = torch.autograd.grad(force.square().sum(), (pos, *operands))
+        found.append([out, force, *second])
+    for own, expected in zip(*found, strict=True):
+        torch.testing.assert_close(own, expected, rtol=1e-10, atol=1e-10)

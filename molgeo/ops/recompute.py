@@ -1,0 +1,31 @@
+"""Memory for time, where a system is large."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+MOST_EDGES = 60_000
+"""Edges whose activations are kept: half a gigabyte a block of 128 channels and eleven layers."""
+
+
+def recompute_if_large(function: Callable[..., Tensor], n_edges: int, *arguments: Any) -> Tensor:
+    """``function(*arguments)``, whose intermediates are computed again for the backward pass.
+
+    A block's layers keep some 25 tensors the size of its result for their derivatives. For a batch
+    of molecules they are worth their memory, for thousands of atoms in a liquid they are gigabytes,
+    and one more forward pass costs a third of the time.
+
+    Args:
+        function: without side effects.
+        n_edges: of the graph, which decides.
+        *arguments: its arguments.
+    """
+    if n_edges <= MOST_EDGES or not torch.is_grad_enabled():
+        return function(*arguments)
+    result: Tensor = checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False)
+    return result
