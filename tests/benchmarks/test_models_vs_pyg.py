@@ -54,7 +54,7 @@ def test_report(benchmark, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     for row in report["rows"]:
         assert row["batch"] == (1 if row["mode"] == "md" else 2)
         assert row["atoms"] >= 9 * row["batch"]
-        assert max(row["difference"].values()) < benchmark.TOLERANCE
+        assert max(row["difference"].values()) < benchmark.ROUNDING["float32"]
         for side in ("molgeo", "pyg"):
             assert row["ms"][side]["median"] > 0
             assert row["peak_mb"][side] > 0
@@ -68,8 +68,21 @@ def test_report(benchmark, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 def test_different_results_end_the_run(benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark, "TOLERANCE", 0.0)
+    monkeypatch.setattr(benchmark, "ROUNDING", {"float32": 0.0, "float64": 0.0})
     with pytest.raises(SystemExit, match="results differ"):
         benchmark.main(["--models", "schnet", "--batches", "2", "--threads", "1"])
+
+
+def test_rounding_is_told_from_a_mistake(benchmark) -> None:
+    from sides import Case, made_up
+
+    case = Case("schnet", made_up(4), 2, torch.device("cpu"))
+    with case.pyg_edges():
+        assert benchmark.agree(case, "force_train", {"gradient": 5e-4})
+        assert not benchmark.agree(case, "force_train", {"gradient": 5e-2})
+        with torch.no_grad():
+            next(case.compared["molgeo"].readout.parameters()).mul_(1.001)
+        assert not benchmark.agree(case, "force_train", {"gradient": 5e-4})
 
 
 def test_nan_is_no_agreement(benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
