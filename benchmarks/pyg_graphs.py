@@ -44,7 +44,7 @@ PEAK_FLOATS = {
         "force_train": (2200, 30_000),
     },
 }
-"""What PyG holds at its peak, in float32 numbers a triplet and an edge; fitted to measured peaks."""
+"""What PyG holds at its peak: float32 numbers a triplet and an edge, fitted to measured peaks."""
 
 
 @functools.cache
