@@ -28,6 +28,8 @@ from molgeo.datasets.molecules import MoleculeSet
 
 TOLERANCE = 1e-4
 """Relative, float32."""
+ROUNDING = {"float32": 1e-2, "float64": 1e-8}
+"""Relative, where float32 alone does not decide."""
 PRECISIONS = ("highest", "high", "medium")
 
 
@@ -72,12 +74,24 @@ def _measure(
         torch.set_float32_matmul_precision("highest")
         differences = {mode: case.differences(mode) for mode in fitting}
         for mode, found in differences.items():
-            if not max(found.values()) <= TOLERANCE:  # NaN is no agreement
+            if not agree(case, mode, found):
                 sys.exit(f"{model}, batch {batch_size}, {mode}: results differ by {found}")
         for mode in modes:
             row = _row(case, mode, differences.get(mode), options, report)
             report["rows"].append(row)
             print(line(row), flush=True)
+
+
+def agree(case: Case, mode: str, found: dict[str, float]) -> bool:
+    """Whether both sides compute the same, and what keeps them apart is rounding.
+
+    Second derivatives of a deep model lose digits: there the float64 results have to agree.
+    """
+    worst = max(found.values())
+    if worst <= TOLERANCE:  # false for NaN
+        return True
+    exact = case.doubled().differences(mode)
+    return worst <= ROUNDING["float32"] and max(exact.values()) <= ROUNDING["float64"]
 
 
 def _row(

@@ -165,6 +165,17 @@ class Case:
         found = zip(names.get(mode, ["gradient"]), ours, theirs, strict=True)
         return {name: float((a - b).abs().max() / b.abs().max()) for name, a, b in found}
 
+    def doubled(self) -> Case:
+        """The same case in float64, for results that float32's rounding keeps apart."""
+        case = copy.copy(self)
+        case.pos, case.energies, case.labels = (
+            x.double() for x in (self.pos, self.energies, self.labels)
+        )
+        case.compared = {
+            side: copy.deepcopy(model).double() for side, model in self.compared.items()
+        }
+        return case
+
     def _result(self, model: nn.Module, mode: str) -> tuple[Tensor, ...]:
         if mode == "infer":
             return (_energy(model, self).detach(),)

@@ -23,14 +23,18 @@ def benchmark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     for name, value in small.items():
         monkeypatch.setitem(sides.FIELDS["dimenet_pp"], name, value)
         monkeypatch.setitem(sides.FIELDS["dimenet"], name, value)
+    monkeypatch.setitem(sides.FIELDS["dimenet"], "hidden", 16)
     yield models_vs_pyg
     torch.set_num_threads(threads)
 
 
-def test_report(benchmark, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("model", ["schnet", "dimenet", "dimenet_pp"])
+def test_report(benchmark, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out.json"
     benchmark.main(
         [
+            "--models",
+            model,
             "--batches",
             "2",
             "--repeats",
@@ -47,29 +51,40 @@ def test_report(benchmark, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert set(report) == {"environment", "rows", "loader"}
     assert report["environment"]["data"] == "made-up"
     assert [(row["model"], row["mode"]) for row in report["rows"]] == [
-        (model, mode)
-        for model in benchmark.MODELS
-        for mode in ("infer", "train", "forces", "force_train", "md")
+        (model, mode) for mode in ("infer", "train", "forces", "force_train", "md")
     ]
     for row in report["rows"]:
         assert row["batch"] == (1 if row["mode"] == "md" else 2)
         assert row["atoms"] >= 9 * row["batch"]
-        assert max(row["difference"].values()) < benchmark.TOLERANCE
+        assert max(row["difference"].values()) < benchmark.ROUNDING["float32"]
         for side in ("molgeo", "pyg"):
             assert row["ms"][side]["median"] > 0
             assert row["peak_mb"][side] > 0
             assert row["gemm_share"][side] > 0
         assert row["ratio"]["q1"] <= row["ratio"]["median"] <= row["ratio"]["q3"]
-    assert [row["batch"] for row in report["loader"]] == [2]
+    assert [row["batch"] for row in report["loader"]] == [2] * (model == "schnet")
     printed = capsys.readouterr().out
-    assert printed.count("\n| schnet") == 5
-    assert "PyG's schnet" in printed
+    assert printed.count(f"\n| {model} ") == 5
+    assert f"PyG's {model}" in printed
 
 
 def test_different_results_end_the_run(benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark, "TOLERANCE", 0.0)
+    monkeypatch.setattr(benchmark, "ROUNDING", {"float32": 0.0, "float64": 0.0})
     with pytest.raises(SystemExit, match="results differ"):
         benchmark.main(["--models", "schnet", "--batches", "2", "--threads", "1"])
+
+
+def test_rounding_is_told_from_a_mistake(benchmark) -> None:
+    from sides import Case, made_up
+
+    case = Case("schnet", made_up(4), 2, torch.device("cpu"))
+    with case.pyg_edges():
+        assert benchmark.agree(case, "force_train", {"gradient": 5e-4})
+        assert not benchmark.agree(case, "force_train", {"gradient": 5e-2})
+        with torch.no_grad():
+            next(case.compared["molgeo"].readout.parameters()).mul_(1.001)
+        assert not benchmark.agree(case, "force_train", {"gradient": 5e-4})
 
 
 def test_nan_is_no_agreement(benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
