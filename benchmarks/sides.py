@@ -192,12 +192,20 @@ class Case:
 
 
 def md_step(case: Case, side: str) -> tuple[Tensor, Tensor]:
-    """Energy and forces of one molecule, as an integrator asks for them."""
-    return case.forces(side)
+    """Energy and forces of one molecule, as an integrator asks for them.
+
+    molgeo's side keeps its graph between steps, as a simulation does until atoms have moved by
+    half the skin; here atoms do not move. PyG's model has no such argument and finds its edges
+    each time, where it can.
+    """
+    if side == "pyg":
+        return case.forces(side)
+    model = case.sides[side]
+    return energy_and_forces(lambda z, pos, batch: model(z, pos, batch, case.graph), case)
 
 
 def energy_and_forces(
-    model: nn.Module, case: Case, create_graph: bool = False
+    model: Callable[..., Tensor], case: Case, create_graph: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Energies (molecules, 1) and forces (atoms, 3), with parameters that require gradients."""
     pos = case.pos.detach().requires_grad_()

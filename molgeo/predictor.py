@@ -91,13 +91,17 @@ class Predictor(nn.Module):
         """The backbone's cutoff in Å."""
         return self.backbone.cutoff
 
-    def forward(self, z: Tensor, pos: Tensor, batch: Tensor | None = None) -> dict[str, Tensor]:
+    def forward(
+        self, z: Tensor, pos: Tensor, batch: Tensor | None = None, graph: Graph | None = None
+    ) -> dict[str, Tensor]:
         """Predict all properties.
 
         Args:
             z: (atoms,) int64 atomic numbers.
             pos: (atoms, 3) Å.
             batch: (atoms,) molecule of each atom, ascending; None for one molecule.
+            graph: edges within `cutoff`, or more of them: those beyond contribute nothing. None to
+                find them.
 
         Returns:
             Property name → (molecules,) float64, in the property's unit. Energies are totals; those
@@ -108,7 +112,7 @@ class Predictor(nn.Module):
             ValueError: the tensors' shapes do not fit together.
         """
         _check_shapes(z, pos, batch)
-        graph = radius_graph(pos, self.cutoff, batch)
+        graph = graph or radius_graph(pos, self.cutoff, batch)
         values = self.to_units(self.standardised(z, pos, graph), z, pos, graph)
         out = dict(zip(self.properties, values.unbind(-1), strict=True))
         if {"u298", "h298"} <= out.keys():
@@ -148,6 +152,7 @@ class Predictor(nn.Module):
         pos: Tensor,
         batch: Tensor | None = None,
         allow_untrained_forces: bool = False,
+        graph: Graph | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Energy (the first of the model's energies, u0 on QM9) and its exact negative gradient.
 
@@ -156,6 +161,8 @@ class Predictor(nn.Module):
             pos: (atoms, 3) Å.
             batch: (atoms,) molecule of each atom, ascending; None for one molecule.
             allow_untrained_forces: derive the energy of a model that never saw a force.
+            graph: edges within `cutoff`, or more of them, where they are known: steps of a
+                simulation may share one graph as long as no atom has moved half its excess radius.
 
         Returns:
             Total energy (molecules,) float64 in eV and forces (atoms, 3) in eV/Å, like ``pos``.
@@ -177,7 +184,7 @@ class Predictor(nn.Module):
         with torch.inference_mode(False), torch.enable_grad():
             z, batch = z.clone(), None if batch is None else batch.clone()
             pos = pos.detach().clone().requires_grad_()
-            total = self(z, pos, batch)[energy]
+            total = self(z, pos, batch, graph)[energy]
             (gradient,) = torch.autograd.grad(total.sum(), pos)
         return total.detach(), -gradient
 

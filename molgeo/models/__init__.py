@@ -46,13 +46,17 @@ class Backbone(nn.Module):
         super().__init__()
         self.readout: nn.Module = nn.Identity()
 
-    def forward(self, z: Tensor, pos: Tensor, batch: Tensor | None = None) -> Tensor:
+    def forward(
+        self, z: Tensor, pos: Tensor, batch: Tensor | None = None, graph: Graph | None = None
+    ) -> Tensor:
         """The published model.
 
         Args:
             z: (atoms,) int64 atomic numbers.
             pos: (atoms, 3) Å.
             batch: (atoms,) molecule of each atom, ascending; None for one molecule.
+            graph: edges within `cutoff`, or more of them: those beyond contribute nothing. None to
+                find them. For periodic systems, and for steps of a simulation that share them.
 
         Returns:
             (molecules, n_out), the sum of the atoms' outputs.
@@ -63,7 +67,7 @@ class Backbone(nn.Module):
         if self.config.n_out is None:
             name = type(self).__name__
             raise RuntimeError(f"{name}: n_out is None, so it has atom_features but no readout")
-        graph = radius_graph(pos, self.cutoff, batch)
+        graph = graph or radius_graph(pos, self.cutoff, batch)
         return molecule_sum(self.readout(self.atom_features(z, pos, graph)), graph)
 
     def atom_features(self, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:

@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
+from molgeo.graph import radius_graph
+
 DEGENERATE = ["CO2", "HCN", "C2H2", "C6H6"]
 
 
@@ -117,3 +119,19 @@ def test_training_on_forces_has_finite_gradients(subject, collate, atoms_of, mix
     assert all(g.isfinite().all() for g in gradients)
     assert pos.grad is not None
     assert pos.grad.isfinite().all()
+
+
+def test_edges_beyond_the_cutoff_contribute_nothing(subject, collate, mixture):
+    """So that steps of a simulation can share a graph with a skin."""
+    z, pos, batch = collate(mixture)
+    found = []
+    for skin in (0.0, 1.5):
+        pos = pos.detach().requires_grad_()
+        graph = radius_graph(pos, subject.module.cutoff + skin, batch)
+        out = subject.module(z, pos, batch, graph)
+        energy = out["u0"] if isinstance(out, dict) else out
+        found.append((graph.n_edges, energy, *torch.autograd.grad(energy.sum(), pos)))
+    (few, *expected), (many, *own) = found
+    assert many > few
+    for a, b in zip(own, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
