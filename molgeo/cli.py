@@ -159,6 +159,12 @@ def build_parser() -> Parser:
     evaluate.add_argument("--geometry", default="dft", type=_choice("dft", "smiles"))
     evaluate.add_argument("--limit", default=0, type=int, help="molecules; 0 for all")
     evaluate.add_argument("--device", default="auto", type=str, help="auto, cpu, cuda …")
+    evaluate.add_argument(
+        "--matmul-precision",
+        default="highest",
+        type=_choice("highest", "high", "medium"),
+        help="of matrix products; medium: bfloat16",
+    )
     evaluate.add_argument("--data-dir", default=None, type=str | None, help="where data lie")
     commands.add_subcommand("evaluate", evaluate, help="errors on a data set")
 
@@ -239,6 +245,7 @@ def _evaluate(options: Namespace) -> int:
             options.geometry,
             options.limit,
             progress=report,
+            precision=options.matmul_precision,
         )
     print(json.dumps(result, indent=2))
     return OK

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import torch
 
+MatmulPrecision = Literal["highest", "high", "medium"]
+
 
 @contextmanager
-def matmul_precision(precision: str = "highest") -> Iterator[None]:
+def matmul_precision(precision: MatmulPrecision = "highest") -> Iterator[None]:
     """Multiply float32 matrices in this precision, then as before; it is a global of PyTorch.
 
     Args:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 from molgeo import cli
@@ -213,6 +214,18 @@ def test_evaluate_prints_one_json_object(capsys, small_data):
     assert result["geometry"] == "dft"
     assert set(result["mae"]) == set(result["rmse"])
     assert all(result["rmse"][c] >= result["mae"][c] > 0 for c in result["mae"])
+
+
+def test_evaluate_in_reduced_precision(capsys, small_data):
+    words = ["evaluate", "--model", MODEL, "--data-dir", small_data, "--split", "train"]
+    results = []
+    for precision in ("highest", "medium"):
+        status, out, _ = run(capsys, *words, "--matmul-precision", precision)
+        assert status == 0
+        results.append(json.loads(out)["mae"])
+    assert torch.get_float32_matmul_precision() == "highest"
+    for column, value in results[0].items():
+        assert results[1][column] == pytest.approx(value, rel=0.5)
 
 
 def test_evaluate_from_smiles_counts_failures(capsys, small_data):

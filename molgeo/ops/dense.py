@@ -90,6 +90,8 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
+        if not torch.is_grad_enabled():
+            return _gradients_in_pieces(None, grads[0], x, weight, None, wanted(ctx))
         return _gradients(grads[0], x, weight, wanted(ctx))
 
 
@@ -111,7 +113,7 @@ class _LinearSilu(torch.autograd.Function):
         if outer is None and inner is None:
             return None, None, None
         if not torch.is_grad_enabled():
-            return _silu_gradients(outer, inner, x, weight, argument, need)
+            return _gradients_in_pieces(outer, inner, x, weight, argument, need)
         if outer is not None and inner is None and need == [True, False, False]:
             return _LinearSiluGradient.apply(outer, argument, weight), None, None
         grad = inner if outer is None else silu_gradient(outer, argument)
@@ -121,22 +123,25 @@ class _LinearSilu(torch.autograd.Function):
         return _gradients(grad, x, weight, need)
 
 
-def _silu_gradients(
+def _gradients_in_pieces(
     outer: Tensor | None,
     inner: Tensor | None,
     x: Tensor,
     weight: Tensor,
-    argument: Tensor,
+    argument: Tensor | None,
     need: list[bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Derivatives of ``⟨outer, silu(p)⟩ + ⟨inner, p⟩``, ``p = x Wᵀ + b``, by x, W and b."""
+    """Derivatives of ``⟨outer, silu(p)⟩ + ⟨inner, p⟩``, ``p = x Wᵀ + b``, by x, W and b.
+
+    Where nothing is to be differentiated again.
+    """
     need_x, need_weight, need_bias = need
     grad_x = torch.empty_like(x) if need_x else None
     grad_weight = torch.zeros_like(weight) if need_weight else None
     grad_bias = weight.new_zeros(weight.shape[0]) if need_bias else None
     for rows in _pieces(x):
         grad = None if inner is None else inner[rows]
-        if outer is not None:
+        if outer is not None and argument is not None:
             through = silu_gradient(outer[rows], argument[rows])
             grad = through if grad is None else through.add_(grad)
         assert grad is not None

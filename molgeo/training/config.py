@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from molgeo.precision import MatmulPrecision
 from molgeo.properties import PROPERTIES
 
 Schedule = Literal["cosine", "stable", "exponential", "constant"]
-MatmulPrecision = Literal["highest", "high", "medium"]
 
 
 @dataclass
