@@ -136,21 +136,19 @@ def _gradients_in_pieces(
     Where nothing is to be differentiated again.
     """
     need_x, need_weight, need_bias = need
-    grad_x = torch.empty_like(x) if need_x else None
-    grad_weight = torch.zeros_like(weight) if need_weight else None
-    grad_bias = weight.new_zeros(weight.shape[0]) if need_bias else None
+    grad_x = grad_weight = grad_bias = None
     for rows in _pieces(x):
         grad = None if inner is None else inner[rows]
         if outer is not None and argument is not None:
             through = silu_gradient(outer[rows], argument[rows])
             grad = through if grad is None else through.add_(grad)
         assert grad is not None
-        if grad_x is not None:
-            grad_x[rows] = _multiply(grad, weight.t(), None)
-        if grad_weight is not None:
-            grad_weight += _transposed_product(grad, x[rows])
-        if grad_bias is not None:
-            grad_bias += grad.sum(0)
+        if need_x:
+            grad_x = _place(_multiply(grad, weight.t(), None), grad_x, rows, len(x))
+        if need_weight:
+            grad_weight = _add(_transposed_product(grad, x[rows]), grad_weight)
+        if need_bias:
+            grad_bias = _add(grad.sum(0), grad_bias)
     return grad_x, grad_weight, grad_bias
 
 
@@ -174,25 +172,38 @@ class _LinearSiluGradient(torch.autograd.Function):
                 silu_second_gradient(moved, grad, argument),
                 _transposed_product(silu_gradient(grad, argument), tangent),
             )
-        d_grad = torch.empty_like(grad) if need_grad else None
-        d_argument = torch.empty_like(argument) if need_argument else None
-        d_weight = torch.zeros_like(weight) if need_weight else None
+        d_grad = d_argument = d_weight = None
         for rows in _pieces(grad):
             g, p, t = grad[rows], argument[rows], tangent[rows]
             moved = _multiply(t, weight, None)
-            if d_grad is not None:
-                d_grad[rows] = silu_gradient(moved, p)
-            if d_argument is not None:
-                d_argument[rows] = silu_second_gradient(moved, g, p)
-            if d_weight is not None:
-                d_weight += _transposed_product(silu_gradient(g, p), t)
+            if need_grad:
+                d_grad = _place(silu_gradient(moved, p), d_grad, rows, len(grad))
+            if need_argument:
+                second = silu_second_gradient(moved, g, p)
+                d_argument = _place(second, d_argument, rows, len(grad))
+            if need_weight:
+                d_weight = _add(_transposed_product(silu_gradient(g, p), t), d_weight)
         return d_grad, d_argument, d_weight
 
 
 def _pieces(x: Tensor) -> list[slice]:
     """Rows in pieces that stay in a core's cache, as a large tensor comes from memory each time."""
     step = ROWS if x.device.type == "cpu" else max(len(x), 1)
-    return [slice(first, first + step) for first in range(0, len(x), step)]
+    return [slice(first, first + step) for first in range(0, max(len(x), 1), step)]
+
+
+def _place(piece: Tensor, whole: Tensor | None, rows: slice, n_rows: int) -> Tensor:
+    """Put a piece where it belongs; the only piece is the whole."""
+    if len(piece) == n_rows:
+        return piece
+    if whole is None:
+        whole = piece.new_empty(n_rows, piece.shape[1])
+    whole[rows] = piece
+    return whole
+
+
+def _add(piece: Tensor, total: Tensor | None) -> Tensor:
+    return piece if total is None else total.add_(piece)
 
 
 def _gradients(

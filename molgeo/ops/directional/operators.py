@@ -74,7 +74,7 @@ def _(
     indices: Sequence[Tensor],
     tables: Sequence[Tensor],
 ) -> Tensor:
-    return torch.empty_like(x)
+    return x.new_empty(x.shape)
 
 
 @torch.library.custom_op("molgeo::directional_gradients", mutates_args=())
@@ -122,7 +122,7 @@ def directional_gradients(
 
 def _dense(value: Tensor | None, like: Tensor) -> Tensor:
     """A derivative, zero where None."""
-    return torch.zeros_like(like) if value is None else value
+    return like.new_zeros(like.shape) if value is None else value.contiguous()
 
 
 @directional_gradients.register_fake
@@ -145,7 +145,7 @@ def _(
     second = any(t is not None for t in (d_geometry, d_x, d_radial, d_weight))
     like = (x, geometry, x, radial, weight)
     return [
-        torch.empty_like(tensor) if kept else tensor.new_empty(0)
+        tensor.new_empty(tensor.shape if kept else 0)
         for tensor, kept in zip(like, (second, *need), strict=True)
     ]
 
