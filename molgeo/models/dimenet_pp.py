@@ -42,7 +42,7 @@ from molgeo.graph import Graph
 from molgeo.models import Backbone, resolve_config
 from molgeo.ops.activation import silu
 from molgeo.ops.by_rows import by_rows
-from molgeo.ops.dense import Dense, DenseSilu, linear
+from molgeo.ops.dense import ActivatedDense, Dense, linear
 from molgeo.ops.directional import DirectionalSum, Form, directional_sum
 from molgeo.ops.recompute import recompute_if_large
 from molgeo.ops.segment import scale_pairs, sum_scaled, to_edges
@@ -148,7 +148,7 @@ class EmbeddingBlock(nn.Module):
         self.hidden = c.hidden
         self.elements = nn.Embedding(MAX_Z + 1, c.hidden)
         nn.init.uniform_(self.elements.weight, -math.sqrt(3.0), math.sqrt(3.0))
-        self.rbf = DenseSilu(c.n_radial, c.hidden)
+        self.rbf = ActivatedDense(c.n_radial, c.hidden)
         self.dense = Dense(3 * c.hidden, c.hidden)
 
     def forward(self, z: Tensor, rbf: Tensor, graph: Graph) -> Tensor:
@@ -246,9 +246,9 @@ def _dense(n_in: int, n_out: int, *, bias: bool = True) -> Dense:
     return _initialised(Dense(n_in, n_out, bias=bias))
 
 
-def _dense_silu(n_in: int, n_out: int, *, bias: bool = True) -> DenseSilu:
+def _dense_silu(n_in: int, n_out: int, *, bias: bool = True) -> ActivatedDense:
     """The same with an activation."""
-    return _initialised(DenseSilu(n_in, n_out, bias=bias))
+    return _initialised(ActivatedDense(n_in, n_out, bias=bias))
 
 
 Layer = TypeVar("Layer", bound=nn.Linear)

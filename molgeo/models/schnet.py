@@ -17,21 +17,21 @@ Deviation:
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from molgeo.basis.envelope import cosine_cutoff
 from molgeo.basis.radial import GaussianBasis
 from molgeo.graph import Graph
 from molgeo.models import Backbone, resolve_config
-from molgeo.ops.dense import Dense
+from molgeo.ops.activation import SHIFTED_SOFTPLUS, SILU
+from molgeo.ops.by_rows import by_rows
+from molgeo.ops.dense import ActivatedDense, Dense
 from molgeo.ops.filter import continuous_filter
 
-Activation = Literal["ssp", "silu"]
+ACTIVATIONS = {"ssp": SHIFTED_SOFTPLUS, "silu": SILU}
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class SchNetConfig:
     n_blocks: int = 6
     n_gaussians: int = 50
     cutoff: float = 10.0
-    activation: Activation = "ssp"
+    activation: Literal["ssp", "silu"] = "ssp"
     n_out: int | None = 1
 
 
@@ -75,9 +75,12 @@ class SchNet(Backbone):
         self.basis = GaussianBasis(0.0, c.cutoff, c.n_gaussians)
         self.blocks = nn.ModuleList(Interaction(c) for _ in range(c.n_blocks))
         if c.n_out is not None:
+            f = ACTIVATIONS[c.activation]
             self.readout = nn.Sequential(
-                Dense(c.n_features, c.n_features // 2),
-                ShiftedSoftplus() if c.activation == "ssp" else nn.SiLU(),
+                ActivatedDense(
+                    c.n_features, c.n_features // 2, activation=ACTIVATIONS[c.activation]
+                ),
+                nn.Identity(),  # where the activation was: names in checkpoints count the places
                 Dense(c.n_features // 2, c.n_out),
             )
         self.reset_parameters()
@@ -116,24 +119,21 @@ class Interaction(nn.Module):
 
     def __init__(self, c: SchNetConfig) -> None:
         super().__init__()
-        self.filter_in = Dense(c.n_gaussians, c.n_filters)
+        f = ACTIVATIONS[c.activation]
+        self.filter_in = ActivatedDense(c.n_gaussians, c.n_filters, activation=f)
         self.filter_out = Dense(c.n_filters, c.n_filters)
         self.before = Dense(c.n_features, c.n_filters, bias=False)
-        self.after = Dense(c.n_filters, c.n_features)
+        self.after = ActivatedDense(c.n_filters, c.n_features, activation=f)
         self.update = Dense(c.n_features, c.n_features)
-        self.act = ShiftedSoftplus() if c.activation == "ssp" else nn.SiLU()
 
     def forward(self, h: Tensor, rbf: Tensor, envelope: Tensor, graph: Graph) -> Tensor:
         """Return the update of ``h``, (atoms, n_features)."""
-        filters = self.filter_out(self.act(self.filter_in(rbf))) * envelope  # (pairs, n_filters)
+        filters = by_rows(self.filters, rbf, envelope)  # (pairs, n_filters)
         v = continuous_filter(self.before(h), filters, graph)
-        update: Tensor = self.update(self.act(self.after(v)))
+        update: Tensor = self.update(self.after(v))
         return update
 
-
-class ShiftedSoftplus(nn.Module):
-    """``ln(½ eˣ + ½)``, which is zero at zero and smooth to all orders."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply elementwise."""
-        return F.softplus(x).sub_(math.log(2.0))
+    def filters(self, rbf: Tensor, envelope: Tensor) -> Tensor:
+        """``W(d)``: (rows, n_gaussians) and (rows, 1) → (rows, n_filters)."""
+        filters: Tensor = self.filter_out(self.filter_in(rbf)) * envelope
+        return filters

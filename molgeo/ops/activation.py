@@ -1,7 +1,13 @@
-"""SiLU whose second derivative costs one pass, not a graph of twenty operations."""
+"""Activations with their derivatives, as `molgeo.ops.dense` fuses them with dense layers.
+
+SiLU's second derivative costs one pass here, not a graph of twenty operations.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -82,3 +88,37 @@ def silu_second_gradient(tangent: Tensor, grad: Tensor, x: Tensor) -> Tensor:
         bracket = torch.addcmul(x_piece, x_piece, s, value=-2).add_(2)  # 2 + x(1 − 2σ)
         product.mul_(bracket.mul_(s).addcmul_(bracket, s, value=-1))
     return out
+
+
+def shifted_softplus(x: Tensor) -> Tensor:
+    """``ln(½ eˣ + ½)``, which is zero at zero and smooth to all orders."""
+    return F.softplus(x).sub_(math.log(2.0))
+
+
+def _softplus_gradient(grad: Tensor, x: Tensor) -> Tensor:
+    product: Tensor = torch.ops.aten.softplus_backward(grad, x, 1.0, 20.0)
+    return product
+
+
+def _softplus_second_gradient(tangent: Tensor, grad: Tensor, x: Tensor) -> Tensor:
+    s = x.sigmoid()
+    return tangent * grad * s * (1 - s)
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A function of each element with what its derivatives need.
+
+    Attributes:
+        value: ``f(x)``.
+        gradient: ``(grad, x) → grad · f′(x)``, differentiable to any order.
+        second_gradient: ``(tangent, grad, x) → tangent · grad · f″(x)``.
+    """
+
+    value: Callable[[Tensor], Tensor]
+    gradient: Callable[[Tensor, Tensor], Tensor]
+    second_gradient: Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+SILU = Activation(F.silu, silu_gradient, silu_second_gradient)
+SHIFTED_SOFTPLUS = Activation(shifted_softplus, _softplus_gradient, _softplus_second_gradient)

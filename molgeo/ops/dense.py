@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from molgeo.ops.activation import silu, silu_gradient, silu_second_gradient
+from molgeo.ops.activation import SILU, Activation
 from molgeo.ops.by_rows import ROWS
 from molgeo.ops.wanted import wanted
 
@@ -44,8 +44,10 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return y.view(*x.shape[:-1], weight.shape[0])
 
 
-def linear_silu(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``y = silu(x Wᵀ + b)``; closed under differentiation.
+def linear_activated(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: Activation = SILU
+) -> Tensor:
+    """``y = f(x Wᵀ + b)``; closed under differentiation.
 
     One node of the autograd graph instead of two, which keeps only the activation's argument.
 
@@ -53,15 +55,16 @@ def linear_silu(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
         x: (rows, in).
         weight: (out, in).
         bias: (out,) or None.
+        activation: f.
 
     Returns:
         (rows, out).
     """
     if torch.compiler.is_compiling() or torch.is_autocast_enabled(x.device.type):
-        return silu(F.linear(x, weight, bias))
+        return activation.value(F.linear(x, weight, bias))
     if not _tracked(x, weight, bias):
-        return F.silu(_multiply(x, weight, bias), inplace=True)
-    y: Tensor = _LinearSilu.apply(x, weight, bias)[0]
+        return activation.value(_multiply(x, weight, bias))
+    y: Tensor = _LinearActivated.apply(x, weight, bias, activation)[0]
     return y
 
 
@@ -73,12 +76,18 @@ class Dense(nn.Linear):
         return linear(x, self.weight, self.bias)
 
 
-class DenseSilu(nn.Linear):
-    """A dense layer followed by SiLU, by `linear_silu`."""
+class ActivatedDense(nn.Linear):
+    """A dense layer followed by an activation, by `linear_activated`."""
+
+    def __init__(
+        self, n_in: int, n_out: int, *, bias: bool = True, activation: Activation = SILU
+    ) -> None:
+        super().__init__(n_in, n_out, bias=bias)
+        self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
         """(rows, in) → (rows, out)."""
-        return linear_silu(x, self.weight, self.bias)
+        return linear_activated(x, self.weight, self.bias, self.activation)
 
 
 class _Linear(torch.autograd.Function):
@@ -91,57 +100,70 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         if not torch.is_grad_enabled():
-            return _gradients_in_pieces(None, grads[0], x, weight, None, wanted(ctx))
+            return _gradients_in_pieces(None, grads[0], x, weight, wanted(ctx))
         return _gradients(grads[0], x, weight, wanted(ctx))
 
 
-class _LinearSilu(torch.autograd.Function):
+class _LinearActivated(torch.autograd.Function):
     """Returns the activation's argument too: as an output it can be differentiated again."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, activation: Activation
+    ) -> tuple[Tensor, Tensor]:
         argument = _multiply(x, weight, bias)
+        ctx.activation = activation
         ctx.save_for_backward(x, weight, argument)
         ctx.set_materialize_grads(False)
-        return F.silu(argument), argument
+        return activation.value(argument), argument
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         x, weight, argument = ctx.saved_tensors
+        f: Activation = ctx.activation
         outer, inner = grads
-        need = wanted(ctx)
+        need = wanted(ctx)[:3]
         if outer is None and inner is None:
-            return None, None, None
+            return None, None, None, None
         if not torch.is_grad_enabled():
-            return _gradients_in_pieces(outer, inner, x, weight, argument, need)
+            through = None if outer is None else (outer, argument, f)
+            return *_gradients_in_pieces(through, inner, x, weight, need), None
         if outer is not None and inner is None and need == [True, False, False]:
-            return _LinearSiluGradient.apply(outer, argument, weight), None, None
-        grad = inner if outer is None else silu_gradient(outer, argument)
+            grad_x = _LinearActivatedGradient.apply(outer, argument, weight, f)
+            return grad_x, None, None, None
+        grad = inner if outer is None else f.gradient(outer, argument)
         assert grad is not None
         if outer is not None and inner is not None:
             grad = grad + inner
-        return _gradients(grad, x, weight, need)
+        return *_gradients(grad, x, weight, need), None
 
 
 def _gradients_in_pieces(
-    outer: Tensor | None,
-    inner: Tensor | None,
+    through: tuple[Tensor, Tensor, Activation] | None,
+    straight: Tensor | None,
     x: Tensor,
     weight: Tensor,
-    argument: Tensor | None,
     need: list[bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Derivatives of ``⟨outer, silu(p)⟩ + ⟨inner, p⟩``, ``p = x Wᵀ + b``, by x, W and b.
+    """Derivatives of ``⟨g, f(p)⟩ + ⟨h, p⟩``, ``p = x Wᵀ + b``, by x, W and b.
 
     Where nothing is to be differentiated again.
+
+    Args:
+        through: g, p and f, or None for g = 0.
+        straight: h, or None for zero.
+        x: (rows, in).
+        weight: (out, in).
+        need: which of the three derivatives.
     """
     need_x, need_weight, need_bias = need
     grad_x = grad_weight = grad_bias = None
     for rows in _pieces(x):
-        grad = None if inner is None else inner[rows]
-        if outer is not None and argument is not None:
-            through = silu_gradient(outer[rows], argument[rows])
-            grad = through if grad is None else through.add_(grad)
+        grad = None if straight is None else straight[rows]
+        if through is not None:
+            outer, argument, f = through
+            inner = f.gradient(outer[rows], argument[rows])
+            grad = inner if grad is None else inner.add_(grad)
         assert grad is not None
         if need_x:
             grad_x = _place(_multiply(grad, weight.t(), None), grad_x, rows, len(x))
@@ -152,38 +174,43 @@ def _gradients_in_pieces(
     return grad_x, grad_weight, grad_bias
 
 
-class _LinearSiluGradient(torch.autograd.Function):
-    """``(grad ∘ silu′(p)) W``, which keeps no product: all that force training does in a layer."""
+class _LinearActivatedGradient(torch.autograd.Function):
+    """``(grad ∘ f′(p)) W``, which keeps no product: all that force training does in a layer."""
 
     @staticmethod
-    def forward(ctx: Any, grad: Tensor, argument: Tensor, weight: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, grad: Tensor, argument: Tensor, weight: Tensor, activation: Activation
+    ) -> Tensor:
+        ctx.activation = activation
         ctx.save_for_backward(grad, argument, weight)
-        return _multiply(silu_gradient(grad, argument), weight.t(), None)
+        return _multiply(activation.gradient(grad, argument), weight.t(), None)
 
     @staticmethod
     def backward(ctx: Any, *tangents: Tensor) -> tuple[Tensor | None, ...]:
         grad, argument, weight = ctx.saved_tensors
-        need_grad, need_argument, need_weight = wanted(ctx)
+        f: Activation = ctx.activation
+        need_grad, need_argument, need_weight = wanted(ctx)[:3]
         (tangent,) = tangents
         if torch.is_grad_enabled():
             moved = linear(tangent, weight)
             return (
-                silu_gradient(moved, argument),
-                silu_second_gradient(moved, grad, argument),
-                _transposed_product(silu_gradient(grad, argument), tangent),
+                f.gradient(moved, argument),
+                f.second_gradient(moved, grad, argument),
+                _transposed_product(f.gradient(grad, argument), tangent),
+                None,
             )
         d_grad = d_argument = d_weight = None
         for rows in _pieces(grad):
             g, p, t = grad[rows], argument[rows], tangent[rows]
             moved = _multiply(t, weight, None)
             if need_grad:
-                d_grad = _place(silu_gradient(moved, p), d_grad, rows, len(grad))
+                d_grad = _place(f.gradient(moved, p), d_grad, rows, len(grad))
             if need_argument:
-                second = silu_second_gradient(moved, g, p)
+                second = f.second_gradient(moved, g, p)
                 d_argument = _place(second, d_argument, rows, len(grad))
             if need_weight:
-                d_weight = _add(_transposed_product(silu_gradient(g, p), t), d_weight)
-        return d_grad, d_argument, d_weight
+                d_weight = _add(_transposed_product(f.gradient(g, p), t), d_weight)
+        return d_grad, d_argument, d_weight, None
 
 
 def _pieces(x: Tensor) -> list[slice]:

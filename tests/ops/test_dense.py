@@ -1,11 +1,14 @@
 """Dense layers by oneDNN: equal to PyTorch's own, whatever decides which is taken."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from molgeo.ops import dense
+from molgeo.ops.activation import SHIFTED_SOFTPLUS, SILU
 from molgeo.ops.dense import Dense, linear
 
 
@@ -112,10 +115,17 @@ def test_the_layer_is_a_linear_layer() -> None:
     assert [name for name, _ in layer.named_parameters()] == ["weight", "bias"]
 
 
+def softplus(x):
+    return F.softplus(x) - math.log(2.0)
+
+
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("least", [0, dense.LEAST_PRODUCTS])
-def test_linear_silu_agrees_with_pytorch_to_the_third_derivative(bias, least, monkeypatch):
-    monkeypatch.setattr(dense, "LEAST_PRODUCTS", least)
+@pytest.mark.parametrize(("own", "plain"), [(SILU, F.silu), (SHIFTED_SOFTPLUS, softplus)])
+@pytest.mark.parametrize("rows", [2, 100])
+def test_linear_activated_agrees_with_pytorch_to_the_third_derivative(
+    bias, own, plain, rows, monkeypatch
+):
+    monkeypatch.setattr(dense, "ROWS", rows)  # pieces, or all at once
     torch.manual_seed(0)
     shapes = [(5, 3), (2, 3), (2,)][: 3 if bias else 2]
     inputs = [torch.randn(*s, dtype=torch.float64, requires_grad=True) for s in shapes]
@@ -128,14 +138,17 @@ def test_linear_silu_agrees_with_pytorch_to_the_third_derivative(bias, least, mo
             found += [*first, *torch.autograd.grad(first[0].sum(), inputs, create_graph=True)]
         return found
 
-    expected = run(lambda *x: torch.nn.functional.silu(torch.nn.functional.linear(*x)))
-    for own, other in zip(run(dense.linear_silu), expected, strict=True):
-        torch.testing.assert_close(own, other, rtol=1e-9, atol=1e-9)
-    assert torch.autograd.gradcheck(dense.linear_silu, inputs)
-    assert torch.autograd.gradgradcheck(dense.linear_silu, inputs)
+    def activated(x, weight, bias=None):
+        return dense.linear_activated(x, weight, bias, own)
+
+    expected = run(lambda *x: plain(F.linear(*x)))
+    for found, other in zip(run(activated), expected, strict=True):
+        torch.testing.assert_close(found, other, rtol=1e-9, atol=1e-9)
+    assert torch.autograd.gradcheck(activated, inputs)
+    assert torch.autograd.gradgradcheck(activated, inputs)
 
 
-def test_linear_silu_by_onednn(monkeypatch):
+def test_linear_activated_by_onednn(monkeypatch):
     torch.manual_seed(0)
     x = torch.randn(300, 128, requires_grad=True)
     weight, bias = torch.randn(128, 128, requires_grad=True), torch.randn(128, requires_grad=True)
@@ -147,5 +160,5 @@ def test_linear_silu_by_onednn(monkeypatch):
 
     monkeypatch.setattr(dense, "LEAST_PRODUCTS", 0)
     expected = run(lambda *inputs: torch.nn.functional.silu(torch.nn.functional.linear(*inputs)))
-    for own, other in zip(run(dense.linear_silu), expected, strict=True):
+    for own, other in zip(run(dense.linear_activated), expected, strict=True):
         torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-4 * other.abs().max().item())
