@@ -77,10 +77,8 @@ class SchNet(Backbone):
         if c.n_out is not None:
             f = ACTIVATIONS[c.activation]
             self.readout = nn.Sequential(
-                ActivatedDense(
-                    c.n_features, c.n_features // 2, activation=ACTIVATIONS[c.activation]
-                ),
-                nn.Identity(),  # where the activation was: names in checkpoints count the places
+                ActivatedDense(c.n_features, c.n_features // 2, activation=f),
+                nn.Identity(),  # where the activation was: names of weights count the places
                 Dense(c.n_features // 2, c.n_out),
             )
         self.reset_parameters()
