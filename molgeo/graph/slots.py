@@ -45,7 +45,7 @@ def neighbour_slots(graph: Graph, rows: int) -> tuple[list[Slots], Tensor]:
     widest = int(degree.max()) if degree.numel() else 0
     granule = GRANULE if degree.numel() * widest > rows else max(widest, 1)  # one block will do
     granules = (degree + (granule - 1)) // granule
-    position = torch.empty_like(graph.source)
+    row = torch.zeros_like(degree)  # first slot of each atom
     order = granules.argsort(stable=True)
     blocks = []
     start = first = 0
@@ -56,10 +56,11 @@ def neighbour_slots(graph: Graph, rows: int) -> tuple[list[Slots], Tensor]:
             continue
         width = number * granule
         slot = torch.arange(width, device=degree.device)
-        for part in atoms.split(max(1, rows // width)):
-            filled = slot < degree[part, None]
-            edge = graph.ptr[part, None] + slot * filled
-            position[edge[filled]] = start + filled.flatten().nonzero().squeeze(-1)
-            start += edge.numel()
-            blocks.append(Slots(edge, filled))
-    return blocks, position
+        filled = slot < degree[atoms, None]
+        edge = graph.ptr[atoms, None] + slot * filled
+        row[atoms] = torch.arange(start, start + edge.numel(), width, device=degree.device)
+        start += edge.numel()
+        n = max(1, rows // width)
+        blocks += [Slots(e, f) for e, f in zip(edge.split(n), filled.split(n), strict=True)]
+    local = torch.arange(graph.n_edges, device=degree.device) - graph.ptr[graph.source]
+    return blocks, row[graph.source] + local

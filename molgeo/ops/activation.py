@@ -111,14 +111,18 @@ class Activation:
 
     Attributes:
         value: ``f(x)``.
+        in_place: the same, which may overwrite x.
         gradient: ``(grad, x) → grad · f′(x)``, differentiable to any order.
         second_gradient: ``(tangent, grad, x) → tangent · grad · f″(x)``.
     """
 
     value: Callable[[Tensor], Tensor]
+    in_place: Callable[[Tensor], Tensor]
     gradient: Callable[[Tensor, Tensor], Tensor]
     second_gradient: Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
-SILU = Activation(F.silu, silu_gradient, silu_second_gradient)
-SHIFTED_SOFTPLUS = Activation(shifted_softplus, _softplus_gradient, _softplus_second_gradient)
+SILU = Activation(F.silu, torch.ops.aten.silu_, silu_gradient, silu_second_gradient)
+SHIFTED_SOFTPLUS = Activation(
+    shifted_softplus, shifted_softplus, _softplus_gradient, _softplus_second_gradient
+)

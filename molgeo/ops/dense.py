@@ -63,7 +63,7 @@ def linear_activated(
     if torch.compiler.is_compiling() or torch.is_autocast_enabled(x.device.type):
         return activation.value(F.linear(x, weight, bias))
     if not _tracked(x, weight, bias):
-        return activation.value(_multiply(x, weight, bias))
+        return activation.in_place(_multiply(x, weight, bias))
     y: Tensor = _LinearActivated.apply(x, weight, bias, activation)[0]
     return y
 

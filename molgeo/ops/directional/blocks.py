@@ -10,6 +10,9 @@ and, for F = ⟨g, m⟩,
 
 Derivatives of these along a tangent, which are the second derivatives of F, follow by the product
 rule in each step. Nothing larger than a block outlives it but the results.
+
+The products are small, and always in full precision: PyTorch's conversion of small float32 factors
+to bfloat16 takes longer than the products do.
 """
 
 from __future__ import annotations
@@ -19,11 +22,12 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from molgeo.ops.dense import linear
 from molgeo.ops.directional.angular import Angular, Gram, Harmonic
 from molgeo.ops.directional.legendre import zonal_harmonics
 from molgeo.ops.directional.plan import Plan
+from molgeo.precision import matmul_precision
 
 Tangents = tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]
 Gradients = tuple[Tensor | None, ...]
@@ -45,17 +49,13 @@ def tables(form: str, geometry: Tensor, plan: Plan, n_spherical: int, first: boo
         return [rows.mul_(plan.filled)]
     if not plan.sizes:
         return []
-    split = zip(rows.split(plan.rows), plan.filled.split(plan.rows), plan.sizes, strict=True)
-    cosines, masks = [], []
-    for v, filled, size in split:
-        v, filled = v.view(*size, 3), filled.view(size)
+    cosines = []
+    for v, size in zip(rows.split(plan.rows), plan.sizes, strict=True):
+        v = v.view(*size, 3)
         cosines.append(torch.bmm(v, v.transpose(1, 2)).flatten())
-        mask = filled.unsqueeze(1) & filled.unsqueeze(2)
-        mask.diagonal(dim1=1, dim2=2).fill_(False)
-        masks.append(mask.flatten())
-    cosine, kept = torch.cat(cosines).neg_(), torch.cat(masks)
+    cosine = torch.cat(cosines).neg_()
     harmonics = [zonal_harmonics(cosine, n_spherical, n) for n in range(2 if first else 1)]
-    return [rows, kept, *(y.mul_(kept.unsqueeze(-1)) for y in harmonics)]
+    return [rows, *(y.mul_(plan.kept) for y in harmonics)]
 
 
 def directional_sum(
@@ -63,10 +63,11 @@ def directional_sum(
 ) -> Tensor:
     """The sum, (edges, channels)."""
     parts = []
-    for block in _blocks(form, plan, tables):
-        z = F.linear(radial.index_select(0, block.pair), weight)
-        z *= x.index_select(0, block.taken).unsqueeze(1)  # (rows, n_spherical, channels)
-        parts.append(block.angular.forward(z))
+    with matmul_precision():
+        for block in _blocks(form, plan, tables):
+            z = linear(radial.index_select(0, block.pair), weight)
+            z *= x.index_select(0, block.taken).unsqueeze(1)  # (rows, n_spherical, channels)
+            parts.append(block.angular.forward(z))
     total = _collect(parts, plan.place) if parts else None
     return torch.zeros_like(x) if total is None else total
 
@@ -99,10 +100,11 @@ def gradients(
         Without tangents: None and the derivatives by geometry, x, radial and weight. With tangents:
         the derivatives of m and of those four along them, ``grad`` held fixed.
     """
-    found = [
-        _block_gradients(block, grad, x, radial, weight, need, tangents)
-        for block in _blocks(form, plan, tables)
-    ]
+    with matmul_precision():
+        found = [
+            _block_gradients(block, grad, x, radial, weight, need, tangents)
+            for block in _blocks(form, plan, tables)
+        ]
     m, geometry, x_in, t, w = zip(*found, strict=True) if found else [(None,)] * 5
     return (
         _collect(m, plan.place),
@@ -128,7 +130,7 @@ def _block_gradients(
     g = grad.index_select(0, block.given) * block.filled
     x_in = x.index_select(0, block.taken).unsqueeze(1)  # (rows, 1, channels)
     t = radial.index_select(0, block.pair)  # (rows, n_spherical, rank)
-    s = F.linear(t, weight)  # (rows, n_spherical, channels)
+    s = linear(t, weight)  # (rows, n_spherical, channels)
     v = theta.transposed(g)
     if tangents is None:
         out_geometry = theta.gradient(g, x_in * s) if need_geometry else None
@@ -151,7 +153,7 @@ def _block_gradients(
         d_x = d_x.index_select(0, block.taken).unsqueeze(1)
     if d_t is not None:
         d_t = d_t.index_select(0, block.pair)
-    d_s = _product_rule(F.linear, t, d_t, weight, d_weight)
+    d_s = _product_rule(linear, t, d_t, weight, d_weight)
     z, d_z = x_in * s, _product_rule(torch.mul, x_in, d_x, s, d_s)
     out_x = _product_rule(_sum_of_orders, v, d_v, s, d_s) if need_x else None
     q, d_q = v * x_in, _product_rule(torch.mul, v, d_v, x_in, d_x)
@@ -225,9 +227,9 @@ def _blocks(form: str, plan: Plan, tables: list[Tensor]) -> Iterator[_Block]:
             yield _Block(Harmonic(h, size), *places)
         return
     triplets = [n_atoms * n_slots**2 for n_atoms, n_slots in plan.sizes]
-    kept, y, dy = ([*table.split(triplets)] for table in (*tables[1:3], tables[-1]))
+    kept, y, dy = (table.split(triplets) for table in (plan.kept, tables[1], tables[-1]))
     for n, (size, v, *places) in enumerate(indices):
         square = (*size, size[1])
-        first = dy[n].view(*square, -1) if len(tables) > 3 else None
+        first = dy[n].view(*square, -1) if len(tables) > 2 else None
         angular = Gram(v, size, y[n].view(*square, -1), first, kept[n].view(square))
         yield _Block(angular, *places)

@@ -26,6 +26,7 @@ class Plan(NamedTuple):
         taken: (rows,) int64, its reverse.
         pair: (rows,) int64, its pair.
         filled: (rows, 1) bool, False where padded.
+        kept: (Σ atoms · slots², 1) bool, the pairs of slots that are triplets: both filled, k ≠ i.
         place: (edges,) int64, the slot that gives out each edge.
         place_taken: (edges,) int64, the slot that takes in each edge.
         place_forward: (pairs,) int64, the slot that gives out each pair's forward edge.
@@ -37,6 +38,7 @@ class Plan(NamedTuple):
     taken: Tensor
     pair: Tensor
     filled: Tensor
+    kept: Tensor
     place: Tensor
     place_taken: Tensor
     place_forward: Tensor
@@ -59,14 +61,23 @@ def _make_plan(graph: Graph) -> Plan:
     blocks, place = neighbour_slots(graph, rows)
     given = torch.cat([block.edge.flatten() for block in blocks] or [graph.source])
     filled = torch.cat([block.filled.flatten() for block in blocks] or [graph.source.bool()])
+    kept = torch.cat([_triplets(block.filled) for block in blocks] or [graph.source.bool()])
     return Plan(
         sizes=[(block.edge.shape[0], block.edge.shape[1]) for block in blocks],
         given=given,
         taken=graph.reverse[given],
         pair=graph.pair[given],
         filled=filled.unsqueeze(-1),
+        kept=kept.unsqueeze(-1),
         place=place,
         place_taken=place[graph.reverse],
         place_forward=place[graph.forward],
         place_backward=place[graph.reverse[graph.forward]],
     )
+
+
+def _triplets(filled: Tensor) -> Tensor:
+    """Which pairs of slots of a block are triplets, flattened."""
+    kept = filled.unsqueeze(1) & filled.unsqueeze(2)
+    kept.diagonal(dim1=1, dim2=2).fill_(False)
+    return kept.flatten()
