@@ -90,6 +90,10 @@ def silu_second_gradient(tangent: Tensor, grad: Tensor, x: Tensor) -> Tensor:
     return out
 
 
+def _silu_in_place(x: Tensor) -> Tensor:
+    return F.silu(x, inplace=True)
+
+
 def shifted_softplus(x: Tensor) -> Tensor:
     """``ln(½ eˣ + ½)``, which is zero at zero and smooth to all orders."""
     return F.softplus(x).sub_(math.log(2.0))
@@ -122,7 +126,7 @@ class Activation:
     second_gradient: Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
-SILU = Activation(F.silu, torch.ops.aten.silu_, silu_gradient, silu_second_gradient)
+SILU = Activation(F.silu, _silu_in_place, silu_gradient, silu_second_gradient)
 SHIFTED_SOFTPLUS = Activation(
     shifted_softplus, shifted_softplus, _softplus_gradient, _softplus_second_gradient
 )

@@ -1,7 +1,9 @@
 """What `molgeo.models` promises of every model beside its physics."""
 
+import copy
 import dataclasses
 import json
+import pickle
 
 import pytest
 import torch
@@ -88,6 +90,12 @@ def test_state_is_strict(build, name, atoms_of):
     state.pop(next(iter(state)))
     with pytest.raises(RuntimeError, match="Missing key"):
         other.load_state_dict(state)
+
+
+def test_survives_copies_and_other_processes(model, atoms_of):
+    z, pos = atoms_of("CH3CH2OH")
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert torch.equal(other(z, pos), model(z, pos))
 
 
 def test_single_precision_agrees_with_double(subject, collate, mixture):
