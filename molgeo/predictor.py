@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from molgeo import models
 from molgeo.domain import Domain
 from molgeo.elements import SYMBOLS
-from molgeo.graph import Graph, radius_graph
+from molgeo.graph import Graph, given_or_found
 from molgeo.heads import Heads, pool
 from molgeo.ops.segment import molecule_sum
 from molgeo.properties import ATOMIZATION, PROPERTIES
@@ -112,7 +112,7 @@ class Predictor(nn.Module):
             ValueError: the tensors' shapes do not fit together.
         """
         _check_shapes(z, pos, batch)
-        graph = graph or radius_graph(pos, self.cutoff, batch)
+        graph = given_or_found(graph, pos, self.cutoff, batch)
         values = self.to_units(self.standardised(z, pos, graph), z, pos, graph)
         out = dict(zip(self.properties, values.unbind(-1), strict=True))
         if {"u298", "h298"} <= out.keys():
@@ -183,6 +183,8 @@ class Predictor(nn.Module):
         # A copy made outside inference mode can be differentiated, whatever the caller's mode is.
         with torch.inference_mode(False), torch.enable_grad():
             z, batch = z.clone(), None if batch is None else batch.clone()
+            if graph is not None and graph.source.is_inference():
+                graph = graph.clone()
             pos = pos.detach().clone().requires_grad_()
             total = self(z, pos, batch, graph)[energy]
             (gradient,) = torch.autograd.grad(total.sum(), pos)

@@ -8,6 +8,7 @@ A `Graph` is built once per batch of structures and is never truncated: there is
 from __future__ import annotations
 
 import bisect
+import dataclasses
 import itertools
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -100,6 +101,12 @@ class Graph:
         if key not in self._derived:
             self._derived[key] = make(self)
         return self._derived[key]
+
+    def clone(self) -> Graph:
+        """A copy with tensors of its own."""
+        values = ((f.name, getattr(self, f.name)) for f in dataclasses.fields(self))
+        copies: dict[str, Any] = {n: v.clone() for n, v in values if isinstance(v, Tensor)}
+        return dataclasses.replace(self, **copies)
 
     @cached_property
     def _derived(self) -> dict[Hashable, Any]:

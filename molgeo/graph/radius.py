@@ -55,6 +55,27 @@ def radius_graph(
     return _all_pairs_graph(pos, cutoff, batch, n_molecules)
 
 
+def given_or_found(graph: Graph | None, pos: Tensor, cutoff: float, batch: Tensor | None) -> Graph:
+    """The graph a caller gave, if it is one of these atoms, else that of all pairs.
+
+    Args:
+        graph: given, or None.
+        pos: (atoms, 3) positions in Å.
+        cutoff: Å.
+        batch: (atoms,) molecule of each atom; None for one molecule, or for that of a given graph.
+
+    Raises:
+        ValueError: the graph is of other atoms or another batch, or as `radius_graph`.
+    """
+    if graph is None:
+        return radius_graph(pos, cutoff, batch)
+    if graph.n_atoms != len(pos):
+        raise ValueError(f"graph: expected one of {len(pos)} atoms, got {graph.n_atoms}")
+    if batch is not None and batch is not graph.batch and not torch.equal(batch, graph.batch):
+        raise ValueError("graph: expected one of the same batch, got another assignment of atoms")
+    return graph
+
+
 def _check(pos: Tensor, cutoff: float, batch: Tensor | None) -> tuple[Tensor, int]:
     """Validate an open system; return its batch and number of molecules."""
     if not (cutoff > 0 and math.isfinite(cutoff)):

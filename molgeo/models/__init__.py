@@ -23,7 +23,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from torch import Tensor, nn
 
-from molgeo.graph import Graph, radius_graph
+from molgeo.graph import Graph, given_or_found
 from molgeo.ops.segment import molecule_sum
 
 
@@ -63,11 +63,12 @@ class Backbone(nn.Module):
 
         Raises:
             RuntimeError: the model was built with ``n_out=None``.
+            ValueError: the graph is of other atoms.
         """
         if self.config.n_out is None:
             name = type(self).__name__
             raise RuntimeError(f"{name}: n_out is None, so it has atom_features but no readout")
-        graph = graph or radius_graph(pos, self.cutoff, batch)
+        graph = given_or_found(graph, pos, self.cutoff, batch)
         return molecule_sum(self.readout(self.atom_features(z, pos, graph)), graph)
 
     def atom_features(self, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:

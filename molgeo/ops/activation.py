@@ -79,7 +79,7 @@ def silu_second_gradient(tangent: Tensor, grad: Tensor, x: Tensor) -> Tensor:
     if torch.is_grad_enabled():
         s = x.sigmoid()
         return tangent * grad * s * (1 - s) * (2 + x * (1 - 2 * s))
-    out = torch.mul(tangent, grad)
+    out = torch.mul(tangent, grad).contiguous()  # the product of transposed factors is not
     pieces = ELEMENTS if x.device.type == "cpu" else max(x.numel(), 1)
     for product, x_piece in zip(
         out.view(-1).split(pieces), x.reshape(-1).split(pieces), strict=True

@@ -112,7 +112,11 @@ class _Reference:
         self.harmonics = zonal_harmonics(cosine, n_spherical)
 
     def __call__(self, x: Tensor, radial: Tensor, weight: Tensor) -> Tensor:
-        a = torch.einsum("tl,tlb->tb", self.harmonics, radial[self.graph.pair[self.kj]])
+        dtype = self.harmonics.dtype
+        for operand in (x, radial, weight):
+            dtype = torch.promote_types(dtype, operand.dtype)
+        x, radial, weight = x.to(dtype), radial.to(dtype), weight.to(dtype)
+        a = torch.einsum("tl,tlb->tb", self.harmonics.to(dtype), radial[self.graph.pair[self.kj]])
         v = torch.einsum("ed,cbd->ebc", x, weight)
         messages = torch.einsum("tb,tbc->tc", a, v[self.kj])
         return messages.new_zeros(x.shape[0], weight.shape[0]).index_add(0, self.ji, messages)
@@ -135,10 +139,11 @@ class _Gram:
             take(expand_pairs(x, graph, sign=-1.0), self.given).split(self.sizes)
             for x in (delta, _unit(delta))
         )
-        self.harmonics = [
-            _block_harmonics(v_block, u_block, block, n_spherical, angle)
-            for v_block, u_block, block in zip(v, u, self.blocks, strict=False)
-        ]
+        with torch.autocast(delta.device.type, enabled=False):  # angles need all their digits
+            self.harmonics = [
+                _block_harmonics(v_block, u_block, block, n_spherical, angle)
+                for v_block, u_block, block in zip(v, u, self.blocks, strict=False)
+            ]
 
     def __call__(self, x: Tensor, radial: Tensor, weight: Tensor) -> Tensor:
         if not self.blocks:

@@ -52,20 +52,21 @@ def linear_activated(
     One node of the autograd graph instead of two, which keeps only the activation's argument.
 
     Args:
-        x: (rows, in).
+        x: (…, in).
         weight: (out, in).
         bias: (out,) or None.
         activation: f.
 
     Returns:
-        (rows, out).
+        (…, out).
     """
     if torch.compiler.is_compiling() or torch.is_autocast_enabled(x.device.type):
         return activation.value(F.linear(x, weight, bias))
     if not _tracked(x, weight, bias):
         return activation.in_place(_multiply(x, weight, bias))
-    y: Tensor = _LinearActivated.apply(x, weight, bias, activation)[0]
-    return y
+    rows = x.reshape(-1, x.shape[-1])
+    y: Tensor = _LinearActivated.apply(rows, weight, bias, activation)[0]
+    return y.view(*x.shape[:-1], weight.shape[0])
 
 
 class Dense(nn.Linear):
@@ -86,7 +87,7 @@ class ActivatedDense(nn.Linear):
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
-        """(rows, in) → (rows, out)."""
+        """(…, in) → (…, out)."""
         return linear_activated(x, self.weight, self.bias, self.activation)
 
 
@@ -194,9 +195,9 @@ class _LinearActivatedGradient(torch.autograd.Function):
         if torch.is_grad_enabled():
             moved = linear(tangent, weight)
             return (
-                f.gradient(moved, argument),
-                f.second_gradient(moved, grad, argument),
-                _transposed_product(f.gradient(grad, argument), tangent),
+                f.gradient(moved, argument) if need_grad else None,
+                f.second_gradient(moved, grad, argument) if need_argument else None,
+                _transposed_product(f.gradient(grad, argument), tangent) if need_weight else None,
                 None,
             )
         d_grad = d_argument = d_weight = None

@@ -16,7 +16,6 @@ one kernel that keeps them in registers (`molgeo.ops.filter_triton`), where Trit
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Any
 
 import torch
@@ -24,10 +23,8 @@ from torch import Tensor
 
 from molgeo.graph.edges import Graph
 from molgeo.ops.segment import EDGES_PER_RUN, segment_sum
+from molgeo.ops.triton_here import HAS_TRITON
 from molgeo.ops.wanted import wanted
-
-HAS_TRITON = importlib.util.find_spec("triton") is not None
-"""Whether the kernels for a GPU can be compiled."""
 
 
 def continuous_filter(h: Tensor, filters: Tensor, graph: Graph) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -27,5 +28,27 @@ def recompute_if_large(function: Callable[..., Tensor], n_edges: int, *arguments
     """
     if n_edges <= MOST_EDGES or not torch.is_grad_enabled():
         return function(*arguments)
-    result: Tensor = checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False)
+    # Computed again as it was computed, whatever the precision is when the backward pass runs.
+    precision = torch.get_float32_matmul_precision()
+    result: Tensor = checkpoint(
+        function,
+        *arguments,
+        use_reentrant=False,
+        preserve_rng_state=False,
+        context_fn=lambda: (nullcontext(), _Precision(precision)),
+    )
     return result
+
+
+class _Precision:
+    """The precision of matrix products, for as many backward passes as there are."""
+
+    def __init__(self, precision: str) -> None:
+        self.precision = precision
+
+    def __enter__(self) -> None:
+        self.before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision(self.precision)
+
+    def __exit__(self, *_: object) -> None:
+        torch.set_float32_matmul_precision(self.before)

@@ -119,3 +119,22 @@ def test_checkpoint_round_trip(build_with_heads, name, tmp_path, collate, mixtur
     assert old.keys() == new.keys()
     assert all(torch.equal(old[key], new[key]) for key in old)
     assert loaded.backbone.config == predictor.backbone.config
+
+
+def test_a_graph_of_other_atoms_is_refused(subject, collate, mixture):
+    z, pos, batch = collate(mixture)
+    few = radius_graph(pos[:5], 4.0)
+    with pytest.raises(ValueError, match=f"graph: expected one of {len(z)} atoms, got 5"):
+        subject.module(z, pos, batch, few)
+    with pytest.raises(ValueError, match="graph: expected one of the same batch"):
+        subject.module(z, pos, batch, radius_graph(pos, 4.0))
+
+
+def test_forces_with_a_graph_inside_inference_mode(predictor, atoms_of):
+    z, pos = atoms_of("CH3CH2OH")
+    expected = predictor.energy_and_forces(z, pos, allow_untrained_forces=True)
+    with torch.inference_mode():
+        graph = radius_graph(pos, predictor.cutoff)
+        found = predictor.energy_and_forces(z, pos, allow_untrained_forces=True, graph=graph)
+    for own, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(own, other)

@@ -192,3 +192,17 @@ def test_half_precision_features_are_summed_in_full(form):
     out.sum().backward()
     assert x.grad.isfinite().all()
     assert weight.grad.abs().max() > 0
+
+
+def test_angles_keep_their_digits_under_autocast():
+    torch.manual_seed(0)
+    pos = 2.0 * torch.rand(8, 3)
+    graph = radius_graph(pos, 1.5)
+    x = torch.randn(graph.n_edges, 3)
+    radial = torch.randn(graph.forward.numel(), 4, 2)
+    weight = torch.randn(3, 2, 3)
+    delta = graph.displacements(pos)
+    expected = bilinear_sum(delta, graph, 4)(x, radial, weight)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = bilinear_sum(delta, graph, 4)(x, radial, weight)
+    torch.testing.assert_close(found, expected)

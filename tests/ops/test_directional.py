@@ -199,3 +199,33 @@ def test_single_precision(system):
         for other in others:
             scale = expected.abs().max().item()
             torch.testing.assert_close(other.double(), expected, rtol=0, atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_widest_type(form):
+    pos, graph = clusters()
+    single = [operand.float() for operand in operands(graph)]
+    out = directional_sum(geometry(pos, graph), graph, N_SPHERICAL, form)(*single)
+    assert out.dtype == torch.float64
+
+
+@pytest.mark.parametrize("form", ["gram", "harmonic"])
+def test_a_backward_pass_inside_autocast_is_in_full_precision(form):
+    pos, graph = clusters()
+    inputs = [operand.float().requires_grad_() for operand in operands(graph)]
+    unit = geometry(pos, graph).float()
+    expected = torch.autograd.grad(
+        directional_sum(unit, graph, N_SPHERICAL, form)(*inputs).square().sum(), inputs
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        out = directional_sum(unit, graph, N_SPHERICAL, form)(*inputs)
+        found = torch.autograd.grad(out.square().sum(), inputs)
+    for own, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(own, other)
+
+
+def test_triton_needs_a_gpu(monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    pos, graph = clusters()
+    with pytest.raises(ValueError, match="form: 'triton' needs Triton and a CUDA device, got cpu"):
+        directional_sum(geometry(pos, graph), graph, N_SPHERICAL, "triton")

@@ -4,6 +4,7 @@ import torch
 
 from molgeo.models import DimeNetPlusPlus
 from molgeo.ops import recompute
+from molgeo.precision import matmul_precision
 
 
 def run(model, z, pos):
@@ -39,3 +40,19 @@ def test_same_results_in_less_memory(monkeypatch):
     for own, other in zip(run(model, z, pos), expected, strict=True):
         torch.testing.assert_close(own, other, rtol=1e-10, atol=1e-10)
     assert kept_elements(model, z, pos) < 0.7 * before
+
+
+def test_computed_again_in_the_precision_of_the_forward_pass(monkeypatch):
+    monkeypatch.setattr(recompute, "MOST_EDGES", 0)
+    seen = []
+
+    def square(x):
+        seen.append(torch.get_float32_matmul_precision())
+        return x * x
+
+    x = torch.ones(2, requires_grad=True)
+    with matmul_precision("medium"):
+        y = recompute.recompute_if_large(square, 1, x)
+    y.sum().backward()
+    assert seen == ["medium", "medium"]
+    assert torch.get_float32_matmul_precision() == "highest"

@@ -11,13 +11,14 @@ and, for F = ⟨g, m⟩,
 Derivatives of these along a tangent, which are the second derivatives of F, follow by the product
 rule in each step. Nothing larger than a block outlives it but the results.
 
-The products are small, and always in full precision: PyTorch's conversion of small float32 factors
-to bfloat16 takes longer than the products do.
+The products are small, and on a CPU in full precision: PyTorch's conversion of small float32
+factors to bfloat16 takes longer than the products do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -63,7 +64,7 @@ def directional_sum(
 ) -> Tensor:
     """The sum, (edges, channels)."""
     parts = []
-    with matmul_precision():
+    with _full_precision(x):
         for block in _blocks(form, plan, tables):
             z = linear(radial.index_select(0, block.pair), weight)
             z *= x.index_select(0, block.taken).unsqueeze(1)  # (rows, n_spherical, channels)
@@ -100,7 +101,7 @@ def gradients(
         Without tangents: None and the derivatives by geometry, x, radial and weight. With tangents:
         the derivatives of m and of those four along them, ``grad`` held fixed.
     """
-    with matmul_precision():
+    with _full_precision(x):
         found = [
             _block_gradients(block, grad, x, radial, weight, need, tangents)
             for block in _blocks(form, plan, tables)
@@ -199,6 +200,13 @@ def _collect(parts: Sequence[Tensor | None], *places: Tensor) -> Tensor | None:
     return total
 
 
+def _full_precision(x: Tensor) -> AbstractContextManager[None]:
+    """Full precision on a CPU. The setting is global, hence left alone where it is that already."""
+    if x.device.type != "cpu" or torch.get_float32_matmul_precision() == "highest":
+        return nullcontext()
+    return matmul_precision()
+
+
 class _Block(NamedTuple):
     """One block of a plan with the map Θ of its atoms."""
 
@@ -220,7 +228,7 @@ def _blocks(form: str, plan: Plan, tables: list[Tensor]) -> Iterator[_Block]:
         plan.taken.split(rows),
         plan.pair.split(rows),
         plan.filled.split(rows),
-        strict=False,
+        strict=True,
     )
     if form == "harmonic":
         for size, h, *places in indices:

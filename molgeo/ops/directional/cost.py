@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 from molgeo.graph.edges import Graph
-
-HAS_TRITON = importlib.util.find_spec("triton") is not None
-"""Whether the kernel for a GPU can be compiled."""
+from molgeo.ops.triton_here import HAS_TRITON
 
 NEIGHBOURS_PER_ORDER = 5.0
 """Neighbours, for each order l, beyond which ``harmonic`` is faster than ``gram``."""

@@ -39,7 +39,7 @@ def make_layout(form: str, geometry: Tensor, graph: Graph, n_spherical: int) -> 
         g = graph
         return Layout([], [g.source, g.target, g.reverse, g.pair, g.forward, g.ptr, g.batch], [])
     plan = make_plan(graph)
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast(geometry.device.type, enabled=False):
         tables = blocks.tables(form, geometry, plan, n_spherical, geometry.requires_grad)
     return Layout([n for size in plan.sizes for n in size], list(plan[1:]), tables)
 
@@ -60,7 +60,8 @@ def directional_sum(
         from molgeo.ops.directional import kernels
 
         return kernels.directional_forward(geometry, x, radial, weight, _graph(indices))
-    return blocks.directional_sum(form, x, radial, weight, _plan(sizes, indices), [*tables])
+    with torch.autocast(x.device.type, enabled=False):
+        return blocks.directional_sum(form, x, radial, weight, _plan(sizes, indices), [*tables])
 
 
 @directional_sum.register_fake
@@ -111,10 +112,12 @@ def directional_gradients(
             need_unit=need[0],
         )  # fmt: skip
     else:
-        found = blocks.gradients(
-            form, grad, x, radial, weight, _plan(sizes, indices), [*tables], need,
-            tangents if second else None,
-        )  # fmt: skip
+        # A backward pass may run inside the caller's autocast.
+        with torch.autocast(x.device.type, enabled=False):
+            found = blocks.gradients(
+                form, grad, x, radial, weight, _plan(sizes, indices), [*tables], need,
+                tangents if second else None,
+            )  # fmt: skip
     like = (x, geometry, x, radial, weight)
     kept = zip(found, like, (second, *need), strict=True)
     return [_dense(value, tensor) if keep else tensor.new_empty(0) for value, tensor, keep in kept]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Literal, Protocol, get_args
 
 import torch
@@ -20,6 +21,7 @@ from molgeo.ops.directional.operators import (
 )
 from molgeo.ops.directional.operators import directional_sum as directional_sum_operator
 from molgeo.ops.segment import expand_pairs
+from molgeo.ops.triton_here import can_run_kernels
 from molgeo.ops.wanted import wanted
 
 Form = Literal["auto", "gram", "harmonic", "triton", "reference"]
@@ -56,10 +58,12 @@ def directional_sum(
         The sum, a function of features and filters.
 
     Raises:
-        ValueError: ``form`` is unknown.
+        ValueError: ``form`` is unknown, or ``triton`` without a GPU and Triton.
     """
     if form not in get_args(Form):
         raise ValueError(f"form: expected one of {', '.join(get_args(Form))}, got {form!r}")
+    if form == "triton" and not can_run_kernels(unit.device):
+        raise ValueError(f"form: 'triton' needs Triton and a CUDA device, got {unit.device}")
     chosen = cheapest_form(graph, n_spherical) if form == "auto" else form
     u = expand_pairs(unit, graph, sign=-1.0)
     if chosen == "reference":
@@ -76,8 +80,10 @@ class _Reference:
         self.harmonics = zonal_harmonics((unit[self.ji] * unit[self.kj]).sum(-1), n_spherical)
 
     def __call__(self, x: Tensor, radial: Tensor, weight: Tensor) -> Tensor:
+        dtype = _widest(self.harmonics, x, radial, weight)
+        x, radial, weight = x.to(dtype), radial.to(dtype), weight.to(dtype)
         filters = F.linear(radial, weight)[self.graph.pair[self.kj]]
-        messages = x[self.kj] * torch.einsum("tl,tlc->tc", self.harmonics, filters)
+        messages = x[self.kj] * torch.einsum("tl,tlc->tc", self.harmonics.to(dtype), filters)
         return messages.new_zeros(x.shape).index_add(0, self.ji, messages)
 
 
@@ -96,9 +102,7 @@ class _Factored:
         self.layout = make_layout(form, self.geometry, graph, n_spherical)
 
     def __call__(self, x: Tensor, radial: Tensor, weight: Tensor) -> Tensor:
-        dtype = self.geometry.dtype
-        for operand in (x, radial, weight):
-            dtype = torch.promote_types(dtype, operand.dtype)
+        dtype = _widest(self.geometry, x, radial, weight)
         layout = self.layout._replace(
             tables=[t.to(dtype) if t.is_floating_point() else t for t in self.layout.tables]
         )
@@ -106,6 +110,11 @@ class _Factored:
         with torch.autocast(x.device.type, enabled=False):
             total: Tensor = _Sum.apply(self.form, layout, *operands)
         return total
+
+
+def _widest(*operands: Tensor) -> torch.dtype:
+    """The type that all operands fit in."""
+    return functools.reduce(torch.promote_types, (operand.dtype for operand in operands))
 
 
 class _Sum(torch.autograd.Function):
