@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -11,16 +9,36 @@ import torch
 MatmulPrecision = Literal["highest", "high", "medium"]
 
 
-@contextmanager
-def matmul_precision(precision: MatmulPrecision = "highest") -> Iterator[None]:
-    """Multiply float32 matrices in this precision, then as before; it is a global of PyTorch.
+class MatmulPrecisionContext:
+    """Multiply float32 matrices in a precision, then as before; it is a global of PyTorch.
+
+    One context can be entered again and again, as each backward pass through a recomputed block
+    does, but not inside itself.
 
     Args:
         precision: ``highest``, ``high`` or ``medium``, as `torch.set_float32_matmul_precision`.
     """
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(precision)
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
+
+    def __init__(self, precision: str) -> None:
+        self.precision = precision
+
+    def __enter__(self) -> None:
+        self._before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision(self.precision)
+
+    def __exit__(self, *_: object) -> None:
+        torch.set_float32_matmul_precision(self._before)
+
+
+def matmul_precision(precision: MatmulPrecision = "highest") -> MatmulPrecisionContext:
+    """A context in which float32 matrices are multiplied in this precision.
+
+    Args:
+        precision: ``highest``, ``high`` or ``medium``.
+    """
+    return MatmulPrecisionContext(precision)
+
+
+def present_precision() -> MatmulPrecisionContext:
+    """A context in which float32 matrices are multiplied as they are now."""
+    return MatmulPrecisionContext(torch.get_float32_matmul_precision())

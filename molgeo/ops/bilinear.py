@@ -35,18 +35,16 @@ import torch
 from torch import Tensor
 
 from molgeo.graph.edges import Graph
-from molgeo.graph.slots import Slots, neighbour_slots
 from molgeo.graph.triplets import triplets
 from molgeo.ops.dense import linear
 from molgeo.ops.directional import zonal_harmonics
+from molgeo.ops.directional.plan import make_plan
 from molgeo.ops.rows import Rows, collect, take
 from molgeo.ops.segment import expand_pairs
+from molgeo.ops.widest import widest
 
 Angle = Literal["paper", "reference"]
 BilinearForm = Literal["gram", "reference"]
-
-ROWS_PER_BLOCK = 512
-"""Padded edges taken at a time on a CPU: V is 2 MB with 8 · 128 float32 each."""
 
 
 class BilinearSum(Protocol):
@@ -112,9 +110,7 @@ class _Reference:
         self.harmonics = zonal_harmonics(cosine, n_spherical)
 
     def __call__(self, x: Tensor, radial: Tensor, weight: Tensor) -> Tensor:
-        dtype = self.harmonics.dtype
-        for operand in (x, radial, weight):
-            dtype = torch.promote_types(dtype, operand.dtype)
+        dtype = widest((self.harmonics, x, radial, weight))
         x, radial, weight = x.to(dtype), radial.to(dtype), weight.to(dtype)
         a = torch.einsum("tl,tlb->tb", self.harmonics.to(dtype), radial[self.graph.pair[self.kj]])
         v = torch.einsum("ed,cbd->ebc", x, weight)
@@ -126,36 +122,31 @@ class _Gram:
     """Three matrix products for each atom, over blocks of atoms of similar degree."""
 
     def __init__(self, delta: Tensor, graph: Graph, n_spherical: int, angle: Angle) -> None:
-        rows = ROWS_PER_BLOCK if delta.device.type == "cpu" else graph.n_edges + graph.n_atoms
-        self.blocks, position = neighbour_slots(graph, rows)
-        self.sizes = [block.edge.numel() for block in self.blocks]
-        edge = torch.cat([block.edge.flatten() for block in self.blocks] or [graph.source])
-        forward, reverse = graph.forward, graph.reverse
-        # Slot s of atom j takes in the edge k→j and gives out the edge j→k, its reverse.
-        self.given = Rows(edge, (position,))
-        self.taken = Rows(reverse[edge], (position[reverse],))
-        self.pair = Rows(graph.pair[edge], (position[forward], position[reverse[forward]]))
+        plan = make_plan(graph)
+        self.rows = plan.rows
+        self.given = Rows(plan.given, (plan.place,))
+        self.taken = Rows(plan.taken, (plan.place_taken,))
+        self.pair = Rows(plan.pair, (plan.place_forward, plan.place_backward))
         v, u = (
-            take(expand_pairs(x, graph, sign=-1.0), self.given).split(self.sizes)
+            take(expand_pairs(x, graph, sign=-1.0), self.given).split(self.rows)
             for x in (delta, _unit(delta))
         )
+        kept = plan.kept.split([n_atoms * n_slots**2 for n_atoms, n_slots in plan.sizes])
         with torch.autocast(delta.device.type, enabled=False):  # angles need all their digits
             self.harmonics = [
-                _block_harmonics(v_block, u_block, block, n_spherical, angle)
-                for v_block, u_block, block in zip(v, u, self.blocks, strict=False)
+                _block_harmonics(v_block, u_block, kept_block, size, n_spherical, angle)
+                for v_block, u_block, kept_block, size in zip(v, u, kept, plan.sizes, strict=False)
             ]
 
     def __call__(self, x: Tensor, radial: Tensor, weight: Tensor) -> Tensor:
-        if not self.blocks:
+        if not self.harmonics:
             return x.new_zeros(x.shape[0], weight.shape[0])
-        dtype = self.harmonics[0].dtype
-        for operand in (x, radial, weight):
-            dtype = torch.promote_types(dtype, operand.dtype)
+        dtype = widest((self.harmonics[0], x, radial, weight))
         with torch.autocast(x.device.type, enabled=False):
             x, radial, weight = x.to(dtype), radial.to(dtype), weight.to(dtype)
             w = weight.transpose(0, 1).flatten(0, 1)  # (n_bilinear · c_out, c_in)
-            x_slots = take(x, self.taken).split(self.sizes)
-            t_slots = take(radial, self.pair).split(self.sizes)
+            x_slots = take(x, self.taken).split(self.rows)
+            t_slots = take(radial, self.pair).split(self.rows)
             sums = [
                 _block_sum(*block, w)
                 for block in zip(self.harmonics, x_slots, t_slots, strict=True)
@@ -183,20 +174,28 @@ def _block_sum(y: Tensor, x: Tensor, t: Tensor, w: Tensor) -> Tensor:
     return torch.bmm(q.transpose(1, 2), v).flatten(0, 1)
 
 
-def _block_harmonics(v: Tensor, u: Tensor, block: Slots, n_spherical: int, angle: Angle) -> Tensor:
+def _block_harmonics(
+    v: Tensor, u: Tensor, kept: Tensor, size: tuple[int, int], n_spherical: int, angle: Angle
+) -> Tensor:
     """Y_l0(α) of a block, from displacements and unit vectors from j to its neighbours.
+
+    Args:
+        v: (atoms · slots, 3) displacements in Å.
+        u: (atoms · slots, 3) unit vectors.
+        kept: (atoms · slots², 1) bool, False for k = i and padding.
+        size: atoms and slots.
+        n_spherical: number of orders.
+        angle: at atom j or i.
 
     Returns:
         (atoms, slots k, slots i, n_spherical), zero for k = i and padding.
     """
-    v, u = v.view(*block.edge.shape, 3), u.view(*block.edge.shape, 3)
+    v, u = v.view(*size, 3), u.view(*size, 3)
     if angle == "paper":
         cosine = -torch.bmm(u, u.transpose(1, 2))  # û_kj = −û_jk
     else:
         cosine = _cosine_at_target(v.unsqueeze(1) - v.unsqueeze(2), u.unsqueeze(1))
-    kept = block.filled.unsqueeze(1) & block.filled.unsqueeze(2)
-    kept = kept & ~torch.eye(kept.shape[-1], dtype=torch.bool, device=kept.device)
-    return zonal_harmonics(cosine, n_spherical) * kept.unsqueeze(-1)
+    return zonal_harmonics(cosine, n_spherical) * kept.view(*size, size[1], 1)
 
 
 def _cosine_at_target(path: Tensor, u_ji: Tensor) -> Tensor:

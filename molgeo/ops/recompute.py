@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from molgeo.precision import present_precision
+
 MOST_EDGES = 60_000
 """Edges whose activations are kept: half a gigabyte a block of 128 channels and eleven layers."""
 
@@ -29,26 +31,12 @@ def recompute_if_large(function: Callable[..., Tensor], n_edges: int, *arguments
     if n_edges <= MOST_EDGES or not torch.is_grad_enabled():
         return function(*arguments)
     # Computed again as it was computed, whatever the precision is when the backward pass runs.
-    precision = torch.get_float32_matmul_precision()
+    precision = present_precision()
     result: Tensor = checkpoint(
         function,
         *arguments,
         use_reentrant=False,
         preserve_rng_state=False,
-        context_fn=lambda: (nullcontext(), _Precision(precision)),
+        context_fn=lambda: (nullcontext(), precision),
     )
     return result
-
-
-class _Precision:
-    """The precision of matrix products, for as many backward passes as there are."""
-
-    def __init__(self, precision: str) -> None:
-        self.precision = precision
-
-    def __enter__(self) -> None:
-        self.before = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision(self.precision)
-
-    def __exit__(self, *_: object) -> None:
-        torch.set_float32_matmul_precision(self.before)

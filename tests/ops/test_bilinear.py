@@ -5,12 +5,13 @@ import math
 import pytest
 import torch
 from ase.build import molecule
+from neighbourhoods import clusters, crystal
 from scipy.special import eval_legendre
 
 from molgeo.graph import radius_graph
 from molgeo.graph.triplets import triplets
-from molgeo.ops import bilinear
 from molgeo.ops.bilinear import bilinear_sum
+from molgeo.ops.directional import plan
 
 N_SPHERICAL = 4
 forms = pytest.mark.parametrize("form", ["reference", "gram"])
@@ -22,21 +23,6 @@ def operands(graph, c_in=3, c_out=2, n_bilinear=2):
     radial = torch.randn(graph.forward.numel(), N_SPHERICAL, n_bilinear, dtype=torch.float64)
     weight = torch.randn(c_out, n_bilinear, c_in, dtype=torch.float64)
     return x, radial, weight
-
-
-def clusters():
-    torch.manual_seed(0)
-    pos = torch.cat([2.5 * torch.rand(n, 3, dtype=torch.float64) for n in (9, 1, 2, 14)])
-    batch = torch.repeat_interleave(torch.arange(4), torch.tensor([9, 1, 2, 14]))
-    return pos, radius_graph(pos, 2.0, batch)
-
-
-def crystal():
-    """Three atoms in a small cell: every atom is its own neighbour, and k may be an image of i."""
-    torch.manual_seed(1)
-    pos = 2.2 * torch.rand(3, 3, dtype=torch.float64)
-    cell = 2.4 * torch.eye(3, dtype=torch.float64) + 0.2 * torch.rand(3, 3, dtype=torch.float64)
-    return pos, radius_graph(pos, 2.6, None, cell[None], torch.ones(1, 3, dtype=torch.bool))
 
 
 def molecular(name):
@@ -86,7 +72,7 @@ def test_agrees_with_a_naive_loop(system, angle, form):
 @pytest.mark.parametrize("rows", [512, 16])
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_forms_agree_with_both_derivatives(system, rows, angle, monkeypatch):
-    monkeypatch.setattr(bilinear, "ROWS_PER_BLOCK", rows)
+    monkeypatch.setattr(plan, "ROWS_PER_BLOCK", rows)
     pos, graph = SYSTEMS[system]()
     torch.manual_seed(2)
     inputs = (pos, *operands(graph))

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from ase.build import molecule
+from neighbourhoods import clusters, crystal
 from scipy.special import eval_legendre
 
 from molgeo.graph import radius_graph
@@ -27,20 +28,6 @@ def operands(graph, channels=3, rank=2):
     radial = torch.randn(graph.forward.numel(), N_SPHERICAL, rank, dtype=torch.float64)
     weight = torch.randn(channels, rank, dtype=torch.float64)
     return x, radial, weight
-
-
-def clusters():
-    torch.manual_seed(0)
-    pos = torch.cat([2.5 * torch.rand(n, 3, dtype=torch.float64) for n in (9, 1, 2, 14)])
-    batch = torch.repeat_interleave(torch.arange(4), torch.tensor([9, 1, 2, 14]))
-    return pos, radius_graph(pos, 2.0, batch)
-
-
-def crystal():
-    torch.manual_seed(1)
-    pos = 2.2 * torch.rand(3, 3, dtype=torch.float64)
-    cell = 2.4 * torch.eye(3, dtype=torch.float64) + 0.2 * torch.rand(3, 3, dtype=torch.float64)
-    return pos, radius_graph(pos, 2.6, None, cell[None], torch.ones(1, 3, dtype=torch.bool))
 
 
 @pytest.mark.parametrize("l", range(8))

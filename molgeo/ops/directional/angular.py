@@ -15,6 +15,7 @@ atoms · slots.
 
 from __future__ import annotations
 
+import functools
 from typing import Protocol
 
 import torch
@@ -122,6 +123,18 @@ def _turn(d: Tensor, v: Tensor) -> Tensor:
     return torch.bmm(d + d.transpose(1, 2), v).neg_().flatten(0, 1)
 
 
+@functools.cache
+def _signs(n_spherical: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """``(−1)ˡ`` of each lm, and ``(−1)ˡ Y_l0(0)`` of each l, which is Y_l0 at 180°."""
+    signs = [(-1.0) ** l for l in range(n_spherical)]
+    parity = [sign for l, sign in enumerate(signs) for _ in range(2 * l + 1)]
+    own = [sign * zonal_norm(l) for l, sign in enumerate(signs)]
+    return (
+        torch.tensor(parity, dtype=dtype, device=device),
+        torch.tensor(own, dtype=dtype, device=device),
+    )
+
+
 class Harmonic:
     """Θ by the addition theorem: linear in the number of neighbours.
 
@@ -140,14 +153,7 @@ class Harmonic:
         self.size = size
         self.h = h.view(*size, -1)
         self.n_spherical = round(self.h.shape[-1] ** 0.5)
-        self.parity = torch.tensor(
-            [(-1.0) ** l for l in range(self.n_spherical) for _ in range(2 * l + 1)],
-            dtype=h.dtype, device=h.device,
-        )  # fmt: skip
-        self.own = torch.tensor(
-            [(-1.0) ** l * zonal_norm(l) for l in range(self.n_spherical)],
-            dtype=h.dtype, device=h.device,
-        )  # fmt: skip
+        self.parity, self.own = _signs(self.n_spherical, h.dtype, h.device)
 
     def forward(self, z: Tensor) -> Tensor:
         """Θz."""

@@ -27,7 +27,6 @@ past an atom's last edge are read as the last one again, left out of every sum b
 written.
 """
 
-import functools
 import math
 from typing import Any
 
@@ -38,6 +37,7 @@ from torch import Tensor
 
 from molgeo.graph.edges import Graph
 from molgeo.ops.segment import fold_pairs
+from molgeo.ops.widest import widest
 
 TILE = 16
 """Edges taken at a time, the least that `tl.dot` takes: molecules have about as many an atom."""
@@ -111,7 +111,7 @@ def directional_gradients(
     programs = min(graph.n_atoms, PROGRAMS), _programs_an_atom(graph)
     of_unit, of_x = torch.empty_like(operands[0]), torch.empty_like(operands[1])
     of_radial = radial.new_empty(graph.n_edges, *radial.shape[1:])  # one row for each direction
-    wide = torch.promote_types(_widest(operands), torch.float32)
+    wide = torch.promote_types(widest(operands), torch.float32)
     of_weight = weight.new_zeros(math.prod(programs), *weight.t().shape, dtype=wide)
     if graph.n_edges:
         with torch.cuda.device_of(x):
@@ -136,7 +136,7 @@ def directional_gradients(
 def _messages(operands: list[Tensor], changes: list[Tensor] | None, graph: Graph) -> Tensor:
     """m, or how it changes."""
     x = operands[1]
-    out = x.new_empty(x.shape, dtype=_widest(operands))
+    out = x.new_empty(x.shape, dtype=widest(operands))
     if graph.n_edges:
         with torch.cuda.device_of(x):
             _message_kernel[graph.n_atoms, _programs_an_atom(graph)](
@@ -148,10 +148,6 @@ def _messages(operands: list[Tensor], changes: list[Tensor] | None, graph: Graph
 
 def _index(graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
     return graph.reverse, graph.pair, graph.ptr
-
-
-def _widest(operands: list[Tensor]) -> torch.dtype:
-    return functools.reduce(torch.promote_types, [operand.dtype for operand in operands])
 
 
 def _programs_an_atom(graph: Graph) -> int:
@@ -171,7 +167,7 @@ def _options(operands: list[Tensor], changes: list[Tensor] | None) -> dict[str, 
         "B_PAD": max(16, triton.next_power_of_2(rank)),
         "C_PAD": max(16, triton.next_power_of_2(n_channels)),
         "TILE": TILE,
-        "DTYPE": tl.float64 if _widest(operands) == torch.float64 else tl.float32,
+        "DTYPE": tl.float64 if widest(operands) == torch.float64 else tl.float32,
         "PRECISION": "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32",
         "num_warps": 4,
         "num_stages": 1,

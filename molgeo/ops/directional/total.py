@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any, Literal, Protocol, get_args
 
 import torch
@@ -23,6 +22,7 @@ from molgeo.ops.directional.operators import directional_sum as directional_sum_
 from molgeo.ops.segment import expand_pairs
 from molgeo.ops.triton_here import can_run_kernels
 from molgeo.ops.wanted import wanted
+from molgeo.ops.widest import widest
 
 Form = Literal["auto", "gram", "harmonic", "triton", "reference"]
 
@@ -80,7 +80,7 @@ class _Reference:
         self.harmonics = zonal_harmonics((unit[self.ji] * unit[self.kj]).sum(-1), n_spherical)
 
     def __call__(self, x: Tensor, radial: Tensor, weight: Tensor) -> Tensor:
-        dtype = _widest(self.harmonics, x, radial, weight)
+        dtype = widest((self.harmonics, x, radial, weight))
         x, radial, weight = x.to(dtype), radial.to(dtype), weight.to(dtype)
         filters = F.linear(radial, weight)[self.graph.pair[self.kj]]
         messages = x[self.kj] * torch.einsum("tl,tlc->tc", self.harmonics.to(dtype), filters)
@@ -102,7 +102,7 @@ class _Factored:
         self.layout = make_layout(form, self.geometry, graph, n_spherical)
 
     def __call__(self, x: Tensor, radial: Tensor, weight: Tensor) -> Tensor:
-        dtype = _widest(self.geometry, x, radial, weight)
+        dtype = widest((self.geometry, x, radial, weight))
         layout = self.layout._replace(
             tables=[t.to(dtype) if t.is_floating_point() else t for t in self.layout.tables]
         )
@@ -110,11 +110,6 @@ class _Factored:
         with torch.autocast(x.device.type, enabled=False):
             total: Tensor = _Sum.apply(self.form, layout, *operands)
         return total
-
-
-def _widest(*operands: Tensor) -> torch.dtype:
-    """The type that all operands fit in."""
-    return functools.reduce(torch.promote_types, (operand.dtype for operand in operands))
 
 
 class _Sum(torch.autograd.Function):

@@ -1,0 +1,21 @@
+"""Crowded graphs for tests of sums over neighbours."""
+
+import torch
+
+from molgeo.graph import radius_graph
+
+
+def clusters():
+    """Molecules of 9, 1, 2 and 14 atoms, hence all degrees."""
+    torch.manual_seed(0)
+    pos = torch.cat([2.5 * torch.rand(n, 3, dtype=torch.float64) for n in (9, 1, 2, 14)])
+    batch = torch.repeat_interleave(torch.arange(4), torch.tensor([9, 1, 2, 14]))
+    return pos, radius_graph(pos, 2.0, batch)
+
+
+def crystal():
+    """Three atoms in a small cell: every atom is its own neighbour, and k may be an image of i."""
+    torch.manual_seed(1)
+    pos = 2.2 * torch.rand(3, 3, dtype=torch.float64)
+    cell = 2.4 * torch.eye(3, dtype=torch.float64) + 0.2 * torch.rand(3, 3, dtype=torch.float64)
+    return pos, radius_graph(pos, 2.6, None, cell[None], torch.ones(1, 3, dtype=torch.bool))
