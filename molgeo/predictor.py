@@ -15,7 +15,7 @@ from molgeo.elements import SYMBOLS
 from molgeo.graph import Graph, given_or_found
 from molgeo.heads import Heads, pool
 from molgeo.ops.segment import molecule_sum
-from molgeo.properties import ATOMIZATION, PROPERTIES
+from molgeo.properties import ATOMIZATION, PROPERTIES, QM9_PROPERTIES
 from molgeo.units import BOLTZMANN
 
 N_ELEMENTS = len(SYMBOLS)
@@ -58,7 +58,7 @@ class Predictor(nn.Module):
         self,
         model: str,
         backbone: dict[str, Any] | None = None,
-        properties: Sequence[str] = tuple(PROPERTIES),
+        properties: Sequence[str] = QM9_PROPERTIES,
         head_features: int = 64,
     ) -> None:
         super().__init__()

@@ -45,10 +45,14 @@ _TABLE: Final = (
     Property("h298", "h298_eV", "H", "eV", "enthalpy at 298.15 K, total", "sum", True),
     Property("g298", "g298_eV", "G", "eV", "free energy at 298.15 K, total", "sum", True),
     Property("cv", "cv_cal_mol_K", "Cv", "cal/mol/K", "heat capacity at constant volume", "sum"),
+    Property("energy", "energy_eV", "E", "eV", "potential energy, total", "sum", True),
 )
 
 PROPERTIES: Final[dict[str, Property]] = {p.name: p for p in _TABLE}
 """Every known property by name, in the order of output columns."""
+
+QM9_PROPERTIES: Final = tuple(name for name in PROPERTIES if name != "energy")
+"""The twelve of QM9, which knows relaxed molecules only; ``energy`` is a force field's."""
 
 ATOMIZATION: Final = "_atomization"
 """Suffix of the key of an energy relative to its free atoms: ``u0`` → ``u0_atomization``."""

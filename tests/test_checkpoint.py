@@ -23,7 +23,7 @@ from molgeo.checkpoint import (
 )
 from molgeo.domain import Domain
 from molgeo.predictor import Predictor
-from molgeo.properties import PROPERTIES
+from molgeo.properties import QM9_PROPERTIES
 
 FIXTURES = Path(__file__).parent / "fixtures"
 SMALL = {"n_features": 4, "n_filters": 4, "n_blocks": 1, "n_gaussians": 5, "cutoff": 4.0}
@@ -439,7 +439,7 @@ def test_format_1_still_loads():
     path = FIXTURES / "format_1.safetensors"
     assert path.stat().st_size < 60_000
     predictor = load(path)
-    assert predictor.properties == tuple(PROPERTIES)
+    assert predictor.properties == QM9_PROPERTIES
     assert predictor.domain == Domain((1, 6, 7, 8, 9), max_atoms=29, min_distance=0.96)
     with torch.no_grad():
         out = predictor(*WATER)

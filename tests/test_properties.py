@@ -7,9 +7,9 @@ from molgeo.properties import ATOMIZATION, PROPERTIES, column
 # The contract with users' scripts; a change here breaks them.
 COLUMNS = (
     "mu_debye alpha_bohr3 homo_eV lumo_eV gap_eV r2_bohr2 zpve_eV u0_eV u298_eV h298_eV g298_eV "
-    "cv_cal_mol_K"
+    "cv_cal_mol_K energy_eV"
 )
-ENERGIES = ("u0", "u298", "h298", "g298")
+ENERGIES = ("u0", "u298", "h298", "g298", "energy")
 
 
 def test_columns_and_their_order():
@@ -23,6 +23,7 @@ def test_atomization_columns():
         "u298_atomization_eV",
         "h298_atomization_eV",
         "g298_atomization_eV",
+        "energy_atomization_eV",
     ]
 
 

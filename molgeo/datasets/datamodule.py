@@ -9,7 +9,7 @@ from lightning.pytorch import LightningDataModule
 
 from molgeo.datasets.loader import FlatLoader
 from molgeo.datasets.qm9 import QM9, Split
-from molgeo.properties import PROPERTIES
+from molgeo.properties import QM9_PROPERTIES
 
 
 class QM9DataModule(LightningDataModule):
@@ -32,7 +32,7 @@ class QM9DataModule(LightningDataModule):
     def __init__(
         self,
         root: str | Path | None = None,
-        properties: Sequence[str] = tuple(PROPERTIES),
+        properties: Sequence[str] = QM9_PROPERTIES,
         batch_size: int = 64,
         seed: int = 42,
         limit_train: int = 0,

@@ -21,7 +21,6 @@ from torch import Tensor
 
 from molgeo.datasets.location import data_dir
 from molgeo.datasets.molecules import MoleculeSet
-from molgeo.properties import PROPERTIES
 from molgeo.units import HARTREE
 
 N_MOLECULES: Final = 130_831
@@ -146,7 +145,3 @@ def in_units(values: np.ndarray, properties: tuple[str, ...]) -> np.ndarray:
     """Convert (molecules, properties) from QM9's units to molgeo's, in float64."""
     factors = [HARTREE if name in HARTREE_PROPERTIES else 1.0 for name in properties]
     return values.astype(np.float64) * np.array(factors)
-
-
-QM9_PROPERTIES: Final = tuple(PROPERTIES)
-"""The twelve properties, in the order of the prepared columns."""

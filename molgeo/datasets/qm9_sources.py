@@ -24,6 +24,7 @@ from safetensors.torch import save
 from molgeo.datasets import qm9
 from molgeo.datasets.download import fetch
 from molgeo.datasets.qm9_readers import Progress, RawQM9, from_qm9pack, read
+from molgeo.properties import QM9_PROPERTIES
 
 
 class Mirror(NamedTuple):
@@ -139,7 +140,7 @@ def normalised(raw: RawQM9) -> RawQM9:
     first = np.concatenate([[0], raw.n_atoms.cumsum()])
     none = np.zeros(0, np.int64)
     atoms = np.concatenate([none, *(np.arange(first[m], first[m + 1]) for m in rows)])
-    scale = 10.0 ** np.array([DECIMALS[name] for name in qm9.QM9_PROPERTIES])
+    scale = 10.0 ** np.array([DECIMALS[name] for name in QM9_PROPERTIES])
     return RawQM9(
         idx=raw.idx[rows],
         n_atoms=raw.n_atoms[rows],
@@ -164,7 +165,7 @@ def fingerprint(raw: RawQM9) -> Fingerprint:
     composition = [np.bincount(molecule[raw.z == z], minlength=n) for z in ELEMENTS]
     digits = [
         np.rint(raw.y[:, k] * 10.0 ** DECIMALS[name])
-        for k, name in enumerate(qm9.QM9_PROPERTIES)
+        for k, name in enumerate(QM9_PROPERTIES)
         if name != "r2"
     ]
     table = np.stack([raw.idx, *composition, *digits], axis=1).astype("<i8")
@@ -174,7 +175,7 @@ def fingerprint(raw: RawQM9) -> Fingerprint:
     return Fingerprint(
         n_molecules=n,
         labels=hashlib.sha256(table.tobytes()).hexdigest(),
-        extent=float(direction @ raw.y[:, qm9.QM9_PROPERTIES.index("r2")]),
+        extent=float(direction @ raw.y[:, QM9_PROPERTIES.index("r2")]),
         gyration=float(direction @ np.bincount(molecule, square, n)),
     )
 
@@ -223,14 +224,14 @@ def write(raw: RawQM9, path: Path, source: str) -> None:
         "z": torch.from_numpy(raw.z.astype(np.uint8)),
         "pos": torch.from_numpy(raw.pos.astype(np.float32)),
         "ptr": torch.from_numpy(np.concatenate([[0], raw.n_atoms.cumsum()]).astype(np.int64)),
-        "y": torch.from_numpy(qm9.in_units(raw.y, qm9.QM9_PROPERTIES)),
+        "y": torch.from_numpy(qm9.in_units(raw.y, QM9_PROPERTIES)),
         "idx": torch.from_numpy(raw.idx.astype(np.int64)),
         "smiles": torch.frombuffer(bytearray(b"".join(smiles)), dtype=torch.uint8),
         "smiles_ptr": torch.from_numpy(np.concatenate([[0], sizes.cumsum()])),
     }
     header = {
         "version": qm9.FORMAT_VERSION,
-        "properties": qm9.QM9_PROPERTIES,
+        "properties": QM9_PROPERTIES,
         "level_of_theory": qm9.LEVEL_OF_THEORY,
         "source": source,
     }

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from molgeo.precision import MatmulPrecision
-from molgeo.properties import PROPERTIES
+from molgeo.properties import QM9_PROPERTIES
 
 Schedule = Literal["cosine", "stable", "exponential", "constant"]
 
@@ -64,7 +64,7 @@ class TrainingConfig:
     data_dir: str = ""
     model: str = "schnet"
     backbone: dict[str, Any] = field(default_factory=dict)
-    properties: list[str] = field(default_factory=lambda: list(PROPERTIES))
+    properties: list[str] = field(default_factory=lambda: list(QM9_PROPERTIES))
     head_features: int = 64
     loss_weights: dict[str, float] = field(default_factory=dict)
     batch_size: int = 64

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from molgeo import models
 from molgeo.predictor import Predictor
-from molgeo.properties import PROPERTIES
+from molgeo.properties import PROPERTIES, QM9_PROPERTIES
 
 CUTOFF = 4.0
 Atoms = tuple[Tensor, Tensor]
@@ -44,7 +44,7 @@ def build_model(name: str, **overrides: Any) -> nn.Module:
     return randomise(models.build(name, small_fields(name) | overrides))
 
 
-def build_predictor(name: str, properties: tuple[str, ...] = tuple(PROPERTIES)) -> Predictor:
+def build_predictor(name: str, properties: tuple[str, ...] = QM9_PROPERTIES) -> Predictor:
     torch.manual_seed(0)
     predictor = Predictor(name, small_fields(name), properties, head_features=8)
     randomise(predictor)

@@ -9,7 +9,8 @@ import torch
 from rdkit import Chem
 from rdkit.Chem import rdDetermineBonds
 
-from molgeo.datasets.qm9 import ATOM_REFERENCES, QM9_PROPERTIES
+from molgeo.datasets.qm9 import ATOM_REFERENCES
+from molgeo.properties import QM9_PROPERTIES
 
 SYMBOL = {1: "H", 6: "C", 7: "N", 8: "O", 9: "F"}
 ENERGIES = tuple(ATOM_REFERENCES)

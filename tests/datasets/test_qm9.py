@@ -12,7 +12,8 @@ from torch_geometric.datasets.qm9 import HAR2EV
 from molgeo import units
 from molgeo.datasets import qm9
 from molgeo.datasets.datamodule import QM9DataModule
-from molgeo.datasets.qm9 import QM9, QM9_PROPERTIES
+from molgeo.datasets.qm9 import QM9
+from molgeo.properties import QM9_PROPERTIES
 
 
 def test_split_checksums():

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from molgeo.datasets import qm9_readers
-from molgeo.datasets.qm9 import QM9_PROPERTIES
 from molgeo.datasets.qm9_sources import check, normalised
+from molgeo.properties import QM9_PROPERTIES
 
 
 def assert_same(raw, expected, pos_tolerance, r2_tolerance=0.0):

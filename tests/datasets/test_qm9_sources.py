@@ -12,8 +12,9 @@ import pytest
 
 from molgeo.datasets import qm9_sources
 from molgeo.datasets.download import fetch
-from molgeo.datasets.qm9 import QM9, QM9_PROPERTIES
+from molgeo.datasets.qm9 import QM9
 from molgeo.datasets.qm9_sources import Mirror, check, fingerprint, normalised, prepare
+from molgeo.properties import QM9_PROPERTIES
 
 
 def test_uncharacterized_molecules():
