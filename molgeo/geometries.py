@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molgeo.chem.conformers import Conformers, generate
-from molgeo.chem.embedding import LADDER
+from molgeo.chem.embedding import ATTEMPTS
 from molgeo.chem.molecule import BadRow, SmilesRow
 from molgeo.chem.relaxation import relax
+from molgeo.chem.stereo import flat_smiles, stereo_smiles
 from molgeo.chem.threads import ordered_map
 from molgeo.datasets.geometries import (
     FORMAT_VERSION,
@@ -32,7 +33,7 @@ from molgeo.datasets.qm9 import QM9, geometry_path
 PIECE: Final = 1000
 """Molecules between two files."""
 
-Made = Literal["mmff", "smiles"]
+Made = Literal["mmff", "smiles", "flat"]
 Progress = Callable[[int, int], None]
 
 
@@ -50,7 +51,7 @@ def prepare(
 
     Args:
         root: folder of the prepared QM9; None for the default one.
-        kind: ``mmff``, from the data set's own conformer; ``smiles``, from the SMILES.
+        kind: as in `molgeo.datasets.QM9.geometry`, but not ``dft``.
         conformers: to make of each SMILES.
         progress: told (molecules done, molecules in all).
         workers: threads; None for one a core.
@@ -101,12 +102,15 @@ def make(
     """
 
     def one(row: int) -> Conformers | BadRow:
-        smiles = SmilesRow(data.smiles(row))
-        if kind == "smiles":
-            return generate(smiles, conformers)
+        smiles = data.smiles(row)
+        if kind == "flat":
+            return generate(SmilesRow(flat_smiles(smiles)), conformers)
         start, end = data.molecules.ptr[row : row + 2].tolist()
         z = data.molecules.z[start:end].numpy().astype(np.int64)
-        return relax(smiles, z, data.molecules.pos[start:end].double().numpy())
+        pos = data.molecules.pos[start:end].double().numpy()
+        if kind == "mmff":
+            return relax(SmilesRow(smiles), z, pos)
+        return generate(SmilesRow(stereo_smiles(smiles, z, pos)), conformers)
 
     return flat(rows, list(ordered_map(one, rows.tolist(), workers)))
 
@@ -141,8 +145,8 @@ def _header(data: QM9, kind: Made, conformers: int) -> dict[str, Any]:
     return {
         "version": FORMAT_VERSION,
         "kind": kind,
-        "conformers": conformers if kind == "smiles" else 1,
-        "attempts": len(LADDER) if kind == "smiles" else 1,
+        "conformers": 1 if kind == "mmff" else conformers,
+        "attempts": 1 if kind == "mmff" else ATTEMPTS,
         "source": content.hexdigest(),
     }
 

@@ -38,7 +38,7 @@ def assign(smiles_mol: Chem.Mol, z: NDArray[np.int64], pos: NDArray[np.float64])
         (atoms,) ``order``, so that ``pos[order]`` has the SMILES's order; None where the
         connectivity is not the SMILES's.
     """
-    wanted = np.array([atom.GetAtomicNum() for atom in smiles_mol.GetAtoms()])
+    wanted = atomic_numbers(smiles_mol)
     if sorted(wanted.tolist()) != sorted(z.tolist()) or not (z > 1).any():
         return None
     bonds = np.array(_heavy_bonds(smiles_mol), dtype=np.int64).reshape(-1, 2)
@@ -81,9 +81,7 @@ def from_coordinates(z: NDArray[np.int64], pos: NDArray[np.float64]) -> Chem.Mol
     mol = Chem.RWMol()
     for number in z.tolist():
         mol.AddAtom(Chem.Atom(number))
-    conformer = Chem.Conformer(len(z))
-    conformer.SetPositions(np.ascontiguousarray(pos))
-    mol.AddConformer(conformer)
+    mol.AddConformer(conformer(pos))
     try:
         rdDetermineBonds.DetermineBonds(mol, charge=0, maxIterations=1000)
         Chem.SanitizeMol(mol)
@@ -99,7 +97,7 @@ def agree(mol: Chem.Mol, pos: NDArray[np.float64]) -> bool:
         mol: with explicit hydrogens.
         pos: (atoms, 3) Å, in its order.
     """
-    z = np.array([atom.GetAtomicNum() for atom in mol.GetAtoms()])
+    z = atomic_numbers(mol)
     if not np.isfinite(pos).all():
         return False
     pairs = np.array([sorted(b) for b in _all_bonds(mol)], dtype=np.int64).reshape(-1, 2)
@@ -111,6 +109,18 @@ def agree(mol: Chem.Mol, pos: NDArray[np.float64]) -> bool:
     if heavy != {tuple(pair) for pair in shortest_pairs(z, pos, len(heavy)).tolist()}:
         return False
     return bool((_parents_in(mol) == _parents(z, pos)).all())
+
+
+def conformer(pos: NDArray[np.float64]) -> Chem.Conformer:
+    """RDKit's form of (atoms, 3) coordinates in Å."""
+    made = Chem.Conformer(len(pos))
+    made.SetPositions(np.ascontiguousarray(pos))
+    return made
+
+
+def atomic_numbers(mol: Chem.Mol) -> NDArray[np.int64]:
+    """(atoms,) atomic numbers of an RDKit molecule."""
+    return np.array([atom.GetAtomicNum() for atom in mol.GetAtoms()], dtype=np.int64)
 
 
 def shortest_pairs(z: NDArray[np.int64], pos: NDArray[np.float64], n: int) -> Pairs:

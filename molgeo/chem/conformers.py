@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from rdkit.Chem import rdMolDescriptors
 
-from molgeo.chem.embedding import embed_conformers
+from molgeo.chem.bonds import agree, atomic_numbers
+from molgeo.chem.embedding import attempts
 from molgeo.chem.force_field import minimise
 from molgeo.chem.molecule import BadRow, Molecule, Row, SmilesRow
 from molgeo.chem.rdkit_log import rdkit_messages
+from molgeo.chem.stereo import has_stereo
 from molgeo.chem.threads import ordered_map
 
 MAX_ATOMS: Final = 300
@@ -92,25 +94,27 @@ def generate(row: SmilesRow, n: int = 1) -> Conformers | BadRow:
 def conformers(mol: Chem.Mol, n: int) -> Conformers | None:
     """Embed and minimise a sound RDKit molecule; None where every attempt fails."""
     mol = Chem.AddHs(mol)
-    numbers = embed_conformers(mol, n)
-    if not numbers:
-        return None
-    energies, force_field = minimise(mol)
-    order = np.argsort(energies, kind="stable")
-    pos = [conformer.GetPositions() for conformer in mol.GetConformers()]
-    return Conformers(
-        z=atomic_numbers(mol),
-        pos=np.stack(pos)[order],
-        energy=np.array(energies)[order],
-        number=np.array(numbers)[order],
-        charge=Chem.GetFormalCharge(mol),
-        geometry=f"etkdg+{force_field}" if force_field else "etkdg",
-    )
+    for numbers, sound in attempts(mol, n):
+        energies, force_field = minimise(mol)
+        pos = [conformer.GetPositions() for conformer in mol.GetConformers()]
+        good = [k for k in range(len(pos)) if sound or _is_the_molecule(mol, pos[k])]
+        if 0 not in good:  # the one that would be made alone
+            continue
+        order = sorted(good, key=lambda k: energies[k])
+        return Conformers(
+            z=atomic_numbers(mol),
+            pos=np.stack([pos[k] for k in order]),
+            energy=np.array([energies[k] for k in order]),
+            number=np.array([numbers[k] for k in order]),
+            charge=Chem.GetFormalCharge(mol),
+            geometry=f"etkdg+{force_field}" if force_field else "etkdg",
+        )
+    return None
 
 
-def atomic_numbers(mol: Chem.Mol) -> NDArray[np.int64]:
-    """(atoms,) atomic numbers of an RDKit molecule."""
-    return np.array([atom.GetAtomicNum() for atom in mol.GetAtoms()], dtype=np.int64)
+def _is_the_molecule(mol: Chem.Mol, pos: NDArray[np.float64]) -> bool:
+    """Whether coordinates have the bonds and the stereo of a molecule."""
+    return agree(mol, pos) and has_stereo(mol, pos)
 
 
 def _refusal(mol: Chem.Mol | None, messages: list[str]) -> str | None:

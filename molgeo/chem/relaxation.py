@@ -50,9 +50,7 @@ def _relax(row: SmilesRow, z: NDArray[np.int64], pos: NDArray[np.float64]) -> Co
     if mol is None:
         return BadRow(row.input, row.name, row.smiles, NO_BONDS)
     mol.RemoveAllConformers()
-    start = Chem.Conformer(len(z))
-    start.SetPositions(np.ascontiguousarray(pos[order]))
-    mol.AddConformer(start)
+    mol.AddConformer(bonds.conformer(pos[order]))
     energies, force_field = minimise(mol)
     if force_field is None:
         return BadRow(row.input, row.name, row.smiles, NO_FORCE_FIELD)

@@ -26,8 +26,9 @@ from molgeo.datasets.molecules import MoleculeSet
 FORMAT_VERSION: Final = 1
 MAX_STATUSES: Final = 256
 
-Geometry = Literal["dft", "mmff", "smiles"]
-"""The data set's own; its conformer at MMFF94; conformers made from the SMILES."""
+Geometry = Literal["dft", "mmff", "smiles", "flat"]
+"""The data set's own; its conformer at MMFF94; conformers made from the SMILES, with the stereo of
+the data set's conformer or without any."""
 
 
 class FlatGeometries(NamedTuple):

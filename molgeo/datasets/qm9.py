@@ -134,8 +134,9 @@ class QM9:
 
         Args:
             kind: ``dft``, the data set's own; ``mmff``, its conformer minimised with MMFF94, atoms
-                in the same order; ``smiles``, conformers made from the SMILES, whose order of atoms
-                is the SMILES's.
+                in the same order; ``smiles``, conformers made from the SMILES with the stereo of
+                the data set's conformer; ``flat``, from the SMILES without stereo, hence often of
+                another diastereomer. The order of atoms of the latter two is the SMILES's.
 
         Raises:
             FileNotFoundError: these geometries have not been prepared.
