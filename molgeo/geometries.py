@@ -7,10 +7,12 @@ written all or nothing and found again by the next call; the pieces are joined i
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,8 @@ from molgeo.chem.stereo import flat_smiles, stereo_smiles
 from molgeo.chem.threads import ordered_map
 from molgeo.datasets.geometries import (
     FORMAT_VERSION,
+    MAX_CONFORMERS,
+    Cheap,
     FlatGeometries,
     join,
     read,
@@ -33,13 +37,12 @@ from molgeo.datasets.qm9 import QM9, geometry_path
 PIECE: Final = 1000
 """Molecules between two files."""
 
-Made = Literal["mmff", "smiles", "flat"]
 Progress = Callable[[int, int], None]
 
 
 def prepare(
     root: str | Path | None = None,
-    kind: Made = "mmff",
+    kind: Cheap = "mmff",
     conformers: int = 1,
     progress: Progress | None = None,
     workers: int | None = None,
@@ -64,8 +67,8 @@ def prepare(
         ValueError: ``conformers`` is not in 1 to 255.
         OSError: the disk is full.
     """
-    if not 1 <= conformers <= 255:
-        raise ValueError(f"conformers: expected 1 to 255, got {conformers}")
+    if not 1 <= conformers <= MAX_CONFORMERS:
+        raise ValueError(f"conformers: expected 1 to {MAX_CONFORMERS}, got {conformers}")
     data = QM9(root)
     path = geometry_path(root, kind)
     header = _header(data, kind, conformers)
@@ -83,13 +86,22 @@ def prepare(
         parts.append(_piece(folder / f"{start:06d}.safetensors", data, piece, header, workers))
         if progress:
             progress(min(start + PIECE, len(rows)), len(rows))
-    write(join([*([old] if old else []), *parts]), path, header)
+    # Within the folder, so that whatever a kill leaves goes with it.
+    write(join([*([old] if old else []), *parts]), folder / path.name, header)
+    os.replace(folder / path.name, path)
     shutil.rmtree(folder, ignore_errors=True)
     return path
 
 
+def tally(path: Path) -> dict[str, int]:
+    """How often each status occurs in a file, most frequent first."""
+    geometries, _ = read(path)
+    counted = Counter(geometries.statuses[code] for code in geometries.status.tolist())
+    return dict(counted.most_common())
+
+
 def make(
-    data: QM9, rows: NDArray[np.int64], kind: Made, conformers: int = 1, workers: int | None = None
+    data: QM9, rows: NDArray[np.int64], kind: Cheap, conformers: int = 1, workers: int | None = None
 ) -> FlatGeometries:
     """Geometries of some molecules.
 
@@ -138,16 +150,14 @@ def _joined(arrays: list[NDArray[Any]], dtype: type) -> NDArray[Any]:
     return np.concatenate(arrays).astype(dtype) if arrays else np.zeros(0, dtype)
 
 
-def _header(data: QM9, kind: Made, conformers: int) -> dict[str, Any]:
+def _header(data: QM9, kind: Cheap, conformers: int) -> dict[str, Any]:
     """What identifies a file: two with the same header have the same content."""
-    content = hashlib.sha256("\n".join(data.all_smiles()).encode())
-    content.update(data.molecules.z.numpy().tobytes())
     return {
         "version": FORMAT_VERSION,
         "kind": kind,
         "conformers": 1 if kind == "mmff" else conformers,
         "attempts": 1 if kind == "mmff" else ATTEMPTS,
-        "source": content.hexdigest(),
+        "source": data.digest(),
     }
 
 

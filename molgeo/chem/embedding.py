@@ -17,7 +17,7 @@ from molgeo.chem.stereo import has_stereo
 
 SEED: Final = 42
 
-ATTEMPTS: Final = 6
+ATTEMPTS: Final = 5
 """How many ways are tried: the ladder, then distances alone. Molecules that failed when there were
 fewer are worth another call."""
 
@@ -37,12 +37,6 @@ class Attempt(NamedTuple):
     tries: int = 1
 
 
-_PLAIN: Final = {
-    "useExpTorsionAnglePrefs": False,
-    "useMacrocycleTorsions": False,
-    "useMacrocycle14config": False,
-}
-
 LADDER: Final = (
     Attempt({"maxIterations": 20, "optimizerForceTol": 0.0135}),
     Attempt({"maxIterations": 20, "optimizerForceTol": 0.0135, "enforceChirality": False}, tries=8),
@@ -53,12 +47,13 @@ LADDER: Final = (
             "useBasicKnowledge": False,
             "ignoreSmoothingFailures": True,
             "enforceChirality": False,
-            **_PLAIN,
+            "useExpTorsionAnglePrefs": False,
+            "useMacrocycleTorsions": False,
+            "useMacrocycle14config": False,
         },
         tries=8,
     ),
     Attempt({"maxIterations": 100, "optimizerForceTol": 0.0135, "useRandomCoords": True}),
-    Attempt({"maxIterations": 100, "useRandomCoords": True, **_PLAIN}),
 )
 """Successive attempts, from ETKDGv3's own settings to plain distance geometry; after them come
 distances alone (`_from_bounds`).

@@ -28,12 +28,15 @@ def with_stereo(mol: Chem.Mol, pos: NDArray[np.float64]) -> Chem.Mol:
     copy = Chem.Mol(mol)
     copy.RemoveAllConformers()
     copy.AddConformer(bonds.conformer(pos))
-    Chem.AssignStereochemistryFrom3D(copy)
+    Chem.RemoveStereochemistry(copy)
+    Chem.DetectBondStereochemistry(copy)
+    Chem.AssignAtomChiralTagsFromStructure(copy)
     for atom in copy.GetAtoms():
         if atom.GetChiralTag() in _TAGS and atom.GetDegree() == 4:
             a, b, c, d = pos[[bond.GetOtherAtomIdx(atom.GetIdx()) for bond in atom.GetBonds()]]
             atom.SetChiralTag(_TAGS[int(np.linalg.det([b - a, c - a, d - a]) < 0)])
-    Chem.AssignStereochemistry(copy, force=True)
+    # Only now: RDKit drops a centre that its neighbours' handedness makes one.
+    Chem.AssignStereochemistry(copy, cleanIt=True, force=True)
     return copy
 
 
@@ -98,4 +101,7 @@ def flat_smiles(smiles: str) -> str:
         return smiles
     with rdkit_messages():
         mol = Chem.MolFromSmiles(smiles)
-        return smiles if mol is None else str(Chem.MolToSmiles(mol, isomericSmiles=False))
+        if mol is None:
+            return smiles
+        Chem.RemoveStereochemistry(mol)
+        return _smiles(mol)

@@ -12,7 +12,7 @@ import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -25,10 +25,29 @@ from molgeo.datasets.molecules import MoleculeSet
 
 FORMAT_VERSION: Final = 1
 MAX_STATUSES: Final = 256
+MAX_CONFORMERS: Final = 255
 
-Geometry = Literal["dft", "mmff", "smiles", "flat"]
-"""The data set's own; its conformer at MMFF94; conformers made from the SMILES, with the stereo of
-the data set's conformer or without any."""
+Cheap = Literal["mmff", "smiles", "flat"]
+"""The data set's conformer at MMFF94; conformers made from the SMILES, with the stereo of the data
+set's conformer or without any."""
+
+Geometry = Literal["dft"] | Cheap
+"""The data set's own, or a cheap one."""
+
+
+def cheap(names: str) -> tuple[Cheap, ...]:
+    """Kinds of geometries from their names with commas between.
+
+    Raises:
+        ValueError: a name is none of `Cheap`.
+    """
+    known: tuple[Cheap, ...] = get_args(Cheap)
+    kinds = []
+    for name in names.split(","):
+        if name.strip() not in known:
+            raise ValueError(f"geometries: expected some of {', '.join(known)}, got {name!r}")
+        kinds.append(known[known.index(name.strip())])
+    return tuple(kinds)
 
 
 class FlatGeometries(NamedTuple):
@@ -167,6 +186,7 @@ class GeometrySet:
             first n are those that ``molgeo predict --conformers n`` makes.
         status: (rows,) uint8, codes of ``statuses``.
         statuses: how a geometry was made, or why there is none.
+        conformers: how many were asked for of each molecule.
     """
 
     molecules: MoleculeSet
@@ -175,6 +195,7 @@ class GeometrySet:
     number: Tensor
     status: Tensor
     statuses: tuple[str, ...]
+    conformers: int
 
     @property
     def exists(self) -> Tensor:
@@ -205,32 +226,41 @@ class GeometrySet:
         return torch.searchsorted(before, before[self.first[rows]] + 1) - 1
 
 
-def with_labels(geometries: FlatGeometries, labels: MoleculeSet) -> GeometrySet:
-    """Join geometries of all molecules of a data set with its labels.
+def with_labels(
+    geometries: FlatGeometries,
+    y: Tensor,
+    idx: Tensor,
+    properties: tuple[str, ...],
+    conformers: int,
+) -> GeometrySet:
+    """Join geometries of some molecules with their labels.
 
-    Raises:
-        ValueError: the file has not the data set's number of molecules.
+    Args:
+        geometries: of all these molecules.
+        y: (rows, properties) labels.
+        idx: (rows,) the data set's own numbers.
+        properties: names of the columns of ``y``.
+        conformers: as in `GeometrySet`.
     """
-    if len(geometries.rows) != len(labels):
-        raise ValueError(f"expected geometries of {len(labels)} rows, got {len(geometries.rows)}")
-    count = torch.from_numpy(geometries.n_conformers)
-    row = torch.repeat_interleave(torch.arange(len(labels)), count)
+    n_conformers = torch.from_numpy(geometries.n_conformers)
+    row = torch.repeat_interleave(torch.arange(len(idx)), n_conformers)
     n_atoms = torch.from_numpy(geometries.n_atoms)
     molecules = MoleculeSet(
         z=torch.from_numpy(geometries.z),
         pos=torch.from_numpy(geometries.pos),
         ptr=torch.cat([n_atoms.new_zeros(1), n_atoms.cumsum(0)]),
-        y=labels.y[row],
-        idx=labels.idx[row],
-        properties=labels.properties,
+        y=y[row],
+        idx=idx[row],
+        properties=properties,
     )
     return GeometrySet(
         molecules=molecules,
-        first=torch.cat([count.new_zeros(1), count.cumsum(0)]),
+        first=torch.cat([n_conformers.new_zeros(1), n_conformers.cumsum(0)]),
         energy=torch.from_numpy(geometries.energy),
         number=torch.from_numpy(geometries.number),
         status=torch.from_numpy(geometries.status),
         statuses=geometries.statuses,
+        conformers=conformers,
     )
 
 
@@ -244,4 +274,5 @@ def own_geometries(molecules: MoleculeSet) -> GeometrySet:
         number=torch.zeros(n, dtype=torch.uint8),
         status=torch.zeros(n, dtype=torch.uint8),
         statuses=("given",),
+        conformers=MAX_CONFORMERS,
     )

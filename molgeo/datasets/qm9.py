@@ -19,7 +19,14 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from molgeo.datasets.geometries import Geometry, GeometrySet, own_geometries, read, with_labels
+from molgeo.datasets.geometries import (
+    MAX_CONFORMERS,
+    Geometry,
+    GeometrySet,
+    own_geometries,
+    read,
+    with_labels,
+)
 from molgeo.datasets.location import data_dir
 from molgeo.datasets.molecules import MoleculeSet
 from molgeo.properties import PROPERTIES
@@ -150,8 +157,22 @@ class QM9:
                 f"geometry {kind!r} is not prepared: {path} does not exist; run "
                 "`molgeo data prepare qm9 --conformers`"
             )
-        geometries, _ = read(path)
-        return with_labels(geometries, self.molecules)
+        geometries, header = read(path)
+        if header["source"] != self.digest():
+            raise ValueError(
+                f"{path} was made from another qm9.safetensors than the one beside it; run "
+                "`molgeo data prepare qm9 --conformers`"
+            )
+        # What is minimised from the one conformer that there is will do for any number.
+        conformers = MAX_CONFORMERS if kind == "mmff" else header["conformers"]
+        labels = self.molecules.y, self.molecules.idx, self.molecules.properties
+        return with_labels(geometries, *labels, conformers)
+
+    def digest(self) -> str:
+        """SHA-256 of all SMILES and atomic numbers: the same data, the same cheap geometries."""
+        content = hashlib.sha256("\n".join(self.all_smiles()).encode())
+        content.update(self.molecules.z.numpy().tobytes())
+        return content.hexdigest()
 
     def split(self) -> Split:
         """The standard split of these molecules."""
