@@ -42,12 +42,12 @@ def test_geometry_is_a_minimum_of_mmff():
 
 
 def test_conformers_that_run_out_of_steps_get_more(monkeypatch):
-    monkeypatch.setattr("molgeo.chem.conformers._MINIMISER_STEPS", 2)
+    monkeypatch.setattr("molgeo.chem.force_field.MINIMISER_STEPS", 2)
     molecules = embed(SmilesRow("OCCCO"), n=3)
     energies, gradients = zip(*map(mmff, molecules), strict=True)
     assert max(gradients) < 0.01
     assert list(energies) == sorted(energies)
-    monkeypatch.setattr("molgeo.chem.conformers._MORE_STEPS", 2)
+    monkeypatch.setattr("molgeo.chem.force_field.MORE_STEPS", 2)
     assert max(mmff(molecule)[1] for molecule in embed(SmilesRow("OCCCO"), n=3)) > 0.1
 
 
@@ -158,28 +158,27 @@ def test_no_conformer_of_an_impossible_molecule():
 def test_no_conformer_where_every_attempt_fails(monkeypatch):
     attempts = []
 
-    def fail(mol, n, settings):
+    def fail(mol, settings):
         attempts.append(settings.useRandomCoords)
-        return []
+        return -1
 
-    monkeypatch.setattr(rdDistGeom, "EmbedMultipleConfs", fail)
+    monkeypatch.setattr(rdDistGeom, "EmbedMolecule", fail)
     assert bad("CCO").startswith("no conformer")
     assert attempts == [False, True, True, True]
 
 
 def test_the_last_attempt_must_keep_the_stereo(monkeypatch):
-    embedding = rdDistGeom.EmbedMultipleConfs
+    embedding = rdDistGeom.EmbedMolecule
 
-    def only_without_chirality(mol, n, settings):
+    def only_without_chirality(mol, settings):
         if settings.enforceChirality:
-            return []
+            return -1
         mirror = Chem.Mol(mol)
         mirror.GetAtomWithIdx(1).InvertChirality()
-        found = embedding(mirror, n, rdDistGeom.ETKDGv3())
-        mol.AddConformer(mirror.GetConformer())
-        return found
+        embedding(mirror, rdDistGeom.ETKDGv3())
+        return mol.AddConformer(mirror.GetConformer(), assignId=True)
 
-    monkeypatch.setattr(rdDistGeom, "EmbedMultipleConfs", only_without_chirality)
+    monkeypatch.setattr(rdDistGeom, "EmbedMolecule", only_without_chirality)
     assert bad("C[C@H](N)C(=O)O").startswith("no conformer")
 
 
@@ -187,7 +186,7 @@ def test_a_crash_of_rdkit_is_a_bad_row(monkeypatch):
     def crash(*_):
         raise RuntimeError("Invariant\n\tViolation")
 
-    monkeypatch.setattr(rdDistGeom, "EmbedMultipleConfs", crash)
+    monkeypatch.setattr(rdDistGeom, "EmbedMolecule", crash)
     assert bad("CCO") == "no conformer: RDKit failed with Invariant Violation"
 
 
