@@ -62,7 +62,7 @@ class QM9DataModule(LightningDataModule):
         self.molecules = geometries.molecules.select(self.properties)
         train, validation, test = data.split()
         rows = train[: self.limit_train or None], validation[: self.limit_validation or None], test
-        self.parts = Split(*map(geometries.conformers, rows))
+        self.parts = Split(*map(geometries.all_of, rows))
 
     def train_dataloader(self) -> FlatLoader:
         """Shuffled batches of the training part."""

@@ -207,7 +207,7 @@ class GeometrySet:
         counted = Counter(self.statuses[code] for code in self.status[rows].tolist())
         return dict(counted.most_common())
 
-    def conformers(self, rows: Tensor) -> Tensor:
+    def all_of(self, rows: Tensor) -> Tensor:
         """All conformers of some rows.
 
         Args:

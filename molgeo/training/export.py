@@ -90,7 +90,7 @@ def measure(path: Path, root: str | Path | None = None) -> dict[str, Any]:
         What `molgeo.evaluate.evaluate` gives.
     """
     predictor = load(path)
-    metrics = evaluate(predictor, root, "test")
+    metrics = evaluate(predictor, root, "test", predictor.header["geometry"])
     header = {**predictor.header, "metrics": metrics}
     save_checkpoint(predictor, path, header)
     path.with_suffix(".md").write_text(markdown(header))
