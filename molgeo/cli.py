@@ -115,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser() -> Parser:
     """The parser of all commands."""
-    from molgeo.training.config import TrainingConfig
+    from molgeo.training.config import ForceTrainingConfig, TrainingConfig
 
     parser = Parser(
         prog="molgeo",
@@ -149,6 +149,8 @@ def build_parser() -> Parser:
         "--config", action="config", help="YAML file, such as configs/schnet_qm9.yaml"
     )
     train.add_class_arguments(TrainingConfig)
+    shared = set(TrainingConfig.__dataclass_fields__)
+    train.add_class_arguments(ForceTrainingConfig, skip=shared)
     train.add_argument("--resume", action="store_true", help="go on from the run folder's state")
     commands.add_subcommand("train", train, help="Lightning training")
 
@@ -220,11 +222,11 @@ def _predict(options: Namespace) -> int:
 
 
 def _train(options: Namespace) -> int:
-    from molgeo.training.config import TrainingConfig
+    from molgeo.training.config import config_from
     from molgeo.training.run import train
 
     fields = {k: v for k, v in vars(options).items() if k not in ("config", "resume")}
-    path = train(TrainingConfig(**fields), resume=options.resume)
+    path = train(config_from(fields), resume=options.resume)
     print(path)
     return OK
 

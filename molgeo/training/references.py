@@ -10,6 +10,7 @@ from molgeo.domain import Domain
 from molgeo.graph import Graph
 from molgeo.heads import pool
 from molgeo.predictor import Predictor
+from molgeo.properties import PROPERTIES
 
 
 def fit_references(
@@ -22,6 +23,8 @@ def fit_references(
 
     The baseline is the least-squares fit of each property on its composition, pooled as its head
     pools (a dipole has none), in float64; the scale is the standard deviation of what remains.
+    Where there are forces, the scale of an energy is the root mean square of their components,
+    times 1 Å: one unit for both, in which forces remain the energy's derivative.
 
     Args:
         predictor: changed in place.
@@ -38,6 +41,7 @@ def fit_references(
     z, pos, y = molecules.z[rows].long(), molecules.pos[rows].double(), molecules.y[train]
     if not y.isfinite().all():
         raise ValueError("labels: expected numbers, got NaN or infinity in the training part")
+    force = None if molecules.force is None else molecules.force[rows]
     elements = z.unique()
     graph = _without_edges(batch, len(train))
     one_hot = (z.unsqueeze(-1) == elements).double()  # (atoms, elements)
@@ -57,6 +61,8 @@ def fit_references(
             for part, values in enumerate(fit[:, 0].split(len(elements))):
                 predictor.baseline[k, part, elements] = values
         spread = residual.std()
+        if force is not None and PROPERTIES[predictor.properties[k]].is_energy:
+            spread = force.square().mean().sqrt()
         predictor.scale[k] = spread if spread > 0 else 1.0
     for name, table in free_atoms.items():
         if name in predictor.properties:

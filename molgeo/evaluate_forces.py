@@ -1,0 +1,148 @@
+"""Errors of energies and forces, in published units."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from molgeo.datasets.loader import FlatLoader
+from molgeo.datasets.molecules import MoleculeSet
+from molgeo.graph import radius_graph
+from molgeo.precision import MatmulPrecision, matmul_precision
+from molgeo.predictor import Predictor
+
+COLUMNS: Final = ("energy_eV", "energy_eV_atom", "forces_eV_A")
+"""Of an energy, of an energy divided by its atoms, and of a force's Cartesian component."""
+
+
+@dataclass(frozen=True)
+class ForceErrors:
+    """Errors of some molecules, as sums that can be added.
+
+    Attributes:
+        sums: (3, 2) float64, Σ|error| and Σ error² of each of `COLUMNS`.
+        norms: () float64, Σ ‖force error‖ over atoms, eV/Å.
+        n_molecules: () float64.
+        n_atoms: () float64.
+    """
+
+    sums: Tensor
+    norms: Tensor
+    n_molecules: Tensor
+    n_atoms: Tensor
+
+    @classmethod
+    def of(cls, energy: Tensor, force: Tensor, n_atoms: Tensor) -> ForceErrors:
+        """Sums over a batch.
+
+        Args:
+            energy: (molecules,) error in eV.
+            force: (atoms, 3) error in eV/Å.
+            n_atoms: (molecules,).
+        """
+        energy, force = energy.detach().double(), force.detach().double()
+        columns = (energy, energy / n_atoms, force)
+        return cls(
+            torch.stack([torch.stack([x.abs().sum(), x.square().sum()]) for x in columns]),
+            torch.linalg.vector_norm(force, dim=-1).sum(),
+            energy.new_tensor(len(energy)),
+            energy.new_tensor(len(force)),
+        )
+
+    def __add__(self, other: ForceErrors) -> ForceErrors:
+        return ForceErrors.from_vector(self.to_vector() + other.to_vector())
+
+    def to_vector(self) -> Tensor:
+        """All sums as one tensor, for the sum over processes."""
+        return torch.cat(
+            [self.sums.flatten(), torch.stack([self.norms, self.n_molecules, self.n_atoms])]
+        )
+
+    @classmethod
+    def from_vector(cls, vector: Tensor) -> ForceErrors:
+        """Undo `to_vector`."""
+        return cls(vector[:6].view(3, 2), *vector[6:].unbind())
+
+    def _mean(self, column: int) -> list[float]:
+        count = torch.stack([self.n_molecules, self.n_molecules, 3 * self.n_atoms])
+        means: list[float] = (self.sums[:, column] / count).tolist()
+        return means
+
+    def mae(self) -> dict[str, float]:
+        """Mean absolute errors: column → eV, eV an atom, eV/Å."""
+        return dict(zip(COLUMNS, self._mean(0), strict=True))
+
+    def rmse(self) -> dict[str, float]:
+        """Root mean square errors: column → eV, eV an atom, eV/Å."""
+        return {c: x**0.5 for c, x in zip(COLUMNS, self._mean(1), strict=True)}
+
+
+def force_errors(predictor: Predictor, batch: Any) -> ForceErrors:
+    """Errors on a batch.
+
+    Args:
+        predictor: with an energy.
+        batch: as `MoleculeSet.batch` makes it, with energy in eV and force in eV/Å.
+    """
+    graph = batch_graph(batch, predictor.cutoff)
+    energy, forces = predictor.standardised_forces(batch.z, batch.pos, graph)
+    k = predictor.properties.index(predictor.energy_name)
+    unit = predictor.scale[k]
+    baseline = predictor.baseline_of(batch.z, batch.pos, graph)[:, k]
+    return ForceErrors.of(
+        baseline + unit * energy.detach().double() - batch.energy,
+        unit * forces.double() - batch.force,
+        batch.ptr.diff(),
+    )
+
+
+def batch_graph(batch: Any, cutoff: float) -> Any:
+    """The graph of a batch, periodic where it has a lattice."""
+    return radius_graph(
+        batch.pos, cutoff, batch.batch, getattr(batch, "cell", None), getattr(batch, "pbc", None)
+    )
+
+
+def evaluate_forces(
+    predictor: Predictor,
+    molecules: MoleculeSet,
+    rows: Tensor,
+    batch_size: int = 64,
+    progress: Callable[[int, int], None] | None = None,
+    precision: MatmulPrecision = "highest",
+) -> dict[str, Any]:
+    """Mean absolute and root mean square errors of energies and forces.
+
+    Args:
+        predictor: the model.
+        molecules: data with energies and forces.
+        rows: (n,) which of them.
+        batch_size: molecules a batch.
+        progress: called with (molecules done, molecules in all).
+        precision: of float32 matrix products; ``medium`` multiplies in bfloat16.
+
+    Returns:
+        ``n``, and ``mae`` and ``rmse``: ``energy_eV``, ``energy_eV_atom`` (of the energy divided
+        by the number of atoms) and ``forces_eV_A`` (over Cartesian components) → error.
+
+    Raises:
+        ValueError: there is no molecule, or the model has no energy.
+    """
+    if not len(rows):
+        raise ValueError("evaluate: expected one molecule or more, got none")
+    predictor.eval()
+    errors: ForceErrors | None = None
+    done = 0
+    for batch in FlatLoader(molecules, rows, batch_size):
+        with matmul_precision(precision):
+            here = force_errors(predictor, batch.to(predictor.scale.device))
+        errors = here if errors is None else errors + here
+        done += len(batch.energy)
+        if progress:
+            progress(done, len(rows))
+    assert errors is not None
+    return {"n": len(rows), "mae": errors.mae(), "rmse": errors.rmse()}
