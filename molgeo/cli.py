@@ -156,7 +156,15 @@ def build_parser() -> Parser:
 
     evaluate = _command("evaluate", "Errors of a model on a data set, as JSON.")
     evaluate.add_argument("--model", default=None, type=str | None, help="shipped name or path")
-    evaluate.add_argument("--data", default="qm9", type=_choice("qm9"))
+    evaluate.add_argument(
+        "--data",
+        default="qm9",
+        type=str,
+        help="qm9, a file with energies and forces, or the config.yaml of a run on forces",
+    )
+    evaluate.add_argument("--energy-unit", default="eV", type=str, help="of the file")
+    evaluate.add_argument("--length-unit", default="angstrom", type=str, help="of the file")
+    evaluate.add_argument("--force-unit", default="", type=str, help="of the file, as hartree/bohr")
     evaluate.add_argument("--split", default="test", type=_choice("train", "validation", "test"))
     evaluate.add_argument("--geometry", default="dft", type=_choice("dft", "smiles"))
     evaluate.add_argument("--limit", default=0, type=int, help="molecules; 0 for all")
@@ -239,6 +247,8 @@ def _evaluate(options: Namespace) -> int:
     from molgeo.progress import progress
 
     predictor = load(options.model).to(choose(options.device))
+    if options.data != "qm9":
+        return _evaluate_forces(predictor, options)
     with progress("evaluating") as report:
         result = evaluate(
             predictor,
@@ -250,6 +260,29 @@ def _evaluate(options: Namespace) -> int:
             precision=options.matmul_precision,
         )
     print(json.dumps(result, indent=2))
+    return OK
+
+
+def _evaluate_forces(predictor: Any, options: Namespace) -> int:
+    from molgeo.datasets.force_set import Units
+    from molgeo.evaluate_forces import evaluate_forces, file_part
+    from molgeo.progress import progress
+
+    split = options.split
+    if options.data.endswith((".yaml", ".yml")):
+        from molgeo.training.tasks import data_of_run
+
+        molecules, rows = data_of_run(options.data, split)
+    else:
+        units = Units(options.energy_unit, options.length_unit, options.force_unit)
+        molecules, rows, split = file_part(options.data, split, units)
+    rows = rows[: options.limit or None]
+    with progress("evaluating") as report:
+        found = evaluate_forces(
+            predictor, molecules, rows, progress=report, precision=options.matmul_precision
+        )
+    about = {"model": predictor.name, "data": options.data, "split": split, "geometry": "given"}
+    print(json.dumps({**about, **found}, indent=2))
     return OK
 
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from molgeo.datasets.force_readers import read_frames
+from molgeo.datasets.force_set import Units, check_labels, in_units
+from molgeo.datasets.frames import TEST, TRAIN, UNDECIDED, VALIDATION
 from molgeo.datasets.loader import FlatLoader
 from molgeo.datasets.molecules import MoleculeSet
-from molgeo.graph import radius_graph
+from molgeo.datasets.plausibility import check_units
+from molgeo.graph import Graph, radius_graph
 from molgeo.precision import MatmulPrecision, matmul_precision
 from molgeo.predictor import Predictor
 
@@ -100,11 +106,43 @@ def force_errors(predictor: Predictor, batch: Any) -> ForceErrors:
     )
 
 
-def batch_graph(batch: Any, cutoff: float) -> Any:
+def batch_graph(batch: Any, cutoff: float) -> Graph:
     """The graph of a batch, periodic where it has a lattice."""
     return radius_graph(
         batch.pos, cutoff, batch.batch, getattr(batch, "cell", None), getattr(batch, "pbc", None)
     )
+
+
+def file_part(
+    path: str | Path, split: str = "test", units: Units | None = None
+) -> tuple[MoleculeSet, Tensor, str]:
+    """A part of a force data file.
+
+    Args:
+        path: as `molgeo.datasets.force_readers` lists them.
+        split: ``train``, ``validation`` or ``test``, where the file names its parts.
+        units: of the file; None for eV and Å.
+
+    Returns:
+        The file's molecules in eV and Å, the rows of the part and its name: ``all`` where the
+        file names none.
+
+    Raises:
+        ValueError: labels are bad, units implausible, or the file has no such part.
+    """
+    units = units or Units()
+    frames = read_frames(path)
+    check_labels(frames)
+    frames = frames.select(frames.n_atoms > 1)
+    molecules = in_units(frames, units)
+    check_units(molecules, units.energy, units.length, units.force)
+    if (frames.part == UNDECIDED).all():
+        return molecules, torch.arange(len(frames)), "all"
+    number = {"train": TRAIN, "validation": VALIDATION, "test": TEST}[split]
+    rows = torch.from_numpy(np.flatnonzero(frames.part == number))
+    if not len(rows):
+        raise ValueError(f"split: {path} has no part {split!r}")
+    return molecules, rows, split
 
 
 def evaluate_forces(

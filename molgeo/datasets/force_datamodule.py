@@ -14,6 +14,7 @@ from molgeo.datasets.force_readers import read_frames
 from molgeo.datasets.force_set import ForceSet, Units, force_set
 from molgeo.datasets.frames import TEST, Frames, concatenate
 from molgeo.datasets.molecules import MoleculeSet
+from molgeo.datasets.pyg_frames import frames_of_pyg
 from molgeo.datasets.qm9 import Split
 
 Source = str | Path | Sequence[Any]
@@ -31,6 +32,10 @@ class ForceDataModule(FlatDataModule):
         length_unit: of the data, one of `molgeo.units.LENGTH_UNITS`.
         force_unit: of the data, such as ``hartree/bohr``; empty for energy over length.
         atom_references: element symbol → energy of the free atom, in ``energy_unit``.
+        energy_key: name of the energy in what ASE reads, such as ``REF_energy``; empty for the
+            usual ones.
+        force_key: name of the forces in what ASE reads; empty for the usual ones.
+        check_units: refuse units that are implausible (`molgeo.datasets.plausibility`).
         validation_fraction: part of the groups to validate on, where the data name none.
         test_fraction: part of the groups to test on, where the data name none.
         split_seed: of the split.
@@ -55,6 +60,9 @@ class ForceDataModule(FlatDataModule):
         length_unit: str = "angstrom",
         force_unit: str = "",
         atom_references: Mapping[str, float] | None = None,
+        energy_key: str = "",
+        force_key: str = "",
+        check_units: bool = True,
         validation_fraction: float = 0.05,
         test_fraction: float = 0.05,
         split_seed: int = 42,
@@ -70,6 +78,8 @@ class ForceDataModule(FlatDataModule):
         self.test_data = test_data
         self.units = Units(energy_unit, length_unit, force_unit)
         self.atom_references = dict(atom_references or {})
+        self.keys = (energy_key, force_key)
+        self.check_units = check_units
         self.validation_fraction = validation_fraction
         self.test_fraction = test_fraction
         self.split_seed = split_seed
@@ -87,9 +97,9 @@ class ForceDataModule(FlatDataModule):
 
     def force_set(self) -> ForceSet:
         """The data in eV and Å."""
-        frames = [_read(self.data)]
+        frames = [self._read(self.data)]
         if self.test_data:
-            test = _read(self.test_data)
+            test = self._read(self.test_data)
             frames.append(replace(test, part=np.full(len(test), TEST)))
         return force_set(
             concatenate(frames),
@@ -98,15 +108,13 @@ class ForceDataModule(FlatDataModule):
             self.validation_fraction,
             self.test_fraction,
             self.split_seed,
+            self.check_units,
         )
 
-
-def _read(source: Source) -> Frames:
-    """Frames of a file, of several files, or of PyG data."""
-    if isinstance(source, str | Path):
-        return read_frames(source)
-    if len(source) and all(isinstance(item, str | Path) for item in source):
-        return concatenate([read_frames(path) for path in source])
-    from molgeo.datasets.pyg_frames import frames_of_pyg
-
-    return frames_of_pyg(source)
+    def _read(self, source: Source) -> Frames:
+        """Frames of a file, of several files, or of PyG data."""
+        if isinstance(source, str | Path):
+            return read_frames(source, *self.keys)
+        if len(source) and all(isinstance(item, str | Path) for item in source):
+            return concatenate([read_frames(path, *self.keys) for path in source])
+        return frames_of_pyg(source)

@@ -27,11 +27,13 @@ GROUP_KEYS: Final = ("qm9", "group")
 """Arrays of the concatenated layout that say which frames belong together."""
 
 
-def read_frames(path: str | Path) -> Frames:
+def read_frames(path: str | Path, energy_key: str = "", force_key: str = "") -> Frames:
     """Read one file.
 
     Args:
         path: see the table above.
+        energy_key: name of the energy in what ASE reads; empty for the usual ones.
+        force_key: name of the forces in what ASE reads; empty for the usual ones.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -44,7 +46,7 @@ def read_frames(path: str | Path) -> Frames:
         return _read_npz(path)
     from molgeo.datasets.ase_frames import read_ase  # the one reader that needs ASE
 
-    return read_ase(path)
+    return read_ase(path, energy_key, force_key)
 
 
 def _read_npz(path: Path) -> Frames:

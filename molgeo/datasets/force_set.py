@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from molgeo.datasets.frames import TEST, UNDECIDED, VALIDATION, Frames
+from molgeo.datasets.frames import TEST, TRAIN, UNDECIDED, VALIDATION, Frames
 from molgeo.datasets.molecules import MoleculeSet
+from molgeo.datasets.plausibility import check_units
 from molgeo.datasets.qm9 import Split
 from molgeo.elements import SYMBOLS
 from molgeo.units import ENERGY_UNITS, LENGTH_UNITS, force_unit
@@ -68,6 +69,7 @@ def force_set(
     validation_fraction: float = 0.05,
     test_fraction: float = 0.05,
     split_seed: int = 42,
+    units_are_checked: bool = True,
 ) -> ForceSet:
     """Check, convert and split.
 
@@ -78,13 +80,14 @@ def force_set(
         validation_fraction: part of the groups, after the test part, to validate on.
         test_fraction: part of the groups to test on, where the file has no test part of its own.
         split_seed: of the split.
+        units_are_checked: refuse units that `molgeo.datasets.plausibility` finds implausible.
 
     Returns:
         The set, in eV and Å.
 
     Raises:
         ValueError: there is nothing to train on, a label is missing, zero or not a number (the
-            message names the rows), or an element is unknown.
+            message names the rows), an element is unknown, or the units cannot be right.
     """
     units = units or Units()
     check_labels(frames)
@@ -97,10 +100,12 @@ def force_set(
     if not len(frames):
         raise ValueError(f"{frames.source}: expected frames of molecules, got none")
     energy_unit = ENERGY_UNITS[units.energy]
-    parts = split_frames(frames, validation_fraction, test_fraction, split_seed)
+    molecules = in_units(frames, units)
+    if units_are_checked:
+        check_units(molecules, units.energy, units.length, units.force)
     return ForceSet(
-        _in_units(frames, units),
-        parts,
+        molecules,
+        split_frames(frames, validation_fraction, test_fraction, split_seed),
         {z: float(e) * energy_unit for z, e in (found | given).items()},
     )
 
@@ -143,7 +148,7 @@ def _number(symbol: str) -> int:
     return SYMBOLS.index(symbol)
 
 
-def _in_units(frames: Frames, units: Units) -> MoleculeSet:
+def in_units(frames: Frames, units: Units) -> MoleculeSet:
     """Flat tensors in eV and Å; converted in float64, positions kept in float32."""
     length = LENGTH_UNITS[units.length]
     periodic = bool(frames.pbc.any())
@@ -182,16 +187,16 @@ def split_frames(
     n = len(frames)
     own = frames.group.max(initial=-1) + 1 + np.arange(n)
     _, group = np.unique(np.where(frames.group < 0, own, frames.group), return_inverse=True)
-    part = frames.part.copy()
     place = np.random.RandomState(seed).permutation(int(group.max()) + 1)[group]  # of each row
-    for name, number, fraction in (
-        ("test", TEST, test_fraction),
-        ("validation", VALIDATION, validation_fraction),
+    part = frames.part.copy()
+    for name, number, fraction, available in (
+        ("test", TEST, test_fraction, [UNDECIDED]),
+        ("validation", VALIDATION, validation_fraction, [UNDECIDED, TRAIN]),
     ):
         if not (part == number).any():
-            free = np.unique(place[(part == UNDECIDED) | ((part == 0) & (number == VALIDATION))])
-            chosen = free[: max(1, round(fraction * len(free)))]
-            part[np.isin(place, chosen) & (part != TEST)] = number
+            is_free = np.isin(part, available)
+            free = np.unique(place[is_free])
+            part[is_free & np.isin(place, free[: max(1, round(fraction * len(free)))])] = number
         if not (part == number).any():
             raise ValueError(f"{frames.source}: no frame is left for the {name} part")
     order = np.argsort(place, kind="stable")

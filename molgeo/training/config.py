@@ -156,6 +156,9 @@ class ForceTrainingConfig(RunConfig):
         length_unit: of the files: ``angstrom``, ``bohr`` or ``nm``.
         force_unit: of the files, such as ``hartree/bohr``; empty for energy over length.
         atom_references: element → energy of the free atom in ``energy_unit``.
+        energy_key: name of the energy in extxyz and other files of ASE; empty for the usual ones.
+        force_key: name of the forces there; empty for the usual ones.
+        check_units: refuse units with which the data are implausible.
         level_of_theory: of the labels, for the model's card.
         validation_fraction: part of the molecules to validate on, where the files name none.
         test_fraction: part of the molecules to test on, where the files name none.
@@ -170,6 +173,9 @@ class ForceTrainingConfig(RunConfig):
     length_unit: str = "angstrom"
     force_unit: str = ""
     atom_references: dict[str, float] = field(default_factory=dict)
+    energy_key: str = ""
+    force_key: str = ""
+    check_units: bool = True
     level_of_theory: str = ""
     validation_fraction: float = 0.05
     test_fraction: float = 0.05

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from molgeo.datasets.molecules import MoleculeSet
 from molgeo.domain import Domain
-from molgeo.graph import Graph
+from molgeo.graph import Graph, radius_graph
 from molgeo.heads import pool
 from molgeo.predictor import Predictor
 from molgeo.properties import PROPERTIES
@@ -22,9 +22,11 @@ def fit_references(
     """Set a predictor's baseline, scale, free-atom energies and domain from the training part.
 
     The baseline is the least-squares fit of each property on its composition, pooled as its head
-    pools (a dipole has none), in float64; the scale is the standard deviation of what remains.
-    Where there are forces, the scale of an energy is the root mean square of their components,
-    times 1 Å: one unit for both, in which forces remain the energy's derivative.
+    pools (a dipole has none), in float64, starting from the free atoms where they are known: where
+    the compositions do not tell the elements apart, the fit departs least from them.
+    The scale is the standard deviation of what remains; where there are forces, that of an energy
+    is the root mean square of their components, times 1 Å: one unit for both, in which forces
+    remain the energy's derivative.
 
     Args:
         predictor: changed in place.
@@ -56,7 +58,10 @@ def fit_references(
             if kind == "extent":
                 design.append(pool(zero, one_hot, kinds, z, pos, graph))
             X = torch.cat(design, dim=1)
-            fit = torch.linalg.lstsq(X, y[:, k : k + 1], driver="gelsd").solution
+            start = X.new_zeros(X.shape[1], 1)
+            table = free_atoms.get(predictor.properties[k], {})
+            start[: len(elements), 0] = torch.tensor([table.get(e, 0.0) for e in elements.tolist()])
+            fit = start + _smallest_fit(X, y[:, k : k + 1] - X @ start)
             residual = y[:, k] - (X @ fit)[:, 0]
             for part, values in enumerate(fit[:, 0].split(len(elements))):
                 predictor.baseline[k, part, elements] = values
@@ -72,8 +77,14 @@ def fit_references(
     predictor.domain = Domain(
         elements=tuple(elements.tolist()),
         max_atoms=int(ptr.diff().max()),
-        min_distance=round(_shortest_distance(pos, ptr), 3),
+        min_distance=round(_shortest(molecules, train, pos, ptr), 3),
     )
+
+
+def _smallest_fit(X: Tensor, y: Tensor) -> Tensor:
+    """The least-squares solution of the smallest norm, (columns, 1): X may be rank-deficient."""
+    fit: Tensor = torch.linalg.lstsq(X, y, driver="gelsd").solution
+    return fit
 
 
 def _without_edges(batch: Tensor, n_molecules: int) -> Graph:
@@ -81,6 +92,19 @@ def _without_edges(batch: Tensor, n_molecules: int) -> Graph:
     none = batch.new_zeros(0)
     ptr = batch.new_zeros(batch.numel() + 1)
     return Graph(none, none, none, none, none, ptr, batch, n_molecules)
+
+
+def _shortest(molecules: MoleculeSet, rows: Tensor, pos: Tensor, ptr: Tensor) -> float:
+    """The shortest interatomic distance of some molecules, Å, across boundaries too."""
+    shortest = _shortest_distance(pos, ptr)
+    if molecules.pbc is None:
+        return shortest
+    for chunk in rows[molecules.pbc[rows].any(1)].split(64):
+        batch = molecules.batch(chunk)
+        graph = radius_graph(batch.pos, min(shortest, 3.0), batch.batch, batch.cell, batch.pbc)
+        if graph.n_edges:
+            shortest = float(graph.distances(batch.pos).min())
+    return shortest
 
 
 def _shortest_distance(pos: Tensor, ptr: Tensor) -> float:

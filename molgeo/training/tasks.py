@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+import yaml
+from torch import Tensor
 
 from molgeo.datasets import qm9
 from molgeo.datasets.datamodule import FlatDataModule, QM9DataModule
 from molgeo.datasets.force_datamodule import ForceDataModule
 from molgeo.datasets.location import data_dir
+from molgeo.datasets.molecules import MoleculeSet
 from molgeo.evaluate import evaluate
 from molgeo.evaluate_forces import evaluate_forces
 from molgeo.predictor import Predictor
@@ -128,6 +133,8 @@ class ForceTask(Task):
         "length_unit",
         "force_unit",
         "atom_references",
+        "energy_key",
+        "force_key",
         "validation_fraction",
         "test_fraction",
         "split_seed",
@@ -175,6 +182,9 @@ def force_data(config: ForceTrainingConfig, first_step: int = 0) -> ForceDataMod
         length_unit=config.length_unit,
         force_unit=config.force_unit,
         atom_references=config.atom_references,
+        energy_key=config.energy_key,
+        force_key=config.force_key,
+        check_units=config.check_units,
         validation_fraction=config.validation_fraction,
         test_fraction=config.test_fraction,
         split_seed=config.split_seed,
@@ -191,3 +201,22 @@ def task_of(config: RunConfig) -> Task:
     """The task that a config describes."""
     kinds: dict[type, type[Task]] = {TrainingConfig: PropertyTask, ForceTrainingConfig: ForceTask}
     return kinds[type(config)](config)
+
+
+def data_of_run(path: str | Path, split: str) -> tuple[MoleculeSet, Tensor]:
+    """Molecules, and rows of a part, of the run on forces that a config describes.
+
+    Args:
+        path: YAML, such as a run folder's ``config.yaml``.
+        split: ``train``, ``validation`` or ``test``.
+
+    Raises:
+        FileNotFoundError: there is no such file, or its data are not there.
+        ValueError: it is no config of a run on forces.
+    """
+    fields = yaml.safe_load(Path(path).read_text())
+    if not isinstance(fields, dict) or not fields.get("data_file"):
+        raise ValueError(f"{path}: expected the config of a run on forces, with data_file")
+    data = force_data(ForceTrainingConfig(**fields))
+    data.setup()
+    return data.molecules, getattr(data.parts, split)
