@@ -41,7 +41,7 @@ def read_frames(path: str | Path, energy_key: str = "", force_key: str = "") -> 
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"data_file: {path} does not exist")
+        raise FileNotFoundError(f"{path} does not exist; expected a file of energies and forces")
     if path.suffix == ".npz":
         return _read_npz(path)
     from molgeo.datasets.ase_frames import read_ase  # the one reader that needs ASE

@@ -73,14 +73,14 @@ def check_units(
 
 def _refuse(field: str, claimed: str, units: Mapping[str, float], ratio: float, what: str) -> None:
     """Raise the error of numbers that are ``ratio`` times what they should be."""
-    likely = min(units, key=lambda name: abs(math.log(units[claimed] / units[name] / ratio)))
-    factor = units[claimed] / units[likely]
-    explains = likely != claimed and abs(math.log(factor / ratio)) < math.log(2.0)
-    advice = (
-        f"they look like {likely}: {_mend(factor)}, or set {field}: {likely}"
-        if explains
-        else "no usual unit explains it"
-    )
+    if ratio < 0:
+        advice = "they are gradients, or their sign is wrong: multiply by -1"
+    else:
+        likely = min(units, key=lambda name: abs(math.log(units[claimed] / units[name] / ratio)))
+        factor = units[claimed] / units[likely]
+        explains = likely != claimed and abs(math.log(factor / ratio)) < math.log(2.0)
+        mend = f"they look like {likely}: {_mend(factor)}, or set {field}: {likely}"
+        advice = mend if explains else "no usual unit explains it"
     raise ValueError(
         f"{field}: with {claimed!r} the {what} are {ratio:.3g} times what is plausible; {advice} "
         "(check_units: false trains all the same)"

@@ -43,31 +43,25 @@ def fit_references(
     z, pos, y = molecules.z[rows].long(), molecules.pos[rows].double(), molecules.y[train]
     if not y.isfinite().all():
         raise ValueError("labels: expected numbers, got NaN or infinity in the training part")
-    force = None if molecules.force is None else molecules.force[rows]
     elements = z.unique()
     graph = _without_edges(batch, len(train))
-    one_hot = (z.unsqueeze(-1) == elements).double()  # (atoms, elements)
-    zero = torch.zeros_like(one_hot)
-    for k, kind in enumerate(predictor.heads.kinds):
-        if kind == "dipole":
-            residual = y[:, k]
-        else:
-            kinds = [kind] * len(elements)
-            extents = zero if kind == "extent" else None
-            design = [pool(one_hot, extents, kinds, z, pos, graph)]
-            if kind == "extent":
-                design.append(pool(zero, one_hot, kinds, z, pos, graph))
-            X = torch.cat(design, dim=1)
-            start = X.new_zeros(X.shape[1], 1)
-            table = free_atoms.get(predictor.properties[k], {})
-            start[: len(elements), 0] = torch.tensor([table.get(e, 0.0) for e in elements.tolist()])
-            fit = start + _smallest_fit(X, y[:, k : k + 1] - X @ start)
-            residual = y[:, k] - (X @ fit)[:, 0]
-            for part, values in enumerate(fit[:, 0].split(len(elements))):
+    for k, name in enumerate(predictor.properties):
+        residual = y[:, k]
+        if predictor.heads.kinds[k] != "dipole":
+            design = _design(predictor.heads.kinds[k], z, pos, graph, elements)
+            known = [free_atoms.get(name, {}).get(e, 0.0) for e in elements.tolist()]
+            start = y.new_zeros(design.shape[1])
+            start[: len(elements)] = y.new_tensor(known)
+            # The solution of the smallest norm: the design may be rank-deficient.
+            missing = (residual - design @ start).unsqueeze(-1)
+            fit = start + torch.linalg.lstsq(design, missing, driver="gelsd").solution[:, 0]
+            residual = residual - design @ fit
+            for part, values in enumerate(fit.split(len(elements))):
                 predictor.baseline[k, part, elements] = values
-        spread = residual.std()
-        if force is not None and PROPERTIES[predictor.properties[k]].is_energy:
-            spread = force.square().mean().sqrt()
+        if molecules.force is not None and PROPERTIES[name].is_energy:
+            spread = molecules.force[rows].square().mean().sqrt()
+        else:
+            spread = residual.std()
         predictor.scale[k] = spread if spread > 0 else 1.0
     for name, table in free_atoms.items():
         if name in predictor.properties:
@@ -81,10 +75,15 @@ def fit_references(
     )
 
 
-def _smallest_fit(X: Tensor, y: Tensor) -> Tensor:
-    """The least-squares solution of the smallest norm, (columns, 1): X may be rank-deficient."""
-    fit: Tensor = torch.linalg.lstsq(X, y, driver="gelsd").solution
-    return fit
+def _design(kind: str, z: Tensor, pos: Tensor, graph: Graph, elements: Tensor) -> Tensor:
+    """(molecules, columns) what an atom of each element adds, and of an extent also its r²."""
+    one_hot = (z.unsqueeze(-1) == elements).double()  # (atoms, elements)
+    kinds = [kind] * len(elements)
+    if kind != "extent":
+        return pool(one_hot, None, kinds, z, pos, graph)
+    zero = torch.zeros_like(one_hot)
+    parts = [pool(one_hot, zero, kinds, z, pos, graph), pool(zero, one_hot, kinds, z, pos, graph)]
+    return torch.cat(parts, dim=1)
 
 
 def _without_edges(batch: Tensor, n_molecules: int) -> Graph:
