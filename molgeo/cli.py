@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 from jsonargparse import ArgumentParser, Namespace
 
 from molgeo import __version__
+from molgeo.data_commands import add_generators, run_label, run_sample
 
 OK, FAILED, USAGE = 0, 1, 2
 
@@ -30,6 +31,8 @@ EXAMPLES = {
     "train": "molgeo train --config configs/schnet_qm9.yaml --max_epochs 10 --seed 1",
     "evaluate": "molgeo evaluate --data qm9 --split test --limit 1000",
     "data prepare": "molgeo data prepare qm9",
+    "data sample": "molgeo data sample molecules.smi --output structures.extxyz",
+    "data label": "molgeo data label structures.extxyz --calculator xtb --output labelled.npz",
     "models": "molgeo models",
     "info": "molgeo info schnet-qm9",
 }
@@ -187,6 +190,7 @@ def build_parser() -> Parser:
     prepare.add_argument("--data-dir", default=None, type=str | None, help="where data lie")
     prepare.add_argument("--force", action="store_true", help="prepare anew")
     data_commands.add_subcommand("prepare", prepare, help="prepare a data set")
+    add_generators(data_commands, _command)
     commands.add_subcommand(
         "models", _command("models", "What is shipped."), help="what is shipped"
     )
@@ -317,6 +321,8 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "train": _train,
     "evaluate": _evaluate,
     "data prepare": _prepare,
+    "data sample": run_sample,
+    "data label": run_label,
     "models": _models,
     "info": _info,
 }

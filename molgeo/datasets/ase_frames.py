@@ -40,6 +40,7 @@ def frames_of_atoms(
 ) -> Frames:
     """Frames of ASE's objects, with labels in their calculator, ``info`` or ``arrays``.
 
+    An integer ``group`` in ``info`` says which frames belong together, as those of one molecule.
     ASE ≥ 3.23 moves the ``energy`` and ``forces`` of an extxyz into an attached calculator.
 
     Args:
@@ -71,6 +72,7 @@ def frames_of_atoms(
         n_atoms=np.array([len(a) for a in images]),
         energy=np.array(energies),
         force=np.concatenate(forces),
+        group=np.array([int(a.info.get("group", -1)) for a in images]),
         cell=np.stack([np.asarray(a.cell) * a.pbc.any() for a in images]),
         pbc=np.stack([a.pbc for a in images]),
         source=source,
