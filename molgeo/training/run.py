@@ -28,7 +28,7 @@ from molgeo.training.averaging import exponential_average
 from molgeo.training.config import RunConfig
 from molgeo.training.export import export, measure
 from molgeo.training.quiet import quiet_lightning
-from molgeo.training.references import fit_references
+from molgeo.training.references import domain_of, fit_references
 from molgeo.training.states import last_state
 from molgeo.training.tasks import Task, task_of
 
@@ -70,6 +70,7 @@ def train(config: RunConfig, resume: bool = False) -> Path:
     data.setup()
     predictor = Predictor(config.model, config.backbone, task.properties, config.head_features)
     fit_references(predictor, data.molecules, data.parts.train, task.free_atoms())
+    predictor.domain = domain_of(data.molecules, data.parts.train)
     module = task.module(predictor)
     run_dir.mkdir(parents=True, exist_ok=True)
     resolved = yaml.safe_dump(dataclasses.asdict(config), sort_keys=False)
