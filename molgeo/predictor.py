@@ -131,6 +131,44 @@ class Predictor(nn.Module):
         out: Tensor = self.heads(features, z, pos, graph)
         return out
 
+    def standardised_forces(
+        self, z: Tensor, pos: Tensor, graph: Graph, create_graph: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """What force training fits: the energy in units of `scale` and its exact negative gradient.
+
+        Args:
+            z: (atoms,) int64 atomic numbers.
+            pos: (atoms, 3) Å.
+            graph: edges within `cutoff`.
+            create_graph: so that the forces can be differentiated by the weights.
+
+        Returns:
+            (molecules,), baseline removed, and (atoms, 3); times `scale` they are eV and eV/Å.
+
+        Raises:
+            ValueError: the model has no energy.
+        """
+        k = self.properties.index(self.energy_name)
+        with torch.enable_grad():
+            pos = pos.detach().requires_grad_()
+            energy = self.standardised(z, pos, graph)[:, k]
+            (gradient,) = torch.autograd.grad(energy.sum(), pos, create_graph=create_graph)
+        return energy, -gradient
+
+    @property
+    def energy_name(self) -> str:
+        """The property that forces are derived from: the first of the model's energies.
+
+        Raises:
+            ValueError: the model has no energy.
+        """
+        name = next((name for name in self.properties if PROPERTIES[name].is_energy), None)
+        if name is None:
+            raise ValueError(
+                f"{self.name}: forces need an energy; it predicts {', '.join(self.properties)}"
+            )
+        return name
+
     def to_units(self, standardised: Tensor, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
         """Add the baseline: (molecules, properties) float64 in the properties' units."""
         return self.baseline_of(z, pos, graph) + self.scale * standardised.double()
@@ -170,11 +208,7 @@ class Predictor(nn.Module):
         Raises:
             ValueError: the model has no energy, or was not trained on forces.
         """
-        energy = next((name for name in self.properties if PROPERTIES[name].is_energy), None)
-        if energy is None:
-            raise ValueError(
-                f"{self.name}: forces need an energy; it predicts {', '.join(self.properties)}"
-            )
+        energy = self.energy_name
         if not (allow_untrained_forces or self.header.get("trained_on_forces")):
             raise ValueError(
                 f"{self.name} was trained on properties of relaxed molecules, so its forces mean "
