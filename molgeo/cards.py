@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from molgeo.checkpoint import DEFAULT_MODEL, find, read_header, shipped
+from molgeo.checkpoint import DEFAULT_MODEL, DEFAULT_SMILES_MODEL, find, read_header, shipped
 from molgeo.elements import SYMBOLS
 from molgeo.properties import PROPERTIES
 from molgeo.published import QM9_MAE
@@ -15,14 +15,18 @@ FORCE_ERRORS: Final = {
 }
 """Errors that a model trained on forces has beside its properties': column, description, unit."""
 
+DEFAULTS: Final = {
+    DEFAULT_MODEL: " (default)",
+    DEFAULT_SMILES_MODEL: " (default from a SMILES)",
+}
 
 PROPERTY_LIMITS: Final = (
-    "* Closed-shell neutral molecules of the elements above, at relaxed geometries: this is no "
-    "force field, and its gradients mean nothing.",
+    "* Closed-shell neutral molecules of the elements above, at geometries of the kind above: this "
+    "is no force field, and its gradients mean nothing.",
     "* Energies are totals at the level of theory; `_atomization` columns are relative to "
     "free atoms at the same level.",
-    "* From a SMILES, the geometry is a force field's, not the one of the training data: "
-    "expect errors several times larger than these (README, *How accurate*).",
+    "* From a SMILES the conformer is another one than the label's as well: expect larger errors "
+    "than these (README, *How accurate*).",
 )
 
 FORCE_LIMITS: Final = (
@@ -42,7 +46,7 @@ def models_table() -> None:
     table = Table("model", "backbone", "trained on", "properties", "size", box=None, pad_edge=False)
     for name, path in shipped().items():
         header = read_header(path)
-        default = " (default)" if name == DEFAULT_MODEL else ""
+        default = DEFAULTS.get(name, "")
         table.add_row(
             name + default,
             header["config"]["model"],

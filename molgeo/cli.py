@@ -133,7 +133,12 @@ def build_parser() -> Parser:
 
     predict = _command("predict", "Properties of molecules.")
     predict.add_argument("inputs", nargs="+", metavar="INPUT", help="SMILES, file, or - for stdin")
-    predict.add_argument("--model", default=None, type=str | None, help="shipped name or path")
+    predict.add_argument(
+        "--model",
+        default=None,
+        type=str | None,
+        help="shipped name or path; else one for given geometries and one for those of a SMILES",
+    )
     predict.add_argument("--properties", default=None, type=str | None, help="such as gap,mu")
     predict.add_argument("--output", default=None, type=str | None, help="file to write")
     predict.add_argument(
@@ -142,7 +147,9 @@ def build_parser() -> Parser:
         type=_choice("table", "csv", "json", "jsonl"),
         help="by the ending of --output; else a table on a terminal, csv in a pipe",
     )
-    predict.add_argument("--conformers", default=1, type=int, help="conformers a SMILES")
+    predict.add_argument(
+        "--conformers", default=None, type=int | None, help="conformers a SMILES; 8 if not given"
+    )
     predict.add_argument("--batch-size", default="auto", type=str, help="molecules, or auto")
     predict.add_argument("--device", default="auto", type=str, help="auto, cpu, cuda …")
     predict.add_argument("--strict", action="store_true", help="stop at the first bad row")
@@ -176,7 +183,7 @@ def build_parser() -> Parser:
         type=_choice("dft", "mmff", "smiles", "flat"),
         help="the data set's; MMFF94 from there; from the SMILES with its stereo; without",
     )
-    evaluate.add_argument("--conformers", default=1, type=int, help="conformers a SMILES")
+    evaluate.add_argument("--conformers", default=8, type=int, help="conformers a SMILES")
     evaluate.add_argument("--limit", default=0, type=int, help="molecules; 0 for all")
     evaluate.add_argument("--device", default="auto", type=str, help="auto, cpu, cuda …")
     evaluate.add_argument(
@@ -265,13 +272,14 @@ def _train(options: Namespace) -> int:
 
 
 def _evaluate(options: Namespace) -> int:
-    from molgeo.checkpoint import load
+    from molgeo.checkpoint import DEFAULT_MODEL, DEFAULT_SMILES_MODEL, load
     from molgeo.datasets.location import data_dir
     from molgeo.device import choose
     from molgeo.evaluate import evaluate
     from molgeo.progress import progress
 
-    predictor = load(options.model).to(choose(options.device))
+    default = DEFAULT_MODEL if options.geometry == "dft" else DEFAULT_SMILES_MODEL
+    predictor = load(options.model or default).to(choose(options.device))
     if options.data != "qm9":
         return _evaluate_forces(predictor, options)
     with progress("evaluating") as report:
