@@ -18,6 +18,7 @@ import numpy as np
 from rdkit import Chem
 
 from molgeo.chem.conformers import isotope_reason
+from molgeo.chem.electrons import charge_of
 from molgeo.chem.molecule import BadRow, InputError, Molecule, Row, SmilesRow, from_arrays
 from molgeo.chem.rdkit_log import rdkit_messages
 from molgeo.chem.smiles_files import open_text
@@ -230,13 +231,10 @@ def from_ase(atoms: Any, input: str, extra: dict[str, Any] | None = None) -> Mol
     if atoms.pbc.any():
         message = "periodic structure: molgeo predicts molecules; set pbc to F F F if it is one"
         return BadRow(input, name, smiles, message)
-    charge = info.get("charge", info.get("total_charge"))
-    if charge is None:
-        charge = atoms.get_initial_charges().sum()
     try:
-        charge = round(float(charge))
-    except (TypeError, ValueError):
-        return BadRow(input, name, smiles, f"charge must be a number of electrons; got {charge!r}")
+        charge = charge_of(atoms, extra)
+    except ValueError as error:
+        return BadRow(input, name, smiles, str(error))
     return from_arrays(
         atoms.numbers, atoms.positions, charge=charge, smiles=smiles, name=name, input=input
     )
