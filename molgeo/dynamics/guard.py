@@ -26,6 +26,9 @@ SO_UNLIKELY: Final = 1e-9
 HEADROOM: Final = 1.5
 """Above that temperature, for what a relaxing geometry sets free."""
 
+HOT: Final = 3.0
+"""Times the temperature of the run, below which a large system is only warm."""
+
 MAX_DISAGREEMENT: Final = 0.5
 """eV/Å, of an ensemble's forces on one atom (‖standard deviation‖)."""
 
@@ -57,7 +60,7 @@ class Guard:
         domains = [each.domain for each in models if each.domain is not None]
         self.closest = max((domain.closest for domain in domains), default=0.0)
         quantile = float(chi2.isf(SO_UNLIKELY, n_degrees)) / n_degrees
-        self.hottest = HEADROOM * quantile * temperature_K
+        self.hottest = max(HEADROOM * quantile, HOT) * temperature_K
         self.bonds = bonds(atoms)
 
     def check(self, atoms: Atoms) -> str | None:

@@ -77,6 +77,11 @@ def _line(axes: Axes, summary: Summary, values: Any, **style: Any) -> None:
     axes.plot(summary.time_ps[::step], values[::step], **style)
 
 
+def _legend(axes: Axes) -> None:
+    """Above the plot, where no line can run through it."""
+    axes.legend(ncols=3, loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.0)
+
+
 def _energy(axes: Axes, summary: Summary) -> None:
     table = summary.table
     for column, label, colour in (
@@ -86,7 +91,7 @@ def _energy(axes: Axes, summary: Summary) -> None:
         values = (table[column] - table["potential_eV"].iloc[0]).to_numpy()
         _line(axes, summary, values, color=colour, label=label)
     axes.set_ylabel("energy − E(0) / eV")
-    axes.legend(ncols=2, loc="lower right")
+    _legend(axes)
 
 
 def _temperature(axes: Axes, summary: Summary, target_K: float | None) -> None:
@@ -98,7 +103,7 @@ def _temperature(axes: Axes, summary: Summary, target_K: float | None) -> None:
         axes.axhline(target_K, color=GREY, linestyle="--", label="thermostat")
     axes.set_ylabel("temperature / K")
     axes.set_ylim(bottom=0)
-    axes.legend(ncols=3, loc="lower right")
+    _legend(axes)
 
 
 def _drift(axes: Axes, summary: Summary) -> None:

@@ -61,7 +61,7 @@ class Summary:
 
     def lines(self) -> list[tuple[str, str]]:
         """Names and values, for people."""
-        spread = self.settled["temperature_K"].std()
+        spread = self.settled["temperature_K"].std(ddof=0)
         rows = [
             ("simulated", f"{self.time_ps[-1]:.3f} ps"),
             ("mean temperature", f"{self.mean_temperature:.0f} ± {spread:.0f} K"),
