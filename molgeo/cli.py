@@ -18,6 +18,7 @@ import sys
 import traceback
 from argparse import SUPPRESS, Action
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, Namespace
@@ -31,7 +32,7 @@ EXAMPLES = {
     **cli_moving.EXAMPLES,
     "train": "molgeo train --config configs/schnet_qm9.yaml --max_epochs 10 --seed 1",
     "evaluate": "molgeo evaluate --data qm9 --split test --limit 1000",
-    "data prepare": "molgeo data prepare qm9",
+    "data prepare": "molgeo data prepare qm9 --conformers 2",
     "models": "molgeo models",
     "info": "molgeo info schnet-qm9",
 }
@@ -159,7 +160,13 @@ def build_parser() -> Parser:
     evaluate.add_argument("--model", default=None, type=str | None, help="shipped name or path")
     evaluate.add_argument("--data", default="qm9", type=_choice("qm9"))
     evaluate.add_argument("--split", default="test", type=_choice("train", "validation", "test"))
-    evaluate.add_argument("--geometry", default="dft", type=_choice("dft", "smiles"))
+    evaluate.add_argument(
+        "--geometry",
+        default="dft",
+        type=_choice("dft", "mmff", "smiles", "flat"),
+        help="the data set's; MMFF94 from there; from the SMILES with its stereo; without",
+    )
+    evaluate.add_argument("--conformers", default=1, type=int, help="conformers a SMILES")
     evaluate.add_argument("--limit", default=0, type=int, help="molecules; 0 for all")
     evaluate.add_argument("--device", default="auto", type=str, help="auto, cpu, cuda …")
     evaluate.add_argument(
@@ -179,6 +186,20 @@ def build_parser() -> Parser:
     prepare.add_argument("--source", default="auto", type=str, help="auto, qm9pack, download, FILE")
     prepare.add_argument("--data-dir", default=None, type=str | None, help="where data lie")
     prepare.add_argument("--force", action="store_true", help="prepare anew")
+    prepare.add_argument(
+        "--conformers",
+        nargs="?",
+        const=2,
+        default=0,
+        type=int,
+        help="make cheap geometries too, that many of each SMILES (alone: 2); goes on after a kill",
+    )
+    prepare.add_argument(
+        "--geometries",
+        default="mmff,smiles",
+        type=str,
+        help="which with --conformers: some of mmff,smiles,flat",
+    )
     data_commands.add_subcommand("prepare", prepare, help="prepare a data set")
     commands.add_subcommand(
         "models", _command("models", "What is shipped."), help="what is shipped"
@@ -249,6 +270,7 @@ def _evaluate(options: Namespace) -> int:
             options.limit,
             progress=report,
             precision=options.matmul_precision,
+            conformers=options.conformers,
         )
     print(json.dumps(result, indent=2))
     return OK
@@ -263,6 +285,20 @@ def _prepare(options: Namespace) -> int:
     with progress("preparing") as report:
         path = prepare(root, options.source, force=options.force, progress=report)
     print(path)
+    return _prepare_geometries(root, options) if options.conformers else OK
+
+
+def _prepare_geometries(root: Path, options: Namespace) -> int:
+    from molgeo import geometries
+    from molgeo.datasets.geometries import cheap
+    from molgeo.progress import progress
+
+    for kind in cheap(options.geometries):
+        with progress(f"making {kind} geometries") as report:
+            path = geometries.prepare(root, kind, options.conformers, report)
+        print(path)
+        for status, n in geometries.tally(path).items():
+            print(f"molgeo: {kind}: {n} {status}", file=sys.stderr)
     return OK
 
 

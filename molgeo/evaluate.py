@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from molgeo.datasets.loader import FlatLoader
+from molgeo.datasets.geometries import MAX_CONFORMERS, Geometry, GeometrySet, with_labels
 from molgeo.datasets.qm9 import QM9
 from molgeo.precision import MatmulPrecision, matmul_precision
 from molgeo.predictor import Predictor
 from molgeo.properties import PROPERTIES
 
 Part = Literal["train", "validation", "test"]
-Geometry = Literal["dft", "smiles"]
 Progress = Callable[[int, int], None]
+Source = Callable[[Tensor], tuple[GeometrySet, Tensor]]
+"""From rows of QM9 to geometries and the rows' places among them."""
 
 
 def evaluate(
@@ -30,6 +31,7 @@ def evaluate(
     batch_size: int = 256,
     progress: Progress | None = None,
     precision: MatmulPrecision = "highest",
+    conformers: int = 1,
 ) -> dict[str, Any]:
     """Mean absolute and root mean square errors on QM9.
 
@@ -37,39 +39,49 @@ def evaluate(
         predictor: the model.
         root: folder of the prepared QM9; None for the default one.
         split: part of the standard split.
-        geometry: ``dft``, the data set's own; ``smiles``, a conformer made from the SMILES as
-            `molgeo.predict` makes it.
+        geometry: as in `molgeo.datasets.QM9.geometry`. What ``molgeo data prepare qm9
+            --conformers`` has made is used, anything else is made on the fly, with the same result.
         limit: molecules, taken from the start of the (random) part; 0 for all.
         batch_size: molecules a batch.
         progress: called with (molecules done, molecules in all).
         precision: of float32 matrix products; ``medium`` multiplies in bfloat16, which is faster.
+        conformers: of each SMILES; the one of lowest force-field energy counts.
 
     Returns:
-        ``model, data, split, geometry, n``, ``failed`` (molecules without a conformer, not among
-        n), and ``mae`` and ``rmse``: output column → error in the unit of its name.
+        ``model, data, split, geometry, n``; ``failed``, molecules without a geometry, which are
+        not among n, and ``reasons``, how many for which reason; and ``mae`` and ``rmse``: output
+        column → error in the unit of its name.
 
     Raises:
         FileNotFoundError: QM9 is not prepared.
-        ValueError: ``limit`` is negative, or no molecule of the part could be evaluated.
+        ValueError: ``limit`` is negative, ``conformers`` is not in 1 to 255, or no molecule of the
+            part could be evaluated.
     """
     if limit < 0:
         raise ValueError(f"evaluate: limit must be 0 or more, got {limit}")
+    if not 1 <= conformers <= MAX_CONFORMERS:
+        raise ValueError(f"evaluate: conformers must be 1 to {MAX_CONFORMERS}, got {conformers}")
     data = QM9(root)
     known = [name for name in predictor.properties if name in data.molecules.properties]
     rows: Tensor = getattr(data.split(), split)[: limit or None]
-    batches = _given(data, rows, batch_size) if geometry == "dft" else _made(data, rows, batch_size)
     columns = [data.molecules.properties.index(name) for name in known]
+    source = _source(data, geometry, conformers)
     errors: list[Tensor] = []
+    reasons: Counter[str] = Counter()
     done = 0
     device = predictor.scale.device
     predictor.eval()
-    for chunk, z, pos, batch, asked in batches:
-        if len(chunk):
+    for chunk in rows.split(batch_size):
+        geometries, places = source(chunk)
+        exists = geometries.exists[places]
+        reasons.update(geometries.tally(places[~exists]))
+        if exists.any():
+            batch = geometries.molecules.batch(geometries.lowest(places[exists], conformers))
             with torch.inference_mode(), matmul_precision(precision):
-                out = predictor(z.to(device), pos.to(device), batch.to(device))
+                out = predictor(batch.z.to(device), batch.pos.to(device), batch.batch.to(device))
             predicted = torch.stack([out[name] for name in known], dim=-1).cpu()
-            errors.append(predicted - data.molecules.y[chunk][:, columns])
-        done += asked
+            errors.append(predicted - batch.y[:, columns])
+        done += len(chunk)
         if progress:
             progress(done, len(rows))
     if not errors:
@@ -83,41 +95,30 @@ def evaluate(
         "geometry": geometry,
         "n": len(error),
         "failed": len(rows) - len(error),
+        "reasons": dict(reasons.most_common()),
         "mae": dict(zip(names, error.abs().mean(0).tolist(), strict=True)),
         "rmse": dict(zip(names, error.square().mean(0).sqrt().tolist(), strict=True)),
     }
 
 
-_Batch = tuple[Tensor, Tensor, Tensor, Tensor, int]
-
-
-def _given(data: QM9, rows: Tensor, batch_size: int) -> Iterator[_Batch]:
-    """Batches at the data set's own geometries: rows, z, pos, batch, molecules asked for."""
-    order = rows.split(batch_size)
-    for chunk, batch in zip(order, FlatLoader(data.molecules, rows, batch_size), strict=True):
-        yield chunk, batch.z, batch.pos, batch.batch, len(chunk)
-
-
-def _made(data: QM9, rows: Tensor, batch_size: int) -> Iterator[_Batch]:
-    """Batches at conformers made from the SMILES, those that have one."""
+def _source(data: QM9, kind: Geometry, conformers: int) -> Source:
+    """Where geometries come from: the prepared file, or a force field when they are asked for."""
+    if kind == "dft":
+        own = data.geometry(kind)
+        return lambda rows: (own, rows)
+    try:
+        prepared = data.geometry(kind)
+        if prepared.conformers >= conformers:
+            return lambda rows: (prepared, rows)
+    except FileNotFoundError:
+        pass
     # Here, so that training, which evaluates at the end, needs no RDKit.
-    from molgeo.chem.conformers import build
-    from molgeo.chem.molecule import BadRow, SmilesRow
+    from molgeo.geometries import make
 
-    for chunk in rows.split(batch_size):
-        made = build(SmilesRow(data.smiles(row)) for row in chunk.tolist())
-        found = [
-            (row, m[0])
-            for row, m in zip(chunk.tolist(), made, strict=True)
-            if not isinstance(m, BadRow)
-        ]
-        if not found:
-            yield chunk[:0], chunk[:0], torch.empty(0, 3), chunk[:0], len(chunk)
-            continue
-        yield (
-            torch.tensor([row for row, _ in found], dtype=torch.long),
-            torch.from_numpy(np.concatenate([m.z for _, m in found])),
-            torch.from_numpy(np.concatenate([m.pos for _, m in found])).float(),
-            torch.arange(len(found)).repeat_interleave(torch.tensor([m.n_atoms for _, m in found])),
-            len(chunk),
-        )
+    def made(rows: Tensor) -> tuple[GeometrySet, Tensor]:
+        geometries = make(data, rows.numpy(), kind, conformers)
+        molecules = data.molecules
+        labels = molecules.y[rows], molecules.idx[rows], molecules.properties
+        return with_labels(geometries, *labels, conformers), torch.arange(len(rows))
+
+    return made

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -228,13 +229,44 @@ def test_evaluate_in_reduced_precision(capsys, small_data):
         assert results[1][column] == pytest.approx(value, rel=0.5)
 
 
-def test_evaluate_from_smiles_counts_failures(capsys, small_data):
+@pytest.mark.parametrize("geometry", ["mmff", "smiles", "flat"])
+def test_evaluate_at_cheap_geometries_counts_failures(capsys, small_data, geometry):
     words = ["evaluate", "--model", MODEL, "--data-dir", small_data, "--split", "train"]
-    status, out, _ = run(capsys, *words, "--limit", "10", "--geometry", "smiles")
+    words += ["--limit", "10", "--geometry", geometry, "--conformers", "2"]
+    status, out, _ = run(capsys, *words)
     result = json.loads(out)
     assert status == 0
     assert result["n"] + result["failed"] == 10
-    assert result["geometry"] == "smiles"
+    assert sum(result["reasons"].values()) == result["failed"]
+    assert result["geometry"] == geometry
+
+
+def test_prepare_makes_cheap_geometries_once(capsys, small_data, tmp_path):
+    (tmp_path / "qm9").mkdir()
+    shutil.copy(small_data / "qm9" / "qm9.safetensors", tmp_path / "qm9")
+    words = ["data", "prepare", "qm9", "--data-dir", tmp_path, "--conformers"]
+    status, out, err = run(capsys, *words)
+    names = [Path(line).name for line in out.splitlines()]
+    assert status == 0
+    assert names == ["qm9.safetensors", "qm9_mmff.safetensors", "qm9_smiles.safetensors"]
+    assert err == "molgeo: mmff: 61 mmff\nmolgeo: smiles: 61 etkdg+mmff\n"
+    before = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "qm9").iterdir()}
+    assert run(capsys, *words, "2", "--geometries", "smiles,mmff")[0] == 0
+    assert {p.name: p.stat().st_mtime_ns for p in (tmp_path / "qm9").iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--conformers", "0.5"], "expected int"),
+        (["--conformers", "-1"], "expected 1 to 255, got -1"),
+        (["--conformers", "1", "--geometries", "dft"], "expected some of mmff, smiles, flat"),
+    ],
+)
+def test_prepare_refuses_wrong_geometries(capsys, small_data, words, message):
+    status, _, err = run(capsys, "data", "prepare", "qm9", "--data-dir", small_data, *words)
+    assert status == 2
+    assert message.lower() in err.lower()
 
 
 def test_evaluate_without_data_says_what_to_do(capsys, tmp_path):

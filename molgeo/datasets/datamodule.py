@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lightning.pytorch import LightningDataModule
 
+from molgeo.datasets.geometries import Geometry
 from molgeo.datasets.loader import FlatLoader
 from molgeo.datasets.qm9 import QM9, Split
 from molgeo.properties import QM9_PROPERTIES
@@ -23,10 +24,12 @@ class QM9DataModule(LightningDataModule):
         limit_train: molecules to train on; 0 for all.
         limit_validation: molecules to validate on; 0 for all.
         first_step: steps that a resumed run has behind it; its data go on from there.
+        geometry: of the molecules, as `QM9.geometry` knows it; all conformers are taken, and
+            molecules without one are left out.
 
     Attributes:
-        molecules: the data set, once `setup` was called.
-        parts: rows of its parts.
+        molecules: the data set at this geometry, once `setup` was called.
+        parts: the parts, as indices into ``molecules``.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class QM9DataModule(LightningDataModule):
         limit_train: int = 0,
         limit_validation: int = 0,
         first_step: int = 0,
+        geometry: Geometry = "dft",
     ) -> None:
         super().__init__()
         self.root = root
@@ -47,17 +51,18 @@ class QM9DataModule(LightningDataModule):
         self.limit_train = limit_train
         self.limit_validation = limit_validation
         self.first_step = first_step
+        self.geometry = geometry
 
     def setup(self, stage: str | None = None) -> None:
         """Load the prepared data (once)."""
         if hasattr(self, "molecules"):
             return
         data = QM9(self.root)
-        self.molecules = data.molecules.select(self.properties)
+        geometries = data.geometry(self.geometry)
+        self.molecules = geometries.molecules.select(self.properties)
         train, validation, test = data.split()
-        self.parts = Split(
-            train[: self.limit_train or None], validation[: self.limit_validation or None], test
-        )
+        rows = train[: self.limit_train or None], validation[: self.limit_validation or None], test
+        self.parts = Split(*map(geometries.all_of, rows))
 
     def train_dataloader(self) -> FlatLoader:
         """Shuffled batches of the training part."""

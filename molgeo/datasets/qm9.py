@@ -19,6 +19,14 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from molgeo.datasets.geometries import (
+    MAX_CONFORMERS,
+    Geometry,
+    GeometrySet,
+    own_geometries,
+    read,
+    with_labels,
+)
 from molgeo.datasets.location import data_dir
 from molgeo.datasets.molecules import MoleculeSet
 from molgeo.units import HARTREE
@@ -81,7 +89,7 @@ class QM9:
 
     Attributes:
         molecules: all molecules as flat tensors.
-        smiles: SMILES of each molecule.
+        root: the folder.
 
     Raises:
         FileNotFoundError: QM9 has not been prepared there.
@@ -90,6 +98,7 @@ class QM9:
 
     def __init__(self, root: str | Path | None = None) -> None:
         path = prepared_path(root)
+        self.root = path.parent
         if not path.exists():
             raise FileNotFoundError(
                 f"QM9 is not prepared: {path} does not exist; run `molgeo data prepare qm9`"
@@ -126,6 +135,44 @@ class QM9:
         ends = self._smiles_ptr.tolist()
         return [self._smiles[a:b].decode() for a, b in pairwise(ends)]
 
+    def geometry(self, kind: Geometry) -> GeometrySet:
+        """The molecules at another geometry, with the same labels.
+
+        Args:
+            kind: ``dft``, the data set's own; ``mmff``, its conformer minimised with MMFF94, atoms
+                in the same order; ``smiles``, conformers made from the SMILES with the stereo of
+                the data set's conformer; ``flat``, from the SMILES without stereo, hence often of
+                another diastereomer. The order of atoms of the latter two is the SMILES's.
+
+        Raises:
+            FileNotFoundError: these geometries have not been prepared.
+            ValueError: their file is damaged, or belongs to other data.
+        """
+        if kind == "dft":
+            return own_geometries(self.molecules)
+        path = geometry_path(self.root, kind)
+        if not path.exists():
+            raise FileNotFoundError(
+                f"geometry {kind!r} is not prepared: {path} does not exist; run "
+                "`molgeo data prepare qm9 --conformers`"
+            )
+        geometries, header = read(path)
+        if header["source"] != self.digest():
+            raise ValueError(
+                f"{path} was made from another qm9.safetensors than the one beside it; run "
+                "`molgeo data prepare qm9 --conformers`"
+            )
+        # What is minimised from the one conformer that there is will do for any number.
+        conformers = MAX_CONFORMERS if kind == "mmff" else header["conformers"]
+        labels = self.molecules.y, self.molecules.idx, self.molecules.properties
+        return with_labels(geometries, *labels, conformers)
+
+    def digest(self) -> str:
+        """SHA-256 of all SMILES and atomic numbers: the same data, the same cheap geometries."""
+        content = hashlib.sha256("\n".join(self.all_smiles()).encode())
+        content.update(self.molecules.z.numpy().tobytes())
+        return content.hexdigest()
+
     def split(self) -> Split:
         """The standard split of these molecules."""
         return split(len(self))
@@ -134,6 +181,12 @@ class QM9:
 def prepared_path(root: str | Path | None = None) -> Path:
     """Where the prepared QM9 lies."""
     return (Path(root) if root else data_dir() / "qm9") / "qm9.safetensors"
+
+
+def geometry_path(root: str | Path | None, kind: Geometry) -> Path:
+    """Where the geometries of a kind lie."""
+    path = prepared_path(root)
+    return path if kind == "dft" else path.with_name(f"qm9_{kind}.safetensors")
 
 
 def checksum(indices: Tensor) -> str:

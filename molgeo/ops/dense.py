@@ -15,6 +15,10 @@ from molgeo.ops.wanted import wanted
 LEAST_PRODUCTS = 1 << 21
 """Multiplications from which on the greater start-up time, some 10 µs, is won back."""
 
+SMALL = 1 << 16
+"""Elements of a layer's input up to which PyTorch's own two nodes are faster than one in Python:
+a single molecule's layers take less time than Python's calls."""
+
 # PyTorch's float32 matrix products call MKL, which does not use AVX-512 on AMD processors; oneDNN
 # does, and is twice as fast there. This operator is PyTorch's only way to it for float32.
 _HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(
@@ -49,7 +53,8 @@ def linear_activated(
 ) -> Tensor:
     """``y = f(x Wᵀ + b)``; closed under differentiation.
 
-    One node of the autograd graph instead of two, which keeps only the activation's argument.
+    Of large inputs it is one node of the autograd graph instead of two, which keeps only the
+    activation's argument.
 
     Args:
         x: (…, in).
@@ -60,7 +65,8 @@ def linear_activated(
     Returns:
         (…, out).
     """
-    if torch.compiler.is_compiling() or torch.is_autocast_enabled(x.device.type):
+    small = x.device.type == "cpu" and x.numel() <= SMALL
+    if small or torch.compiler.is_compiling() or torch.is_autocast_enabled(x.device.type):
         return activation.value(F.linear(x, weight, bias))
     if not _tracked(x, weight, bias):
         return activation.in_place(_multiply(x, weight, bias))

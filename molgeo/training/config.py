@@ -23,6 +23,11 @@ class TrainingConfig:
         data: data set to train on; ``qm9``.
         data_dir: where data lie; empty for ``$MOLGEO_DATA``, a checkout's ``data/`` or the user's
             cache.
+        geometry: of the molecules: ``dft``, the data set's own; ``mmff``, the same conformer at
+            MMFF94; ``smiles``, conformers made from the SMILES (``molgeo data prepare qm9
+            --conformers`` makes both).
+        start_from: checkpoint whose weights and references the run starts from, a shipped name or a
+            path; empty for fresh ones. It has to have this run's model and properties.
         model: backbone, as ``molgeo models`` lists them.
         backbone: fields of the backbone's config that differ from the paper's.
         properties: what to predict; one for single-target training.
@@ -62,6 +67,8 @@ class TrainingConfig:
     seed: int = 42
     data: Literal["qm9"] = "qm9"
     data_dir: str = ""
+    geometry: Literal["dft", "mmff", "smiles"] = "dft"
+    start_from: str = ""
     model: str = "schnet"
     backbone: dict[str, Any] = field(default_factory=dict)
     properties: list[str] = field(default_factory=lambda: list(QM9_PROPERTIES))
@@ -120,4 +127,5 @@ class TrainingConfig:
     @property
     def model_name(self) -> str:
         """Name of the exported model."""
-        return self.name or f"{self.model}-{self.data}"
+        source = "" if self.geometry == "dft" else f"-{self.geometry}"
+        return self.name or f"{self.model}-{self.data}{source}"

@@ -7,7 +7,7 @@ import datetime
 import platform
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -19,6 +19,12 @@ from molgeo.evaluate import evaluate
 from molgeo.predictor import Predictor
 from molgeo.properties import PROPERTIES
 from molgeo.training.config import TrainingConfig
+
+GEOMETRY_SOURCES: Final = {
+    "dft": f"relaxed at {qm9.LEVEL_OF_THEORY}",
+    "mmff": f"MMFF94, from the conformer relaxed at {qm9.LEVEL_OF_THEORY}",
+    "smiles": "MMFF94, from the SMILES",
+}
 
 
 def export(
@@ -56,7 +62,8 @@ def export(
             "n_train": data.parts.train.numel(),
             "split": f"110000/10000/10831, seed {qm9.SPLIT_SEED}",
             "level_of_theory": qm9.LEVEL_OF_THEORY,
-            "geometry_source": f"relaxed at {qm9.LEVEL_OF_THEORY}",
+            "geometry": config.geometry,
+            "geometry_source": GEOMETRY_SOURCES[config.geometry],
             "trained_on_forces": False,
             "units": {name: PROPERTIES[name].unit for name in config.properties},
             "epochs": content["epoch"] + 1,
@@ -83,7 +90,7 @@ def measure(path: Path, root: str | Path | None = None) -> dict[str, Any]:
         What `molgeo.evaluate.evaluate` gives.
     """
     predictor = load(path)
-    metrics = evaluate(predictor, root, "test")
+    metrics = evaluate(predictor, root, "test", predictor.header["geometry"])
     header = {**predictor.header, "metrics": metrics}
     save_checkpoint(predictor, path, header)
     path.with_suffix(".md").write_text(markdown(header))

@@ -18,7 +18,7 @@ def fit_references(
     train: Tensor,
     free_atoms: dict[str, dict[int, float]],
 ) -> None:
-    """Set a predictor's baseline, scale, free-atom energies and domain from the training part.
+    """Set a predictor's baseline, scale and free-atom energies from the training part.
 
     The baseline is the least-squares fit of each property on its composition, pooled as its head
     pools (a dipole has none), in float64; the scale is the standard deviation of what remains.
@@ -34,7 +34,7 @@ def fit_references(
     """
     if molecules.properties != predictor.properties:
         raise ValueError(f"labels {molecules.properties} are not {predictor.properties}")
-    rows, batch, ptr = molecules.atoms(train)
+    rows, batch, _ = molecules.atoms(train)
     z, pos, y = molecules.z[rows].long(), molecules.pos[rows].double(), molecules.y[train]
     if not y.isfinite().all():
         raise ValueError("labels: expected numbers, got NaN or infinity in the training part")
@@ -63,10 +63,20 @@ def fit_references(
             row = predictor.atom_reference[predictor.properties.index(name)]
             for number, value in table.items():
                 row[number] = value
-    predictor.domain = Domain(
-        elements=tuple(elements.tolist()),
+
+
+def domain_of(molecules: MoleculeSet, train: Tensor) -> Domain:
+    """What a model trained on these molecules will know.
+
+    Args:
+        molecules: the data set.
+        train: (n,) indices of the training part.
+    """
+    rows, _, ptr = molecules.atoms(train)
+    return Domain(
+        elements=tuple(molecules.z[rows].long().unique().tolist()),
         max_atoms=int(ptr.diff().max()),
-        min_distance=round(_shortest_distance(pos, ptr), 3),
+        min_distance=round(_shortest_distance(molecules.pos[rows], ptr), 3),
     )
 
 

@@ -22,6 +22,7 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from molgeo.checkpoint import load
 from molgeo.datasets import qm9
 from molgeo.datasets.datamodule import QM9DataModule
 from molgeo.datasets.location import data_dir
@@ -32,7 +33,7 @@ from molgeo.training.config import TrainingConfig
 from molgeo.training.export import export, measure
 from molgeo.training.module import PropertyTraining
 from molgeo.training.quiet import quiet_lightning
-from molgeo.training.references import fit_references
+from molgeo.training.references import domain_of, fit_references
 from molgeo.training.states import last_state
 
 
@@ -76,10 +77,10 @@ def train(config: TrainingConfig, resume: bool = False) -> Path:
         config.limit_train,
         config.limit_validation,
         first_step,
+        config.geometry,
     )
     data.setup()
-    predictor = Predictor(config.model, config.backbone, config.properties, config.head_features)
-    fit_references(predictor, data.molecules, data.parts.train, qm9.atom_references())
+    predictor = _predictor(config, data)
     module = PropertyTraining(predictor, config)
     run_dir.mkdir(parents=True, exist_ok=True)
     resolved = yaml.safe_dump(dataclasses.asdict(config), sort_keys=False)
@@ -117,8 +118,29 @@ def train(config: TrainingConfig, resume: bool = False) -> Path:
     return exported
 
 
+def _predictor(config: TrainingConfig, data: QM9DataModule) -> Predictor:
+    """A fresh predictor with its references fitted, or a trained one to go on from."""
+    fresh = Predictor(config.model, config.backbone, config.properties, config.head_features)
+    if config.start_from:
+        predictor = load(config.start_from).train()
+        for field, value in fresh.config.items():
+            if predictor.config[field] != value:
+                raise ValueError(
+                    f"start_from: {config.start_from} has {field} {predictor.config[field]!r}, "
+                    f"this run {value!r}"
+                )
+        predictor.name, predictor.header = config.model_name, {}
+    else:
+        predictor = fresh
+        fit_references(predictor, data.molecules, data.parts.train, qm9.atom_references())
+    predictor.domain = domain_of(data.molecules, data.parts.train)
+    return predictor
+
+
 FIXED = (
     "data",
+    "geometry",
+    "start_from",
     "seed",
     "model",
     "backbone",

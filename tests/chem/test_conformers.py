@@ -6,9 +6,12 @@ import pytest
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
-from molgeo.chem.conformers import MAX_ATOMS, build, embed
+from molgeo.chem.bonds import agree
+from molgeo.chem.conformers import MAX_ATOMS, build, embed, generate
+from molgeo.chem.embedding import ATTEMPTS
 from molgeo.chem.molecule import BadRow, InputError, Molecule, SmilesRow
 from molgeo.chem.rdkit_log import rdkit_messages
+from molgeo.chem.stereo import has_stereo
 
 IBUPROFEN = "CC(C)Cc1ccc(cc1)C(C)C(=O)O"
 
@@ -42,12 +45,12 @@ def test_geometry_is_a_minimum_of_mmff():
 
 
 def test_conformers_that_run_out_of_steps_get_more(monkeypatch):
-    monkeypatch.setattr("molgeo.chem.conformers._MINIMISER_STEPS", 2)
+    monkeypatch.setattr("molgeo.chem.force_field.MINIMISER_STEPS", 2)
     molecules = embed(SmilesRow("OCCCO"), n=3)
     energies, gradients = zip(*map(mmff, molecules), strict=True)
     assert max(gradients) < 0.01
     assert list(energies) == sorted(energies)
-    monkeypatch.setattr("molgeo.chem.conformers._MORE_STEPS", 2)
+    monkeypatch.setattr("molgeo.chem.force_field.MORE_STEPS", 2)
     assert max(mmff(molecule)[1] for molecule in embed(SmilesRow("OCCCO"), n=3)) > 0.1
 
 
@@ -155,40 +158,135 @@ def test_no_conformer_of_an_impossible_molecule():
     assert (row.formula, row.n_atoms) == ("C4H6", 10)
 
 
+def no_bounds(monkeypatch):
+    """Take the last attempt away."""
+    monkeypatch.setattr("molgeo.chem.embedding.BOUNDS_TRIES", 0)
+
+
 def test_no_conformer_where_every_attempt_fails(monkeypatch):
     attempts = []
 
-    def fail(mol, n, settings):
-        attempts.append(settings.useRandomCoords)
-        return []
+    def fail(mol, settings):
+        attempts.append((settings.useRandomCoords, settings.enforceChirality))
+        return -1
 
-    monkeypatch.setattr(rdDistGeom, "EmbedMultipleConfs", fail)
+    monkeypatch.setattr(rdDistGeom, "EmbedMolecule", fail)
+    no_bounds(monkeypatch)
     assert bad("CCO").startswith("no conformer")
-    assert attempts == [False, True, True, True]
+    assert attempts == [(False, True), (False, False), (True, False), (True, True)]
+    assert len(attempts) + 1 == ATTEMPTS
 
 
-def test_the_last_attempt_must_keep_the_stereo(monkeypatch):
-    embedding = rdDistGeom.EmbedMultipleConfs
+def test_distances_alone_will_do(monkeypatch):
+    monkeypatch.setattr(rdDistGeom, "EmbedMolecule", lambda *_: -1)
+    for smiles in ("C", "CCO", "C[C@H](N)C(=O)O", "F/C=C/Cl", "c1ccccc1O"):
+        molecules = embed(SmilesRow(smiles), n=2)
+        mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
+        assert len(molecules) == 2
+        for molecule in molecules:
+            assert agree(mol, molecule.pos)
+            assert has_stereo(mol, molecule.pos)
 
-    def only_without_chirality(mol, n, settings):
+
+@pytest.mark.parametrize("wrong", ["C[C@@H](N)[C@H](O)F", "C[C@@H](N)[C@@H](O)F"])
+def test_what_is_not_enforced_is_compared(monkeypatch, wrong):
+    """The enantiomer is turned into its mirror image, a diastereomer is refused."""
+    embedding = rdDistGeom.EmbedMolecule
+
+    def make_another(mol, settings):
         if settings.enforceChirality:
-            return []
-        mirror = Chem.Mol(mol)
-        mirror.GetAtomWithIdx(1).InvertChirality()
-        found = embedding(mirror, n, rdDistGeom.ETKDGv3())
-        mol.AddConformer(mirror.GetConformer())
-        return found
+            return -1
+        other = Chem.AddHs(Chem.MolFromSmiles(wrong))
+        embedding(other, rdDistGeom.ETKDGv3())
+        return mol.AddConformer(other.GetConformer(), assignId=True)
 
-    monkeypatch.setattr(rdDistGeom, "EmbedMultipleConfs", only_without_chirality)
-    assert bad("C[C@H](N)C(=O)O").startswith("no conformer")
+    monkeypatch.setattr(rdDistGeom, "EmbedMolecule", make_another)
+    no_bounds(monkeypatch)
+    smiles = "C[C@H](N)[C@@H](O)F"
+    made = embed(SmilesRow(smiles))
+    enantiomer = Chem.CanonSmiles(wrong) == Chem.CanonSmiles("C[C@@H](N)[C@H](O)F")
+    assert isinstance(made, BadRow) != enantiomer
+    if enantiomer:
+        assert has_stereo(Chem.AddHs(Chem.MolFromSmiles(smiles)), made[0].pos)
+
+
+def test_a_force_field_that_breaks_a_bond_is_no_result(monkeypatch):
+    def explode(mol):
+        for conformer in mol.GetConformers():
+            conformer.SetAtomPosition(0, (9.0, 9.0, 9.0))
+        return [0.0] * mol.GetNumConformers(), "mmff"
+
+    monkeypatch.setattr(rdDistGeom, "EmbedMolecule", lambda *_: -1)
+    monkeypatch.setattr("molgeo.chem.embedding.minimise", explode)
+    assert bad("CCO").startswith("no conformer")
 
 
 def test_a_crash_of_rdkit_is_a_bad_row(monkeypatch):
     def crash(*_):
         raise RuntimeError("Invariant\n\tViolation")
 
-    monkeypatch.setattr(rdDistGeom, "EmbedMultipleConfs", crash)
+    monkeypatch.setattr(rdDistGeom, "EmbedMolecule", crash)
+    no_bounds(monkeypatch)
     assert bad("CCO") == "no conformer: RDKit failed with Invariant Violation"
+
+
+def test_a_crash_of_one_attempt_leaves_the_next(monkeypatch):
+    embedding = rdDistGeom.EmbedMolecule
+
+    def crash_at_first(mol, settings):
+        if not settings.useRandomCoords:
+            raise RuntimeError("bad direction in linearSearch")
+        return embedding(mol, settings)
+
+    monkeypatch.setattr(rdDistGeom, "EmbedMolecule", crash_at_first)
+    assert len(embed(SmilesRow("CCO"), n=2)) == 2
+
+
+@pytest.mark.parametrize("smiles", [IBUPROFEN, "OCCCO", "OC1CC23CC4C2OC134", "C[C@H](N)C(=O)O"])
+def test_the_first_conformers_do_not_depend_on_how_many_are_made(smiles):
+    few, many = (generate(SmilesRow(smiles), n) for n in (2, 5))
+    assert sorted(few.number) == [0, 1]
+    assert sorted(many.number) == [0, 1, 2, 3, 4]
+    assert list(many.energy) == sorted(many.energy)
+    for number in (0, 1):
+        a, b = few.number.tolist().index(number), many.number.tolist().index(number)
+        np.testing.assert_array_equal(few.pos[a], many.pos[b])
+        assert few.energy[a] == many.energy[b]
+
+
+CAGES = [
+    "C1C2CC34CCC23N1C4",
+    "OC1CC23CC4C2OC134",
+    "CC1CC23COC2C1C3",
+    "O=C1OC23CC4C2NC134",
+    "C1C2CC3OCC2C13",
+    "C1OC2C3C4CC12OC34",
+    "C1NC23COC4C2NC134",
+    "O=C1CC23COC12CN3",
+    "C1C2C3CC4OCC24C13",
+    "C1CC23C1N1C2CCC31",
+    "O=C1OC23CN(C2)C13",
+    "O[C@@]12C3=CC[C@]1(O)[C@@H]2C3",
+    "O=C1CC[C@@]23CC[C@@]12N3",
+    "[H]/N=C1/C[C@@]23C[C@@]2(CO3)O1",
+]
+"""Strained cages of QM9, whose carbons are too flat for RDKit's own embedding."""
+
+
+@pytest.mark.parametrize("smiles", CAGES)
+def test_strained_cages_of_qm9_embed(smiles):
+    (molecule,) = embed(SmilesRow(smiles))
+    mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    assert molecule.geometry == "etkdg+mmff"
+    assert agree(mol, molecule.pos)
+    assert has_stereo(mol, molecule.pos)
+
+
+def test_long_conjugated_systems_and_zwitterions_embed():
+    for smiles in ("C=C" * 12, "C#CC#CC#CC#CC#C", "[NH3+]CC(=O)[O-]", "C[N+](C)(C)CC(=O)[O-]"):
+        (molecule,) = embed(SmilesRow(smiles))
+        assert agree(Chem.AddHs(Chem.MolFromSmiles(smiles)), molecule.pos)
+        assert molecule.charge == 0
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -8,6 +8,7 @@ from pyg_weights import pyg_dimenet_pp, pyg_edges
 
 from molgeo.graph import radius_graph
 from molgeo.models.dimenet_pp import DimeNetPlusPlus, DimeNetPlusPlusConfig
+from molgeo.ops import dense
 
 SMALL = {
     "hidden": 16, "n_blocks": 2, "int_emb": 8, "basis_emb": 4, "out_emb": 12,
@@ -19,6 +20,13 @@ SMALL = {
 def _float64():
     torch.set_default_dtype(torch.float64)
     torch.manual_seed(0)
+
+
+@pytest.fixture(params=["small", "large"])
+def layers(request, monkeypatch):
+    """Layers as of a molecule alone, and as of a large batch."""
+    if request.param == "large":
+        monkeypatch.setattr(dense, "SMALL", -1)
 
 
 @pytest.mark.parametrize("form", ["gram", "reference"])
@@ -36,6 +44,7 @@ def test_published_size_agrees_with_pyg():
     agree(ours, pyg_dimenet_pp(ours), *batch_of(["CH3CH2OH", "H2O"]))
 
 
+@pytest.mark.usefixtures("layers")
 def test_training_gradients_agree_with_pyg():
     ours = DimeNetPlusPlus(**SMALL)
     theirs = pyg_dimenet_pp(ours)
@@ -107,6 +116,7 @@ def test_linear_molecules_have_finite_second_derivatives():
         assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
 
 
+@pytest.mark.usefixtures("layers")
 @pytest.mark.parametrize("form", ["gram", "harmonic"])
 def test_force_training_gradients_agree_with_explicit_triplets(form):
     z, pos, batch = batch_of(["CH3CH2OH", "CO2", "C6H6"])

@@ -15,6 +15,7 @@ from molgeo.ops.dense import Dense, linear
 @pytest.fixture(autouse=True)
 def _however_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dense, "LEAST_PRODUCTS", 0)
+    monkeypatch.setattr(dense, "SMALL", -1)
 
 
 def arguments(n_in: int, n_out: int, rows: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
@@ -159,6 +160,7 @@ def test_linear_activated_by_onednn(monkeypatch):
         return [y, force, *torch.autograd.grad(force.square().sum(), (x, weight, bias))]
 
     monkeypatch.setattr(dense, "LEAST_PRODUCTS", 0)
+    monkeypatch.setattr(dense, "SMALL", -1)
     expected = run(lambda *inputs: torch.nn.functional.silu(torch.nn.functional.linear(*inputs)))
     for own, other in zip(run(dense.linear_activated), expected, strict=True):
         torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-4 * other.abs().max().item())

@@ -7,7 +7,7 @@ import torch
 
 from molgeo.datasets.qm9 import QM9, atom_references
 from molgeo.predictor import Predictor
-from molgeo.training.references import fit_references
+from molgeo.training.references import domain_of, fit_references
 
 PROPERTIES = ("mu", "gap", "r2", "u0")
 BACKBONE = {"n_features": 8, "n_filters": 8, "n_blocks": 1, "n_gaussians": 4, "cutoff": 3.0}
@@ -63,18 +63,16 @@ def test_other_rows_are_not_looked_at(predictor, molecules):
     """Labels outside of the training part may be anything, NaN included."""
     train = torch.arange(0, 61, 2)
     fit_references(predictor, molecules, train, {})
-    expected = (predictor.baseline.clone(), predictor.scale.clone(), predictor.domain)
+    expected = (predictor.baseline.clone(), predictor.scale.clone())
     y = molecules.y.clone()
     y[1::2] = torch.nan
     fit_references(predictor, dataclasses.replace(molecules, y=y), train, {})
     assert torch.equal(predictor.baseline, expected[0])
     assert torch.equal(predictor.scale, expected[1])
-    assert predictor.domain == expected[2]
 
 
 def test_unseen_elements_have_no_baseline(predictor, molecules):
     fit_references(predictor, molecules, torch.tensor([0, 1, 2]), {})  # CH4, NH3, H2O
-    assert predictor.domain.elements == (1, 6, 7, 8)
     seen = torch.zeros(predictor.baseline.shape[-1], dtype=torch.bool)
     seen[[1, 6, 7, 8]] = True
     assert predictor.baseline[:, :, ~seen].abs().max() == 0
@@ -86,11 +84,12 @@ def test_free_atoms(predictor, molecules):
     assert predictor.atom_reference[:3].isnan().all()
 
 
-def test_domain(predictor, molecules):
-    fit_references(predictor, molecules, torch.arange(61), {})
-    assert predictor.domain.elements == (1, 6, 7, 8, 9)
-    assert predictor.domain.max_atoms == int(molecules.ptr.diff().max())
-    assert 0.9 < predictor.domain.min_distance < 1.05  # the O–H bond
+def test_domain(molecules):
+    domain = domain_of(molecules, torch.arange(61))
+    assert domain.elements == (1, 6, 7, 8, 9)
+    assert domain.max_atoms == int(molecules.ptr.diff().max())
+    assert 0.9 < domain.min_distance < 1.05  # the O–H bond
+    assert domain_of(molecules, torch.tensor([0, 1, 2])).elements == (1, 6, 7, 8)  # CH4, NH3, H2O
 
 
 def test_nan_labels(predictor, molecules):

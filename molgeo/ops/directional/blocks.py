@@ -223,11 +223,7 @@ def _blocks(form: str, plan: Plan, tables: list[Tensor]) -> Iterator[_Block]:
     rows = plan.rows
     indices = zip(
         plan.sizes,
-        tables[0].split(rows),
-        plan.given.split(rows),
-        plan.taken.split(rows),
-        plan.pair.split(rows),
-        plan.filled.split(rows),
+        *(_split(t, rows) for t in (tables[0], plan.given, plan.taken, plan.pair, plan.filled)),
         strict=True,
     )
     if form == "harmonic":
@@ -235,9 +231,14 @@ def _blocks(form: str, plan: Plan, tables: list[Tensor]) -> Iterator[_Block]:
             yield _Block(Harmonic(h, size), *places)
         return
     triplets = [n_atoms * n_slots**2 for n_atoms, n_slots in plan.sizes]
-    kept, y, dy = (table.split(triplets) for table in (plan.kept, tables[1], tables[-1]))
+    kept, y, dy = (_split(table, triplets) for table in (plan.kept, tables[1], tables[-1]))
     for n, (size, v, *places) in enumerate(indices):
         square = (*size, size[1])
         first = dy[n].view(*square, -1) if len(tables) > 2 else None
         angular = Gram(v, size, y[n].view(*square, -1), first, kept[n].view(square))
         yield _Block(angular, *places)
+
+
+def _split(rows: Tensor, sizes: list[int]) -> Sequence[Tensor]:
+    """Parts of these sizes; one part is the whole, without the cost of a view."""
+    return (rows,) if len(sizes) == 1 else rows.split(sizes)

@@ -1,5 +1,8 @@
 """The directional sum and its derivatives as two PyTorch operators: one node in a compiled graph.
 
+Calling them through PyTorch's dispatcher costs as much as a small molecule's sum does, so that only
+compilers go that way.
+
 An operator takes tensors and numbers only, so that a form's index tensors come as a list:
 
 * ``gram`` and ``harmonic``: those of `Plan`, and the tables of `blocks.tables`;
@@ -44,8 +47,7 @@ def make_layout(form: str, geometry: Tensor, graph: Graph, n_spherical: int) -> 
     return Layout([n for size in plan.sizes for n in size], list(plan[1:]), tables)
 
 
-@torch.library.custom_op("molgeo::directional_sum", mutates_args=())
-def directional_sum(
+def compute_sum(
     form: str,
     geometry: Tensor,
     x: Tensor,
@@ -64,6 +66,9 @@ def directional_sum(
         return blocks.directional_sum(form, x, radial, weight, _plan(sizes, indices), [*tables])
 
 
+directional_sum = torch.library.custom_op("molgeo::directional_sum", compute_sum, mutates_args=())
+
+
 @directional_sum.register_fake
 def _(
     form: str,
@@ -78,8 +83,7 @@ def _(
     return x.new_empty(x.shape)
 
 
-@torch.library.custom_op("molgeo::directional_gradients", mutates_args=())
-def directional_gradients(
+def compute_gradients(
     form: str,
     grad: Tensor,
     geometry: Tensor,
@@ -126,6 +130,11 @@ def directional_gradients(
 def _dense(value: Tensor | None, like: Tensor) -> Tensor:
     """A derivative, zero where None."""
     return like.new_zeros(like.shape) if value is None else value.contiguous()
+
+
+directional_gradients = torch.library.custom_op(
+    "molgeo::directional_gradients", compute_gradients, mutates_args=()
+)
 
 
 @directional_gradients.register_fake

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, Protocol, get_args
 
 import torch
@@ -11,14 +12,10 @@ from torch.nn import functional as F
 
 from molgeo.graph.edges import Graph
 from molgeo.graph.triplets import triplets
+from molgeo.ops.directional import operators
 from molgeo.ops.directional.cost import cheapest_form
 from molgeo.ops.directional.legendre import real_harmonics, zonal_harmonics
-from molgeo.ops.directional.operators import (
-    Layout,
-    directional_gradients,
-    make_layout,
-)
-from molgeo.ops.directional.operators import directional_sum as directional_sum_operator
+from molgeo.ops.directional.operators import Layout, make_layout
 from molgeo.ops.segment import expand_pairs
 from molgeo.ops.triton_here import can_run_kernels
 from molgeo.ops.wanted import wanted
@@ -119,8 +116,10 @@ class _Sum(torch.autograd.Function):
     def forward(ctx: Any, form: str, layout: Layout, *operands: Tensor) -> Tensor:
         ctx.form, ctx.layout = form, layout
         ctx.save_for_backward(*operands)
-        total: Tensor = directional_sum_operator(form, *operands, *layout)
-        return total
+        function: Callable[..., Tensor] = operators.compute_sum
+        if torch.compiler.is_compiling():
+            function = operators.directional_sum
+        return function(form, *operands, *layout)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -140,7 +139,7 @@ class _Gradients(torch.autograd.Function):
         ctx.form, ctx.layout = form, layout
         ctx.save_for_backward(*operands)
         ctx.set_materialize_grads(False)
-        return tuple(directional_gradients(form, *operands, *layout, need)[1:])
+        return tuple(_gradients(form, *operands, *layout, need)[1:])
 
     @staticmethod
     @once_differentiable
@@ -148,7 +147,12 @@ class _Gradients(torch.autograd.Function):
         need = wanted(ctx)[3:]
         if all(tangent is None for tangent in tangents):
             return (None,) * 8
-        found = directional_gradients(
-            ctx.form, *ctx.saved_tensors, *ctx.layout, need[1:], *tangents
-        )
+        found = _gradients(ctx.form, *ctx.saved_tensors, *ctx.layout, need[1:], *tangents)
         return None, None, None, *(g if n else None for g, n in zip(found, need, strict=True))
+
+
+def _gradients(*arguments: Any) -> list[Tensor]:
+    function: Callable[..., list[Tensor]] = operators.compute_gradients
+    if torch.compiler.is_compiling():
+        function = operators.directional_gradients
+    return function(*arguments)
