@@ -68,7 +68,7 @@ class PyGCalculator(Calculator):
         pos = torch.from_numpy(self.atoms.positions).float().requires_grad_()
         energy = self.model(z, pos, torch.zeros_like(z))
         (gradient,) = torch.autograd.grad(energy.sum(), pos)
-        value = float(energy)
+        value = energy.item()
         forces = -gradient.double().numpy()
         self.results = {"energy": value, "free_energy": value, "forces": forces}
 

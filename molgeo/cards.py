@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-from molgeo.checkpoint import DEFAULT_MODEL, find, read_header, shipped
+from molgeo.checkpoint import DEFAULT_FORCE_FIELD, DEFAULT_MODEL, find, read_header, shipped
 from molgeo.elements import SYMBOLS
 from molgeo.properties import PROPERTIES
 from molgeo.published import QM9_MAE
+
+DEFAULTS: Final = {DEFAULT_MODEL: " (default)", DEFAULT_FORCE_FIELD: " (default force field)"}
+"""What stands beside the models that are taken where none is named."""
 
 
 def models_table() -> None:
@@ -18,7 +21,7 @@ def models_table() -> None:
     table = Table("model", "backbone", "trained on", "properties", "size", box=None, pad_edge=False)
     for name, path in shipped().items():
         header = read_header(path)
-        default = " (default)" if name == DEFAULT_MODEL else ""
+        default = DEFAULTS.get(name, "")
         table.add_row(
             name + default,
             header["config"]["model"],

@@ -3,6 +3,7 @@
 import copy
 import pickle
 
+import ase.io
 import numpy as np
 import pytest
 import torch
@@ -11,7 +12,9 @@ from ase.build import molecule
 from ase.calculators.calculator import CalculationFailed, PropertyNotImplementedError
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
 from ase.constraints import FixAtoms
+from ase.filters import FrechetCellFilter
 from ase.md.verlet import VelocityVerlet
+from ase.optimize import FIRE
 from force_fields import BACKBONES, crystal, force_field
 
 from molgeo import checkpoint
@@ -484,3 +487,23 @@ def test_bad_options(options, match):
 def test_on_a_gpu(make):
     expected, found = make(), make(calculator(device="cuda"))
     np.testing.assert_allclose(found.get_forces(), expected.get_forces(), atol=1e-8)
+
+
+def test_what_ase_writes_of_it(tmp_path):
+    """Trajectories, databases and extended xyz take the results that ASE knows, and no more."""
+    atoms = ethanol(calculator(model=[force_field(seed=k) for k in range(2)]))
+    energy, forces = atoms.get_potential_energy(), atoms.get_forces()
+    for name in ("a.traj", "a.db", "a.json", "a.extxyz"):
+        ase.io.write(tmp_path / name, atoms)
+        found = ase.io.read(tmp_path / name)
+        assert found.get_potential_energy() == pytest.approx(energy, abs=1e-6)
+        np.testing.assert_allclose(found.get_forces(), forces, atol=1e-6)
+
+
+def test_a_cell_relaxes_by_its_stress():
+    atoms = periodic(calculator(model=force_field(seed=3)))
+    before = atoms.get_potential_energy()
+    with FIRE(FrechetCellFilter(atoms), logfile=None) as optimizer:
+        optimizer.run(fmax=0.05, steps=20)
+    assert atoms.get_potential_energy() < before - 0.01
+    assert not np.allclose(atoms.cell.array, crystal().cell.array)
