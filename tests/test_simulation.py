@@ -7,13 +7,14 @@ from pathlib import Path
 import ase.io
 import numpy as np
 import pytest
+import torch
 from ase import Atoms
 from ase.build import molecule
 
 from molgeo import checkpoint, cli
 from molgeo.dynamics.settings import MDSettings
 
-MODEL = str(Path(__file__).parent / "fixtures" / "force_field.safetensors")
+MODEL = str(Path(__file__).parent / "fixtures" / "force_field" / "force_field.safetensors")
 SHORT = ["--steps", 20, "--interval", 5]
 
 
@@ -140,6 +141,27 @@ def test_md_goes_on(capsys):
     assert [a.info["step"] for a in ase.io.read("traj.extxyz", ":")] == list(range(0, 41, 5))
     assert run(capsys, *words, *SHORT, "--overwrite")[0] == 0
     assert len(ase.io.read("traj.extxyz", ":")) == 5
+
+
+def test_md_does_not_go_on_with_other_weights(capsys):
+    """Of the same name, elsewhere."""
+    predictor = checkpoint.load(MODEL)
+    with torch.no_grad():
+        predictor.heads.out_bias += 1e-6
+    header = {"trained_on_forces": True}
+    checkpoint.save_checkpoint(predictor, "force_field.safetensors", header)
+    assert run(capsys, "md", "O", "--model", MODEL, *SHORT)[0] == 0
+    other = ["--model", "./force_field.safetensors", "--resume"]
+    assert "--resume: weights was" in refused(capsys, "md", "O", *SHORT, *other)
+
+
+def test_a_cell_without_pbc_is_a_molecule(capsys):
+    boxed = molecule("H2O")
+    boxed.set_cell([9, 9, 9])
+    write("boxed.extxyz", boxed)
+    status, out, _ = run(capsys, "relax", "boxed.extxyz", "--model", MODEL)
+    assert status == 0
+    assert 'pbc="F F F"' in out
 
 
 def test_md_stops_with_a_reason(capsys):

@@ -298,7 +298,8 @@ class _Run:
 
     def _model(self) -> dict[str, Any]:
         if isinstance(self.calc, MolgeoCalculator):
-            return dict(self.calc.parameters)
+            weights = [each.header.get("sha256") for each in self.calc.models]
+            return {**self.calc.parameters, "weights": weights}
         return {"model": type(self.calc).__name__}
 
     def _check_same(self, state: dict[str, Any]) -> None:

@@ -25,7 +25,7 @@ from molgeo.dynamics.molecular_dynamics import simulate
 from molgeo.dynamics.settings import MDSettings
 from molgeo.dynamics.state import load_state
 
-MODEL = Path(__file__).parents[1] / "fixtures" / "force_field.safetensors"
+MODEL = Path(__file__).parents[1] / "fixtures" / "force_field" / "force_field.safetensors"
 SETTINGS = MDSettings(steps=60, interval=5, timestep=1.0)
 
 
