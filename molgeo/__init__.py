@@ -3,6 +3,7 @@
     >>> import molgeo
     >>> molgeo.predict(["CCO", "mol.sdf"])            # a pandas.DataFrame
     >>> model = molgeo.load("schnet-qm9")             # a Predictor: model(z, pos, batch)
+    >>> atoms.calc = molgeo.MolgeoCalculator("NAME")  # ASE: energy, forces, stress
 
 Nothing heavy is imported before it is used.
 """
@@ -13,16 +14,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from molgeo.calculator import MolgeoCalculator as MolgeoCalculator
     from molgeo.checkpoint import load as load
     from molgeo.prediction import predict as predict
     from molgeo.predictor import Predictor as Predictor
 
 __version__ = "0.1.0"
 
-_EXPORTS = {"load": "checkpoint", "predict": "prediction", "Predictor": "predictor"}
+_EXPORTS = {
+    "MolgeoCalculator": "calculator",
+    "Predictor": "predictor",
+    "load": "checkpoint",
+    "predict": "prediction",
+}
 _SUBPACKAGES = ("datasets", "models")
 
-__all__ = ["Predictor", "__version__", "datasets", "load", "models", "predict"]
+__all__ = ["MolgeoCalculator", "Predictor", "__version__", "datasets", "load", "models", "predict"]
 
 
 def __getattr__(name: str) -> Any:

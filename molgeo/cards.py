@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from molgeo.checkpoint import DEFAULT_MODEL, DEFAULT_SMILES_MODEL, find, read_header, shipped
+from molgeo.checkpoint import (
+    DEFAULT_FORCE_FIELD,
+    DEFAULT_MODEL,
+    DEFAULT_SMILES_MODEL,
+    find,
+    read_header,
+    shipped,
+)
 from molgeo.elements import SYMBOLS
 from molgeo.properties import PROPERTIES
 from molgeo.published import QM9_MAE
@@ -18,7 +25,9 @@ FORCE_ERRORS: Final = {
 DEFAULTS: Final = {
     DEFAULT_MODEL: " (default)",
     DEFAULT_SMILES_MODEL: " (default from a SMILES)",
+    DEFAULT_FORCE_FIELD: " (default force field)",
 }
+"""What stands beside the models that are taken where none is named."""
 
 PROPERTY_LIMITS: Final = (
     "* Closed-shell neutral molecules of the elements above, at geometries of the kind above: this "

@@ -49,6 +49,10 @@ DEFAULT_SMILES_MODEL: Final = "schnet-qm9-mmff"
 """Shipped model that predicts them at MMFF94 geometries, which it was trained on."""
 
 
+DEFAULT_FORCE_FIELD: Final = "dimenet_pp-gfn2"
+"""Shipped model that moves atoms where none is named."""
+
+
 class CheckpointError(ValueError):
     """A file that cannot be used as a checkpoint; the message is one line and says why."""
 
@@ -174,6 +178,20 @@ def find(name: str | Path) -> Path:
         f"model: {str(name)!r} is neither a file nor a shipped model "
         f"({', '.join(known) or 'none is shipped'})"
     )
+
+
+def default_force_field() -> str:
+    """Name of the model whose forces are used where none is named.
+
+    Raises:
+        CheckpointError: this molgeo is shipped without it.
+    """
+    if DEFAULT_FORCE_FIELD not in shipped():
+        raise CheckpointError(
+            f"model: the default force field {DEFAULT_FORCE_FIELD!r} is not shipped with this "
+            "molgeo; name a model that was trained on forces"
+        )
+    return DEFAULT_FORCE_FIELD
 
 
 def _shipped_folders() -> list[Path]:

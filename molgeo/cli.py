@@ -1,6 +1,7 @@
 """The command line: ``molgeo COMMAND``. Every command is a thin shell around one function.
 
-Exit status: 0 done; 3 done, some rows failed; 2 wrong usage or unreadable input; 1 anything else.
+Exit status: 0 done; 3 done, but some rows failed, a structure was not relaxed or a simulation was
+stopped; 2 wrong usage or unreadable input; 1 anything else.
 
 An error is the user's to mend (2) where a file is missing, exists or is closed to them, and where
 molgeo itself refused a value (ValueError, TypeError). The same errors out of a library's depths,
@@ -22,13 +23,14 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, Namespace
 
-from molgeo import __version__
+from molgeo import __version__, cli_moving
 from molgeo.data_commands import add_generators, run_label, run_sample
 
 OK, FAILED, USAGE = 0, 1, 2
 
 EXAMPLES = {
     "predict": "molgeo predict CCO benzene.xyz --properties gap,mu --output out.csv",
+    **cli_moving.EXAMPLES,
     "train": "molgeo train --config configs/schnet_qm9.yaml --max_epochs 10 --seed 1",
     "evaluate": "molgeo evaluate --data qm9 --split test --limit 1000",
     "data prepare": "molgeo data prepare qm9 --conformers 2",
@@ -154,6 +156,7 @@ def build_parser() -> Parser:
     predict.add_argument("--device", default="auto", type=str, help="auto, cpu, cuda …")
     predict.add_argument("--strict", action="store_true", help="stop at the first bad row")
     commands.add_subcommand("predict", predict, help="properties of molecules")
+    cli_moving.add(commands, _command)
 
     train = _command("train", "Train a model; every key of the config is an option.")
     train.add_argument(
@@ -362,6 +365,7 @@ def _info(options: Namespace) -> int:
 
 COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "predict": _predict,
+    **cli_moving.COMMANDS,
     "train": _train,
     "evaluate": _evaluate,
     "data prepare": _prepare,

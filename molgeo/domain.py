@@ -44,6 +44,11 @@ class Domain:
         """The record for a checkpoint's header."""
         return asdict(self)
 
+    @property
+    def closest(self) -> float:
+        """Å, below which a distance is outside: three quarters of the shortest one seen."""
+        return 0.75 * self.min_distance
+
     def check(self, z: Sequence[int] | Tensor, pos: Any = None, charge: int = 0) -> str | None:
         """Why a molecule lies outside the domain.
 
@@ -79,7 +84,7 @@ class Domain:
     def _check_distances(self, pos: NDArray[np.float64]) -> str | None:
         if not np.isfinite(pos).all():
             return "a coordinate is NaN or infinite"
-        close = closest_pair(pos, 0.75 * self.min_distance)
+        close = closest_pair(pos, self.closest)
         if close is not None:
             return (
                 f"two atoms are {close[0]:.2f} Å apart, outside the model's domain: "

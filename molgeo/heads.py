@@ -82,11 +82,22 @@ class Heads(nn.Module):
         Returns:
             (molecules, properties) float32 or wider.
         """
+        return pool(*self.per_atom(features), self.kinds, z, pos, graph)
+
+    def per_atom(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What is pooled: s_i, or q_i of a dipole, and the extents' q_i.
+
+        Args:
+            features: (atoms, feature_dim).
+
+        Returns:
+            (atoms, properties) and (atoms, extents), None without any; float32 or wider.
+        """
         n = len(self.properties)
         h = F.silu(self.in_layer(features)).view(-1, n, self.hidden)
         h = h.to(torch.promote_types(h.dtype, torch.float32))
         atoms = (h * self.out_weight[:n]).sum(-1) + self.out_bias[:n]  # (atoms, properties)
-        return pool(atoms, self._charges(h, atoms), self.kinds, z, pos, graph)
+        return atoms, self._charges(h, atoms)
 
     def _charges(self, h: Tensor, atoms: Tensor) -> Tensor | None:
         """(atoms, extents) the second output of each extent head."""
@@ -128,8 +139,7 @@ def pool(
             column = column / size[:, 0]
         elif kind == "dipole":
             assert r is not None
-            q = atoms[:, k] - (column / size[:, 0])[graph.batch]
-            column = _norm(molecule_sum(q.unsqueeze(-1) * r, graph))
+            column = _norm(moment(atoms[:, k], r, graph))
         elif kind == "extent":
             assert r is not None
             assert charges is not None
@@ -138,6 +148,22 @@ def pool(
             n_extents += 1
         columns.append(column)
     return torch.stack(columns, dim=-1)
+
+
+def moment(charges: Tensor, pos: Tensor, graph: Graph) -> Tensor:
+    """First moment of charges that are made neutral: Σ_i (q_i − mean(q)) r_i.
+
+    Args:
+        charges: (atoms,) q_i.
+        pos: (atoms, 3) r_i from any origin, as neutral charges have none.
+        graph: of these atoms.
+
+    Returns:
+        (molecules, 3), in the charges' unit times that of ``pos``.
+    """
+    mean = molecule_sum(charges, graph) / graph.atoms_per_molecule.to(charges.dtype)
+    neutral = charges - mean[graph.batch]
+    return molecule_sum(neutral.unsqueeze(-1) * pos, graph)
 
 
 def _norm(vector: Tensor) -> Tensor:

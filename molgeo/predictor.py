@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from molgeo import models
 from molgeo.domain import Domain
 from molgeo.elements import SYMBOLS
 from molgeo.graph import Graph, given_or_found
-from molgeo.heads import Heads, pool
+from molgeo.heads import Heads, moment, pool
 from molgeo.ops.segment import molecule_sum
 from molgeo.properties import ATOMIZATION, PROPERTIES, QM9_PROPERTIES
 from molgeo.units import BOLTZMANN
@@ -22,6 +22,26 @@ N_ELEMENTS = len(SYMBOLS)
 
 PV_298 = BOLTZMANN * 298.15
 """H − U of an ideal gas at 298.15 K, eV a molecule: RT, the difference of QM9's own labels."""
+
+
+class Potential(NamedTuple):
+    """The energy of molecules, as simulations ask for it.
+
+    Attributes:
+        energy: (molecules,) float64, total, eV.
+        energies: (atoms,) float64, eV; each molecule's sum to its energy, references included.
+        forces: (atoms, 3) eV/Å, the negative gradient; None where it was not asked for.
+        strain_gradient: (molecules, 3, 3) eV, symmetric; over the volume it is the stress. None
+            where it was not asked for.
+        dipole: (molecules, 3) float64, Debye; None where the model does not predict mu. Training
+            sees its norm only, so that all of a molecule's dipoles may have the wrong sign.
+    """
+
+    energy: Tensor
+    energies: Tensor
+    forces: Tensor | None
+    strain_gradient: Tensor | None
+    dipole: Tensor | None
 
 
 class Predictor(nn.Module):
@@ -113,16 +133,20 @@ class Predictor(nn.Module):
         """
         _check_shapes(z, pos, batch)
         graph = given_or_found(graph, pos, self.cutoff, batch)
-        values = self.to_units(self.standardised(z, pos, graph), z, pos, graph)
+        out = self._named(self.to_units(self.standardised(z, pos, graph), z, pos, graph))
+        free = molecule_sum(self.atom_reference.T[z], graph)
+        for k, name in enumerate(self.properties):
+            if PROPERTIES[name].is_energy and not self.atom_reference[k].isnan().all():
+                out[name + ATOMIZATION] = out[name] - free[:, k]
+        return out
+
+    def _named(self, values: Tensor) -> dict[str, Tensor]:
+        """Columns of (molecules, properties) by name, with what two of them say of each other."""
         out = dict(zip(self.properties, values.unbind(-1), strict=True))
         if {"u298", "h298"} <= out.keys():
             # Two heads estimate one number: their mean is the better estimate, and consistent.
             out["u298"] = 0.5 * (out["u298"] + out["h298"] - PV_298)
             out["h298"] = out["u298"] + PV_298
-        free = molecule_sum(self.atom_reference.T[z], graph)
-        for k, name in enumerate(self.properties):
-            if PROPERTIES[name].is_energy and not self.atom_reference[k].isnan().all():
-                out[name + ATOMIZATION] = out[name] - free[:, k]
         return out
 
     def standardised(self, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
@@ -209,11 +233,7 @@ class Predictor(nn.Module):
             ValueError: the model has no energy, or was not trained on forces.
         """
         energy = self.energy_name
-        if not (allow_untrained_forces or self.header.get("trained_on_forces")):
-            raise ValueError(
-                f"{self.name} was trained on properties of relaxed molecules, so its forces mean "
-                "nothing; pass allow_untrained_forces=True to have them all the same"
-            )
+        self.check_forces(allow_untrained_forces)
         # A copy made outside inference mode can be differentiated, whatever the caller's mode is.
         with torch.inference_mode(False), torch.enable_grad():
             z, batch = z.clone(), None if batch is None else batch.clone()
@@ -224,6 +244,75 @@ class Predictor(nn.Module):
             (gradient,) = torch.autograd.grad(total.sum(), pos)
         return total.detach(), -gradient
 
+    def check_forces(self, allow_untrained_forces: bool = False) -> None:
+        """Refuse a model whose energy has no meaningful gradient.
+
+        Args:
+            allow_untrained_forces: let a model pass that never saw a force.
+
+        Raises:
+            ValueError: the model has no energy, or was not trained on forces.
+        """
+        _ = self.energy_name
+        if not (allow_untrained_forces or self.header.get("trained_on_forces")):
+            raise ValueError(
+                f"{self.name} was trained on properties of relaxed molecules, so its forces mean "
+                "nothing; pass allow_untrained_forces=True to have them all the same"
+            )
+
+    def potential(
+        self, z: Tensor, pos: Tensor, graph: Graph, derivatives: bool = True, strain: bool = False
+    ) -> Potential:
+        """All that a simulation asks for, in one pass: energy, its parts and its derivatives.
+
+        The stress times the volume is the exact derivative of the energy by a homogeneous,
+        symmetric strain ε of positions and lattice, ``r → r (1 + ε)``.
+
+        Args:
+            z: (atoms,) int64 atomic numbers.
+            pos: (atoms, 3) Å.
+            graph: edges within `cutoff`, or more of them.
+            derivatives: compute forces; without them a forward pass is all.
+            strain: compute the derivative by the strain too, with the forces.
+
+        Returns:
+            `Potential`, on the device of ``pos``.
+
+        Raises:
+            ValueError: the model has no energy.
+        """
+        k = self.properties.index(self.energy_name)
+        with torch.inference_mode(False), torch.set_grad_enabled(derivatives):
+            pos = pos.detach().clone().requires_grad_(derivatives)
+            moved, by = pos, [pos]
+            if derivatives and strain:
+                epsilon = pos.new_zeros(graph.n_molecules, 3, 3, requires_grad=True)
+                moved, graph = _strained(pos, graph, epsilon)
+                by.append(epsilon)
+            features = self.backbone.atom_features(z, moved, graph)
+            atoms, charges = self.heads.per_atom(features)
+            out = pool(atoms, charges, self.heads.kinds, z, moved, graph)
+            total = self._named(self.to_units(out, z, moved, graph))[self.energy_name]
+            gradients = torch.autograd.grad(total.sum(), by) if derivatives else ()
+        with torch.no_grad():
+            own = self.baseline[k, 0][z] + self.scale[k] * atoms[:, k].double()
+            # What belongs to no atom (the pV of an enthalpy) is shared evenly.
+            rest = (total - molecule_sum(own, graph)) / graph.atoms_per_molecule
+            return Potential(
+                energy=total.detach(),
+                energies=own + rest[graph.batch],
+                forces=-gradients[0] if gradients else None,
+                strain_gradient=gradients[1] if len(gradients) > 1 else None,
+                dipole=self._dipole(atoms, pos, graph),
+            )
+
+    def _dipole(self, atoms: Tensor, pos: Tensor, graph: Graph) -> Tensor | None:
+        """(molecules, 3) vector whose norm is mu, in Debye; None where mu is not predicted."""
+        if "mu" not in self.properties:
+            return None
+        k = self.properties.index("mu")
+        return self.scale[k] * moment(atoms[:, k].double(), pos.double(), graph)
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Predictor:
         """Move with the module, but never round the references: ``model.half()`` keeps float64."""
         exact = dict(self.named_buffers(recurse=False))
@@ -233,6 +322,17 @@ class Predictor(nn.Module):
             if moved.dtype != buffer.dtype:
                 setattr(self, name, buffer.to(moved.device))
         return self
+
+
+def _strained(pos: Tensor, graph: Graph, epsilon: Tensor) -> tuple[Tensor, Graph]:
+    """Positions and lattice translations under the symmetric part of a strain of each molecule."""
+    eye = torch.eye(3, dtype=pos.dtype, device=pos.device)
+    deformation = eye + 0.5 * (epsilon + epsilon.mT)  # (molecules, 3, 3)
+    moved = (pos.unsqueeze(-2) @ deformation[graph.batch]).squeeze(-2)
+    if graph.offset is None:
+        return moved, graph
+    offset = graph.offset.to(pos.dtype).unsqueeze(-2) @ deformation[graph.batch[graph.source]]
+    return moved, graph.with_offset(offset.squeeze(-2))
 
 
 def _check_shapes(z: Tensor, pos: Tensor, batch: Tensor | None) -> None:

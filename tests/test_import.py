@@ -46,6 +46,12 @@ def test_attributes_come_when_asked_for():
     assert not imported_by(code) & HEAVY
 
 
+def test_the_calculator_comes_when_asked_for():
+    found = imported_by("import molgeo; assert molgeo.MolgeoCalculator")
+    assert "ase" in found
+    assert not found & {"rdkit", "lightning", "pandas", "rich"}
+
+
 def test_predict_is_a_function_whichever_is_imported_first():
     imported_by("import molgeo; assert callable(molgeo.predict)")
     imported_by("import molgeo; import molgeo.prediction; assert callable(molgeo.predict)")
@@ -63,3 +69,4 @@ def test_public_names_of_the_contract():
     imported_by("from molgeo.datasets import QM9, MoleculeSet; import molgeo; molgeo.datasets.QM9")
     imported_by("from molgeo.datasets import QM9DataModule")
     imported_by("from molgeo.models import SchNet, DimeNet, DimeNetPlusPlus")
+    imported_by("from molgeo import MolgeoCalculator")

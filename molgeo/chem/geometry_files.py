@@ -11,6 +11,7 @@ import re
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ import numpy as np
 from rdkit import Chem
 
 from molgeo.chem.conformers import isotope_reason
+from molgeo.chem.electrons import charge_of, open_shell_reason
 from molgeo.chem.molecule import BadRow, InputError, Molecule, Row, SmilesRow, from_arrays
 from molgeo.chem.rdkit_log import rdkit_messages
 from molgeo.chem.smiles_files import open_text
@@ -214,7 +216,7 @@ def from_rdkit(mol: Chem.Mol, input: str, name: str = "", is_3d: bool = False) -
 
 
 def from_ase(atoms: Any, input: str, extra: dict[str, Any] | None = None) -> Molecule | BadRow:
-    """Copy numbers, positions and what ``info`` says of name, smiles and charge.
+    """Copy numbers, positions, lattice and what is said of name, smiles, charge and spin.
 
     Args:
         atoms: `ase.Atoms`, left as they are.
@@ -222,24 +224,25 @@ def from_ase(atoms: Any, input: str, extra: dict[str, Any] | None = None) -> Mol
         extra: more of what ``info`` holds.
 
     Returns:
-        The molecule, or a bad row for a periodic structure.
+        The molecule, or a bad row where a value is not what it should be.
     """
     info = {str(key).lower(): value for key, value in {**atoms.info, **(extra or {})}.items()}
     name = str(info.get("name", info.get("config_type", "")))
     smiles = str(info["smiles"]) if "smiles" in info else None
-    if atoms.pbc.any():
-        message = "periodic structure: molgeo predicts molecules; set pbc to F F F if it is one"
-        return BadRow(input, name, smiles, message)
-    charge = info.get("charge", info.get("total_charge"))
-    if charge is None:
-        charge = atoms.get_initial_charges().sum()
     try:
-        charge = round(float(charge))
-    except (TypeError, ValueError):
-        return BadRow(input, name, smiles, f"charge must be a number of electrons; got {charge!r}")
-    return from_arrays(
+        charge = charge_of(atoms, extra)
+    except ValueError as error:
+        return BadRow(input, name, smiles, str(error))
+    molecule = from_arrays(
         atoms.numbers, atoms.positions, charge=charge, smiles=smiles, name=name, input=input
     )
+    if isinstance(molecule, BadRow):
+        return molecule
+    molecule = replace(molecule, open_shell=open_shell_reason(atoms) or "")
+    if not (atoms.cell.any() or atoms.pbc.any()):
+        return molecule
+    pbc = (bool(atoms.pbc[0]), bool(atoms.pbc[1]), bool(atoms.pbc[2]))
+    return replace(molecule, cell=atoms.cell.array.copy(), pbc=pbc)
 
 
 def read_db(path: Path) -> Iterator[Molecule | BadRow]:

@@ -37,6 +37,9 @@ class Molecule:
         name: the input's name for it, or "".
         input: what the user gave: the SMILES itself, or ``file:line`` or ``file:record``, from 1.
         geometry: how the coordinates were made: ``given``, ``etkdg+mmff``, ``etkdg+uff``.
+        cell: (3, 3) lattice vectors in Å, as rows; None for an open system.
+        pbc: periodic along each lattice vector.
+        open_shell: what the input says of unpaired electrons, as a sentence; "" for nothing.
     """
 
     z: NDArray[np.int64]
@@ -46,6 +49,9 @@ class Molecule:
     name: str = ""
     input: str = ""
     geometry: str = "given"
+    cell: NDArray[np.float64] | None = None
+    pbc: tuple[bool, bool, bool] = (False, False, False)
+    open_shell: str = ""
 
     @property
     def n_atoms(self) -> int:
@@ -149,6 +155,8 @@ def check_geometry(molecule: Molecule) -> str | None:
     Returns:
         A sentence that names the reason and the cure, or None for a sound molecule.
     """
+    if any(molecule.pbc):
+        return "periodic structure: molgeo predicts molecules; set pbc to F F F if it is one"
     if molecule.n_atoms == 0:
         return "the molecule has no atoms: give at least one"
     finite = np.isfinite(molecule.pos).all(axis=1)

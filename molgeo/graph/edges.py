@@ -108,6 +108,16 @@ class Graph:
         copies: dict[str, Any] = {n: v.clone() for n, v in values if isinstance(v, Tensor)}
         return dataclasses.replace(self, **copies)
 
+    def with_offset(self, offset: Tensor | None) -> Graph:
+        """The same edges through another lattice; what follows from their indices is shared.
+
+        Args:
+            offset: (edges, 3) lattice translation of each edge in Å, or None.
+        """
+        other = dataclasses.replace(self, offset=offset)
+        other.__dict__["_derived"] = self._derived
+        return other
+
     @cached_property
     def _derived(self) -> dict[Hashable, Any]:
         return {}

@@ -11,7 +11,7 @@ from rdkit import Chem
 from rdkit.Chem import rdDepictor, rdDistGeom
 
 from molgeo.chem.geometry_files import xyz_frames
-from molgeo.chem.molecule import BadRow, InputError, Molecule, SmilesRow
+from molgeo.chem.molecule import BadRow, InputError, Molecule, SmilesRow, check_geometry
 from molgeo.chem.readers import read
 
 WATER = "O 0.0 0.0 0.1\nH 0.0 0.76 -0.47\nH 0.0 -0.76 -0.47\n"
@@ -158,11 +158,29 @@ def test_extxyz_broken_frame_in_the_middle(tmp_path):
     assert isinstance(third, Molecule)
 
 
-def test_periodic_structures_are_refused(tmp_path):
+def test_periodic_structures_keep_their_lattice(tmp_path):
+    """Simulations know what to do with it; prediction refuses it."""
     path = tmp_path / "a.extxyz"
-    ase.io.write(path, Atoms("He", cell=[3, 3, 3], pbc=True))
-    (bad,) = read(path)
-    assert "periodic structure" in bad.message
+    ase.io.write(path, Atoms("He", cell=[3, 3, 4], pbc=[True, True, False]))
+    (helium,) = read(path)
+    np.testing.assert_array_equal(helium.cell, np.diag([3.0, 3.0, 4.0]))
+    assert helium.pbc == (True, True, False)
+    assert "periodic structure" in check_geometry(helium)
+    (boxed,) = read(Atoms("He", cell=[3, 3, 4]))
+    assert boxed.pbc == (False, False, False)
+    assert check_geometry(boxed) is None
+    (bare,) = read(Atoms("He", pbc=True))
+    assert bare.pbc == (True, True, True)
+    assert not bare.cell.any()
+
+
+def test_spin_is_taken_along():
+    """Prediction takes every molecule for a closed shell; simulations ask."""
+    (oxygen,) = read(g2("O2"))
+    assert "initial_magnetic_moments" in oxygen.open_shell
+    assert check_geometry(oxygen) is None
+    (water,) = read(g2("H2O"))
+    assert water.open_shell == ""
 
 
 def test_sdf_keeps_coordinates_names_bonds_and_charge(tmp_path):

@@ -135,3 +135,53 @@ def test_edges_beyond_the_cutoff_contribute_nothing(subject, collate, mixture):
     assert many > few
     for a, b in zip(own, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
+def test_potential_is_energy_forces_and_parts(predictor, mixture, collate):
+    z, pos, batch = collate(mixture)
+    graph = radius_graph(pos, predictor.cutoff, batch)
+    found = predictor.potential(z, pos, graph)
+    energy, forces = predictor.energy_and_forces(z, pos, batch, allow_untrained_forces=True)
+    torch.testing.assert_close(found.energy, energy)
+    torch.testing.assert_close(found.forces, forces)
+    parts = torch.zeros_like(energy).index_add(0, batch, found.energies)
+    torch.testing.assert_close(parts, energy)
+    mu = predictor(z, pos, batch)["mu"]
+    baseline = predictor.baseline_of(z, pos, graph)[:, predictor.properties.index("mu")]
+    norm = torch.linalg.vector_norm(found.dipole, dim=-1)
+    torch.testing.assert_close(norm, mu.detach() - baseline)
+    alone = predictor.potential(z, pos, graph, derivatives=False)
+    torch.testing.assert_close(alone.energy, energy)
+    assert alone.forces is None
+    assert found.strain_gradient is None
+
+
+def test_strain_derivative_is_a_central_difference(predictor):
+    """Two skewed cells smaller than the cutoff, so that atoms see their own images."""
+    torch.manual_seed(3)
+    cell = 3.5 * torch.eye(3).double() + 0.5 * torch.rand(2, 3, 3).double()
+    batch = torch.tensor([0, 0, 0, 1, 1])
+    z = torch.tensor([6, 8, 1, 6, 1])
+    pos = torch.einsum("as,asx->ax", torch.rand(5, 3).double(), cell[batch])
+    pbc = torch.ones(2, 3, dtype=torch.bool)
+    graph = radius_graph(pos, predictor.cutoff, batch, cell, pbc)
+    found = predictor.potential(z, pos, graph, strain=True)
+    plain = predictor.potential(z, pos, graph)
+    torch.testing.assert_close(found.energy, plain.energy)
+    torch.testing.assert_close(found.forces, plain.forces)
+
+    def energy(i, j, step):
+        strain = torch.zeros(3, 3).double()
+        strain[i, j] += step / 2
+        strain[j, i] += step / 2
+        deform = torch.eye(3).double() + strain
+        strained = radius_graph(pos @ deform, predictor.cutoff, batch, cell @ deform, pbc)
+        return predictor.potential(z, pos @ deform, strained, derivatives=False).energy
+
+    expected = torch.zeros(2, 3, 3).double()
+    for i in range(3):
+        for j in range(3):
+            expected[:, i, j] = (energy(i, j, 1e-5) - energy(i, j, -1e-5)) / 2e-5
+    assert expected.abs().max() > 1e-2
+    scale = float(expected.abs().max())
+    torch.testing.assert_close(found.strain_gradient, expected, rtol=0, atol=1e-6 * scale)

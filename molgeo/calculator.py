@@ -1,0 +1,268 @@
+"""molgeo's models as a calculator of ASE: energies, forces and stresses of moving atoms."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.calculator import (
+    CalculationFailed,
+    Calculator,
+    InputError,
+    all_changes,
+)
+from ase.outputs import Properties, all_outputs
+from ase.stress import full_3x3_to_voigt_6_stress
+from torch import Tensor
+
+from molgeo import checkpoint
+from molgeo.chem.electrons import charge_of, electronic_state, open_shell_reason
+from molgeo.chem.molecule import MIN_DISTANCE
+from molgeo.device import choose
+from molgeo.elements import SYMBOLS
+from molgeo.graph.skin import SkinGraph
+from molgeo.predictor import Potential, Predictor
+from molgeo.units import DEBYE
+
+Model = str | Path | Predictor
+DTYPES: Final = {"float32": torch.float32, "float64": torch.float64}
+
+
+class UnsupportedAtomsError(InputError, ValueError):
+    """Atoms that the models must not see; the message is one line and says why."""
+
+
+class MolgeoCalculator(Calculator):
+    """Energy, forces and more of one structure, from a force field or an ensemble of them.
+
+    What is in ``results``: ``energy`` and ``free_energy`` (the same, eV), ``energies`` (atoms,)
+    that sum to it, ``forces`` (atoms, 3) in eV/Å without constraints, ``stress`` (6,) in eV/Å³ and
+    Voigt's order where there is a periodic cell with a volume, ``dipole`` (3,) in e·Å where the
+    model predicts mu and nothing is periodic. Of several models all these are means, and
+    ``energy_std`` and ``forces_std`` (atoms, 3) their sample standard deviations.
+
+    Steps share a graph until an atom has moved by half the skin. Elements, charge and spin are
+    checked once for each composition, distances at every step. The given atoms are never changed.
+    Copies share the weights, which never change either.
+
+    Args:
+        model: name of a shipped force field, path of a checkpoint, a predictor (which is copied),
+            or a sequence of these, an ensemble; None for the default force field.
+        device: "cpu", "cuda", or "auto" for the fastest there is.
+        dtype: "float32" or "float64", of positions and weights; energies are summed in float64.
+        skin: Å beyond the cutoff within which neighbours are remembered.
+        allow_untrained_forces: differentiate models that never saw a force.
+
+    Raises:
+        ValueError: no model, an unknown one or one without forces; a device, type or skin that is
+            not there.
+    """
+
+    implemented_properties: list[str]
+
+    def __init__(
+        self,
+        model: Model | Sequence[Model] | None = None,
+        device: str = "auto",
+        dtype: Literal["float32", "float64"] = "float32",
+        skin: float = 0.5,
+        allow_untrained_forces: bool = False,
+    ) -> None:
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
+        chosen = choose(device)
+        self.models = [
+            _ready(each, chosen, DTYPES[dtype], allow_untrained_forces) for each in _listed(model)
+        ]
+        super().__init__()
+        self.model_name = ",".join(each.name for each in self.models)
+        self.parameters.update(model=self.model_name, dtype=dtype, skin=skin)
+        cutoff = max(each.cutoff for each in self.models)
+        self.neighbours = SkinGraph(cutoff, skin, DTYPES[dtype], chosen)
+        self.implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]
+        if all("mu" in each.properties for each in self.models):
+            self.implemented_properties.append("dipole")
+        if len(self.models) > 1:
+            self.implemented_properties += ["energy_std", "forces_std"]
+        self._z = torch.empty(0, dtype=torch.long)
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """What has changed since the last calculation; charge and spin in ``info`` too."""
+        changes: list[str] = super().check_state(atoms, tol)
+        if self.atoms is not None and electronic_state(atoms) != electronic_state(self.atoms):
+            changes.append("charge")
+        return changes
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
+        """Fill ``results``; a gradient is computed only where it is asked for.
+
+        Args:
+            atoms: not changed.
+            properties: names as in `implemented_properties`.
+            system_changes: what of the atoms has changed.
+
+        Raises:
+            UnsupportedAtomsError: no atoms, elements, charge or spin outside the domain, atoms on
+                top of each other, or periodic directions without a lattice vector.
+            CalculationFailed: a model gave no finite number.
+        """
+        atoms = self.atoms if atoms is None else atoms.copy()
+        self.atoms, self.results = None, {}  # where this fails, nothing is known
+        if atoms is None:
+            raise UnsupportedAtomsError("atoms: expected some to calculate, got None")
+        if not {"positions", "cell"}.issuperset(system_changes):
+            self._accept(atoms)
+        derivatives = bool({"forces", "stress", "forces_std"}.intersection(properties))
+        self.results = self._evaluate(atoms, derivatives)
+        self.atoms = atoms
+
+    def _accept(self, atoms: Atoms) -> None:
+        """Take a new composition, or refuse what no model must see, or this one must not."""
+        try:
+            reason = self._domain_reason(atoms, charge_of(atoms)) or open_shell_reason(atoms)
+        except ValueError as error:
+            raise UnsupportedAtomsError(str(error)) from error
+        open_directions = atoms.pbc & ~atoms.cell.any(1)
+        if open_directions.any():
+            reason = reason or (
+                f"pbc is {atoms.pbc.tolist()}: expected a lattice vector in each periodic "
+                f"direction, got cell {atoms.cell.tolist()}"
+            )
+        if reason:
+            raise UnsupportedAtomsError(reason)
+        self._z = torch.as_tensor(atoms.numbers, device=self.neighbours.device).long()
+
+    def _domain_reason(self, atoms: Atoms, charge: int) -> str | None:
+        """Why a composition or a charge lies outside the domain of one of the models, or None."""
+        for each in self.models:
+            if each.domain is not None:
+                reason = each.domain.check(atoms.numbers, charge=charge)
+            else:
+                unknown = f"charge {charge:+d}: {each.name} says nothing of charges"
+                reason = unknown if charge else None
+            if reason:
+                return reason
+        return None
+
+    def _evaluate(self, atoms: Atoms, derivatives: bool) -> dict[str, Any]:
+        """Run all models on one structure."""
+        try:
+            pos, graph = self.neighbours(atoms.positions, atoms.cell.array, atoms.pbc)
+        except ValueError as error:
+            raise UnsupportedAtomsError(str(error)) from error
+        self._check_distances(graph.distances(pos))
+        volume = abs(np.linalg.det(atoms.cell.array)) if atoms.pbc.any() else 0.0
+        strain = derivatives and volume > 0
+        potentials = [
+            each.potential(self._z, pos, graph, derivatives, strain) for each in self.models
+        ]
+        results = _mean(potentials)
+        if "strain_gradient" in results:
+            results["stress"] = full_3x3_to_voigt_6_stress(results.pop("strain_gradient") / volume)
+        if atoms.pbc.any():
+            results.pop("dipole", None)
+        for name, value in results.items():
+            if not np.isfinite(value).all():
+                raise CalculationFailed(
+                    f"{self.model_name} gave no finite {name}: check the geometry"
+                )
+        return results
+
+    def export_properties(self) -> Properties:
+        """The results that ASE has a name for."""
+        return Properties({k: v for k, v in self.results.items() if k in all_outputs})
+
+    def state(self) -> dict[str, Any]:
+        """What the next step depends on beside the atoms: the results, and the graph's own place.
+
+        Which edges beyond the cutoff a graph holds decides how its sums are rounded.
+        """
+        return {"neighbours": self.neighbours.state(), "results": self.results}
+
+    def restore(self, atoms: Atoms, state: dict[str, Any]) -> None:
+        """Go on where another calculator of the same models was, to the last digit.
+
+        Args:
+            atoms: as they were.
+            state: from `state`.
+        """
+        self.neighbours.restore(state["neighbours"])
+        self._accept(atoms)
+        self.atoms, self.results = atoms.copy(), state["results"]
+
+    def _check_distances(self, distances: Tensor) -> None:
+        """Refuse atoms on top of each other, where no model has anything to say."""
+        if not distances.numel() or bool(distances.min() >= MIN_DISTANCE):
+            return
+        pair = int(distances.argmin())
+        edge = self.neighbours.graph.forward[pair]
+        i, j = (
+            int(ends[edge]) for ends in (self.neighbours.graph.source, self.neighbours.graph.target)
+        )
+        names = [f"{k + 1} ({SYMBOLS[self._z[k]]})" for k in sorted((i, j))]
+        raise UnsupportedAtomsError(
+            f"atoms {names[0]} and {names[1]} are {float(distances[pair]):.3f} Å apart: "
+            f"expected at least {MIN_DISTANCE} Å"
+        )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> MolgeoCalculator:
+        memo.update({id(each): each for each in self.models})  # they never change
+        memo[id(self)] = other = type(self).__new__(type(self))
+        other.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return other
+
+
+def _listed(model: Model | Sequence[Model] | None) -> list[Model]:
+    if model is None:
+        return [checkpoint.default_force_field()]
+    if isinstance(model, str | Path | Predictor):
+        return [model]
+    if not model:
+        raise ValueError("model: expected at least one, got an empty sequence")
+    return list(model)
+
+
+def _ready(
+    model: Model, device: torch.device, dtype: torch.dtype, allow_untrained_forces: bool
+) -> Predictor:
+    """A predictor of one's own, frozen: nothing that happens to the given one changes it."""
+    own = copy.deepcopy(model) if isinstance(model, Predictor) else checkpoint.load(model)
+    own.check_forces(allow_untrained_forces)
+    return own.requires_grad_(False).eval().to(device, dtype)
+
+
+def _mean(potentials: list[Potential]) -> dict[str, Any]:
+    """Means over models, as ASE wants them, and of several the spread."""
+    each = [_arrays(potential) for potential in potentials]
+    results: dict[str, Any] = each[0]
+    if len(each) > 1:
+        stacked = {name: np.stack([one[name] for one in each]) for name in results}
+        results = {name: values.mean(axis=0) for name, values in stacked.items()}
+        for name in {"energy", "forces"}.intersection(stacked):
+            results[f"{name}_std"] = stacked[name].std(axis=0, ddof=1)
+    scalars = ("energy", "energy_std")
+    results.update({name: float(results[name]) for name in scalars if name in results})
+    results["free_energy"] = results["energy"]
+    return results
+
+
+def _arrays(potential: Potential) -> dict[str, Any]:
+    """What a model gave of its one molecule, float64 on the host."""
+    first = {"energy": potential.energy, "strain_gradient": potential.strain_gradient}
+    named = {name: value[0] for name, value in first.items() if value is not None}
+    if potential.dipole is not None:
+        named["dipole"] = DEBYE * potential.dipole[0]
+    if potential.forces is not None:
+        named["forces"] = potential.forces
+    named["energies"] = potential.energies
+    return {name: value.double().cpu().numpy() for name, value in named.items()}

@@ -1,0 +1,113 @@
+"""The graph of atoms that move a little at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from molgeo.graph.edges import Graph
+from molgeo.graph.radius import radius_graph
+
+Array = NDArray[np.float64]
+
+
+class SkinGraph:
+    """Edges within a cutoff and a skin, found anew only when one of them could be missing.
+
+    Two atoms beyond ``cutoff + skin`` come within the cutoff at the earliest when one of them has
+    moved by half the skin. Until then the graph holds every edge that counts; those beyond the
+    cutoff contribute nothing to a model.
+
+    Positions are taken relative to an origin of each atom: the centre of all, and the lattice
+    translation that brought it into the cell when the graph was made. So a float32 keeps its digits
+    wherever the atoms are, however far they have diffused.
+
+    Args:
+        cutoff: Å.
+        skin: Å, zero or more.
+        dtype: of the positions that are given out.
+        device: of all tensors.
+
+    Attributes:
+        reference: (atoms, 3) Å, where the present graph was made; None before.
+        n_built: how often a graph was made.
+
+    Raises:
+        ValueError: the skin is negative or no number.
+    """
+
+    def __init__(
+        self, cutoff: float, skin: float, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        if not 0 <= skin < float("inf"):
+            raise ValueError(f"skin: expected a number of Å, zero or more, got {skin}")
+        self.cutoff, self.skin, self.dtype, self.device = cutoff, skin, dtype, device
+        self.reference: Array | None = None
+        self.n_built = 0
+
+    def __call__(
+        self, positions: Array, cell: Array, pbc: NDArray[np.bool_]
+    ) -> tuple[Tensor, Graph]:
+        """Positions as the model wants them, and a graph that holds for them.
+
+        Args:
+            positions: (atoms, 3) Å, anywhere.
+            cell: (3, 3) lattice vectors in Å, as rows; ignored where ``pbc`` is False.
+            pbc: (3,) periodic along each lattice vector.
+
+        Returns:
+            (atoms, 3) from the origins, and the graph.
+
+        Raises:
+            ValueError: a coordinate is not finite, or periodic lattice vectors are dependent.
+        """
+        if not self._holds(positions, cell, pbc):
+            self.build(positions, cell, pbc)
+        return self._local(positions, self._origin), self.graph
+
+    def build(self, positions: Array, cell: Array, pbc: NDArray[np.bool_]) -> None:
+        """Make the graph here, whether or not the present one holds; arguments as in a call."""
+        lattice = cell[pbc]  # (periodic directions, 3)
+        shift = np.floor(positions @ np.linalg.pinv(lattice)) @ lattice if pbc.any() else 0.0
+        origin = shift + (positions - shift).mean(axis=0)
+        periodic = (torch.from_numpy(cell)[None], torch.from_numpy(pbc)[None]) if pbc.any() else ()
+        local = self._local(positions, origin)
+        self.graph = radius_graph(local, self.cutoff + self.skin, None, *periodic)
+        self._origin, self._cell, self._pbc = origin, cell.copy(), pbc.copy()
+        self.reference = positions.copy()
+        self.n_built += 1
+
+    def state(self) -> dict[str, Array | NDArray[np.bool_]]:
+        """Where the present graph was made; empty before."""
+        if self.reference is None:
+            return {}
+        return {"positions": self.reference, "cell": self._cell, "pbc": self._pbc}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Make the graph where another one was made: the same edges in the same order."""
+        if state:
+            self.build(**state)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Settings alone: a copy makes a graph of its own."""
+        own = ("reference", "graph", "_origin", "_cell", "_pbc")
+        return {k: v for k, v in self.__dict__.items() if k not in own} | {"reference": None}
+
+    def _local(self, positions: Array, origin: Array) -> Tensor:
+        return torch.from_numpy(positions - origin).to(self.device, self.dtype)
+
+    def _holds(self, positions: Array, cell: Array, pbc: NDArray[np.bool_]) -> bool:
+        """Whether the lattice is the same and no atom has moved by more than half the skin."""
+        if self.reference is None or self.reference.shape != positions.shape:
+            return False
+        if not np.array_equal(pbc, self._pbc):
+            return False
+        if pbc.any() and not np.array_equal(cell[pbc], self._cell[pbc]):
+            return False
+        moved = positions - self.reference
+        furthest = np.einsum("ax,ax->a", moved, moved).max(initial=0.0)
+        return bool(furthest <= 0.25 * self.skin**2)  # False for NaN

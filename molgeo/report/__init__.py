@@ -1,0 +1,1 @@
+"""Pages about runs, for people: one file each, which needs no network."""

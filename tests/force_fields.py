@@ -1,0 +1,49 @@
+"""Small force fields with random weights, and atoms for them."""
+
+import numpy as np
+import torch
+from ase import Atoms
+
+from molgeo.domain import Domain
+from molgeo.predictor import Predictor
+
+BACKBONES = {
+    "schnet": {"n_features": 16, "n_filters": 16, "n_blocks": 2, "n_gaussians": 20, "cutoff": 4.0},
+    "dimenet_pp": {
+        "hidden": 16,
+        "n_blocks": 1,
+        "int_emb": 8,
+        "out_emb": 16,
+        "n_spherical": 3,
+        "n_radial": 4,
+        "cutoff": 4.0,
+    },
+}
+
+
+def force_field(model="schnet", properties=("energy",), seed=0):
+    """As a training on forces leaves it, but with random weights and references."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        predictor = Predictor(model, BACKBONES[model], properties, head_features=8).eval()
+        torch.nn.init.normal_(predictor.heads.out_weight)
+    sums = [k for k, kind in enumerate(predictor.heads.kinds) if kind == "sum"]
+    noise = torch.rand(len(sums), 10, generator=generator, dtype=torch.float64)
+    predictor.baseline[sums, 0, :10] = -1000.0 * noise
+    predictor.scale.fill_(0.7)
+    predictor.header = {"trained_on_forces": True}
+    predictor.domain = Domain((1, 6, 8), max_atoms=20, min_distance=0.9)
+    predictor.name = f"random-{model}-{seed}"
+    return predictor
+
+
+def crystal(seed=0):
+    """Six atoms in a small skewed cell, some of them outside it."""
+    rng = np.random.default_rng(seed)
+    cell = np.diag([4.0, 4.5, 5.0]) + 0.4 * rng.random((3, 3))
+    grid = np.array(
+        [[0, 0, 0], [0.5, 0, 0], [0, 0.5, 0.1], [0.5, 0.5, 0.5], [0.1, 0, 0.5], [0.4, 0.5, 0]]
+    )
+    scaled = grid + 0.03 * rng.standard_normal((6, 3)) + rng.integers(-1, 2, (6, 3))
+    return Atoms("OCHCHO", scaled_positions=scaled, cell=cell, pbc=True)

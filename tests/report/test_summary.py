@@ -1,0 +1,73 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from molgeo.chem.molecule import InputError
+from molgeo.report.summary import summarise
+
+
+def table(tmp_path, n=101, **more):
+    time = np.arange(n) * 5.0
+    columns = {
+        "step": np.arange(n),
+        "time_fs": time,
+        "potential_eV": -10.0 + 0.0 * time,
+        "kinetic_eV": 1.0 + 0.0 * time,
+        "total_eV": -9.0 + 0.0 * time,
+        "temperature_K": np.where(time < 250, 100.0, 300.0 + 10.0 * (-1) ** np.arange(n)),
+        "conserved_eV": -9.0 + 1e-3 * time / 1000.0,
+        **more,
+    }
+    path = tmp_path / "md.csv"
+    pd.DataFrame(columns).to_csv(path, index=False)
+    return path
+
+
+def test_means_are_of_the_second_half_and_drift_of_all(tmp_path):
+    summary = summarise(table(tmp_path), n_atoms=10)
+    assert summary.mean_temperature == pytest.approx(300.0, abs=0.3)
+    assert summary.drift == pytest.approx(0.1)  # 1 meV/ps of ten atoms
+    np.testing.assert_allclose(summary.deviation[-1], 0.05)
+    lines = dict(summary.lines())
+    assert lines["simulated"] == "0.500 ps"
+    assert lines["mean temperature"] == "300 ± 10 K"
+    assert lines["mean potential energy"] == "-10.0000 eV"
+    assert lines["drift of the conserved energy"] == "0.1 meV/atom/ps"
+    assert set(lines) == {
+        "simulated",
+        "mean temperature",
+        "mean potential energy",
+        "drift of the conserved energy",
+    }
+
+
+def test_what_is_not_there_is_not_said(tmp_path):
+    summary = summarise(table(tmp_path, conserved_eV=np.nan), n_atoms=10)
+    assert summary.deviation is None
+    assert summary.drift is None
+    assert "drift of the conserved energy" not in dict(summary.lines())
+
+
+def test_periodic_runs_and_ensembles_have_more(tmp_path):
+    path = table(tmp_path, pressure_bar=12.4, volume_A3=1000.0, max_force_std_eV_A=0.25)
+    lines = dict(summarise(path, 10).lines())
+    assert lines["mean pressure"] == "12 bar"
+    assert lines["mean volume"] == "1000.0 Å³"
+    assert lines["largest disagreement of the models"] == "0.250 eV/Å"
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("", "cannot be read as a table"),
+        ("a,b\n1,2\n", "expected rows with conserved_eV"),
+        ("time_fs,potential_eV,total_eV,temperature_K,conserved_eV\n", "expected rows"),
+    ],
+)
+def test_what_is_no_table(tmp_path, text, match):
+    path = tmp_path / "md.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=match):
+        summarise(path, 3)
+    with pytest.raises(InputError, match="cannot be read"):
+        summarise(tmp_path / "nowhere.csv", 3)
