@@ -154,8 +154,9 @@ def _property_errors(header: dict[str, Any]) -> list[str]:
         "",
         f"## Mean absolute errors on {metrics['n']:,} {metrics['split']} molecules",
         "",
-        f"At {header['level_of_theory']} geometries; `molgeo evaluate --model {header['name']} "
-        f"--data qm9 --split {metrics['split']}` repeats them. The published models were "
+        f"At these geometries: {header['geometry_source']}; `molgeo evaluate --model "
+        f"{header['name']} --data qm9 --split {metrics['split']} --geometry "
+        f"{metrics['geometry']}` repeats them. The published models were "
         "trained for one property each; this one predicts all of them at once. Their numbers "
         "are second-hand, from comparison tables of later papers.",
         "",
