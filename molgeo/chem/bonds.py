@@ -42,29 +42,25 @@ def assign(smiles_mol: Chem.Mol, z: NDArray[np.int64], pos: NDArray[np.float64])
     if sorted(wanted.tolist()) != sorted(z.tolist()) or not (z > 1).any():
         return None
     bonds = np.array(_heavy_bonds(smiles_mol), dtype=np.int64).reshape(-1, 2)
-    parent = _parents(z, pos)
-    query = _skeleton(wanted, bonds, _parents_in(smiles_mol))
-    target = _skeleton(z, shortest_pairs(z, pos, len(bonds)), parent)
-    matches = target[0].GetSubstructMatches(query[0], uniquify=False, maxMatches=_MAX_MATCHES)
+    parent, parent_there = _parents_in(smiles_mol), _parents(z, pos)
+    query, heavy = _skeleton(wanted, bonds, parent)
+    target, heavy_there = _skeleton(z, shortest_pairs(z, pos, len(bonds)), parent_there)
+    matches = target.GetSubstructMatches(query, uniquify=False, maxMatches=_MAX_MATCHES)
     if not matches:
         return None
     orders = np.array(
-        [smiles_mol.GetBondBetweenAtoms(int(a), int(b)).GetBondTypeAsDouble() for a, b in bonds]
+        [smiles_mol.GetBondBetweenAtoms(a, b).GetBondTypeAsDouble() for a, b in bonds.tolist()]
     )
-    found = [target[1][list(match)] for match in matches]
-    order = np.empty(len(z), dtype=np.int64)
-    heavy = query[1]
-    position = np.empty(len(z), dtype=np.int64)
+    order = np.full(len(z), -1)
 
-    def weighted_length(match: Pairs) -> float:
-        position[heavy] = match
-        ends = pos[position[bonds]]
-        lengths = np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1)
-        return round(float(orders @ lengths), 6)
+    def weighted_length(match: Iterable[int]) -> float:
+        order[heavy] = heavy_there[list(match)]
+        ends = pos[order[bonds]]
+        return round(float(orders @ np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1)), 6)
 
-    order[heavy] = min(found, key=weighted_length) if len(found) > 1 else found[0]
-    for atom, there in zip(heavy, order[heavy], strict=True):
-        order[_parents_in(smiles_mol) == atom] = np.flatnonzero(parent == there)
+    order[heavy] = heavy_there[list(min(matches, key=weighted_length))]
+    for atom in heavy.tolist():
+        order[parent == atom] = np.flatnonzero(parent_there == order[atom])
     return order
 
 

@@ -100,7 +100,14 @@ def attempts(mol: Chem.Mol, n: int) -> Iterator[tuple[list[int], bool]]:
 
 def _climb(n: int, one: Callable[[int], bool]) -> list[int]:
     """Numbers of the conformers that could be made; none if the first one could not."""
-    return [0, *filter(one, range(1, n))] if one(0) else []
+
+    def another(number: int) -> bool:
+        try:
+            return one(number)
+        except RuntimeError:  # of this seed: the first conformer stands
+            return False
+
+    return [0, *filter(another, range(1, n))] if one(0) else []
 
 
 def _embed(mol: Chem.Mol, attempt: Attempt, number: int) -> bool:

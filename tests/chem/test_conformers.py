@@ -242,6 +242,20 @@ def test_a_crash_of_one_attempt_leaves_the_next(monkeypatch):
     assert len(embed(SmilesRow("CCO"), n=2)) == 2
 
 
+def test_a_crash_of_another_conformer_leaves_the_first(monkeypatch):
+    embedding = rdDistGeom.EmbedMolecule
+
+    def crash_at_second(mol, settings):
+        if mol.GetNumConformers() == 1:
+            raise RuntimeError("bad direction in linearSearch")
+        return embedding(mol, settings)
+
+    (alone,) = embed(SmilesRow("CCO"))
+    monkeypatch.setattr(rdDistGeom, "EmbedMolecule", crash_at_second)
+    (first,) = embed(SmilesRow("CCO"), n=3)
+    np.testing.assert_array_equal(first.pos, alone.pos)
+
+
 @pytest.mark.parametrize("smiles", [IBUPROFEN, "OCCCO", "OC1CC23CC4C2OC134", "C[C@H](N)C(=O)O"])
 def test_the_first_conformers_do_not_depend_on_how_many_are_made(smiles):
     few, many = (generate(SmilesRow(smiles), n) for n in (2, 5))
