@@ -4,13 +4,47 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from molgeo.checkpoint import DEFAULT_FORCE_FIELD, DEFAULT_MODEL, find, read_header, shipped
+from molgeo.checkpoint import (
+    DEFAULT_FORCE_FIELD,
+    DEFAULT_MODEL,
+    DEFAULT_SMILES_MODEL,
+    find,
+    read_header,
+    shipped,
+)
 from molgeo.elements import SYMBOLS
 from molgeo.properties import PROPERTIES
 from molgeo.published import QM9_MAE
 
-DEFAULTS: Final = {DEFAULT_MODEL: " (default)", DEFAULT_FORCE_FIELD: " (default force field)"}
+FORCE_ERRORS: Final = {
+    "energy/atom": ("energy_eV_atom", "potential energy divided by the atoms", "eV"),
+    "forces": ("forces_eV_A", "component of a force", "eV/Å"),
+}
+"""Errors that a model trained on forces has beside its properties': column, description, unit."""
+
+DEFAULTS: Final = {
+    DEFAULT_MODEL: " (default)",
+    DEFAULT_SMILES_MODEL: " (default from a SMILES)",
+    DEFAULT_FORCE_FIELD: " (default force field)",
+}
 """What stands beside the models that are taken where none is named."""
+
+PROPERTY_LIMITS: Final = (
+    "* Closed-shell neutral molecules of the elements above, at geometries of the kind above: this "
+    "is no force field, and its gradients mean nothing.",
+    "* Energies are totals at the level of theory; `_atomization` columns are relative to "
+    "free atoms at the same level.",
+    "* From a SMILES the conformer is another one than the label's as well: expect larger errors "
+    "than these (README, *How accurate*).",
+)
+
+FORCE_LIMITS: Final = (
+    "* Molecules of the elements and charge above, at configurations like those of the training "
+    "data: energies and their exact forces, no other property.",
+    "* Energies are totals at the level of theory; `_atomization` columns are relative to "
+    "free atoms at the same level.",
+    "* Local: atoms beyond the cutoff of each other interact only through those between them.",
+)
 
 
 def models_table() -> None:
@@ -54,6 +88,10 @@ def info(name: str) -> None:
         known = PROPERTIES[key]
         error = f"{mae[known.column]:.4g}" if known.column in mae else "–"
         table.add_row(key, known.description, known.unit, error)
+    if header.get("trained_on_forces"):
+        for name, (column, description, unit) in FORCE_ERRORS.items():
+            error = f"{mae[column]:.4g}" if column in mae else "–"
+            table.add_row(name, description, unit, error)
     console.print()
     console.print(table)
     console.print(f"\nfile: {path}")
@@ -100,37 +138,54 @@ def markdown(header: dict[str, Any]) -> str:
     lines += [
         f"* **{label}**: {value}" for label, value in _facts(header, header["domain"]).items()
     ]
-    metrics = header.get("metrics", {})
-    if metrics:
-        lines += [
-            "",
-            f"## Mean absolute errors on {metrics['n']:,} {metrics['split']} molecules",
-            "",
-            f"At {header['level_of_theory']} geometries; `molgeo evaluate --model {header['name']} "
-            f"--data qm9 --split {metrics['split']}` repeats them. The published models were "
-            "trained for one property each; this one predicts all of them at once. Their numbers "
-            "are second-hand, from comparison tables of later papers.",
-            "",
-            "| property | unit | this model | " + " | ".join(f"{m} (published)" for m in QM9_MAE),
-            "|---|---|---" + "|---" * len(QM9_MAE) + "|",
-        ]
-        lines[-2] += " |"
-        for key in header["config"]["properties"]:
-            known = PROPERTIES[key]
-            cells = [f"{metrics['mae'][known.column]:.3g}"]
-            cells += [f"{table[key]:.3g}" for table in QM9_MAE.values()]
-            lines.append(f"| {known.symbol}, {key} | {known.unit} | " + " | ".join(cells) + " |")
+    is_force_field = header.get("trained_on_forces", False)
+    if header.get("metrics"):
+        lines += (_force_errors if is_force_field else _property_errors)(header)
     if header.get("notes"):
         lines += ["", "## Notes", "", header["notes"]]
-    lines += [
-        "",
-        "## Limits",
-        "",
-        "* Closed-shell neutral molecules of the elements above, at relaxed geometries: this is no "
-        "force field, and its gradients mean nothing.",
-        "* Energies are totals at the level of theory; `_atomization` columns are relative to "
-        "free atoms at the same level.",
-        "* From a SMILES, the geometry is a force field's, not the one of the training data: "
-        "expect errors several times larger than these (README, *How accurate*).",
-    ]
+    lines += ["", "## Limits", "", *(FORCE_LIMITS if is_force_field else PROPERTY_LIMITS)]
     return "\n".join(lines) + "\n"
+
+
+def _property_errors(header: dict[str, Any]) -> list[str]:
+    """Errors of a model of QM9's properties, beside published ones."""
+    metrics = header["metrics"]
+    lines = [
+        "",
+        f"## Mean absolute errors on {metrics['n']:,} {metrics['split']} molecules",
+        "",
+        f"At these geometries: {header['geometry_source']}; `molgeo evaluate --model "
+        f"{header['name']} --data qm9 --split {metrics['split']} --geometry "
+        f"{metrics['geometry']}` repeats them. The published models were "
+        "trained for one property each; this one predicts all of them at once. Their numbers "
+        "are second-hand, from comparison tables of later papers.",
+        "",
+        "| property | unit | this model | " + " | ".join(f"{m} (published)" for m in QM9_MAE),
+        "|---|---|---" + "|---" * len(QM9_MAE) + "|",
+    ]
+    lines[-2] += " |"
+    for key in header["config"]["properties"]:
+        known = PROPERTIES[key]
+        cells = [f"{metrics['mae'][known.column]:.3g}"]
+        cells += [f"{table[key]:.3g}" for table in QM9_MAE.values()]
+        lines.append(f"| {known.symbol}, {key} | {known.unit} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _force_errors(header: dict[str, Any]) -> list[str]:
+    """Errors of a model of energies and forces."""
+    metrics = header["metrics"]
+    lines = [
+        "",
+        f"## Errors on {metrics['n']:,} {metrics['split']} configurations",
+        "",
+        "Of the total energy, of the energy divided by the atoms, and of a force's component.",
+        "",
+        "| | unit | mean absolute | root mean square |",
+        "|---|---|---|---|",
+    ]
+    columns = {"energy": ("energy_eV", "", "eV"), **FORCE_ERRORS}
+    for name, (column, _, unit) in columns.items():
+        mae, rmse = (1000 * metrics[kind][column] for kind in ("mae", "rmse"))
+        lines.append(f"| {name} | m{unit} | {mae:.3g} | {rmse:.3g} |")
+    return lines

@@ -43,7 +43,10 @@ The weights are empty when only the header is read.
 """
 
 DEFAULT_MODEL: Final = "schnet-qm9"
-"""Shipped model that predicts properties where none is named."""
+"""Shipped model that predicts properties at given geometries where none is named."""
+
+DEFAULT_SMILES_MODEL: Final = "schnet-qm9-mmff"
+"""Shipped model that predicts them at MMFF94 geometries, which it was trained on."""
 
 
 DEFAULT_FORCE_FIELD: Final = "dimenet_pp-gfn2"

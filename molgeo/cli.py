@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 from jsonargparse import ArgumentParser, Namespace
 
 from molgeo import __version__, cli_moving
+from molgeo.data_commands import add_generators, run_label, run_sample
 
 OK, FAILED, USAGE = 0, 1, 2
 
@@ -33,6 +34,8 @@ EXAMPLES = {
     "train": "molgeo train --config configs/schnet_qm9.yaml --max_epochs 10 --seed 1",
     "evaluate": "molgeo evaluate --data qm9 --split test --limit 1000",
     "data prepare": "molgeo data prepare qm9 --conformers 2",
+    "data sample": "molgeo data sample molecules.smi --output structures.extxyz",
+    "data label": "molgeo data label structures.extxyz --calculator xtb --output labelled.npz",
     "models": "molgeo models",
     "info": "molgeo info schnet-qm9",
 }
@@ -118,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser() -> Parser:
     """The parser of all commands."""
-    from molgeo.training.config import TrainingConfig
+    from molgeo.training.config import ForceTrainingConfig, TrainingConfig
 
     parser = Parser(
         prog="molgeo",
@@ -132,7 +135,12 @@ def build_parser() -> Parser:
 
     predict = _command("predict", "Properties of molecules.")
     predict.add_argument("inputs", nargs="+", metavar="INPUT", help="SMILES, file, or - for stdin")
-    predict.add_argument("--model", default=None, type=str | None, help="shipped name or path")
+    predict.add_argument(
+        "--model",
+        default=None,
+        type=str | None,
+        help="shipped name or path; else one for given geometries and one for those of a SMILES",
+    )
     predict.add_argument("--properties", default=None, type=str | None, help="such as gap,mu")
     predict.add_argument("--output", default=None, type=str | None, help="file to write")
     predict.add_argument(
@@ -141,7 +149,9 @@ def build_parser() -> Parser:
         type=_choice("table", "csv", "json", "jsonl"),
         help="by the ending of --output; else a table on a terminal, csv in a pipe",
     )
-    predict.add_argument("--conformers", default=1, type=int, help="conformers a SMILES")
+    predict.add_argument(
+        "--conformers", default=None, type=int | None, help="conformers a SMILES; 8 if not given"
+    )
     predict.add_argument("--batch-size", default="auto", type=str, help="molecules, or auto")
     predict.add_argument("--device", default="auto", type=str, help="auto, cpu, cuda …")
     predict.add_argument("--strict", action="store_true", help="stop at the first bad row")
@@ -153,12 +163,22 @@ def build_parser() -> Parser:
         "--config", action="config", help="YAML file, such as configs/schnet_qm9.yaml"
     )
     train.add_class_arguments(TrainingConfig)
+    shared = set(TrainingConfig.__dataclass_fields__)
+    train.add_class_arguments(ForceTrainingConfig, skip=shared)
     train.add_argument("--resume", action="store_true", help="go on from the run folder's state")
     commands.add_subcommand("train", train, help="Lightning training")
 
     evaluate = _command("evaluate", "Errors of a model on a data set, as JSON.")
     evaluate.add_argument("--model", default=None, type=str | None, help="shipped name or path")
-    evaluate.add_argument("--data", default="qm9", type=_choice("qm9"))
+    evaluate.add_argument(
+        "--data",
+        default="qm9",
+        type=str,
+        help="qm9, a file with energies and forces, or the config.yaml of a run on forces",
+    )
+    evaluate.add_argument("--energy-unit", default="eV", type=str, help="of the file")
+    evaluate.add_argument("--length-unit", default="angstrom", type=str, help="of the file")
+    evaluate.add_argument("--force-unit", default="", type=str, help="of the file, as hartree/bohr")
     evaluate.add_argument("--split", default="test", type=_choice("train", "validation", "test"))
     evaluate.add_argument(
         "--geometry",
@@ -166,7 +186,7 @@ def build_parser() -> Parser:
         type=_choice("dft", "mmff", "smiles", "flat"),
         help="the data set's; MMFF94 from there; from the SMILES with its stereo; without",
     )
-    evaluate.add_argument("--conformers", default=1, type=int, help="conformers a SMILES")
+    evaluate.add_argument("--conformers", default=8, type=int, help="conformers a SMILES")
     evaluate.add_argument("--limit", default=0, type=int, help="molecules; 0 for all")
     evaluate.add_argument("--device", default="auto", type=str, help="auto, cpu, cuda …")
     evaluate.add_argument(
@@ -201,6 +221,7 @@ def build_parser() -> Parser:
         help="which with --conformers: some of mmff,smiles,flat",
     )
     data_commands.add_subcommand("prepare", prepare, help="prepare a data set")
+    add_generators(data_commands, _command)
     commands.add_subcommand(
         "models", _command("models", "What is shipped."), help="what is shipped"
     )
@@ -244,23 +265,26 @@ def _predict(options: Namespace) -> int:
 
 
 def _train(options: Namespace) -> int:
-    from molgeo.training.config import TrainingConfig
+    from molgeo.training.config import config_from
     from molgeo.training.run import train
 
     fields = {k: v for k, v in vars(options).items() if k not in ("config", "resume")}
-    path = train(TrainingConfig(**fields), resume=options.resume)
+    path = train(config_from(fields), resume=options.resume)
     print(path)
     return OK
 
 
 def _evaluate(options: Namespace) -> int:
-    from molgeo.checkpoint import load
+    from molgeo.checkpoint import DEFAULT_MODEL, DEFAULT_SMILES_MODEL, load
     from molgeo.datasets.location import data_dir
     from molgeo.device import choose
     from molgeo.evaluate import evaluate
     from molgeo.progress import progress
 
-    predictor = load(options.model).to(choose(options.device))
+    default = DEFAULT_MODEL if options.geometry == "dft" else DEFAULT_SMILES_MODEL
+    predictor = load(options.model or default).to(choose(options.device))
+    if options.data != "qm9":
+        return _evaluate_forces(predictor, options)
     with progress("evaluating") as report:
         result = evaluate(
             predictor,
@@ -273,6 +297,29 @@ def _evaluate(options: Namespace) -> int:
             conformers=options.conformers,
         )
     print(json.dumps(result, indent=2))
+    return OK
+
+
+def _evaluate_forces(predictor: Any, options: Namespace) -> int:
+    from molgeo.datasets.force_set import Units
+    from molgeo.evaluate_forces import evaluate_forces, file_part
+    from molgeo.progress import progress
+
+    split = options.split
+    if options.data.endswith((".yaml", ".yml")):
+        from molgeo.training.tasks import data_of_run
+
+        molecules, rows = data_of_run(options.data, split)
+    else:
+        units = Units(options.energy_unit, options.length_unit, options.force_unit)
+        molecules, rows, split = file_part(options.data, split, units)
+    rows = rows[: options.limit or None]
+    with progress("evaluating") as report:
+        found = evaluate_forces(
+            predictor, molecules, rows, progress=report, precision=options.matmul_precision
+        )
+    about = {"model": predictor.name, "data": options.data, "split": split, "geometry": "given"}
+    print(json.dumps({**about, **found}, indent=2))
     return OK
 
 
@@ -322,6 +369,8 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "train": _train,
     "evaluate": _evaluate,
     "data prepare": _prepare,
+    "data sample": run_sample,
+    "data label": run_label,
     "models": _models,
     "info": _info,
 }

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from molgeo.conformer_average import CONFORMERS, conformer_average
 from molgeo.datasets.geometries import MAX_CONFORMERS, Geometry, GeometrySet, with_labels
 from molgeo.datasets.qm9 import QM9
 from molgeo.precision import MatmulPrecision, matmul_precision
@@ -31,7 +32,7 @@ def evaluate(
     batch_size: int = 256,
     progress: Progress | None = None,
     precision: MatmulPrecision = "highest",
-    conformers: int = 1,
+    conformers: int = CONFORMERS,
 ) -> dict[str, Any]:
     """Mean absolute and root mean square errors on QM9.
 
@@ -45,7 +46,7 @@ def evaluate(
         batch_size: molecules a batch.
         progress: called with (molecules done, molecules in all).
         precision: of float32 matrix products; ``medium`` multiplies in bfloat16, which is faster.
-        conformers: of each SMILES; the one of lowest force-field energy counts.
+        conformers: of each SMILES; their values are averaged as `molgeo.predict` does.
 
     Returns:
         ``model, data, split, geometry, n``; ``failed``, molecules without a geometry, which are
@@ -76,11 +77,15 @@ def evaluate(
         exists = geometries.exists[places]
         reasons.update(geometries.tally(places[~exists]))
         if exists.any():
-            batch = geometries.molecules.batch(geometries.lowest(places[exists], conformers))
+            found = [geometries.all_of(place[None], conformers) for place in places[exists]]
+            batch = geometries.molecules.batch(torch.cat(found))
             with torch.inference_mode(), matmul_precision(precision):
                 out = predictor(batch.z.to(device), batch.pos.to(device), batch.batch.to(device))
             predicted = torch.stack([out[name] for name in known], dim=-1).cpu()
-            errors.append(predicted - batch.y[:, columns])
+            counts = [len(one) for one in found]
+            values = torch.stack([_average(p, known) for p in predicted.split(counts)])
+            labels = torch.stack([y[0] for y in batch.y[:, columns].split(counts)])
+            errors.append(values - labels)
         done += len(chunk)
         if progress:
             progress(done, len(rows))
@@ -99,6 +104,13 @@ def evaluate(
         "mae": dict(zip(names, error.abs().mean(0).tolist(), strict=True)),
         "rmse": dict(zip(names, error.square().mean(0).sqrt().tolist(), strict=True)),
     }
+
+
+def _average(values: Tensor, known: list[str]) -> Tensor:
+    """The value of one molecule, (properties,), from its conformers', (conformers, properties)."""
+    energies = [values[:, k] for k, name in enumerate(known) if PROPERTIES[name].is_energy]
+    weighing = energies[0] if energies else torch.zeros(len(values))
+    return torch.from_numpy(conformer_average(values.numpy(), weighing.numpy()).value)
 
 
 def _source(data: QM9, kind: Geometry, conformers: int) -> Source:

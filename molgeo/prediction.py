@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import difflib
 import math
-import statistics
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, SupportsIndex
 
-from molgeo.properties import column
+from molgeo.conformer_average import CONFORMERS
+from molgeo.properties import PROPERTIES, column
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,8 +44,8 @@ ROW_COLUMNS: Final = (
 SOME_ROWS_FAILED: Final = 3
 """Exit status of ``molgeo predict`` where rows, one or all, could not be predicted."""
 
-CONFORMER_STD: Final = "_conformer_std"
-"""Suffix of the column with a property's standard deviation over conformers."""
+CONFORMER_COLUMNS: Final = ("_conformer_std", "_lowest", "_boltzmann")
+"""Suffixes of the columns about conformers: `molgeo.conformer_average` says what they are."""
 
 _WINDOW: Final = {"cpu": 512, "cuda": 4096}
 """Most rows that are held at once."""
@@ -62,7 +62,7 @@ def predict(
     inputs: Any,
     model: str | Path | Predictor | None = None,
     properties: str | Sequence[str] | None = None,
-    conformers: int = 1,
+    conformers: int | None = None,
     batch_size: BatchSize = "auto",
     device: str = "auto",
     strict: bool = False,
@@ -72,11 +72,14 @@ def predict(
     Args:
         inputs: one input or any iterable of inputs, as in `molgeo.chem.readers.read`: SMILES, names
             of files, `ase.Atoms`, PyG ``Data``, RDKit ``Mol``, pairs ``(z, pos)`` with Å.
-        model: name of a shipped model, path of a checkpoint, or a predictor; None for the default.
+        model: name of a shipped model, path of a checkpoint, or a predictor; None for the defaults:
+            one for given geometries, and one for those made from a SMILES, which was trained on
+            such.
         properties: names or output columns, as in `molgeo.properties`, or one string with commas;
             None for all.
-        conformers: how many to make of each SMILES; the values are those of the one with the lowest
-            force-field energy, and from 2 on the standard deviation over all is given beside.
+        conformers: how many to make of each SMILES, over which values are averaged; None for 8. A
+            number from 2 on adds columns: the spread, the value of the lowest one and the Boltzmann
+            average.
         batch_size: most molecules of a batch; "auto" bounds the work of a batch instead.
         device: "cpu", "cuda", or "auto" for the fastest there is.
         strict: stop at the first bad row.
@@ -100,7 +103,7 @@ def predict_rows(
     inputs: Any,
     model: str | Path | Predictor | None = None,
     properties: str | Sequence[str] | None = None,
-    conformers: int = 1,
+    conformers: int | None = None,
     batch_size: BatchSize = "auto",
     device: str = "auto",
     strict: bool = False,
@@ -115,7 +118,7 @@ def run_predict(
     properties: str | Sequence[str] | None = None,
     output: str | None = None,
     format: str | None = None,
-    conformers: int = 1,
+    conformers: int | None = None,
     batch_size: BatchSize = "auto",
     device: str = "auto",
     strict: bool = False,
@@ -170,7 +173,10 @@ class PropertyRun:
         device: as in `predict`.
 
     Attributes:
+        given: the model for given geometries.
+        made: the model for geometries made from a SMILES; often the same.
         keys: what is predicted: names of properties, and of atomization energies.
+        suffixes: of the columns of each property.
         columns: of every row.
     """
 
@@ -178,21 +184,31 @@ class PropertyRun:
         self,
         model: str | Path | Predictor | None = None,
         properties: str | Sequence[str] | None = None,
-        conformers: int = 1,
+        conformers: int | None = None,
         batch_size: BatchSize = "auto",
         device: str = "auto",
     ) -> None:
+        from molgeo.checkpoint import DEFAULT_SMILES_MODEL
         from molgeo.chem.molecule import InputError
         from molgeo.inference import BatchPredictor
 
-        if not isinstance(conformers, SupportsIndex) or conformers < 1:
+        if conformers is not None and (not isinstance(conformers, SupportsIndex) or conformers < 1):
             raise InputError(f"conformers must be a whole number from 1 on, got {conformers!r}")
-        self.conformers = int(conformers)
-        self.model = BatchPredictor(model, device, batch_size)
-        self.model.keys = _select(self.model, properties)
-        self.keys = self.model.keys
-        spread = [column(key) + CONFORMER_STD for key in self.keys] if conformers > 1 else []
-        self.columns = [*ROW_COLUMNS, *map(column, self.keys), *spread]
+        self.conformers = CONFORMERS if conformers is None else int(conformers)
+        about = CONFORMER_COLUMNS if conformers is not None and self.conformers > 1 else ()
+        self.suffixes = ("", *about)
+        self.given = self.made = BatchPredictor(model, device, batch_size)
+        if model is None:
+            self.made = BatchPredictor(DEFAULT_SMILES_MODEL, device, batch_size)
+        self.keys = _select(self.given, properties)
+        # Conformers are weighted by their energies, whatever is asked for.
+        known = self.made.predictor.properties
+        self._energy = next((name for name in known if PROPERTIES[name].is_energy), None)
+        weighing = [self._energy] if self._energy else []
+        for one in (self.given, self.made):
+            one.keys = list(dict.fromkeys([*self.keys, *weighing]))
+        of_keys = [column(key) + suffix for suffix in self.suffixes for key in self.keys]
+        self.columns = [*ROW_COLUMNS, *of_keys]
 
     def rows(self, inputs: Any, strict: bool = False) -> Iterator[dict[str, Any]]:
         """Rows in the order of the inputs, which are read a window ahead.
@@ -215,7 +231,7 @@ class PropertyRun:
             check_sources([inputs] if is_single(inputs) else inputs)
         built = build(read_all(inputs), self.conformers)
         start = 0
-        for window in _windows(built, _WINDOW.get(self.model.device.type, _WINDOW["cpu"])):
+        for window in _windows(built, _WINDOW.get(self.given.device.type, _WINDOW["cpu"])):
             for index, row in enumerate(self._window(window), start):
                 if strict and row["status"] == "error":
                     raise RowError(f"row {index} ({row['input']}): {row['message']}")
@@ -224,22 +240,27 @@ class PropertyRun:
 
     def _window(self, window: list[Built]) -> Iterator[dict[str, Any]]:
         """Predict all sound molecules of a window together."""
-        bad: dict[int, dict[str, Any]] = {}
-        sound: list[list[Molecule]] = []
+        rows: dict[int, dict[str, Any]] = {}
+        sound: dict[BatchPredictor, list[int]] = {self.given: [], self.made: []}
         for k, built in enumerate(window):
             if not isinstance(built, list):
-                bad[k] = self._row(built)
-            elif (reason := self.model.refusal(built)) is not None:
-                bad[k] = self._row(built[0], reason)
+                rows[k] = self._row(built, self.made if built.smiles else self.given)
+                continue
+            model = self.given if built[0].geometry == "given" else self.made
+            reason = model.refusal(built)
+            if reason is not None:
+                rows[k] = self._row(built[0], model, reason)
             else:
-                sound.append(built)
-        values = iter(self.model.values([molecule for built in sound for molecule in built]))
-        molecules = iter(sound)
-        for k in range(len(window)):
-            yield bad[k] if k in bad else self._predicted(next(molecules), values)
+                sound[model].append(k)
+        for model, places in sound.items():
+            molecules = {k: built for k in places if isinstance(built := window[k], list)}
+            values = iter(model.values([one for built in molecules.values() for one in built]))
+            for k, built in molecules.items():
+                rows[k] = self._predicted(built, model, values)
+        yield from (rows[k] for k in range(len(window)))
 
     def _predicted(
-        self, conformers: list[Molecule], values: Iterator[Values | str]
+        self, conformers: list[Molecule], model: BatchPredictor, values: Iterator[Values | str]
     ) -> dict[str, Any]:
         """The row of a molecule, whose conformers' values come next."""
         results: list[Values] = []
@@ -250,10 +271,14 @@ class PropertyRun:
                 failed = failed or result
             else:
                 results.append(result)
-        return self._row(conformers[0], failed, [] if failed else results)
+        return self._row(conformers[0], model, failed, [] if failed else results)
 
     def _row(
-        self, source: Molecule | BadRow, reason: str | None = None, results: Sequence[Values] = ()
+        self,
+        source: Molecule | BadRow,
+        model: BatchPredictor,
+        reason: str | None = None,
+        results: Sequence[Values] = (),
     ) -> dict[str, Any]:
         """One row of output, without its id."""
         message = reason or getattr(source, "message", None) or ""
@@ -267,16 +292,28 @@ class PropertyRun:
             geometry=source.geometry,
             status="ok" if results else "error",
             message=" ".join(message.split()),
-            model=self.model.predictor.name,
+            model=model.predictor.name,
         )
-        has_spread = self.conformers > 1 and source.geometry != "given"
-        for key in self.keys if results else ():
-            values = [result[key] for result in results]
-            if math.isfinite(values[0]):  # an atomization energy may lack its free atoms
-                row[column(key)] = values[0]
-                if has_spread:
-                    row[column(key) + CONFORMER_STD] = statistics.pstdev(values)
+        if results:
+            row.update(self._averages(results, of_conformers=source.geometry != "given"))
         return row
+
+    def _averages(self, results: Sequence[Values], of_conformers: bool) -> dict[str, float]:
+        """The numbers of one row; an atomization energy may lack its free atoms."""
+        import numpy as np
+
+        from molgeo.conformer_average import conformer_average
+
+        values = np.array([[result[key] for key in self.keys] for result in results])
+        energies = np.array([result[self._energy] if self._energy else 0.0 for result in results])
+        average = conformer_average(values, energies)
+        suffixes = self.suffixes if of_conformers else ("",)
+        return {
+            column(key) + suffix: float(number)
+            for suffix, numbers in zip(suffixes, average, strict=False)
+            for key, number in zip(self.keys, numbers, strict=True)
+            if math.isfinite(number)
+        }
 
 
 def _windows(items: Iterable[Built], most: int) -> Iterator[list[Built]]:

@@ -155,6 +155,30 @@ class Predictor(nn.Module):
         out: Tensor = self.heads(features, z, pos, graph)
         return out
 
+    def standardised_forces(
+        self, z: Tensor, pos: Tensor, graph: Graph, create_graph: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """What force training fits: the energy in units of `scale` and its exact negative gradient.
+
+        Args:
+            z: (atoms,) int64 atomic numbers.
+            pos: (atoms, 3) Å.
+            graph: edges within `cutoff`.
+            create_graph: so that the forces can be differentiated by the weights.
+
+        Returns:
+            (molecules,), baseline removed, and (atoms, 3); times `scale` they are eV and eV/Å.
+
+        Raises:
+            ValueError: the model has no energy.
+        """
+        k = self.properties.index(self.energy_name)
+        with torch.enable_grad():
+            pos = pos.detach().requires_grad_()
+            energy = self.standardised(z, pos, graph)[:, k]
+            (gradient,) = torch.autograd.grad(energy.sum(), pos, create_graph=create_graph)
+        return energy, -gradient
+
     @property
     def energy_name(self) -> str:
         """The property that forces are derived from: the first of the model's energies.

@@ -19,6 +19,7 @@ BLOCK: Final = 256
 
 _LABEL_WIDTH: Final = 32
 _SPREAD: Final = "_conformer_std"
+_SUFFIXES: Final = (_SPREAD, "_lowest", "_boltzmann")
 
 _KNOWN: Final = {
     column(key): (PROPERTIES[key.removesuffix(ATOMIZATION)], key.endswith(ATOMIZATION))
@@ -42,7 +43,7 @@ class TableWriter:
         self._terminal = file.isatty()
         self._console = Console(file=file, highlight=False)
         self._columns = [name for name in columns if name in _KNOWN]
-        self._spreads = [name for name in columns if name.endswith(_SPREAD)]
+        self._others = [name for name in columns if name not in _KNOWN and _known(name)]
         self._rows: list[Row] = []
         self._widths: dict[str, int] = {}
         self._model = ""
@@ -94,7 +95,7 @@ class TableWriter:
     def _flush(self) -> None:
         """Many molecules: one line each, in as many panels as the width asks for."""
         first = not self._widths
-        names = [*self._columns, *self._spreads]
+        names = [*self._columns, *self._others]
         rows = [
             {name: _number(row[name]) for name in names}
             | {"id": str(row["id"]), "molecule": _label(row)}
@@ -148,6 +149,11 @@ class TableWriter:
             self._file.write(text.rstrip() + "\n")
             return
         self._console.print(Text(text, style), soft_wrap=not wrap)
+
+
+def _known(name: str) -> bool:
+    """Whether a column is about the conformers' values of a property."""
+    return any(name.removesuffix(suffix) in _KNOWN for suffix in _SUFFIXES)
 
 
 def _label(row: Row) -> str:

@@ -24,3 +24,38 @@ DEBYE: Final = 1e-11 / (299792458 * 1.602176634e-19)
 
 BOLTZMANN: Final = 1.380649e-23 / 1.602176634e-19
 """Boltzmann's constant in eV/K; exact, as joule, kelvin and elementary charge are defined."""
+
+KJ_MOL: Final = KCAL_MOL / 4.184
+"""One kJ/mol in eV."""
+
+ENERGY_UNITS: Final = {
+    "eV": 1.0,
+    "meV": 1e-3,
+    "kcal/mol": KCAL_MOL,
+    "kJ/mol": KJ_MOL,
+    "hartree": HARTREE,
+    "rydberg": 0.5 * HARTREE,
+}
+"""Units of energy that data sets come in, by name, in eV."""
+
+LENGTH_UNITS: Final = {"angstrom": 1.0, "bohr": BOHR, "nm": 10.0}
+"""Units of length that data sets come in, by name, in Å."""
+
+
+def force_unit(name: str) -> float:
+    """A unit of force in eV/Å.
+
+    Args:
+        name: ``ENERGY/LENGTH`` of `ENERGY_UNITS` and `LENGTH_UNITS`, such as ``hartree/bohr`` or
+            ``kcal/mol/angstrom``.
+
+    Raises:
+        ValueError: the name is not of that form.
+    """
+    energy, _, length = name.rpartition("/")
+    if energy not in ENERGY_UNITS or length not in LENGTH_UNITS:
+        raise ValueError(
+            f"force_unit: expected ENERGY/LENGTH with one of {', '.join(ENERGY_UNITS)} and one of "
+            f"{', '.join(LENGTH_UNITS)}, got {name!r}"
+        )
+    return ENERGY_UNITS[energy] / LENGTH_UNITS[length]

@@ -29,7 +29,7 @@ def test_prepared_and_fresh_geometries_give_the_same(predictor, root, geometry, 
     fresh = evaluate(predictor, root, "train", geometry, limit=20, batch_size=8)
     again = evaluate(predictor, root, "train", geometry, limit=20, batch_size=8)
     assert fresh == again
-    geometries.prepare(root, geometry, 2)
+    geometries.prepare(root, geometry, 8)
     monkeypatch.setattr(geometries, "make", None)
     assert evaluate(predictor, root, "train", geometry, limit=20, batch_size=8) == fresh
     assert fresh["n"] == 20

@@ -14,8 +14,12 @@ from rdkit import Chem
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 
 from molgeo import checkpoint
-from molgeo.chem.molecule import InputError
+from molgeo.checkpoint import DEFAULT_MODEL, DEFAULT_SMILES_MODEL
+from molgeo.chem.conformers import embed
+from molgeo.chem.molecule import InputError, SmilesRow
+from molgeo.conformer_average import conformer_average
 from molgeo.domain import Domain
+from molgeo.inference import BatchPredictor
 from molgeo.predictor import Predictor
 from molgeo.properties import PROPERTIES, QM9_PROPERTIES
 
@@ -151,18 +155,37 @@ def test_a_typo_in_a_property_names_the_nearest(model):
 
 
 def test_conformers_add_their_spread(model):
-    one = predict(["OCCCO", "O", g2("H2O")], model)
-    many = predict(["OCCCO", "O", g2("H2O")], model, conformers=4, properties="mu,r2")
-    assert list(many)[10:] == [
-        "mu_debye",
-        "r2_bohr2",
-        "mu_debye_conformer_std",
-        "r2_bohr2_conformer_std",
-    ]
+    rows = ["OCCCO", "O", g2("H2O")]
+    one = predict(rows, model, conformers=1)
+    many = predict(rows, model, conformers=4, properties="mu,r2")
+    names = ["mu_debye", "r2_bohr2"]
+    suffixes = ("", "_conformer_std", "_lowest", "_boltzmann")
+    assert list(many)[10:] == [name + suffix for suffix in suffixes for name in names]
     assert many.r2_bohr2_conformer_std[0] > 1e-4
     assert many.r2_bohr2_conformer_std[1] == pytest.approx(0.0, abs=1e-4)
-    assert np.isnan(many.r2_bohr2_conformer_std[2])
+    assert many.loc[2, list(many)[12:]].isna().all(), "a given geometry has no conformers"
     assert many.mu_debye[2] == pytest.approx(one.mu_debye[2], abs=1e-6)
+
+
+def test_values_are_averages_over_eight_conformers(model):
+    expected = predict(["OCCCO"], model, conformers=8)
+    assert predict(["OCCCO"], model).gap_eV[0] == expected.gap_eV[0]
+    molecules = embed(SmilesRow("OCCCO"), 8)
+    values = BatchPredictor(model).values(molecules)
+    table = np.array([[v["gap"], v["u0"]] for v in values])
+    average = conformer_average(table, table[:, 1])
+    row = expected.iloc[0]
+    found = [row["gap_eV" + s] for s in ("", "_conformer_std", "_lowest", "_boltzmann")]
+    np.testing.assert_allclose(found, [part[0] for part in average], rtol=1e-6, atol=1e-6)
+
+
+def test_given_geometries_and_those_of_a_smiles_have_models_of_their_own():
+    table = predict(["CCO", g2("CH3CH2OH")], properties="gap")
+    assert table.model.tolist() == [DEFAULT_SMILES_MODEL, DEFAULT_MODEL]
+    assert table.gap_eV[0] == predict("CCO", DEFAULT_SMILES_MODEL, properties="gap").gap_eV[0]
+    named = predict(["CCO", g2("CH3CH2OH")], DEFAULT_MODEL, properties="gap")
+    assert named.model.tolist() == [DEFAULT_MODEL] * 2
+    assert named.gap_eV[1] == table.gap_eV[1]
 
 
 @pytest.mark.parametrize(

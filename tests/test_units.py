@@ -34,3 +34,16 @@ def test_constants(ours, scipys, tolerance, ases, ase_tolerance):
 @pytest.mark.parametrize("other", [ase.units.Hartree, 27.211386246, HARTREE])
 def test_hartrees_differ_by_less_than_0_2_mev_over_the_largest_energy_of_qm9(other):
     assert abs(19_444 * (units.HARTREE / other - 1)) < 2e-4
+
+
+def test_units_of_force():
+    assert units.force_unit("eV/angstrom") == 1.0
+    assert units.force_unit("hartree/bohr") == pytest.approx(51.42206747, rel=1e-9)
+    assert units.force_unit("kcal/mol/angstrom") == pytest.approx(1 / 23.06054783, rel=1e-9)
+    assert units.force_unit("kJ/mol/nm") == pytest.approx(0.1 * units.KJ_MOL)
+
+
+@pytest.mark.parametrize("name", ["eV", "eV/mile", "angstrom/eV", "", "/bohr"])
+def test_unknown_units_of_force(name):
+    with pytest.raises(ValueError, match=f"force_unit: expected ENERGY/LENGTH .*got '{name}'"):
+        units.force_unit(name)

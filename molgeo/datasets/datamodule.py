@@ -1,4 +1,4 @@
-"""QM9 for Lightning."""
+"""Data sets for Lightning."""
 
 from __future__ import annotations
 
@@ -9,60 +9,59 @@ from lightning.pytorch import LightningDataModule
 
 from molgeo.datasets.geometries import Geometry
 from molgeo.datasets.loader import FlatLoader
+from molgeo.datasets.molecules import MoleculeSet
 from molgeo.datasets.qm9 import QM9, Split
 from molgeo.properties import QM9_PROPERTIES
 
 
-class QM9DataModule(LightningDataModule):
-    """The standard split of QM9 in batches of flat tensors.
+class FlatDataModule(LightningDataModule):
+    """A data set of flat tensors in batches.
 
     Args:
-        root: folder of the prepared data; None for the default one.
-        properties: labels wanted.
         batch_size: molecules a batch, on each process.
         seed: of the shuffling.
         limit_train: molecules to train on; 0 for all.
         limit_validation: molecules to validate on; 0 for all.
         first_step: steps that a resumed run has behind it; its data go on from there.
-        geometry: of the molecules, as `QM9.geometry` knows it; all conformers are taken, and
-            molecules without one are left out.
+        epoch_size: molecules an epoch; 0 for all.
 
     Attributes:
-        molecules: the data set at this geometry, once `setup` was called.
+        molecules: the data set, once `setup` was called.
         parts: the parts, as indices into ``molecules``.
     """
 
+    molecules: MoleculeSet
+    parts: Split
+
     def __init__(
         self,
-        root: str | Path | None = None,
-        properties: Sequence[str] = QM9_PROPERTIES,
         batch_size: int = 64,
         seed: int = 42,
         limit_train: int = 0,
         limit_validation: int = 0,
         first_step: int = 0,
-        geometry: Geometry = "dft",
+        epoch_size: int = 0,
     ) -> None:
         super().__init__()
-        self.root = root
-        self.properties = tuple(properties)
         self.batch_size = batch_size
         self.seed = seed
         self.limit_train = limit_train
         self.limit_validation = limit_validation
         self.first_step = first_step
-        self.geometry = geometry
+        self.epoch_size = epoch_size
+
+    def load(self) -> tuple[MoleculeSet, Split]:
+        """The data and the rows of their parts."""
+        raise TypeError(f"{type(self).__name__} does not say what its data are")
 
     def setup(self, stage: str | None = None) -> None:
-        """Load the prepared data (once)."""
+        """Load the data (once)."""
         if hasattr(self, "molecules"):
             return
-        data = QM9(self.root)
-        geometries = data.geometry(self.geometry)
-        self.molecules = geometries.molecules.select(self.properties)
-        train, validation, test = data.split()
-        rows = train[: self.limit_train or None], validation[: self.limit_validation or None], test
-        self.parts = Split(*map(geometries.all_of, rows))
+        self.molecules, (train, validation, test) = self.load()
+        self.parts = Split(
+            train[: self.limit_train or None], validation[: self.limit_validation or None], test
+        )
 
     def train_dataloader(self) -> FlatLoader:
         """Shuffled batches of the training part."""
@@ -88,4 +87,50 @@ class QM9DataModule(LightningDataModule):
             seed=seed,
             rank=self.trainer.global_rank if self.trainer else 0,
             world_size=self.trainer.world_size if self.trainer else 1,
+            epoch_size=self.epoch_size,
         )
+
+
+class QM9DataModule(FlatDataModule):
+    """The standard split of QM9.
+
+    Args:
+        root: folder of the prepared data; None for the default one.
+        properties: labels wanted.
+        batch_size: molecules a batch, on each process.
+        seed: of the shuffling.
+        limit_train: molecules to train on; 0 for all.
+        limit_validation: molecules to validate on; 0 for all.
+        first_step: steps that a resumed run has behind it; its data go on from there.
+        epoch_size: molecules an epoch; 0 for all.
+        geometry: of the molecules, as `QM9.geometry` knows it; all conformers are taken, and
+            molecules without one are left out.
+    """
+
+    def __init__(
+        self,
+        root: str | Path | None = None,
+        properties: Sequence[str] = QM9_PROPERTIES,
+        batch_size: int = 64,
+        seed: int = 42,
+        limit_train: int = 0,
+        limit_validation: int = 0,
+        first_step: int = 0,
+        epoch_size: int = 0,
+        geometry: Geometry = "dft",
+    ) -> None:
+        super().__init__(batch_size, seed, limit_train, limit_validation, first_step, epoch_size)
+        self.root = root
+        self.properties = tuple(properties)
+        self.geometry = geometry
+
+    def load(self) -> tuple[MoleculeSet, Split]:
+        """The prepared data with the labels wanted.
+
+        Raises:
+            FileNotFoundError: QM9 or its geometries are not prepared.
+        """
+        data = QM9(self.root)
+        geometries = data.geometry(self.geometry)
+        parts = Split(*(geometries.all_of(rows) for rows in data.split()))
+        return geometries.molecules.select(self.properties), parts

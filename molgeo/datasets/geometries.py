@@ -207,18 +207,20 @@ class GeometrySet:
         counted = Counter(self.statuses[code] for code in self.status[rows].tolist())
         return dict(counted.most_common())
 
-    def all_of(self, rows: Tensor) -> Tensor:
+    def all_of(self, rows: Tensor, conformers: int = 0) -> Tensor:
         """All conformers of some rows.
 
         Args:
             rows: (n,) int64; those without a geometry count nothing.
+            conformers: as in `lowest`.
 
         Returns:
             (conformers,) int64, indices into `molecules`, in the order of the rows.
         """
         start, count = self.first[rows], self.first[rows + 1] - self.first[rows]
         before = count.cumsum(0) - count
-        return torch.repeat_interleave(start - before, count) + torch.arange(int(count.sum()))
+        found = torch.repeat_interleave(start - before, count) + torch.arange(int(count.sum()))
+        return found[self.number[found] < conformers] if conformers else found
 
     def lowest(self, rows: Tensor, conformers: int = 0) -> Tensor:
         """The conformer of lowest energy of each row.

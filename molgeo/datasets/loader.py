@@ -28,6 +28,8 @@ class FlatLoader:
         rank: number of this process.
         world_size: processes that share the molecules; where shuffled, each gets as many batches
             as the others.
+        epoch_size: molecules an epoch, where shuffled; successive epochs go on through the same
+            order. 0 for all.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class FlatLoader:
         seed: int | None = None,
         rank: int = 0,
         world_size: int = 1,
+        epoch_size: int = 0,
     ) -> None:
         self.molecules = molecules
         self.indices = indices
@@ -45,6 +48,9 @@ class FlatLoader:
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
+        n_batches = max(1, indices.numel() // world_size // batch_size)  # of a shuffled pass
+        wanted = -(-epoch_size // world_size // batch_size) or n_batches
+        self._epochs_a_pass = max(1, round(n_batches / wanted)) if seed is not None else 1
         self.epoch = 0
         self.next_batch = 0
 
@@ -53,11 +59,12 @@ class FlatLoader:
         if self.seed is None:
             own = len(range(self.rank, self.indices.numel(), self.world_size))
             return -(-own // self.batch_size)
-        return max(1, self.indices.numel() // self.world_size // self.batch_size)
+        own = self.indices.numel() // self.world_size // self.batch_size
+        return max(1, own // self._epochs_a_pass)
 
     def __iter__(self) -> Iterator[Data]:
         """The rest of this epoch, from its start unless a state was loaded."""
-        order = self._order()
+        order = self._order()[self.epoch % self._epochs_a_pass * len(self) * self.batch_size :]
         for number in range(self.next_batch, len(self)):
             # The place is moved before the batch is handed out: who saves it after training on
             # the batch goes on with the next one, and no consumer need exhaust the iterator.
@@ -68,10 +75,12 @@ class FlatLoader:
             yield self.molecules.batch(order[start : start + self.batch_size])
 
     def _order(self) -> Tensor:
-        """This process's molecules of this epoch, in order."""
+        """This process's molecules of this pass, in order."""
         if self.seed is None:
             return self.indices[self.rank :: self.world_size]
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        generator = torch.Generator().manual_seed(
+            self.seed * 1_000_003 + self.epoch // self._epochs_a_pass
+        )
         shuffle = torch.randperm(self.indices.numel(), generator=generator)
         return self.indices[shuffle.to(self.indices.device)][self.rank :: self.world_size]
 

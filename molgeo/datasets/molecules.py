@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -23,6 +24,9 @@ class MoleculeSet:
         y: (molecules, properties) float64 labels, in the units of `molgeo.properties`.
         idx: (molecules,) int64, the data set's own number of each molecule.
         properties: names of the columns of ``y``.
+        force: (atoms, 3) float64, eV/Å; None where the set has none.
+        cell: (molecules, 3, 3) float64 lattice vectors in Å, as rows; None for open systems.
+        pbc: (molecules, 3) bool, periodic along each lattice vector; None for open systems.
     """
 
     z: Tensor
@@ -31,6 +35,9 @@ class MoleculeSet:
     y: Tensor
     idx: Tensor
     properties: tuple[str, ...]
+    force: Tensor | None = None
+    cell: Tensor | None = None
+    pbc: Tensor | None = None
 
     def __len__(self) -> int:
         """Number of molecules."""
@@ -38,8 +45,9 @@ class MoleculeSet:
 
     def to(self, device: torch.device | str) -> MoleculeSet:
         """The same molecules on another device."""
-        z, pos, ptr, y, idx = (t.to(device) for t in (self.z, self.pos, self.ptr, self.y, self.idx))
-        return MoleculeSet(z, pos, ptr, y, idx, self.properties)
+        named = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
+        moved: dict[str, Any] = {n: t.to(device) for n, t in named if isinstance(t, Tensor)}
+        return dataclasses.replace(self, **moved)
 
     def atoms(self, indices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Atoms of some molecules.
@@ -67,12 +75,13 @@ class MoleculeSet:
 
         Returns:
             PyG ``Data`` with z (atoms,) int64, pos (atoms, 3) Å, batch (atoms,), ptr (n + 1,),
-            y (n, properties) float64 and idx (n,).
+            y (n, properties) float64 and idx (n,); where the set has them also force (atoms, 3)
+            float64, energy (n,) float64, cell (n, 3, 3) float64 and pbc (n, 3).
         """
         from torch_geometric.data import Data
 
         rows, batch, ptr = self.atoms(indices)
-        return Data(
+        data = Data(
             z=self.z[rows].long(),
             pos=self.pos[rows],
             batch=batch,
@@ -80,6 +89,13 @@ class MoleculeSet:
             y=self.y[indices],
             idx=self.idx[indices],
         )
+        if "energy" in self.properties:
+            data.energy = data.y[:, self.properties.index("energy")]
+        if self.force is not None:
+            data.force = self.force[rows]
+        if self.cell is not None and self.pbc is not None:
+            data.cell, data.pbc = self.cell[indices], self.pbc[indices]
+        return data
 
     def select(self, properties: tuple[str, ...]) -> MoleculeSet:
         """The same molecules with some of the labels.
@@ -93,4 +109,4 @@ class MoleculeSet:
                 f"properties: expected some of {', '.join(self.properties)}, got {missing[0]!r}"
             )
         columns = [self.properties.index(name) for name in properties]
-        return MoleculeSet(self.z, self.pos, self.ptr, self.y[:, columns], self.idx, properties)
+        return dataclasses.replace(self, y=self.y[:, columns], properties=properties)

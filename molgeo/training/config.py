@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -12,29 +13,24 @@ Schedule = Literal["cosine", "stable", "exponential", "constant"]
 
 
 @dataclass
-class TrainingConfig:
-    """A training run.
+class RunConfig:
+    """What all training runs share.
 
     Attributes:
         run_dir: folder of the run: resolved configuration, log, states to resume from, the
             exported model.
         name: name of the exported model; empty for MODEL-DATA.
         seed: of weights and shuffling.
-        data: data set to train on; ``qm9``.
-        data_dir: where data lie; empty for ``$MOLGEO_DATA``, a checkout's ``data/`` or the user's
-            cache.
-        geometry: of the molecules: ``dft``, the data set's own; ``mmff``, the same conformer at
-            MMFF94; ``smiles``, conformers made from the SMILES (``molgeo data prepare qm9
-            --conformers`` makes both).
+        data: name of the data set to train on: ``qm9``, or any name for those of ``data_file``.
         start_from: checkpoint whose weights and references the run starts from, a shipped name or a
             path; empty for fresh ones. It has to have this run's model and properties.
         model: backbone, as ``molgeo models`` lists them.
         backbone: fields of the backbone's config that differ from the paper's.
-        properties: what to predict; one for single-target training.
         head_features: hidden width of each property's head.
-        loss_weights: property → weight in the loss; 1 where not given.
         batch_size: molecules a step (on each device).
-        max_epochs: passes over the training part.
+        epoch_size: molecules an epoch, at whose end there is a validation; 0 for the whole
+            training part. Where it is fewer, successive epochs go on through the data.
+        max_epochs: epochs of the run.
         max_steps: steps after which to end all the same; -1 for no limit.
         limit_train: molecules to train on; 0 for all.
         limit_validation: molecules to validate on; 0 for all.
@@ -65,16 +61,13 @@ class TrainingConfig:
     run_dir: str = "runs/molgeo"
     name: str = ""
     seed: int = 42
-    data: Literal["qm9"] = "qm9"
-    data_dir: str = ""
-    geometry: Literal["dft", "mmff", "smiles"] = "dft"
+    data: str = "qm9"
     start_from: str = ""
     model: str = "schnet"
     backbone: dict[str, Any] = field(default_factory=dict)
-    properties: list[str] = field(default_factory=lambda: list(QM9_PROPERTIES))
     head_features: int = 64
-    loss_weights: dict[str, float] = field(default_factory=dict)
     batch_size: int = 64
+    epoch_size: int = 0
     max_epochs: int = 100
     max_steps: int = -1
     limit_train: int = 0
@@ -106,6 +99,7 @@ class TrainingConfig:
             "batch_size": 1,
             "max_epochs": -1,
             "max_steps": -1,
+            "epoch_size": 0,
             "limit_train": 0,
             "limit_validation": 0,
             "warmup_steps": 0,
@@ -127,5 +121,110 @@ class TrainingConfig:
     @property
     def model_name(self) -> str:
         """Name of the exported model."""
+        return self.name or f"{self.model}-{self.data}"
+
+
+@dataclass
+class TrainingConfig(RunConfig):
+    """A run on QM9.
+
+    Attributes:
+        data_dir: where data lie; empty for ``$MOLGEO_DATA``, a checkout's ``data/`` or the user's
+            cache.
+        geometry: of the molecules: ``dft``, the data set's own; ``mmff``, the same conformer at
+            MMFF94; ``smiles``, conformers made from the SMILES (``molgeo data prepare qm9
+            --conformers`` makes both).
+        properties: what to predict; one for single-target training.
+        loss_weights: property → weight in the loss; 1 where not given.
+    """
+
+    data_dir: str = ""
+    geometry: Literal["dft", "mmff", "smiles"] = "dft"
+    properties: list[str] = field(default_factory=lambda: list(QM9_PROPERTIES))
+    loss_weights: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse a data set without a file."""
+        super().__post_init__()
+        if self.data != "qm9":
+            raise ValueError(
+                f"data: expected 'qm9', or data_file to name the files of others, got {self.data!r}"
+            )
+
+    @property
+    def model_name(self) -> str:
+        """Name of the exported model, which tells the geometry where it is not the data set's."""
         source = "" if self.geometry == "dft" else f"-{self.geometry}"
         return self.name or f"{self.model}-{self.data}{source}"
+
+
+@dataclass
+class ForceTrainingConfig(RunConfig):
+    """A run on energies and forces.
+
+    Attributes:
+        data_file: files to train on: npz, extxyz, ASE databases.
+        test_file: files of the test part; none to take it from ``data_file``.
+        energy_unit: of the files: ``eV``, ``kcal/mol``, ``hartree`` …
+        length_unit: of the files: ``angstrom``, ``bohr`` or ``nm``.
+        force_unit: of the files, such as ``hartree/bohr``; empty for energy over length.
+        atom_references: element → energy of the free atom in ``energy_unit``.
+        energy_key: name of the energy in extxyz and other files of ASE; empty for the usual ones.
+        force_key: name of the forces there; empty for the usual ones.
+        check_units: refuse units with which the data are implausible.
+        level_of_theory: of the labels, for the model's card.
+        validation_fraction: part of the molecules to validate on, where the files name none.
+        test_fraction: part of the molecules to test on, where the files name none.
+        split_seed: of the split.
+        energy_weight: of the energy error of an atom in the loss.
+        force_weight: of the force error in the loss.
+    """
+
+    data_file: list[str] = field(default_factory=list)
+    test_file: list[str] = field(default_factory=list)
+    energy_unit: str = "eV"
+    length_unit: str = "angstrom"
+    force_unit: str = ""
+    atom_references: dict[str, float] = field(default_factory=dict)
+    energy_key: str = ""
+    force_key: str = ""
+    check_units: bool = True
+    level_of_theory: str = ""
+    validation_fraction: float = 0.05
+    test_fraction: float = 0.05
+    split_seed: int = 42
+    energy_weight: float = 1.0
+    force_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse what means nothing."""
+        super().__post_init__()
+        if not self.data_file:
+            raise ValueError("data_file: expected one file or more, got none")
+        for name in ("validation_fraction", "test_fraction"):
+            if not 0 < (value := getattr(self, name)) < 1:
+                raise ValueError(f"{name}: expected a number between 0 and 1, got {value}")
+        for name in ("energy_weight", "force_weight"):
+            if (value := getattr(self, name)) < 0:
+                raise ValueError(f"{name}: expected 0 or more, got {value}")
+
+
+def config_from(fields: dict[str, Any]) -> TrainingConfig | ForceTrainingConfig:
+    """The config of a run from the keys of both kinds: one with ``data_file`` is on forces.
+
+    Args:
+        fields: keys and values; those of the other kind must have their defaults.
+
+    Raises:
+        ValueError: a value means nothing, or a key belongs to the other kind.
+    """
+    is_force = bool(fields.get("data_file"))
+    kind, other = (TrainingConfig, ForceTrainingConfig)[:: -1 if is_force else 1]
+    own = {f.name for f in dataclasses.fields(kind)}
+    for f in dataclasses.fields(other):
+        factory = f.default_factory
+        default = f.default if factory is dataclasses.MISSING else factory()
+        if f.name not in own and fields.get(f.name, default) != default:
+            hint = "has no meaning with data_file" if is_force else "needs data_file"
+            raise ValueError(f"{f.name}: {hint}, got {fields[f.name]!r}")
+    return kind(**{name: value for name, value in fields.items() if name in own})

@@ -6,31 +6,23 @@ import dataclasses
 import datetime
 import platform
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 
 from molgeo.cards import markdown
 from molgeo.checkpoint import load, save_checkpoint
-from molgeo.datasets import qm9
-from molgeo.datasets.datamodule import QM9DataModule
-from molgeo.evaluate import evaluate
 from molgeo.predictor import Predictor
 from molgeo.properties import PROPERTIES
-from molgeo.training.config import TrainingConfig
-
-GEOMETRY_SOURCES: Final = {
-    "dft": f"relaxed at {qm9.LEVEL_OF_THEORY}",
-    "mmff": f"MMFF94, from the conformer relaxed at {qm9.LEVEL_OF_THEORY}",
-    "smiles": "MMFF94, from the SMILES",
-}
+from molgeo.training.config import RunConfig
 
 
 def export(
     predictor: Predictor,
-    config: TrainingConfig,
-    data: QM9DataModule,
+    config: RunConfig,
+    about: dict[str, Any],
     state: Path,
     path: Path,
     interrupted: bool = False,
@@ -40,7 +32,7 @@ def export(
     Args:
         predictor: of the run, with its domain; it takes the state's weights and references.
         config: of the run.
-        data: what it was trained on.
+        about: what the header says of the data.
         state: Lightning's file; its ``state_dict`` holds the averaged weights.
         path: of the checkpoint.
         interrupted: the run has not come to its end, which the header says.
@@ -58,14 +50,8 @@ def export(
         path,
         {
             "name": config.model_name,
-            "data": "QM9",
-            "n_train": data.parts.train.numel(),
-            "split": f"110000/10000/10831, seed {qm9.SPLIT_SEED}",
-            "level_of_theory": qm9.LEVEL_OF_THEORY,
-            "geometry": config.geometry,
-            "geometry_source": GEOMETRY_SOURCES[config.geometry],
-            "trained_on_forces": False,
-            "units": {name: PROPERTIES[name].unit for name in config.properties},
+            **about,
+            "units": {name: PROPERTIES[name].unit for name in predictor.properties},
             "epochs": content["epoch"] + 1,
             "steps": content["global_step"],
             "interrupted": interrupted,
@@ -79,25 +65,25 @@ def export(
     )
 
 
-def measure(path: Path, root: str | Path | None = None) -> dict[str, Any]:
-    """Evaluate a checkpoint on the test part, write the errors into its header and its card beside.
+def measure(path: Path, errors: Callable[[Predictor], dict[str, Any]]) -> dict[str, Any]:
+    """Evaluate a checkpoint, write the errors into its header and its card beside.
 
     Args:
         path: of the checkpoint, rewritten with the same weights.
-        root: folder of the prepared QM9; None for the default one.
+        errors: evaluates a predictor on the test part.
 
     Returns:
-        What `molgeo.evaluate.evaluate` gives.
+        What ``errors`` gives.
     """
     predictor = load(path)
-    metrics = evaluate(predictor, root, "test", predictor.header["geometry"])
+    metrics = errors(predictor)
     header = {**predictor.header, "metrics": metrics}
     save_checkpoint(predictor, path, header)
     path.with_suffix(".md").write_text(markdown(header))
     return metrics
 
 
-def _hardware(config: TrainingConfig) -> str:
+def _hardware(config: RunConfig) -> str:
     if torch.cuda.is_available() and config.accelerator != "cpu":
         return f"{config.devices} × {torch.cuda.get_device_name()}"
     n = config.threads or torch.get_num_threads()

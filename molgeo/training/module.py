@@ -1,4 +1,4 @@
-"""The LightningModule: one step of fitting properties, and their errors in published units."""
+"""The LightningModules' common part, and the one that fits properties."""
 
 from __future__ import annotations
 
@@ -12,11 +12,42 @@ from torch import Tensor
 from molgeo.graph import radius_graph
 from molgeo.predictor import Predictor
 from molgeo.properties import PROPERTIES
-from molgeo.training.config import TrainingConfig
+from molgeo.training.config import RunConfig, TrainingConfig
 from molgeo.training.schedule import learning_rate_factor
 
 
-class PropertyTraining(LightningModule):
+class Training(LightningModule):
+    """A predictor, its run's config, and how it is optimised.
+
+    Args:
+        predictor: with its references fitted.
+        config: of the run.
+    """
+
+    def __init__(self, predictor: Predictor, config: RunConfig) -> None:
+        super().__init__()
+        self.predictor = predictor
+        self.config: Any = config
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """AdamW with the config's schedule, by step."""
+        c = self.config
+        optimizer = torch.optim.AdamW(
+            self.predictor.parameters(),
+            lr=c.learning_rate,
+            weight_decay=c.weight_decay,
+            amsgrad=c.amsgrad,
+            fused="mixed" not in c.precision,  # Lightning clips no gradients of a fused one there
+        )
+        total = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, learning_rate_factor(c, total))
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+
+class PropertyTraining(Training):
     """Fits all properties at once, each in units of its own spread, so that none drowns the others.
 
     Args:
@@ -27,9 +58,7 @@ class PropertyTraining(LightningModule):
     loss_weights: Tensor
 
     def __init__(self, predictor: Predictor, config: TrainingConfig) -> None:
-        super().__init__()
-        self.predictor = predictor
-        self.config = config
+        super().__init__(predictor, config)
         unknown = set(config.loss_weights) - set(predictor.properties)
         if unknown:
             raise ValueError(
@@ -70,20 +99,3 @@ class PropertyTraining(LightningModule):
         outputs = self.predictor.standardised(batch.z, batch.pos, graph)
         errors = (outputs - labels).abs()
         return (errors.mean(0) * self.loss_weights).sum(), errors
-
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW with the config's schedule, by step."""
-        c = self.config
-        optimizer = torch.optim.AdamW(
-            self.predictor.parameters(),
-            lr=c.learning_rate,
-            weight_decay=c.weight_decay,
-            amsgrad=c.amsgrad,
-            fused="mixed" not in c.precision,  # Lightning clips no gradients of a fused one there
-        )
-        total = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, learning_rate_factor(c, total))
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }

@@ -7,9 +7,10 @@ from torch import Tensor
 
 from molgeo.datasets.molecules import MoleculeSet
 from molgeo.domain import Domain
-from molgeo.graph import Graph
+from molgeo.graph import Graph, radius_graph
 from molgeo.heads import pool
 from molgeo.predictor import Predictor
+from molgeo.properties import PROPERTIES
 
 
 def fit_references(
@@ -21,7 +22,11 @@ def fit_references(
     """Set a predictor's baseline, scale and free-atom energies from the training part.
 
     The baseline is the least-squares fit of each property on its composition, pooled as its head
-    pools (a dipole has none), in float64; the scale is the standard deviation of what remains.
+    pools (a dipole has none), in float64, starting from the free atoms where they are known: where
+    the compositions do not tell the elements apart, the fit departs least from them.
+    The scale is the standard deviation of what remains; where there are forces, that of an energy
+    is the root mean square of their components, times 1 Å: one unit for both, in which forces
+    remain the energy's derivative.
 
     Args:
         predictor: changed in place.
@@ -40,23 +45,23 @@ def fit_references(
         raise ValueError("labels: expected numbers, got NaN or infinity in the training part")
     elements = z.unique()
     graph = _without_edges(batch, len(train))
-    one_hot = (z.unsqueeze(-1) == elements).double()  # (atoms, elements)
-    zero = torch.zeros_like(one_hot)
-    for k, kind in enumerate(predictor.heads.kinds):
-        if kind == "dipole":
-            residual = y[:, k]
-        else:
-            kinds = [kind] * len(elements)
-            extents = zero if kind == "extent" else None
-            design = [pool(one_hot, extents, kinds, z, pos, graph)]
-            if kind == "extent":
-                design.append(pool(zero, one_hot, kinds, z, pos, graph))
-            X = torch.cat(design, dim=1)
-            fit = torch.linalg.lstsq(X, y[:, k : k + 1], driver="gelsd").solution
-            residual = y[:, k] - (X @ fit)[:, 0]
-            for part, values in enumerate(fit[:, 0].split(len(elements))):
+    for k, name in enumerate(predictor.properties):
+        residual = y[:, k]
+        if predictor.heads.kinds[k] != "dipole":
+            design = _design(predictor.heads.kinds[k], z, pos, graph, elements)
+            known = [free_atoms.get(name, {}).get(e, 0.0) for e in elements.tolist()]
+            start = y.new_zeros(design.shape[1])
+            start[: len(elements)] = y.new_tensor(known)
+            # The solution of the smallest norm: the design may be rank-deficient.
+            missing = (residual - design @ start).unsqueeze(-1)
+            fit = start + torch.linalg.lstsq(design, missing, driver="gelsd").solution[:, 0]
+            residual = residual - design @ fit
+            for part, values in enumerate(fit.split(len(elements))):
                 predictor.baseline[k, part, elements] = values
-        spread = residual.std()
+        if molecules.force is not None and PROPERTIES[name].is_energy:
+            spread = molecules.force[rows].square().mean().sqrt()
+        else:
+            spread = residual.std()
         predictor.scale[k] = spread if spread > 0 else 1.0
     for name, table in free_atoms.items():
         if name in predictor.properties:
@@ -76,8 +81,19 @@ def domain_of(molecules: MoleculeSet, train: Tensor) -> Domain:
     return Domain(
         elements=tuple(molecules.z[rows].long().unique().tolist()),
         max_atoms=int(ptr.diff().max()),
-        min_distance=round(_shortest_distance(molecules.pos[rows], ptr), 3),
+        min_distance=round(_shortest(molecules, train, molecules.pos[rows], ptr), 3),
     )
+
+
+def _design(kind: str, z: Tensor, pos: Tensor, graph: Graph, elements: Tensor) -> Tensor:
+    """(molecules, columns) what an atom of each element adds, and of an extent also its r²."""
+    one_hot = (z.unsqueeze(-1) == elements).double()  # (atoms, elements)
+    kinds = [kind] * len(elements)
+    if kind != "extent":
+        return pool(one_hot, None, kinds, z, pos, graph)
+    zero = torch.zeros_like(one_hot)
+    parts = [pool(one_hot, zero, kinds, z, pos, graph), pool(zero, one_hot, kinds, z, pos, graph)]
+    return torch.cat(parts, dim=1)
 
 
 def _without_edges(batch: Tensor, n_molecules: int) -> Graph:
@@ -85,6 +101,19 @@ def _without_edges(batch: Tensor, n_molecules: int) -> Graph:
     none = batch.new_zeros(0)
     ptr = batch.new_zeros(batch.numel() + 1)
     return Graph(none, none, none, none, none, ptr, batch, n_molecules)
+
+
+def _shortest(molecules: MoleculeSet, rows: Tensor, pos: Tensor, ptr: Tensor) -> float:
+    """The shortest interatomic distance of some molecules, Å, across boundaries too."""
+    shortest = _shortest_distance(pos, ptr)
+    if molecules.pbc is None:
+        return shortest
+    for chunk in rows[molecules.pbc[rows].any(1)].split(64):
+        batch = molecules.batch(chunk)
+        graph = radius_graph(batch.pos, min(shortest, 3.0), batch.batch, batch.cell, batch.pbc)
+        if graph.n_edges:
+            shortest = float(graph.distances(batch.pos).min())
+    return shortest
 
 
 def _shortest_distance(pos: Tensor, ptr: Tensor) -> float:

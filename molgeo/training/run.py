@@ -23,22 +23,20 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from molgeo.checkpoint import load
-from molgeo.datasets import qm9
-from molgeo.datasets.datamodule import QM9DataModule
-from molgeo.datasets.location import data_dir
+from molgeo.datasets.datamodule import FlatDataModule
 from molgeo.precision import matmul_precision
 from molgeo.predictor import Predictor
 from molgeo.training.averaging import exponential_average
-from molgeo.training.config import TrainingConfig
+from molgeo.training.config import RunConfig
 from molgeo.training.export import export, measure
-from molgeo.training.module import PropertyTraining
 from molgeo.training.quiet import quiet_lightning
 from molgeo.training.references import domain_of, fit_references
 from molgeo.training.states import last_state
+from molgeo.training.tasks import Task, task_of
 
 
 @quiet_lightning()
-def train(config: TrainingConfig, resume: bool = False) -> Path:
+def train(config: RunConfig, resume: bool = False) -> Path:
     """Train, and export the best averaged weights at the end or when interrupted.
 
     Args:
@@ -54,6 +52,7 @@ def train(config: TrainingConfig, resume: bool = False) -> Path:
         FileExistsError: the run folder holds another run, and ``resume`` is not set.
         ValueError: a resumed run differs in what makes it the run it was.
     """
+    task = task_of(config)
     run_dir = Path(config.run_dir)
     last = run_dir / "last.ckpt"
     if resume and not last.exists():
@@ -63,25 +62,16 @@ def train(config: TrainingConfig, resume: bool = False) -> Path:
             f"{run_dir} holds a run already: pass --resume to go on, or choose another run_dir"
         )
     if resume:
-        _check_resumable(config, run_dir)
+        _check_resumable(config, task, run_dir)
     if config.threads:
         torch.set_num_threads(config.threads)
     seed_everything(config.seed, verbose=False)
 
     first_step = _step_of(last) if resume else 0
-    data = QM9DataModule(
-        data_dir(config.data_dir) / config.data,
-        config.properties,
-        config.batch_size,
-        config.seed,
-        config.limit_train,
-        config.limit_validation,
-        first_step,
-        config.geometry,
-    )
+    data = task.data(first_step)
     data.setup()
-    predictor = _predictor(config, data)
-    module = PropertyTraining(predictor, config)
+    predictor = _predictor(config, task, data)
+    module = task.module(predictor)
     run_dir.mkdir(parents=True, exist_ok=True)
     resolved = yaml.safe_dump(dataclasses.asdict(config), sort_keys=False)
     (run_dir / "config.yaml").write_text(resolved)
@@ -102,6 +92,7 @@ def train(config: TrainingConfig, resume: bool = False) -> Path:
         enable_model_summary=False,
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
+        inference_mode=False,  # validation may differentiate an energy
         log_every_n_steps=config.log_every_steps,
     )
     exported = run_dir / f"{config.model_name}.safetensors"
@@ -112,51 +103,36 @@ def train(config: TrainingConfig, resume: bool = False) -> Path:
         # A run too short for a validation has no best weights, but it has its last.
         states = [s for s in (run_dir / "best.ckpt", last) if s.exists()]
         if trainer.is_global_zero and states:
-            export(predictor, config, data, states[0], exported, trainer.interrupted)
+            export(predictor, config, task.about(), states[0], exported, trainer.interrupted)
     if trainer.is_global_zero and not (config.limit_train or config.limit_validation):
-        measure(exported, data.root)  # a trial on a part of the data is not worth the minutes
+        measure(exported, task.errors)  # a trial on a part of the data is not worth the minutes
     return exported
 
 
-def _predictor(config: TrainingConfig, data: QM9DataModule) -> Predictor:
+def _predictor(config: RunConfig, task: Task, data: FlatDataModule) -> Predictor:
     """A fresh predictor with its references fitted, or a trained one to go on from."""
-    fresh = Predictor(config.model, config.backbone, config.properties, config.head_features)
+    predictor = Predictor(config.model, config.backbone, task.properties, config.head_features)
     if config.start_from:
-        predictor = load(config.start_from).train()
-        for field, value in fresh.config.items():
-            if predictor.config[field] != value:
+        before, wanted = load(config.start_from).train(), predictor.config
+        for field, value in wanted.items():
+            if before.config[field] != value:
                 raise ValueError(
-                    f"start_from: {config.start_from} has {field} {predictor.config[field]!r}, "
+                    f"start_from: {config.start_from} has {field} {before.config[field]!r}, "
                     f"this run {value!r}"
                 )
+        predictor = before
         predictor.name, predictor.header = config.model_name, {}
     else:
-        predictor = fresh
-        fit_references(predictor, data.molecules, data.parts.train, qm9.atom_references())
+        fit_references(predictor, data.molecules, data.parts.train, task.free_atoms())
     predictor.domain = domain_of(data.molecules, data.parts.train)
     return predictor
 
 
-FIXED = (
-    "data",
-    "geometry",
-    "start_from",
-    "seed",
-    "model",
-    "backbone",
-    "properties",
-    "head_features",
-    "batch_size",
-    "limit_train",
-)
-"""What cannot change within a run: the weights' shapes and meaning, and the place in the data."""
-
-
-def _check_resumable(config: TrainingConfig, run_dir: Path) -> None:
+def _check_resumable(config: RunConfig, task: Task, run_dir: Path) -> None:
     """Raise ValueError where a run is resumed as another one."""
     path = run_dir / "config.yaml"
     before = yaml.safe_load(path.read_text()) if path.exists() else {}
-    for name in FIXED:
+    for name in task.fixed:
         now = getattr(config, name)
         if name in before and before[name] != now:
             raise ValueError(
@@ -165,7 +141,7 @@ def _check_resumable(config: TrainingConfig, run_dir: Path) -> None:
             )
 
 
-def _callbacks(config: TrainingConfig, run_dir: Path) -> list[Callback]:
+def _callbacks(config: RunConfig, run_dir: Path) -> list[Callback]:
     callbacks: list[Callback] = [
         WeightAveraging(multi_avg_fn=exponential_average(config.ema_decay), use_buffers=False),
         LearningRateMonitor("step"),
@@ -178,7 +154,7 @@ def _callbacks(config: TrainingConfig, run_dir: Path) -> list[Callback]:
     return callbacks
 
 
-def _logger(config: TrainingConfig, run_dir: Path, resumed_step: int) -> Logger:
+def _logger(config: RunConfig, run_dir: Path, resumed_step: int) -> Logger:
     if config.logger == "tensorboard":
         from lightning.pytorch.loggers import TensorBoardLogger
 

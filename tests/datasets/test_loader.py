@@ -1,5 +1,7 @@
 """Batches: whole, in an order that seed and epoch determine, resumable anywhere."""
 
+import dataclasses
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -111,3 +113,52 @@ def test_state_goes_on_at_every_position(taken):
     resumed.load_state_dict(stopped.state_dict())
     rest = ids(resumed, epochs=3)[: 21 - taken]
     assert seen + rest == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n=st.integers(1, 40),
+    batch_size=st.integers(1, 5),
+    epoch_size=st.integers(0, 50),
+    data=st.data(),
+)
+def test_short_epochs_go_on_through_the_same_pass(n, batch_size, epoch_size, data):
+    whole = molecules([1] * n)
+    long = FlatLoader(whole, torch.arange(n), batch_size, seed=3)
+    short = FlatLoader(whole, torch.arange(n), batch_size, seed=3, epoch_size=epoch_size)
+    a_pass = short._epochs_a_pass
+    assert a_pass * len(short) <= len(long)
+    parts = data.draw(st.integers(1, 3)) * a_pass
+    got = ids(short, parts)
+    seen = [m for batch in got[: a_pass * len(short)] for m in batch]
+    assert len(seen) == len(set(seen)) == a_pass * len(short) * min(batch_size, n)
+    seen = ids(long)
+    assert got[: len(short)] == seen[: len(short)]
+    # A loader that is told its place goes on as the one that was there.
+    place = data.draw(st.integers(0, len(got) - 1))
+    resumed = FlatLoader(whole, torch.arange(n), batch_size, seed=3, epoch_size=epoch_size)
+    epoch, batch = divmod(place, len(short))
+    resumed.load_state_dict({"epoch": epoch, "next_batch": batch})
+    rest = [b.idx.tolist() for _ in range(parts - epoch) for b in resumed]
+    assert rest == got[place:]
+
+
+def test_forces_follow_their_molecules():
+    whole = molecules([2, 3, 1])
+    force = torch.arange(18.0, dtype=torch.float64).view(6, 3)
+    cell = torch.arange(27.0, dtype=torch.float64).view(3, 3, 3)
+    labelled = dataclasses.replace(
+        whole,
+        y=whole.y[:, :1],
+        properties=("energy",),
+        force=force,
+        cell=cell,
+        pbc=torch.tensor([[True] * 3, [False] * 3, [True] * 3]),
+    )
+    batch = labelled.to("cpu").batch(torch.tensor([2, 0]))
+    assert torch.equal(batch.force, force[[5, 0, 1]])
+    assert torch.equal(batch.energy, labelled.y[[2, 0], 0])
+    assert torch.equal(batch.cell, cell[[2, 0]])
+    assert batch.pbc.tolist() == [[True] * 3, [True] * 3]
+    assert not hasattr(whole.batch(torch.tensor([0])), "force")
+    assert labelled.select(("energy",)).force is force

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 
+from molgeo.datasets.molecules import MoleculeSet
 from molgeo.datasets.qm9 import QM9, atom_references
 from molgeo.predictor import Predictor
 from molgeo.training.references import domain_of, fit_references
@@ -102,3 +103,50 @@ def test_nan_labels(predictor, molecules):
 def test_labels_of_another_model(predictor, molecules):
     with pytest.raises(ValueError, match="labels"):
         fit_references(predictor, molecules.select(("gap", "u0")), torch.arange(61), {})
+
+
+def force_data(z, energies, force=None, **fields):
+    """Molecules of the same atoms, 1 Å apart on a line."""
+    n = len(energies)
+    return MoleculeSet(
+        z=torch.tensor(z * n, dtype=torch.uint8),
+        pos=torch.arange(len(z)).float().repeat(n).unsqueeze(-1) * torch.tensor([1.0, 0, 0]),
+        ptr=torch.arange(n + 1) * len(z),
+        y=torch.tensor(energies, dtype=torch.float64).unsqueeze(-1),
+        idx=torch.arange(n),
+        properties=("energy",),
+        force=torch.ones(n * len(z), 3, dtype=torch.float64) if force is None else force,
+        **fields,
+    )
+
+
+@pytest.fixture
+def force_field():
+    torch.manual_seed(0)
+    return Predictor("schnet", BACKBONE, ["energy"], 4)
+
+
+def test_energies_are_scaled_by_the_forces(force_field):
+    force = torch.tensor([[1.0, -3.0, 2.0]] * 6, dtype=torch.float64)
+    fit_references(force_field, force_data([8, 1, 1], [-5.0, -5.5], force), torch.arange(2), {})
+    assert float(force_field.scale) == pytest.approx((14 / 3) ** 0.5)
+
+
+def test_one_composition_departs_least_from_its_free_atoms(force_field):
+    """Water alone does not tell H from O: the fit keeps what is known of them."""
+    molecules = force_data([8, 1, 1], [-2081.0, -2079.0])
+    free = {"energy": {1: -13.6, 8: -2045.0}}
+    fit_references(force_field, molecules, torch.arange(2), free)
+    row = force_field.baseline[0, 0]
+    assert float(row[8] + 2 * row[1]) == pytest.approx(-2080.0)
+    assert abs(float(row[8]) + 2045.0) < 3
+    assert abs(float(row[1]) + 13.6) < 4
+    assert force_field.atom_reference[0, [1, 8]].tolist() == [-13.6, -2045.0]
+
+
+def test_the_shortest_distance_may_cross_a_boundary():
+    cell = torch.diag(torch.tensor([2.7, 20.0, 20.0], dtype=torch.float64)).expand(2, 3, 3)
+    pbc = torch.tensor([[True, False, False], [False] * 3])
+    molecules = force_data([8, 1, 1], [-5.0, -5.5], cell=cell, pbc=pbc)
+    assert domain_of(molecules, torch.arange(2)).min_distance == pytest.approx(0.7)
+    assert domain_of(molecules, torch.tensor([1])).min_distance == pytest.approx(1.0)

@@ -1,0 +1,1 @@
+"""Making force data: structures to sample, and labels from any ASE calculator."""

@@ -1,0 +1,131 @@
+"""An extxyz file that grows row by row and survives being killed at any moment."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ase.io
+from ase import Atoms
+
+
+class Journal:
+    """Frames of successive rows, appended in order, and beside them the rows that failed.
+
+    Each frame's ``row`` says which row of the input it belongs to. Whoever opens the file again
+    goes on after what is there; the frames of the last row, which may be torn, are made again. So
+    no row is lost or there twice, and the file in the end is the one of an undisturbed run.
+
+    Args:
+        path: the extxyz file. ``PATH.failed.jsonl`` holds the failed rows with their reasons,
+            ``PATH.run.json`` what the run is.
+        run: what makes the run the one it is: plain JSON values.
+
+    Attributes:
+        next_row: the row to go on with.
+        n_failed: rows that have failed so far.
+
+    Raises:
+        ValueError: the file is of another run.
+    """
+
+    def __init__(self, path: str | Path, run: dict[str, Any]) -> None:
+        self.path = Path(path)
+        self.failed_path = self.path.with_name(f"{self.path.name}.failed.jsonl")
+        self._check_run(run)
+        failed = _whole_lines(self.failed_path)
+        last_failed = max((json.loads(line)["row"] for line in failed), default=-1)
+        last, start, torn = _last_row(self.path)
+        if torn is not None:
+            os.truncate(self.path, torn)
+            self.next_row = max(last, last_failed) + 1
+        elif last > last_failed:
+            os.truncate(self.path, start)
+            self.next_row = last
+        else:
+            self.next_row = last_failed + 1
+        self.n_failed = len(failed)
+
+    def _check_run(self, run: dict[str, Any]) -> None:
+        about = self.path.with_name(f"{self.path.name}.run.json")
+        if about.exists():
+            before = json.loads(about.read_text())
+            for name in {**before, **run}:
+                if before.get(name) != run.get(name):
+                    raise ValueError(
+                        f"{self.path} holds another run: {name} was {before.get(name)!r} and is "
+                        f"{run.get(name)!r} now; choose another output, or remove it with {about}"
+                    )
+            return
+        if self.path.exists() and self.path.stat().st_size:
+            raise ValueError(f"{self.path} exists, but {about} does not: choose another output")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        part = about.with_suffix(".part")
+        part.write_text(json.dumps(run, indent=2))
+        os.replace(part, about)
+
+    def add(self, row: int, frames: Sequence[Atoms]) -> None:
+        """Append the frames of a row.
+
+        Args:
+            row: of the input, larger than those before.
+            frames: with labels in their calculator, if any; their ``info`` gains ``row``.
+        """
+        for atoms in frames:
+            atoms.info["row"] = row
+        text = io.StringIO()
+        ase.io.write(text, list(frames), format="extxyz")
+        _append(self.path, text.getvalue())
+
+    def fail(self, row: int, reason: str) -> None:
+        """Set a row aside with its reason."""
+        self.n_failed += 1
+        _append(self.failed_path, json.dumps({"row": row, "reason": reason}) + "\n")
+
+
+def _append(path: Path, text: str) -> None:
+    """In one call, so that at most the end of the text is missing if the process is killed."""
+    with path.open("ab") as file:
+        file.write(text.encode())
+
+
+def _whole_lines(path: Path) -> list[str]:
+    """Lines of a file; a torn last one is cut off."""
+    if not path.exists():
+        return []
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        os.truncate(path, whole)
+    return content[:whole].decode().splitlines()
+
+
+def _last_row(path: Path) -> tuple[int, int, int | None]:
+    """The last row in the file, -1 for none, and the byte at which its frames start.
+
+    The third is the byte at which a frame starts that is torn before its row number.
+    """
+    last, start = -1, 0
+    if not path.exists():
+        return last, start, None
+    with path.open("rb") as file:
+        while True:
+            here = file.tell()
+            count, comment = file.readline(), file.readline()
+            if not count:
+                return last, start, None
+            if not comment.endswith(b"\n"):
+                return last, start, here
+            row = _row_of(comment)
+            if row != last:
+                last, start = row, here
+            for _ in range(int(count)):
+                file.readline()
+
+
+def _row_of(comment: bytes) -> int:
+    return next(int(word[4:]) for word in comment.split() if word.startswith(b"row="))

@@ -1,0 +1,231 @@
+"""What a run is about: its data, its references, its module, and what is said of it in the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from torch import Tensor
+
+from molgeo.datasets import qm9
+from molgeo.datasets.datamodule import FlatDataModule, QM9DataModule
+from molgeo.datasets.force_datamodule import ForceDataModule
+from molgeo.datasets.location import data_dir
+from molgeo.datasets.molecules import MoleculeSet
+from molgeo.evaluate import evaluate
+from molgeo.evaluate_forces import evaluate_forces
+from molgeo.predictor import Predictor
+from molgeo.training.config import ForceTrainingConfig, RunConfig, TrainingConfig
+from molgeo.training.force_module import ForceTraining
+from molgeo.training.module import PropertyTraining, Training
+
+COMMON_FIXED = (
+    "data",
+    "seed",
+    "start_from",
+    "model",
+    "backbone",
+    "head_features",
+    "batch_size",
+    "limit_train",
+    "epoch_size",
+)
+"""What cannot change within a run: the weights' shapes and meaning, and the place in the data."""
+
+GEOMETRY_SOURCES: Final = {
+    "dft": f"relaxed at {qm9.LEVEL_OF_THEORY}",
+    "mmff": f"MMFF94, from the conformer relaxed at {qm9.LEVEL_OF_THEORY}",
+    "smiles": "MMFF94, from the SMILES",
+}
+
+
+class Task:
+    """One kind of run.
+
+    Args:
+        config: of the run.
+
+    Attributes:
+        properties: what is learned.
+        fixed: keys of the config that cannot change within a run.
+    """
+
+    fixed: tuple[str, ...] = COMMON_FIXED
+    properties: list[str]
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    def data(self, first_step: int) -> FlatDataModule:
+        """The data, from a step on."""
+        raise NotImplementedError
+
+    def free_atoms(self) -> dict[str, dict[int, float]]:
+        """Property → atomic number → energy of the free atom in eV."""
+        raise NotImplementedError
+
+    def module(self, predictor: Predictor) -> Training:
+        """How it is fitted."""
+        raise NotImplementedError
+
+    def about(self) -> dict[str, Any]:
+        """What the exported header says of the data."""
+        raise NotImplementedError
+
+    def errors(self, predictor: Predictor) -> dict[str, Any]:
+        """Errors on the test part."""
+        raise NotImplementedError
+
+
+class PropertyTask(Task):
+    """Properties of QM9."""
+
+    config: TrainingConfig
+    fixed = (*COMMON_FIXED, "geometry", "properties")
+
+    def __init__(self, config: TrainingConfig) -> None:
+        super().__init__(config)
+        self.properties = config.properties
+
+    def data(self, first_step: int) -> FlatDataModule:
+        """QM9 in its standard split."""
+        c = self.config
+        self._data = QM9DataModule(
+            data_dir(c.data_dir) / c.data,
+            c.properties,
+            c.batch_size,
+            c.seed,
+            c.limit_train,
+            c.limit_validation,
+            first_step,
+            c.epoch_size,
+            c.geometry,
+        )
+        return self._data
+
+    def free_atoms(self) -> dict[str, dict[int, float]]:
+        """QM9's own."""
+        return qm9.atom_references()
+
+    def module(self, predictor: Predictor) -> Training:
+        """All properties at once."""
+        return PropertyTraining(predictor, self.config)
+
+    def about(self) -> dict[str, Any]:
+        """QM9's level of theory and split."""
+        return {
+            "data": "QM9",
+            "n_train": self._data.parts.train.numel(),
+            "split": f"110000/10000/10831, seed {qm9.SPLIT_SEED}",
+            "level_of_theory": qm9.LEVEL_OF_THEORY,
+            "geometry": self.config.geometry,
+            "geometry_source": GEOMETRY_SOURCES[self.config.geometry],
+            "trained_on_forces": False,
+        }
+
+    def errors(self, predictor: Predictor) -> dict[str, Any]:
+        """Errors on QM9's test part."""
+        return evaluate(predictor, self._data.root, "test", self.config.geometry)
+
+
+class ForceTask(Task):
+    """Energies and forces of files."""
+
+    config: ForceTrainingConfig
+    properties = ["energy"]  # noqa: RUF012
+    fixed = (
+        *COMMON_FIXED,
+        "data_file",
+        "test_file",
+        "energy_unit",
+        "length_unit",
+        "force_unit",
+        "atom_references",
+        "energy_key",
+        "force_key",
+        "validation_fraction",
+        "test_fraction",
+        "split_seed",
+    )
+
+    def data(self, first_step: int) -> FlatDataModule:
+        """The files' frames."""
+        self._data = force_data(self.config, first_step)
+        return self._data
+
+    def free_atoms(self) -> dict[str, dict[int, float]]:
+        """The files' and the config's."""
+        return {"energy": self._data.free_atoms}
+
+    def module(self, predictor: Predictor) -> Training:
+        """Energy and forces."""
+        return ForceTraining(predictor, self.config)
+
+    def about(self) -> dict[str, Any]:
+        """Level of theory and split."""
+        c, parts = self.config, self._data.parts
+        sizes = "/".join(str(len(part)) for part in parts)
+        return {
+            "data": c.data,
+            "n_train": len(parts.train),
+            "split": f"{sizes}, seed {c.split_seed}",
+            "level_of_theory": c.level_of_theory or "not stated",
+            "geometry_source": "configurations off equilibrium",
+            "trained_on_forces": True,
+        }
+
+    def errors(self, predictor: Predictor) -> dict[str, Any]:
+        """Errors of energy and forces on the test part."""
+        found = evaluate_forces(predictor, self._data.molecules, self._data.parts.test)
+        about = {"model": predictor.name, "data": self.config.data, "split": "test"}
+        return {**about, "geometry": "given", **found}
+
+
+def force_data(config: ForceTrainingConfig, first_step: int = 0) -> ForceDataModule:
+    """The data module that a config describes."""
+    return ForceDataModule(
+        config.data_file,
+        config.test_file or None,
+        energy_unit=config.energy_unit,
+        length_unit=config.length_unit,
+        force_unit=config.force_unit,
+        atom_references=config.atom_references,
+        energy_key=config.energy_key,
+        force_key=config.force_key,
+        check_units=config.check_units,
+        validation_fraction=config.validation_fraction,
+        test_fraction=config.test_fraction,
+        split_seed=config.split_seed,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        limit_train=config.limit_train,
+        limit_validation=config.limit_validation,
+        first_step=first_step,
+        epoch_size=config.epoch_size,
+    )
+
+
+def task_of(config: RunConfig) -> Task:
+    """The task that a config describes."""
+    kinds: dict[type, type[Task]] = {TrainingConfig: PropertyTask, ForceTrainingConfig: ForceTask}
+    return kinds[type(config)](config)
+
+
+def data_of_run(path: str | Path, split: str) -> tuple[MoleculeSet, Tensor]:
+    """Molecules, and rows of a part, of the run on forces that a config describes.
+
+    Args:
+        path: YAML, such as a run folder's ``config.yaml``.
+        split: ``train``, ``validation`` or ``test``.
+
+    Raises:
+        FileNotFoundError: there is no such file, or its data are not there.
+        ValueError: it is no config of a run on forces.
+    """
+    fields = yaml.safe_load(Path(path).read_text())
+    if not isinstance(fields, dict) or not fields.get("data_file"):
+        raise ValueError(f"{path}: expected the config of a run on forces, with data_file")
+    data = force_data(ForceTrainingConfig(**fields))
+    data.setup()
+    return data.molecules, getattr(data.parts, split)

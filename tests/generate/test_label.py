@@ -1,0 +1,174 @@
+"""Labels from any ASE calculator: in order, resumable, bad structures set aside."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import ase.io
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.calculators.emt import EMT
+
+from molgeo import cli
+from molgeo.datasets.force_readers import read_frames
+from molgeo.generate.label import label
+from molgeo.generate.methods import Method
+
+EMT_METHOD = Method("ase.calculators.emt:EMT")
+
+
+def structures(n=12):
+    """Wobbly carbon monoxide, and one molecule with an element that EMT does not know."""
+    rng = np.random.default_rng(0)
+    images = [
+        Atoms("CO", [[0, 0, 0], [1.1, 0, 0]] + 0.05 * rng.standard_normal((2, 3))) for _ in range(n)
+    ]
+    for k, atoms in enumerate(images):
+        atoms.info["group"] = k // 3
+    images[4].numbers[0] = 92
+    return images
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "structures.extxyz"
+    ase.io.write(path, structures())
+    return path
+
+
+def test_labels_are_the_calculators(source, tmp_path):
+    assert label(source, tmp_path / "out.extxyz", EMT_METHOD, workers=1) == (11, 1)
+    got = ase.io.read(tmp_path / "out.extxyz", ":")
+    assert [a.info["row"] for a in got] == [r for r in range(12) if r != 4]
+    for atoms in got:
+        direct = atoms.copy()
+        direct.calc = EMT()
+        assert atoms.get_potential_energy() == pytest.approx(direct.get_potential_energy())
+        assert atoms.get_forces() == pytest.approx(direct.get_forces(), abs=1e-6)
+    failed = (tmp_path / "out.extxyz.failed.jsonl").read_text().splitlines()
+    assert [json.loads(line)["row"] for line in failed] == [4]
+    assert "NotImplementedError" in failed[0]
+
+
+def test_npz_that_trains(source, tmp_path):
+    label(source, tmp_path / "out.npz", EMT_METHOD, workers=2)
+    frames = read_frames(tmp_path / "out.npz")
+    assert frames.group.tolist() == [r // 3 for r in range(12) if r != 4]
+    direct = read_frames(tmp_path / "out.extxyz")
+    assert frames.energy.tolist() == direct.energy.tolist()
+    assert frames.force == pytest.approx(direct.force, abs=1e-6)
+
+
+CHILD = """
+import sys
+sys.path.insert(0, sys.argv[3])
+from molgeo.generate.label import label
+from molgeo.generate.methods import Method
+if __name__ == "__main__":
+    label(sys.argv[1], sys.argv[2], Method("slow_method:Slow"), workers=1)
+"""
+
+
+def test_resumed_after_kill_9(source, tmp_path, monkeypatch):
+    (tmp_path / "slow_method.py").write_text(
+        "import time\nfrom ase.calculators.emt import EMT\n\n\nclass Slow(EMT):\n"
+        "    def calculate(self, *args):\n        time.sleep(0.1)\n"
+        "        super().calculate(*args)\n"
+    )
+    (tmp_path / "child.py").write_text(CHILD)
+    out = tmp_path / "out.extxyz"
+    child = subprocess.Popen(
+        [sys.executable, tmp_path / "child.py", source, out, tmp_path],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    while not (out.exists() and out.stat().st_size > 600) and child.poll() is None:
+        time.sleep(0.01)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    assert 0 < len(ase.io.read(out, ":")) < 11
+    monkeypatch.syspath_prepend(tmp_path)
+    assert label(source, out, Method("slow_method:Slow"), workers=1) == (11, 1)
+    label(source, tmp_path / "whole.extxyz", Method("slow_method:Slow"), workers=1)
+    assert out.read_bytes() == (tmp_path / "whole.extxyz").read_bytes()
+
+
+def test_a_finished_run_changes_nothing(source, tmp_path):
+    out = tmp_path / "out.extxyz"
+    label(source, out, EMT_METHOD, workers=1)
+    before = out.read_bytes()
+    assert label(source, out, EMT_METHOD, workers=1) == (11, 1)
+    assert out.read_bytes() == before
+    with pytest.raises(ValueError, match="holds another run: options was"):
+        label(source, out, Method("ase.calculators.emt:EMT", {"asap_cutoff": True}), workers=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("emt", {}, "expected xtb, pyscf or package.module:Class, got 'emt'"),
+        ("ase.calculators.emt:EMTT", {}, "ase.calculators.emt has no class 'EMTT'"),
+        ("no_such_package:X", {}, "no_such_package.* install its package"),
+        ("ase.calculators.lj:LennardJones", {"sigm": 1.0}, None),
+    ],
+)
+def test_calculators_that_are_not_there(source, tmp_path, name, options, message):
+    if message is None:  # ASE's calculators take any option
+        Method(name, options).make()
+        return
+    with pytest.raises(ValueError, match=message):
+        label(source, tmp_path / "out.extxyz", Method(name, options))
+
+
+def test_refused(source, tmp_path):
+    with pytest.raises(ValueError, match=r"output: expected a name that ends in \.extxyz or \.npz"):
+        label(source, tmp_path / "out.csv", EMT_METHOD)
+    with pytest.raises(FileNotFoundError, match=r"nothing\.xyz does not exist"):
+        label(tmp_path / "nothing.xyz", tmp_path / "out.extxyz", EMT_METHOD)
+    (tmp_path / "text.extxyz").write_text("no atoms\n")
+    with pytest.raises(ValueError, match="ASE cannot read it"):
+        label(tmp_path / "text.extxyz", tmp_path / "out.extxyz", EMT_METHOD)
+
+
+def test_command(source, tmp_path, capsys):
+    words = ["data", "label", str(source), "--calculator", "ase.calculators.lj:LennardJones"]
+    words += ["--options", '{"sigma": 1.0}', "--output", str(tmp_path / "o.extxyz"), "--workers=1"]
+    assert cli.main(words) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "o.extxyz")
+    words[words.index("--output") + 1] = str(tmp_path / "p.extxyz")
+    words[4] = "ase.calculators.emt:EMT"
+    words[6] = "{}"
+    assert cli.main(words) == 3
+    assert "1 of 12 failed, see" in capsys.readouterr().err
+
+
+def test_gfn2_xtb(tmp_path):
+    pytest.importorskip("tblite")
+    ase.io.write(tmp_path / "h2o.xyz", Atoms("OHH", [[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]]))
+    label(tmp_path / "h2o.xyz", tmp_path / "out.extxyz", Method("xtb"), workers=1)
+    (atoms,) = ase.io.read(tmp_path / "out.extxyz", ":")
+    assert atoms.get_potential_energy() == pytest.approx(-137.97, abs=0.05)
+    assert np.abs(atoms.get_forces().sum(0)).max() < 1e-5
+
+
+def test_pyscf(tmp_path):
+    pytest.importorskip("pyscf")
+    made = Method("pyscf", {"xc": "hf", "basis": "sto-3g"}).make()
+    atoms = Atoms("HH", [[0, 0, 0], [0.8, 0.1, 0]])
+    atoms.calc = made
+    force = atoms.get_forces()[1, 0]
+    step = 1e-3
+    energies = []
+    for sign in (1, -1):
+        moved = atoms.copy()
+        moved.positions[1, 0] += sign * step
+        moved.calc = made
+        energies.append(moved.get_potential_energy())
+    assert force == pytest.approx(-(energies[0] - energies[1]) / (2 * step), abs=1e-3)
+    stopped = Method("pyscf", {"xc": "pbe", "basis": "sto-3g", "max_cycle": 1}).make()
+    atoms.calc = stopped
+    with pytest.raises(RuntimeError, match="did not converge in 1 cycles"):
+        atoms.get_potential_energy()

@@ -1,0 +1,152 @@
+"""Structures off equilibrium: what was asked for, deterministic, resumable."""
+
+import json
+
+import ase.io
+import numpy as np
+import pytest
+import torch
+
+from molgeo import cli
+from molgeo.checkpoint import save_checkpoint
+from molgeo.chem.conformers import embed
+from molgeo.chem.molecule import Molecule, SmilesRow
+from molgeo.domain import Domain
+from molgeo.generate.plan import Plan
+from molgeo.generate.potentials import learned_forces, mmff_forces
+from molgeo.generate.sample import sample
+from molgeo.predictor import Predictor
+
+SHORT = {"steps": 5, "thermal": 2}
+
+
+@pytest.fixture
+def smiles(tmp_path):
+    path = tmp_path / "some.smi"
+    path.write_text("CCO ethanol\nO water\nC1CC broken\nCF\n")
+    return str(path)
+
+
+def kinds(images):
+    return [(a.info["group"], a.info["kind"]) for a in images]
+
+
+def test_what_is_made(smiles, tmp_path):
+    plan = Plan(**SHORT, noise=1, dimers=1.0)
+    assert sample([smiles], tmp_path / "out.extxyz", plan, workers=1) == (3, 1)
+    images = ase.io.read(tmp_path / "out.extxyz", ":")
+    of_each = ["thermal", "thermal", "noise", "geometry"]
+    partner = np.random.default_rng(42).permutation(4)
+    expected = [
+        (k, kind) for k in (0, 1, 3) for kind in of_each + (["dimer"] if partner[k] != 2 else [])
+    ]
+    assert kinds(images) == expected
+    assert {a.info["T"] for a in images if a.info["kind"] == "thermal"} <= {300, 500, 800, 1200}
+    assert images[0].get_chemical_formula() == "C2H6O"
+    failed = (tmp_path / "out.extxyz.failed.jsonl").read_text()
+    assert json.loads(failed)["row"] == 2
+    assert "not a valid SMILES" in failed
+
+
+def test_a_run_goes_on_where_it_was(smiles, tmp_path):
+    plan = Plan(**SHORT)
+    sample([smiles], tmp_path / "whole.extxyz", plan, workers=1)
+    whole = (tmp_path / "whole.extxyz").read_bytes()
+    sample([smiles], tmp_path / "part.extxyz", plan, workers=1)
+    (tmp_path / "part.extxyz").write_bytes(whole[: len(whole) // 3])
+    (tmp_path / "part.extxyz.failed.jsonl").unlink()
+    sample([smiles], tmp_path / "part.extxyz", plan, workers=2)
+    assert (tmp_path / "part.extxyz").read_bytes() == whole
+    with pytest.raises(ValueError, match="holds another run: seed was 42 and is 1 now"):
+        sample([smiles], tmp_path / "part.extxyz", Plan(**SHORT, seed=1))
+
+
+def test_hotter_is_wider(tmp_path):
+    """The spread of bond lengths grows with the temperature."""
+    spread = []
+    for T in (100.0, 1500.0):
+        plan = Plan(thermal=30, steps=40, temperatures=(T,), noise=0, geometry=0, dimers=0)
+        path = tmp_path / f"{T}.extxyz"
+        sample(["C"], path, plan, workers=1)
+        lengths = [a.get_distances(0, [1, 2, 3, 4]) for a in ase.io.read(path, ":")]
+        spread.append(np.std(lengths))
+    assert 2.0 < spread[1] / spread[0] < 7.0
+
+
+def test_qm9_keeps_its_geometries(small_data, monkeypatch, tmp_path):
+    monkeypatch.setenv("MOLGEO_DATA", str(small_data))
+    plan = Plan(steps=2, thermal=1, noise=0, dimers=0)
+    done, failed = sample(["qm9"], tmp_path / "out.extxyz", plan, limit=6, workers=1)
+    assert done + failed == 6
+    images = [a for a in ase.io.read(tmp_path / "out.extxyz", ":") if a.info["kind"] == "geometry"]
+    from molgeo.datasets.qm9 import QM9
+
+    whole = QM9(small_data / "qm9").molecules
+    first = whole.atoms(torch.tensor([images[0].info["group"]]))[0]
+    assert images[0].positions == pytest.approx(whole.pos[first].numpy(), abs=1e-5)
+
+
+def test_mmff_forces_are_the_gradient():
+    (molecule,) = embed(SmilesRow("CO"))
+    forces = mmff_forces(molecule)
+    pos = molecule.pos + 0.05 * np.random.default_rng(0).standard_normal(molecule.pos.shape)
+    got = forces(pos)
+    assert np.abs(got.sum(0)).max() < 1e-6
+    step = 1e-4
+    direction = np.random.default_rng(1).standard_normal(pos.shape)
+    energies = [
+        forces.field.CalcEnergy((pos + s * direction).ravel().tolist()) for s in (step, -step)
+    ]
+    work = -(energies[0] - energies[1]) / (2 * step) / 23.060547830619026
+    assert float((got * direction).sum()) == pytest.approx(work, rel=1e-4)
+
+
+def test_mmff_needs_bonds_it_knows():
+    z, pos = np.array([8, 1, 1]), np.eye(3)
+    with pytest.raises(ValueError, match="the SMILES that the atoms were made from"):
+        mmff_forces(Molecule(z, pos, smiles="CO"))
+    with pytest.raises(ValueError, match="no parameters"):
+        mmff_forces(Molecule(np.array([5, 1, 1, 1]), np.eye(4)[:, :3], smiles="B"))
+
+
+def test_a_learned_force_field(tmp_path):
+    torch.manual_seed(0)
+    backbone = {"n_features": 8, "n_filters": 8, "n_blocks": 1, "n_gaussians": 8, "cutoff": 4.0}
+    predictor = Predictor("schnet", backbone, ["energy"], 4)
+    predictor.domain = Domain(elements=(1, 8), max_atoms=3, min_distance=0.9)
+    path = tmp_path / "ff.safetensors"
+    save_checkpoint(predictor, path, {"trained_on_forces": True})
+    (water,) = embed(SmilesRow("O"))
+    expected = predictor.energy_and_forces(
+        torch.from_numpy(water.z), torch.from_numpy(water.pos).float(), allow_untrained_forces=True
+    )[1]
+    forces = learned_forces(str(path), water)
+    assert forces(water.pos) == pytest.approx(expected.double().numpy(), abs=1e-6)
+    plan = Plan(**SHORT, model=str(path), noise=0, dimers=0)
+    done = sample(["O", "C"], tmp_path / "out.extxyz", plan, workers=1)
+    assert done == (1, 1)
+    assert "element C is outside" in (tmp_path / "out.extxyz.failed.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"thermal": -1}, "thermal: expected 0 or more, got -1"),
+        ({"temperatures": (0.0,)}, "temperatures: expected kelvins"),
+        ({"steps": 0}, "steps: expected 1 or more"),
+    ],
+)
+def test_plans_that_mean_nothing(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Plan(**fields)
+
+
+def test_command(smiles, tmp_path, capsys):
+    out = tmp_path / "out.extxyz"
+    words = ["data", "sample", smiles, "--output", str(out), "--workers", "1", "--steps", "3"]
+    words += ["--thermal", "1", "--temperatures", "[200, 400]"]
+    assert cli.main(words) == 3
+    assert "1 of 4 failed" in capsys.readouterr().err
+    assert {a.info.get("T") for a in ase.io.read(out, ":")} <= {None, 200, 400}
+    assert cli.main([*words[:4], str(tmp_path / "out.csv")]) == 2
+    assert "ends in .extxyz" in capsys.readouterr().err
