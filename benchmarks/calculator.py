@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from molgeo.calculator import MolgeoCalculator
 from molgeo.graph import Graph, radius_graph
 from molgeo.predictor import Predictor
+from molgeo.recording import RECORD_AFTER
 
 TOLERANCE = 1e-4
 """Relative, of forces in float32."""
@@ -88,6 +89,10 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         if not difference <= TOLERANCE:
             sys.exit(f"forces differ by {difference}")
         steps = {name: _step(atoms, each) for name, each in both.items()}
+        young = MolgeoCalculator(_predictor(ours), "cpu", skin=options.skin)
+        steps["evaluated"] = _step(atoms, young, RECORD_AFTER // 4)
+        for _ in range(RECORD_AFTER + 1):
+            steps["molgeo"]()  # as in any run of some length, the steps are replayed
         steps["model alone"] = _alone(atoms, calc)
         steps["graph"] = _graph(atoms, calc)
         device = torch.device("cpu")
@@ -120,13 +125,27 @@ def _difference(atoms: Atoms, both: dict[str, Calculator]) -> float:
     return float(np.abs(ours - theirs).max() / np.abs(theirs).max())
 
 
-def _step(atoms: Atoms, calc: Calculator) -> Step:
-    """One step of an integrator, with all that ASE does about it."""
+def _step(atoms: Atoms, calc: Calculator, forget_after: int = 0) -> Step:
+    """One step of an integrator, with all that ASE does about it.
+
+    Args:
+        atoms: copied.
+        calc: computes the forces.
+        forget_after: steps after which molgeo's calculator begins anew, before it makes a
+            recording; 0 for never.
+    """
     own = atoms.copy()
     own.calc = calc
     own.set_momenta(np.full((len(own), 3), 0.1))
     dynamics = VelocityVerlet(own, TIMESTEP_FS * units.fs)
-    return lambda: dynamics.run(1)
+
+    def step() -> None:
+        dynamics.run(1)
+        if forget_after and dynamics.nsteps % forget_after == 0:
+            for each in calc._recorded:
+                each.forget()
+
+    return step
 
 
 def _alone(atoms: Atoms, calc: MolgeoCalculator) -> Step:
@@ -158,7 +177,8 @@ def _report(
         "pyg_edges": finder("dimenet_pp"),
         "difference": difference,
         "ms": {k: 1e3 * Quartiles.of(v).median for k, v in times.items()},
-        "step / model alone": ratio("molgeo", "model alone"),
+        "evaluated / model alone": ratio("evaluated", "model alone"),
+        "pyg / evaluated": ratio("pyg", "evaluated"),
         "pyg / molgeo": ratio("pyg", "molgeo"),
     }
 
@@ -170,7 +190,7 @@ def _describe(report: dict[str, Any]) -> str:
         f"{report['difference']:.0e}",
     ]
     lines += [f"{name:12} {ms:8.2f} ms" for name, ms in report["ms"].items()]
-    for name in ("step / model alone", "pyg / molgeo"):
+    for name in ("evaluated / model alone", "pyg / evaluated", "pyg / molgeo"):
         r = report[name]
         lines.append(f"{name}: {r['median']:.2f} ({r['q1']:.2f}–{r['q3']:.2f})")
     return "\n".join(lines)

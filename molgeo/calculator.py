@@ -27,6 +27,7 @@ from molgeo.device import choose
 from molgeo.elements import SYMBOLS
 from molgeo.graph.skin import SkinGraph
 from molgeo.predictor import Potential, Predictor
+from molgeo.recording import Recorded
 from molgeo.units import DEBYE
 
 Model = str | Path | Predictor
@@ -82,6 +83,7 @@ class MolgeoCalculator(Calculator):
         super().__init__()
         self.model_name = ",".join(each.name for each in self.models)
         self.parameters.update(model=self.model_name, dtype=dtype, skin=skin)
+        self._recorded = [Recorded(each) for each in self.models]
         cutoff = max(each.cutoff for each in self.models)
         self.neighbours = SkinGraph(cutoff, skin, DTYPES[dtype], chosen)
         self.implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]
@@ -141,6 +143,8 @@ class MolgeoCalculator(Calculator):
         if reason:
             raise UnsupportedAtomsError(reason)
         self._z = torch.as_tensor(atoms.numbers, device=self.neighbours.device).long()
+        for each in self._recorded:
+            each.forget()
 
     def _domain_reason(self, atoms: Atoms, charge: int) -> str | None:
         """Why a composition or a charge lies outside the domain of one of the models, or None."""
@@ -164,7 +168,7 @@ class MolgeoCalculator(Calculator):
         volume = abs(np.linalg.det(atoms.cell.array)) if atoms.pbc.any() else 0.0
         strain = derivatives and volume > 0
         potentials = [
-            each.potential(self._z, pos, graph, derivatives, strain) for each in self.models
+            each.potential(self._z, pos, graph, derivatives, strain) for each in self._recorded
         ]
         results = _mean(potentials)
         if "strain_gradient" in results:
@@ -185,9 +189,11 @@ class MolgeoCalculator(Calculator):
     def state(self) -> dict[str, Any]:
         """What the next step depends on beside the atoms: the results, and the graph's own place.
 
-        Which edges beyond the cutoff a graph holds decides how its sums are rounded.
+        Which edges beyond the cutoff a graph holds decides how its sums are rounded, and how often
+        it was used decides whether they are replayed.
         """
-        return {"neighbours": self.neighbours.state(), "results": self.results}
+        uses = [each.uses for each in self._recorded]
+        return {"neighbours": self.neighbours.state(), "results": self.results, "uses": uses}
 
     def restore(self, atoms: Atoms, state: dict[str, Any]) -> None:
         """Go on where another calculator of the same models was, to the last digit.
@@ -198,6 +204,9 @@ class MolgeoCalculator(Calculator):
         """
         self.neighbours.restore(state["neighbours"])
         self._accept(atoms)
+        if state["neighbours"]:
+            for each, uses in zip(self._recorded, state["uses"], strict=True):
+                each.count(self.neighbours.graph, uses)
         self.atoms, self.results = atoms.copy(), state["results"]
 
     def _check_distances(self, distances: Tensor) -> None:

@@ -33,12 +33,15 @@ class SkinGraph:
         device: of all tensors.
 
     Attributes:
+        graph: the present one; there is none before the first call.
         reference: (atoms, 3) Å, where the present graph was made; None before.
         n_built: how often a graph was made.
 
     Raises:
         ValueError: the skin is negative or no number.
     """
+
+    graph: Graph
 
     def __init__(
         self, cutoff: float, skin: float, dtype: torch.dtype, device: torch.device
@@ -76,7 +79,10 @@ class SkinGraph:
         origin = shift + (positions - shift).mean(axis=0)
         periodic = (torch.from_numpy(cell)[None], torch.from_numpy(pbc)[None]) if pbc.any() else ()
         local = self._local(positions, origin)
-        self.graph = radius_graph(local, self.cutoff + self.skin, None, *periodic)
+        graph = radius_graph(local, self.cutoff + self.skin, None, *periodic)
+        # The same edges are the same graph, with all that has been derived from it.
+        if self.reference is None or not _same(graph, self.graph):
+            self.graph = graph
         self._origin, self._cell, self._pbc = origin, cell.copy(), pbc.copy()
         self.reference = positions.copy()
         self.n_built += 1
@@ -111,3 +117,11 @@ class SkinGraph:
         moved = positions - self.reference
         furthest = np.einsum("ax,ax->a", moved, moved).max(initial=0.0)
         return bool(furthest <= 0.25 * self.skin**2)  # False for NaN
+
+
+def _same(a: Graph, b: Graph) -> bool:
+    """Whether two graphs have the same edges, through the same translations."""
+    if a.n_atoms != b.n_atoms or a.n_edges != b.n_edges or (a.offset is None) != (b.offset is None):
+        return False
+    offsets = a.offset is None or b.offset is None or torch.equal(a.offset, b.offset)
+    return offsets and torch.equal(a.source, b.source) and torch.equal(a.target, b.target)

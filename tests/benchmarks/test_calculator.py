@@ -28,7 +28,7 @@ def test_report(benchmark, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     benchmark.main(["--repeats", "3", "--threads", "1", "--json", str(out)])
     report = json.loads(out.read_text())
     assert report["difference"] < benchmark.TOLERANCE
-    assert set(report["ms"]) == {"molgeo", "pyg", "model alone", "graph"}
+    assert set(report["ms"]) == {"molgeo", "pyg", "evaluated", "model alone", "graph"}
     printed = capsys.readouterr().out
-    assert "step / model alone: " in printed
+    assert "evaluated / model alone: " in printed
     assert "pyg / molgeo: " in printed

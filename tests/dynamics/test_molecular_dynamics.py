@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import ase.io
@@ -18,6 +19,7 @@ from ase import Atoms, units
 from ase.build import molecule
 from ase.calculators.emt import EMT
 
+from molgeo import recording
 from molgeo.calculator import MolgeoCalculator, UnsupportedAtomsError
 from molgeo.chem.molecule import InputError
 from molgeo.dynamics import molecular_dynamics
@@ -149,8 +151,10 @@ def test_a_run_that_was_killed_ends_as_it_would_have(
     tmp_path, monkeypatch, ensemble, thermostat, name, patience
 ):
     monkeypatch.setattr(molecular_dynamics, "SAVE_S", patience)
+    monkeypatch.setattr(recording, "RECORD_AFTER", 25)  # replays, whose rounding is another, begin
     settings = replace(SETTINGS, ensemble=ensemble, thermostat=thermostat)
-    make = copper if ensemble == "npt" else ethanol
+    dtype = "float64" if thermostat == "bussi" else "float32"
+    make = copper if ensemble == "npt" else partial(ethanol, dtype=dtype)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     whole.mkdir()
     broken.mkdir()
