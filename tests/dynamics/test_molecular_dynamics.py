@@ -90,6 +90,9 @@ def test_nve_of_a_model_conserves_energy(tmp_path):
     table = pd.read_csv(tmp_path / "md.csv")
     drift = table.conserved_eV - table.conserved_eV[0]
     assert drift.abs().max() < 0.01 * table.potential_eV.agg(np.ptp)
+    last = ase.io.read(tmp_path / "traj.extxyz")
+    np.testing.assert_allclose(last.get_momenta().sum(0), 0.0, atol=1e-6)
+    np.testing.assert_allclose(last.get_angular_momentum(), 0.0, atol=1e-6)
 
 
 # Going on.
