@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import resources
@@ -28,6 +27,7 @@ from molgeo.domain import Domain
 from molgeo.precision import matmul_precision
 from molgeo.predictor import Predictor
 from molgeo.properties import ATOMIZATION, column
+from molgeo.whole_file import replacing
 
 FORMAT_VERSION: Final = 1
 _KEY: Final = "molgeo"
@@ -88,12 +88,8 @@ def save_checkpoint(predictor: Predictor, path: str | Path, header: Header) -> N
         "sha256": _digest(tensors),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with replacing(path) as part:
         part.write_bytes(save(tensors, metadata={_KEY: seal(full)}))
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def seal(header: Header) -> str:

@@ -121,8 +121,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser() -> Parser:
     """The parser of all commands."""
-    from molgeo.training.config import ForceTrainingConfig, TrainingConfig
-
     parser = Parser(
         prog="molgeo",
         description="Molecular properties from 3D graph neural networks.",
@@ -133,6 +131,22 @@ def build_parser() -> Parser:
     _add_debug(parser)
     commands = parser.add_subcommands(dest="command", required=True)
 
+    _add_predict(commands)
+    cli_moving.add(commands, _command)
+    _add_train(commands)
+    _add_evaluate(commands)
+    _add_data(commands)
+    commands.add_subcommand(
+        "models", _command("models", "What is shipped."), help="what is shipped"
+    )
+    info = _command("info", "A model's card: training, domain, units, errors.")
+    info.add_argument("model", type=str, metavar="MODEL", help="shipped name or path")
+    commands.add_subcommand("info", info, help="a model's card")
+    return parser
+
+
+def _add_predict(commands: Any) -> None:
+    """``molgeo predict``."""
     predict = _command("predict", "Properties of molecules.")
     predict.add_argument("inputs", nargs="+", metavar="INPUT", help="SMILES, file, or - for stdin")
     predict.add_argument(
@@ -156,7 +170,11 @@ def build_parser() -> Parser:
     predict.add_argument("--device", default="auto", type=str, help="auto, cpu, cuda …")
     predict.add_argument("--strict", action="store_true", help="stop at the first bad row")
     commands.add_subcommand("predict", predict, help="properties of molecules")
-    cli_moving.add(commands, _command)
+
+
+def _add_train(commands: Any) -> None:
+    """``molgeo train``."""
+    from molgeo.training.config import ForceTrainingConfig, TrainingConfig
 
     train = _command("train", "Train a model; every key of the config is an option.")
     train.add_argument(
@@ -167,6 +185,11 @@ def build_parser() -> Parser:
     train.add_class_arguments(ForceTrainingConfig, skip=shared)
     train.add_argument("--resume", action="store_true", help="go on from the run folder's state")
     commands.add_subcommand("train", train, help="Lightning training")
+
+
+def _add_evaluate(commands: Any) -> None:
+    """``molgeo evaluate``."""
+    from molgeo.conformer_average import CONFORMERS
 
     evaluate = _command("evaluate", "Errors of a model on a data set, as JSON.")
     evaluate.add_argument("--model", default=None, type=str | None, help="shipped name or path")
@@ -186,7 +209,7 @@ def build_parser() -> Parser:
         type=_choice("dft", "mmff", "smiles", "flat"),
         help="the data set's; MMFF94 from there; from the SMILES with its stereo; without",
     )
-    evaluate.add_argument("--conformers", default=8, type=int, help="conformers a SMILES")
+    evaluate.add_argument("--conformers", default=CONFORMERS, type=int, help="conformers a SMILES")
     evaluate.add_argument("--limit", default=0, type=int, help="molecules; 0 for all")
     evaluate.add_argument("--device", default="auto", type=str, help="auto, cpu, cuda …")
     evaluate.add_argument(
@@ -198,6 +221,9 @@ def build_parser() -> Parser:
     evaluate.add_argument("--data-dir", default=None, type=str | None, help="where data lie")
     commands.add_subcommand("evaluate", evaluate, help="errors on a data set")
 
+
+def _add_data(commands: Any) -> None:
+    """``molgeo data`` and its commands."""
     data = _command("data", "Data sets.", EXAMPLES["data prepare"])
     commands.add_subcommand("data", data, help="data sets")
     data_commands = data.add_subcommands(dest="data_command", required=True)
@@ -222,13 +248,6 @@ def build_parser() -> Parser:
     )
     data_commands.add_subcommand("prepare", prepare, help="prepare a data set")
     add_generators(data_commands, _command)
-    commands.add_subcommand(
-        "models", _command("models", "What is shipped."), help="what is shipped"
-    )
-    info = _command("info", "A model's card: training, domain, units, errors.")
-    info.add_argument("model", type=str, metavar="MODEL", help="shipped name or path")
-    commands.add_subcommand("info", info, help="a model's card")
-    return parser
 
 
 def _command(name: str, description: str, example: str | None = None) -> Parser:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -15,7 +15,10 @@ from molgeo.datasets.geometries import MAX_CONFORMERS, Geometry, GeometrySet, wi
 from molgeo.datasets.qm9 import QM9
 from molgeo.precision import MatmulPrecision, matmul_precision
 from molgeo.predictor import Predictor
-from molgeo.properties import PROPERTIES
+from molgeo.properties import PROPERTIES, first_energy
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 Part = Literal["train", "validation", "test"]
 Progress = Callable[[int, int], None]
@@ -70,7 +73,6 @@ def evaluate(
     errors: list[Tensor] = []
     reasons: Counter[str] = Counter()
     done = 0
-    device = predictor.scale.device
     predictor.eval()
     for chunk in rows.split(batch_size):
         geometries, places = source(chunk)
@@ -79,9 +81,8 @@ def evaluate(
         if exists.any():
             found = [geometries.all_of(place[None], conformers) for place in places[exists]]
             batch = geometries.molecules.batch(torch.cat(found))
-            with torch.inference_mode(), matmul_precision(precision):
-                out = predictor(batch.z.to(device), batch.pos.to(device), batch.batch.to(device))
-            predicted = torch.stack([out[name] for name in known], dim=-1).cpu()
+            with matmul_precision(precision):
+                predicted = _predicted(predictor, batch, known)
             counts = [len(one) for one in found]
             values = torch.stack([_average(p, known) for p in predicted.split(counts)])
             labels = torch.stack([y[0] for y in batch.y[:, columns].split(counts)])
@@ -106,10 +107,18 @@ def evaluate(
     }
 
 
+def _predicted(predictor: Predictor, batch: Data, known: list[str]) -> Tensor:
+    """Properties of a batch on the model's device, (conformers, properties) on the CPU."""
+    device = predictor.scale.device
+    with torch.inference_mode():
+        out = predictor(batch.z.to(device), batch.pos.to(device), batch.batch.to(device))
+    return torch.stack([out[name] for name in known], dim=-1).cpu()
+
+
 def _average(values: Tensor, known: list[str]) -> Tensor:
     """The value of one molecule, (properties,), from its conformers', (conformers, properties)."""
-    energies = [values[:, k] for k, name in enumerate(known) if PROPERTIES[name].is_energy]
-    weighing = energies[0] if energies else torch.zeros(len(values))
+    energy = first_energy(known)
+    weighing = values[:, known.index(energy)] if energy else torch.zeros(len(values))
     return torch.from_numpy(conformer_average(values.numpy(), weighing.numpy()).value)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, SupportsIndex
 
 from molgeo.conformer_average import CONFORMERS
-from molgeo.properties import PROPERTIES, column
+from molgeo.properties import column, first_energy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -202,8 +202,7 @@ class PropertyRun:
             self.made = BatchPredictor(DEFAULT_SMILES_MODEL, device, batch_size)
         self.keys = _select(self.given, properties)
         # Conformers are weighted by their energies, whatever is asked for.
-        known = self.made.predictor.properties
-        self._energy = next((name for name in known if PROPERTIES[name].is_energy), None)
+        self._energy = first_energy(self.made.predictor.properties)
         weighing = [self._energy] if self._energy else []
         for one in (self.given, self.made):
             one.keys = list(dict.fromkeys([*self.keys, *weighing]))

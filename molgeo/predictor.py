@@ -15,7 +15,7 @@ from molgeo.elements import SYMBOLS
 from molgeo.graph import Graph, given_or_found
 from molgeo.heads import Heads, moment, pool
 from molgeo.ops.segment import molecule_sum
-from molgeo.properties import ATOMIZATION, PROPERTIES, QM9_PROPERTIES
+from molgeo.properties import ATOMIZATION, PROPERTIES, QM9_PROPERTIES, first_energy
 from molgeo.units import BOLTZMANN
 
 N_ELEMENTS = len(SYMBOLS)
@@ -186,7 +186,7 @@ class Predictor(nn.Module):
         Raises:
             ValueError: the model has no energy.
         """
-        name = next((name for name in self.properties if PROPERTIES[name].is_energy), None)
+        name = first_energy(self.properties)
         if name is None:
             raise ValueError(
                 f"{self.name}: forces need an energy; it predicts {', '.join(self.properties)}"

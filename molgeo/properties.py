@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -56,6 +57,15 @@ QM9_PROPERTIES: Final = tuple(name for name in PROPERTIES if name != "energy")
 
 ATOMIZATION: Final = "_atomization"
 """Suffix of the key of an energy relative to its free atoms: ``u0`` → ``u0_atomization``."""
+
+
+def first_energy(names: Iterable[str]) -> str | None:
+    """The first energy of some properties: forces derive from it, conformers are weighted by it.
+
+    Args:
+        names: known properties.
+    """
+    return next((name for name in names if PROPERTIES[name].is_energy), None)
 
 
 def column(key: str) -> str:

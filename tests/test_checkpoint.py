@@ -193,7 +193,7 @@ def test_a_failed_write_leaves_the_old_file(predictor, path, monkeypatch, moment
     if moment == "write":
         monkeypatch.setattr(Path, "write_bytes", half)
     else:
-        monkeypatch.setattr(checkpoint.os, "replace", fail)
+        monkeypatch.setattr("molgeo.whole_file.os.replace", fail)
     with pytest.raises(OSError, match="no space left"):
         save_checkpoint(predictor, path, {"data": "other"})
     assert path.read_bytes() == before

@@ -6,9 +6,7 @@ geometry was made, or why there is none. No molecule is ever left out.
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +16,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from molgeo.datasets.molecules import MoleculeSet
+from molgeo.datasets.tensor_file import write_tensors
 
 FORMAT_VERSION: Final = 1
 MAX_STATUSES: Final = 256
@@ -132,22 +130,7 @@ def write(geometries: FlatGeometries, path: Path, header: dict[str, Any]) -> Non
     arrays = geometries._asdict()
     statuses = arrays.pop("statuses")
     tensors = {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()}
-    content = save(tensors, metadata={"molgeo": json.dumps({**header, "statuses": statuses})})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise OSError(
-            errno.ENOSPC,
-            f"disk full: {len(content) / 1e6:.0f} MB are needed; choose a folder with --data-dir",
-            str(path.parent),
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)
+    write_tensors(tensors, {**header, "statuses": statuses}, path)
 
 
 def read(path: Path) -> tuple[FlatGeometries, dict[str, Any]]:

@@ -11,7 +11,6 @@ import errno
 import hashlib
 import importlib.util
 import json
-import os
 from importlib import resources
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -19,11 +18,11 @@ from typing import Final, NamedTuple
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from molgeo.datasets import qm9
 from molgeo.datasets.download import fetch
 from molgeo.datasets.qm9_readers import Progress, RawQM9, from_qm9pack, read
+from molgeo.datasets.tensor_file import write_tensors
 from molgeo.properties import QM9_PROPERTIES
 
 
@@ -235,22 +234,7 @@ def write(raw: RawQM9, path: Path, source: str) -> None:
         "level_of_theory": qm9.LEVEL_OF_THEORY,
         "source": source,
     }
-    content = save(tensors, metadata={"molgeo": json.dumps(header)})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise OSError(
-            errno.ENOSPC,
-            f"disk full: {len(content) / 1e6:.0f} MB are needed; choose a folder with --data-dir",
-            str(path.parent),
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)
+    write_tensors(tensors, header, path)
 
 
 def _is_prepared(path: Path) -> bool:

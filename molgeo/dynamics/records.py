@@ -15,6 +15,7 @@ from ase.io.extxyz import write_extxyz
 from ase.io.trajectory import TrajectoryReader, TrajectoryWriter
 
 from molgeo.chem.molecule import InputError
+from molgeo.whole_file import replacing
 
 ENDINGS: Final = (".extxyz", ".xyz", ".traj")
 """Of trajectories: extended xyz, or ASE's own."""
@@ -157,17 +158,14 @@ class Records:
 
 def _keep_frames(path: Path, n: int) -> None:
     """Cut a trajectory of ASE's, whose index is inside the file, by copying what stays."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with TrajectoryReader(path) as before, TrajectoryWriter(part, "w") as after:
+        with TrajectoryReader(path) as before:
             if len(before) == n:
                 return
             if len(before) < n:
                 raise InputError(f"{path}: expected {n} frames or more, got {len(before)}")
-            for k in range(n):
-                after.write(before[k])
-        os.replace(part, path)
+            with replacing(path) as part, TrajectoryWriter(part, "w") as after:
+                for k in range(n):
+                    after.write(before[k])
     except (OSError, KeyError, IndexError) as error:
         raise InputError(f"{path}: cannot be read as a trajectory of ASE: {error}") from error
-    finally:
-        part.unlink(missing_ok=True)

@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from molgeo.whole_file import replacing
+
 FORMAT_VERSION: Final = 1
 _TEXT: Final = "state"
 
@@ -38,16 +40,11 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
         return {_TEXT: len(arrays) - 1}
 
     text = json.dumps({**state, "format": FORMAT_VERSION}, default=aside)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            named = {_TEXT: np.array(text), **{str(k): a for k, a in enumerate(arrays)}}
-            np.savez(file, allow_pickle=False, **named)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path) as part, part.open("wb") as file:
+        named = {_TEXT: np.array(text), **{str(k): a for k, a in enumerate(arrays)}}
+        np.savez(file, allow_pickle=False, **named)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def load_state(path: Path) -> dict[str, Any]:

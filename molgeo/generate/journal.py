@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import ase.io
 from ase import Atoms
+
+from molgeo.generate.workers import Failure
+from molgeo.whole_file import replacing
 
 
 class Journal:
@@ -64,9 +67,8 @@ class Journal:
         if self.path.exists() and self.path.stat().st_size:
             raise ValueError(f"{self.path} exists, but {about} does not: choose another output")
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        part = about.with_suffix(".part")
-        part.write_text(json.dumps(run, indent=2))
-        os.replace(part, about)
+        with replacing(about) as part:
+            part.write_text(json.dumps(run, indent=2))
 
     def add(self, row: int, frames: Sequence[Atoms]) -> None:
         """Append the frames of a row.
@@ -80,6 +82,27 @@ class Journal:
         text = io.StringIO()
         ase.io.write(text, list(frames), format="extxyz")
         _append(self.path, text.getvalue())
+
+    def keep(
+        self,
+        results: Iterable[Sequence[Atoms] | Failure],
+        total: int,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """Take the results of all rows from `next_row` on, in order.
+
+        Args:
+            results: frames, or why there are none.
+            total: rows in all.
+            progress: called with (rows done, rows in all).
+        """
+        for row, result in enumerate(results, self.next_row):
+            if isinstance(result, Failure):
+                self.fail(row, result.reason)
+            else:
+                self.add(row, result)
+            if progress:
+                progress(row + 1, total)
 
     def fail(self, row: int, reason: str) -> None:
         """Set a row aside with its reason."""

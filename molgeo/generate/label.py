@@ -18,6 +18,7 @@ from molgeo.datasets.ase_frames import read_ase
 from molgeo.generate.journal import Journal
 from molgeo.generate.methods import Method
 from molgeo.generate.workers import Failure, ordered_map
+from molgeo.whole_file import replacing
 
 KEPT: Final = ("energy", "forces", "stress", "dipole", "charges")
 """Results that are written where the calculator has them at no cost."""
@@ -96,15 +97,9 @@ def label(
     about = {"source": str(source), "structures": total}
     about |= {"calculator": method.name, "options": method.options}
     journal = Journal(path, about)
-    first = journal.next_row
-    results = ordered_map(Label(method), structures(source, first), workers)
-    for row, result in enumerate(results, first):
-        if isinstance(result, Failure):
-            journal.fail(row, result.reason)
-        else:
-            journal.add(row, [result])
-        if progress:
-            progress(row + 1, total)
+    results = ordered_map(Label(method), structures(source, journal.next_row), workers)
+    frames = (result if isinstance(result, Failure) else [result] for result in results)
+    journal.keep(frames, total, progress)
     if output.suffix == ".npz":
         write_npz(path, output)
     return total - journal.n_failed, journal.n_failed
@@ -133,14 +128,13 @@ def len_of(source: str | Path) -> int:
 def write_npz(source: Path, output: Path) -> None:
     """Frames of an extxyz as flat arrays, which load a hundred times faster."""
     frames = read_ase(source)
-    part = output.with_name(f".{output.name}.part.npz")
-    np.savez_compressed(
-        part,
-        z=frames.z.astype(np.uint8),
-        r=frames.pos.astype(np.float32),
-        f=frames.force.astype(np.float32),
-        n=frames.n_atoms.astype(np.int32),
-        e=frames.energy,
-        group=frames.group,
-    )
-    part.replace(output)
+    with replacing(output) as part, part.open("wb") as file:
+        np.savez_compressed(
+            file,
+            z=frames.z.astype(np.uint8),
+            r=frames.pos.astype(np.float32),
+            f=frames.force.astype(np.float32),
+            n=frames.n_atoms.astype(np.int32),
+            e=frames.energy,
+            group=frames.group,
+        )

@@ -20,7 +20,7 @@ from molgeo.generate.dynamics import langevin
 from molgeo.generate.journal import Journal
 from molgeo.generate.plan import Plan
 from molgeo.generate.potentials import learned_forces, mmff_forces
-from molgeo.generate.workers import Failure, ordered_map
+from molgeo.generate.workers import ordered_map
 
 EQUILIBRATION: Final = 4
 """Samples thrown away at the start of each trajectory."""
@@ -177,14 +177,7 @@ def sample(
     about = {"sources": list(sources), "molecules": len(rows), **asdict(plan)}
     about = {k: list(v) if isinstance(v, tuple) else v for k, v in about.items()}
     journal = Journal(output, about)
-    first = journal.next_row
     partners = np.random.default_rng(plan.seed).permutation(len(rows))
-    items = ((k, rows[k], rows[partners[k]]) for k in range(first, len(rows)))
-    for number, result in enumerate(ordered_map(Sample(plan), items, workers), first):
-        if isinstance(result, Failure):
-            journal.fail(number, result.reason)
-        else:
-            journal.add(number, result)
-        if progress:
-            progress(number + 1, len(rows))
+    items = ((k, rows[k], rows[partners[k]]) for k in range(journal.next_row, len(rows)))
+    journal.keep(ordered_map(Sample(plan), items, workers), len(rows), progress)
     return len(rows) - journal.n_failed, journal.n_failed

@@ -11,6 +11,8 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from molgeo.chem.threads import n_cores
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -108,10 +110,3 @@ def _guarded(function: Callable[[Any], Any], item: Any) -> Any:
     except Exception as error:  # calculators fail in ways of their own
         text = " ".join(str(error).split())
         return Failure(f"{type(error).__name__}: {text}" if text else type(error).__name__)
-
-
-def n_cores() -> int:
-    """Cores that this process may use, where the system says so."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

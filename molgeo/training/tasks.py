@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,7 +41,7 @@ GEOMETRY_SOURCES: Final = {
 }
 
 
-class Task:
+class Task(ABC):
     """One kind of run.
 
     Args:
@@ -57,25 +58,25 @@ class Task:
     def __init__(self, config: Any) -> None:
         self.config = config
 
+    @abstractmethod
     def data(self, first_step: int) -> FlatDataModule:
         """The data, from a step on."""
-        raise NotImplementedError
 
+    @abstractmethod
     def free_atoms(self) -> dict[str, dict[int, float]]:
         """Property → atomic number → energy of the free atom in eV."""
-        raise NotImplementedError
 
+    @abstractmethod
     def module(self, predictor: Predictor) -> Training:
         """How it is fitted."""
-        raise NotImplementedError
 
+    @abstractmethod
     def about(self) -> dict[str, Any]:
         """What the exported header says of the data."""
-        raise NotImplementedError
 
+    @abstractmethod
     def errors(self, predictor: Predictor) -> dict[str, Any]:
         """Errors on the test part."""
-        raise NotImplementedError
 
 
 class PropertyTask(Task):

@@ -63,7 +63,7 @@ def test_nothing_half_is_ever_there(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(geometries.os, "replace", full)
+    monkeypatch.setattr("molgeo.whole_file.os.replace", full)
     with pytest.raises(OSError, match="disk full: 0 MB are needed; choose a folder"):
         write(made_up([0, 1], [1, 1]), path, HEADER)
     assert len(read(path)[0].rows) == 1

@@ -132,7 +132,7 @@ class TestPrepare:
         def interrupt(*_):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(qm9_sources.os, "replace", interrupt)
+        monkeypatch.setattr("molgeo.whole_file.os.replace", interrupt)
         with pytest.raises(KeyboardInterrupt):
             prepare(tmp_path / "qm9", archive, expected=some_content)
         assert list((tmp_path / "qm9").iterdir()) == []

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from ase.build import molecule
-from pyg_dimenets import agree, batch_of
+from pyg_agreement import agree, batch_of
 from pyg_weights import pyg_dimenet_pp, pyg_edges
 
 from molgeo.graph import radius_graph

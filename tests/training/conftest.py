@@ -9,26 +9,32 @@ from molgeo.training.config import TrainingConfig
 BACKBONE = {"n_features": 16, "n_filters": 16, "n_blocks": 1, "n_gaussians": 8, "cutoff": 4.0}
 
 
+TINY = {
+    "backbone": BACKBONE,
+    "head_features": 8,
+    "batch_size": 8,
+    "max_epochs": 2,
+    "warmup_steps": 3,
+    "learning_rate": 5e-3,
+    "accelerator": "cpu",
+    "threads": 1,
+    "save_every_steps": 4,
+    "log_every_steps": 1,
+}
+
+
 @pytest.fixture
-def tiny(small_data, tmp_path):
+def tiny_run(tmp_path):
+    """Fields of any run that is over in seconds."""
+    return {"run_dir": str(tmp_path / "run"), **TINY}
+
+
+@pytest.fixture
+def tiny(small_data, tiny_run):
     """Make configs of a run over 51 real molecules, six steps an epoch."""
 
     def config(**fields):
-        defaults = {
-            "run_dir": str(tmp_path / "run"),
-            "data_dir": str(small_data),
-            "backbone": BACKBONE,
-            "head_features": 8,
-            "batch_size": 8,
-            "max_epochs": 2,
-            "warmup_steps": 3,
-            "learning_rate": 5e-3,
-            "accelerator": "cpu",
-            "threads": 1,
-            "save_every_steps": 4,
-            "log_every_steps": 1,
-        }
-        return TrainingConfig(**(defaults | fields))
+        return TrainingConfig(**{"data_dir": str(small_data), **tiny_run, **fields})
 
     return config
 

@@ -20,28 +20,17 @@ BACKBONE = {"n_features": 16, "n_filters": 16, "n_blocks": 1, "n_gaussians": 8, 
 
 
 @pytest.fixture
-def tiny(tmp_path):
+def tiny(tiny_run):
     """Make configs of runs over sixty frames of ethanol, seven steps an epoch."""
 
     def config(**fields):
-        defaults = {
-            "run_dir": str(tmp_path / "run"),
+        about = {
             "data": "ethanol",
             "data_file": [str(FIXTURES / "ethanol.npz")],
             "energy_unit": "kcal/mol",
             "level_of_theory": "PBE/def2-SVP",
-            "backbone": BACKBONE,
-            "head_features": 8,
-            "batch_size": 8,
-            "max_epochs": 2,
-            "warmup_steps": 3,
-            "learning_rate": 5e-3,
-            "accelerator": "cpu",
-            "threads": 1,
-            "save_every_steps": 4,
-            "log_every_steps": 1,
         }
-        return ForceTrainingConfig(**(defaults | fields))
+        return ForceTrainingConfig(**(tiny_run | about | fields))
 
     return config
 

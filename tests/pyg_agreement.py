@@ -1,4 +1,4 @@
-"""What the tests of both DimeNets share: molecules, and the comparison with PyG."""
+"""What the comparisons with PyG's models share: molecules, energies and forces."""
 
 import torch
 from ase.build import molecule
@@ -7,12 +7,13 @@ from pyg_weights import pyg_edges
 from molgeo.graph import radius_graph
 
 
-def batch_of(names):
-    """Slightly distorted molecules of the G2 set as one batch."""
+def batch_of(names, noise=0.05):
+    """Slightly distorted molecules of the G2 set as one batch; ``noise`` in Å."""
     atoms = [molecule(name) for name in names]
     z = torch.cat([torch.tensor(a.numbers) for a in atoms])
     pos = torch.cat([torch.tensor(a.positions) for a in atoms])
-    pos += 0.05 * torch.randn_like(pos)  # PyG has no forces at exactly linear or planar atoms
+    # PyG's DimeNets have no forces at exactly linear or planar atoms.
+    pos += noise * torch.randn_like(pos)
     batch = torch.repeat_interleave(torch.arange(len(names)), torch.tensor([len(a) for a in atoms]))
     return z, pos.requires_grad_(), batch
 
@@ -21,7 +22,11 @@ def agree(ours, theirs, z, pos, batch):
     """Compare energies and forces of both sides."""
     with pyg_edges(radius_graph(pos, ours.cutoff, batch)):
         expected = theirs(z, pos, batch)
-    energy = ours(z, pos, batch)
+    same_energy_and_forces(ours(z, pos, batch), expected, pos)
+
+
+def same_energy_and_forces(energy, expected, pos):
+    """Compare energies, and their gradients by the positions."""
     torch.testing.assert_close(energy, expected, rtol=1e-6, atol=1e-12)
     (force,) = torch.autograd.grad(expected.sum(), pos)
     (own,) = torch.autograd.grad(energy.sum(), pos)
