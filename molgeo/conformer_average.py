@@ -25,7 +25,7 @@ CONFORMERS: Final = 8
 one before; a conformer costs some 6 ms."""
 
 SOFTNESS: Final = 0.1
-"""eV; chosen on 1,000 validation molecules, beside kT at 298 K, equal weights and the lowest alone."""
+"""eV; chosen on 1,000 validation molecules from kT at 298 K, this, equal weights and the lowest."""
 
 ROOM: Final = BOLTZMANN * 298.15
 """kT at 298.15 K, eV."""

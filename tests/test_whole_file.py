@@ -18,8 +18,13 @@ def test_the_new_takes_the_place_of_the_old(tmp_path):
 def test_what_raises_leaves_the_old_and_nothing_else(tmp_path):
     path = tmp_path / "file.txt"
     path.write_text("old")
-    with pytest.raises(KeyboardInterrupt), replacing(path) as part:
-        part.write_text("ne")
-        raise KeyboardInterrupt
+
+    def interrupted():
+        with replacing(path) as part:
+            part.write_text("ne")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
