@@ -34,9 +34,10 @@ class RunConfig:
         max_steps: steps after which to end all the same; -1 for no limit.
         limit_train: molecules to train on; 0 for all.
         limit_validation: molecules to validate on; 0 for all.
-        learning_rate: peak, of AdamW.
-        weight_decay: of AdamW.
-        amsgrad: use the AMSGrad variant.
+        optimizer: ``adamw``, or ``muon`` for the matrices of hidden layers with AdamW for all else.
+        learning_rate: peak.
+        weight_decay: decoupled from the gradient.
+        amsgrad: use the AMSGrad variant of AdamW.
         warmup_steps: steps of linear warm-up.
         schedule: ``cosine`` to zero over the run; ``stable``, constant, then linear to zero over
             the last ``decay_fraction``; ``exponential``, by ``decay_rate`` every ``decay_steps``;
@@ -72,6 +73,7 @@ class RunConfig:
     max_steps: int = -1
     limit_train: int = 0
     limit_validation: int = 0
+    optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
     amsgrad: bool = False

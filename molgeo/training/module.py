@@ -13,6 +13,7 @@ from molgeo.graph import radius_graph
 from molgeo.predictor import Predictor
 from molgeo.properties import PROPERTIES
 from molgeo.training.config import RunConfig, TrainingConfig
+from molgeo.training.optimisation import optimiser_of
 from molgeo.training.schedule import learning_rate_factor
 
 
@@ -30,15 +31,9 @@ class Training(LightningModule):
         self.config: Any = config
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW with the config's schedule, by step."""
+        """The config's optimiser with its schedule, by step."""
         c = self.config
-        optimizer = torch.optim.AdamW(
-            self.predictor.parameters(),
-            lr=c.learning_rate,
-            weight_decay=c.weight_decay,
-            amsgrad=c.amsgrad,
-            fused="mixed" not in c.precision,  # Lightning clips no gradients of a fused one there
-        )
+        optimizer = optimiser_of(self.predictor, c)
         total = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, learning_rate_factor(c, total))
         return {

@@ -29,10 +29,12 @@ COMMON_FIXED = (
     "backbone",
     "head_features",
     "batch_size",
+    "optimizer",
     "limit_train",
     "epoch_size",
 )
-"""What cannot change within a run: the weights' shapes and meaning, and the place in the data."""
+"""What cannot change within a run: the weights' shapes and meaning, the
+optimiser's state, and the place in the data."""
 
 GEOMETRY_SOURCES: Final = {
     "dft": f"relaxed at {qm9.LEVEL_OF_THEORY}",
