@@ -166,6 +166,12 @@ def _add_predict(commands: Any) -> None:
     predict.add_argument(
         "--conformers", default=None, type=int | None, help="conformers a SMILES; 8 if not given"
     )
+    predict.add_argument(
+        "--geometry",
+        default="auto",
+        type=_choice("auto", "given", "mmff", "smiles"),
+        help="as given, else from the SMILES; given only; given and minimised; from the SMILES",
+    )
     predict.add_argument("--batch-size", default="auto", type=str, help="molecules, or auto")
     predict.add_argument("--device", default="auto", type=str, help="auto, cpu, cuda …")
     predict.add_argument("--strict", action="store_true", help="stop at the first bad row")

@@ -22,7 +22,7 @@ from molgeo.properties import column, first_energy
 if TYPE_CHECKING:
     import pandas as pd
 
-    from molgeo.chem.conformers import Built
+    from molgeo.chem.building import Built, GeometrySource
     from molgeo.chem.molecule import BadRow, Molecule
     from molgeo.inference import BatchPredictor, BatchSize, Values
     from molgeo.predictor import Predictor
@@ -66,6 +66,7 @@ def predict(
     batch_size: BatchSize = "auto",
     device: str = "auto",
     strict: bool = False,
+    geometry: GeometrySource = "auto",
 ) -> pd.DataFrame:
     """Properties of molecules as a table.
 
@@ -83,6 +84,8 @@ def predict(
         batch_size: most molecules of a batch; "auto" bounds the work of a batch instead.
         device: "cpu", "cuda", or "auto" for the fastest there is.
         strict: stop at the first bad row.
+        geometry: where coordinates come from: ``auto``, ``given``, ``mmff`` or ``smiles``, as in
+            `molgeo.chem.building.GeometrySource`.
 
     Returns:
         One row a molecule: `ROW_COLUMNS`, then the properties with their units in their names.
@@ -93,7 +96,7 @@ def predict(
     """
     import pandas as pd
 
-    run = PropertyRun(model, properties, conformers, batch_size, device)
+    run = PropertyRun(model, properties, conformers, batch_size, device, geometry)
     table = pd.DataFrame(list(run.rows(inputs, strict)), columns=run.columns)
     types = dict.fromkeys(run.columns[len(ROW_COLUMNS) :], "float64")
     return table.astype({"n_atoms": "Int64", **types})
@@ -107,9 +110,12 @@ def predict_rows(
     batch_size: BatchSize = "auto",
     device: str = "auto",
     strict: bool = False,
+    geometry: GeometrySource = "auto",
 ) -> Iterator[dict[str, Any]]:
     """As `predict`, but one row at a time, in constant memory: ``inputs`` may be endless."""
-    return PropertyRun(model, properties, conformers, batch_size, device).rows(inputs, strict)
+    return PropertyRun(model, properties, conformers, batch_size, device, geometry).rows(
+        inputs, strict
+    )
 
 
 def run_predict(
@@ -122,6 +128,7 @@ def run_predict(
     batch_size: BatchSize = "auto",
     device: str = "auto",
     strict: bool = False,
+    geometry: GeometrySource = "auto",
 ) -> int:
     """The command ``molgeo predict``: rows to standard output or to a file.
 
@@ -135,6 +142,7 @@ def run_predict(
         batch_size: as in `predict`.
         device: as in `predict`.
         strict: as in `predict`.
+        geometry: as in `predict`.
 
     Returns:
         Exit status: 0 where all rows are fine, 3 where some failed. With ``strict`` the rows before
@@ -149,7 +157,7 @@ def run_predict(
 
     check_sources(inputs)
     format = check_output(output, format, inputs)
-    run = PropertyRun(model, properties, conformers, batch_size, device)
+    run = PropertyRun(model, properties, conformers, batch_size, device, geometry)
     n_failed = 0
     try:
         with Output(output, format, run.columns) as out:
@@ -171,10 +179,11 @@ class PropertyRun:
         conformers: as in `predict`.
         batch_size: as in `predict`.
         device: as in `predict`.
+        geometry: as in `predict`.
 
     Attributes:
         given: the model for given geometries.
-        made: the model for geometries made from a SMILES; often the same.
+        made: the model for geometries of a force field; often the same.
         keys: what is predicted: names of properties, and of atomization energies.
         suffixes: of the columns of each property.
         columns: of every row.
@@ -187,6 +196,7 @@ class PropertyRun:
         conformers: int | None = None,
         batch_size: BatchSize = "auto",
         device: str = "auto",
+        geometry: GeometrySource = "auto",
     ) -> None:
         from molgeo.checkpoint import DEFAULT_SMILES_MODEL
         from molgeo.chem.molecule import InputError
@@ -194,6 +204,10 @@ class PropertyRun:
 
         if conformers is not None and (not isinstance(conformers, SupportsIndex) or conformers < 1):
             raise InputError(f"conformers must be a whole number from 1 on, got {conformers!r}")
+        known = ("auto", "given", "mmff", "smiles")
+        if geometry not in known:
+            raise InputError(f"geometry must be one of {', '.join(known)}, got {geometry!r}")
+        self.geometry = geometry
         self.conformers = CONFORMERS if conformers is None else int(conformers)
         about = CONFORMER_COLUMNS if conformers is not None and self.conformers > 1 else ()
         self.suffixes = ("", *about)
@@ -223,12 +237,12 @@ class PropertyRun:
             InputError: an input that cannot be read, after the rows of those before it.
             RowError: a bad row, and ``strict``, after the rows before it.
         """
-        from molgeo.chem.conformers import build
+        from molgeo.chem.building import build
         from molgeo.chem.readers import check_sources, is_single, read_all
 
         if isinstance(inputs, list | tuple) or is_single(inputs):
             check_sources([inputs] if is_single(inputs) else inputs)
-        built = build(read_all(inputs), self.conformers)
+        built = build(read_all(inputs), self.conformers, geometry=self.geometry)
         start = 0
         for window in _windows(built, _WINDOW.get(self.given.device.type, _WINDOW["cpu"])):
             for index, row in enumerate(self._window(window), start):
@@ -294,7 +308,9 @@ class PropertyRun:
             model=model.predictor.name,
         )
         if results:
-            row.update(self._averages(results, of_conformers=source.geometry != "given"))
+            row.update(
+                self._averages(results, of_conformers=not source.geometry.startswith("given"))
+            )
         return row
 
     def _averages(self, results: Sequence[Values], of_conformers: bool) -> dict[str, float]:

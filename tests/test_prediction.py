@@ -188,9 +188,28 @@ def test_given_geometries_and_those_of_a_smiles_have_models_of_their_own():
     assert named.gap_eV[1] == table.gap_eV[1]
 
 
+def test_the_origin_of_geometries_can_be_forced(tmp_path):
+    """Each is predicted by the model that knows it, and the column names it."""
+    atoms = g2("CH3CH2OH")
+    ase.io.write(tmp_path / "ethanol.xyz", atoms)
+    tables = {
+        geometry: predict([tmp_path / "ethanol.xyz"], properties="gap,mu", geometry=geometry)
+        for geometry in ("auto", "given", "mmff", "smiles")
+    }
+    assert [t.geometry[0] for t in tables.values()] == ["given"] * 2 + ["given+mmff", "etkdg+mmff"]
+    assert [t.model[0] for t in tables.values()] == [DEFAULT_MODEL] * 2 + [DEFAULT_SMILES_MODEL] * 2
+    made = predict("CCO", properties="gap,mu")
+    assert tables["smiles"].gap_eV[0] == pytest.approx(made.gap_eV[0], abs=1e-4)
+    assert tables["mmff"].gap_eV[0] != tables["given"].gap_eV[0]
+    refused = predict("CCO", geometry="given")
+    assert refused.status[0] == "error"
+    assert "has no coordinates" in refused.message[0]
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("geometry", "xtb"),
         ("conformers", 0),
         ("conformers", 2.5),
         ("conformers", "2"),

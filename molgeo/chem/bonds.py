@@ -83,6 +83,8 @@ def from_coordinates(z: NDArray[np.int64], pos: NDArray[np.float64]) -> Chem.Mol
         Chem.SanitizeMol(mol)
     except (ValueError, RuntimeError):
         return None
+    if len(z) > 1 and any(atom.GetDegree() == 0 for atom in mol.GetAtoms()):
+        return None  # scattered atoms come back as ions
     return mol.GetMol()
 
 

@@ -6,7 +6,6 @@ of threads.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -18,10 +17,9 @@ from rdkit.Chem import rdMolDescriptors
 from molgeo.chem.bonds import agree, atomic_numbers
 from molgeo.chem.embedding import attempts
 from molgeo.chem.force_field import minimise
-from molgeo.chem.molecule import BadRow, Molecule, Row, SmilesRow
+from molgeo.chem.molecule import BadRow, Molecule, SmilesRow
 from molgeo.chem.rdkit_log import rdkit_messages
 from molgeo.chem.stereo import has_stereo
-from molgeo.chem.threads import ordered_map
 
 MAX_ATOMS: Final = 300
 """Atoms, hydrogens included, up to which conformers are made: beyond it takes many seconds each."""
@@ -175,29 +173,3 @@ def _first_reason(messages: list[str]) -> str:
     first = messages[0].removeprefix("SMILES Parse Error: ").split(" for input:")[0]
     where = position.rpartition("around ")[2].rstrip(":")
     return f"{first} (at {where})" if where else first
-
-
-Built = list[Molecule] | BadRow
-
-
-def build(rows: Iterable[Row], n: int = 1, workers: int | None = None) -> Iterator[Built]:
-    """Give every row its coordinates, in order, a bounded number of rows ahead.
-
-    Args:
-        rows: molecules and bad rows pass through.
-        n: conformers of each SMILES.
-        workers: threads that embed; None for one a core, 1 for none.
-
-    Yields:
-        For each row its molecules, lowest force-field energy first, or a bad row.
-
-    Raises:
-        Exception: what ``rows`` raises, after all rows before it.
-    """
-
-    def make(row: Row) -> Built:
-        if isinstance(row, SmilesRow):
-            return embed(row, n)
-        return row if isinstance(row, BadRow) else [row]
-
-    return ordered_map(make, rows, workers)

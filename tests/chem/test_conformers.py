@@ -1,4 +1,3 @@
-import itertools
 import threading
 
 import numpy as np
@@ -7,9 +6,10 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
 from molgeo.chem.bonds import agree
-from molgeo.chem.conformers import MAX_ATOMS, build, embed, generate
+from molgeo.chem.building import build
+from molgeo.chem.conformers import MAX_ATOMS, embed, generate
 from molgeo.chem.embedding import ATTEMPTS
-from molgeo.chem.molecule import BadRow, InputError, Molecule, SmilesRow
+from molgeo.chem.molecule import BadRow, SmilesRow
 from molgeo.chem.rdkit_log import rdkit_messages
 from molgeo.chem.stereo import has_stereo
 
@@ -301,53 +301,6 @@ def test_long_conjugated_systems_and_zwitterions_embed():
         (molecule,) = embed(SmilesRow(smiles))
         assert agree(Chem.AddHs(Chem.MolFromSmiles(smiles)), molecule.pos)
         assert molecule.charge == 0
-
-
-@pytest.mark.parametrize("workers", [1, 3])
-def test_build_keeps_order_and_passes_rows_through(workers):
-    given = Molecule(np.array([2]), np.zeros((1, 3)))
-    broken = BadRow("x", message="why")
-    rows = [SmilesRow(IBUPROFEN), broken, SmilesRow("C"), given, SmilesRow("C1")]
-    built = list(build(rows, workers=workers))
-    assert built[0][0].formula == "C13H18O2"
-    assert built[1] is broken
-    assert built[2][0].formula == "CH4"
-    assert built[3] == [given]
-    assert "unclosed ring" in built[4].message
-
-
-def test_threads_give_the_same_coordinates_as_one():
-    rows = [SmilesRow(s) for s in ("CCO", IBUPROFEN, "c1ccccc1", "OC1CC1")] * 2
-    for one, many in zip(build(rows, workers=1), build(rows, workers=4), strict=True):
-        np.testing.assert_array_equal(one[0].pos, many[0].pos)
-
-
-def test_build_reads_a_bounded_number_of_rows_ahead():
-    consumed = itertools.count()
-
-    def endless():
-        while True:
-            next(consumed)
-            yield SmilesRow("C")
-
-    built = build(endless(), workers=2)
-    for _ in range(3):
-        next(built)
-    built.close()
-    assert next(consumed) <= 20
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_rows_before_an_error_of_the_source_are_kept(workers):
-    def source():
-        yield SmilesRow("C")
-        yield SmilesRow("O")
-        raise InputError("gone")
-
-    built = build(source(), workers=workers)
-    assert [next(built)[0].formula, next(built)[0].formula] == ["CH4", "H2O"]
-    with pytest.raises(InputError, match="gone"):
-        next(built)
 
 
 def test_rdkit_is_silent_and_its_log_is_left_as_it_was(capfd):

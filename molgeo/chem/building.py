@@ -1,0 +1,106 @@
+"""Rows → molecules with coordinates: those given, minimised from there, or made from the SMILES."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Final, Literal
+
+from molgeo.chem import bonds
+from molgeo.chem.conformers import embed
+from molgeo.chem.molecule import BadRow, Molecule, Row, SmilesRow, check_geometry
+from molgeo.chem.rdkit_log import rdkit_messages
+from molgeo.chem.relaxation import FROM_COORDINATES, NO_BONDS, relax
+from molgeo.chem.stereo import isomeric_smiles, stereo_smiles
+from molgeo.chem.threads import ordered_map
+
+Built = list[Molecule] | BadRow
+
+GeometrySource = Literal["auto", "given", "mmff", "smiles"]
+"""Where coordinates come from:
+
+* ``auto``: those given, and where only a SMILES is, conformers made of it;
+* ``given``: those given; a SMILES alone is a bad row;
+* ``mmff``: those given, minimised by MMFF94 (``given+mmff``); conformers of a SMILES;
+* ``smiles``: conformers of the SMILES also where coordinates are given, whose bonds and stereo
+  make the SMILES where there is none.
+"""
+
+NO_COORDINATES: Final = (
+    "a SMILES has no coordinates: give a file that has, or let conformers be made (geometry auto)"
+)
+
+NO_MOLECULE: Final = (
+    "no bonds: the coordinates show no neutral molecule; give its SMILES too (csv, extxyz), or "
+    "its bonds (sdf)"
+)
+
+
+def build(
+    rows: Iterable[Row],
+    n: int = 1,
+    workers: int | None = None,
+    geometry: GeometrySource = "auto",
+) -> Iterator[Built]:
+    """Give every row its coordinates, in order, a bounded number of rows ahead.
+
+    Args:
+        rows: bad rows pass through.
+        n: conformers of each SMILES.
+        workers: threads that work; None for one a core, 1 for none.
+        geometry: where coordinates come from.
+
+    Yields:
+        For each row its molecules, lowest force-field energy first, or a bad row.
+
+    Raises:
+        Exception: what ``rows`` raises, after all rows before it.
+    """
+
+    def make(row: Row) -> Built:
+        if isinstance(row, BadRow):
+            return row
+        if isinstance(row, SmilesRow):
+            if geometry == "given":
+                return BadRow(row.input, row.name, row.smiles, NO_COORDINATES)
+            return embed(row, n)
+        if geometry in ("auto", "given") or check_geometry(row) is not None:
+            return [row]  # a reason why it is no molecule is for who predicts to say
+        return _minimised(row) if geometry == "mmff" else _from_smiles(row, n)
+
+    return ordered_map(make, rows, workers)
+
+
+def _minimised(molecule: Molecule) -> Built:
+    """The same conformer at MMFF94, or UFF."""
+    row = SmilesRow(molecule.smiles or "", molecule.name, molecule.input)
+    made = relax(row, molecule.z, molecule.pos)
+    if isinstance(made, BadRow):
+        unseen = made.message == NO_BONDS and not molecule.smiles
+        return _bad(molecule, NO_MOLECULE if unseen else made.message)
+    how = made.geometry.removesuffix(FROM_COORDINATES)
+    return [replace(molecule, pos=made.pos[0], geometry=f"given+{how}")]
+
+
+def _from_smiles(molecule: Molecule, n: int) -> Built:
+    """Conformers of the molecule that coordinates show."""
+    if molecule.smiles:
+        smiles = stereo_smiles(molecule.smiles, molecule.z, molecule.pos)
+    else:
+        with rdkit_messages():
+            mol = bonds.from_coordinates(molecule.z, molecule.pos)
+            if mol is None:
+                return _bad(molecule, NO_MOLECULE)
+            smiles = isomeric_smiles(mol, molecule.pos)
+    return embed(SmilesRow(smiles, molecule.name, molecule.input), n)
+
+
+def _bad(molecule: Molecule, message: str) -> BadRow:
+    return BadRow(
+        molecule.input,
+        molecule.name,
+        molecule.smiles,
+        message,
+        molecule.formula,
+        molecule.n_atoms,
+    )
