@@ -33,6 +33,7 @@ EXAMPLES = {
     **cli_moving.EXAMPLES,
     "train": "molgeo train --config configs/schnet_qm9.yaml --max_epochs 10 --seed 1",
     "evaluate": "molgeo evaluate --data qm9 --split test --limit 1000",
+    "calibrate": "molgeo calibrate --model runs/X/X.safetensors --limit 2000",
     "data prepare": "molgeo data prepare qm9 --conformers 2",
     "data sample": "molgeo data sample molecules.smi --output structures.extxyz",
     "data label": "molgeo data label structures.extxyz --calculator xtb --output labelled.npz",
@@ -135,6 +136,7 @@ def build_parser() -> Parser:
     cli_moving.add(commands, _command)
     _add_train(commands)
     _add_evaluate(commands)
+    _add_calibrate(commands)
     _add_data(commands)
     commands.add_subcommand(
         "models", _command("models", "What is shipped."), help="what is shipped"
@@ -226,6 +228,20 @@ def _add_evaluate(commands: Any) -> None:
     )
     evaluate.add_argument("--data-dir", default=None, type=str | None, help="where data lie")
     commands.add_subcommand("evaluate", evaluate, help="errors on a data set")
+
+
+def _add_calibrate(commands: Any) -> None:
+    """``molgeo calibrate``."""
+    calibrate = _command(
+        "calibrate",
+        "Measure errors from SMILES on validation molecules, for a model's _std columns.",
+    )
+    calibrate.add_argument(
+        "--model", required=True, type=str, help="checkpoint, which is rewritten"
+    )
+    calibrate.add_argument("--limit", default=2000, type=int, help="molecules; 0 for all")
+    calibrate.add_argument("--data-dir", default=None, type=str | None, help="where data lie")
+    commands.add_subcommand("calibrate", calibrate, help="measure errors, for error bars")
 
 
 def _add_data(commands: Any) -> None:
@@ -348,6 +364,21 @@ def _evaluate_forces(predictor: Any, options: Namespace) -> int:
     return OK
 
 
+def _calibrate(options: Namespace) -> int:
+    from molgeo.checkpoint import find, load
+    from molgeo.datasets.location import data_dir
+    from molgeo.evaluate import calibrate
+    from molgeo.progress import progress
+    from molgeo.training.export import add_calibration
+
+    path = find(options.model)
+    with progress("calibrating") as report:
+        root = data_dir(options.data_dir) / "qm9"
+        add_calibration(path, calibrate(load(path), root, options.limit, report))
+    print(path)
+    return OK
+
+
 def _prepare(options: Namespace) -> int:
     from molgeo.datasets.location import data_dir
     from molgeo.datasets.qm9_sources import prepare
@@ -393,6 +424,7 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     **cli_moving.COMMANDS,
     "train": _train,
     "evaluate": _evaluate,
+    "calibrate": _calibrate,
     "data prepare": _prepare,
     "data sample": run_sample,
     "data label": run_label,

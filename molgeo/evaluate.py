@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from molgeo.conformer_average import CONFORMERS, conformer_average
+from molgeo import calibration
+from molgeo.calibration import Calibration, calibration_of, half_widths
+from molgeo.conformer_average import CONFORMERS, ConformerAverage, conformer_average
 from molgeo.datasets.geometries import MAX_CONFORMERS, Geometry, GeometrySet, with_labels
 from molgeo.datasets.qm9 import QM9
 from molgeo.precision import MatmulPrecision, matmul_precision
@@ -54,7 +57,9 @@ def evaluate(
     Returns:
         ``model, data, split, geometry, n``; ``failed``, molecules without a geometry, which are
         not among n, and ``reasons``, how many for which reason; and ``mae`` and ``rmse``: output
-        column → error in the unit of its name.
+        column → error in the unit of its name. From SMILES, where the model is calibrated,
+        also ``coverage``: output column → shares of labels within value ± ``_std`` and between
+        ``_low90`` and ``_high90``, as `molgeo.predict` gives them.
 
     Raises:
         FileNotFoundError: QM9 is not prepared.
@@ -65,12 +70,101 @@ def evaluate(
         raise ValueError(f"evaluate: limit must be 0 or more, got {limit}")
     if not 1 <= conformers <= MAX_CONFORMERS:
         raise ValueError(f"evaluate: conformers must be 1 to {MAX_CONFORMERS}, got {conformers}")
+    found = collect(
+        predictor, root, split, geometry, limit, batch_size, progress, precision, conformers
+    )
+    error = found.values - found.labels
+    names = [PROPERTIES[name].column for name in found.properties]
+    result = {
+        "model": predictor.name,
+        "data": "qm9",
+        "split": split,
+        "geometry": geometry,
+        "n": len(error),
+        "failed": found.reasons.total(),
+        "reasons": dict(found.reasons.most_common()),
+        "mae": dict(zip(names, error.abs().mean(0).tolist(), strict=True)),
+        "rmse": dict(zip(names, error.square().mean(0).sqrt().tolist(), strict=True)),
+    }
+    known = calibration_of(predictor.header, conformers) if geometry == "smiles" else None
+    if known is not None:
+        result["coverage"] = dict(zip(names, _coverage(found, known), strict=True))
+    return result
+
+
+def calibrate(
+    predictor: Predictor,
+    root: str | Path | None = None,
+    limit: int = 0,
+    progress: Progress | None = None,
+    conformers: Sequence[int] = (1, 2, 4, CONFORMERS),
+) -> list[Calibration]:
+    """How the errors of values from SMILES are distributed, on validation molecules.
+
+    Args:
+        predictor: the model.
+        root: as in `evaluate`.
+        limit: as in `evaluate`.
+        progress: as in `evaluate`.
+        conformers: numbers of conformers, each of which has a calibration of its own.
+
+    Returns:
+        Calibrations, for the header of a checkpoint.
+
+    Raises:
+        FileNotFoundError: QM9 is not prepared.
+        ValueError: as in `molgeo.calibration.calibrate`.
+    """
+    made = []
+    for k, n in enumerate(conformers):
+
+        def step(done: int, total: int, before: int = k) -> None:
+            if progress:
+                progress(before * total + done, len(conformers) * total)
+
+        found = collect(predictor, root, "validation", "smiles", limit, 256, step, conformers=n)
+        values, stds, labels = (t.numpy() for t in (found.values, found.stds, found.labels))
+        made.append(calibration.calibrate(found.properties, values, stds, labels, n))
+    return made
+
+
+class Collected(NamedTuple):
+    """Predictions of a part of a data set beside its labels.
+
+    Attributes:
+        properties: names of the columns.
+        values: (molecules, properties) float64, averages over the conformers.
+        stds: (molecules, properties) float64, over the conformers.
+        labels: (molecules, properties) float64.
+        reasons: why molecules are missing, and how many.
+    """
+
+    properties: list[str]
+    values: Tensor
+    stds: Tensor
+    labels: Tensor
+    reasons: Counter[str]
+
+
+def collect(
+    predictor: Predictor,
+    root: str | Path | None,
+    split: Part,
+    geometry: Geometry,
+    limit: int = 0,
+    batch_size: int = 256,
+    progress: Progress | None = None,
+    precision: MatmulPrecision = "highest",
+    conformers: int = CONFORMERS,
+) -> Collected:
+    """What `evaluate` compares; arguments and errors as there."""
     data = QM9(root)
     known = [name for name in predictor.properties if name in data.molecules.properties]
     rows: Tensor = getattr(data.split(), split)[: limit or None]
     columns = [data.molecules.properties.index(name) for name in known]
     source = _source(data, geometry, conformers)
-    errors: list[Tensor] = []
+    averages: list[ConformerAverage] = []
+    labels: list[Tensor] = []
     reasons: Counter[str] = Counter()
     done = 0
     predictor.eval()
@@ -84,27 +178,29 @@ def evaluate(
             with matmul_precision(precision):
                 predicted = _predicted(predictor, batch, known)
             counts = [len(one) for one in found]
-            values = torch.stack([_average(p, known) for p in predicted.split(counts)])
-            labels = torch.stack([y[0] for y in batch.y[:, columns].split(counts)])
-            errors.append(values - labels)
+            averages += [_average(p, known) for p in predicted.split(counts)]
+            labels += [y[0] for y in batch.y[:, columns].split(counts)]
         done += len(chunk)
         if progress:
             progress(done, len(rows))
-    if not errors:
+    if not labels:
         raise ValueError(f"evaluate: no molecule of split {split!r} has a geometry")
-    error = torch.cat(errors)
-    names = [PROPERTIES[name].column for name in known]
-    return {
-        "model": predictor.name,
-        "data": "qm9",
-        "split": split,
-        "geometry": geometry,
-        "n": len(error),
-        "failed": len(rows) - len(error),
-        "reasons": dict(reasons.most_common()),
-        "mae": dict(zip(names, error.abs().mean(0).tolist(), strict=True)),
-        "rmse": dict(zip(names, error.square().mean(0).sqrt().tolist(), strict=True)),
-    }
+    values, stds = (
+        torch.from_numpy(np.stack([getattr(average, name) for average in averages]))
+        for name in ("value", "std")
+    )
+    return Collected(known, values, stds, torch.stack(labels), reasons)
+
+
+def _coverage(found: Collected, known: Calibration) -> list[dict[str, float]]:
+    """Of each property, the shares of labels within the intervals for one molecule."""
+    shares = []
+    for k, name in enumerate(found.properties):
+        error = (found.values[:, k] - found.labels[:, k]).abs()
+        widths = half_widths(known.scales[name], found.stds[:, k])
+        share = [float((error <= width).double().mean()) for width in widths]
+        shares.append(dict(zip(("std", "low90_high90"), share, strict=True)))
+    return shares
 
 
 def _predicted(predictor: Predictor, batch: Data, known: list[str]) -> Tensor:
@@ -115,11 +211,11 @@ def _predicted(predictor: Predictor, batch: Data, known: list[str]) -> Tensor:
     return torch.stack([out[name] for name in known], dim=-1).cpu()
 
 
-def _average(values: Tensor, known: list[str]) -> Tensor:
-    """The value of one molecule, (properties,), from its conformers', (conformers, properties)."""
+def _average(values: Tensor, known: list[str]) -> ConformerAverage:
+    """One molecule's numbers from those of its conformers, (conformers, properties)."""
     energy = first_energy(known)
     weighing = values[:, known.index(energy)] if energy else torch.zeros(len(values))
-    return torch.from_numpy(conformer_average(values.numpy(), weighing.numpy()).value)
+    return conformer_average(values.numpy(), weighing.numpy())
 
 
 def _source(data: QM9, kind: Geometry, conformers: int) -> Source:

@@ -17,13 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, SupportsIndex
 
 from molgeo.conformer_average import CONFORMERS
-from molgeo.properties import column, first_energy
+from molgeo.properties import ATOMIZATION, column, first_energy
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from molgeo.calibration import Calibration
     from molgeo.chem.building import Built, GeometrySource
     from molgeo.chem.molecule import BadRow, Molecule
+    from molgeo.conformer_average import ConformerAverage
     from molgeo.inference import BatchPredictor, BatchSize, Values
     from molgeo.predictor import Predictor
 
@@ -44,8 +46,14 @@ ROW_COLUMNS: Final = (
 SOME_ROWS_FAILED: Final = 3
 """Exit status of ``molgeo predict`` where rows, one or all, could not be predicted."""
 
+STD: Final = "_std"
+"""Suffix of the columns with standard errors, of a calibrated model: `molgeo.calibration`."""
+
 CONFORMER_COLUMNS: Final = ("_conformer_std", "_lowest", "_boltzmann")
 """Suffixes of the columns about conformers: `molgeo.conformer_average` says what they are."""
+
+INTERVAL_COLUMNS: Final = ("_low90", "_high90")
+"""Suffixes of the columns with the ends of an interval: `molgeo.calibration`."""
 
 _WINDOW: Final = {"cpu": 512, "cuda": 4096}
 """Most rows that are held at once."""
@@ -79,8 +87,8 @@ def predict(
         properties: names or output columns, as in `molgeo.properties`, or one string with commas;
             None for all.
         conformers: how many to make of each SMILES, over which values are averaged; None for 8. A
-            number from 2 on adds columns: the spread, the value of the lowest one and the Boltzmann
-            average.
+            number from 2 on adds columns: the spread, the value of the lowest one, the Boltzmann
+            average and, of a calibrated model, an interval that holds 90% of QM9's molecules.
         batch_size: most molecules of a batch; "auto" bounds the work of a batch instead.
         device: "cpu", "cuda", or "auto" for the fastest there is.
         strict: stop at the first bad row.
@@ -198,6 +206,7 @@ class PropertyRun:
         device: str = "auto",
         geometry: GeometrySource = "auto",
     ) -> None:
+        from molgeo.calibration import calibration_of
         from molgeo.checkpoint import DEFAULT_SMILES_MODEL
         from molgeo.chem.molecule import InputError
         from molgeo.inference import BatchPredictor
@@ -209,11 +218,14 @@ class PropertyRun:
             raise InputError(f"geometry must be one of {', '.join(known)}, got {geometry!r}")
         self.geometry = geometry
         self.conformers = CONFORMERS if conformers is None else int(conformers)
-        about = CONFORMER_COLUMNS if conformers is not None and self.conformers > 1 else ()
-        self.suffixes = ("", *about)
         self.given = self.made = BatchPredictor(model, device, batch_size)
         if model is None:
             self.made = BatchPredictor(DEFAULT_SMILES_MODEL, device, batch_size)
+        self._calibration = calibration_of(self.made.predictor.header, self.conformers)
+        suffixes = ["", *([STD] if self._calibration else [])]
+        if conformers is not None and self.conformers > 1:
+            suffixes += [*CONFORMER_COLUMNS, *(INTERVAL_COLUMNS if self._calibration else ())]
+        self.suffixes = tuple(suffixes)
         self.keys = _select(self.given, properties)
         # Conformers are weighted by their energies, whatever is asked for.
         self._energy = first_energy(self.made.predictor.properties)
@@ -322,12 +334,34 @@ class PropertyRun:
         values = np.array([[result[key] for key in self.keys] for result in results])
         energies = np.array([result[self._energy] if self._energy else 0.0 for result in results])
         average = conformer_average(values, energies)
-        suffixes = self.suffixes if of_conformers else ("",)
+        numbers: dict[str, Any] = {"": average.value}
+        if of_conformers:
+            conformers = (average.std, average.lowest, average.boltzmann)
+            numbers |= dict(zip(CONFORMER_COLUMNS, conformers, strict=True))
+            if self._calibration is not None:
+                numbers |= self._intervals(average, self._calibration)
         return {
             column(key) + suffix: float(number)
-            for suffix, numbers in zip(suffixes, average, strict=False)
-            for key, number in zip(self.keys, numbers, strict=True)
+            for suffix in self.suffixes
+            if suffix in numbers
+            for key, number in zip(self.keys, numbers[suffix], strict=True)
             if math.isfinite(number)
+        }
+
+    def _intervals(
+        self, average: ConformerAverage, calibration: Calibration
+    ) -> dict[str, list[float]]:
+        """Suffix → numbers of each key. An atomization energy is as uncertain as the total."""
+        from molgeo.calibration import half_widths
+
+        scales = [calibration.scales[key.removesuffix(ATOMIZATION)] for key in self.keys]
+        halves = [half_widths(s, float(std)) for s, std in zip(scales, average.std, strict=True)]
+        ends = list(zip(average.value.tolist(), halves, strict=True))
+        low, high = INTERVAL_COLUMNS
+        return {
+            STD: [sigma for sigma, _ in halves],
+            low: [value - interval for value, (_, interval) in ends],
+            high: [value + interval for value, (_, interval) in ends],
         }
 
 

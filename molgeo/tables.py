@@ -18,8 +18,9 @@ BLOCK: Final = 256
 """Rows that are laid out together; widths are those of the first block."""
 
 _LABEL_WIDTH: Final = 32
-_SPREAD: Final = "_conformer_std"
-_SUFFIXES: Final = (_SPREAD, "_lowest", "_boltzmann")
+_ERRORS: Final = ("_std", "_conformer_std")
+"""What stands behind ± in a list: the standard error, else the spread over the conformers."""
+_SUFFIXES: Final = (*_ERRORS, "_lowest", "_boltzmann", "_low90", "_high90")
 
 _KNOWN: Final = {
     column(key): (PROPERTIES[key.removesuffix(ATOMIZATION)], key.endswith(ATOMIZATION))
@@ -83,7 +84,7 @@ class TableWriter:
             what = known.description
             if is_atomization:
                 what = what.replace("total", "atomization")
-            spread = row.get(name + _SPREAD)
+            spread = next((row[name + s] for s in _ERRORS if row.get(name + s) is not None), None)
             value = _number(row[name]) + (f" ± {_number(spread)}" if spread is not None else "")
             symbol = known.symbol + (" at." if is_atomization else "")
             lines.append((what, symbol, value, known.unit))

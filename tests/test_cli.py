@@ -13,6 +13,8 @@ import torch
 import yaml
 
 from molgeo import cli
+from molgeo.checkpoint import load, read_header
+from molgeo.datasets.qm9 import QM9, Split
 
 MODEL = str(Path(__file__).parent / "fixtures" / "format_1.safetensors")
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
@@ -215,6 +217,22 @@ def test_evaluate_prints_one_json_object(capsys, small_data):
     assert result["geometry"] == "dft"
     assert set(result["mae"]) == set(result["rmse"])
     assert all(result["rmse"][c] >= result["mae"][c] > 0 for c in result["mae"])
+
+
+def test_a_calibrated_checkpoint_tells_its_errors(capsys, small_data, tmp_path, monkeypatch):
+    path = shutil.copy(MODEL, tmp_path / "model.safetensors")
+    words = ["calibrate", "--model", path, "--data-dir", small_data]
+    status, _, err = run(capsys, *words)
+    assert (status, err) == (2, "molgeo: calibrate: expected at least 9 molecules, got 5\n")
+    train, few, test = QM9(small_data / "qm9").split()
+    monkeypatch.setattr(QM9, "split", lambda self: Split(few, train, test))
+    assert run(capsys, *words, "--limit", "15")[:2] == (0, f"{path}\n")
+    header = read_header(path)
+    assert [one["conformers"] for one in header["calibration"]] == [1, 2, 4, 8]
+    assert header["calibration"][0]["n"] == 15
+    assert header["config"] == read_header(MODEL)["config"]
+    for before, after in zip(load(MODEL).parameters(), load(path).parameters(), strict=True):
+        assert torch.equal(before, after)
 
 
 def test_evaluate_in_reduced_precision(capsys, small_data):

@@ -6,9 +6,9 @@ import pytest
 
 from molgeo import geometries
 from molgeo.checkpoint import load
-from molgeo.datasets.qm9 import QM9
+from molgeo.datasets.qm9 import QM9, Split
 from molgeo.datasets.qm9_sources import write
-from molgeo.evaluate import evaluate
+from molgeo.evaluate import calibrate, evaluate
 
 MODEL = Path(__file__).parent / "fixtures" / "format_1.safetensors"
 
@@ -91,6 +91,26 @@ def test_no_molecule_has_a_geometry(predictor, root, monkeypatch):
     monkeypatch.setattr(geometries, "generate", lambda *_: bad)
     with pytest.raises(ValueError, match="no molecule of split 'train' has a geometry"):
         evaluate(predictor, root, "train", "flat", limit=3)
+
+
+def test_calibrated_on_validation_and_covered_there(predictor, root, monkeypatch):
+    """The shares of the very molecules that it was calibrated on are the least ones promised."""
+    train, few, test = QM9(root).split()
+    monkeypatch.setattr(QM9, "split", lambda self: Split(few, train, test))
+    seen = []
+    made = calibrate(predictor, root, 0, lambda *done: seen.append(done), conformers=(1, 3))
+    assert [one.conformers for one in made] == [1, 3]
+    assert seen[-1][0] == seen[-1][1]
+    n = made[0].n
+    assert n == len(train)
+    header = {"calibration": [one.as_json() for one in made]}
+    monkeypatch.setattr(predictor, "header", {**predictor.header, **header})
+    result = evaluate(predictor, root, "validation", "smiles", conformers=3)
+    assert set(result["coverage"]) == set(result["mae"])
+    for shares in result["coverage"].values():
+        assert 0.68 <= shares["std"] <= 0.6827 + 2 / n
+        assert 0.9 <= shares["low90_high90"] <= 0.9 + 2 / n
+    assert "coverage" not in evaluate(predictor, root, "validation", "mmff")
 
 
 @pytest.mark.parametrize(("option", "value"), [("limit", -1), ("conformers", 0)])

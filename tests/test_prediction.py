@@ -54,6 +54,7 @@ class StandIn(torch.nn.Module):
     def __init__(self, is_nan=lambda z: False):
         super().__init__()
         self.is_nan = is_nan
+        self.header = {}
         self.batches = []
 
     def forward(self, z, pos, batch):
@@ -165,6 +166,36 @@ def test_conformers_add_their_spread(model):
     assert many.r2_bohr2_conformer_std[1] == pytest.approx(0.0, abs=1e-4)
     assert many.loc[2, list(many)[12:]].isna().all(), "a given geometry has no conformers"
     assert many.mu_debye[2] == pytest.approx(one.mu_debye[2], abs=1e-6)
+
+
+@pytest.fixture
+def calibrated(model):
+    """The toy with made-up errors: 0.1 of the unit, a little more for eight conformers."""
+    scales = {name: {"error": 0.1, "sigma": 1.5, "interval": 3.0} for name in QM9_PROPERTIES}
+    content = [{"conformers": n, "n": 100, "scales": scales} for n in (2, 8)]
+    model.header["calibration"] = content
+    yield model
+    model.header.clear()
+
+
+def test_a_calibrated_model_tells_its_standard_error(calibrated):
+    rows = ["OCCCO", g2("H2O")]
+    table = predict(rows, calibrated, properties="mu,u0,u0_atomization")
+    assert list(table)[13:] == ["mu_debye_std", "u0_eV_std", "u0_atomization_eV_std"]
+    assert table.loc[1, list(table)[13:]].isna().all(), "errors were measured from SMILES"
+    full = predict(rows, calibrated, properties="mu,u0,u0_atomization", conformers=8)
+    spread = full.mu_debye_conformer_std[0]
+    assert spread > 1e-4
+    assert table.mu_debye_std[0] == pytest.approx(1.5 * (0.1 + spread))
+    half = (full.mu_debye_high90 - full.mu_debye_low90)[0] / 2
+    assert half == pytest.approx(3.0 * (0.1 + spread))
+    assert full.mu_debye_low90[0] + half == pytest.approx(full.mu_debye[0])
+    assert full.u0_eV_std[0] == pytest.approx(full.u0_atomization_eV_std[0], abs=1e-9)
+
+
+def test_fewer_conformers_than_calibrated_have_no_standard_error(calibrated):
+    assert "mu_debye_std" not in predict(["O"], calibrated, conformers=1)
+    assert "mu_debye_std" in predict(["O"], calibrated, conformers=3)
 
 
 def test_values_are_averages_over_eight_conformers(model):

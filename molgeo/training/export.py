@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from molgeo.calibration import Calibration
 from molgeo.cards import markdown
 from molgeo.checkpoint import load, save_checkpoint
 from molgeo.predictor import Predictor
@@ -81,6 +82,18 @@ def measure(path: Path, errors: Callable[[Predictor], dict[str, Any]]) -> dict[s
     save_checkpoint(predictor, path, header)
     path.with_suffix(".md").write_text(markdown(header))
     return metrics
+
+
+def add_calibration(path: Path, calibrations: list[Calibration]) -> None:
+    """Write calibrations into a checkpoint's header.
+
+    Args:
+        path: of the checkpoint, rewritten with the same weights.
+        calibrations: of its errors, as `molgeo.evaluate.calibrate` measures them.
+    """
+    predictor = load(path)
+    content = [calibration.as_json() for calibration in calibrations]
+    save_checkpoint(predictor, path, {**predictor.header, "calibration": content})
 
 
 def _hardware(config: RunConfig) -> str:

@@ -1,0 +1,145 @@
+"""How far from the truth a value may be: intervals that hold a stated share of molecules.
+
+A molecule's value v is an average over conformers whose standard deviation is s. On n molecules
+that the model was not trained on, with labels y, the *score* of a property is
+
+    r = |y − v| / (e + s),      e = median |y − v|,
+
+and ``q_p`` is the score that the share p of them stays below, the ⌈(n + 1) p⌉-th smallest. Then
+
+    v ± q_p (e + s)
+
+holds the truth for at least the share p of all molecules that are drawn as those n were, whatever
+the distribution of the errors; and it is wider where the conformers differ.
+
+The standard error in the output is the half-width for p = 0.683, as one standard deviation of a
+normal distribution holds; the interval that is given beside it is the one for p = 0.9.
+
+Source:
+    Split conformal prediction with normalised scores: Papadopoulos, Gammerman, Vovk, AIA 2008; Lei
+    et al., JASA 113, 1094 (2018).
+
+Deviation:
+    e, one number a property, is taken from the same n molecules as the scores. Its effect on
+    the shares is of the order of 1/n.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = NDArray[np.float64]
+Numbers = TypeVar("Numbers", float, "Tensor")
+
+ONE_SIGMA: Final = 0.6827
+INTERVAL: Final = 0.9
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How the errors of one property are distributed.
+
+    Attributes:
+        error: e, the median absolute error, in the property's unit.
+        sigma: score of the share `ONE_SIGMA`.
+        interval: score of the share `INTERVAL`.
+    """
+
+    error: float
+    sigma: float
+    interval: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What is known of a model's errors for molecules given as SMILES.
+
+    Attributes:
+        conformers: how many are made of each molecule.
+        n: molecules measured on.
+        scales: property → its scale.
+    """
+
+    conformers: int
+    n: int
+    scales: dict[str, Scale]
+
+    def as_json(self) -> dict[str, Any]:
+        """For a checkpoint's header."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Calibration:
+        """What `as_json` gave."""
+        scales = {name: Scale(**scale) for name, scale in content["scales"].items()}
+        return cls(content["conformers"], content["n"], scales)
+
+
+def calibration_of(header: dict[str, Any], conformers: int) -> Calibration | None:
+    """The calibration that a checkpoint's header has for a number of conformers.
+
+    Args:
+        header: of a checkpoint.
+        conformers: that are made of each molecule.
+
+    Returns:
+        The one for the largest number that is not above ``conformers``: more conformers make no
+        larger errors. None where there is none.
+    """
+    known = [Calibration.from_json(content) for content in header.get("calibration", [])]
+    fitting = [one for one in known if one.conformers <= conformers]
+    return max(fitting, key=lambda one: one.conformers, default=None)
+
+
+def calibrate(
+    properties: list[str], values: Array, stds: Array, labels: Array, conformers: int
+) -> Calibration:
+    """Scales from molecules that the model was not trained on.
+
+    Args:
+        properties: names of the columns.
+        values: (molecules, properties).
+        stds: (molecules, properties), over the conformers.
+        labels: (molecules, properties).
+        conformers: that were made of each molecule.
+
+    Returns:
+        The calibration.
+
+    Raises:
+        ValueError: there are too few molecules for the share `INTERVAL`.
+    """
+    n = len(values)
+    if math.ceil((n + 1) * INTERVAL) > n:
+        raise ValueError(f"calibrate: expected at least 9 molecules, got {n}")
+    errors = np.abs(values - labels)
+    error = np.median(errors, axis=0)
+    scores = np.sort(errors / (error + stds), axis=0)
+    sigma, interval = (scores[math.ceil((n + 1) * p) - 1] for p in (ONE_SIGMA, INTERVAL))
+    scales = {
+        name: Scale(float(error[k]), float(sigma[k]), float(interval[k]))
+        for k, name in enumerate(properties)
+    }
+    return Calibration(conformers, n, scales)
+
+
+def half_widths(scale: Scale, std: Numbers) -> tuple[Numbers, Numbers]:
+    """Half of the intervals of values.
+
+    Args:
+        scale: of the property.
+        std: over the conformers, in the property's unit; one number or a tensor.
+
+    Returns:
+        For the shares `ONE_SIGMA` and `INTERVAL`, in the property's unit.
+    """
+    width = scale.error + std
+    return scale.sigma * width, scale.interval * width
