@@ -141,6 +141,8 @@ def markdown(header: dict[str, Any]) -> str:
     is_force_field = header.get("trained_on_forces", False)
     if header.get("metrics"):
         lines += (_force_errors if is_force_field else _property_errors)(header)
+    if header.get("from_smiles"):
+        lines += _smiles_errors(header)
     if header.get("notes"):
         lines += ["", "## Notes", "", header["notes"]]
     lines += ["", "## Limits", "", *(FORCE_LIMITS if is_force_field else PROPERTY_LIMITS)]
@@ -169,6 +171,32 @@ def _property_errors(header: dict[str, Any]) -> list[str]:
         cells = [f"{metrics['mae'][known.column]:.3g}"]
         cells += [f"{table[key]:.3g}" for table in QM9_MAE.values()]
         lines.append(f"| {known.symbol}, {key} | {known.unit} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _smiles_errors(header: dict[str, Any]) -> list[str]:
+    """Errors of a model of QM9's properties from SMILES, and how well it knows them."""
+    found = header["from_smiles"]
+    lines = [
+        "",
+        f"## From SMILES: errors on {found['n']:,} {found['split']} molecules",
+        "",
+        f"Averages over conformers at MMFF94, with QM9's stereo; `molgeo evaluate --model "
+        f"{header['name']} --data qm9 --split {found['split']} --geometry smiles --limit "
+        f"{found['n'] + found['failed']}` repeats them. QM9's own conformer is often another one: "
+        "the dipole and the extent of another conformer are no errors of the model. The last two "
+        "columns are the shares of these molecules whose label lies within value ± `_std` and "
+        "between `_low90` and `_high90`, which were calibrated on validation molecules.",
+        "",
+        "| property | unit | mean absolute | root mean square | within ± std | within 90% |",
+        "|---|---|---|---|---|---|",
+    ]
+    for key in header["config"]["properties"]:
+        known = PROPERTIES[key]
+        errors = [f"{found[kind][known.column]:.3g}" for kind in ("mae", "rmse")]
+        shares = [f"{share:.0%}" for share in found["coverage"][known.column].values()]
+        cells = " | ".join([*errors, *shares])
+        lines.append(f"| {known.symbol}, {key} | {known.unit} | {cells} |")
     return lines
 
 

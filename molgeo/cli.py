@@ -239,7 +239,9 @@ def _add_calibrate(commands: Any) -> None:
     calibrate.add_argument(
         "--model", required=True, type=str, help="checkpoint, which is rewritten"
     )
-    calibrate.add_argument("--limit", default=2000, type=int, help="molecules; 0 for all")
+    calibrate.add_argument(
+        "--limit", default=2000, type=int, help="validation and test molecules; 0 for all"
+    )
     calibrate.add_argument("--data-dir", default=None, type=str | None, help="where data lie")
     commands.add_subcommand("calibrate", calibrate, help="measure errors, for error bars")
 
@@ -365,17 +367,24 @@ def _evaluate_forces(predictor: Any, options: Namespace) -> int:
 
 
 def _calibrate(options: Namespace) -> int:
-    from molgeo.checkpoint import find, load
+    from molgeo.checkpoint import find
     from molgeo.datasets.location import data_dir
-    from molgeo.evaluate import calibrate
+    from molgeo.evaluate import calibrate, evaluate
     from molgeo.progress import progress
-    from molgeo.training.export import add_calibration
+    from molgeo.training import export
 
-    path = find(options.model)
-    with progress("calibrating") as report:
-        root = data_dir(options.data_dir) / "qm9"
-        add_calibration(path, calibrate(load(path), root, options.limit, report))
-    print(path)
+    root, limit = data_dir(options.data_dir) / "qm9", options.limit
+
+    def calibrations(predictor: Any) -> Any:
+        with progress("calibrating") as report:
+            return calibrate(predictor, root, limit, report)
+
+    def errors(predictor: Any) -> Any:
+        with progress("evaluating") as report:
+            return evaluate(predictor, root, "test", "smiles", limit, progress=report)
+
+    result = export.calibrate(find(options.model), calibrations, errors)
+    print(json.dumps(result, indent=2))
     return OK
 
 

@@ -226,8 +226,12 @@ def test_a_calibrated_checkpoint_tells_its_errors(capsys, small_data, tmp_path, 
     assert (status, err) == (2, "molgeo: calibrate: expected at least 9 molecules, got 5\n")
     train, few, test = QM9(small_data / "qm9").split()
     monkeypatch.setattr(QM9, "split", lambda self: Split(few, train, test))
-    assert run(capsys, *words, "--limit", "15")[:2] == (0, f"{path}\n")
+    status, out, err = run(capsys, *words, "--limit", "15")
+    assert status == 0, err
     header = read_header(path)
+    assert header["from_smiles"] == json.loads(out)
+    assert header["from_smiles"]["geometry"] == "smiles"
+    assert "From SMILES" in (tmp_path / "model.md").read_text()
     assert [one["conformers"] for one in header["calibration"]] == [1, 2, 4, 8]
     assert header["calibration"][0]["n"] == 15
     assert header["config"] == read_header(MODEL)["config"]

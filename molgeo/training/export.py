@@ -84,16 +84,28 @@ def measure(path: Path, errors: Callable[[Predictor], dict[str, Any]]) -> dict[s
     return metrics
 
 
-def add_calibration(path: Path, calibrations: list[Calibration]) -> None:
-    """Write calibrations into a checkpoint's header.
+def calibrate(
+    path: Path,
+    calibrations: Callable[[Predictor], list[Calibration]],
+    errors: Callable[[Predictor], dict[str, Any]],
+) -> dict[str, Any]:
+    """Write how wrong values from SMILES are into a checkpoint's header and card.
 
     Args:
         path: of the checkpoint, rewritten with the same weights.
-        calibrations: of its errors, as `molgeo.evaluate.calibrate` measures them.
+        calibrations: measures a predictor's errors on validation molecules.
+        errors: evaluates the calibrated predictor from SMILES on test molecules.
+
+    Returns:
+        What ``errors`` gives.
     """
     predictor = load(path)
-    content = [calibration.as_json() for calibration in calibrations]
-    save_checkpoint(predictor, path, {**predictor.header, "calibration": content})
+    predictor.header["calibration"] = [one.as_json() for one in calibrations(predictor)]
+    from_smiles = errors(predictor)
+    header = {"name": predictor.name, **predictor.header, "from_smiles": from_smiles}
+    save_checkpoint(predictor, path, header)
+    path.with_suffix(".md").write_text(markdown(header))
+    return from_smiles
 
 
 def _hardware(config: RunConfig) -> str:
