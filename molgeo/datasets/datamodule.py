@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from itertools import accumulate
 from pathlib import Path
+from typing import Final, Literal
 
+import torch
 from lightning.pytorch import LightningDataModule
+from torch import Tensor
 
-from molgeo.datasets.geometries import Geometry
+from molgeo.datasets.geometries import Geometry, GeometrySet
 from molgeo.datasets.loader import FlatLoader
 from molgeo.datasets.molecules import MoleculeSet
 from molgeo.datasets.qm9 import QM9, Split
 from molgeo.properties import QM9_PROPERTIES
+
+TrainingGeometry = Literal["dft", "mmff", "smiles", "cheap"]
+
+TRAINING_GEOMETRIES: Final[dict[str, tuple[Geometry, ...]]] = {
+    "dft": ("dft",),
+    "mmff": ("mmff",),
+    "smiles": ("smiles",),
+    "cheap": ("mmff", "smiles"),
+}
+"""What molecules are trained at, and whose geometries that is."""
 
 
 class FlatDataModule(LightningDataModule):
@@ -103,8 +118,9 @@ class QM9DataModule(FlatDataModule):
         limit_validation: molecules to validate on; 0 for all.
         first_step: steps that a resumed run has behind it; its data go on from there.
         epoch_size: molecules an epoch; 0 for all.
-        geometry: of the molecules, as `QM9.geometry` knows it; all conformers are taken, and
-            molecules without one are left out.
+        geometry: of the molecules, as `QM9.geometry` knows it, or ``cheap`` for those of a force
+            field, ``mmff`` and ``smiles`` together; all conformers are taken, and molecules without
+            one are left out.
     """
 
     def __init__(
@@ -117,7 +133,7 @@ class QM9DataModule(FlatDataModule):
         limit_validation: int = 0,
         first_step: int = 0,
         epoch_size: int = 0,
-        geometry: Geometry = "dft",
+        geometry: TrainingGeometry = "dft",
     ) -> None:
         super().__init__(batch_size, seed, limit_train, limit_validation, first_step, epoch_size)
         self.root = root
@@ -131,6 +147,24 @@ class QM9DataModule(FlatDataModule):
             FileNotFoundError: QM9 or its geometries are not prepared.
         """
         data = QM9(self.root)
-        geometries = data.geometry(self.geometry)
-        parts = Split(*(geometries.all_of(rows) for rows in data.split()))
-        return geometries.molecules.select(self.properties), parts
+        sets = [data.geometry(kind) for kind in TRAINING_GEOMETRIES[self.geometry]]
+        molecules = [one.molecules.select(self.properties) for one in sets]
+        parts = Split(*(_conformers(sets, rows) for rows in data.split()))
+        return reduce(MoleculeSet.joined, molecules), parts
+
+
+def _conformers(sets: Sequence[GeometrySet], rows: Tensor) -> Tensor:
+    """All conformers that several sets, laid one after the other, have of some molecules.
+
+    Args:
+        sets: of the same molecules.
+        rows: (n,) int64, molecules.
+
+    Returns:
+        (conformers,) int64, molecule by molecule in the order of ``rows``.
+    """
+    before = accumulate((len(one.molecules) for one in sets), initial=0)
+    found = [one.all_of(rows) + start for one, start in zip(sets, before, strict=False)]
+    place = torch.arange(len(rows))
+    places = [torch.repeat_interleave(place, one.first.diff()[rows]) for one in sets]
+    return torch.cat(found)[torch.cat(places).argsort(stable=True)]

@@ -97,6 +97,26 @@ class MoleculeSet:
             data.cell, data.pbc = self.cell[indices], self.pbc[indices]
         return data
 
+    def joined(self, other: MoleculeSet) -> MoleculeSet:
+        """These molecules, then those of another set with the same labels.
+
+        Raises:
+            ValueError: the sets' labels differ, or one has forces or cells and the other has not.
+        """
+        if self.properties != other.properties:
+            raise ValueError(
+                f"properties: expected {', '.join(self.properties)}, got "
+                f"{', '.join(other.properties)}"
+            )
+        joined: dict[str, Any] = {"ptr": torch.cat([self.ptr, other.ptr[1:] + self.ptr[-1]])}
+        for name in ("z", "pos", "y", "idx", "force", "cell", "pbc"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if (mine is None) != (theirs is None):
+                raise ValueError(f"{name}: expected both sets or none to have it, got one")
+            if mine is not None:
+                joined[name] = torch.cat([mine, theirs])
+        return dataclasses.replace(self, **joined)
+
     def select(self, properties: tuple[str, ...]) -> MoleculeSet:
         """The same molecules with some of the labels.
 

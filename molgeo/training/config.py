@@ -134,14 +134,14 @@ class TrainingConfig(RunConfig):
         data_dir: where data lie; empty for ``$MOLGEO_DATA``, a checkout's ``data/`` or the user's
             cache.
         geometry: of the molecules: ``dft``, the data set's own; ``mmff``, the same conformer at
-            MMFF94; ``smiles``, conformers made from the SMILES (``molgeo data prepare qm9
-            --conformers`` makes both).
+            MMFF94; ``smiles``, conformers made from the SMILES; ``cheap``, both of these (``molgeo
+            data prepare qm9 --conformers`` makes them).
         properties: what to predict; one for single-target training.
         loss_weights: property → weight in the loss; 1 where not given.
     """
 
     data_dir: str = ""
-    geometry: Literal["dft", "mmff", "smiles"] = "dft"
+    geometry: Literal["dft", "mmff", "smiles", "cheap"] = "dft"
     properties: list[str] = field(default_factory=lambda: list(QM9_PROPERTIES))
     loss_weights: dict[str, float] = field(default_factory=dict)
 

@@ -162,3 +162,22 @@ def test_forces_follow_their_molecules():
     assert batch.pbc.tolist() == [[True] * 3, [True] * 3]
     assert not hasattr(whole.batch(torch.tensor([0])), "force")
     assert labelled.select(("energy",)).force is force
+
+
+def test_sets_are_joined_in_order():
+    a, b = molecules([2, 3]), molecules([1, 4, 2])
+    joined = a.joined(b)
+    assert len(joined) == 5
+    for m, (one, k) in enumerate([(a, 0), (a, 1), (b, 0), (b, 1), (b, 2)]):
+        got, expected = joined.batch(torch.tensor([m])), one.batch(torch.tensor([k]))
+        for name in ("z", "pos", "y", "idx"):
+            assert torch.equal(got[name], expected[name])
+
+
+def test_sets_of_other_labels_are_not_joined():
+    a = molecules([2])
+    with pytest.raises(ValueError, match="properties: expected u0, gap, got gap"):
+        a.joined(a.select(("gap",)))
+    forces = dataclasses.replace(a, force=torch.zeros(2, 3))
+    with pytest.raises(ValueError, match="force: expected both sets or none to have it"):
+        a.joined(forces)

@@ -1,6 +1,7 @@
 """The data set: split, units, access, and the whole of it against the published numbers."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from molgeo import units
 from molgeo.datasets import qm9
 from molgeo.datasets.datamodule import QM9DataModule
 from molgeo.datasets.qm9 import QM9
+from molgeo.geometries import prepare as prepare_geometries
 from molgeo.properties import QM9_PROPERTIES
 
 
@@ -135,6 +137,28 @@ def test_datamodule_goes_on_after_a_step(small_data):
     expected = [b.idx.tolist() for _ in range(2) for b in loader]
     assert len(loader) == 6
     assert [b.idx.tolist() for b in rest.train_dataloader()] == expected[8:]
+
+
+def test_datamodule_at_all_cheap_geometries(small_data, tmp_path):
+    root = shutil.copytree(small_data / "qm9", tmp_path / "qm9")
+    prepare_geometries(root, "mmff")
+    prepare_geometries(root, "smiles", 2)
+    module = QM9DataModule(root, ["gap"], batch_size=8, geometry="cheap")
+    module.setup()
+    data = QM9(root)
+    sets = [data.geometry(kind) for kind in ("mmff", "smiles")]
+    assert len(module.molecules) == sum(len(one.molecules) for one in sets)
+    for part, rows in zip(module.parts, data.split(), strict=True):
+        conformers = [one.all_of(rows[:1]) for one in sets]
+        batch = module.molecules.batch(part)
+        n = sum(map(len, conformers))
+        assert set(batch.idx[:n].tolist()) == {int(data.molecules.idx[rows[0]])}
+        pos = torch.cat(
+            [one.molecules.batch(c).pos for one, c in zip(sets, conformers, strict=True)]
+        )
+        assert torch.equal(batch.pos[: len(pos)], pos)
+        assert set(batch.idx.tolist()) == set(data.molecules.idx[rows].tolist())
+    assert not set(module.parts.train.tolist()) & set(module.parts.test.tolist())
 
 
 @pytest.fixture(scope="module")
