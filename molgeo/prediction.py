@@ -221,12 +221,15 @@ class PropertyRun:
         self.given = self.made = BatchPredictor(model, device, batch_size)
         if model is None:
             self.made = BatchPredictor(DEFAULT_SMILES_MODEL, device, batch_size)
-        self._calibration = calibration_of(self.made.predictor.header, self.conformers)
+        self.keys = _select(self.given, properties)
+        calibration = calibration_of(self.made.predictor.header, self.conformers)
+        wanted = {key.removesuffix(ATOMIZATION) for key in self.keys}
+        is_complete = calibration is not None and wanted <= calibration.scales.keys()
+        self._calibration = calibration if is_complete else None
         suffixes = ["", *([STD] if self._calibration else [])]
         if conformers is not None and self.conformers > 1:
             suffixes += [*CONFORMER_COLUMNS, *(INTERVAL_COLUMNS if self._calibration else ())]
         self.suffixes = tuple(suffixes)
-        self.keys = _select(self.given, properties)
         # Conformers are weighted by their energies, whatever is asked for.
         self._energy = first_energy(self.made.predictor.properties)
         weighing = [self._energy] if self._energy else []
