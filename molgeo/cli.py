@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 from jsonargparse import ArgumentParser, Namespace
 
 from molgeo import __version__, cli_moving
-from molgeo.data_commands import add_generators, run_label, run_sample
+from molgeo.data_commands import add_compact, add_generators, run_compact, run_label, run_sample
 
 OK, FAILED, USAGE = 0, 1, 2
 
@@ -34,6 +34,7 @@ EXAMPLES = {
     "train": "molgeo train --config configs/schnet_qm9.yaml --max_epochs 10 --seed 1",
     "evaluate": "molgeo evaluate --data qm9 --split test --limit 1000",
     "data prepare": "molgeo data prepare qm9 --conformers 2",
+    "data compact": "molgeo data compact qm9 --output qm9_compact.safetensors",
     "data sample": "molgeo data sample molecules.smi --output structures.extxyz",
     "data label": "molgeo data label structures.extxyz --calculator xtb --output labelled.npz",
     "models": "molgeo models",
@@ -247,6 +248,7 @@ def _add_data(commands: Any) -> None:
         help="which with --conformers: some of mmff,smiles,flat",
     )
     data_commands.add_subcommand("prepare", prepare, help="prepare a data set")
+    add_compact(data_commands, _command)
     add_generators(data_commands, _command)
 
 
@@ -388,6 +390,7 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "train": _train,
     "evaluate": _evaluate,
     "data prepare": _prepare,
+    "data compact": run_compact,
     "data sample": run_sample,
     "data label": run_label,
     "models": _models,
