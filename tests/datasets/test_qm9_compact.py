@@ -1,4 +1,4 @@
-"""QM9 in half the space holds the same labels, and positions to a ten-thousandth of an Å."""
+"""QM9 in half the space holds the same labels, and positions to a few 1e-6 Å."""
 
 import dataclasses
 import shutil
@@ -70,18 +70,11 @@ def test_it_trains(compact, small_data):
     assert torch.equal(batches[0].y, batches[1].y)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"pos": 3.0}, r"positions: expected molecules up to 13\.1 Å, got \d+\.\d Å"),
-        ({"y": 1.0 + 1e-9}, "mu: expected 4 decimals in QM9's unit, got .* in row 1"),
-    ],
-)
-def test_what_does_not_fit_is_refused(prepared, tmp_path, change, message):
-    (name, factor), *_ = change.items()
-    changed = {name: getattr(prepared.molecules, name) * factor}
-    prepared.molecules = dataclasses.replace(prepared.molecules, **changed)
-    with pytest.raises(ValueError, match=message):
+def test_labels_of_more_digits_are_refused(prepared, tmp_path):
+    prepared.molecules = dataclasses.replace(
+        prepared.molecules, y=prepared.molecules.y * (1.0 + 1e-9)
+    )
+    with pytest.raises(ValueError, match=r"mu: expected 4 decimals in QM9's unit, got .* in row 1"):
         write_compact(prepared, tmp_path / "x.safetensors")
     assert not list(tmp_path.iterdir())
 
