@@ -4,10 +4,15 @@ import pytest
 import torch
 
 from molgeo.checkpoint import load, read_header
+from molgeo.training.module import PropertyTraining
 from molgeo.training.run import train
 
 STEPS = [1, 2, 3, 1, 1, 1, 3, 2, 1, 3]
 """Of each call: of its ten stops three are at ends of epochs, which have six steps."""
+
+
+class Killed(BaseException):
+    """In place of a signal."""
 
 
 @pytest.fixture
@@ -93,6 +98,29 @@ def test_the_last_step_is_validated(tiny, metrics, tmp_path):
     assert float(log[8, "val_loss"]) < float(log[5, "val_loss"])
     assert header["steps"] == 9
     assert header["validation_loss"] == pytest.approx(float(log[8, "val_loss"]))
+
+
+def test_a_run_killed_before_its_last_validation_has_it_when_resumed(
+    tiny, tmp_path, metrics, monkeypatch
+):
+    """No state is saved between the last step and its validation."""
+    fields = {"max_steps": 9, "save_every_steps": 3, "schedule": "constant"}
+    whole = train(tiny(run_dir=str(tmp_path / "whole"), **fields))
+    original = PropertyTraining.validation_step
+
+    def killed(self, batch, batch_idx):
+        if self.global_step == 9:
+            raise Killed
+        return original(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PropertyTraining, "validation_step", killed)
+        with pytest.raises(Killed):
+            train(tiny(**fields))
+    path = train(tiny(**fields), resume=True)
+    assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
+    for a, b in zip(load(path).parameters(), load(whole).parameters(), strict=True):
+        assert torch.equal(a, b)
 
 
 def test_a_run_of_few_steps_that_is_finished_makes_no_more(tiny, tmp_path, metrics):
