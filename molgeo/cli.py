@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 from jsonargparse import ArgumentParser, Namespace
 
 from molgeo import __version__, cli_moving
-from molgeo.data_commands import add_generators, run_label, run_sample
+from molgeo.data_commands import add_compact, add_generators, run_compact, run_label, run_sample
 
 OK, FAILED, USAGE = 0, 1, 2
 
@@ -35,6 +35,7 @@ EXAMPLES = {
     "evaluate": "molgeo evaluate --data qm9 --split test --limit 1000",
     "calibrate": "molgeo calibrate --model runs/X/X.safetensors --limit 2000",
     "data prepare": "molgeo data prepare qm9 --conformers 2",
+    "data compact": "molgeo data compact qm9 --output qm9_compact.safetensors",
     "data sample": "molgeo data sample molecules.smi --output structures.extxyz",
     "data label": "molgeo data label structures.extxyz --calculator xtb --output labelled.npz",
     "models": "molgeo models",
@@ -271,6 +272,7 @@ def _add_data(commands: Any) -> None:
         help="which with --conformers: some of mmff,smiles,flat",
     )
     data_commands.add_subcommand("prepare", prepare, help="prepare a data set")
+    add_compact(data_commands, _command)
     add_generators(data_commands, _command)
 
 
@@ -435,6 +437,7 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "evaluate": _evaluate,
     "calibrate": _calibrate,
     "data prepare": _prepare,
+    "data compact": run_compact,
     "data sample": run_sample,
     "data label": run_label,
     "models": _models,

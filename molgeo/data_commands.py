@@ -1,9 +1,10 @@
-"""The commands that make force data: ``molgeo data sample`` and ``molgeo data label``."""
+"""``molgeo data sample`` and ``label``, which make force data, and ``compact``, which packs QM9."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
@@ -35,6 +36,35 @@ def add_generators(data_commands: Any, command: Callable[[str, str], Any]) -> No
     label.add_argument("--output", required=True, type=str, help="extxyz or npz; goes on if killed")
     label.add_argument("--workers", default=0, type=int, help="processes; 0 for one a core")
     data_commands.add_subcommand("label", label, help="compute energies and forces")
+
+
+def add_compact(data_commands: Any, command: Callable[[str, str], Any]) -> None:
+    """Add ``molgeo data compact`` to the parser.
+
+    Args:
+        data_commands: where ``molgeo data`` holds its commands.
+        command: makes a command's parser from its name and description.
+    """
+    from typing import Literal
+
+    compact = command("data compact", "Pack a prepared data set, to be carried elsewhere.")
+    compact.add_argument("data", type=Literal["qm9"])
+    compact.add_argument("--output", default=None, type=str | None, help="file; beside it if none")
+    compact.add_argument("--data-dir", default=None, type=str | None, help="where data lie")
+    data_commands.add_subcommand("compact", compact, help="pack a data set")
+
+
+def run_compact(options: Namespace) -> int:
+    """Pack QM9, and name the file."""
+    from molgeo.datasets.location import data_dir
+    from molgeo.datasets.qm9 import QM9, compact_path
+    from molgeo.datasets.qm9_compact import write_compact
+
+    root = data_dir(options.data_dir) / options.data
+    path = Path(options.output) if options.output else compact_path(root)
+    write_compact(QM9(root), path)
+    print(path)
+    return OK
 
 
 def run_sample(options: Namespace) -> int:

@@ -9,14 +9,12 @@ Source:
 from __future__ import annotations
 
 import hashlib
-import json
 from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from molgeo.datasets.geometries import (
@@ -29,6 +27,8 @@ from molgeo.datasets.geometries import (
 )
 from molgeo.datasets.location import data_dir
 from molgeo.datasets.molecules import MoleculeSet
+from molgeo.datasets.qm9_compact import expanded
+from molgeo.datasets.tensor_file import read_tensors
 from molgeo.units import HARTREE
 
 N_MOLECULES: Final = 130_831
@@ -37,9 +37,6 @@ N_VALIDATION: Final = 10_000
 SPLIT_SEED: Final = 42
 LEVEL_OF_THEORY: Final = "B3LYP/6-31G(2df,p)"
 FORMAT_VERSION: Final = 1
-
-HARTREE_PROPERTIES: Final = ("homo", "lumo", "gap", "zpve", "u0", "u298", "h298", "g298")
-"""Properties that QM9 gives in Hartree."""
 
 ATOM_REFERENCES: Final[dict[str, dict[int, float]]] = {
     # Free atoms at the same level, Hartree (Cv: cal/mol/K), from QM9's own atomref.txt.
@@ -85,11 +82,14 @@ class QM9:
     """The prepared data set.
 
     Args:
-        root: folder that holds ``qm9.safetensors``; None for the default data folder.
+        root: folder that holds ``qm9.safetensors``, or else ``qm9_compact.safetensors``; None for
+            the default data folder.
 
     Attributes:
         molecules: all molecules as flat tensors.
         root: the folder.
+        version: of the file.
+        level_of_theory: of the labels.
 
     Raises:
         FileNotFoundError: QM9 has not been prepared there.
@@ -99,18 +99,23 @@ class QM9:
     def __init__(self, root: str | Path | None = None) -> None:
         path = prepared_path(root)
         self.root = path.parent
-        if not path.exists():
+        compact = compact_path(root)
+        if not path.exists() and not compact.exists():
             raise FileNotFoundError(
                 f"QM9 is not prepared: {path} does not exist; run `molgeo data prepare qm9`"
             )
-        with safe_open(path, framework="pt") as file:
-            header = json.loads(file.metadata()["molgeo"])
-            if header["version"] != FORMAT_VERSION:
-                raise ValueError(
-                    f"{path}: expected version {FORMAT_VERSION}, got {header['version']}; "
-                    "run `molgeo data prepare qm9 --force`"
-                )
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        is_compact = not path.exists()
+        tensors, header = read_tensors(compact if is_compact else path)
+        if header["version"] != FORMAT_VERSION:
+            command = "data compact qm9" if is_compact else "data prepare qm9 --force"
+            raise ValueError(
+                f"{compact if is_compact else path}: expected version {FORMAT_VERSION}, "
+                f"got {header['version']}; run `molgeo {command}`"
+            )
+        if is_compact:
+            tensors = expanded(tensors, header)
+        self.version: int = header["version"]
+        self.level_of_theory: str = header["level_of_theory"]
         self._smiles = tensors.pop("smiles").numpy().tobytes()
         self._smiles_ptr = tensors.pop("smiles_ptr")
         self.molecules = MoleculeSet(**tensors, properties=tuple(header["properties"]))
@@ -183,6 +188,11 @@ def prepared_path(root: str | Path | None = None) -> Path:
     return (Path(root) if root else data_dir() / "qm9") / "qm9.safetensors"
 
 
+def compact_path(root: str | Path | None = None) -> Path:
+    """Where QM9's compact form lies, which is taken where there is no prepared one."""
+    return prepared_path(root).with_name("qm9_compact.safetensors")
+
+
 def geometry_path(root: str | Path | None, kind: Geometry) -> Path:
     """Where the geometries of a kind lie."""
     path = prepared_path(root)
@@ -192,9 +202,3 @@ def geometry_path(root: str | Path | None, kind: Geometry) -> Path:
 def checksum(indices: Tensor) -> str:
     """SHA-256 of indices as little-endian int64."""
     return hashlib.sha256(indices.numpy().astype("<i8").tobytes()).hexdigest()
-
-
-def in_units(values: np.ndarray, properties: tuple[str, ...]) -> np.ndarray:
-    """Convert (molecules, properties) from QM9's units to molgeo's, in float64."""
-    factors = [HARTREE if name in HARTREE_PROPERTIES else 1.0 for name in properties]
-    return values.astype(np.float64) * np.array(factors)

@@ -14,6 +14,7 @@ from typing import IO, Any, Final, NamedTuple
 import numpy as np
 
 from molgeo.datasets import qm9
+from molgeo.datasets.qm9_labels import HARTREE_PROPERTIES, in_units
 from molgeo.properties import QM9_PROPERTIES
 
 Progress = Callable[[int, int], None]
@@ -285,7 +286,7 @@ def from_pyg(file: IO[bytes]) -> RawQM9:
 
 def _pyg_labels(y: np.ndarray, z: np.ndarray, n_atoms: np.ndarray) -> np.ndarray:
     """(molecules, 19) of PyG → (molecules, 12) in QM9's units."""
-    factors = [PYG_HARTREE if p in qm9.HARTREE_PROPERTIES else 1.0 for p in QM9_PROPERTIES]
+    factors = [PYG_HARTREE if p in HARTREE_PROPERTIES else 1.0 for p in QM9_PROPERTIES]
     labels = y[:, :12] / np.array(factors)
     molecule = np.repeat(np.arange(len(y)), n_atoms)
     for k, (name, table) in enumerate(qm9.ATOM_REFERENCES.items()):
@@ -312,7 +313,7 @@ def from_prepared(path: Path) -> RawQM9:
         n_atoms=molecules.ptr.diff().numpy(),
         z=molecules.z.numpy(),
         pos=molecules.pos.double().numpy(),
-        y=molecules.y.numpy() / qm9.in_units(np.ones((1, 12)), QM9_PROPERTIES),
+        y=molecules.y.numpy() / in_units(np.ones((1, 12)), QM9_PROPERTIES),
         smiles=data.all_smiles(),
     )
 

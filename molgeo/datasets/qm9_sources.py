@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 
 from molgeo.datasets import qm9
 from molgeo.datasets.download import fetch
+from molgeo.datasets.qm9_labels import DECIMALS, in_units
 from molgeo.datasets.qm9_readers import Progress, RawQM9, from_qm9pack, read
 from molgeo.datasets.tensor_file import write_tensors
 from molgeo.properties import QM9_PROPERTIES
@@ -50,12 +51,6 @@ MIRRORS: Final = (
     Mirror("https://data.pyg.org/datasets/qm9_v3.zip", "qm9_v3.zip"),
 )
 """Tried in this order."""
-
-DECIMALS: Final = {
-    "mu": 4, "alpha": 2, "homo": 4, "lumo": 4, "gap": 4, "r2": 4,
-    "zpve": 6, "u0": 6, "u298": 6, "h298": 6, "g298": 6, "cv": 3,
-}  # fmt: skip
-"""Published digits of each label, in QM9's own units."""
 
 ELEMENTS: Final = (1, 6, 7, 8, 9)
 
@@ -223,7 +218,7 @@ def write(raw: RawQM9, path: Path, source: str) -> None:
         "z": torch.from_numpy(raw.z.astype(np.uint8)),
         "pos": torch.from_numpy(raw.pos.astype(np.float32)),
         "ptr": torch.from_numpy(np.concatenate([[0], raw.n_atoms.cumsum()]).astype(np.int64)),
-        "y": torch.from_numpy(qm9.in_units(raw.y, QM9_PROPERTIES)),
+        "y": torch.from_numpy(in_units(raw.y, QM9_PROPERTIES)),
         "idx": torch.from_numpy(raw.idx.astype(np.int64)),
         "smiles": torch.frombuffer(bytearray(b"".join(smiles)), dtype=torch.uint8),
         "smiles_ptr": torch.from_numpy(np.concatenate([[0], sizes.cumsum()])),

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -38,3 +39,10 @@ def write_tensors(tensors: Mapping[str, Tensor], header: Mapping[str, Any], path
             f"disk full: {len(content) / 1e6:.0f} MB are needed; choose a folder with --data-dir",
             str(path.parent),
         ) from error
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a file that `write_tensors` wrote: tensors by name, and the header."""
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["molgeo"])
+        return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118

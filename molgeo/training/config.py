@@ -31,7 +31,8 @@ class RunConfig:
         epoch_size: molecules an epoch, at whose end there is a validation; 0 for the whole
             training part. Where it is fewer, successive epochs go on through the data.
         max_epochs: epochs of the run.
-        max_steps: steps after which to end all the same; -1 for no limit.
+        max_steps: steps after which to end all the same, with a validation; -1 for no limit.
+        max_minutes: minutes after which to stop and leave a state to resume from; 0 for no limit.
         limit_train: molecules to train on; 0 for all.
         limit_validation: molecules to validate on; 0 for all.
         optimizer: ``adamw``, or ``muon`` for the matrices of hidden layers with AdamW for all else.
@@ -71,6 +72,7 @@ class RunConfig:
     epoch_size: int = 0
     max_epochs: int = 100
     max_steps: int = -1
+    max_minutes: float = 0.0
     limit_train: int = 0
     limit_validation: int = 0
     optimizer: Literal["adamw", "muon"] = "adamw"
@@ -101,6 +103,7 @@ class RunConfig:
             "batch_size": 1,
             "max_epochs": -1,
             "max_steps": -1,
+            "max_minutes": 0,
             "epoch_size": 0,
             "limit_train": 0,
             "limit_validation": 0,

@@ -57,8 +57,8 @@ def export(
             "steps": content["global_step"],
             "interrupted": interrupted,
             "validation_loss": None if score is None else float(score),
-            "training": dataclasses.asdict(config),
-            "hardware": _hardware(config),
+            "training": _published(config),
+            "hardware": hardware(config),
             "commit": _commit(),
             "date": datetime.date.today().isoformat(),
             "metrics": {},
@@ -108,7 +108,20 @@ def calibrate(
     return from_smiles
 
 
-def _hardware(config: RunConfig) -> str:
+def _published(config: RunConfig) -> dict[str, Any]:
+    """The config as the header holds it: with names of files, without the folders of a machine."""
+    fields = dataclasses.asdict(config)
+    for name in ("run_dir", "data_dir"):
+        fields.pop(name, None)
+    for name in ("data_file", "test_file"):
+        if name in fields:
+            fields[name] = [Path(file).name for file in fields[name]]
+    fields["start_from"] = Path(config.start_from).name
+    return fields
+
+
+def hardware(config: RunConfig) -> str:
+    """What a run computes on, in words."""
     if torch.cuda.is_available() and config.accelerator != "cpu":
         return f"{config.devices} × {torch.cuda.get_device_name()}"
     n = config.threads or torch.get_num_threads()

@@ -34,7 +34,8 @@ class Training(LightningModule):
         """The config's optimiser with its schedule, by step."""
         c = self.config
         optimizer = optimiser_of(self.predictor, c)
-        total = int(self.trainer.estimated_stepping_batches)
+        epochs = self.trainer.estimated_stepping_batches
+        total = int(min(epochs, c.max_steps) if c.max_steps >= 0 else epochs)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, learning_rate_factor(c, total))
         return {
             "optimizer": optimizer,

@@ -31,13 +31,13 @@ from molgeo.training.config import RunConfig
 from molgeo.training.export import export, measure
 from molgeo.training.quiet import quiet_lightning
 from molgeo.training.references import domain_of, fit_references
-from molgeo.training.states import last_state
+from molgeo.training.states import LastStep, TimeIsUp, TimeLimit, last_state
 from molgeo.training.tasks import Task, task_of
 
 
 @quiet_lightning()
 def train(config: RunConfig, resume: bool = False) -> Path:
-    """Train, and export the best averaged weights at the end or when interrupted.
+    """Train, and export the best averaged weights at the end, when interrupted or out of time.
 
     Args:
         config: of the run.
@@ -45,7 +45,8 @@ def train(config: RunConfig, resume: bool = False) -> Path:
             had without the interruption.
 
     Returns:
-        Path of the exported checkpoint.
+        Path of the exported checkpoint. Its header says whether the run was ``interrupted``; where
+        it was not, the errors on the test part are in it, and its card lies beside.
 
     Raises:
         FileNotFoundError: the data are not prepared, or there is nothing to resume.
@@ -55,6 +56,7 @@ def train(config: RunConfig, resume: bool = False) -> Path:
     task = task_of(config)
     run_dir = Path(config.run_dir)
     last = run_dir / "last.ckpt"
+    limit = TimeLimit(last, config.max_minutes)  # before the data are loaded
     if resume and not last.exists():
         raise FileNotFoundError(f"nothing to resume: {last} does not exist")
     if last.exists() and not resume:
@@ -80,13 +82,12 @@ def train(config: RunConfig, resume: bool = False) -> Path:
     )
     trainer = Trainer(
         max_epochs=config.max_epochs,
-        max_steps=config.max_steps,
         accelerator=config.accelerator,
         devices=config.devices,
         strategy=config.strategy,
         precision=config.precision,  # type: ignore[arg-type]
         gradient_clip_val=config.clip_norm or None,
-        callbacks=[best, *_callbacks(config, run_dir)],
+        callbacks=[best, limit, *_callbacks(config, run_dir)],
         logger=_logger(config, run_dir, first_step),
         enable_progress_bar=sys.stderr.isatty(),
         enable_model_summary=False,
@@ -97,15 +98,20 @@ def train(config: RunConfig, resume: bool = False) -> Path:
     )
     exported = run_dir / f"{config.model_name}.safetensors"
     try:
-        with matmul_precision(config.matmul_precision):
-            trainer.fit(module, data, ckpt_path=last if resume else None, weights_only=True)
+        if not 0 <= config.max_steps <= first_step:  # there is a step to make
+            with matmul_precision(config.matmul_precision):
+                trainer.fit(module, data, ckpt_path=last if resume else None, weights_only=True)
+    except TimeIsUp as stop:
+        if trainer.is_global_zero:
+            sys.stderr.write(f"molgeo: {stop}\n")
     finally:
         # A run too short for a validation has no best weights, but it has its last.
         states = [s for s in (run_dir / "best.ckpt", last) if s.exists()]
         if trainer.is_global_zero and states:
             export(predictor, config, task.about(), states[0], exported, trainer.interrupted)
-    if trainer.is_global_zero and not (config.limit_train or config.limit_validation):
-        measure(exported, task.errors)  # a trial on a part of the data is not worth the minutes
+    is_trial = config.limit_train or config.limit_validation  # not worth the minutes
+    if trainer.is_global_zero and not (trainer.interrupted or is_trial):
+        measure(exported, task.errors)
     return exported
 
 
@@ -145,6 +151,7 @@ def _callbacks(config: RunConfig, run_dir: Path) -> list[Callback]:
     callbacks: list[Callback] = [
         WeightAveraging(multi_avg_fn=exponential_average(config.ema_decay), use_buffers=False),
         LearningRateMonitor("step"),
+        LastStep(config.max_steps),
         *last_state(run_dir, config.save_every_steps),
     ]
     if sys.stderr.isatty():

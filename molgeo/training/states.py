@@ -1,16 +1,90 @@
-"""When states to resume from are saved."""
+"""When states to resume from are saved, and when a run stops to be resumed."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint
+
+
+class TimeIsUp(BaseException):
+    """The minutes of a run are over, and its state is saved. No error, hence no `Exception`.
+
+    Args:
+        step: steps that the run has made, in all.
+        minutes: that it was given.
+    """
+
+    def __init__(self, step: int, minutes: float) -> None:
+        super().__init__(
+            f"stopped after step {step}, as max_minutes {minutes:g} are over; --resume goes on"
+        )
+
+
+class TimeLimit(Checkpoint):
+    """Ends a run when its minutes are over, so that it goes on as if it had not been.
+
+    Lightning's own ways to stop early run the hooks of an epoch's end in its middle, and a resumed
+    run would run them again. Here the state is saved after a step (as a `Checkpoint`, hence after
+    the weights' average was updated), and the run is left before the next one, when the step is
+    logged.
+    At least one step is made.
+
+    Args:
+        path: of the state.
+        minutes: from now on; 0 for no end.
+    """
+
+    def __init__(self, path: Path, minutes: float) -> None:
+        self.path = path
+        self.minutes = minutes
+        self._end = monotonic() + 60.0 * minutes
+        self._is_over = False
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save the state, unless a validation comes next, after which it is saved anyway."""
+        # All processes stop at one step, whatever their clocks say.
+        decide = trainer.strategy.reduce_boolean_decision
+        self._is_over = bool(self.minutes) and decide(monotonic() >= self._end, all=False)
+        if self._is_over and not validation_follows(trainer):
+            trainer.save_checkpoint(self.path)
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Leave."""
+        if self._is_over:
+            raise TimeIsUp(trainer.global_step, self.minutes)
+
+
+class LastStep(Callback):
+    """Ends a run after so many steps with a validation, wherever in an epoch that is.
+
+    Lightning's ``max_steps`` ends it without, so that the end of a schedule would not be validated,
+    and shifts the steps in the log of a run that is resumed from the end of an epoch (2.6.6).
+
+    Args:
+        step: the last one's number, from one; -1 for none.
+    """
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Ask for the end, before which Lightning validates."""
+        if trainer.global_step == self.step:
+            trainer.should_stop = True
 
 
 class MidEpochState(ModelCheckpoint):
-    """Saves every so many steps, but for an epoch's last.
+    """Saves every so many steps, but for those that a validation follows.
 
     Lightning goes on from a state between an epoch's last step and its validation without the
     validation, so a run killed there would end with another best model.
@@ -20,8 +94,13 @@ class MidEpochState(ModelCheckpoint):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save, unless a validation comes next."""
-        if not trainer.is_last_batch:
+        if not validation_follows(trainer):
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+
+def validation_follows(trainer: Trainer) -> bool:
+    """Whether the step just made is an epoch's last, or the run's."""
+    return trainer.is_last_batch or trainer.should_stop
 
 
 def last_state(run_dir: Path, every_steps: int) -> list[Callback]:

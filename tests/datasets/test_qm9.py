@@ -15,6 +15,7 @@ from molgeo.datasets import qm9
 from molgeo.datasets.datamodule import QM9DataModule
 from molgeo.datasets.qm9 import QM9
 from molgeo.geometries import prepare as prepare_geometries
+from molgeo.datasets.qm9_labels import HARTREE_PROPERTIES, in_units
 from molgeo.properties import QM9_PROPERTIES
 
 
@@ -47,7 +48,7 @@ def test_hartree_is_pygs_and_ases():
 
 
 def test_conversion_touches_energies_only():
-    converted = qm9.in_units(np.ones((1, 12), np.float32), QM9_PROPERTIES)
+    converted = in_units(np.ones((1, 12), np.float32), QM9_PROPERTIES)
     assert converted.dtype == np.float64
     got = dict(zip(QM9_PROPERTIES, converted[0].tolist(), strict=True))
     for name in ("mu", "alpha", "r2", "cv"):
@@ -192,7 +193,7 @@ class TestWhole:
         for _, row in rows.iloc[::40].iterrows():
             m = int((data.molecules.idx == row["Index"]).nonzero())
             for k, name in enumerate(QM9_PROPERTIES):
-                factor = units.HARTREE if name in qm9.HARTREE_PROPERTIES else 1.0
+                factor = units.HARTREE if name in HARTREE_PROPERTIES else 1.0
                 expected = row[QM9PACK_COLUMNS[name]] * factor
                 assert float(data.molecules.y[m, k]) == pytest.approx(expected, rel=1e-15)
             assert data.smiles(m) == row["SMILES"]

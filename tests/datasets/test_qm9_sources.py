@@ -13,6 +13,7 @@ import pytest
 from molgeo.datasets import qm9_sources
 from molgeo.datasets.download import fetch
 from molgeo.datasets.qm9 import QM9
+from molgeo.datasets.qm9_labels import DECIMALS
 from molgeo.datasets.qm9_sources import Mirror, check, fingerprint, normalised, prepare
 from molgeo.properties import QM9_PROPERTIES
 
@@ -58,7 +59,7 @@ class TestCheck:
     @pytest.mark.parametrize("name", [n for n in QM9_PROPERTIES if n != "r2"])
     def test_one_wrong_digit(self, some_qm9, some_content, name):
         y = some_qm9.y.copy()
-        y[7, QM9_PROPERTIES.index(name)] += 10.0 ** -qm9_sources.DECIMALS[name]
+        y[7, QM9_PROPERTIES.index(name)] += 10.0 ** -DECIMALS[name]
         with pytest.raises(ValueError, match="labels are not those published"):
             check(some_qm9._replace(y=y), some_content)
 

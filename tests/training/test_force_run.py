@@ -53,6 +53,9 @@ def test_what_a_run_leaves(tiny, tmp_path, metrics):
     again = evaluate_forces(model, data.molecules, data.parts.test)
     assert header["metrics"]["mae"] == pytest.approx(again["mae"], rel=1e-4)
     assert header["metrics"]["split"] == "test"
+    assert header["training"]["data_file"] == ["ethanol.npz"], "the name, not the folder"
+    assert str(FIXTURES) not in json.dumps(header)
+    assert str(tmp_path) not in json.dumps(header)
     log = metrics(tmp_path / "run")
     for kind in ("mae", "rmse"):
         for column in ("energy_meV", "energy_meV_atom", "forces_meV_A"):
