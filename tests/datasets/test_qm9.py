@@ -14,8 +14,8 @@ from molgeo import units
 from molgeo.datasets import qm9
 from molgeo.datasets.datamodule import QM9DataModule
 from molgeo.datasets.qm9 import QM9
-from molgeo.geometries import prepare as prepare_geometries
 from molgeo.datasets.qm9_labels import HARTREE_PROPERTIES, in_units
+from molgeo.geometries import prepare as prepare_geometries
 from molgeo.properties import QM9_PROPERTIES
 
 
