@@ -4,8 +4,8 @@
 
 Every layer of SchNet acts on features (or on Gaussians) and every product is by feature, so that
 two networks side by side are one whose dense layers are block-diagonal; heads with both hidden
-layers give half the sum of both heads. The dipole's norm is that of the mean vector, as an ensemble of
-charges has it. The merged model is a plain `SchNet`: it loads, predicts and trains on as any other.
+layers give half the sum of both heads. The dipole's norm is that of the mean
+vector. The merged model is a plain `SchNet`: it loads, predicts and trains on as any other.
 
 Both have to have the same references (baseline and scale): one was trained on from the other, or
 both from a third.
