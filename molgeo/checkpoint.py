@@ -45,7 +45,7 @@ The weights are empty when only the header is read.
 DEFAULT_MODEL: Final = "schnet-qm9"
 """Shipped model that predicts properties at given geometries where none is named."""
 
-DEFAULT_SMILES_MODEL: Final = "schnet-qm9-mmff"
+DEFAULT_SMILES_MODEL: Final = "schnet-qm9-cheap"
 """Shipped model that predicts them at MMFF94 geometries, which it was trained on."""
 
 
