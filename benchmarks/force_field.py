@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -218,6 +219,7 @@ def _simulated(
             table = _read(log)
         row = {**atoms.info, "atoms": len(atoms), "stopped": outcome.reason, "steps": outcome.step}
         rows.append(row | judged(atoms, table))
+        print(json.dumps(rows[-1], ensure_ascii=False), file=sys.stderr, flush=True)
     kept = ("ensemble", "temperature", "timestep", "steps", "thermostat", "thermostat_time")
     return {"rows": rows, "settings": {name: getattr(settings, name) for name in kept}}
 
@@ -242,7 +244,7 @@ PARTS = {
     "nvt": constant_temperature,
 }
 QUICK = {"molecules": 3, "small": 2, "runs": 1, "nve_ps": 0.1, "nvt_ps": 0.2}
-FULL = {"molecules": 200, "small": len(SMALL), "runs": 10, "nve_ps": 10.0, "nvt_ps": 20.0}
+FULL = {"molecules": 200, "small": len(SMALL), "runs": 10, "nve_ps": 10.0, "nvt_ps": 12.0}
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -72,7 +72,7 @@ def test_rmsd_is_that_of_the_best_superposition(benchmark) -> None:
     rng = np.random.default_rng(0)
     a = rng.standard_normal((7, 3))
     rotation = Rotation.random(random_state=1)
-    assert benchmark.rmsd(a, rotation.apply(a) + [1.0, 2.0, 3.0]) < 1e-7
+    assert benchmark.rmsd(a, rotation.apply(a + np.array([1.0, 2.0, 3.0]))) < 1e-7
     b = a + 0.1 * rng.standard_normal((7, 3))
     centred = a - a.mean(0), b - b.mean(0)
     _, distance = Rotation.align_vectors(*centred)
