@@ -107,26 +107,18 @@ def of_constant_energy(report: Report) -> list[str]:
 
 
 def of_constant_temperature(report: Report) -> list[str]:
-    """Mean temperature of each run, and of all weighted by their degrees of freedom."""
-    rows, settings = report["rows"], report["settings"]
+    """Mean temperature and its standard error."""
+    settings, mean, error = report["settings"], report["temperature"], report["error"]
     wanted = settings["temperature"]
-    lines = [
+    return [
         f"### nvt: {settings['thermostat']}, {settings['thermostat_time']:g} fs, "
         f"{settings['steps']} steps of {settings['timestep']} fs, {report['minutes']:.1f} min",
         "",
-        *_head("molecule|degrees of freedom|mean K|standard error|off by|stopped"),
+        *_head("atoms|degrees of freedom|rows counted|mean K|standard error|off by|stopped"),
+        f"| {report['atoms']} | {report['degrees']} | {report['counted']} | **{mean:.2f}** "
+        f"| {error:.2f} | {mean / wanted - 1:+.2%} ± {error / wanted:.2%} "
+        f"| {report['stopped'] or '–'} |",
     ]
-    lines += [
-        f"| {_named(row)} | {row['degrees']} | {row['temperature']:.1f} | {row['error']:.1f} "
-        f"| {row['temperature'] / wanted - 1:+.1%} | {row['stopped'] or '–'} |"
-        for row in rows
-    ]
-    weights = np.array([row["degrees"] for row in rows], float)
-    weights /= weights.sum()
-    mean = weights @ [row["temperature"] for row in rows]
-    error = np.sqrt(weights**2 @ [row["error"] ** 2 for row in rows])
-    off = f"{mean / wanted - 1:+.2%} ± {error / wanted:.2%}"
-    return [*lines, "", f"Of all degrees of freedom: **{mean:.1f}** ± {error:.1f} K, {off}."]
 
 
 def _named(row: dict[str, Any]) -> str:

@@ -60,7 +60,7 @@ def test_report(benchmark, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         assert row["counted"]
         assert np.abs(row["errors"]).max() < 1e-6
     assert [len(row["ours"]) for row in report["vib"]["rows"]] == [3, 9]
-    (nve,), (nvt,) = report["nve"]["rows"], report["nvt"]["rows"]
+    (nve,), nvt = report["nve"]["rows"], report["nvt"]
     assert (nve["stopped"], nve["steps"]) == (None, 200)
     assert (nvt["stopped"], nvt["degrees"]) == (None, 24)
     assert nve["noise"] < 1.0
