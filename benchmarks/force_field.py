@@ -55,8 +55,8 @@ APART = 30.0
 """Å between molecules of one system, several times the models' cutoffs."""
 THERMOSTAT_FS = 20.0
 """A fifth of the default: temperatures forget each other sooner, and their mean is known better."""
-EQUILIBRATION_PS = 1.0
-"""Of nvt, not counted."""
+EQUILIBRATION = 0.1
+"""Part of nvt that is not counted."""
 BLOCK_PS = 0.2
 """Ten times the thermostat's time, so that means of blocks are independent."""
 
@@ -182,7 +182,7 @@ def constant_temperature(options: argparse.Namespace) -> dict[str, Any]:
         atoms.positions += [place * APART, 0.0, 0.0] - atoms.get_center_of_mass()
         system += atoms
     table, about = _simulated(system, settings, options)
-    counted = table["time_fs"] > 1e3 * min(EQUILIBRATION_PS, 0.1 * options.nvt_ps)
+    counted = table["step"] > EQUILIBRATION * settings.steps
     block = round(1e3 * min(BLOCK_PS, 0.1 * options.nvt_ps) / TIMESTEP_FS / INTERVAL)
     about["temperature"], about["error"] = mean_of_blocks(table["temperature_K"][counted], block)
     about["degrees"] = degrees_of_freedom(system, "nvt", settings.thermostat)
