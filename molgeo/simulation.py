@@ -268,8 +268,9 @@ def _about(atoms: Atoms, settings: MDSettings, outcome: Outcome) -> list[tuple[s
         ("ensemble", f"{settings.ensemble}, {heat}"),
         ("steps", f"{outcome.step} of {settings.steps}, {settings.timestep:g} fs each"),
         ("seed", str(settings.seed)),
-        ("speed", f"{outcome.ns_per_day:.3g} ns/day"),
     ]
+    if outcome.ns_per_day > 0:  # a run that was at its end takes no step
+        rows.append(("speed", f"{outcome.ns_per_day:.3g} ns/day"))
     if outcome.resumed_from is not None:
         rows.append(("resumed at step", str(outcome.resumed_from)))
     return rows

@@ -138,7 +138,10 @@ def test_md_goes_on(capsys):
     status, out, _ = run(capsys, *words, "--steps", 40, "--interval", 5, "--resume")
     assert status == 0
     assert "resumed at step" in out
+    assert "ns/day" in out
     assert [a.info["step"] for a in ase.io.read("traj.extxyz", ":")] == list(range(0, 41, 5))
+    status, out, _ = run(capsys, *words, "--steps", 40, "--interval", 5, "--resume")
+    assert (status, "ns/day" in out) == (0, False)  # nothing was left to do
     assert run(capsys, *words, *SHORT, "--overwrite")[0] == 0
     assert len(ase.io.read("traj.extxyz", ":")) == 5
 

@@ -46,6 +46,9 @@ class Label:
             raise ValueError("the structure has no atoms, or coordinates that are no numbers")
         if self._calculator is None:
             self._calculator = self.method.make()
+        # Else a calculation starts from the electrons of the one before, and a label's last digits
+        # depend on where a run was killed, and on which process took which structure.
+        self._calculator.reset()
         labelled = atoms.copy()
         labelled.calc = self._calculator
         energy, forces = labelled.get_potential_energy(), labelled.get_forces()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -68,7 +69,7 @@ class _Pool(Generic[Item, Result]):
 
     def _start(self, workers: int) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("spawn")  # threads of libraries do not survive a fork
-        return ProcessPoolExecutor(workers, context, _one_thread_each)
+        return ProcessPoolExecutor(workers, context, _prepare)
 
     def submit(self, item: Item) -> Future[Result | Failure]:
         return self.executor.submit(_guarded, self.function, item)
@@ -98,10 +99,22 @@ class _Pool(Generic[Item, Result]):
         self.executor.shutdown(cancel_futures=True)
 
 
-def _one_thread_each() -> None:
-    """Processes take the cores; their libraries' threads would only compete for them."""
+def _prepare() -> None:
+    """What a process does first.
+
+    Processes take the cores; their libraries' threads would only compete for them. And each ends
+    with the one that started it: where that is killed, nobody else tells them.
+    """
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _guarded(function: Callable[[Any], Any], item: Any) -> Any:

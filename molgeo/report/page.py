@@ -63,7 +63,7 @@ def write_page(
         reason=reason,
         plots=plots(summary, target_K),
         frames=xyz(frames),
-        n_frames=len(frames),
+        times=summary.time_ps[:: stride(len(summary.table))].round(4).tolist(),
         edges=cell_edges(frames[0]),
         viewer=(assets / "3Dmol-min.js").read_text(encoding="utf-8"),
         viewer_licence=(assets / "3Dmol.LICENSE").read_text(encoding="utf-8"),
@@ -74,11 +74,15 @@ def write_page(
         raise InputError(f"{path} cannot be written: {error.strerror}") from error
 
 
+def stride(n: int) -> int:
+    """From one of the frames that are shown to the next, of n."""
+    return max(-(-n // MOST_FRAMES), 1)
+
+
 def some_frames(trajectory: Path, n: int) -> list[Atoms]:
     """At most `MOST_FRAMES` of a trajectory's n frames, evenly spread, centred or wrapped."""
-    stride = max(-(-n // MOST_FRAMES), 1)
     try:
-        frames = ase.io.read(trajectory, f"::{stride}")
+        frames = ase.io.read(trajectory, f"::{stride(n)}")
     except Exception as error:  # ASE's readers raise many kinds
         raise InputError(f"{trajectory}: cannot be read as a trajectory: {error}") from error
     if not frames:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from molgeo.chem.molecule import InputError
 
 Array = NDArray[np.float64]
+
+MOST_BLOCKS: Final = 10
+"""Of a run's second half, by which the error of its mean temperature is judged."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,14 @@ class Summary:
 
     def lines(self) -> list[tuple[str, str]]:
         """Names and values, for people."""
-        spread = self.settled["temperature_K"].std(ddof=0)
+        settled = self.settled["temperature_K"].to_numpy()
+        mean = f"{self.mean_temperature:.0f}"
+        if len(settled) >= MOST_BLOCKS:
+            _, error = mean_of_blocks(settled, len(settled) // MOST_BLOCKS)
+            mean += f" ± {error:.0f}"
         rows = [
             ("simulated", f"{self.time_ps[-1]:.3f} ps"),
-            ("mean temperature", f"{self.mean_temperature:.0f} ± {spread:.0f} K"),
+            ("mean temperature", f"{mean} K, fluctuates by {settled.std():.0f} K"),
             ("mean potential energy", f"{self.settled['potential_eV'].mean():.4f} eV"),
         ]
         if self.drift is not None:
@@ -96,3 +103,18 @@ def summarise(log: Path, n_atoms: int) -> Summary:
     if not wanted <= set(table.columns) or table.empty:
         raise InputError(f"{log}: expected rows with {', '.join(sorted(wanted))}")
     return Summary(table, n_atoms)
+
+
+def mean_of_blocks(values: Array, length: int) -> tuple[float, float]:
+    """Mean of a correlated series, and its standard error σ(means of blocks) / √(blocks).
+
+    Args:
+        values: (n,), of which the first are left out where they fill no block.
+        length: values in a block; right where it is much longer than the series remembers.
+
+    Source:
+        Flyvbjerg & Petersen, J. Chem. Phys. 91, 461 (1989).
+    """
+    n = len(values) // length
+    means = values[len(values) - n * length :].reshape(n, length).mean(1)
+    return float(means.mean()), float(means.std(ddof=1) / np.sqrt(n))

@@ -11,11 +11,12 @@ import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import molecule
 from ase.calculators.emt import EMT
 
 from molgeo import cli
 from molgeo.datasets.force_readers import read_frames
-from molgeo.generate.label import label
+from molgeo.generate.label import Label, label
 from molgeo.generate.methods import Method
 
 EMT_METHOD = Method("ase.calculators.emt:EMT")
@@ -94,6 +95,30 @@ def test_resumed_after_kill_9(source, tmp_path, monkeypatch):
     assert label(source, out, Method("slow_method:Slow"), workers=1) == (11, 1)
     label(source, tmp_path / "whole.extxyz", Method("slow_method:Slow"), workers=1)
     assert out.read_bytes() == (tmp_path / "whole.extxyz").read_bytes()
+
+
+class Remembering(EMT):
+    """As methods whose electrons start from those of the structure before."""
+
+    n_before = 0
+
+    def reset(self):
+        super().reset()
+        self.n_before = 0
+
+    def calculate(self, *args):
+        super().calculate(*args)
+        self.results["energy"] += 1e-9 * self.n_before
+        self.n_before += 1
+
+
+def test_a_label_depends_on_no_other():
+    one, other = molecule("CH3CH2OH"), molecule("CH3CH2OH")
+    other.rattle(0.02, seed=1)
+    calculate = Label(EMT_METHOD, Remembering())
+    first = calculate(one).get_potential_energy()
+    calculate(other)
+    assert calculate(one).get_potential_energy() == first
 
 
 def test_a_finished_run_changes_nothing(source, tmp_path):

@@ -1,6 +1,10 @@
 """A map over processes: in order, and whatever dies."""
 
 import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -39,3 +43,41 @@ def test_a_process_that_dies_takes_no_other_item_with_it():
     assert [type(x) is Failure for x in got] == [x in ("crash", "bad") for x in items]
     assert "process died" in got[2].reason
     assert got[5:] == [2 * x for x in range(10, 20)]
+
+
+CHILD = """
+import os
+import time
+from molgeo.generate.workers import ordered_map
+
+
+def slow(x):
+    print(os.getpid(), flush=True)
+    time.sleep(300 if x else 0)
+
+
+if __name__ == "__main__":
+    list(ordered_map(slow, [0, 1, 2], workers=2))
+"""
+
+
+def alive(process_id):
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL there")
+def test_processes_end_with_the_one_that_started_them(tmp_path):
+    (tmp_path / "child.py").write_text(CHILD)
+    words = [sys.executable, str(tmp_path / "child.py")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as child:
+        workers = {int(child.stdout.readline()) for _ in range(3)}
+        child.kill()
+        child.stdout.close()  # which the workers have open too
+    deadline = time.monotonic() + 60
+    while any(map(alive, workers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(alive, workers))

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from molgeo.chem.molecule import InputError
-from molgeo.report.summary import summarise
+from molgeo.report.summary import mean_of_blocks, summarise
 
 
 def table(tmp_path, n=101, **more):
@@ -30,7 +30,7 @@ def test_means_are_of_the_second_half_and_drift_of_all(tmp_path):
     np.testing.assert_allclose(summary.deviation[-1], 0.05)
     lines = dict(summary.lines())
     assert lines["simulated"] == "0.500 ps"
-    assert lines["mean temperature"] == "300 ± 10 K"
+    assert lines["mean temperature"] == "300 ± 1 K, fluctuates by 10 K"
     assert lines["mean potential energy"] == "-10.0000 eV"
     assert lines["drift of the conserved energy"] == "0.1 meV/atom/ps"
     assert set(lines) == {
@@ -39,6 +39,25 @@ def test_means_are_of_the_second_half_and_drift_of_all(tmp_path):
         "mean potential energy",
         "drift of the conserved energy",
     }
+
+
+def test_the_error_of_a_mean_knows_that_values_remember_each_other():
+    """Of x' = a x + noise the mean's variance is (1 + a) / (1 − a) times that of independent x."""
+    rng = np.random.default_rng(0)
+    x = np.empty(100_000)
+    x[0] = 0.0
+    for k, noise in enumerate(rng.standard_normal(len(x) - 1)):
+        x[k + 1] = 0.9 * x[k] + noise
+    mean, error = mean_of_blocks(x + 7.0, 500)
+    right = np.sqrt(19.0 / (1 - 0.9**2) / len(x))
+    assert error == pytest.approx(right, rel=0.1)
+    assert abs(mean - 7.0) < 3 * error
+    assert mean_of_blocks(np.array([9.0, 1.0, 1.0, 3.0, 3.0]), 2) == (2.0, 1.0)
+
+
+def test_short_runs_have_no_error_of_their_mean(tmp_path):
+    lines = dict(summarise(table(tmp_path, n=10), 3).lines())
+    assert "±" not in lines["mean temperature"]
 
 
 def test_what_is_not_there_is_not_said(tmp_path):
