@@ -1,4 +1,4 @@
-"""Four ways from a force-field geometry to the labels of the relaxed molecule, at equal cost.
+"""Four ways from a force-field geometry to the labels of the relaxed molecule, at equal steps.
 
 A model of relaxed (B3LYP) geometries is given MMFF94 ones of the same conformers. Each way starts
 from that model and takes the same number of steps on the training part:
@@ -126,7 +126,7 @@ def train(model: nn.Module, loss: Loss, loader: FlatLoader, steps: int, rate: fl
     optimiser = optimiser_of(model, config)
     weights = [p for p in model.parameters() if p.requires_grad]
     averages = [p.detach().clone() for p in weights]
-    average, warm_up = exponential_average(0.999), min(100, steps // 5)
+    average, warm_up = exponential_average(0.999), max(1, min(100, steps // 5))
     done = 0
     while done < steps:
         for batch in loader:

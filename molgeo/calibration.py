@@ -9,8 +9,9 @@ and ``q_p`` is the score that the share p of them stays below, the ⌈(n + 1) p�
 
     v ± q_p (e + s)
 
-holds the truth for at least the share p of all molecules that are drawn as those n were, whatever
-the distribution of the errors; and it is wider where the conformers differ.
+holds the truth for the share p of molecules that are drawn as those n were, on average over such
+draws and whatever the distribution of the errors; and it is wider where the conformers differ.
+2,000 molecules know a share to a percent.
 
 The standard error in the output is the half-width for p = 0.683, as one standard deviation of a
 normal distribution holds; the interval that is given beside it is the one for p = 0.9.

@@ -29,13 +29,24 @@ DEFAULTS: Final = {
 }
 """What stands beside the models that are taken where none is named."""
 
+GEOMETRIES: Final = {
+    "dft": "relaxed at the data's level of theory",
+    "mmff": "MMFF94, from the relaxed conformer",
+    "smiles": "MMFF94, from the SMILES",
+}
+"""Of a data set's molecules, by the name that `molgeo evaluate` takes."""
+
+SMILES_LIMIT: Final = (
+    "* From a SMILES the conformer is another one than the label's as well: expect larger errors "
+    "than these (README, *How accurate*)."
+)
+
 PROPERTY_LIMITS: Final = (
     "* Closed-shell neutral molecules of the elements above, at geometries of the kind above: this "
     "is no force field, and its gradients mean nothing.",
     "* Energies are totals at the level of theory; `_atomization` columns are relative to "
     "free atoms at the same level.",
-    "* From a SMILES the conformer is another one than the label's as well: expect larger errors "
-    "than these (README, *How accurate*).",
+    SMILES_LIMIT,
 )
 
 FORCE_LIMITS: Final = (
@@ -145,22 +156,24 @@ def markdown(header: dict[str, Any]) -> str:
         lines += _smiles_errors(header)
     if header.get("notes"):
         lines += ["", "## Notes", "", header["notes"]]
-    lines += ["", "## Limits", "", *(FORCE_LIMITS if is_force_field else PROPERTY_LIMITS)]
+    known = SMILES_LIMIT if header.get("from_smiles") else ""
+    limits = FORCE_LIMITS if is_force_field else PROPERTY_LIMITS
+    lines += ["", "## Limits", "", *(line for line in limits if line != known)]
     return "\n".join(lines) + "\n"
 
 
 def _property_errors(header: dict[str, Any]) -> list[str]:
     """Errors of a model of QM9's properties, beside published ones."""
     metrics = header["metrics"]
+    geometries = GEOMETRIES.get(metrics["geometry"], header["geometry_source"])
     lines = [
         "",
         f"## Mean absolute errors on {metrics['n']:,} {metrics['split']} molecules",
         "",
-        f"At these geometries: {header['geometry_source']}; `molgeo evaluate --model "
-        f"{header['name']} --data qm9 --split {metrics['split']} --geometry "
-        f"{metrics['geometry']}` repeats them. The published models were "
-        "trained for one property each; this one predicts all of them at once. Their numbers "
-        "are second-hand, from comparison tables of later papers.",
+        f"At these geometries: {geometries}; `molgeo evaluate --model {header['name']} --data qm9 "
+        f"--split {metrics['split']} --geometry {metrics['geometry']}` repeats them. The published "
+        "models were trained for one property each; this one predicts all of them at once. Their "
+        "numbers are second-hand, from comparison tables of later papers.",
         "",
         "| property | unit | this model | " + " | ".join(f"{m} (published)" for m in QM9_MAE),
         "|---|---|---" + "|---" * len(QM9_MAE) + "|",

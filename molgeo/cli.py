@@ -369,13 +369,18 @@ def _evaluate_forces(predictor: Any, options: Namespace) -> int:
 
 
 def _calibrate(options: Namespace) -> int:
-    from molgeo.checkpoint import find
+    from molgeo.checkpoint import find, shipped
     from molgeo.datasets.location import data_dir
     from molgeo.evaluate import calibrate, evaluate
     from molgeo.progress import progress
     from molgeo.training import export
 
     root, limit = data_dir(options.data_dir) / "qm9", options.limit
+    if options.model in shipped():
+        raise ValueError(
+            f"calibrate: {options.model} is shipped and calibrated; expected the path of a "
+            "checkpoint, which is rewritten"
+        )
 
     def calibrations(predictor: Any) -> Any:
         with progress("calibrating") as report:

@@ -30,17 +30,27 @@ def pack(folder: Path) -> None:
         if not path.exists() or path.stat().st_size <= PART_BYTES:
             continue
         content = path.read_bytes()
-        for number, start in enumerate(range(0, len(content), PART_BYTES)):
-            piece = path.with_name(f"{path.name}.{number:02d}")
+        starts = range(0, len(content), PART_BYTES)
+        for number, start in enumerate(starts, 1):
+            piece = path.with_name(f"{path.name}.{number:02d}-of-{len(starts):02d}")
             piece.write_bytes(content[start : start + PART_BYTES])
         path.unlink()
 
 
 def unpack(folder: Path) -> None:
-    """Put together what `pack` has cut. Parts beside a whole file are older than it."""
+    """Put together what `pack` has cut. Parts beside a whole file are older than it.
+
+    Raises:
+        ValueError: a part is missing.
+    """
     for path in (folder / "best.ckpt", folder / "last.ckpt"):
-        parts = sorted(folder.glob(f"{path.name}.[0-9][0-9]"))
+        parts = sorted(folder.glob(f"{path.name}.[0-9][0-9]-of-[0-9][0-9]"))
         if parts and not path.exists():
+            total = int(parts[0].name[-2:])
+            if len(parts) != total:
+                raise ValueError(
+                    f"{path}: expected {total} parts, got {len(parts)}; carry them all"
+                )
             with replacing(path) as whole:
                 whole.write_bytes(b"".join(part.read_bytes() for part in parts))
         for part in parts:

@@ -14,6 +14,7 @@ both from a third.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ import torch
 from torch import Tensor
 
 from molgeo.checkpoint import load, save_checkpoint
+from molgeo.domain import Domain
 from molgeo.predictor import Predictor
 
 
@@ -60,8 +62,17 @@ def merge(a: Predictor, b: Predictor) -> Predictor:
     for name, w in weights.items():
         weights[name] = _joined(name, of_a[name], of_b[name], w, hidden)
     merged.load_state_dict(weights)
-    merged.domain = a.domain
+    merged.domain = _union(a.domain, b.domain)
     return merged.eval()
+
+
+def _union(a: Domain | None, b: Domain | None) -> Domain:
+    """All that one of both was trained on."""
+    if a is None or b is None or a.charge != b.charge:
+        raise ValueError("domain: expected both to have one, with the same charge")
+    elements = tuple(sorted({*a.elements, *b.elements}))
+    atoms, distance = max(a.max_atoms, b.max_atoms), min(a.min_distance, b.min_distance)
+    return dataclasses.replace(a, elements=elements, max_atoms=atoms, min_distance=distance)
 
 
 def _joined(name: str, a: Tensor, b: Tensor, like: Tensor, hidden: int) -> Tensor:

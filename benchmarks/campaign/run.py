@@ -49,7 +49,7 @@ def go_on(config: Path, minutes: float, run_dir: str, assignments: Sequence[str]
 
     Args:
         config: YAML.
-        minutes: after which to leave, loading and exporting apart.
+        minutes: after which to leave, with loading but without exporting.
         run_dir: of the run; empty for the config's.
         assignments: ``key=value`` in place of the config's.
 

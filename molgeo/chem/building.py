@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final, Literal
 
+from rdkit import Chem
+
 from molgeo.chem import bonds
 from molgeo.chem.conformers import embed
 from molgeo.chem.molecule import BadRow, Molecule, Row, SmilesRow, check_geometry
@@ -33,6 +35,11 @@ NO_COORDINATES: Final = (
 NO_MOLECULE: Final = (
     "no bonds: the coordinates show no neutral molecule; give its SMILES too (csv, extxyz), or "
     "its bonds (sdf)"
+)
+
+OTHER_MOLECULE: Final = (
+    "the SMILES of this row is not the molecule in its coordinates: correct one of them, or leave "
+    "the SMILES out"
 )
 
 
@@ -78,6 +85,8 @@ def _minimised(molecule: Molecule) -> Built:
     if isinstance(made, BadRow):
         unseen = made.message == NO_BONDS and not molecule.smiles
         return _bad(molecule, NO_MOLECULE if unseen else made.message)
+    if molecule.smiles and made.geometry.endswith(FROM_COORDINATES):
+        return _bad(molecule, OTHER_MOLECULE)
     how = made.geometry.removesuffix(FROM_COORDINATES)
     return [replace(molecule, pos=made.pos[0], geometry=f"given+{how}")]
 
@@ -85,6 +94,8 @@ def _minimised(molecule: Molecule) -> Built:
 def _from_smiles(molecule: Molecule, n: int) -> Built:
     """Conformers of the molecule that coordinates show."""
     if molecule.smiles:
+        if not _shows_its_smiles(molecule):
+            return _bad(molecule, OTHER_MOLECULE)
         smiles = stereo_smiles(molecule.smiles, molecule.z, molecule.pos)
     else:
         with rdkit_messages():
@@ -93,6 +104,15 @@ def _from_smiles(molecule: Molecule, n: int) -> Built:
                 return _bad(molecule, NO_MOLECULE)
             smiles = isomeric_smiles(mol, molecule.pos)
     return embed(SmilesRow(smiles, molecule.name, molecule.input), n)
+
+
+def _shows_its_smiles(molecule: Molecule) -> bool:
+    """Whether the bonds of a molecule's SMILES are in its coordinates."""
+    with rdkit_messages():
+        mol = Chem.MolFromSmiles(molecule.smiles)
+        if mol is None:
+            return True  # why it cannot be read is said where conformers are made
+        return bonds.assign(Chem.AddHs(mol), molecule.z, molecule.pos) is not None
 
 
 def _bad(molecule: Molecule, message: str) -> BadRow:

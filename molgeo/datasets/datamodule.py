@@ -119,8 +119,8 @@ class QM9DataModule(FlatDataModule):
         first_step: steps that a resumed run has behind it; its data go on from there.
         epoch_size: molecules an epoch; 0 for all.
         geometry: of the molecules, as `QM9.geometry` knows it, or ``cheap`` for those of a force
-            field, ``mmff`` and ``smiles`` together; all conformers are taken, and molecules without
-            one are left out.
+            field, ``mmff`` and ``smiles`` together; all conformers are taken, each counts as a
+            molecule above, and molecules without one are left out.
     """
 
     def __init__(

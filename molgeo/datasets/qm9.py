@@ -107,10 +107,14 @@ class QM9:
         is_compact = not path.exists()
         tensors, header = read_tensors(compact if is_compact else path)
         if header["version"] != FORMAT_VERSION:
-            command = "data compact qm9" if is_compact else "data prepare qm9 --force"
+            cure = (
+                "make it anew with `molgeo data compact qm9` where QM9 is prepared"
+                if is_compact
+                else "run `molgeo data prepare qm9 --force`"
+            )
             raise ValueError(
                 f"{compact if is_compact else path}: expected version {FORMAT_VERSION}, "
-                f"got {header['version']}; run `molgeo {command}`"
+                f"got {header['version']}; {cure}"
             )
         if is_compact:
             tensors = expanded(tensors, header)

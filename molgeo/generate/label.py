@@ -48,7 +48,10 @@ class Label:
             self._calculator = self.method.make()
         # Else a calculation starts from the electrons of the one before, and a label's last digits
         # depend on where a run was killed, and on which process took which structure.
-        self._calculator.reset()
+        if isinstance(self._calculator, Calculator):
+            self._calculator.reset()
+        else:  # ASE's calculators of files have nothing to reset, and nothing to lose
+            self._calculator = self.method.make()
         labelled = atoms.copy()
         labelled.calc = self._calculator
         energy, forces = labelled.get_potential_energy(), labelled.get_forces()

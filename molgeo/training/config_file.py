@@ -60,7 +60,17 @@ def _typed(name: str, value: Any) -> Any:
             return float(value)
         except (TypeError, ValueError):
             raise ValueError(f"{name}: expected a number, got {value!r}") from None
+    if isinstance(value, dict):
+        value = {key: _number_or_as_it_is(one) for key, one in value.items()}
     kind = get_origin(wanted) or wanted
     if type(value) is not kind:
         raise ValueError(f"{name}: expected {kind.__name__}, got {value!r}")
     return value
+
+
+def _number_or_as_it_is(value: Any) -> Any:
+    """YAML takes 1e-3, without a dot, for text also within a key."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from molgeo.training.config import RunConfig
 
 MUON_LEAST_WIDTH = 16
-"""Narrower matrices mix few features (radial and angular bases): AdamW takes them."""
+"""Narrower matrices mix few functions, such as six Bessel functions: AdamW takes them."""
 
 
 def optimiser_of(model: nn.Module, config: RunConfig) -> torch.optim.Optimizer:
@@ -42,6 +42,9 @@ class MuonAndAdamW(torch.optim.Optimizer):
         model: its `torch.nn.Linear` layers' weights with at least `MUON_LEAST_WIDTH` inputs and
             outputs are Muon's.
         adamw: of AdamW; Muon takes its ``lr`` and ``weight_decay``.
+
+    Deviation:
+        The first layer of all properties' heads is one matrix, and one for Muon too.
 
     Source:
         Jordan et al. 2024, kellerjordan.github.io/posts/muon; Liu et al., arXiv:2502.16982, for

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -15,7 +16,6 @@ from lightning.pytorch.callbacks import (
     Callback,
     EarlyStopping,
     LearningRateMonitor,
-    ModelCheckpoint,
     RichProgressBar,
     WeightAveraging,
 )
@@ -31,7 +31,7 @@ from molgeo.training.config import RunConfig
 from molgeo.training.export import export, measure
 from molgeo.training.quiet import quiet_lightning
 from molgeo.training.references import domain_of, fit_references
-from molgeo.training.states import LastStep, TimeIsUp, TimeLimit, last_state
+from molgeo.training.states import KeptState, LastStep, TimeIsUp, TimeLimit, last_state
 from molgeo.training.tasks import Task, task_of
 
 
@@ -59,7 +59,8 @@ def train(config: RunConfig, resume: bool = False) -> Path:
     limit = TimeLimit(last, config.max_minutes)  # before the data are loaded
     if resume and not last.exists():
         raise FileNotFoundError(f"nothing to resume: {last} does not exist")
-    if last.exists() and not resume:
+    # best.ckpt alone, or parts of last.ckpt, are a run as well: of a folder that was carried here.
+    if not resume and any(run_dir.glob("*.ckpt*")):
         raise FileExistsError(
             f"{run_dir} holds a run already: pass --resume to go on, or choose another run_dir"
         )
@@ -77,7 +78,7 @@ def train(config: RunConfig, resume: bool = False) -> Path:
     run_dir.mkdir(parents=True, exist_ok=True)
     resolved = yaml.safe_dump(dataclasses.asdict(config), sort_keys=False)
     (run_dir / "config.yaml").write_text(resolved)
-    best = ModelCheckpoint(
+    best = KeptState(
         run_dir, "best", monitor="val_loss", save_top_k=1, enable_version_counter=False
     )
     trainer = Trainer(
@@ -154,7 +155,7 @@ def _callbacks(config: RunConfig, run_dir: Path) -> list[Callback]:
         LastStep(config.max_steps),
         *last_state(run_dir, config.save_every_steps),
     ]
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and find_spec("rich"):  # else Lightning's own bar
         callbacks.append(RichProgressBar(console_kwargs={"stderr": True}))
     if config.patience:
         callbacks.append(EarlyStopping("val_loss", patience=config.patience))

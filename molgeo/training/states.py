@@ -83,7 +83,29 @@ class LastStep(Callback):
             trainer.should_stop = True
 
 
-class MidEpochState(ModelCheckpoint):
+class KeptState(ModelCheckpoint):
+    """Lightning's, which also knows its best state when the run folder has moved.
+
+    Lightning forgets the best score where the folder is not the one of the state.
+    """
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the scores, with files where they are now."""
+        folder = str(self.dirpath)
+
+        def here(path: str) -> str:
+            return str(Path(folder) / Path(path).name) if path else path
+
+        moved = {**state_dict, "dirpath": folder}
+        for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
+            if name in moved:
+                moved[name] = here(moved[name])
+        best = moved.get("best_k_models", {})
+        moved["best_k_models"] = {here(path): score for path, score in best.items()}
+        super().load_state_dict(moved)
+
+
+class MidEpochState(KeptState):
     """Saves every so many steps, but for those that a validation follows.
 
     Lightning goes on from a state between an epoch's last step and its validation without the
@@ -118,7 +140,7 @@ def last_state(run_dir: Path, every_steps: int) -> list[Callback]:
             save_on_train_epoch_end=False,
             enable_version_counter=False,
         ),
-        ModelCheckpoint(
+        KeptState(
             run_dir,
             "last",
             every_n_epochs=1,

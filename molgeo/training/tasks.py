@@ -9,6 +9,7 @@ from typing import Any, Final
 import yaml
 from torch import Tensor
 
+from molgeo.conformer_average import CONFORMERS
 from molgeo.datasets import qm9
 from molgeo.datasets.datamodule import (
     TRAINING_GEOMETRIES,
@@ -18,6 +19,7 @@ from molgeo.datasets.datamodule import (
 from molgeo.datasets.force_datamodule import ForceDataModule
 from molgeo.datasets.location import data_dir
 from molgeo.datasets.molecules import MoleculeSet
+from molgeo.datasets.qm9 import QM9
 from molgeo.evaluate import evaluate
 from molgeo.evaluate_forces import evaluate_forces
 from molgeo.predictor import Predictor
@@ -34,6 +36,9 @@ COMMON_FIXED = (
     "head_features",
     "batch_size",
     "optimizer",
+    "learning_rate",
+    "weight_decay",
+    "amsgrad",
     "limit_train",
     "epoch_size",
 )
@@ -135,7 +140,10 @@ class PropertyTask(Task):
     def errors(self, predictor: Predictor) -> dict[str, Any]:
         """Errors on QM9's test part; of two geometries at the first."""
         geometry = TRAINING_GEOMETRIES[self.config.geometry][0]
-        return evaluate(predictor, self._data.root, "test", geometry)
+        # As many conformers as were trained on: they are there, and need no RDKit.
+        prepared = QM9(self._data.root).geometry(geometry).conformers
+        conformers = min(CONFORMERS, prepared)
+        return evaluate(predictor, self._data.root, "test", geometry, conformers=conformers)
 
 
 class ForceTask(Task):

@@ -126,7 +126,7 @@ def test_large_states_are_cut_and_put_together(campaign, config, tmp_path, monke
     for minutes in ("1e-6", "1e-6", "9"):
         path = campaign.main([str(config), "--minutes", minutes])
         names = {file.name for file in (tmp_path / "run").glob("*.ckpt*")}
-        assert {"last.ckpt.00", "last.ckpt.01"} <= names
+        assert sum(name.startswith("last.ckpt.01-of-") for name in names) == 1
         assert "last.ckpt" not in names
         for name in names:
             assert (tmp_path / "run" / name).stat().st_size <= 10_000
@@ -139,13 +139,32 @@ def test_parts_beside_a_whole_file_are_forgotten(campaign, tmp_path):
     import carry
 
     (tmp_path / "last.ckpt").write_bytes(b"new")
-    (tmp_path / "last.ckpt.00").write_bytes(b"old")
-    (tmp_path / "best.ckpt.00").write_bytes(b"a")
-    (tmp_path / "best.ckpt.01").write_bytes(b"b")
+    (tmp_path / "last.ckpt.01-of-02").write_bytes(b"old")
+    (tmp_path / "best.ckpt.01-of-02").write_bytes(b"a")
+    (tmp_path / "best.ckpt.02-of-02").write_bytes(b"b")
     carry.unpack(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best.ckpt", "last.ckpt"]
     assert (tmp_path / "last.ckpt").read_bytes() == b"new"
     assert (tmp_path / "best.ckpt").read_bytes() == b"ab"
+
+
+def test_a_missing_part_is_named_and_the_others_stay(campaign, config, tmp_path):
+    import carry
+
+    for number in (1, 3):
+        (tmp_path / f"last.ckpt.0{number}-of-03").write_bytes(b"part")
+    with pytest.raises(ValueError, match=r"last.ckpt: expected 3 parts, got 2"):
+        carry.unpack(tmp_path)
+    assert len(list(tmp_path.glob("last.ckpt.0*"))) == 2
+
+
+def test_a_run_without_its_last_state_is_not_begun_anew(campaign, config, tmp_path):
+    campaign.main([str(config), "--minutes", "9"])
+    (tmp_path / "run" / "last.ckpt").unlink()
+    before = (tmp_path / "run" / "best.ckpt").read_bytes()
+    with pytest.raises(SystemExit, match="holds a run already"):
+        campaign.main([str(config), "--minutes", "9"])
+    assert (tmp_path / "run" / "best.ckpt").read_bytes() == before
 
 
 def test_another_run_folder(campaign, config, tmp_path):

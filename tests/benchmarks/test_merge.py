@@ -20,7 +20,7 @@ def predictor(seed, **fields):
     torch.manual_seed(seed)
     made = Predictor("schnet", {**BACKBONE, **fields}, head_features=6)
     made.scale[:] = torch.arange(1.0, 13.0)
-    made.domain = Domain((1, 6, 8), max_atoms=9, min_distance=0.9)
+    made.domain = Domain((1, 6 + seed, 8), max_atoms=9 + seed, min_distance=0.9 - 0.1 * seed)
     return made.eval()
 
 
@@ -38,6 +38,10 @@ def test_the_mean_of_both(molecules):
     for name in set(a.properties) - {"mu"}:
         torch.testing.assert_close(found[name], (of_a[name] + of_b[name]) / 2, rtol=1e-5, atol=1e-5)
         assert not torch.allclose(of_a[name], of_b[name])
+
+
+def test_the_domain_is_that_of_either():
+    assert merge(predictor(0), predictor(1)).domain == Domain((1, 6, 7, 8), 10, 0.8)
 
 
 def test_a_model_merged_with_itself_is_itself(molecules):

@@ -84,6 +84,16 @@ def test_coordinates_without_a_molecule_are_a_bad_row(geometry):
 
 
 @pytest.mark.parametrize("geometry", ["mmff", "smiles"])
+@pytest.mark.parametrize("smiles", ["c1ccccc1", "COC"])
+def test_a_smiles_of_another_molecule_is_a_bad_row(geometry, smiles):
+    ethanol = distorted("CCO")
+    bad = built(Molecule(ethanol.z, ethanol.pos, smiles=smiles), geometry)
+    assert isinstance(bad, BadRow)
+    assert "not the molecule in its coordinates" in bad.message
+    assert bad.formula == "C2H6O"
+
+
+@pytest.mark.parametrize("geometry", ["mmff", "smiles"])
 def test_what_is_no_molecule_is_left_for_the_model_to_refuse(geometry):
     broken = Molecule(np.array([6, 8]), np.array([[0.0, 0.0, np.nan], [0.0, 0.0, 1.1]]))
     assert built(broken, geometry) == [broken]

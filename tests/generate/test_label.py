@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import molecule
+from ase.calculators.calculator import BaseCalculator
 from ase.calculators.emt import EMT
 
 from molgeo import cli
@@ -119,6 +120,23 @@ def test_a_label_depends_on_no_other():
     first = calculate(one).get_potential_energy()
     calculate(other)
     assert calculate(one).get_potential_energy() == first
+
+
+class Springs(BaseCalculator):
+    """As ASE's calculators of files, it has no ``reset``; and it remembers what it has seen."""
+
+    implemented_properties = ("energy", "forces")
+
+    def calculate(self, atoms, properties, system_changes):
+        self.seen = getattr(self, "seen", 0) + 1
+        self.results = {"energy": self.seen + atoms.positions.sum(), "forces": -atoms.positions}
+
+
+def test_calculators_without_a_reset_are_made_anew(monkeypatch):
+    monkeypatch.setattr(Method, "make", lambda self: Springs())
+    function, atoms = Label(EMT_METHOD), structures()
+    energies = [function(atoms[k]).get_potential_energy() for k in (0, 1, 0)]
+    assert energies[0] == energies[2] != energies[1]
 
 
 def test_a_finished_run_changes_nothing(source, tmp_path):

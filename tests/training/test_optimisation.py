@@ -9,7 +9,7 @@ from molgeo.checkpoint import load
 from molgeo.models.dimenet_pp import DimeNetPlusPlus
 from molgeo.training.config import TrainingConfig
 from molgeo.training.module import PropertyTraining
-from molgeo.training.optimisation import MUON_LEAST_WIDTH, MuonAndAdamW, optimiser_of
+from molgeo.training.optimisation import MuonAndAdamW, optimiser_of
 from molgeo.training.run import train
 
 
@@ -56,12 +56,14 @@ def test_steps_are_those_of_torchs_optimisers(layers):
 
 
 def test_who_takes_what():
-    """Muon: wide matrices of dense layers. Never embeddings, biases or projections of bases."""
+    """Muon: wide matrices of dense layers. Never embeddings, biases or narrow bases."""
     model = DimeNetPlusPlus(hidden=32, int_emb=16, out_emb=32, n_blocks=1)
     muon, rest = MuonAndAdamW(model, adamw()).param_groups
     of = {id(p): name for name, p in model.named_parameters()}
     assert {id(p) for group in (muon, rest) for p in group["params"]} == set(of)
-    assert all(min(p.shape) >= MUON_LEAST_WIDTH for p in muon["params"])
+    taken = {of[id(p)] for p in muon["params"]}
+    assert {"embedding.dense.weight", "interactions.0.after_skip.0.dense1.weight"} <= taken
+    assert not {"embedding.rbf.weight", "embedding.elements.weight"} & taken
     names = {of[id(p)] for p in rest["params"]}
     assert "embedding.elements.weight" in names
     assert any(name.endswith("bias") for name in names)

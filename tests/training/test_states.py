@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
 
 from molgeo.checkpoint import load, read_header
 from molgeo.training.module import PropertyTraining
 from molgeo.training.run import train
+from molgeo.training.states import KeptState
 
 STEPS = [1, 2, 3, 1, 1, 1, 3, 2, 1, 3]
 """Of each call: of its ten stops three are at ends of epochs, which have six steps."""
@@ -137,3 +139,19 @@ def test_a_finished_run_is_made_longer(tiny, tmp_path, metrics):
     log = metrics(tmp_path / "run")
     assert [step for step, name in log if name == "train_loss"] == list(range(14))
     assert (13, "val_loss") in log
+
+
+def test_the_best_is_known_where_the_folder_has_moved(tmp_path):
+    """Lightning would take the next state for the best, however bad."""
+    options = {"monitor": "val_loss", "save_top_k": 1, "enable_version_counter": False}
+    before, after = (KeptState(tmp_path / name, "best", **options) for name in ("a", "b"))
+    before.best_model_score = before.kth_value = torch.tensor(0.1)
+    before.best_model_path = before.kth_best_model_path = str(tmp_path / "a" / "best.ckpt")
+    before.best_k_models = {before.best_model_path: torch.tensor(0.1)}
+    after.load_state_dict(before.state_dict())
+    assert after.best_model_score == 0.1
+    assert after.best_model_path == str(tmp_path / "b" / "best.ckpt")
+    assert after.best_k_models == {after.best_model_path: torch.tensor(0.1)}
+    trainer = Trainer(logger=False, accelerator="cpu")
+    assert not after.check_monitor_top_k(trainer, torch.tensor(0.2))
+    assert after.check_monitor_top_k(trainer, torch.tensor(0.05))
