@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +27,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from molgeo.basis.envelope import cosine_cutoff
 from molgeo.checkpoint import load
 from molgeo.datasets.loader import FlatLoader
 from molgeo.datasets.location import data_dir
@@ -41,6 +41,7 @@ from molgeo.properties import PROPERTIES
 from molgeo.training.averaging import exponential_average
 from molgeo.training.config import TrainingConfig
 from molgeo.training.optimisation import optimiser_of
+from molgeo.training.schedule import learning_rate_factor
 
 WAYS = ("plain", "heads", "noise", "pairs", "refiner")
 Loss = Callable[[Any], Tensor]
@@ -78,7 +79,7 @@ class Refiner(nn.Module):
         d = between.norm(dim=-1)
         both = (h[i] + h[j]) * self.of_pairs(self.backbone.basis(d))
         w: Tensor = self.out(nn.functional.silu(both))
-        fade = 0.5 * (1.0 + torch.cos(math.pi * d / self.backbone.cutoff)).unsqueeze(-1)
+        fade = cosine_cutoff(d, self.backbone.cutoff).unsqueeze(-1)
         step = 0.1 * w * fade * between / d.unsqueeze(-1)
         return pos + torch.zeros_like(pos).index_add(0, i, step).index_add(0, j, -step)
 
@@ -122,18 +123,22 @@ def property_loss(predictor: Predictor, batch: Any, pos: Tensor) -> Tensor:
 
 def train(model: nn.Module, loss: Loss, loader: FlatLoader, steps: int, rate: float) -> None:
     """Muon, cosine to zero; the model ends with its averaged weights."""
-    config = TrainingConfig(optimizer="muon", learning_rate=rate, weight_decay=0.0)
-    optimiser = optimiser_of(model, config)
+    warm_up = max(1, min(100, steps // 5))
+    config = TrainingConfig(
+        optimizer="muon",
+        learning_rate=rate,
+        weight_decay=0.0,
+        warmup_steps=warm_up,
+        schedule="cosine",
+    )
+    optimiser, factor = optimiser_of(model, config), learning_rate_factor(config, steps)
     weights = [p for p in model.parameters() if p.requires_grad]
     averages = [p.detach().clone() for p in weights]
-    average, warm_up = exponential_average(0.999), max(1, min(100, steps // 5))
-    done = 0
+    average, done = exponential_average(0.999), 0
     while done < steps:
         for batch in loader:
-            factor = min(1.0, (done + 1) / warm_up)
-            factor *= 0.5 * (1.0 + math.cos(math.pi * max(0, done - warm_up) / (steps - warm_up)))
             for group in optimiser.param_groups:
-                group["lr"] = rate * factor
+                group["lr"] = rate * factor(done)
             optimiser.zero_grad()
             loss(batch).backward()
             nn.utils.clip_grad_norm_(weights, 5.0)

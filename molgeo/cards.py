@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from molgeo.checkpoint import (
@@ -13,7 +14,7 @@ from molgeo.checkpoint import (
     shipped,
 )
 from molgeo.elements import SYMBOLS
-from molgeo.properties import PROPERTIES
+from molgeo.properties import PROPERTIES, Property
 from molgeo.published import QM9_MAE
 
 FORCE_ERRORS: Final = {
@@ -179,12 +180,12 @@ def _property_errors(header: dict[str, Any]) -> list[str]:
         "|---|---|---" + "|---" * len(QM9_MAE) + "|",
     ]
     lines[-2] += " |"
-    for key in header["config"]["properties"]:
-        known = PROPERTIES[key]
-        cells = [f"{metrics['mae'][known.column]:.3g}"]
-        cells += [f"{table[key]:.3g}" for table in QM9_MAE.values()]
-        lines.append(f"| {known.symbol}, {key} | {known.unit} | " + " | ".join(cells) + " |")
-    return lines
+
+    def cells(known: Property) -> list[str]:
+        published = [table[known.name] for table in QM9_MAE.values()]
+        return [f"{mae:.3g}" for mae in (metrics["mae"][known.column], *published)]
+
+    return [*lines, *_property_rows(header, cells)]
 
 
 def _smiles_errors(header: dict[str, Any]) -> list[str]:
@@ -204,13 +205,18 @@ def _smiles_errors(header: dict[str, Any]) -> list[str]:
         "| property | unit | mean absolute | root mean square | within ± std | within 90% |",
         "|---|---|---|---|---|---|",
     ]
-    for key in header["config"]["properties"]:
-        known = PROPERTIES[key]
+
+    def cells(known: Property) -> list[str]:
         errors = [f"{found[kind][known.column]:.3g}" for kind in ("mae", "rmse")]
-        shares = [f"{share:.0%}" for share in found["coverage"][known.column].values()]
-        cells = " | ".join([*errors, *shares])
-        lines.append(f"| {known.symbol}, {key} | {known.unit} | {cells} |")
-    return lines
+        return [*errors, *(f"{share:.0%}" for share in found["coverage"][known.column].values())]
+
+    return [*lines, *_property_rows(header, cells)]
+
+
+def _property_rows(header: dict[str, Any], cells: Callable[[Property], list[str]]) -> list[str]:
+    """One row of a table for each property of a model, with what ``cells`` says of it."""
+    known = [PROPERTIES[key] for key in header["config"]["properties"]]
+    return [f"| {k.symbol}, {k.name} | {k.unit} | " + " | ".join(cells(k)) + " |" for k in known]
 
 
 def _force_errors(header: dict[str, Any]) -> list[str]:

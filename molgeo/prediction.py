@@ -14,7 +14,7 @@ import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, SupportsIndex
+from typing import TYPE_CHECKING, Any, Final, SupportsIndex, get_args
 
 from molgeo.conformer_average import CONFORMERS
 from molgeo.properties import ATOMIZATION, column, first_energy
@@ -208,12 +208,13 @@ class PropertyRun:
     ) -> None:
         from molgeo.calibration import calibration_of
         from molgeo.checkpoint import DEFAULT_SMILES_MODEL
+        from molgeo.chem.building import GeometrySource
         from molgeo.chem.molecule import InputError
         from molgeo.inference import BatchPredictor
 
         if conformers is not None and (not isinstance(conformers, SupportsIndex) or conformers < 1):
             raise InputError(f"conformers must be a whole number from 1 on, got {conformers!r}")
-        known = ("auto", "given", "mmff", "smiles")
+        known = get_args(GeometrySource)
         if geometry not in known:
             raise InputError(f"geometry must be one of {', '.join(known)}, got {geometry!r}")
         self.geometry = geometry

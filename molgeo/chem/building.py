@@ -13,7 +13,7 @@ from molgeo.chem.conformers import embed
 from molgeo.chem.molecule import BadRow, Molecule, Row, SmilesRow, check_geometry
 from molgeo.chem.rdkit_log import rdkit_messages
 from molgeo.chem.relaxation import FROM_COORDINATES, NO_BONDS, relax
-from molgeo.chem.stereo import isomeric_smiles, stereo_smiles
+from molgeo.chem.stereo import isomeric_smiles
 from molgeo.chem.threads import ordered_map
 
 Built = list[Molecule] | BadRow
@@ -93,26 +93,23 @@ def _minimised(molecule: Molecule) -> Built:
 
 def _from_smiles(molecule: Molecule, n: int) -> Built:
     """Conformers of the molecule that coordinates show."""
-    if molecule.smiles:
-        if not _shows_its_smiles(molecule):
-            return _bad(molecule, OTHER_MOLECULE)
-        smiles = stereo_smiles(molecule.smiles, molecule.z, molecule.pos)
-    else:
-        with rdkit_messages():
-            mol = bonds.from_coordinates(molecule.z, molecule.pos)
-            if mol is None:
-                return _bad(molecule, NO_MOLECULE)
-            smiles = isomeric_smiles(mol, molecule.pos)
-    return embed(SmilesRow(smiles, molecule.name, molecule.input), n)
-
-
-def _shows_its_smiles(molecule: Molecule) -> bool:
-    """Whether the bonds of a molecule's SMILES are in its coordinates."""
+    row = SmilesRow(molecule.smiles or "", molecule.name, molecule.input)
     with rdkit_messages():
-        mol = Chem.MolFromSmiles(molecule.smiles)
-        if mol is None:
-            return True  # why it cannot be read is said where conformers are made
-        return bonds.assign(Chem.AddHs(mol), molecule.z, molecule.pos) is not None
+        if molecule.smiles:
+            parsed = Chem.MolFromSmiles(molecule.smiles)
+            if parsed is None:
+                return embed(row, n)  # which says why it cannot be read
+            mol = Chem.AddHs(parsed)
+            order = bonds.assign(mol, molecule.z, molecule.pos)
+            if order is None:
+                return _bad(molecule, OTHER_MOLECULE)
+            smiles = isomeric_smiles(mol, molecule.pos[order])
+        else:
+            shown = bonds.from_coordinates(molecule.z, molecule.pos)
+            if shown is None:
+                return _bad(molecule, NO_MOLECULE)
+            smiles = isomeric_smiles(shown, molecule.pos)
+    return embed(replace(row, smiles=smiles), n)
 
 
 def _bad(molecule: Molecule, message: str) -> BadRow:

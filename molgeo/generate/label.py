@@ -44,13 +44,11 @@ class Label:
         """
         if not len(atoms) or not np.isfinite(atoms.positions).all():
             raise ValueError("the structure has no atoms, or coordinates that are no numbers")
-        if self._calculator is None:
-            self._calculator = self.method.make()
         # Else a calculation starts from the electrons of the one before, and a label's last digits
         # depend on where a run was killed, and on which process took which structure.
         if isinstance(self._calculator, Calculator):
             self._calculator.reset()
-        else:  # ASE's calculators of files have nothing to reset, and nothing to lose
+        else:  # there is none yet, or one of ASE's of files, with nothing to reset or to lose
             self._calculator = self.method.make()
         labelled = atoms.copy()
         labelled.calc = self._calculator

@@ -19,7 +19,6 @@ from molgeo.datasets.datamodule import (
 from molgeo.datasets.force_datamodule import ForceDataModule
 from molgeo.datasets.location import data_dir
 from molgeo.datasets.molecules import MoleculeSet
-from molgeo.datasets.qm9 import QM9
 from molgeo.evaluate import evaluate
 from molgeo.evaluate_forces import evaluate_forces
 from molgeo.predictor import Predictor
@@ -42,8 +41,8 @@ COMMON_FIXED = (
     "limit_train",
     "epoch_size",
 )
-"""What cannot change within a run: the weights' shapes and meaning, the
-optimiser's state, and the place in the data."""
+"""What cannot change within a run: the weights' shapes and meaning, the optimiser's state, and the
+place in the data."""
 
 GEOMETRY_SOURCES: Final = {
     "dft": f"relaxed at {qm9.LEVEL_OF_THEORY}",
@@ -141,7 +140,7 @@ class PropertyTask(Task):
         """Errors on QM9's test part; of two geometries at the first."""
         geometry = TRAINING_GEOMETRIES[self.config.geometry][0]
         # As many conformers as were trained on: they are there, and need no RDKit.
-        prepared = QM9(self._data.root).geometry(geometry).conformers
+        prepared = qm9.QM9(self._data.root).geometry(geometry).conformers
         conformers = min(CONFORMERS, prepared)
         return evaluate(predictor, self._data.root, "test", geometry, conformers=conformers)
 
