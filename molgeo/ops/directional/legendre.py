@@ -79,3 +79,17 @@ def real_harmonics(unit: Tensor, n_spherical: int) -> Tensor:
     return torch.stack(
         [columns[l, m] for l in range(n_spherical) for m in range(-l, l + 1)], dim=-1
     )
+
+
+def racah_harmonics(unit: Tensor, n_spherical: int) -> Tensor:
+    """Real spherical harmonics, scaled so that ``Σ_m C_lm(u) C_lm(v) = P_l(u·v)``.
+
+    Args:
+        unit: (…, 3) unit vectors.
+        n_spherical: number of orders l = 0 … n_spherical − 1.
+
+    Returns:
+        (…, n_spherical²), orders ascending, m = −l … l within each; C_00 = 1.
+    """
+    scale = [zonal_norm(l) ** -0.5 for l in range(n_spherical) for _ in range(2 * l + 1)]
+    return real_harmonics(unit, n_spherical) * unit.new_tensor(scale)

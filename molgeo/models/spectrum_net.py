@@ -1,0 +1,151 @@
+"""SpectrumNet: SchNet's convolution with spherical harmonics, and their power spectrum.
+
+    h_i ← embedding(z_i)
+    A_i,lm ← Σ_{j∈N(i)} Y_lm(r̂_ij) W(d_ij) ∘ (U h_j)                   l = 0 … n_spherical − 1
+    p_i,l ← Σ_m (P_l A_i,lm) ∘ (Q_l A_i,lm)                             l > 0
+    h_i ← h_i + V₂ silu(V₁ [A_i,00 ‖ p_i,1 ‖ p_i,2 ‖ …])               n_blocks times
+    W(d) = L g(d) · ½(1 + cos(πd/cutoff))
+
+with a Gaussian expansion g and ``Σ_m Y_lm(u) Y_lm(v) = P_l(u·v)`` (Racah's normalisation), hence
+
+    p_i,l[c] = Σ_{j,k∈N(i)} f_ij[c, l] f'_ik[c, l] P_l(cos ∠jik)
+
+a sum over all angles at atom i, whose terms depend on both neighbours' features and distances: what
+DimeNet's messages sum over triplets, at the cost of a sum over neighbours. Features are invariant,
+and nothing is divided by a sine or a norm of a sum, so that all derivatives are finite everywhere.
+
+Source:
+    Own, from known parts. The convolution is SchNet's (Schütt et al., NeurIPS 2017). A product of
+    two densities of neighbours, summed over m, is the power spectrum of SOAP (Bartók, Kondor,
+    Csányi, Phys. Rev. B 87, 184115 (2013)); densities of learned features, contracted to invariants
+    in every layer, are MACE's (Batatia, Kovács, Simm, Ortner, Csányi, NeurIPS 2022) with scalar
+    messages and correlation order 2. From SchNet: the activation is silu, the filter one layer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from molgeo.basis.envelope import cosine_cutoff
+from molgeo.basis.radial import GaussianBasis
+from molgeo.graph import Graph
+from molgeo.models import Backbone, resolve_config
+from molgeo.ops.dense import ActivatedDense, Dense
+from molgeo.ops.density import NeighbourDensity
+from molgeo.ops.directional.legendre import racah_harmonics
+from molgeo.ops.segment import expand_pairs
+
+
+@dataclass(frozen=True)
+class SpectrumNetConfig:
+    """Hyperparameters of `SpectrumNet`.
+
+    Attributes:
+        n_features: width of the atom features.
+        n_filters: width of the convolution.
+        n_products: products P_l A ∘ Q_l A of each order.
+        n_blocks: interaction blocks.
+        n_gaussians: radial basis functions between 0 and the cutoff.
+        n_spherical: angular orders, l = 0 included.
+        cutoff: Å.
+        n_out: channels of the readout, a two-layer network an atom; None leaves it out, for
+            molgeo's heads.
+    """
+
+    n_features: int = 128
+    n_filters: int = 64
+    n_products: int = 64
+    n_blocks: int = 4
+    n_gaussians: int = 48
+    n_spherical: int = 4
+    cutoff: float = 5.0
+    n_out: int | None = 1
+
+
+class SpectrumNet(Backbone):
+    """SpectrumNet, called as ``model(z, pos, batch)``.
+
+    Args:
+        config: hyperparameters; None for the defaults.
+        **fields: fields of `SpectrumNetConfig` that differ from ``config``.
+
+    Raises:
+        ValueError: ``n_spherical`` is less than 1.
+    """
+
+    def __init__(self, config: SpectrumNetConfig | None = None, **fields: Any) -> None:
+        super().__init__()
+        self.config: SpectrumNetConfig = resolve_config(SpectrumNetConfig, config, fields)
+        c = self.config
+        if c.n_spherical < 1:
+            raise ValueError(f"n_spherical: expected 1 or more, got {c.n_spherical}")
+        self.cutoff = c.cutoff
+        self.feature_dim = c.n_features
+        self.embedding = nn.Embedding(100, c.n_features)
+        self.basis = GaussianBasis(0.0, c.cutoff, c.n_gaussians)
+        self.blocks = nn.ModuleList(Interaction(c) for _ in range(c.n_blocks))
+        if c.n_out is not None:
+            self.readout = nn.Sequential(
+                ActivatedDense(c.n_features, c.n_features // 2),
+                Dense(c.n_features // 2, c.n_out),
+            )
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Glorot-uniform weights and zero biases; N(0, 1) embeddings."""
+        self.embedding.reset_parameters()
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def atom_features(self, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
+        """Features of every atom in its surroundings.
+
+        Args:
+            z: (atoms,) int64 atomic numbers.
+            pos: (atoms, 3) Å.
+            graph: edges within `cutoff`.
+
+        Returns:
+            (atoms, feature_dim).
+        """
+        delta = graph.displacements(pos)  # (pairs, 3), along each pair's forward edge
+        d = torch.linalg.vector_norm(delta, dim=-1)
+        rbf = self.basis(d) * cosine_cutoff(d, self.cutoff).unsqueeze(-1)  # (pairs, n_gaussians)
+        unit = expand_pairs(delta / d.unsqueeze(-1), graph, sign=-1.0)  # (edges, 3)
+        density = NeighbourDensity(racah_harmonics(unit, self.config.n_spherical), graph)
+        h = self.embedding(z)  # (atoms, n_features)
+        for block in self.blocks:
+            h = h + block(h, rbf, density)
+        return h
+
+
+class Interaction(nn.Module):
+    """One convolution with harmonics, its power spectrum, and dense layers."""
+
+    def __init__(self, c: SpectrumNetConfig) -> None:
+        super().__init__()
+        self.filter = Dense(c.n_gaussians, c.n_filters, bias=False)
+        self.before = Dense(c.n_features, c.n_filters, bias=False)
+        self.factors = nn.ModuleList(  # P_l and Q_l, one above the other
+            Dense(c.n_filters, 2 * c.n_products, bias=False) for _ in range(1, c.n_spherical)
+        )
+        n_invariants = c.n_filters + (c.n_spherical - 1) * c.n_products
+        self.after = ActivatedDense(n_invariants, c.n_features)
+        self.update = Dense(c.n_features, c.n_features)
+
+    def forward(self, h: Tensor, rbf: Tensor, density: NeighbourDensity) -> Tensor:
+        """Return the update of ``h``, (atoms, n_features)."""
+        a = density(self.before(h), self.filter(rbf))  # (atoms, n_spherical², n_filters)
+        invariants = [a[:, 0]]
+        for l, factors in enumerate(self.factors, 1):
+            p, q = factors(a[:, l * l : (l + 1) ** 2]).chunk(2, dim=-1)
+            invariants.append((p * q).sum(1))  # (atoms, n_products)
+        update: Tensor = self.update(self.after(torch.cat(invariants, dim=-1)))
+        return update

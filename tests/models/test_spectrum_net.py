@@ -1,0 +1,87 @@
+"""SpectrumNet against its formula, with explicit angles."""
+
+import itertools
+
+import pytest
+import torch
+from ase.build import molecule
+from scipy.special import eval_legendre
+from torch import Tensor
+
+from molgeo.basis.envelope import cosine_cutoff
+from molgeo.graph import radius_graph
+from molgeo.models.spectrum_net import Interaction, SpectrumNet
+
+FIELDS = {"n_features": 8, "n_filters": 6, "n_products": 5, "n_gaussians": 7, "n_blocks": 2}
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(0)
+
+
+def structure(name: str) -> tuple[Tensor, Tensor]:
+    atoms = molecule(name)
+    return torch.tensor(atoms.numbers), torch.tensor(atoms.positions)
+
+
+def by_angles(model: SpectrumNet, z: Tensor, pos: Tensor) -> Tensor:
+    """Atom features by the formula: a loop over atoms and pairs of neighbours."""
+    c = model.config
+    h = model.embedding(z)
+    for block in model.blocks:
+        h = h + torch.stack([update(model, block, h, pos, i) for i in range(len(z))])
+    assert h.shape == (len(z), c.n_features)
+    return h
+
+
+def update(model: SpectrumNet, block: Interaction, h: Tensor, pos: Tensor, i: int) -> Tensor:
+    c = model.config
+    vector = pos - pos[i]
+    d = vector.norm(dim=-1)
+    neighbours = [j for j in range(len(pos)) if j != i and d[j] < c.cutoff]
+    message = {}
+    for j in neighbours:
+        rbf = model.basis(d[j : j + 1])[0] * cosine_cutoff(d[j], c.cutoff)
+        message[j] = block.filter(rbf) * block.before(h[j])
+    zero = torch.zeros(c.n_filters)
+    invariants = [sum(message.values(), zero)]
+    for l, factors in enumerate(block.factors, 1):
+        total = torch.zeros(c.n_products)
+        for j, k in itertools.product(neighbours, repeat=2):
+            cosine = (vector[j] @ vector[k] / (d[j] * d[k])).item()
+            p, q = factors(message[j]).chunk(2)[0], factors(message[k]).chunk(2)[1]
+            total = total + eval_legendre(l, cosine) * p * q
+        invariants.append(total)
+    return block.update(block.after(torch.cat(invariants)))
+
+
+@pytest.mark.parametrize("n_spherical", [1, 2, 4])
+@pytest.mark.parametrize("name", ["CH3CH2OH", "CO2", "OH", "C2H2"])
+def test_agrees_with_a_sum_over_angles(name: str, n_spherical: int) -> None:
+    model = SpectrumNet(**FIELDS, n_spherical=n_spherical, cutoff=2.5)
+    z, pos = structure(name)
+    found = model.atom_features(z, pos, radius_graph(pos, model.cutoff))
+    torch.testing.assert_close(found, by_angles(model, z, pos))
+
+
+def test_sees_angles_where_distances_within_the_cutoff_are_equal() -> None:
+    """Water opened and closed: the hydrogens do not see each other, their oxygen sees the angle."""
+    z = torch.tensor([8, 1, 1])
+
+    def water(degrees: float) -> Tensor:
+        angle = torch.deg2rad(torch.tensor(degrees))
+        other = torch.stack([angle.cos(), angle.sin(), torch.tensor(0.0)])
+        return torch.stack([torch.zeros(3), torch.tensor([1.0, 0, 0]), other])
+
+    for n_spherical, sees in ((1, False), (2, True)):
+        model = SpectrumNet(**FIELDS, n_spherical=n_spherical, cutoff=1.2)
+        with torch.no_grad():
+            outputs = [model(z, water(degrees)) for degrees in (100.0, 130.0)]
+        assert (abs(outputs[0] - outputs[1]) > 1e-6).item() is sees
+
+
+def test_refuses_no_orders() -> None:
+    with pytest.raises(ValueError, match="n_spherical: expected 1 or more, got 0"):
+        SpectrumNet(n_spherical=0)
