@@ -18,6 +18,14 @@ BACKBONES = {
         "n_radial": 4,
         "cutoff": 4.0,
     },
+    "spectrum_net": {
+        "n_features": 16,
+        "n_filters": 16,
+        "n_products": 8,
+        "n_blocks": 2,
+        "n_gaussians": 20,
+        "cutoff": 4.0,
+    },
 }
 
 

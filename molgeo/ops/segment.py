@@ -139,10 +139,11 @@ def sum_scaled(x: Tensor, scale: Tensor, graph: Graph) -> Tensor:
     Returns:
         (atoms, channels).
     """
-    if torch.is_grad_enabled() or x.device.type != "cpu":
+    runs = graph.runs(EDGES_PER_RUN) if x.device.type == "cpu" else []
+    if torch.is_grad_enabled() or len(runs) < 2:
         return sum_incoming(scale_pairs(x, scale, graph), graph)
     out = x.new_zeros(graph.n_atoms, x.shape[1])
-    for first, last in graph.runs(EDGES_PER_RUN):
+    for first, last in runs:
         ptr = graph.ptr[first : last + 1]
         edges = slice(ptr[0], ptr[-1])
         rows = x.index_select(0, graph.reverse[edges])
