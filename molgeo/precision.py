@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 MatmulPrecision = Literal["highest", "high", "medium"]
 
@@ -42,3 +44,17 @@ def matmul_precision(precision: MatmulPrecision = "highest") -> MatmulPrecisionC
 def present_precision() -> MatmulPrecisionContext:
     """A context in which float32 matrices are multiplied as they are now."""
     return MatmulPrecisionContext(torch.get_float32_matmul_precision())
+
+
+def full_on_cpu(x: Tensor) -> AbstractContextManager[None]:
+    """Full precision for products of a tensor that is on a CPU.
+
+    For small products, whose conversion to bfloat16 takes longer than they do. The setting is
+    global, hence left alone where it is that already.
+
+    Args:
+        x: a factor.
+    """
+    if x.device.type != "cpu" or torch.get_float32_matmul_precision() == "highest":
+        return nullcontext()
+    return matmul_precision()

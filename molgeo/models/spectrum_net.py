@@ -1,25 +1,29 @@
 """SpectrumNet: SchNet's convolution with spherical harmonics, and their power spectrum.
 
     h_i ← embedding(z_i)
-    A_i,lm ← Σ_{j∈N(i)} Y_lm(r̂_ij) W(d_ij) ∘ (U h_j)                   l = 0 … n_spherical − 1
-    p_i,l ← Σ_m (P_l A_i,lm) ∘ (Q_l A_i,lm)                             l > 0
+    A_i,lm ← Σ_{j∈N(i)} C_lm(r̂_ij) W(d_ij) ∘ (U h_j)                   l = 0 … n_spherical − 1
+    p_i,l ← Σ_m (Q_l A_i,lm) ∘ (R_l A_i,lm)                             l > 0
     h_i ← h_i + V₂ silu(V₁ [A_i,00 ‖ p_i,1 ‖ p_i,2 ‖ …])               n_blocks times
     W(d) = L g(d) · ½(1 + cos(πd/cutoff))
 
-with a Gaussian expansion g and ``Σ_m Y_lm(u) Y_lm(v) = P_l(u·v)`` (Racah's normalisation), hence
+with a Gaussian expansion g and ``Σ_m C_lm(u) C_lm(v) = P_l(u·v)`` (Racah's normalisation), hence
 
-    p_i,l[c] = Σ_{j,k∈N(i)} f_ij[c, l] f'_ik[c, l] P_l(cos ∠jik)
+    p_i,l[c] = Σ_{j,k∈N(i)} (Q_l m_ij)[c] (R_l m_ik)[c] P_l(cos ∠jik),   m_ij = W(d_ij) ∘ (U h_j)
 
-a sum over all angles at atom i, whose terms depend on both neighbours' features and distances: what
-DimeNet's messages sum over triplets, at the cost of a sum over neighbours. Features are invariant,
-and nothing is divided by a sine or a norm of a sum, so that all derivatives are finite everywhere.
+a sum over all angles at atom i, j = k included, of a low rank in both neighbours' messages.
+Triplets are never formed. Features are invariant; harmonics are polynomials of unit vectors, so
+that all derivatives are finite wherever no two atoms coincide, at linear angles too.
 
 Source:
-    Own, from known parts. The convolution is SchNet's (Schütt et al., NeurIPS 2017). A product of
-    two densities of neighbours, summed over m, is the power spectrum of SOAP (Bartók, Kondor,
-    Csányi, Phys. Rev. B 87, 184115 (2013)); densities of learned features, contracted to invariants
-    in every layer, are MACE's (Batatia, Kovács, Simm, Ortner, Csányi, NeurIPS 2022) with scalar
-    messages and correlation order 2. From SchNet: the activation is silu, the filter one layer.
+    The local interaction of SpookyNet: Unke, Chmiela, Gastegger, Schütt, Sauceda, Müller, Nat.
+    Commun. 12, 7273 (2021), which takes p and d orbitals (l ≤ 2) and products of two mixtures of
+    each. The convolution is SchNet's (Schütt et al., NeurIPS 2017); the invariants are a learned
+    form of SOAP's power spectrum (Bartók, Kondor, Csányi, Phys. Rev. B 87, 184115 (2013)).
+
+Deviation:
+    From SpookyNet: orders up to l = 3; one filter and one set of neighbours' features for all of
+    them; invariants are concatenated, not added; no residual networks between; Gaussians; neither
+    charge, spin, nonlocal interactions nor terms of physics.
 """
 
 from __future__ import annotations
@@ -39,6 +43,8 @@ from molgeo.ops.density import NeighbourDensity
 from molgeo.ops.directional.legendre import racah_harmonics
 from molgeo.ops.segment import expand_pairs
 
+LEAST = {"n_features": 2, "n_filters": 1, "n_products": 1, "n_gaussians": 2, "n_spherical": 1}
+
 
 @dataclass(frozen=True)
 class SpectrumNetConfig:
@@ -47,7 +53,7 @@ class SpectrumNetConfig:
     Attributes:
         n_features: width of the atom features.
         n_filters: width of the convolution.
-        n_products: products P_l A ∘ Q_l A of each order.
+        n_products: products Q_l A ∘ R_l A of each order l > 0.
         n_blocks: interaction blocks.
         n_gaussians: radial basis functions between 0 and the cutoff.
         n_spherical: angular orders, l = 0 included.
@@ -74,15 +80,16 @@ class SpectrumNet(Backbone):
         **fields: fields of `SpectrumNetConfig` that differ from ``config``.
 
     Raises:
-        ValueError: ``n_spherical`` is less than 1.
+        ValueError: a number is too small.
     """
 
     def __init__(self, config: SpectrumNetConfig | None = None, **fields: Any) -> None:
         super().__init__()
         self.config: SpectrumNetConfig = resolve_config(SpectrumNetConfig, config, fields)
         c = self.config
-        if c.n_spherical < 1:
-            raise ValueError(f"n_spherical: expected 1 or more, got {c.n_spherical}")
+        for name, least in LEAST.items():
+            if (value := getattr(c, name)) < least:
+                raise ValueError(f"{name}: expected {least} or more, got {value}")
         self.cutoff = c.cutoff
         self.feature_dim = c.n_features
         self.embedding = nn.Embedding(100, c.n_features)
@@ -133,7 +140,7 @@ class Interaction(nn.Module):
         super().__init__()
         self.filter = Dense(c.n_gaussians, c.n_filters, bias=False)
         self.before = Dense(c.n_features, c.n_filters, bias=False)
-        self.factors = nn.ModuleList(  # P_l and Q_l, one above the other
+        self.factors = nn.ModuleList(  # Q_l and R_l, one above the other
             Dense(c.n_filters, 2 * c.n_products, bias=False) for _ in range(1, c.n_spherical)
         )
         n_invariants = c.n_filters + (c.n_spherical - 1) * c.n_products
@@ -145,7 +152,7 @@ class Interaction(nn.Module):
         a = density(self.before(h), self.filter(rbf))  # (atoms, n_spherical², n_filters)
         invariants = [a[:, 0]]
         for l, factors in enumerate(self.factors, 1):
-            p, q = factors(a[:, l * l : (l + 1) ** 2]).chunk(2, dim=-1)
-            invariants.append((p * q).sum(1))  # (atoms, n_products)
+            q, r = factors(a[:, l * l : (l + 1) ** 2]).chunk(2, dim=-1)
+            invariants.append((q * r).sum(1))  # (atoms, n_products)
         update: Tensor = self.update(self.after(torch.cat(invariants, dim=-1)))
         return update

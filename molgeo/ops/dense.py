@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,21 +27,38 @@ _HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(
     torch.ops.mkldnn, "_linear_pointwise"
 )
 
-_PROCESSOR: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-_IS_INTEL = str(_PROCESSOR.get("cpu_name", "")).startswith("Intel")
 
-# On Intel's, MKL is the faster one: a training step of SchNet takes 0.7 of the time.
-IN_FLOAT32 = _HAS_ONEDNN and not (_IS_INTEL and torch.backends.mkl.is_available())
-"""Whether oneDNN takes the products of precision ``highest``."""
+def prefers_onednn(vendor: str, has_amx: bool) -> tuple[bool, bool]:
+    """Whether oneDNN is the faster library, in float32 and in bfloat16.
 
-# The precision that PyTorch defines as bfloat16 products, where this processor has them. Intel's
-# with AVX-512 alone multiply bfloat16 at half the rate of float32, those with AMX at many times it.
-IN_BFLOAT16 = (
-    _HAS_ONEDNN
-    and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    and (not _IS_INTEL or bool(_PROCESSOR.get("amx_bf16")))
+    On Intel's processors MKL is in float32: a training step of SchNet takes 0.7 of the time. Those
+    with AVX-512 alone multiply bfloat16 at half the rate of float32, with AMX at many times it.
+
+    Args:
+        vendor: as ``/proc/cpuinfo`` names it.
+        has_amx: the processor multiplies tiles of bfloat16.
+    """
+    if vendor != "GenuineIntel":
+        return True, True
+    return not torch.backends.mkl.is_available(), has_amx
+
+
+def _vendor() -> str:
+    """Of this processor; empty where the system does not tell."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return "GenuineIntel" if "GenuineIntel" in platform.processor() else ""
+    return next((line.split(":")[-1].strip() for line in lines if line.startswith("vendor_id")), "")
+
+
+# Whether oneDNN takes products of precision `highest`, and of `medium`, which PyTorch defines as
+# bfloat16 products where the processor has them.
+ONEDNN_IN_FLOAT32, ONEDNN_IN_BFLOAT16 = (
+    _HAS_ONEDNN and faster
+    for faster in prefers_onednn(_vendor(), torch.cpu._is_amx_tile_supported())
 )
-"""Whether it takes those of precision ``medium``."""
+ONEDNN_IN_BFLOAT16 = ONEDNN_IN_BFLOAT16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -292,7 +311,7 @@ def _worthwhile(x: Tensor, weight: Tensor) -> bool:
     """Whether oneDNN can do it, in the precision asked for, and is faster."""
     precision = torch.get_float32_matmul_precision()
     return (
-        {"highest": IN_FLOAT32, "medium": IN_BFLOAT16}.get(precision, False)
+        {"highest": ONEDNN_IN_FLOAT32, "medium": ONEDNN_IN_BFLOAT16}.get(precision, False)
         and x.device.type == "cpu"
         and x.numel() * weight.shape[0] >= max(LEAST_PRODUCTS, 1)
         and x.dtype == weight.dtype == torch.float32

@@ -139,17 +139,40 @@ def sum_scaled(x: Tensor, scale: Tensor, graph: Graph) -> Tensor:
     Returns:
         (atoms, channels).
     """
-    runs = graph.runs(EDGES_PER_RUN) if x.device.type == "cpu" else []
-    if torch.is_grad_enabled() or len(runs) < 2:
+    if torch.is_grad_enabled() or x.device.type != "cpu":
         return sum_incoming(scale_pairs(x, scale, graph), graph)
+    return sum_scaled_rows(x, graph.reverse, scale, graph)
+
+
+def sum_scaled_rows(x: Tensor, reverse: Tensor, scale: Tensor, graph: Graph) -> Tensor:
+    """`sum_scaled` of edges in another order, without derivatives.
+
+    Args:
+        x: (rows, channels), among them one row for each edge j→i.
+        reverse: (edges,) int64, for each edge, the row of its reverse.
+        scale: (pairs, channels).
+        graph: the edges.
+
+    Returns:
+        (atoms, channels).
+    """
+    runs = graph.runs(EDGES_PER_RUN) if x.device.type == "cpu" else [(0, graph.n_atoms)]
+    if len(runs) == 1:
+        rows = x.index_select(0, reverse).mul_(scale.index_select(0, graph.pair))
+        return segment_sum(rows, graph.source, graph.ptr)
     out = x.new_zeros(graph.n_atoms, x.shape[1])
     for first, last in runs:
         ptr = graph.ptr[first : last + 1]
         edges = slice(ptr[0], ptr[-1])
-        rows = x.index_select(0, graph.reverse[edges])
+        rows = x.index_select(0, reverse[edges])
         rows *= scale.index_select(0, graph.pair[edges])
         out[first:last] = segment_sum(rows, graph.source[edges] - first, ptr - ptr[0])
     return out
+
+
+def at_target(x: Tensor, graph: Graph) -> Tensor:
+    """Give each edge j→i the row of atom i: (atoms, …) → (edges, …)."""
+    return _AtTarget.apply(x, graph)
 
 
 def to_edges(at_target: Tensor, at_source: Tensor, of_pair: Tensor, graph: Graph) -> Tensor:
@@ -236,6 +259,17 @@ class _Permute(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         index, inverse = ctx.saved_tensors
         return permute(grads[0], inverse, index), None, None
+
+
+class _AtTarget(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, graph: Graph) -> Tensor:
+        ctx.graph = graph
+        return x.index_select(0, graph.target)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return sum_incoming(grads[0].contiguous(), ctx.graph), None
 
 
 class _ExpandPairs(torch.autograd.Function):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from molgeo.basis.envelope import cosine_cutoff
 from molgeo.graph import radius_graph
-from molgeo.models.spectrum_net import Interaction, SpectrumNet
+from molgeo.models.spectrum_net import LEAST, Interaction, SpectrumNet
 
 FIELDS = {"n_features": 8, "n_filters": 6, "n_products": 5, "n_gaussians": 7, "n_blocks": 2}
 
@@ -51,8 +51,8 @@ def update(model: SpectrumNet, block: Interaction, h: Tensor, pos: Tensor, i: in
         total = torch.zeros(c.n_products)
         for j, k in itertools.product(neighbours, repeat=2):
             cosine = (vector[j] @ vector[k] / (d[j] * d[k])).item()
-            p, q = factors(message[j]).chunk(2)[0], factors(message[k]).chunk(2)[1]
-            total = total + eval_legendre(l, cosine) * p * q
+            q, r = factors(message[j]).chunk(2)[0], factors(message[k]).chunk(2)[1]
+            total = total + eval_legendre(l, cosine) * q * r
         invariants.append(total)
     return block.update(block.after(torch.cat(invariants)))
 
@@ -82,6 +82,7 @@ def test_sees_angles_where_distances_within_the_cutoff_are_equal() -> None:
         assert (abs(outputs[0] - outputs[1]) > 1e-6).item() is sees
 
 
-def test_refuses_no_orders() -> None:
-    with pytest.raises(ValueError, match="n_spherical: expected 1 or more, got 0"):
-        SpectrumNet(n_spherical=0)
+@pytest.mark.parametrize("name", LEAST)
+def test_refuses_numbers_that_are_too_small(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name}: expected {LEAST[name]} or more, got 0"):
+        SpectrumNet(**{name: 0})

@@ -17,8 +17,8 @@ def _however_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """OneDNN's path, on a processor too where it is not the faster one."""
     monkeypatch.setattr(dense, "LEAST_PRODUCTS", 0)
     monkeypatch.setattr(dense, "SMALL", -1)
-    monkeypatch.setattr(dense, "IN_FLOAT32", dense._HAS_ONEDNN)
-    monkeypatch.setattr(dense, "IN_BFLOAT16", dense._HAS_ONEDNN)
+    monkeypatch.setattr(dense, "ONEDNN_IN_FLOAT32", dense._HAS_ONEDNN)
+    monkeypatch.setattr(dense, "ONEDNN_IN_BFLOAT16", dense._HAS_ONEDNN)
 
 
 def arguments(n_in: int, n_out: int, rows: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
@@ -165,3 +165,18 @@ def test_linear_activated_by_onednn():
     expected = run(lambda *inputs: torch.nn.functional.silu(torch.nn.functional.linear(*inputs)))
     for own, other in zip(run(dense.linear_activated), expected, strict=True):
         torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-4 * other.abs().max().item())
+
+
+@pytest.mark.parametrize(
+    ("vendor", "has_amx", "has_mkl", "expected"),
+    [
+        ("AuthenticAMD", False, True, (True, True)),
+        ("GenuineIntel", False, True, (False, False)),
+        ("GenuineIntel", True, True, (False, True)),
+        ("GenuineIntel", False, False, (True, False)),
+        ("", False, False, (True, True)),
+    ],
+)
+def test_which_library_is_the_faster_one(monkeypatch, vendor, has_amx, has_mkl, expected):
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: has_mkl)
+    assert dense.prefers_onednn(vendor, has_amx) == expected

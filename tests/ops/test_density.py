@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+from neighbourhoods import crystal
 from torch import Tensor
 
 from molgeo.graph import Graph, radius_graph
 from molgeo.ops import density as density_module
-from molgeo.ops.density import NeighbourDensity, gathered, projected, spread
+from molgeo.ops.density import NeighbourDensity, collect, spread
+from molgeo.precision import matmul_precision
 
 COMPONENTS, CHANNELS = 4, 3
 
@@ -47,9 +49,13 @@ def loop(h: Tensor, filters: Tensor, y: Tensor, graph: Graph) -> Tensor:
 
 def test_there_are_blocks_to_test(monkeypatch: pytest.MonkeyPatch) -> None:
     assert graph_of([7, 1, 5]).n_edges > 10
-    for edges_per_run, n_blocks in ((2048, 1), (6, 4)):
+    n_blocks = {}
+    for edges_per_run in (2048, 6, 1):
         monkeypatch.setattr(density_module, "EDGES_PER_RUN", edges_per_run)
-        assert len(density_module._plan(graph_of([7, 1, 5])).blocks) >= n_blocks
+        n_blocks[edges_per_run] = len(density_module._plan(graph_of([7, 1, 5])).blocks)
+    n_bound = int((graph_of([7, 1, 5]).degree > 0).sum())
+    assert (n_blocks[2048], n_blocks[1]) == (1, n_bound)
+    assert 1 < n_blocks[6] <= n_bound
 
 
 @pytest.mark.usefixtures("_edges_per_run")
@@ -80,9 +86,13 @@ def test_gradient_by_one_argument_alone(number: int) -> None:
     h, filters, y = inputs
     of_all = torch.autograd.grad(NeighbourDensity(y, graph)(h, filters).sin().sum(), inputs)
     others = [x if n == number else x.detach() for n, x in enumerate(inputs)]
-    density = NeighbourDensity(others[2], graph)(others[0], others[1])
-    (alone,) = torch.autograd.grad(density.sin().sum(), inputs[number])
-    torch.testing.assert_close(alone, of_all[number])
+    for given in (inputs, others):  # of the others none is asked for, or there is none
+        for create_graph in (False, True):
+            density = NeighbourDensity(given[2], graph)(given[0], given[1])
+            (alone,) = torch.autograd.grad(
+                density.sin().sum(), inputs[number], create_graph=create_graph
+            )
+            torch.testing.assert_close(alone, of_all[number])
 
 
 @pytest.mark.usefixtures("_edges_per_run")
@@ -98,12 +108,12 @@ def test_first_and_second_derivatives() -> None:
 
 
 @pytest.mark.usefixtures("_edges_per_run")
-@pytest.mark.parametrize("operation", [gathered, spread, projected])
+@pytest.mark.parametrize("operation", [collect, spread])
 def test_each_derivative_of_the_form_is_closed(operation) -> None:
     graph = graph_of([4, 1, 2], cutoff=3.0)
     y, m = random(graph.n_edges, COMPONENTS), random(graph.n_edges, CHANNELS)
     g = random(graph.n_atoms, COMPONENTS, CHANNELS)
-    inputs = {gathered: (y, m), spread: (y, g), projected: (m, g)}[operation]
+    inputs = (y, m) if operation is collect else (y, g)
 
     def function(a: Tensor, b: Tensor) -> Tensor:
         return operation(a, b, graph)
@@ -112,17 +122,66 @@ def test_each_derivative_of_the_form_is_closed(operation) -> None:
     assert torch.autograd.gradgradcheck(function, inputs)
 
 
-def test_the_three_are_derivatives_of_one_form() -> None:
+def test_both_are_derivatives_of_one_form() -> None:
     graph = graph_of([5, 3])
     y, m = random(graph.n_edges, COMPONENTS), random(graph.n_edges, CHANNELS)
     g = random(graph.n_atoms, COMPONENTS, CHANNELS)
     form = torch.einsum("es,esc,ec->", y, g[graph.source], m)
     wanted = torch.autograd.grad(form, (y, m, g))
-    found = projected(m, g, graph), spread(y, g, graph), gathered(y, m, graph)
+    found = spread(m, g.mT, graph), spread(y, g, graph), collect(y, m, graph)
     torch.testing.assert_close(found, wanted)
 
 
-def test_the_widest_type_wins() -> None:
+def test_third_derivatives_equal_a_loop() -> None:
+    graph = graph_of([3, 2], cutoff=3.0)
+    inputs = arguments(graph)
+
+    def third(density) -> tuple[Tensor, ...]:
+        value = density(*inputs).sin().sum()
+        for _ in range(2):
+            gradients = torch.autograd.grad(value, inputs, create_graph=True)
+            value = sum(x.square().sum() for x in gradients)
+        return torch.autograd.grad(value, inputs)
+
+    found = third(lambda h, filters, y: NeighbourDensity(y, graph)(h, filters))
+    torch.testing.assert_close(found, third(lambda *x: loop(*x, graph)))
+
+
+def test_periodic_images_are_neighbours() -> None:
+    """An atom is its own neighbour through the boundary: the edge's reverse is another image."""
+    _, graph = crystal()
+    assert (graph.source == graph.target).any()
+    inputs = arguments(graph)
+    found = torch.autograd.grad(NeighbourDensity(inputs[2], graph)(*inputs[:2]).sin().sum(), inputs)
+    wanted = torch.autograd.grad(loop(*inputs, graph).sin().sum(), inputs)
+    torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_products_are_those_of_full_precision(create_graph: bool) -> None:
+    """Whatever precision is asked for dense layers, in the forward and the backward pass."""
+    graph = graph_of([7, 1, 5])
+    inputs = arguments(graph, torch.float32)
+
+    def run() -> list[Tensor]:
+        out = NeighbourDensity(inputs[2], graph)(*inputs[:2])
+        return [out, *torch.autograd.grad(out.sin().sum(), inputs, create_graph=create_graph)]
+
+    expected = run()
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(run(), expected, rtol=0, atol=0)
+    with matmul_precision("medium"):
+        torch.testing.assert_close(run(), expected, rtol=0, atol=0)
+        assert torch.get_float32_matmul_precision() == "medium"
+
+
+@pytest.mark.parametrize("wide", range(3))
+def test_the_widest_type_wins(wide: int) -> None:
     graph = graph_of([5])
-    h, filters, y = arguments(graph, torch.float32)
-    assert NeighbourDensity(y.double(), graph)(h, filters).dtype == torch.float64
+    single = arguments(graph, torch.float32)
+    inputs = [x.detach().double() if n == wide else x.detach() for n, x in enumerate(single)]
+    inputs = [x.requires_grad_() for x in inputs]
+    out = NeighbourDensity(inputs[2], graph)(*inputs[:2])
+    torch.testing.assert_close(out, loop(*(x.double() for x in inputs), graph))
+    gradients = torch.autograd.grad(out.sum(), inputs)
+    assert [x.dtype for x in gradients] == [x.dtype for x in inputs]

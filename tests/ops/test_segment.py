@@ -37,6 +37,7 @@ def operations(graph):
             lambda x: add(x, target, atoms),
             edges,
         ),
+        "at_target": (lambda x: segment.at_target(x, graph), lambda x: x[target], atoms),
         "expand_pairs": (lambda x: segment.expand_pairs(x, graph), lambda x: x[pair], pairs),
         "expand_signed": (
             lambda x: segment.expand_pairs(x, graph, -1.0),
@@ -62,8 +63,8 @@ def operations(graph):
 
 
 NAMES = [
-    "segment_sum", "gather", "permute", "sum_incoming", "expand_pairs",
-    "expand_signed", "fold_pairs", "fold_signed", "molecule_sum",
+    "segment_sum", "gather", "permute", "sum_incoming", "at_target",
+    "expand_pairs", "expand_signed", "fold_pairs", "fold_signed", "molecule_sum",
 ]  # fmt: skip
 
 

@@ -18,7 +18,6 @@ factors to bfloat16 takes longer than the products do.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -28,7 +27,7 @@ from molgeo.ops.dense import linear
 from molgeo.ops.directional.angular import Angular, Gram, Harmonic
 from molgeo.ops.directional.legendre import zonal_harmonics
 from molgeo.ops.directional.plan import Plan
-from molgeo.precision import matmul_precision
+from molgeo.precision import full_on_cpu
 
 Tangents = tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]
 Gradients = tuple[Tensor | None, ...]
@@ -64,7 +63,7 @@ def directional_sum(
 ) -> Tensor:
     """The sum, (edges, channels)."""
     parts = []
-    with _full_precision(x):
+    with full_on_cpu(x):
         for block in _blocks(form, plan, tables):
             z = linear(radial.index_select(0, block.pair), weight)
             z *= x.index_select(0, block.taken).unsqueeze(1)  # (rows, n_spherical, channels)
@@ -101,7 +100,7 @@ def gradients(
         Without tangents: None and the derivatives by geometry, x, radial and weight. With tangents:
         the derivatives of m and of those four along them, ``grad`` held fixed.
     """
-    with _full_precision(x):
+    with full_on_cpu(x):
         found = [
             _block_gradients(block, grad, x, radial, weight, need, tangents)
             for block in _blocks(form, plan, tables)
@@ -198,13 +197,6 @@ def _collect(parts: Sequence[Tensor | None], *places: Tensor) -> Tensor | None:
     for place in places[1:]:
         total += rows.index_select(0, place)
     return total
-
-
-def _full_precision(x: Tensor) -> AbstractContextManager[None]:
-    """Full precision on a CPU. The setting is global, hence left alone where it is that already."""
-    if x.device.type != "cpu" or torch.get_float32_matmul_precision() == "highest":
-        return nullcontext()
-    return matmul_precision()
 
 
 class _Block(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -44,41 +45,14 @@ def zonal_norm(l: int) -> float:
 def real_harmonics(unit: Tensor, n_spherical: int) -> Tensor:
     """Real spherical harmonics, scaled so that ``Σ_m H_lm(u) H_lm(v) = Y_l0(u·v)``.
 
-    Polynomials in the components of the vector: associated Legendre functions without their sine
-    factor by recurrence in z, times the real and imaginary parts of (x + iy)ᵐ. All derivatives are
-    finite, at the poles too.
-
     Args:
         unit: (…, 3) unit vectors.
         n_spherical: number of orders l = 0 … n_spherical − 1.
 
     Returns:
         (…, n_spherical²), orders ascending, m = −l … l within each.
-
-    Source:
-        Addition theorem: Abramowitz and Stegun 8.1; recurrences 8.5.3.
     """
-    x, y, z = unit.unbind(-1)
-    real, imaginary = [torch.ones_like(x)], [torch.zeros_like(x)]
-    for _ in range(1, n_spherical):
-        real.append(x * real[-1] - y * imaginary[-1])
-        imaginary.append(x * imaginary[-1] + y * real[-2])
-    columns: dict[tuple[int, int], Tensor] = {}
-    for m in range(n_spherical):
-        # Π_lm = P_lm / sinᵐ, without the Condon–Shortley phase
-        previous = torch.zeros_like(z)
-        current = torch.full_like(z, math.prod(range(1, 2 * m, 2)))
-        for l in range(m, n_spherical):
-            factor = math.factorial(l - m) / math.factorial(l + m) * (2 if m else 1)
-            scale = math.sqrt(factor * zonal_norm(l))
-            columns[l, m] = scale * current * real[m]
-            if m:
-                columns[l, -m] = scale * current * imaginary[m]
-            following = ((2 * l + 1) * z * current - (l + m) * previous) / (l - m + 1)
-            previous, current = current, following
-    return torch.stack(
-        [columns[l, m] for l in range(n_spherical) for m in range(-l, l + 1)], dim=-1
-    )
+    return _scaled_harmonics(unit, [zonal_norm(l) for l in range(n_spherical)])
 
 
 def racah_harmonics(unit: Tensor, n_spherical: int) -> Tensor:
@@ -91,5 +65,38 @@ def racah_harmonics(unit: Tensor, n_spherical: int) -> Tensor:
     Returns:
         (…, n_spherical²), orders ascending, m = −l … l within each; C_00 = 1.
     """
-    scale = [zonal_norm(l) ** -0.5 for l in range(n_spherical) for _ in range(2 * l + 1)]
-    return real_harmonics(unit, n_spherical) * unit.new_tensor(scale)
+    return _scaled_harmonics(unit, [1.0] * n_spherical)
+
+
+def _scaled_harmonics(unit: Tensor, norms: Sequence[float]) -> Tensor:
+    """Real spherical harmonics with ``Σ_m H_lm(u) H_lm(v) = norms[l] P_l(u·v)``.
+
+    Polynomials in the components of the vector: associated Legendre functions without their sine
+    factor by recurrence in z, times the real and imaginary parts of (x + iy)ᵐ. All derivatives are
+    finite, at the poles too.
+
+    Source:
+        Addition theorem: Abramowitz and Stegun 8.1; recurrences 8.5.3.
+    """
+    n_spherical = len(norms)
+    x, y, z = unit.unbind(-1)
+    real, imaginary = [torch.ones_like(x)], [torch.zeros_like(x)]
+    for _ in range(1, n_spherical):
+        real.append(x * real[-1] - y * imaginary[-1])
+        imaginary.append(x * imaginary[-1] + y * real[-2])
+    columns: dict[tuple[int, int], Tensor] = {}
+    for m in range(n_spherical):
+        # Π_lm = P_lm / sinᵐ, without the Condon–Shortley phase
+        previous = torch.zeros_like(z)
+        current = torch.full_like(z, math.prod(range(1, 2 * m, 2)))
+        for l in range(m, n_spherical):
+            factor = math.factorial(l - m) / math.factorial(l + m) * (2 if m else 1)
+            scale = math.sqrt(factor * norms[l])
+            columns[l, m] = scale * current * real[m]
+            if m:
+                columns[l, -m] = scale * current * imaginary[m]
+            following = ((2 * l + 1) * z * current - (l + m) * previous) / (l - m + 1)
+            previous, current = current, following
+    return torch.stack(
+        [columns[l, m] for l in range(n_spherical) for m in range(-l, l + 1)], dim=-1
+    )

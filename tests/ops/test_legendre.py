@@ -1,0 +1,66 @@
+"""Harmonics against scipy's Legendre polynomials, by the addition theorem."""
+
+import math
+
+import pytest
+import torch
+from numpy.polynomial.legendre import leggauss
+from scipy.special import eval_legendre
+
+from molgeo.ops.directional.legendre import racah_harmonics, real_harmonics, zonal_harmonics
+
+N_SPHERICAL = 8
+
+
+@pytest.fixture
+def unit() -> torch.Tensor:
+    """Directions, both poles and the axes among them."""
+    torch.manual_seed(0)
+    drawn = torch.nn.functional.normalize(torch.randn(20, 3, dtype=torch.float64), dim=-1)
+    return torch.cat([torch.eye(3).double(), -torch.eye(3).double(), drawn])
+
+
+@pytest.mark.parametrize("racah", [False, True])
+def test_addition_theorem(unit: torch.Tensor, racah: bool) -> None:
+    harmonics = (racah_harmonics if racah else real_harmonics)(unit, N_SPHERICAL)
+    cosine = unit @ unit.T
+    for l in range(N_SPHERICAL):
+        own = harmonics[:, l * l : (l + 1) ** 2]
+        norm = 1.0 if racah else math.sqrt((2 * l + 1) / (4 * math.pi))
+        expected = norm * torch.from_numpy(eval_legendre(l, cosine.numpy()))
+        torch.testing.assert_close(own @ own.T, expected, rtol=0, atol=1e-12)
+
+
+def test_components_are_orthogonal_on_the_sphere() -> None:
+    """By quadrature: Gauss and Legendre in z, even steps around it."""
+    z, weight = map(torch.from_numpy, leggauss(10))
+    phi = torch.arange(20, dtype=torch.float64) * (2 * math.pi / 20)
+    rho = (1 - z.square()).sqrt()
+    parts = rho[:, None] * phi.cos(), rho[:, None] * phi.sin(), z[:, None].expand(-1, 20)
+    c = racah_harmonics(torch.stack(parts, -1).double(), 5).flatten(0, 1)
+    gram = c.T @ (weight.repeat_interleave(20)[:, None] * c) / 40
+    orders = torch.tensor([2 * l + 1 for l in range(5) for _ in range(2 * l + 1)])
+    torch.testing.assert_close(gram, torch.diag(1 / orders.double()), rtol=0, atol=1e-12)
+
+
+def test_second_derivatives_are_finite_at_the_poles(unit: torch.Tensor) -> None:
+    unit = unit.requires_grad_()
+    total = racah_harmonics(unit, N_SPHERICAL).square().sum()
+    (first,) = torch.autograd.grad(total, unit, create_graph=True)
+    (second,) = torch.autograd.grad(first.square().sum(), unit)
+    assert first.isfinite().all()
+    assert second.isfinite().all()
+
+
+@pytest.mark.parametrize("derivative", [0, 1, 2])
+def test_zonal_harmonics_and_their_derivatives(derivative: int) -> None:
+    cosine = torch.linspace(-1.0, 1.0, 11, dtype=torch.float64, requires_grad=True)
+    value = zonal_harmonics(cosine, N_SPHERICAL)
+    for l in range(N_SPHERICAL):
+        expected = value[:, l]
+        for _ in range(derivative):
+            (expected,) = torch.autograd.grad(
+                expected.sum(), cosine, create_graph=True, allow_unused=True, materialize_grads=True
+            )
+        found = zonal_harmonics(cosine.detach(), N_SPHERICAL, derivative)[:, l]
+        torch.testing.assert_close(found, expected.detach(), rtol=0, atol=1e-9)
