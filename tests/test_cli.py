@@ -307,7 +307,7 @@ def test_info_prints_the_card(capsys):
 def test_models_lists_what_is_shipped(capsys):
     status, out, _ = run(capsys, "models")
     assert status == 0
-    assert "schnet-qm9 (default)" in out
+    assert "spectrum_net-qm9 (default)" in out
 
 
 def test_a_closed_pipe_is_no_error(tmp_path):
