@@ -155,6 +155,8 @@ def markdown(header: dict[str, Any]) -> str:
         lines += (_force_errors if is_force_field else _property_errors)(header)
     if header.get("from_smiles"):
         lines += _smiles_errors(header)
+    if header.get("curve"):
+        lines += _training(header)
     if header.get("notes"):
         lines += ["", "## Notes", "", header["notes"]]
     known = SMILES_LIMIT if header.get("from_smiles") else ""
@@ -186,6 +188,21 @@ def _property_errors(header: dict[str, Any]) -> list[str]:
         return [f"{mae:.3g}" for mae in (metrics["mae"][known.column], *published)]
 
     return [*lines, *_property_rows(header, cells)]
+
+
+def _training(header: dict[str, Any]) -> list[str]:
+    """How a model was trained, and how its validation loss fell."""
+    steps, losses = zip(*header["curve"], strict=True)
+    return [
+        "",
+        "## Training",
+        "",
+        f"    {header['command']}",
+        "",
+        f"| step | {' | '.join(f'{step:,}' for step in steps)} |",
+        "|---" + "|--:" * len(steps) + "|",
+        f"| validation loss | {' | '.join(f'{loss:.4f}' for loss in losses)} |",
+    ]
 
 
 def _smiles_errors(header: dict[str, Any]) -> list[str]:

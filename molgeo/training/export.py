@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import datetime
+import math
 import platform
+import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
 from molgeo.calibration import Calibration
 from molgeo.cards import markdown
@@ -58,6 +62,8 @@ def export(
             "interrupted": interrupted,
             "validation_loss": None if score is None else float(score),
             "training": _published(config),
+            "command": command(config),
+            "curve": validation_curve(path.parent / "log" / "metrics.csv"),
             "hardware": hardware(config),
             "commit": _commit(),
             "date": datetime.date.today().isoformat(),
@@ -106,6 +112,35 @@ def calibrate(
     save_checkpoint(predictor, path, header)
     path.with_suffix(".md").write_text(markdown(header))
     return from_smiles
+
+
+def command(config: RunConfig) -> str:
+    """``molgeo train`` with all that differs from the defaults, but for folders of a machine."""
+    published = _published(config)
+    words = ["molgeo train"]
+    for key in dataclasses.fields(config):
+        default = key.default_factory() if callable(key.default_factory) else key.default
+        value = published.get(key.name, default)
+        if value != default:
+            text = yaml.safe_dump([value], default_flow_style=True, width=math.inf).strip()[1:-1]
+            words.append(f"--{key.name} {shlex.quote(text)}")
+    return " ".join(words)
+
+
+def validation_curve(log: Path, most: int = 12) -> list[tuple[int, float]]:
+    """Step and loss of a run's validations, of many some that lie evenly, the last among them.
+
+    Args:
+        log: the run's CSV log; without one there is no curve.
+        most: validations to keep.
+    """
+    if not log.exists():
+        return []
+    with log.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row.get("val_loss")]
+    every = max(1, -(-len(rows) // most))
+    kept = rows[::-1][::every][::-1]
+    return [(int(row["step"]) + 1, float(row["val_loss"])) for row in kept]
 
 
 def _published(config: RunConfig) -> dict[str, Any]:

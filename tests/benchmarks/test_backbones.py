@@ -25,7 +25,7 @@ def benchmark(monkeypatch):
 def test_each_backbone_learns(benchmark, small_data) -> None:
     few, many = (benchmark.compare([*SMALL], n, 8, 3e-3, str(small_data)) for n in (1, 120))
     for before, after in zip(few, many, strict=True):
-        assert after["loss"] < 0.85 * before["loss"]
+        assert after["loss"] < 0.9 * before["loss"]
         assert after["ms_a_step"] > 0
         assert all(math.isfinite(value) for value in after["mae"].values())
 

@@ -1,8 +1,14 @@
 """What the header of an exported model tells of its run, and what it does not."""
 
 import json
+import shlex
+
+import pytest
 
 from molgeo.checkpoint import read_header
+from molgeo.cli import build_parser
+from molgeo.training.config import ForceTrainingConfig
+from molgeo.training.export import command, validation_curve
 from molgeo.training.run import train
 
 
@@ -18,3 +24,38 @@ def test_no_folder_of_a_run_is_published(tiny, small_data, tmp_path):
     assert training["start_from"] == "schnet-qm9.safetensors"
     assert training["batch_size"] == 8
     assert read_header(first)["training"]["start_from"] == ""
+
+
+def test_a_card_tells_command_and_curve(tiny, metrics, tmp_path):
+    path = train(tiny(max_epochs=3))
+    header, card = read_header(path), path.with_suffix(".md").read_text()
+    assert header["command"] in card
+    log = metrics(tmp_path / "run")
+    curve = [(step + 1, float(loss)) for (step, name), loss in log.items() if name == "val_loss"]
+    assert [tuple(point) for point in header["curve"]] == curve
+    assert f"| {curve[-1][1]:.4f} |" in card
+
+
+@pytest.mark.parametrize("n", [0, 1, 12, 13, 40])
+def test_a_curve_is_short_and_has_the_last_validation(n, tmp_path):
+    rows = "".join(f"{step},{1 / (step + 1)}\n{step + 5},\n" for step in range(9, 10 * n, 10))
+    (tmp_path / "metrics.csv").write_text("step,val_loss\n" + rows)
+    curve = validation_curve(tmp_path / "metrics.csv")
+    assert len(curve) == (n if n <= 12 else pytest.approx(9, abs=3))
+    assert curve[-1:] == ([(10 * n, 1 / (10 * n))] if n else [])
+    assert validation_curve(tmp_path / "none.csv") == []
+
+
+def test_the_command_makes_the_same_config(tiny):
+    config = tiny(properties=["gap", "u0"], loss_weights={"gap": 2.0}, seed=7, patience=3)
+    words = shlex.split(command(config))
+    assert words[:2] == ["molgeo", "train"]
+    options = build_parser().parse_args(words[1:]).train
+    for name, value in vars(config).items():
+        if name not in ("run_dir", "data_dir"):
+            assert options[name] == value, name
+
+
+def test_the_command_of_a_force_field(tmp_path):
+    config = ForceTrainingConfig(data="mine", data_file=["/somewhere/a.npz"], max_steps=5)
+    assert command(config) == "molgeo train --data mine --max_steps 5 --data_file '[a.npz]'"
