@@ -186,7 +186,7 @@ def _gradients_by_block(
     graph: Graph,
     need: Sequence[bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """The same, once and for all."""
+    """The same, not to be differentiated again."""
     need_h, need_filters, need_y = need
     plan = _plan(graph)
     grad_h = grad_filters = grad_y = None
