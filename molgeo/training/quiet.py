@@ -14,6 +14,7 @@ WARNINGS: Final = (
     r"`ModelCheckpoint\(monitor='val_loss'\)` could not find",  # a run shorter than an epoch
     r"The `srun` command is available",
     r".*isinstance\(treespec, LeafSpec\)",  # Lightning's own use of torch
+    r"It is recommended to use `self\.log\(.*sync_dist=True",  # errors are summed by the module
     r"The '\w+' does not have many workers",  # FlatLoader needs none
     r".*torch\.jit\.script",  # PyG compiles TorchScript when imported
     r"Starting from v1\.9\.0, `tensorboardX`",

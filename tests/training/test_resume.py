@@ -140,6 +140,8 @@ def test_two_processes(tiny, tmp_path, metrics):
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+    assert "sync_dist" not in done.stderr
     log = metrics(tmp_path / "run")
     assert max(step for step, _ in log) == 5  # 51 // 2 // 4 steps
     assert float(log[5, "val_loss"]) > 0
