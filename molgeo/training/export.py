@@ -115,8 +115,9 @@ def calibrate(
 
 
 def command(config: RunConfig) -> str:
-    """``molgeo train`` with all that differs from the defaults, but for folders of a machine."""
+    """``molgeo train`` with all that differs from the defaults and makes the run what it is."""
     published = _published(config)
+    published.pop("max_minutes")  # of one call, not of the run
     words = ["molgeo train"]
     for key in dataclasses.fields(config):
         default = key.default_factory() if callable(key.default_factory) else key.default

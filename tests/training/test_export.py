@@ -57,5 +57,7 @@ def test_the_command_makes_the_same_config(tiny):
 
 
 def test_the_command_of_a_force_field(tmp_path):
-    config = ForceTrainingConfig(data="mine", data_file=["/somewhere/a.npz"], max_steps=5)
+    config = ForceTrainingConfig(
+        data="mine", data_file=["/somewhere/a.npz"], max_steps=5, max_minutes=9
+    )
     assert command(config) == "molgeo train --data mine --max_steps 5 --data_file '[a.npz]'"
