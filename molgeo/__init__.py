@@ -2,7 +2,7 @@
 
     >>> import molgeo
     >>> molgeo.predict(["CCO", "mol.sdf"])            # a pandas.DataFrame
-    >>> model = molgeo.load("schnet-qm9")             # a Predictor: model(z, pos, batch)
+    >>> model = molgeo.load("spectrum_net-qm9")       # a Predictor: model(z, pos, batch)
     >>> atoms.calc = molgeo.MolgeoCalculator("NAME")  # ASE: energy, forces, stress
 
 Nothing heavy is imported before it is used.

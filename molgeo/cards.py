@@ -24,11 +24,11 @@ FORCE_ERRORS: Final = {
 """Errors that a model trained on forces has beside its properties': column, description, unit."""
 
 DEFAULTS: Final = {
-    DEFAULT_MODEL: " (default)",
-    DEFAULT_SMILES_MODEL: " (default from a SMILES)",
-    DEFAULT_FORCE_FIELD: " (default force field)",
+    DEFAULT_MODEL: "geometries",
+    DEFAULT_SMILES_MODEL: "SMILES",
+    DEFAULT_FORCE_FIELD: "dynamics",
 }
-"""What stands beside the models that are taken where none is named."""
+"""What models are taken for where none is named."""
 
 GEOMETRIES: Final = {
     "dft": "relaxed at the data's level of theory",
@@ -64,14 +64,16 @@ def models_table() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("model", "backbone", "trained on", "properties", "size", box=None, pad_edge=False)
+    columns = ("model", "default for", "backbone", "data", "molecules", "properties", "size")
+    table = Table(*columns, box=None, pad_edge=False)
     for name, path in shipped().items():
         header = read_header(path)
-        default = DEFAULTS.get(name, "")
         table.add_row(
-            name + default,
+            name,
+            DEFAULTS.get(name, ""),
             header["config"]["model"],
-            f"{header['data']}, {header.get('n_train', 0):,} molecules",
+            header["data"],
+            f"{header.get('n_train', 0):,}",
             str(len(header["config"]["properties"])),
             f"{path.stat().st_size / 1e6:.1f} MB",
         )

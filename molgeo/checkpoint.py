@@ -42,7 +42,7 @@ MIGRATIONS: Final[dict[int, Callable[[Header, Weights], tuple[Header, Weights]]]
 The weights are empty when only the header is read.
 """
 
-DEFAULT_MODEL: Final = "schnet-qm9"
+DEFAULT_MODEL: Final = "spectrum_net-qm9"
 """Shipped model that predicts properties at given geometries where none is named."""
 
 DEFAULT_SMILES_MODEL: Final = "schnet-qm9-cheap"

@@ -31,7 +31,7 @@ OK, FAILED, USAGE = 0, 1, 2
 EXAMPLES = {
     "predict": "molgeo predict CCO benzene.xyz --properties gap,mu --output out.csv",
     **cli_moving.EXAMPLES,
-    "train": "molgeo train --config configs/schnet_qm9.yaml --max_epochs 10 --seed 1",
+    "train": "molgeo train --config configs/spectrum_net_qm9.yaml --max_epochs 10 --seed 1",
     "evaluate": "molgeo evaluate --data qm9 --split test --limit 1000",
     "calibrate": "molgeo calibrate --model runs/X/X.safetensors --limit 2000",
     "data prepare": "molgeo data prepare qm9 --conformers 2",
@@ -39,7 +39,7 @@ EXAMPLES = {
     "data sample": "molgeo data sample molecules.smi --output structures.extxyz",
     "data label": "molgeo data label structures.extxyz --calculator xtb --output labelled.npz",
     "models": "molgeo models",
-    "info": "molgeo info schnet-qm9",
+    "info": "molgeo info spectrum_net-qm9",
 }
 
 _LITERAL = re.compile(r"[Ee]xpected a (?:typing\.)?Literal\[([^]]*)\]")
@@ -187,7 +187,7 @@ def _add_train(commands: Any) -> None:
 
     train = _command("train", "Train a model; every key of the config is an option.")
     train.add_argument(
-        "--config", action="config", help="YAML file, such as configs/schnet_qm9.yaml"
+        "--config", action="config", help="YAML file, such as configs/spectrum_net_qm9.yaml"
     )
     train.add_class_arguments(TrainingConfig)
     shared = set(TrainingConfig.__dataclass_fields__)

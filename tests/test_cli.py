@@ -13,7 +13,7 @@ import torch
 import yaml
 
 from molgeo import cli
-from molgeo.checkpoint import load, read_header
+from molgeo.checkpoint import DEFAULT_MODEL, DEFAULT_SMILES_MODEL, load, read_header
 from molgeo.datasets.qm9 import QM9, Split
 
 MODEL = str(Path(__file__).parent / "fixtures" / "format_1.safetensors")
@@ -307,7 +307,10 @@ def test_info_prints_the_card(capsys):
 def test_models_lists_what_is_shipped(capsys):
     status, out, _ = run(capsys, "models")
     assert status == 0
-    assert "spectrum_net-qm9 (default)" in out
+    rows = {line.split()[0]: line for line in out.splitlines()}
+    assert "geometries" in rows[DEFAULT_MODEL]
+    assert "SMILES" in rows[DEFAULT_SMILES_MODEL]
+    assert "110,000" in rows["schnet-qm9"]
 
 
 def test_a_closed_pipe_is_no_error(tmp_path):

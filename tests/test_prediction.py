@@ -216,7 +216,7 @@ def test_given_geometries_and_those_of_a_smiles_have_models_of_their_own():
     assert table.gap_eV[0] == predict("CCO", DEFAULT_SMILES_MODEL, properties="gap").gap_eV[0]
     named = predict(["CCO", g2("CH3CH2OH")], DEFAULT_MODEL, properties="gap")
     assert named.model.tolist() == [DEFAULT_MODEL] * 2
-    assert named.gap_eV[1] == table.gap_eV[1]
+    assert named.gap_eV[1] == pytest.approx(table.gap_eV[1], rel=1e-6)  # in another batch
 
 
 def test_the_origin_of_geometries_can_be_forced(tmp_path):

@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 from carry import pack, unpack
+from lightning.pytorch.utilities import rank_zero_only
 
 from molgeo.checkpoint import read_header
 from molgeo.properties import PROPERTIES
@@ -68,6 +69,8 @@ def go_on(config: Path, minutes: float, run_dir: str, assignments: Sequence[str]
     unpack(folder)
     before = state(folder)
     exported = train(run, resume=bool(before))
+    if rank_zero_only.rank:  # one of several processes: the first one tells
+        return exported
     after = state(folder)
     header = read_header(exported)
     row = {

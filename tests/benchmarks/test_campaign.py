@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -89,6 +90,21 @@ def test_from_call_to_call(config, tmp_path):
     assert header["training"]["learning_rate"] == 5e-3
     assert header["metrics"]["n"] == 5
     assert path.with_suffix(".md").exists()
+
+
+def test_two_processes_are_one_call(config, tmp_path):
+    words = ["--minutes", "9", "devices=2", "strategy=ddp", "batch_size=4"]
+    done = subprocess.run(
+        [sys.executable, FOLDER / "run.py", config, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "campaign:" not in done.stderr
+    assert done.stdout.count("start_utc") == 1
+    assert [row["finished"] for row in rows_of(tmp_path / "run")] == ["True"]
 
 
 def test_the_log_is_only_added_to(campaign, tmp_path):
