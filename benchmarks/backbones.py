@@ -26,7 +26,7 @@ from molgeo.datasets.datamodule import FlatDataModule
 from molgeo.precision import matmul_precision
 from molgeo.predictor import Predictor
 from molgeo.properties import PROPERTIES, QM9_PROPERTIES
-from molgeo.training.averaging import exponential_average
+from molgeo.training.averaging import Average, exponential_average
 from molgeo.training.config import TrainingConfig
 from molgeo.training.module import PropertyTraining
 from molgeo.training.optimisation import optimiser_of
@@ -53,6 +53,7 @@ class Run:
 
     name: str
     module: PropertyTraining
+    average: Average
     averages: list[Tensor]
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LambdaLR
@@ -68,9 +69,8 @@ class Run:
         self.optimizer.zero_grad()
         self.schedule.step()
         self.seconds.append(time.perf_counter() - start)
-        average = exponential_average(self.module.config.ema_decay)
         weights = [p.detach() for p in self.module.parameters()]
-        average(self.averages, weights, torch.tensor(len(self.seconds)))
+        self.average(self.averages, weights, torch.tensor(len(self.seconds)))
 
 
 def main() -> None:
@@ -144,7 +144,8 @@ def start(name: str, config: TrainingConfig, task: Task, data: FlatDataModule, s
     factor = learning_rate_factor(config, steps)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
     averages = [p.detach().clone() for p in module.parameters()]
-    return Run(name, module, averages, optimizer, schedule)
+    average = exponential_average(config.ema_decay)
+    return Run(name, module, average, averages, optimizer, schedule)
 
 
 @torch.no_grad()

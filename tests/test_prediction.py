@@ -214,6 +214,8 @@ def test_given_geometries_and_those_of_a_smiles_have_models_of_their_own():
     table = predict(["CCO", g2("CH3CH2OH")], properties="gap")
     assert table.model.tolist() == [DEFAULT_SMILES_MODEL, DEFAULT_MODEL]
     assert table.gap_eV[0] == predict("CCO", DEFAULT_SMILES_MODEL, properties="gap").gap_eV[0]
+    alone = predict(g2("CH3CH2OH"), DEFAULT_MODEL, properties="gap")
+    assert alone.gap_eV[0] == table.gap_eV[1]
     named = predict(["CCO", g2("CH3CH2OH")], DEFAULT_MODEL, properties="gap")
     assert named.model.tolist() == [DEFAULT_MODEL] * 2
     assert named.gap_eV[1] == pytest.approx(table.gap_eV[1], rel=1e-6)  # in another batch

@@ -30,7 +30,7 @@ from molgeo.checkpoint import read_header
 from molgeo.properties import PROPERTIES
 from molgeo.training.config import RunConfig, TrainingConfig
 from molgeo.training.config_file import read_config
-from molgeo.training.export import hardware
+from molgeo.training.export import hardware, validations
 from molgeo.training.run import train
 
 FORCE_ERRORS = ("energy_meV", "energy_meV_atom", "forces_meV_A")
@@ -106,8 +106,7 @@ def error_columns(run: RunConfig) -> list[str]:
 
 def validated(log: Path, errors: Sequence[str]) -> dict[str, str]:
     """The last and the best loss so far, the best one's step, and its errors; empty without any."""
-    text = log.read_text() if log.exists() else ""
-    rows = [row for row in csv.DictReader(io.StringIO(text)) if row.get("val_loss")]
+    rows = validations(log)
     best = min(rows, key=lambda row: float(row["val_loss"]), default={})
     return {
         "val_loss": rows[-1]["val_loss"] if rows else "",

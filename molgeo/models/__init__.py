@@ -108,6 +108,15 @@ def build(name: str, fields: dict[str, Any] | None = None) -> Backbone:
     return model_class(name)(**(fields or {}))
 
 
+def glorot_uniform(model: nn.Module) -> None:
+    """Set all dense layers of a model to Glorot-uniform weights and zero biases."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
 def resolve_config(config_class: type, config: Any, fields: dict[str, Any]) -> Any:
     """A model's config from an instance (or None for the defaults) and overriding fields.
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from molgeo.basis.envelope import cosine_cutoff
 from molgeo.basis.radial import GaussianBasis
 from molgeo.graph import Graph
-from molgeo.models import Backbone, resolve_config
+from molgeo.models import Backbone, glorot_uniform, resolve_config
 from molgeo.ops.activation import SHIFTED_SOFTPLUS, SILU
 from molgeo.ops.by_rows import by_rows
 from molgeo.ops.dense import ActivatedDense, Dense
@@ -86,11 +86,7 @@ class SchNet(Backbone):
     def reset_parameters(self) -> None:
         """Glorot-uniform weights and zero biases, as published code; N(0, 1) embeddings."""
         self.embedding.reset_parameters()
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        glorot_uniform(self)
 
     def atom_features(self, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
         """Features of every atom in its surroundings.

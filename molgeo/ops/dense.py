@@ -46,10 +46,13 @@ def prefers_onednn(vendor: str, has_amx: bool) -> tuple[bool, bool]:
 def _vendor() -> str:
     """Of this processor; empty where the system does not tell."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        with Path("/proc/cpuinfo").open() as lines:  # no further: it is long where cores are many
+            vendors = (
+                line.split(":")[-1].strip() for line in lines if line.startswith("vendor_id")
+            )
+            return next(vendors, "")
     except OSError:
         return "GenuineIntel" if "GenuineIntel" in platform.processor() else ""
-    return next((line.split(":")[-1].strip() for line in lines if line.startswith("vendor_id")), "")
 
 
 # Whether oneDNN takes products of precision `highest`, and of `medium`, which PyTorch defines as

@@ -128,6 +128,14 @@ def command(config: RunConfig) -> str:
     return " ".join(words)
 
 
+def validations(log: Path) -> list[dict[str, str]]:
+    """Rows of a run's CSV log that are validations; none where there is no log."""
+    if not log.exists():
+        return []
+    with log.open(newline="") as file:
+        return [row for row in csv.DictReader(file) if row.get("val_loss")]
+
+
 def validation_curve(log: Path, most: int = 12) -> list[tuple[int, float]]:
     """Step and loss of a run's validations, of many some that lie evenly, the last among them.
 
@@ -135,10 +143,7 @@ def validation_curve(log: Path, most: int = 12) -> list[tuple[int, float]]:
         log: the run's CSV log; without one there is no curve.
         most: validations to keep.
     """
-    if not log.exists():
-        return []
-    with log.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row.get("val_loss")]
+    rows = validations(log)
     every = max(1, -(-len(rows) // most))
     kept = rows[::-1][::every][::-1]
     return [(int(row["step"]) + 1, float(row["val_loss"])) for row in kept]

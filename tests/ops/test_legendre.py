@@ -52,8 +52,8 @@ def test_second_derivatives_are_finite_at_the_poles(unit: torch.Tensor) -> None:
     assert second.isfinite().all()
 
 
-@pytest.mark.parametrize("derivative", [0, 1, 2])
-def test_zonal_harmonics_and_their_derivatives(derivative: int) -> None:
+@pytest.mark.parametrize("derivative", [1, 2])
+def test_derivatives_of_zonal_harmonics(derivative: int) -> None:
     cosine = torch.linspace(-1.0, 1.0, 11, dtype=torch.float64, requires_grad=True)
     value = zonal_harmonics(cosine, N_SPHERICAL)
     for l in range(N_SPHERICAL):
