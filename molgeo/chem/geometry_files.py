@@ -238,7 +238,7 @@ def from_ase(atoms: Any, input: str, extra: dict[str, Any] | None = None) -> Mol
     )
     if isinstance(molecule, BadRow):
         return molecule
-    molecule = replace(molecule, open_shell=open_shell_reason(atoms) or "")
+    molecule = replace(molecule, open_shell=open_shell_reason(atoms) or "", atoms=atoms)
     if not (atoms.cell.any() or atoms.pbc.any()):
         return molecule
     pbc = (bool(atoms.pbc[0]), bool(atoms.pbc[1]), bool(atoms.pbc[2]))

@@ -40,6 +40,8 @@ class Molecule:
         cell: (3, 3) lattice vectors in Å, as rows; None for an open system.
         pbc: periodic along each lattice vector.
         open_shell: what the input says of unpaired electrons, as a sentence; "" for nothing.
+        atoms: the `ase.Atoms` that it was read from, if any: their constraints, momenta and masses
+            are for those who move atoms.
     """
 
     z: NDArray[np.int64]
@@ -52,6 +54,7 @@ class Molecule:
     cell: NDArray[np.float64] | None = None
     pbc: tuple[bool, bool, bool] = (False, False, False)
     open_shell: str = ""
+    atoms: Any = None
 
     @property
     def n_atoms(self) -> int:
