@@ -23,13 +23,13 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, Namespace
 
-from molgeo import __version__, cli_moving
+from molgeo import __version__, cli_moving, cli_predict
 from molgeo.data_commands import add_compact, add_generators, run_compact, run_label, run_sample
 
 OK, FAILED, USAGE = 0, 1, 2
 
 EXAMPLES = {
-    "predict": "molgeo predict CCO benzene.xyz --properties gap,mu --output out.csv",
+    **cli_predict.EXAMPLES,
     **cli_moving.EXAMPLES,
     "train": "molgeo train --config configs/spectrum_net_qm9.yaml --max_epochs 10 --seed 1",
     "evaluate": "molgeo evaluate --data qm9 --split test --limit 1000",
@@ -133,7 +133,7 @@ def build_parser() -> Parser:
     _add_debug(parser)
     commands = parser.add_subcommands(dest="command", required=True)
 
-    _add_predict(commands)
+    cli_predict.add(commands, _command)
     cli_moving.add(commands, _command)
     _add_train(commands)
     _add_evaluate(commands)
@@ -146,39 +146,6 @@ def build_parser() -> Parser:
     info.add_argument("model", type=str, metavar="MODEL", help="shipped name or path")
     commands.add_subcommand("info", info, help="a model's card")
     return parser
-
-
-def _add_predict(commands: Any) -> None:
-    """``molgeo predict``."""
-    predict = _command("predict", "Properties of molecules.")
-    predict.add_argument("inputs", nargs="+", metavar="INPUT", help="SMILES, file, or - for stdin")
-    predict.add_argument(
-        "--model",
-        default=None,
-        type=str | None,
-        help="shipped name or path; else one for given geometries and one for those of a SMILES",
-    )
-    predict.add_argument("--properties", default=None, type=str | None, help="such as gap,mu")
-    predict.add_argument("--output", default=None, type=str | None, help="file to write")
-    predict.add_argument(
-        "--format",
-        default=None,
-        type=_choice("table", "csv", "json", "jsonl"),
-        help="by the ending of --output; else a table on a terminal, csv in a pipe",
-    )
-    predict.add_argument(
-        "--conformers", default=None, type=int | None, help="conformers a SMILES; 8 if not given"
-    )
-    predict.add_argument(
-        "--geometry",
-        default="auto",
-        type=_choice("auto", "given", "mmff", "smiles"),
-        help="as given, else from the SMILES; given only; given and minimised; from the SMILES",
-    )
-    predict.add_argument("--batch-size", default="auto", type=str, help="molecules, or auto")
-    predict.add_argument("--device", default="auto", type=str, help="auto, cpu, cuda …")
-    predict.add_argument("--strict", action="store_true", help="stop at the first bad row")
-    commands.add_subcommand("predict", predict, help="properties of molecules")
 
 
 def _add_train(commands: Any) -> None:
@@ -301,12 +268,6 @@ def _selected(namespace: Namespace) -> tuple[str, Namespace]:
     if command == "data":
         return f"data {options.data_command}", options[options.data_command]
     return command, options
-
-
-def _predict(options: Namespace) -> int:
-    from molgeo.prediction import run_predict
-
-    return run_predict(**vars(options))
 
 
 def _train(options: Namespace) -> int:
@@ -436,7 +397,7 @@ def _info(options: Namespace) -> int:
 
 
 COMMANDS: dict[str, Callable[[Namespace], int]] = {
-    "predict": _predict,
+    **cli_predict.COMMANDS,
     **cli_moving.COMMANDS,
     "train": _train,
     "evaluate": _evaluate,

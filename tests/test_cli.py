@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 
+import molgeo
 from molgeo import cli
 from molgeo.checkpoint import DEFAULT_MODEL, DEFAULT_SMILES_MODEL, load, read_header
 from molgeo.datasets.qm9 import QM9, Split
@@ -322,3 +323,9 @@ def test_a_closed_pipe_is_no_error(tmp_path):
         err = process.stderr.read()
         process.wait()
     assert err == b""
+
+
+def test_the_package_runs_as_a_module():
+    words = [sys.executable, "-m", "molgeo", "--version"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert molgeo.__version__ in done.stdout

@@ -1,4 +1,4 @@
-"""From any input to a table of properties, in constant memory and in the order of the input.
+"""From any input to rows of properties, in constant memory and in the order of the input.
 
     read → build geometries → check → batch by size → model → rows
 
@@ -11,23 +11,19 @@ from __future__ import annotations
 
 import difflib
 import math
-import sys
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, SupportsIndex, get_args
+from typing import TYPE_CHECKING, Any, Final
 
 from molgeo.conformer_average import CONFORMERS
 from molgeo.properties import ATOMIZATION, column, first_energy
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from molgeo.calibration import Calibration
-    from molgeo.chem.building import Built, GeometrySource
+    from molgeo.chem.building import Built
     from molgeo.chem.molecule import BadRow, Molecule
     from molgeo.conformer_average import ConformerAverage
-    from molgeo.inference import BatchPredictor, BatchSize, Values
-    from molgeo.predictor import Predictor
+    from molgeo.inference import BatchPredictor, Values
+    from molgeo.prediction.settings import PredictSettings
 
 ROW_COLUMNS: Final = (
     "id",
@@ -42,9 +38,6 @@ ROW_COLUMNS: Final = (
     "model",
 )
 """Columns of every output, before those of the properties."""
-
-SOME_ROWS_FAILED: Final = 3
-"""Exit status of ``molgeo predict`` where rows, one or all, could not be predicted."""
 
 STD: Final = "_std"
 """Suffix of the columns with standard errors, of a calibrated model: `molgeo.calibration`."""
@@ -66,163 +59,36 @@ class RowError(ValueError):
     """The first bad row, where ``strict`` asks to stop at it."""
 
 
-def predict(
-    inputs: Any,
-    model: str | Path | Predictor | None = None,
-    properties: str | Sequence[str] | None = None,
-    conformers: int | None = None,
-    batch_size: BatchSize = "auto",
-    device: str = "auto",
-    strict: bool = False,
-    geometry: GeometrySource = "auto",
-) -> pd.DataFrame:
-    """Properties of molecules as a table.
-
-    Args:
-        inputs: one input or any iterable of inputs, as in `molgeo.chem.readers.read`: SMILES, names
-            of files, `ase.Atoms`, PyG ``Data``, RDKit ``Mol``, pairs ``(z, pos)`` with Å.
-        model: name of a shipped model, path of a checkpoint, or a predictor; None for the defaults:
-            one for given geometries, and one for those made from a SMILES, which was trained on
-            such.
-        properties: names or output columns, as in `molgeo.properties`, or one string with commas;
-            None for all.
-        conformers: how many to make of each SMILES, over which values are averaged; None for 8. A
-            number from 2 on adds columns: the spread, the value of the lowest one, the Boltzmann
-            average and, of a calibrated model, an interval that holds 90% of QM9's molecules.
-        batch_size: most molecules of a batch; "auto" bounds the work of a batch instead.
-        device: "cpu", "cuda", or "auto" for the fastest there is.
-        strict: stop at the first bad row.
-        geometry: where coordinates come from: ``auto``, ``given``, ``mmff`` or ``smiles``, as in
-            `molgeo.chem.building.GeometrySource`.
-
-    Returns:
-        One row a molecule: `ROW_COLUMNS`, then the properties with their units in their names.
-
-    Raises:
-        InputError: an input, property or device that is not there.
-        RowError: a bad row, and ``strict``.
-    """
-    import pandas as pd
-
-    run = PropertyRun(model, properties, conformers, batch_size, device, geometry)
-    table = pd.DataFrame(list(run.rows(inputs, strict)), columns=run.columns)
-    types = dict.fromkeys(run.columns[len(ROW_COLUMNS) :], "float64")
-    return table.astype({"n_atoms": "Int64", **types})
-
-
-def predict_rows(
-    inputs: Any,
-    model: str | Path | Predictor | None = None,
-    properties: str | Sequence[str] | None = None,
-    conformers: int | None = None,
-    batch_size: BatchSize = "auto",
-    device: str = "auto",
-    strict: bool = False,
-    geometry: GeometrySource = "auto",
-) -> Iterator[dict[str, Any]]:
-    """As `predict`, but one row at a time, in constant memory: ``inputs`` may be endless."""
-    return PropertyRun(model, properties, conformers, batch_size, device, geometry).rows(
-        inputs, strict
-    )
-
-
-def run_predict(
-    inputs: list[str],
-    model: str | None = None,
-    properties: str | Sequence[str] | None = None,
-    output: str | None = None,
-    format: str | None = None,
-    conformers: int | None = None,
-    batch_size: BatchSize = "auto",
-    device: str = "auto",
-    strict: bool = False,
-    geometry: GeometrySource = "auto",
-) -> int:
-    """The command ``molgeo predict``: rows to standard output or to a file.
-
-    Args:
-        inputs: SMILES, ``-`` or names of files.
-        model: as in `predict`.
-        properties: as in `predict`.
-        output: file to write; None for standard output.
-        format: table, csv, json or jsonl; None as in `molgeo.writers.check_output`.
-        conformers: as in `predict`.
-        batch_size: as in `predict`.
-        device: as in `predict`.
-        strict: as in `predict`.
-        geometry: as in `predict`.
-
-    Returns:
-        Exit status: 0 where all rows are fine, 3 where some failed. With ``strict`` the rows before
-        the first bad one are written, and its message goes to standard error.
-
-    Raises:
-        InputError: wrong usage, unreadable input or unwritable output.
-        WriteError: writing failed half-way; what was written stays.
-    """
-    from molgeo.chem.readers import check_sources
-    from molgeo.writers import Output, check_output
-
-    check_sources(inputs)
-    format = check_output(output, format, inputs)
-    run = PropertyRun(model, properties, conformers, batch_size, device, geometry)
-    n_failed = 0
-    try:
-        with Output(output, format, run.columns) as out:
-            for row in run.rows(inputs, strict):
-                out.write(row)
-                n_failed += row["status"] == "error"
-    except RowError as error:
-        sys.stderr.write(f"molgeo: {error}\n")
-        return SOME_ROWS_FAILED
-    return SOME_ROWS_FAILED if n_failed else 0
-
-
 class PropertyRun:
     """A model with its settings, ready for any number of inputs.
 
     Args:
-        model: as in `predict`.
-        properties: as in `predict`.
-        conformers: as in `predict`.
-        batch_size: as in `predict`.
-        device: as in `predict`.
-        geometry: as in `predict`.
+        settings: how molecules are read and predicted.
 
     Attributes:
+        settings: as given.
         given: the model for given geometries.
         made: the model for geometries of a force field; often the same.
         keys: what is predicted: names of properties, and of atomization energies.
         suffixes: of the columns of each property.
         columns: of every row.
+
+    Raises:
+        InputError: a property or device that is not there.
     """
 
-    def __init__(
-        self,
-        model: str | Path | Predictor | None = None,
-        properties: str | Sequence[str] | None = None,
-        conformers: int | None = None,
-        batch_size: BatchSize = "auto",
-        device: str = "auto",
-        geometry: GeometrySource = "auto",
-    ) -> None:
+    def __init__(self, settings: PredictSettings) -> None:
         from molgeo.calibration import calibration_of
         from molgeo.checkpoint import DEFAULT_SMILES_MODEL
-        from molgeo.chem.building import GeometrySource
-        from molgeo.chem.molecule import InputError
         from molgeo.inference import BatchPredictor
 
-        if conformers is not None and (not isinstance(conformers, SupportsIndex) or conformers < 1):
-            raise InputError(f"conformers must be a whole number from 1 on, got {conformers!r}")
-        known = get_args(GeometrySource)
-        if geometry not in known:
-            raise InputError(f"geometry must be one of {', '.join(known)}, got {geometry!r}")
-        self.geometry = geometry
+        self.settings = settings
+        conformers, device, batch_size = settings.conformers, settings.device, settings.batch_size
         self.conformers = CONFORMERS if conformers is None else int(conformers)
-        self.given = self.made = BatchPredictor(model, device, batch_size)
-        if model is None:
+        self.given = self.made = BatchPredictor(settings.model, device, batch_size)
+        if settings.model is None:
             self.made = BatchPredictor(DEFAULT_SMILES_MODEL, device, batch_size)
-        self.keys = _select(self.given, properties)
+        self.keys = _select(self.given, settings.properties)
         calibration = calibration_of(self.made.predictor.header, self.conformers)
         wanted = {key.removesuffix(ATOMIZATION) for key in self.keys}
         is_complete = calibration is not None and wanted <= calibration.scales.keys()
@@ -239,12 +105,11 @@ class PropertyRun:
         of_keys = [column(key) + suffix for suffix in self.suffixes for key in self.keys]
         self.columns = [*ROW_COLUMNS, *of_keys]
 
-    def rows(self, inputs: Any, strict: bool = False) -> Iterator[dict[str, Any]]:
+    def rows(self, inputs: Any) -> Iterator[dict[str, Any]]:
         """Rows in the order of the inputs, which are read a window ahead.
 
         Args:
-            inputs: as in `predict`.
-            strict: stop at the first bad row.
+            inputs: as in `molgeo.predict`.
 
         Yields:
             One value a column, None where there is none.
@@ -258,11 +123,11 @@ class PropertyRun:
 
         if isinstance(inputs, list | tuple) or is_single(inputs):
             check_sources([inputs] if is_single(inputs) else inputs)
-        built = build(read_all(inputs), self.conformers, geometry=self.geometry)
+        built = build(read_all(inputs), self.conformers, geometry=self.settings.geometry)
         start = 0
         for window in _windows(built, _WINDOW.get(self.given.device.type, _WINDOW["cpu"])):
             for index, row in enumerate(self._window(window), start):
-                if strict and row["status"] == "error":
+                if self.settings.strict and row["status"] == "error":
                     raise RowError(f"row {index} ({row['input']}): {row['message']}")
                 yield {**row, "id": index}
             start += len(window)

@@ -1,11 +1,5 @@
-import importlib
-import io
-import json
-import sys
-
 import ase.io
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from ase import Atoms
@@ -13,37 +7,19 @@ from ase.build import molecule as g2
 from rdkit import Chem
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 
-from molgeo import checkpoint
 from molgeo.checkpoint import DEFAULT_MODEL, DEFAULT_SMILES_MODEL
 from molgeo.chem.conformers import embed
 from molgeo.chem.molecule import InputError, SmilesRow
 from molgeo.conformer_average import conformer_average
 from molgeo.domain import Domain
 from molgeo.inference import BatchPredictor
-from molgeo.predictor import Predictor
+from molgeo.prediction import predict, predict_rows
+from molgeo.prediction import run as module
 from molgeo.properties import PROPERTIES, QM9_PROPERTIES
-
-module = importlib.import_module("molgeo.prediction")
-predict, predict_rows, run_predict = module.predict, module.predict_rows, module.run_predict
 
 PROPERTY_COLUMNS = [known.column for known in map(PROPERTIES.__getitem__, QM9_PROPERTIES)]
 ATOMIZATION = [f"{name}_atomization_eV" for name in ("u0", "u298", "h298", "g298")]
 SOME = ["CCO", "C", "c1ccccc1O", "O", "CC(=O)N", "C#N"]
-
-
-@pytest.fixture(scope="module")
-def model():
-    torch.manual_seed(0)
-    fields = {"n_features": 16, "n_filters": 16, "n_blocks": 2, "n_gaussians": 12, "cutoff": 5.0}
-    predictor = Predictor("schnet", fields, head_features=8)
-    predictor.name = "toy"
-    predictor.domain = Domain((1, 6, 7, 8, 9), max_atoms=29, min_distance=0.95)
-    energies = [k for k, name in enumerate(QM9_PROPERTIES) if PROPERTIES[name].is_energy]
-    for k in energies:
-        predictor.atom_reference[k, [1, 6, 7, 8, 9]] = torch.tensor(
-            [-13.6, -1030.0, -1485.0, -2042.0, -2713.0], dtype=torch.float64
-        )
-    return predictor.eval()
 
 
 class StandIn(torch.nn.Module):
@@ -437,92 +413,3 @@ def test_strict_stops_at_the_first_bad_row(model):
     assert next(rows)["formula"] == "CH4"
     with pytest.raises(module.RowError, match=r"row 1 \(C1CC\): not a valid SMILES"):
         next(rows)
-
-
-# The command
-
-
-@pytest.fixture(scope="module")
-def shipped(model, tmp_path_factory):
-    path = tmp_path_factory.mktemp("model") / "toy.safetensors"
-    checkpoint.save_checkpoint(model, path, {"name": "toy"})
-    return str(path)
-
-
-READERS = {
-    "csv": lambda path: pd.read_csv(path),
-    "json": lambda path: pd.read_json(path, precise_float=True),
-    "jsonl": lambda path: pd.read_json(path, lines=True, precise_float=True),
-    "txt": lambda path: pd.read_csv(path, sep=r"\s{2,}", engine="python", na_values="-"),
-}
-
-
-@pytest.mark.parametrize("suffix", ["csv", "json", "jsonl"])
-def test_every_format_is_read_back_by_pandas(shipped, model, tmp_path, suffix):
-    source, output = tmp_path / "in.smi", tmp_path / f"out.{suffix}"
-    source.write_text('CCO "quoted", name\nC1CC\nO é\nCBr\n', encoding="utf-8")
-    assert run_predict([str(source)], shipped, output=str(output)) == 3
-    table = READERS[suffix](output)
-    expected = predict([source], model)
-    assert list(table) == list(expected)
-    assert table.id.tolist() == [0, 1, 2, 3]
-    assert table.status.tolist() == ["ok", "error", "ok", "error"]
-    assert table.name.fillna("").tolist() == ['"quoted", name', "", "é", ""]
-    assert table.message.fillna("").tolist() == expected.message.tolist()
-    np.testing.assert_array_equal(
-        table.loc[[0, 2], PROPERTY_COLUMNS].to_numpy(float),
-        expected.loc[[0, 2], PROPERTY_COLUMNS].to_numpy(float),
-    )
-    assert table.loc[[1, 3], PROPERTY_COLUMNS].isna().all(axis=None)
-
-
-def test_a_plain_table_is_read_back_too(shipped, tmp_path):
-    output = tmp_path / "out.txt"
-    assert run_predict(["CCO", "C1CC", "C#N"], shipped, "gap,mu", str(output)) == 3
-    table = READERS["txt"](output)
-    assert list(table) == ["id", "molecule", "gap_eV", "mu_debye", "model", "message"]
-    assert set(table.model) == {"toy"}
-    assert table.molecule.tolist() == ["CCO", "C1CC", "C#N"]
-    assert table.gap_eV.notna().tolist() == [True, False, True]
-
-
-def test_standard_input_to_standard_output(shipped, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "stdin", io.StringIO("CCO ethanol\nO\n"))
-    assert run_predict(["-"], shipped, "gap", format="jsonl") == 0
-    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [(row["name"], row["input"]) for row in rows] == [
-        ("ethanol", "stdin:1"),
-        ("", "stdin:2"),
-    ]
-
-
-def test_a_pipe_gets_what_pandas_reads(shipped, capsys):
-    assert run_predict(["CCO"], shipped, "gap") == 0
-    table = pd.read_csv(io.StringIO(capsys.readouterr().out))
-    assert list(table) == [*module.ROW_COLUMNS, "gap_eV"]
-    assert table.formula.tolist() == ["C2H6O"]
-
-
-def test_strict_keeps_the_rows_before(shipped, tmp_path, capsys):
-    output = tmp_path / "out.json"
-    status = run_predict(["C", "C1CC", "O"], shipped, output=str(output), strict=True)
-    assert status == 3
-    assert "row 1 (C1CC)" in capsys.readouterr().err
-    assert [row["smiles"] for row in json.loads(output.read_text())] == ["C"]
-
-
-def test_a_bad_input_is_found_before_the_output_is_touched(shipped, tmp_path):
-    output = tmp_path / "out.csv"
-    output.write_text("precious")
-    with pytest.raises(InputError, match=r"gone\.xyz"):
-        run_predict(["C", str(tmp_path / "gone.xyz")], shipped, output=str(output))
-    assert output.read_text() == "precious"
-
-
-def test_an_unwritable_output_is_found_before_any_work(shipped, tmp_path, monkeypatch):
-    def never(*_):
-        raise AssertionError("work has started")
-
-    monkeypatch.setattr(checkpoint, "load", never)
-    with pytest.raises(InputError, match=r"out\.csv cannot be written: No such file or directory"):
-        run_predict(["C"], shipped, output=str(tmp_path / "no folder" / "out.csv"))

@@ -1,0 +1,64 @@
+"""From any input to rows of properties, in Python: a table, or one row at a time.
+
+`settings` says how molecules are predicted, `run` predicts them in windows, `command` is
+``molgeo predict``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from molgeo.prediction.settings import PredictSettings, takes_settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["PredictSettings", "predict", "predict_rows"]
+
+
+@takes_settings
+def predict(inputs: Any, settings: PredictSettings) -> pd.DataFrame:
+    """Properties of molecules as a table.
+
+    Args:
+        inputs: one input or any iterable of inputs, as in `molgeo.chem.readers.read`: SMILES, names
+            of files, `ase.Atoms`, PyG ``Data``, RDKit ``Mol``, pairs ``(z, pos)`` with Å.
+        settings: each of the settings below is an argument of its own.
+
+    Returns:
+        One row per molecule: `molgeo.prediction.run.ROW_COLUMNS`, then the properties with their
+        units in their names.
+
+    Raises:
+        InputError: an input, property or device that is not there.
+        RowError: a bad row, and ``strict``.
+    """
+    import pandas as pd
+
+    from molgeo.prediction.run import ROW_COLUMNS, PropertyRun
+
+    run = PropertyRun(settings)
+    table = pd.DataFrame(list(run.rows(inputs)), columns=run.columns)
+    types = dict.fromkeys(run.columns[len(ROW_COLUMNS) :], "float64")
+    return table.astype({"n_atoms": "Int64", **types})
+
+
+@takes_settings
+def predict_rows(inputs: Any, settings: PredictSettings) -> Iterator[dict[str, Any]]:
+    """As `predict`, but one row at a time, in constant memory: ``inputs`` may be endless.
+
+    Args:
+        inputs: as in `predict`.
+        settings: each of the settings below is an argument of its own.
+
+    Returns:
+        One dictionary per molecule, with one value per column, None where there is none.
+
+    Raises:
+        InputError: as in `predict`.
+        RowError: as in `predict`.
+    """
+    from molgeo.prediction.run import PropertyRun
+
+    return PropertyRun(settings).rows(inputs)

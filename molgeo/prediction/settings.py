@@ -1,0 +1,134 @@
+"""How molecules are read and predicted: each setting is written once, here.
+
+A field of `PredictSettings` is a keyword of `molgeo.predict` and `predict_rows`, with its line in
+their docstrings, and an option of ``molgeo predict``, with its line in the help. A field of
+`OutputSettings` is an option of the command only.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, SupportsIndex, TypeVar, cast
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from molgeo.predictor import Predictor
+
+Result = TypeVar("Result")
+Arguments = ParamSpec("Arguments")
+
+Geometry = Literal["auto", "given", "mmff", "smiles"]
+"""As `molgeo.chem.building.GeometrySource`, which is slow to import."""
+
+
+def option(default: Any, help: str, type: Any = str | None) -> Any:
+    """A field that is an option of the command line too.
+
+    Args:
+        default: where nothing is given.
+        help: one line, for the help and for docstrings.
+        type: of the option's value on the command line; ``bool`` for a switch.
+    """
+    return field(default=default, metadata={"help": help, "type": type})
+
+
+@dataclass(frozen=True)
+class PredictSettings:
+    """How molecules are read and predicted. Each field's ``metadata["help"]`` says what it does.
+
+    Raises:
+        InputError: a value that is none of those that a field takes.
+    """
+
+    model: str | Path | Predictor | None = option(
+        None, "shipped name or path; else one for given geometries and one for those of a SMILES"
+    )
+    properties: str | Sequence[str] | None = option(
+        None, "names or output columns, such as gap,mu; all if not given"
+    )
+    conformers: int | None = option(
+        None,
+        "conformers per SMILES, over which values are averaged; 8 if not given. A number from 2 on "
+        "adds columns: the spread, the value of the lowest one, the Boltzmann average and, of a "
+        "calibrated model, an interval that holds 90% of QM9's molecules",
+        int | None,
+    )
+    batch_size: int | Literal["auto"] = option(
+        "auto", "most molecules of a batch; auto bounds the work of a batch", str
+    )
+    device: str = option("auto", "auto, cpu, cuda …", str)
+    strict: bool = option(False, "stop at the first bad row", bool)
+    geometry: Geometry = option(
+        "auto",
+        "as given, else from the SMILES; given only; given and minimised; from the SMILES",
+        Geometry,
+    )
+    _: KW_ONLY
+
+    def __post_init__(self) -> None:
+        n = self.conformers
+        if n is not None and (not isinstance(n, SupportsIndex) or int(n) < 1):
+            raise _error(f"conformers must be a whole number from 1 on, got {n!r}")
+        known = Geometry.__args__  # type: ignore[attr-defined]
+        if self.geometry not in known:
+            raise _error(f"geometry must be one of {', '.join(known)}, got {self.geometry!r}")
+
+
+@dataclass(frozen=True)
+class OutputSettings:
+    """Where rows go, and as what. Each field's ``metadata["help"]`` says what it does."""
+
+    output: str | None = option(None, "file to write")
+    format: str | None = option(
+        None,
+        "by the ending of --output; else a table on a terminal, csv in a pipe",
+        Literal["table", "csv", "json", "jsonl"],
+    )
+
+
+def takes_settings(
+    function: Callable[[Any, PredictSettings], Result],
+) -> Callable[..., Result]:
+    """Let a function of inputs and settings take each setting as an argument of its own.
+
+    Args:
+        function: of ``(inputs, settings)``.
+
+    Returns:
+        The function of inputs and of all fields of `PredictSettings`. Its signature and docstring
+        list them; a name that is none of them is a TypeError that names the nearest.
+    """
+    own = inspect.Parameter("inputs", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Any)
+    signature = inspect.signature(PredictSettings)
+    signature = signature.replace(
+        parameters=[own, *signature.parameters.values()],
+        return_annotation=inspect.signature(function).return_annotation,
+    )
+    known = list(signature.parameters)
+
+    @functools.wraps(function)
+    def wrapped(*arguments: Any, **keywords: Any) -> Result:
+        for name in keywords:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
+                raise TypeError(f"{function.__name__}: no argument {name!r}{hint}")
+        given = signature.bind(*arguments, **keywords).arguments
+        return function(given.pop("inputs"), PredictSettings(**given))
+
+    listed = [f"    {f.name}: {f.metadata['help']}" for f in fields(PredictSettings)]
+    doc = inspect.cleandoc(function.__doc__ or "")
+    wrapped.__doc__ = "\n".join([doc, "", "Settings:", *listed])
+    cast(Any, wrapped).__signature__ = signature
+    return wrapped
+
+
+def _error(message: str) -> Exception:
+    from molgeo.chem.molecule import InputError
+
+    return InputError(message)
