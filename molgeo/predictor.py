@@ -117,8 +117,8 @@ class Predictor(nn.Module):
         """Predict all properties.
 
         Args:
-            z: (atoms,) int64 atomic numbers.
-            pos: (atoms, 3) Å.
+            z: (atoms,) atomic numbers, of any type of integers.
+            pos: (atoms, 3) Å, of any type of numbers: computed in the type of the weights.
             batch: (atoms,) molecule of each atom, ascending; None for one molecule.
             graph: edges within `cutoff`, or more of them: those beyond contribute nothing. None to
                 find them.
@@ -129,9 +129,11 @@ class Predictor(nn.Module):
             u298 and h298 are both predicted they obey ``H = U + kT``, the ideal gas's pV.
 
         Raises:
-            ValueError: the tensors' shapes do not fit together.
+            TypeError: no tensors, or numbers of the wrong kind.
+            ValueError: the tensors' shapes or devices do not fit together, or a number is no
+                element's.
         """
-        _check_shapes(z, pos, batch)
+        z, pos, batch = self._accepted(z, pos, batch)
         graph = given_or_found(graph, pos, self.cutoff, batch)
         out = self._named(self.to_units(self.standardised(z, pos, graph), z, pos, graph))
         free = molecule_sum(self.atom_reference.T[z], graph)
@@ -139,6 +141,25 @@ class Predictor(nn.Module):
             if PROPERTIES[name].is_energy and not self.atom_reference[k].isnan().all():
                 out[name + ATOMIZATION] = out[name] - free[:, k]
         return out
+
+    def _accepted(
+        self, z: Tensor, pos: Tensor, batch: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What a caller gave in the types of the model, or an error that says what is wrong."""
+        _check_kinds({"z": z, "pos": pos} | ({} if batch is None else {"batch": batch}))
+        _check_shapes(z, pos, batch)
+        if z.device.type == "cpu" and z.numel():  # elsewhere a look would wait for the device
+            low, high = int(z.min()), int(z.max())
+            if not (low >= 0 and high < N_ELEMENTS):
+                odd = low if low < 0 else high
+                raise ValueError(f"z: expected atomic numbers, 1 to {N_ELEMENTS - 1}, got {odd}")
+        weight = next(self.parameters())
+        if pos.device != weight.device:
+            raise ValueError(
+                f"pos: expected a tensor on the model's device, {weight.device}, got one on "
+                f"{pos.device}"
+            )
+        return z.long(), pos.to(weight.dtype), None if batch is None else batch.long()
 
     def _named(self, values: Tensor) -> dict[str, Tensor]:
         """Columns of (molecules, properties) by name, with what two of them say of each other."""
@@ -234,9 +255,11 @@ class Predictor(nn.Module):
         """
         energy = self.energy_name
         self.check_forces(allow_untrained_forces)
+        _check_kinds({"z": z, "pos": pos} | ({} if batch is None else {"batch": batch}))
         # A copy made outside inference mode can be differentiated, whatever the caller's mode is.
         with torch.inference_mode(False), torch.enable_grad():
             z, batch = z.clone(), None if batch is None else batch.clone()
+            pos = pos if pos.is_floating_point() else pos.to(next(self.parameters()).dtype)
             if graph is not None and graph.source.is_inference():
                 graph = graph.clone()
             pos = pos.detach().clone().requires_grad_()
@@ -333,6 +356,17 @@ def _strained(pos: Tensor, graph: Graph, epsilon: Tensor) -> tuple[Tensor, Graph
         return moved, graph
     offset = graph.offset.to(pos.dtype).unsqueeze(-2) @ deformation[graph.batch[graph.source]]
     return moved, graph.with_offset(offset.squeeze(-2))
+
+
+def _check_kinds(given: dict[str, Any]) -> None:
+    """Tensors of the kind of numbers that each is."""
+    for name, tensor in given.items():
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{name}: expected a torch.Tensor, got {type(tensor).__name__}")
+        wanted = "real numbers" if name == "pos" else "integers"
+        real = not (tensor.is_complex() or tensor.dtype == torch.bool)
+        if not real or (name != "pos" and tensor.is_floating_point()):
+            raise TypeError(f"{name}: expected {wanted}, got {tensor.dtype}")
 
 
 def _check_shapes(z: Tensor, pos: Tensor, batch: Tensor | None) -> None:

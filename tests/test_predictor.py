@@ -216,6 +216,50 @@ def test_shapes_that_do_not_fit(predictor, z, pos, batch, match):
         predictor(torch.ones(z, dtype=torch.long), torch.rand(pos), batch)
 
 
+@pytest.mark.parametrize("of", [torch.float64, torch.float32, torch.float16, torch.int64])
+@pytest.mark.parametrize("weights", [torch.float32, torch.float64])
+def test_positions_of_any_type(weights, of):
+    """Computed in the type of the weights; these positions are exact in all of them."""
+    predictor = make().to(weights)
+    z, pos = torch.tensor([8, 1, 1], dtype=torch.int32), 1.0 * torch.eye(3)
+    expected = predictor(z.long(), pos.to(weights))
+    found = predictor(z, pos.to(of))
+    for name, value in found.items():
+        assert torch.equal(value, expected[name])
+    energy, forces = predictor.energy_and_forces(z, pos.to(of), allow_untrained_forces=True)
+    assert torch.equal(energy, expected["u0"])
+    assert forces.dtype == (weights if of == torch.int64 else of)
+
+
+@pytest.mark.parametrize("weights", [torch.float32, torch.float64])
+def test_a_graph_of_another_type(weights):
+    predictor = make(("u0",)).to(weights)
+    z, pos = torch.tensor([8, 1, 1]), torch.eye(3, dtype=torch.float64)
+    cell, pbc = 5.0 * pos[None], torch.tensor([[True, True, True]])
+    found = [
+        predictor(z, pos, graph=radius_graph(pos.to(of), 4.0, None, cell.to(of), pbc))["u0"]
+        for of in (torch.float32, torch.float64)
+    ]
+    torch.testing.assert_close(*found, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("z", "pos", "error", "match"),
+    [
+        ([8], torch.zeros(1, 3), TypeError, "z: expected a torch.Tensor, got list"),
+        (torch.tensor([8]), [[0.0] * 3], TypeError, "pos: expected a torch.Tensor, got list"),
+        (torch.tensor([8.0]), torch.zeros(1, 3), TypeError, "z: expected integers, got torch.fl"),
+        (torch.tensor([8]), torch.zeros(1, 3) > 0, TypeError, "pos: expected real numbers"),
+        (torch.tensor([-1]), torch.zeros(1, 3), ValueError, "z: expected atomic numbers, 1 to"),
+        (torch.tensor([8, 300]), torch.eye(3)[:2], ValueError, "z: .* 100, got 300"),
+        (torch.tensor([8]), torch.zeros(1, 3, device="meta"), ValueError, "pos: .* device, cpu"),
+    ],
+)
+def test_tensors_of_the_wrong_kind(predictor, z, pos, error, match):
+    with pytest.raises(error, match=match):
+        predictor(z, pos)
+
+
 def test_config_rebuilds_it(predictor):
     other = Predictor(**predictor.config)
     other.load_state_dict(predictor.state_dict())
