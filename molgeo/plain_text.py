@@ -1,0 +1,33 @@
+"""Text of unknown origin, made fit for a line of a terminal."""
+
+from __future__ import annotations
+
+from typing import Final
+
+LINE: Final = 300
+"""Characters that a message to people may have."""
+
+
+def one_line(text: object, most: int = LINE) -> str:
+    r"""Text as one line of bounded length that cannot move a cursor, colour it or reverse it.
+
+    White space becomes single spaces; control characters, lone surrogates and invisible marks (of
+    direction, of width zero) become escapes such as ``\x1b``; of a line that is too long the
+    middle is left out.
+
+    Args:
+        text: anything; its ``str`` is taken.
+        most: characters of the result, 3 or more.
+    """
+    text = str(text)
+    if len(text) > 4 * most:  # work on what may be shown
+        text = f"{text[: 2 * most]}…{text[-2 * most :]}"
+    line = "".join(c if c.isprintable() else _escape(c) for c in " ".join(text.split()))
+    if len(line) <= most:
+        return line
+    head = 2 * (most - 1) // 3
+    return f"{line[:head]}…{line[len(line) - (most - 1 - head) :]}"
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
