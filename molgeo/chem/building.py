@@ -11,6 +11,7 @@ from rdkit import Chem
 from molgeo.chem import bonds
 from molgeo.chem.conformers import embed
 from molgeo.chem.molecule import BadRow, Molecule, Row, SmilesRow, check_geometry
+from molgeo.chem.parsing import mol_from_smiles
 from molgeo.chem.rdkit_log import rdkit_messages
 from molgeo.chem.relaxation import FROM_COORDINATES, NO_BONDS, relax
 from molgeo.chem.stereo import isomeric_smiles
@@ -65,6 +66,14 @@ def build(
     """
 
     def make(row: Row) -> Built:
+        try:
+            return made(row)
+        except Exception as error:  # whatever a library meets in one row, the others go on
+            reason = " ".join(str(error).split())[:200]
+            message = f"this row cannot be read: {type(error).__name__}: {reason}"
+            return BadRow(row.input, row.name, row.smiles, message)
+
+    def made(row: Row) -> Built:
         if isinstance(row, BadRow):
             return row
         if isinstance(row, SmilesRow):
@@ -96,7 +105,7 @@ def _from_smiles(molecule: Molecule, n: int) -> Built:
     row = SmilesRow(molecule.smiles or "", molecule.name, molecule.input)
     with rdkit_messages():
         if molecule.smiles:
-            parsed = Chem.MolFromSmiles(molecule.smiles)
+            parsed = mol_from_smiles(molecule.smiles)
             if parsed is None:
                 return embed(row, n)  # which says why it cannot be read
             mol = Chem.AddHs(parsed)

@@ -18,6 +18,7 @@ from molgeo.chem.bonds import agree, atomic_numbers
 from molgeo.chem.embedding import attempts
 from molgeo.chem.force_field import minimise
 from molgeo.chem.molecule import BadRow, Molecule, SmilesRow
+from molgeo.chem.parsing import smiles_fault
 from molgeo.chem.rdkit_log import rdkit_messages
 from molgeo.chem.stereo import has_stereo
 
@@ -74,6 +75,9 @@ def embed(row: SmilesRow, n: int = 1) -> list[Molecule] | BadRow:
 
 def generate(row: SmilesRow, n: int = 1) -> Conformers | BadRow:
     """As `embed`, with the energies."""
+    fault = smiles_fault(row.smiles)
+    if fault is not None:
+        return BadRow(row.input, row.name, row.smiles, fault)
     with rdkit_messages() as messages:
         mol = Chem.MolFromSmiles(row.smiles)
         reason = _refusal(mol, messages)

@@ -21,6 +21,7 @@ from rdkit import Chem
 from molgeo.chem.conformers import isotope_reason
 from molgeo.chem.electrons import charge_of, open_shell_reason
 from molgeo.chem.molecule import BadRow, InputError, Molecule, Row, SmilesRow, from_arrays
+from molgeo.chem.parsing import mol_from_block
 from molgeo.chem.rdkit_log import rdkit_messages
 from molgeo.chem.smiles_files import open_text
 from molgeo.elements import SYMBOLS
@@ -160,7 +161,7 @@ def sdf_records(lines: Iterable[str], origin: str) -> Iterator[Row]:
 def _sdf_record(record: list[str], input: str) -> Row:
     name = record[0].strip() if record else ""
     with rdkit_messages() as messages:
-        mol = Chem.MolFromMolBlock("\n".join(record) + "\n", removeHs=False)
+        mol = mol_from_block("\n".join(record) + "\n")
         if mol is None:
             reason = messages[0] if messages else "RDKit gives no reason"
             return BadRow(input, name, message=f"broken record: {reason}")

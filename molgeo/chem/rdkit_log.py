@@ -1,7 +1,8 @@
 """What RDKit has to say, as text instead of lines on the process's standard error.
 
 RDKit's parsers return None and print the reason. `rdkit_messages` collects those lines, also where
-several threads parse at once, and leaves RDKit's logging as it was found.
+several threads parse at once, and leaves RDKit's logging as it was found. RDKit must be given ASCII
+only (`molgeo.chem.parsing`): its log raises at half a character.
 """
 
 from __future__ import annotations
@@ -11,8 +12,15 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from rdkit import rdBase
+
+MAX_LINES: Final = 20
+"""Lines that are kept: a SMILES of open brackets makes three for each of them."""
+
+MAX_LENGTH: Final = 500
+"""Characters of a line that are kept: RDKit repeats the whole input."""
 
 _STAMP = re.compile(r"^\[\d\d:\d\d:\d\d\]\s*")
 
@@ -26,8 +34,8 @@ class _Collector(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         lines: list[str] | None = getattr(self.local, "lines", None)
-        if lines is not None:
-            lines.append(_STAMP.sub("", record.getMessage()).strip())
+        if lines is not None and len(lines) < MAX_LINES:
+            lines.append(_STAMP.sub("", str(record.msg)[:MAX_LENGTH]).strip())
 
 
 _collector = _Collector()

@@ -12,6 +12,7 @@ from molgeo.chem import bonds
 from molgeo.chem.conformers import Conformers, failure
 from molgeo.chem.force_field import minimise
 from molgeo.chem.molecule import BadRow, SmilesRow
+from molgeo.chem.parsing import mol_from_smiles
 from molgeo.chem.rdkit_log import rdkit_messages
 
 NO_BONDS: Final = "no bonds: the connectivity of the coordinates is not that of the SMILES"
@@ -41,7 +42,7 @@ def relax(row: SmilesRow, z: NDArray[np.int64], pos: NDArray[np.float64]) -> Con
 
 
 def _relax(row: SmilesRow, z: NDArray[np.int64], pos: NDArray[np.float64]) -> Conformers | BadRow:
-    found = Chem.MolFromSmiles(row.smiles)
+    found = mol_from_smiles(row.smiles)
     mol: Chem.Mol | None = None if found is None else Chem.AddHs(found)
     order = None if mol is None else bonds.assign(mol, z, pos)
     suffix = ""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rdkit import Chem
 
 from molgeo.chem import bonds
+from molgeo.chem.parsing import mol_from_smiles
 from molgeo.chem.rdkit_log import rdkit_messages
 
 _TAGS = (Chem.ChiralType.CHI_TETRAHEDRAL_CW, Chem.ChiralType.CHI_TETRAHEDRAL_CCW)
@@ -87,7 +88,7 @@ def stereo_smiles(smiles: str, z: NDArray[np.int64], pos: NDArray[np.float64]) -
         found in the coordinates.
     """
     with rdkit_messages():
-        mol = Chem.MolFromSmiles(smiles)
+        mol = mol_from_smiles(smiles)
         if mol is None:
             return smiles
         mol = Chem.AddHs(mol)
@@ -100,7 +101,7 @@ def flat_smiles(smiles: str) -> str:
     if not set("@/\\") & set(smiles):
         return smiles
     with rdkit_messages():
-        mol = Chem.MolFromSmiles(smiles)
+        mol = mol_from_smiles(smiles)
         if mol is None:
             return smiles
         Chem.RemoveStereochemistry(mol)
