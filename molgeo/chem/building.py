@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from rdkit import Chem
 
@@ -66,6 +66,9 @@ def build(
     """
 
     def make(row: Row) -> Built:
+        return _labelled(safely(row), row)
+
+    def safely(row: Row) -> Built:
         try:
             return made(row)
         except Exception as error:  # whatever a library meets in one row, the others go on
@@ -85,6 +88,16 @@ def build(
         return _minimised(row) if geometry == "mmff" else _from_smiles(row, n)
 
     return ordered_map(make, rows, workers)
+
+
+def _labelled(built: Built, row: Row) -> Built:
+    """What was built of a row, with what its input says besides the structure."""
+    labels: dict[str, Any] = {"extra": row.extra, "stripped": row.stripped}
+    if not any(labels.values()):
+        return built
+    if isinstance(built, BadRow):
+        return replace(built, **labels)
+    return [replace(molecule, **labels) for molecule in built]
 
 
 def _minimised(molecule: Molecule) -> Built:

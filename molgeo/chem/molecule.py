@@ -7,8 +7,8 @@ exception, so that no row can stop the others. `InputError` is for what concerns
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -42,6 +42,9 @@ class Molecule:
         open_shell: what the input says of unpaired electrons, as a sentence; "" for nothing.
         atoms: the `ase.Atoms` that it was read from, if any: their constraints, momenta and masses
             are for those who move atoms.
+        extra: what else the input says of it, for the output: cells of a table, fields of an SDF,
+            by their names there.
+        stripped: SMILES of what was taken away from a salt; "" for nothing.
     """
 
     z: NDArray[np.int64]
@@ -55,6 +58,8 @@ class Molecule:
     pbc: tuple[bool, bool, bool] = (False, False, False)
     open_shell: str = ""
     atoms: Any = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    stripped: str = ""
 
     @property
     def n_atoms(self) -> int:
@@ -81,6 +86,8 @@ class SmilesRow:
     smiles: str
     name: str = ""
     input: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    stripped: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,8 @@ class BadRow:
     formula: str = ""
     n_atoms: int | None = None
     geometry: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    stripped: str = ""
 
 
 Row = Molecule | SmilesRow | BadRow

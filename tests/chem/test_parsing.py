@@ -138,3 +138,10 @@ def test_whatever_a_row_meets_it_stays_a_row(monkeypatch):
         "CCO",
         "this row cannot be read: SystemError: returned a result with an exception set",
     )
+
+
+@pytest.mark.parametrize("smiles", ["CCO", "C1CC"])
+def test_what_the_input_says_besides_is_kept(smiles):
+    (built,) = build([SmilesRow(smiles, extra={"pIC50": "6.1"}, stripped="Cl")], workers=1)
+    (one,) = built if isinstance(built, list) else [built]
+    assert (one.extra, one.stripped) == ({"pIC50": "6.1"}, "Cl")
