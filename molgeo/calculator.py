@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import difflib
+import threading
 from collections.abc import Sequence
-from pathlib import Path
+from numbers import Real
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -20,17 +22,14 @@ from ase.outputs import Properties, all_outputs
 from ase.stress import full_3x3_to_voigt_6_stress
 from torch import Tensor
 
-from molgeo import checkpoint
 from molgeo.chem.electrons import charge_of, electronic_state, open_shell_reason
 from molgeo.chem.molecule import MIN_DISTANCE
 from molgeo.device import choose
 from molgeo.elements import SYMBOLS
+from molgeo.ensemble import Model, check_energies, mean, members
 from molgeo.graph.skin import SkinGraph
-from molgeo.predictor import Potential, Predictor
 from molgeo.recording import Recorded
-from molgeo.units import DEBYE
 
-Model = str | Path | Predictor
 ARRAYS: Final = ("positions", "numbers", "initial_charges", "initial_magmoms")
 """Of atoms, all that a calculation may depend on."""
 
@@ -52,7 +51,9 @@ class MolgeoCalculator(Calculator):
 
     Steps share a graph until an atom has moved by half the skin. Elements, charge and spin are
     checked once for each composition, distances at every step. The given atoms are never changed.
-    Copies share the weights, which never change either.
+    Copies share the weights, which never change either. Threads may share a calculator, which
+    computes for one at a time: each gets what it asked for, though ``results`` are those of the
+    last.
 
     Args:
         model: name of a shipped force field, path of a checkpoint, a predictor (which is copied),
@@ -77,24 +78,75 @@ class MolgeoCalculator(Calculator):
         skin: float = 0.5,
         allow_untrained_forces: bool = False,
     ) -> None:
-        if dtype not in DTYPES:
-            raise ValueError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
-        chosen = choose(device)
-        self.models = [
-            _ready(each, chosen, DTYPES[dtype], allow_untrained_forces) for each in _listed(model)
-        ]
+        self._lock = threading.RLock()
+        self._options: dict[str, Any] = {}
         super().__init__()
-        self.model_name = ",".join(each.name for each in self.models)
-        self.parameters.update(model=self.model_name, dtype=dtype, skin=skin)
-        self._recorded = [Recorded(each) for each in self.models]
-        cutoff = max(each.cutoff for each in self.models)
-        self.neighbours = SkinGraph(cutoff, skin, DTYPES[dtype], chosen)
+        self.set(
+            model=model,
+            device=device,
+            dtype=dtype,
+            skin=skin,
+            allow_untrained_forces=allow_untrained_forces,
+        )
+
+    def set(self, **options: Any) -> dict[str, Any]:
+        """Take other options, and forget what was computed with those before.
+
+        Args:
+            options: as of the calculator itself.
+
+        Returns:
+            Those that are others now.
+
+        Raises:
+            TypeError: an option that there is not.
+            ValueError: a value that cannot be; all options stay as they were.
+        """
+        for name in options:
+            if self._options and name not in self._options:
+                close = difflib.get_close_matches(name, self._options, n=1)
+                raise TypeError(
+                    f"{name}: expected some of {', '.join(self._options)}"
+                    + (f"; did you mean {close[0]!r}?" if close else "")
+                )
+        with self._lock:
+            changed = {k: v for k, v in options.items() if not _same(self._options, k, v)}
+            if changed:
+                self._set_up({**self._options, **options}, changed)
+        return changed
+
+    def _set_up(self, options: dict[str, Any], changed: dict[str, Any]) -> None:
+        """Make what depends on options."""
+        if options["dtype"] not in DTYPES:
+            known = ", ".join(DTYPES)
+            raise ValueError(f"dtype: expected one of {known}, got {options['dtype']!r}")
+        if not isinstance(options["skin"], Real):
+            raise ValueError(f"skin: expected a number of Å, got {options['skin']!r}")
+        device, dtype = choose(options["device"]), DTYPES[options["dtype"]]
+        models = self.models if self._options else []
+        if changed.keys() & {"model", "device", "dtype", "allow_untrained_forces"}:
+            source = options["model"] if "model" in changed else models
+            models = members(source, device, dtype, options["allow_untrained_forces"])
+        cutoff = max(each.cutoff for each in models)
+        self.neighbours = SkinGraph(cutoff, options["skin"], dtype, device)
+        # Of a predictor, which its owner may change, nothing is kept but the copy in `models`.
+        named = options["model"] if isinstance(options["model"], str) else None
+        self.models, self._options = models, {**options, "model": named}
+        self.model_name = ",".join(each.name for each in models)
+        self.parameters.update(model=self.model_name, dtype=options["dtype"], skin=options["skin"])
+        self._recorded = [Recorded(each) for each in models]
         self.implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]
-        if all("mu" in each.properties for each in self.models):
+        if all("mu" in each.properties for each in models):
             self.implemented_properties.append("dipole")
-        if len(self.models) > 1:
+        if len(models) > 1:
             self.implemented_properties += ["energy_std", "forces_std"]
         self._z = torch.empty(0, dtype=torch.long)
+        self.reset()
+
+    def get_property(self, name: str, atoms: Atoms | None = None, *args: Any, **kw: Any) -> Any:
+        """One result for some atoms, as ASE asks for it; one thread at a time."""
+        with self._lock:
+            return super().get_property(name, atoms, *args, **kw)
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """What has changed since the last calculation; charge and spin in ``info`` too.
@@ -129,15 +181,16 @@ class MolgeoCalculator(Calculator):
                 top of each other, or periodic directions without a lattice vector.
             CalculationFailed: a model gave no finite number.
         """
-        atoms = self.atoms if atoms is None else atoms.copy()
-        self.atoms, self.results = None, {}  # where this fails, nothing is known
-        if atoms is None:
-            raise UnsupportedAtomsError("atoms: expected some to calculate, got None")
-        if not {"positions", "cell"}.issuperset(system_changes):
-            self._accept(atoms)
-        derivatives = bool({"forces", "stress", "forces_std"}.intersection(properties))
-        self.results = self._evaluate(atoms, derivatives)
-        self.atoms = atoms
+        with self._lock:
+            atoms = self.atoms if atoms is None else atoms.copy()
+            self.atoms, self.results = None, {}  # where this fails, nothing is known
+            if atoms is None:
+                raise UnsupportedAtomsError("atoms: expected some to calculate, got None")
+            if not {"positions", "cell"}.issuperset(system_changes):
+                self._accept(atoms)
+            derivatives = bool({"forces", "stress", "forces_std"}.intersection(properties))
+            self.results = self._evaluate(atoms, derivatives)
+            self.atoms = atoms
 
     def _accept(self, atoms: Atoms) -> None:
         """Take a new composition, or refuse what no model must see, or this one must not."""
@@ -181,7 +234,10 @@ class MolgeoCalculator(Calculator):
         potentials = [
             each.potential(self._z, pos, graph, derivatives, strain) for each in self._recorded
         ]
-        results = _mean(potentials)
+        reason = check_energies(potentials, self.models) if len(potentials) > 1 else None
+        if reason:
+            raise UnsupportedAtomsError(reason)
+        results = mean(potentials)
         if "strain_gradient" in results:
             results["stress"] = full_3x3_to_voigt_6_stress(results.pop("strain_gradient") / volume)
         if atoms.pbc.any():
@@ -235,54 +291,21 @@ class MolgeoCalculator(Calculator):
             f"expected at least {MIN_DISTANCE} Å"
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the lock: a copy has one of its own."""
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.RLock()
+
     def __deepcopy__(self, memo: dict[int, Any]) -> MolgeoCalculator:
         memo.update({id(each): each for each in self.models})  # they never change
         memo[id(self)] = other = type(self).__new__(type(self))
-        other.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        other.__setstate__(copy.deepcopy(self.__getstate__(), memo))
         return other
 
 
-def _listed(model: Model | Sequence[Model] | None) -> list[Model]:
-    if model is None:
-        return [checkpoint.default_force_field()]
-    if isinstance(model, str | Path | Predictor):
-        return [model]
-    if not model:
-        raise ValueError("model: expected at least one, got an empty sequence")
-    return list(model)
-
-
-def _ready(
-    model: Model, device: torch.device, dtype: torch.dtype, allow_untrained_forces: bool
-) -> Predictor:
-    """A predictor of one's own, frozen: nothing that happens to the given one changes it."""
-    own = copy.deepcopy(model) if isinstance(model, Predictor) else checkpoint.load(model)
-    own.check_forces(allow_untrained_forces)
-    return own.requires_grad_(False).eval().to(device, dtype)
-
-
-def _mean(potentials: list[Potential]) -> dict[str, Any]:
-    """Means over models, as ASE wants them, and of several the spread."""
-    each = [_arrays(potential) for potential in potentials]
-    results: dict[str, Any] = each[0]
-    if len(each) > 1:
-        stacked = {name: np.stack([one[name] for one in each]) for name in results}
-        results = {name: values.mean(axis=0) for name, values in stacked.items()}
-        for name in {"energy", "forces"}.intersection(stacked):
-            results[f"{name}_std"] = stacked[name].std(axis=0, ddof=1)
-    scalars = ("energy", "energy_std")
-    results.update({name: float(results[name]) for name in scalars if name in results})
-    results["free_energy"] = results["energy"]
-    return results
-
-
-def _arrays(potential: Potential) -> dict[str, Any]:
-    """What a model gave of its one molecule, float64 on the host."""
-    first = {"energy": potential.energy, "strain_gradient": potential.strain_gradient}
-    named = {name: value[0] for name, value in first.items() if value is not None}
-    if potential.dipole is not None:
-        named["dipole"] = DEBYE * potential.dipole[0]
-    if potential.forces is not None:
-        named["forces"] = potential.forces
-    named["energies"] = potential.energies
-    return {name: value.double().cpu().numpy() for name, value in named.items()}
+def _same(options: dict[str, Any], name: str, value: Any) -> bool:
+    """Whether an option has this value already; of models only a name tells."""
+    return options.get(name) == value if isinstance(value, str | int | float) else False

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import ase.io
 import numpy as np
@@ -335,6 +336,92 @@ def test_it_goes_through_ases_integrators():
         dynamics.run(50)
     assert atoms.get_kinetic_energy() > 1e-3
     assert atoms.get_total_energy() == pytest.approx(start, abs=1e-4)
+
+
+# Options that change, and threads.
+
+
+def test_a_skin_that_is_set_is_taken():
+    atoms = ethanol(calculator(skin=0.0))
+    energy = atoms.get_potential_energy()
+    assert atoms.calc.set(skin=1.0) == {"skin": 1.0}
+    assert (atoms.calc.neighbours.skin, atoms.calc.parameters["skin"]) == (1.0, 1.0)
+    assert atoms.calc.results == {}
+    assert atoms.get_potential_energy() == pytest.approx(energy, abs=1e-9)
+    n_built = atoms.calc.neighbours.n_built
+    atoms.positions[0] += 0.1
+    atoms.get_potential_energy()
+    assert atoms.calc.neighbours.n_built == n_built
+    assert atoms.calc.set(skin=1.0) == {}
+    assert atoms.calc.results != {}
+    assert atoms.calc.todict() == {"model": "random-schnet-0", "dtype": "float64", "skin": 1.0}
+
+
+def test_every_option_can_be_set(tmp_path):
+    path = tmp_path / "other.safetensors"
+    other = force_field(seed=1)
+    checkpoint.save_checkpoint(other, path, other.header)
+    calc = calculator(dtype="float32")
+    copied = copy.deepcopy(calc)
+    assert set(calc.set(dtype="float64", device="cpu")) == {"dtype"}
+    expected = ethanol().get_potential_energy()
+    assert ethanol(calc).get_potential_energy() == pytest.approx(expected, abs=1e-10)
+    assert next(copied.models[0].parameters()).dtype == torch.float32
+    calc.set(model=str(path))
+    assert calc.model_name == calc.parameters["model"] == "other"
+    expected = ethanol(calculator(model=other)).get_potential_energy()
+    assert ethanol(calc).get_potential_energy() == pytest.approx(expected, abs=1e-10)
+    calc.set(model=[other, force_field()])
+    assert "forces_std" in calc.implemented_properties
+    property_model = force_field(properties=("u0",))
+    property_model.header = {}
+    with pytest.raises(ValueError, match="allow_untrained_forces=True"):
+        calc.set(model=property_model)
+    calc.set(model=property_model, allow_untrained_forces=True)
+    assert ethanol(calc).get_potential_energy() < 0
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "match"),
+    [
+        ({"foo": 1}, TypeError, "foo: expected some of model, device, dtype, skin"),
+        ({"Skin": 1}, TypeError, "did you mean 'skin'"),
+        ({"dtype": "half"}, ValueError, "dtype: expected one of float32, float64, got 'half'"),
+        ({"skin": -1.0}, ValueError, "skin: expected"),
+        ({"skin": "wide"}, ValueError, "skin: expected a number of Å, got 'wide'"),
+        ({"skin": 1.0, "model": "no-such"}, ValueError, "neither a file nor a shipped model"),
+    ],
+)
+def test_options_that_cannot_be_set(options, error, match):
+    """All stays as it was."""
+    atoms = ethanol()
+    energy = atoms.get_potential_energy()
+    with pytest.raises(error, match=match):
+        atoms.calc.set(**options)
+    assert atoms.calc.parameters["skin"] == atoms.calc.neighbours.skin == 0.5
+    assert atoms.calc.results["energy"] == energy
+    assert atoms.calc.set(skin=0.5) == {}
+
+
+def test_threads_share_a_calculator():
+    """Molecules of several sizes, a few of them moving: each thread has its own numbers."""
+    names = ("H2O", "CH3CH2OH", "CH4", "CO2")
+    calc = calculator()
+
+    def walk(name, calc):
+        atoms, rng, found = molecule(name), np.random.default_rng(0), []
+        atoms.calc = calc
+        for _ in range(8):
+            atoms.positions += 0.01 * rng.standard_normal(atoms.positions.shape)
+            found.append((atoms.get_potential_energy(), atoms.get_forces()))
+        return found
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda name: walk(name, calc), names))
+    for name, steps in zip(names, found, strict=True):
+        for (energy, forces), expected in zip(steps, walk(name, calculator()), strict=True):
+            assert energy == pytest.approx(expected[0], abs=1e-9)
+            np.testing.assert_allclose(forces, expected[1], atol=1e-9)
 
 
 # What it refuses.
