@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from molgeo.elements import SYMBOLS
+from molgeo.environments import Environments, Pairs, longest_pair, pairs_below
 
 SEPARATION: Final = 3.5
 """Å. Parts of a structure that are further apart than this are several molecules, not one."""
-
-_Pairs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -28,21 +27,29 @@ class Domain:
         max_atoms: atoms of the largest molecule seen.
         min_distance: smallest interatomic distance seen, Å.
         charge: total charge of every molecule, e.
+        environments: of the atoms seen; None in checkpoints that were written without.
     """
 
     elements: tuple[int, ...]
     max_atoms: int
     min_distance: float
     charge: int = 0
+    environments: Environments | None = None
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Domain:
         """Read the record of a checkpoint's header."""
-        return cls(**{**record, "elements": tuple(record["elements"])})
+        fields = {**record, "elements": tuple(record["elements"])}
+        if fields.get("environments") is not None:
+            fields["environments"] = Environments.from_dict(fields["environments"])
+        return cls(**fields)
 
     def to_dict(self) -> dict[str, Any]:
         """The record for a checkpoint's header."""
-        return asdict(self)
+        record = asdict(self)
+        if self.environments is None:
+            del record["environments"]
+        return record
 
     @property
     def closest(self) -> float:
@@ -81,6 +88,31 @@ class Domain:
             else self._check_distances(torch.as_tensor(pos).detach().double().cpu().numpy())
         )
 
+    def unfamiliar(
+        self, z: Sequence[int] | Tensor, pos: Any, pairs: Pairs | None = None
+    ) -> list[str]:
+        """What of a structure the training data never held, or hardly ever.
+
+        Args:
+            z: (atoms,) atomic numbers.
+            pos: (atoms, 3) Å, finite.
+            pairs: indices and distances of all atoms that may be bonded, each pair once; None to
+                find them, without boundaries.
+
+        Returns:
+            One phrase each; none if all is familiar, or if the model does not tell.
+        """
+        if self.environments is None:
+            return []
+        numbers = np.asarray(torch.as_tensor(z).cpu(), np.int64)
+        if pairs is None:
+            points = np.asarray(torch.as_tensor(pos).detach().double().cpu())
+            found = [*pairs_below(points, longest_pair(numbers))]
+            empty = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+            i, j, d = (np.concatenate(part) for part in zip(empty, *found, strict=True))
+            pairs = i, j, d
+        return self.environments.unfamiliar(numbers, pairs)
+
     def _check_distances(self, pos: NDArray[np.float64]) -> str | None:
         if not np.isfinite(pos).all():
             return "a coordinate is NaN or infinite"
@@ -110,7 +142,7 @@ def closest_pair(pos: NDArray[np.float64], limit: float) -> tuple[float, int, in
         Distance in Å and indices, ascending; None where no two atoms are that close.
     """
     best = None
-    for i, j, d in _pairs_below(pos, limit):
+    for i, j, d in pairs_below(pos, limit):
         k = d.argmin()
         if best is None or d[k] < best[0]:
             first, second = sorted((int(i[k]), int(j[k])))
@@ -126,7 +158,7 @@ def count_fragments(pos: NDArray[np.float64], limit: float) -> int:
         limit: Å.
     """
     label = np.arange(len(pos))
-    pairs = [(i, j) for i, j, _ in _pairs_below(pos, limit)]
+    pairs = [(i, j) for i, j, _ in pairs_below(pos, limit)]
     if pairs:
         i, j = (np.concatenate(ends) for ends in zip(*pairs, strict=True))
         while (label[i] != label[j]).any():
@@ -136,22 +168,3 @@ def count_fragments(pos: NDArray[np.float64], limit: float) -> int:
             while (label != label[label]).any():
                 label = label[label]
     return len(np.unique(label))
-
-
-def _pairs_below(pos: NDArray[np.float64], limit: float) -> Iterator[_Pairs]:
-    """Indices and distances of all pairs closer than a limit, in blocks linear in atoms."""
-    if len(pos) < 2:
-        return
-    axis = int(np.ptp(pos, axis=0).argmax())
-    order = pos[:, axis].argsort(kind="stable")
-    pos = pos[order]
-    for k in range(1, len(pos)):
-        # Sorted: where the k-th atoms that follow are all beyond the limit, so are the rest.
-        (near,) = np.nonzero(pos[k:, axis] - pos[:-k, axis] < limit)
-        if not len(near):
-            break
-        delta = pos[near + k] - pos[near]
-        d = np.sqrt(np.einsum("ij,ij->i", delta, delta))
-        (close,) = np.nonzero(d < limit)
-        if len(close):
-            yield order[near[close]], order[near[close] + k], d[close]

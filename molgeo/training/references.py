@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from molgeo.datasets.molecules import MoleculeSet
 from molgeo.domain import Domain
+from molgeo.environments import Environments, environments_of, longest_pair, near_pairs
 from molgeo.graph import Graph, radius_graph
 from molgeo.heads import pool
 from molgeo.predictor import Predictor
@@ -82,7 +84,30 @@ def domain_of(molecules: MoleculeSet, train: Tensor) -> Domain:
         elements=tuple(molecules.z[rows].long().unique().tolist()),
         max_atoms=int(ptr.diff().max()),
         min_distance=round(_shortest(molecules, train, molecules.pos[rows], ptr), 3),
+        environments=_environments(molecules, train),
     )
+
+
+def _environments(molecules: MoleculeSet, train: Tensor) -> Environments:
+    """The environments of some molecules, with bonds across boundaries."""
+    periodic = torch.zeros(len(train), dtype=torch.bool)
+    if molecules.pbc is not None:
+        periodic = molecules.pbc[train].any(1)
+    rows, _, ptr = molecules.atoms(torch.cat([train[~periodic], train[periodic]]))
+    z, pos = molecules.z[rows].numpy().astype(np.int64), molecules.pos[rows].numpy()
+    n_open = len(train) - int(periodic.sum())
+    found = [near_pairs(z, pos, ptr[: n_open + 1].numpy())]
+    first = int(ptr[n_open])
+    for chunk in train[periodic].split(64) if periodic.any() else ():
+        batch = molecules.batch(chunk)
+        limit = longest_pair(batch.z.numpy())
+        graph = radius_graph(batch.pos, limit, batch.batch, batch.cell, batch.pbc)
+        i, j = (ends[graph.forward].numpy() for ends in (graph.target, graph.source))
+        d = graph.distances(batch.pos).double().numpy()
+        found.append((first + i, first + j, d))
+        first += len(batch.z)
+    i, j, d = (np.concatenate(part) for part in zip(*found, strict=True))
+    return environments_of(z, ptr.numpy(), (i, j, d), int(periodic.sum()))
 
 
 def _design(kind: str, z: Tensor, pos: Tensor, graph: Graph, elements: Tensor) -> Tensor:

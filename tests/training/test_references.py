@@ -150,3 +150,34 @@ def test_the_shortest_distance_may_cross_a_boundary():
     molecules = force_data([8, 1, 1], [-5.0, -5.5], cell=cell, pbc=pbc)
     assert domain_of(molecules, torch.arange(2)).min_distance == pytest.approx(0.7)
     assert domain_of(molecules, torch.tensor([1])).min_distance == pytest.approx(1.0)
+
+
+def test_environments_are_of_the_training_part(molecules):
+    domain = domain_of(molecules, torch.tensor([0, 1, 2]))  # CH4, NH3, H2O
+    assert domain.environments.configurations == 3
+    assert set(domain.environments.counts) == {
+        *("C(H,H,H,H)", "N(H,H,H)", "O(H,H)", "H(C)", "H(N)", "H(O)"),
+    }
+    assert domain.environments.formulas == ("CH4", "H2O", "H3N")
+
+
+def test_bonds_across_boundaries_are_counted(molecules):
+    """A molecule in a box is cut by its faces in one place and in none in another."""
+    rows = torch.arange(20)
+    ptr = molecules.ptr
+    shift = torch.linspace(0.0, 12.0, len(molecules))[
+        torch.repeat_interleave(torch.arange(len(molecules)), ptr.diff())
+    ]
+    cell = torch.eye(3, dtype=torch.float64).mul(12.0).repeat(len(molecules), 1, 1)
+    boxed = dataclasses.replace(
+        molecules,
+        pos=(molecules.pos + shift[:, None]).remainder(12.0),
+        cell=cell,
+        pbc=(torch.arange(len(molecules)) % 2 == 0)[:, None].expand(-1, 3),
+    )
+    even = rows[::2]
+    found, expected = domain_of(boxed, even).environments, domain_of(molecules, even).environments
+    assert found.periodic == 10
+    assert found.counts == expected.counts
+    for pair, lengths in expected.bonds.items():
+        assert found.bonds[pair] == pytest.approx(lengths, abs=2e-3)
