@@ -55,6 +55,11 @@ class BatchPredictor:
         self.available = _probe(self.predictor, self.device)
         self.keys = self.available
 
+    def refuses(self, z: list[int], charge: int) -> str | None:
+        """Why the model would refuse a molecule, whatever its coordinates, or None."""
+        domain = self.predictor.domain
+        return None if domain is None else domain.check(z, charge=charge)
+
     def refusal(self, molecules: list[Molecule]) -> str | None:
         """Why the model must not see a molecule (any of its conformers), or None."""
         domain = self.predictor.domain
@@ -107,9 +112,10 @@ class BatchPredictor:
 
     def _forward(self, molecules: list[Molecule]) -> list[Values]:
         """Run the model on one batch."""
-        z = torch.from_numpy(np.concatenate([m.z for m in molecules]))
+        forms = [m.canonical() for m in molecules]
+        z = torch.from_numpy(np.concatenate([z for z, _ in forms]))
         # Centred in float64: far from the origin a float32 has no digits left for bond lengths.
-        pos = torch.from_numpy(np.concatenate([m.pos - m.pos.mean(axis=0) for m in molecules]))
+        pos = torch.from_numpy(np.concatenate([pos - pos.mean(axis=0) for _, pos in forms]))
         sizes = torch.tensor([m.n_atoms for m in molecules])
         batch = torch.repeat_interleave(torch.arange(len(molecules)), sizes)
         inputs = (z, pos.to(_dtype(self.predictor)), batch)

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 from rdkit import Chem
 
 from molgeo.chem import bonds
-from molgeo.chem.conformers import embed
+from molgeo.chem.conformers import Embedder, Refusal
 from molgeo.chem.molecule import BadRow, Molecule, Row, SmilesRow, check_geometry
 from molgeo.chem.parsing import mol_from_smiles
 from molgeo.chem.rdkit_log import rdkit_messages
@@ -49,6 +49,7 @@ def build(
     n: int = 1,
     workers: int | None = None,
     geometry: GeometrySource = "auto",
+    refuse: Refusal | None = None,
 ) -> Iterator[Built]:
     """Give every row its coordinates, in order, a bounded number of rows ahead.
 
@@ -57,6 +58,7 @@ def build(
         n: conformers of each SMILES.
         workers: threads that work; None for one a core, 1 for none.
         geometry: where coordinates come from.
+        refuse: asked about the molecule of a SMILES before any conformer is made.
 
     Yields:
         For each row its molecules, lowest force-field energy first, or a bad row.
@@ -64,6 +66,7 @@ def build(
     Raises:
         Exception: what ``rows`` raises, after all rows before it.
     """
+    embedder = Embedder(n, refuse)
 
     def make(row: Row) -> Built:
         return _labelled(safely(row), row)
@@ -82,10 +85,10 @@ def build(
         if isinstance(row, SmilesRow):
             if geometry == "given":
                 return BadRow(row.input, row.name, row.smiles, NO_COORDINATES)
-            return embed(row, n)
+            return embedder.molecules(row)
         if geometry in ("auto", "given") or check_geometry(row) is not None:
             return [row]  # a reason why it is no molecule is for who predicts to say
-        return _minimised(row) if geometry == "mmff" else _from_smiles(row, n)
+        return _minimised(row) if geometry == "mmff" else _from_smiles(row, embedder)
 
     return ordered_map(make, rows, workers)
 
@@ -113,14 +116,14 @@ def _minimised(molecule: Molecule) -> Built:
     return [replace(molecule, pos=made.pos[0], geometry=f"given+{how}")]
 
 
-def _from_smiles(molecule: Molecule, n: int) -> Built:
+def _from_smiles(molecule: Molecule, embedder: Embedder) -> Built:
     """Conformers of the molecule that coordinates show."""
     row = SmilesRow(molecule.smiles or "", molecule.name, molecule.input)
     with rdkit_messages():
         if molecule.smiles:
             parsed = mol_from_smiles(molecule.smiles)
             if parsed is None:
-                return embed(row, n)  # which says why it cannot be read
+                return embedder.molecules(row)  # which says why it cannot be read
             mol = Chem.AddHs(parsed)
             order = bonds.assign(mol, molecule.z, molecule.pos)
             if order is None:
@@ -131,7 +134,7 @@ def _from_smiles(molecule: Molecule, n: int) -> Built:
             if shown is None:
                 return _bad(molecule, NO_MOLECULE)
             smiles = isomeric_smiles(shown, molecule.pos)
-    return embed(replace(row, smiles=smiles), n)
+    return embedder.molecules(replace(row, smiles=smiles))
 
 
 def _bad(molecule: Molecule, message: str) -> BadRow:

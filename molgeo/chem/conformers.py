@@ -6,6 +6,7 @@ of threads.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -15,12 +16,15 @@ from rdkit import Chem
 from rdkit.Chem import rdMolDescriptors
 
 from molgeo.chem.bonds import agree, atomic_numbers
+from molgeo.chem.canonical import Canonical, canonical, with_hydrogens
 from molgeo.chem.embedding import attempts
 from molgeo.chem.force_field import minimise
-from molgeo.chem.molecule import BadRow, Molecule, SmilesRow
+from molgeo.chem.isomers import open_stereo, opened_to_e, settled, told
+from molgeo.chem.molecule import BadRow, Frame, Molecule, SmilesRow
 from molgeo.chem.parsing import smiles_fault
 from molgeo.chem.rdkit_log import rdkit_messages
 from molgeo.chem.stereo import has_stereo
+from molgeo.chem.threads import Once
 
 MAX_ATOMS: Final = 300
 """Atoms, hydrogens included, up to which conformers are made: beyond it takes many seconds each."""
@@ -29,6 +33,14 @@ _NO_CONFORMER: Final = (
     "no conformer: RDKit could not embed this molecule; check its rings and stereo centres, "
     "or give coordinates (xyz, sdf)"
 )
+
+
+RECENT: Final = 512
+"""Molecules whose conformers are kept for rows that name them again."""
+
+Refusal = Callable[[list[int], int], str | None]
+"""Why a model would refuse a molecule, by its atomic numbers and total charge; None if it does
+not."""
 
 
 class Conformers(NamedTuple):
@@ -52,45 +64,129 @@ class Conformers(NamedTuple):
     geometry: str
 
 
-def embed(row: SmilesRow, n: int = 1) -> list[Molecule] | BadRow:
-    """Conformers of a SMILES.
+class Embedder:
+    """Makes conformers of SMILES: of the canonical form, and of each molecule once.
 
     Args:
-        row: the SMILES.
-        n: conformers to embed.
-
-    Returns:
-        One to ``n`` molecules, lowest force-field energy first; their ``geometry`` is
-        ``etkdg+mmff``, ``etkdg+uff``, or ``etkdg`` where neither force field knows the atoms. Or
-        the reason why there are none.
+        n: conformers of each molecule.
+        refuse: asked before any conformer is made.
     """
-    made = generate(row, n)
-    if isinstance(made, BadRow):
-        return made
-    return [
-        Molecule(made.z, pos, made.charge, row.smiles, row.name, row.input, made.geometry)
-        for pos in made.pos
-    ]
+
+    def __init__(self, n: int = 1, refuse: Refusal | None = None) -> None:
+        self.n = n
+        self.refuse = refuse
+        self._isomer_of = Once(self._isomer, RECENT)
+        self._made_of = Once(self._make, RECENT)
+
+    def molecules(self, row: SmilesRow) -> list[Molecule] | BadRow:
+        """Conformers with the atoms in the order of a SMILES, and of its handedness.
+
+        Args:
+            row: the SMILES.
+
+        Returns:
+            One to ``n`` molecules, lowest force-field energy first; their ``geometry`` is
+            ``etkdg+mmff``, ``etkdg+uff``, or ``etkdg`` where neither force field knows the atoms.
+            Or the reason why there are none.
+        """
+        found = self._found(row)
+        if isinstance(found, BadRow):
+            return found
+        given, form, made, stereo = found
+        order = with_hydrogens(form.order, given, form.mol)
+        frame = Frame(form.smiles, order, form.mirrored)
+        own = -made.pos if form.mirrored else made.pos
+        return [
+            Molecule(
+                z=made.z[order],
+                pos=pos[order],
+                charge=made.charge,
+                smiles=row.smiles,
+                name=row.name,
+                input=row.input,
+                geometry=made.geometry,
+                frame=frame,
+                stereo=stereo,
+            )
+            for pos in own
+        ]
+
+    def canonical(self, row: SmilesRow) -> Conformers | BadRow:
+        """Conformers of the canonical form of a SMILES, in its order; arguments as above."""
+        found = self._found(row)
+        return found if isinstance(found, BadRow) else found.made
+
+    def _found(self, row: SmilesRow) -> _Found | BadRow:
+        """What was made of a SMILES, or why nothing was."""
+        fault = smiles_fault(row.smiles)
+        if fault is not None:
+            return BadRow(row.input, row.name, row.smiles, fault)
+        with rdkit_messages() as messages:
+            mol = Chem.MolFromSmiles(row.smiles)
+            reason = _refusal(mol, messages) or self._refused(mol)
+            try:
+                found = self._form(mol) if reason is None else None
+            except (RuntimeError, ValueError) as error:  # RDKit's invariants and preconditions
+                found, reason = None, failure(error)
+        if found is not None:
+            return found
+        bad = BadRow(row.input, row.name, row.smiles, reason or _NO_CONFORMER)
+        if mol is None:
+            return bad
+        return replace(bad, formula=rdMolDescriptors.CalcMolFormula(mol), n_atoms=_n_atoms(mol))
+
+    def _refused(self, mol: Chem.Mol) -> str | None:
+        if self.refuse is None:
+            return None
+        return self.refuse(atomic_numbers(Chem.AddHs(mol)).tolist(), Chem.GetFormalCharge(mol))
+
+    def _form(self, mol: Chem.Mol) -> _Found | None:
+        """Conformers of a sound molecule; of one isomer if several are possible."""
+        form = canonical(mol)
+        isomer = self._isomer_of(form.smiles)
+        if isomer is None:
+            return None
+        form = isomer.form.of(form)
+        made = self._made_of(form.smiles)
+        return None if made is None else _Found(mol, form, made, told(form, isomer.n_open))
+
+    def _isomer(self, smiles: str) -> _Isomer | None:
+        """The isomer that the first conformer shows; None if there is no conformer."""
+        mol = Chem.MolFromSmiles(smiles)
+        form = canonical(mol)
+        if not open_stereo(mol):
+            return _Isomer(form, 0)
+        first = conformers(opened_to_e(mol), 1)
+        return None if first is None else _Isomer(*settled(mol, first.pos[0]))
+
+    def _make(self, smiles: str) -> Conformers | None:
+        return conformers(Chem.MolFromSmiles(smiles), self.n)
+
+
+class _Isomer(NamedTuple):
+    """The form of one isomer of a molecule, and how much of that molecule's stereo was open."""
+
+    form: Canonical
+    n_open: int
+
+
+class _Found(NamedTuple):
+    """The molecule as given, its canonical form, conformers of that, and what was open."""
+
+    given: Chem.Mol
+    form: Canonical
+    made: Conformers
+    stereo: str
+
+
+def embed(row: SmilesRow, n: int = 1) -> list[Molecule] | BadRow:
+    """Conformers of one SMILES: `Embedder.molecules`."""
+    return Embedder(n).molecules(row)
 
 
 def generate(row: SmilesRow, n: int = 1) -> Conformers | BadRow:
-    """As `embed`, with the energies."""
-    fault = smiles_fault(row.smiles)
-    if fault is not None:
-        return BadRow(row.input, row.name, row.smiles, fault)
-    with rdkit_messages() as messages:
-        mol = Chem.MolFromSmiles(row.smiles)
-        reason = _refusal(mol, messages)
-        try:
-            made = conformers(mol, n) if reason is None else None
-        except (RuntimeError, ValueError) as error:  # RDKit's invariants and preconditions
-            made, reason = None, failure(error)
-    if made is not None:
-        return made
-    bad = BadRow(row.input, row.name, row.smiles, reason or _NO_CONFORMER)
-    if mol is None:
-        return bad
-    return replace(bad, formula=rdMolDescriptors.CalcMolFormula(mol), n_atoms=_n_atoms(mol))
+    """Conformers of one SMILES with their energies: `Embedder.canonical`."""
+    return Embedder(n).canonical(row)
 
 
 def conformers(mol: Chem.Mol, n: int) -> Conformers | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,21 @@ MIN_DISTANCE: Final = 0.3
 
 class InputError(ValueError):
     """An input that cannot be read or an output that cannot be written; one line, says why."""
+
+
+class Frame(NamedTuple):
+    """How coordinates made from a SMILES lie in the molecule's canonical form.
+
+    Attributes:
+        smiles: canonical and isomeric; molecules of the same one have the same conformers, whatever
+            their spelling and handedness.
+        order: (atoms,) the atom of the canonical form that each atom is.
+        mirrored: the canonical form is the mirror image.
+    """
+
+    smiles: str
+    order: NDArray[np.int64]
+    mirrored: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +60,8 @@ class Molecule:
         extra: what else the input says of it, for the output: cells of a table, fields of an SDF,
             by their names there.
         stripped: SMILES of what was taken away from a salt; "" for nothing.
+        frame: of coordinates made from a SMILES; None for given ones.
+        stereo: what the SMILES leaves open and which isomer was made; "" if it leaves nothing open.
     """
 
     z: NDArray[np.int64]
@@ -60,6 +77,16 @@ class Molecule:
     atoms: Any = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     stripped: str = ""
+    frame: Frame | None = None
+    stereo: str = ""
+
+    def canonical(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """``z`` and ``pos`` of the canonical form: the same numbers for every spelling."""
+        if self.frame is None:
+            return self.z, self.pos
+        place = np.argsort(self.frame.order)
+        pos = self.pos[place]
+        return self.z[place], -pos if self.frame.mirrored else pos
 
     @property
     def n_atoms(self) -> int:

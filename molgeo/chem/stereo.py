@@ -19,6 +19,13 @@ _TAGS = (Chem.ChiralType.CHI_TETRAHEDRAL_CW, Chem.ChiralType.CHI_TETRAHEDRAL_CCW
 _OPEN = (Chem.BondStereo.STEREONONE, Chem.BondStereo.STEREOANY)
 
 
+def is_set(element: Chem.Atom | Chem.Bond) -> bool:
+    """Whether an atom has a handedness, or a double bond its E or Z."""
+    if isinstance(element, Chem.Atom):
+        return element.GetChiralTag() in _TAGS
+    return element.GetStereo() not in _OPEN
+
+
 def with_stereo(mol: Chem.Mol, pos: NDArray[np.float64]) -> Chem.Mol:
     """A copy of a molecule with the stereo of coordinates, whatever it had before.
 
@@ -48,8 +55,8 @@ def has_stereo(mol: Chem.Mol, pos: NDArray[np.float64]) -> bool:
         mol: with explicit hydrogens.
         pos: (atoms, 3) Å, in its order.
     """
-    open_atoms = [a.GetIdx() for a in mol.GetAtoms() if a.GetChiralTag() not in _TAGS]
-    open_bonds = [b.GetIdx() for b in mol.GetBonds() if b.GetStereo() in _OPEN]
+    open_atoms = [a.GetIdx() for a in mol.GetAtoms() if not is_set(a)]
+    open_bonds = [b.GetIdx() for b in mol.GetBonds() if not is_set(b)]
     if len(open_atoms) == mol.GetNumAtoms() and len(open_bonds) == mol.GetNumBonds():
         return True
     found = with_stereo(mol, pos)

@@ -7,13 +7,15 @@ pickling and no guarded main module, use all cores.
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Key = TypeVar("Key", bound=Hashable)
 
 
 def ordered_map(
@@ -38,6 +40,40 @@ def ordered_map(
         return
     with ThreadPoolExecutor(workers, thread_name_prefix="molgeo-conformers") as pool:
         yield from _ordered(pool, function, items, ahead=8 * workers)
+
+
+class Once(Generic[Key, Result]):
+    """A function that is called once for each of its latest arguments, though threads ask together.
+
+    Args:
+        function: of one argument.
+        most: values that are kept.
+    """
+
+    def __init__(self, function: Callable[[Key], Result], most: int) -> None:
+        self._function = function
+        self._most = most
+        self._lock = threading.Lock()
+        self._values: OrderedDict[Key, Future[Result]] = OrderedDict()
+
+    def __call__(self, key: Key) -> Result:
+        """The function's value, computed here or waited for; an error is not kept."""
+        with self._lock:
+            value = self._values.get(key)
+            mine = value is None
+            if value is None:
+                value = self._values[key] = Future()
+            self._values.move_to_end(key)
+            if len(self._values) > self._most:
+                self._values.popitem(last=False)
+        if mine:
+            try:
+                value.set_result(self._function(key))
+            except BaseException as error:
+                with self._lock:
+                    self._values.pop(key, None)
+                value.set_exception(error)
+        return value.result()
 
 
 def n_cores() -> int:

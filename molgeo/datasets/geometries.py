@@ -21,7 +21,7 @@ from torch import Tensor
 from molgeo.datasets.molecules import MoleculeSet
 from molgeo.datasets.tensor_file import write_tensors
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 MAX_STATUSES: Final = 256
 MAX_CONFORMERS: Final = 255
 

@@ -33,6 +33,7 @@ ROW_COLUMNS: Final = (
     "formula",
     "n_atoms",
     "geometry",
+    "stereo",
     "status",
     "message",
     "model",
@@ -123,7 +124,12 @@ class PropertyRun:
 
         if isinstance(inputs, list | tuple) or is_single(inputs):
             check_sources([inputs] if is_single(inputs) else inputs)
-        built = build(read_all(inputs), self.conformers, geometry=self.settings.geometry)
+        built = build(
+            read_all(inputs),
+            self.conformers,
+            geometry=self.settings.geometry,
+            refuse=self.made.refuses,
+        )
         start = 0
         for window in _windows(built, _WINDOW.get(self.given.device.type, _WINDOW["cpu"])):
             for index, row in enumerate(self._window(window), start):
@@ -135,7 +141,7 @@ class PropertyRun:
     def _window(self, window: list[Built]) -> Iterator[dict[str, Any]]:
         """Predict all sound molecules of a window together."""
         rows: dict[int, dict[str, Any]] = {}
-        sound: dict[BatchPredictor, list[int]] = {self.given: [], self.made: []}
+        sound: dict[BatchPredictor, dict[int, list[Molecule]]] = {self.given: {}, self.made: {}}
         for k, built in enumerate(window):
             if not isinstance(built, list):
                 rows[k] = self._row(built, self.made if built.smiles else self.given)
@@ -145,27 +151,27 @@ class PropertyRun:
             if reason is not None:
                 rows[k] = self._row(built[0], model, reason)
             else:
-                sound[model].append(k)
-        for model, places in sound.items():
-            molecules = {k: built for k in places if isinstance(built := window[k], list)}
-            values = iter(model.values([one for built in molecules.values() for one in built]))
-            for k, built in molecules.items():
-                rows[k] = self._predicted(built, model, values)
+                sound[model][k] = built
+        for model, molecules in sound.items():
+            for k, results in self._shared(model, molecules):
+                failed = next((one for one in results if isinstance(one, str)), None)
+                values = [one for one in results if not isinstance(one, str)]
+                rows[k] = self._row(molecules[k][0], model, failed, [] if failed else values)
         yield from (rows[k] for k in range(len(window)))
 
-    def _predicted(
-        self, conformers: list[Molecule], model: BatchPredictor, values: Iterator[Values | str]
-    ) -> dict[str, Any]:
-        """The row of a molecule, whose conformers' values come next."""
-        results: list[Values] = []
-        failed: str | None = None
-        for _ in conformers:
-            result = next(values)
-            if isinstance(result, str):
-                failed = failed or result
-            else:
-                results.append(result)
-        return self._row(conformers[0], model, failed, [] if failed else results)
+    def _shared(
+        self, model: BatchPredictor, molecules: dict[int, list[Molecule]]
+    ) -> Iterator[tuple[int, list[Values | str]]]:
+        """Place → values of its conformers, computed once for all places of the same molecule."""
+        same: dict[str | int, list[int]] = {}
+        for k, built in molecules.items():
+            frame = built[0].frame
+            same.setdefault(k if frame is None else frame.smiles, []).append(k)
+        first = [molecules[places[0]] for places in same.values()]
+        values = iter(model.values([one for built in first for one in built]))
+        for built, places in zip(first, same.values(), strict=True):
+            results = [next(values) for _ in built]
+            yield from ((k, results) for k in places)
 
     def _row(
         self,
@@ -184,6 +190,7 @@ class PropertyRun:
             formula=source.formula,
             n_atoms=source.n_atoms,
             geometry=source.geometry,
+            stereo=getattr(source, "stereo", ""),
             status="ok" if results else "error",
             message=" ".join(message.split()),
             model=model.predictor.name,

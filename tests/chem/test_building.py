@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
+from molgeo.chem import conformers
 from molgeo.chem.building import build
 from molgeo.chem.conformers import embed
 from molgeo.chem.molecule import BadRow, InputError, Molecule, SmilesRow
@@ -144,3 +145,30 @@ def test_rows_before_an_error_of_the_source_are_kept(workers):
     assert [next(built)[0].formula, next(built)[0].formula] == ["CH4", "H2O"]
     with pytest.raises(InputError, match="gone"):
         next(built)
+
+
+def test_spellings_and_mirror_images_are_embedded_once(monkeypatch):
+    embedded = []
+    original = conformers.conformers
+    monkeypatch.setattr(
+        conformers, "conformers", lambda mol, n: embedded.append(n) or original(mol, n)
+    )
+    same = ["C[C@H](N)C(=O)O", "C[C@@H](C(O)=O)N", "C[C@@H](N)C(=O)O"]
+    built = list(build([SmilesRow(smiles) for smiles in [*same, "CCO", "OCC"]], 3, 2))
+    assert sorted(embedded) == [3, 3]
+    assert len({one[0].frame.smiles for one in built}) == 2
+    embedded.clear()
+    list(build([SmilesRow("CC(N)C(=O)O"), SmilesRow("C(C(O)=O)(C)N"), *map(SmilesRow, same)], 3))
+    assert sorted(embedded) == [1, 3]  # one to see an isomer
+
+
+def test_what_a_model_refuses_is_not_embedded(monkeypatch):
+    monkeypatch.setattr(conformers, "conformers", None)
+
+    def refuse(z, charge):
+        return f"elements {sorted(set(z))}, charge {charge}"
+
+    for geometry in ("auto", "smiles"):
+        (bad,) = build([SmilesRow("C[S-]", "name", "input")], refuse=refuse, geometry=geometry)
+        assert bad.message == "elements [1, 6, 16], charge -1"
+        assert (bad.formula, bad.n_atoms, bad.name, bad.input) == ("CH3S-", 5, "name", "input")

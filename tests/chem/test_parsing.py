@@ -127,10 +127,10 @@ def test_surrogates_are_replaced():
 
 
 def test_whatever_a_row_meets_it_stays_a_row(monkeypatch):
-    def breaks(row, n):
+    def breaks(embedder, row):
         raise SystemError("returned a result with an exception set")
 
-    monkeypatch.setattr("molgeo.chem.building.embed", breaks)
+    monkeypatch.setattr("molgeo.chem.building.Embedder.molecules", breaks)
     (bad,) = build([SmilesRow("CCO", "ethanol", "a:1")], workers=1)
     assert bad == BadRow(
         "a:1",

@@ -75,7 +75,7 @@ def test_a_damaged_or_other_file_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="does not exist"):
         read(path)
     write(made_up([0], [1]), path, {"version": 99})
-    with pytest.raises(ValueError, match="expected version 1, got 99"):
+    with pytest.raises(ValueError, match="expected version 2, got 99"):
         read(path)
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(ValueError, match="damaged"):

@@ -19,6 +19,8 @@ from molgeo.properties import PROPERTIES, QM9_PROPERTIES
 
 PROPERTY_COLUMNS = [known.column for known in map(PROPERTIES.__getitem__, QM9_PROPERTIES)]
 ATOMIZATION = [f"{name}_atomization_eV" for name in ("u0", "u298", "h298", "g298")]
+FIRST = len(module.ROW_COLUMNS)
+"""Number of the first column of a property."""
 SOME = ["CCO", "C", "c1ccccc1O", "O", "CC(=O)N", "C#N"]
 
 
@@ -49,7 +51,7 @@ def test_columns_are_the_contract(model):
     table = predict(["CCO"], model)
     assert list(table) == [*module.ROW_COLUMNS, *PROPERTY_COLUMNS, *ATOMIZATION]
     assert ",".join(module.ROW_COLUMNS) == (
-        "id,name,input,smiles,formula,n_atoms,geometry,status,message,model"
+        "id,name,input,smiles,formula,n_atoms,geometry,stereo,status,message,model"
     )
 
 
@@ -64,6 +66,42 @@ def test_rows_describe_their_molecules(model):
     assert set(table.status) == {"ok"}
     assert set(table.message) == {""}
     assert set(table.model) == {"toy"}
+
+
+def test_spellings_and_mirror_images_have_the_same_values(model):
+    same = ["C[C@H](N)C(=O)O", "OC(=O)[C@H](C)N", "N[C@@H](C)C(O)=O", "[H]OC(=O)[C@@]([H])(N)C"]
+    alone = [predict(smiles, model, conformers=2).iloc[0] for smiles in same]
+    together = predict([*same, *SOME], model, conformers=2)
+    columns = [name for name in together.columns if name not in ("id", "input", "smiles")]
+    for row in alone[1:]:
+        assert row[columns].to_dict() == alone[0][columns].to_dict()
+    for k in range(1, len(same)):
+        assert together.loc[k, columns].to_dict() == together.loc[0, columns].to_dict()
+
+
+def test_a_molecule_is_predicted_once_however_often_it_is_named():
+    stand_in = StandIn()
+    table = predict(["CCO", "C", "OCC", "[CH3][CH2]O"], stand_in, conformers=2)
+    assert table.gap_eV.tolist() == [9.0, 5.0, 9.0, 9.0]
+    _probe, *batches = stand_in.batches
+    assert sorted(size for batch in batches for size in batch) == [5, 5, 9, 9]
+
+
+def test_open_stereo_is_told(model):
+    table = predict(["OC(=O)C=CC(=O)O", "CCO", "X", Atoms("He")], model)
+    assert table.stereo.tolist() == ["1 open, predicted O=C(O)/C=C/C(=O)O", "", "", ""]
+    assert predict("OC(=O)/C=C/C(O)=O", model).gap_eV[0] == table.gap_eV[0]
+
+
+def test_a_molecule_outside_the_domain_is_not_embedded(model, monkeypatch):
+    monkeypatch.setattr("molgeo.chem.conformers.conformers", None)
+    monkeypatch.setattr(model, "domain", Domain((1, 6), 9, 0.9))
+    table = predict(["CCO", "C[CH2-]"], model)
+    assert failures(table) == [
+        "element O is outside the model's domain: it was trained on H, C only",
+        "charge -1 is outside the model's domain: it was trained on molecules of charge 0 only",
+    ]
+    assert table.formula.tolist() == ["C2H6O", "C2H5-"]
 
 
 def test_values_are_the_models_own(model):
@@ -109,13 +147,13 @@ def test_far_from_the_origin_no_digit_is_lost(model):
 
 def test_properties_can_be_chosen(model):
     table = predict(["O"], model, properties="gap, mu,u0_atomization,gap")
-    assert list(table)[10:] == ["gap_eV", "mu_debye", "u0_atomization_eV"]
-    assert list(predict(["O"], model, properties=["mu"]))[10:] == ["mu_debye"]
+    assert list(table)[FIRST:] == ["gap_eV", "mu_debye", "u0_atomization_eV"]
+    assert list(predict(["O"], model, properties=["mu"]))[FIRST:] == ["mu_debye"]
 
 
 def test_a_property_may_be_named_by_its_column(model):
     table = predict(["O"], model, properties="mu_debye,u0_atomization_eV,mu")
-    assert list(table)[10:] == ["mu_debye", "u0_atomization_eV"]
+    assert list(table)[FIRST:] == ["mu_debye", "u0_atomization_eV"]
 
 
 def test_numbers_of_numpy_are_numbers(model):
@@ -137,10 +175,10 @@ def test_conformers_add_their_spread(model):
     many = predict(rows, model, conformers=4, properties="mu,r2")
     names = ["mu_debye", "r2_bohr2"]
     suffixes = ("", "_conformer_std", "_lowest", "_boltzmann")
-    assert list(many)[10:] == [name + suffix for suffix in suffixes for name in names]
+    assert list(many)[FIRST:] == [name + suffix for suffix in suffixes for name in names]
     assert many.r2_bohr2_conformer_std[0] > 1e-4
     assert many.r2_bohr2_conformer_std[1] == pytest.approx(0.0, abs=1e-4)
-    assert many.loc[2, list(many)[12:]].isna().all(), "a given geometry has no conformers"
+    assert many.loc[2, list(many)[FIRST + 2 :]].isna().all(), "a given geometry has no conformers"
     assert many.mu_debye[2] == pytest.approx(one.mu_debye[2], abs=1e-6)
 
 
@@ -157,8 +195,12 @@ def calibrated(model):
 def test_a_calibrated_model_tells_its_standard_error(calibrated):
     rows = ["OCCCO", g2("H2O")]
     table = predict(rows, calibrated, properties="mu,u0,u0_atomization")
-    assert list(table)[13:] == ["mu_debye_std", "u0_eV_std", "u0_atomization_eV_std"]
-    assert table.loc[1, list(table)[13:]].isna().all(), "errors were measured from SMILES"
+    assert list(table)[FIRST + 3 :] == [
+        "mu_debye_std",
+        "u0_eV_std",
+        "u0_atomization_eV_std",
+    ]
+    assert table.loc[1, list(table)[FIRST + 3 :]].isna().all(), "errors were measured from SMILES"
     full = predict(rows, calibrated, properties="mu,u0,u0_atomization", conformers=8)
     spread = full.mu_debye_conformer_std[0]
     assert spread > 1e-4
