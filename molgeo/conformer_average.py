@@ -52,7 +52,7 @@ def conformer_average(values: Array, energies: Array) -> ConformerAverage:
     Returns:
         The averages, in the units of ``values``.
     """
-    soft, sharp = _weights(energies, SOFTNESS), _weights(energies, ROOM)
+    soft, sharp = weights(energies, SOFTNESS), weights(energies, ROOM)
     value = soft @ values
     variance = soft @ (values - value) ** 2
     return ConformerAverage(
@@ -60,6 +60,12 @@ def conformer_average(values: Array, energies: Array) -> ConformerAverage:
     )
 
 
-def _weights(energies: Array, kT: float) -> Array:
+def weights(energies: Array, kT: float) -> Array:
+    """Shares of conformers in equilibrium: (conformers,), of sum 1.
+
+    Args:
+        energies: (conformers,) eV, up to a constant.
+        kT: eV.
+    """
     w: Array = np.exp((energies.min() - energies) / kT)
     return w / w.sum()

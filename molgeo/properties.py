@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -22,6 +23,8 @@ class Property:
         head: how per-atom outputs become the property: ``sum`` (extensive), ``mean`` (intensive),
             ``dipole`` (norm of a sum of charges times positions) or ``extent`` (second moment).
         is_energy: a total energy, which has atom references and an atomization energy.
+        minimum: what no molecule's value is below, in the unit: 0 for norms, extents, sums of
+            squares, and for the gap, as the orbitals of closed shells are filled from below.
     """
 
     name: str
@@ -31,21 +34,30 @@ class Property:
     description: str
     head: HeadKind
     is_energy: bool = False
+    minimum: float = -math.inf
 
 
 _TABLE: Final = (
-    Property("mu", "mu_debye", "μ", "D", "dipole moment", "dipole"),
-    Property("alpha", "alpha_bohr3", "α", "a0³", "isotropic polarizability", "sum"),
+    Property("mu", "mu_debye", "μ", "D", "dipole moment", "dipole", minimum=0.0),
+    Property("alpha", "alpha_bohr3", "α", "a0³", "isotropic polarizability", "sum", minimum=0.0),
     Property("homo", "homo_eV", "ε_HOMO", "eV", "highest occupied orbital energy", "mean"),
     Property("lumo", "lumo_eV", "ε_LUMO", "eV", "lowest unoccupied orbital energy", "mean"),
-    Property("gap", "gap_eV", "Δε", "eV", "HOMO–LUMO gap, learned on its own", "mean"),
-    Property("r2", "r2_bohr2", "⟨R²⟩", "a0²", "electronic spatial extent", "extent"),
-    Property("zpve", "zpve_eV", "ZPVE", "eV", "zero-point vibrational energy", "sum"),
+    Property("gap", "gap_eV", "Δε", "eV", "HOMO–LUMO gap, learned on its own", "mean", minimum=0.0),
+    Property("r2", "r2_bohr2", "⟨R²⟩", "a0²", "electronic spatial extent", "extent", minimum=0.0),
+    Property("zpve", "zpve_eV", "ZPVE", "eV", "zero-point vibrational energy", "sum", minimum=0.0),
     Property("u0", "u0_eV", "U0", "eV", "internal energy at 0 K, total", "sum", True),
     Property("u298", "u298_eV", "U", "eV", "internal energy at 298.15 K, total", "sum", True),
     Property("h298", "h298_eV", "H", "eV", "enthalpy at 298.15 K, total", "sum", True),
     Property("g298", "g298_eV", "G", "eV", "free energy at 298.15 K, total", "sum", True),
-    Property("cv", "cv_cal_mol_K", "Cv", "cal/mol/K", "heat capacity at constant volume", "sum"),
+    Property(
+        "cv",
+        "cv_cal_mol_K",
+        "Cv",
+        "cal/mol/K",
+        "heat capacity at constant volume",
+        "sum",
+        minimum=0.0,
+    ),
     Property("energy", "energy_eV", "E", "eV", "potential energy, total", "sum", True),
 )
 

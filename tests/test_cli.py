@@ -67,7 +67,7 @@ def test_a_typo_names_the_nearest(capsys, words, given, meant):
 def test_a_wrong_choice_lists_the_choices(capsys):
     status, _, err = run(capsys, "predict", "C", "--format", "xml")
     assert status == 2
-    assert "expected one of table, csv, json, jsonl. Got value: xml" in err
+    assert "expected one of table, csv, tsv, json, jsonl, sdf. Got value: xml" in err
 
 
 @pytest.mark.parametrize("command", ["", "data", *cli.EXAMPLES])

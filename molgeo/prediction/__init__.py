@@ -27,8 +27,8 @@ def predict(inputs: Any, settings: PredictSettings) -> pd.DataFrame:
         settings: each of the settings below is an argument of its own.
 
     Returns:
-        One row per molecule: `molgeo.prediction.run.ROW_COLUMNS`, then the properties with their
-        units in their names.
+        One row per molecule: `molgeo.prediction.columns.ROW_COLUMNS`, then the properties with
+        their units in their names.
 
     Raises:
         InputError: an input, property or device that is not there.
@@ -36,7 +36,8 @@ def predict(inputs: Any, settings: PredictSettings) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from molgeo.prediction.run import ROW_COLUMNS, PropertyRun
+    from molgeo.prediction.columns import ROW_COLUMNS
+    from molgeo.prediction.run import PropertyRun
 
     run = PropertyRun(settings)
     table = pd.DataFrame(list(run.rows(inputs)), columns=run.columns)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
+import time
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
+from molgeo import __version__
+from molgeo.chem.molecule import InputError
+from molgeo.plain_text import one_line
+from molgeo.prediction.expected import expected_rows
+from molgeo.prediction.journal import Journal, n_started
+from molgeo.prediction.output import Target, check_output
 from molgeo.prediction.run import PropertyRun, RowError
 from molgeo.prediction.settings import OutputSettings, PredictSettings
+from molgeo.prediction.sinks import Layout, Sink, Stream, WholeFile
 
 SOME_ROWS_FAILED: Final = 3
 """Exit status where rows, one or all, could not be predicted."""
@@ -31,22 +40,76 @@ def run_predict(
 
     Raises:
         InputError: wrong usage, unreadable input or unwritable output.
-        WriteError: writing failed half-way; what was written stays.
+        WriteError: writing failed half-way; the rows so far are kept.
     """
     from molgeo.chem.readers import check_sources
-    from molgeo.writers import Output, check_output
 
-    output = output or OutputSettings()
+    settings, output = settings or PredictSettings(), output or OutputSettings()
     check_sources(inputs)
-    format = check_output(output.output, output.format, inputs)
-    run = PropertyRun(settings or PredictSettings())
-    n_failed = 0
+    target = check_output(output, inputs)
+    if output.resume and _is_finished(target):
+        _say(f"{target.path} is there, and no run of it was stopped: nothing is left to do")
+        return 0
+    run = PropertyRun(settings)
+    started = time.monotonic()
+    sink = _sink(run, target, output, inputs)
+    stopped = None
     try:
-        with Output(output.output, format, run.columns) as out:
-            for row in run.rows(inputs):
-                out.write(row)
-                n_failed += row["status"] == "error"
-    except RowError as error:
-        sys.stderr.write(f"molgeo: {error}\n")
-        return SOME_ROWS_FAILED
-    return SOME_ROWS_FAILED if n_failed else 0
+        try:
+            for window in run.windows(inputs, sink.done()):
+                sink.write(window)
+        except RowError as error:
+            stopped = error
+        sink.finish()
+    finally:
+        sink.close()
+    if not sink.on_screen:
+        _say(sink.tally.line(sink.n_new, time.monotonic() - started))
+    if stopped is not None:
+        _say(str(stopped))
+    return SOME_ROWS_FAILED if stopped is not None or sink.tally.n_failed else 0
+
+
+def _is_finished(target: Target) -> bool:
+    """Whether there is a file and nothing to go on with."""
+    return target.path is not None and target.path.is_file() and not n_started(target.path)
+
+
+def _sink(run: PropertyRun, target: Target, output: OutputSettings, inputs: Sequence[str]) -> Sink:
+    layout = Layout(run.columns, run.digits, output.raw_csv)
+
+    def total() -> int | None:
+        return expected_rows(inputs)
+
+    if not target.has_journal or target.path is None:
+        return Stream(target, layout, total)
+    try:
+        about = _about(run, target, inputs)
+        journal = Journal(target.path, about, output.resume, output.force)
+    except OSError as error:
+        raise InputError(f"{target.path} cannot be written: {error.strerror}") from error
+    return WholeFile(target, layout, journal, total)
+
+
+def _about(run: PropertyRun, target: Target, inputs: Sequence[str]) -> dict[str, Any]:
+    """What makes a run the one it is: its journal is of use to no other."""
+    settings = {name: value for name, value in vars(run.settings).items() if name != "strict"}
+    return {
+        "molgeo": __version__,
+        "inputs": list(inputs),
+        **settings,
+        "device": run.given.device.type,
+        "models": {name: _digest(path) for name, path in run.files().items()},
+        "columns": run.columns,
+        "structures": target.format == "sdf",
+        "geometries": str(target.geometries or ""),
+    }
+
+
+def _digest(path: Any) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"molgeo: {one_line(text, 1000)}\n")

@@ -10,50 +10,41 @@ bounded cost; then they take their places again. Whatever is wrong with a row be
 from __future__ import annotations
 
 import difflib
-import math
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from molgeo.conformer_average import CONFORMERS
+from molgeo.prediction.columns import (
+    CONFORMER_COLUMNS,
+    INTERVAL_COLUMNS,
+    ROW_COLUMNS,
+    STD,
+    Row,
+    property_columns,
+)
+from molgeo.prediction.digits import Digits
+from molgeo.prediction.numbers import Numbers
+from molgeo.prediction.results import Answer, Done, Result, key, mark
 from molgeo.properties import ATOMIZATION, column, first_energy
 
 if TYPE_CHECKING:
-    from molgeo.calibration import Calibration
     from molgeo.chem.building import Built
-    from molgeo.chem.molecule import BadRow, Molecule
-    from molgeo.conformer_average import ConformerAverage
-    from molgeo.inference import BatchPredictor, Values
+    from molgeo.chem.molecule import Molecule
+    from molgeo.chem.molecule import Row as Source
+    from molgeo.inference import BatchPredictor
     from molgeo.prediction.settings import PredictSettings
-
-ROW_COLUMNS: Final = (
-    "id",
-    "name",
-    "input",
-    "smiles",
-    "formula",
-    "n_atoms",
-    "geometry",
-    "stereo",
-    "status",
-    "message",
-    "model",
-)
-"""Columns of every output, before those of the properties."""
-
-STD: Final = "_std"
-"""Suffix of the columns with standard errors, of a calibrated model: `molgeo.calibration`."""
-
-CONFORMER_COLUMNS: Final = ("_conformer_std", "_lowest", "_boltzmann")
-"""Suffixes of the columns about conformers: `molgeo.conformer_average` says what they are."""
-
-INTERVAL_COLUMNS: Final = ("_low90", "_high90")
-"""Suffixes of the columns with the ends of an interval: `molgeo.calibration`."""
 
 _WINDOW: Final = {"cpu": 512, "cuda": 4096}
 """Most rows that are held at once."""
 
 _FIRST_WINDOW: Final = 32
 """Rows of the first window; each next one is twice as long, so that first results come soon."""
+
+_REMEMBERED: Final = 20_000
+"""Molecules that are not predicted again where they come again."""
 
 
 class RowError(ValueError):
@@ -92,97 +83,175 @@ class PropertyRun:
         self.keys = _select(self.given, settings.properties)
         calibration = calibration_of(self.made.predictor.header, self.conformers)
         wanted = {key.removesuffix(ATOMIZATION) for key in self.keys}
-        is_complete = calibration is not None and wanted <= calibration.scales.keys()
-        self._calibration = calibration if is_complete else None
-        suffixes = ["", *([STD] if self._calibration else [])]
+        if calibration is not None and not wanted <= calibration.scales.keys():
+            calibration = None
+        self.suffixes = ["", *([STD] if calibration else [])]
         if conformers is not None and self.conformers > 1:
-            suffixes += [*CONFORMER_COLUMNS, *(INTERVAL_COLUMNS if self._calibration else ())]
-        self.suffixes = tuple(suffixes)
+            self.suffixes += [*CONFORMER_COLUMNS, *(INTERVAL_COLUMNS if calibration else ())]
         # Conformers are weighted by their energies, whatever is asked for.
         self._energy = first_energy(self.made.predictor.properties)
         weighing = [self._energy] if self._energy else []
         for one in (self.given, self.made):
             one.keys = list(dict.fromkeys([*self.keys, *weighing]))
-        of_keys = [column(key) + suffix for suffix in self.suffixes for key in self.keys]
-        self.columns = [*ROW_COLUMNS, *of_keys]
+        self._numbers = Numbers(self.keys, self.suffixes, calibration)
+        self.columns = [*ROW_COLUMNS, *property_columns(self.keys, self.suffixes)]
+        self.digits = Digits(
+            self.keys,
+            {one.predictor.name: one.predictor.header for one in (self.given, self.made)},
+        )
+        self._known: dict[str, Answer] = {}
 
-    def rows(self, inputs: Any) -> Iterator[dict[str, Any]]:
+    def rows(self, inputs: Any) -> Iterator[Row]:
         """Rows in the order of the inputs, which are read a window ahead.
 
         Args:
             inputs: as in `molgeo.predict`.
 
         Yields:
-            One value a column, None where there is none.
+            One value per column, None where there is none.
 
         Raises:
             InputError: an input that cannot be read, after the rows of those before it.
             RowError: a bad row, and ``strict``, after the rows before it.
+        """
+        for window in self.windows(inputs):
+            for result in window:
+                yield result.row
+
+    def windows(self, inputs: Any, done: Iterable[Done] = ()) -> Iterator[list[Result]]:
+        """As `rows`, but in windows, and with all that is known of each row.
+
+        Where windows end depends on the number of rows alone, and so does what is predicted
+        together: a run that goes on after some windows gives what it would have given.
+
+        Args:
+            inputs: as in `molgeo.predict`.
+            done: rows at the start that are there from an earlier run, whole windows of them: they
+                are read and compared, not predicted.
+
+        Yields:
+            Results of the rows after those.
+
+        Raises:
+            InputError: as in `rows`; or a row is not the one that was done.
+            RowError: as in `rows`.
         """
         from molgeo.chem.building import build
         from molgeo.chem.readers import check_sources, is_single, read_all
 
         if isinstance(inputs, list | tuple) or is_single(inputs):
             check_sources([inputs] if is_single(inputs) else inputs)
+        source = iter(read_all(inputs))
+        start = self._passed(source, done)
+        # A row of the input becomes one row of output, so that marks and results stay in step.
+        marks: deque[str] = deque()
         built = build(
-            read_all(inputs),
+            _marked(source, marks),
             self.conformers,
             geometry=self.settings.geometry,
             refuse=self.made.refuses,
         )
-        start = 0
-        for window in _windows(built, _WINDOW.get(self.given.device.type, _WINDOW["cpu"])):
-            for index, row in enumerate(self._window(window), start):
-                if self.settings.strict and row["status"] == "error":
-                    raise RowError(f"row {index} ({row['input']}): {row['message']}")
-                yield {**row, "id": index}
+        most = _WINDOW.get(self.given.device.type, _WINDOW["cpu"])
+        for window in _windows(built, most, start):
+            results = [
+                replace(result, row={**result.row, "id": start + k}, mark=marks.popleft())
+                for k, result in enumerate(self._window(window))
+            ]
+            failed = (k for k, result in enumerate(results) if result.row["status"] == "error")
+            first = next(failed, None) if self.settings.strict else None
+            yield results[:first]
+            if first is not None:
+                row = results[first].row
+                raise RowError(f"row {row['id']} ({row['input']}): {row['message']}")
             start += len(window)
 
-    def _window(self, window: list[Built]) -> Iterator[dict[str, Any]]:
-        """Predict all sound molecules of a window together."""
-        rows: dict[int, dict[str, Any]] = {}
+    def files(self) -> dict[str, Path]:
+        """Name of each model → its checkpoint; those that were given as objects are left out."""
+        from molgeo.checkpoint import DEFAULT_MODEL, DEFAULT_SMILES_MODEL, find
+
+        model = self.settings.model
+        names = [DEFAULT_MODEL, DEFAULT_SMILES_MODEL] if model is None else [model]
+        return {str(name): find(name) for name in names if isinstance(name, str | Path)}
+
+    def _passed(self, source: Iterator[Source], done: Iterable[Done]) -> int:
+        """Read the rows that are done, and remember what may come again; how many they were."""
+        from molgeo.chem.molecule import InputError
+
+        n = 0
+        for n, was in enumerate(done, 1):
+            row = next(source, None)
+            if row is None or mark(row) != was.mark:
+                raise InputError(
+                    f"row {n - 1} of the input is not the one that was predicted before: the input "
+                    "has changed, start anew (--force)"
+                )
+            self._remember(was.key, was.answer)
+        return n
+
+    def _remember(self, key: str, answer: Answer | str | None) -> None:
+        """Keep an answer for molecules that come again; the oldest is forgotten for it."""
+        if not key or key in self._known or not isinstance(answer, Answer):
+            return
+        if len(self._known) >= _REMEMBERED:
+            del self._known[next(iter(self._known))]
+        self._known[key] = answer
+
+    def _window(self, window: list[Built]) -> list[Result]:
+        """Predict all sound molecules of a window together, equal ones once."""
+        keys = [key(built) for built in window]
+        models = [self._model(built) for built in window]
+        answers: dict[int, Answer | str] = {}
         sound: dict[BatchPredictor, dict[int, list[Molecule]]] = {self.given: {}, self.made: {}}
+        first: dict[str, int] = {}
         for k, built in enumerate(window):
             if not isinstance(built, list):
-                rows[k] = self._row(built, self.made if built.smiles else self.given)
-                continue
-            model = self.given if built[0].geometry == "given" else self.made
-            reason = model.refusal(built)
-            if reason is not None:
-                rows[k] = self._row(built[0], model, reason)
-            else:
-                sound[model][k] = built
+                answers[k] = built.message
+            elif (reason := models[k].refusal(built)) is not None:
+                answers[k] = reason
+            elif keys[k] in self._known:
+                answers[k] = self._known[keys[k]]
+            elif not keys[k] or first.setdefault(keys[k], k) == k:
+                sound[models[k]][k] = built
         for model, molecules in sound.items():
-            for k, results in self._shared(model, molecules):
-                failed = next((one for one in results if isinstance(one, str)), None)
-                values = [one for one in results if not isinstance(one, str)]
-                rows[k] = self._row(molecules[k][0], model, failed, [] if failed else values)
-        yield from (rows[k] for k in range(len(window)))
+            answers |= self._predicted(model, molecules)
+        all_answers = [answers[k if k in answers else first[keys[k]]] for k in range(len(window))]
+        for own, answer in zip(keys, all_answers, strict=True):
+            self._remember(own, answer)
+        return list(map(self._result, window, models, all_answers, keys))
 
-    def _shared(
+    def _model(self, built: Built) -> BatchPredictor:
+        """The model for a row's geometry."""
+        if isinstance(built, list):
+            return self.given if built[0].geometry == "given" else self.made
+        return self.made if built.smiles else self.given
+
+    def _predicted(
         self, model: BatchPredictor, molecules: dict[int, list[Molecule]]
-    ) -> Iterator[tuple[int, list[Values | str]]]:
-        """Place → values of its conformers, computed once for all places of the same molecule."""
-        same: dict[str | int, list[int]] = {}
-        for k, built in molecules.items():
-            frame = built[0].frame
-            same.setdefault(k if frame is None else frame.smiles, []).append(k)
-        first = [molecules[places[0]] for places in same.values()]
-        values = iter(model.values([one for built in first for one in built]))
-        for built, places in zip(first, same.values(), strict=True):
-            results = [next(values) for _ in built]
-            yield from ((k, results) for k in places)
+    ) -> dict[int, Answer | str]:
+        """What the model says of molecules, each with its conformers; or why it says nothing."""
+        import numpy as np
 
-    def _row(
-        self,
-        source: Molecule | BadRow,
-        model: BatchPredictor,
-        reason: str | None = None,
-        results: Sequence[Values] = (),
-    ) -> dict[str, Any]:
+        values = iter(model.values([one for built in molecules.values() for one in built]))
+        answers: dict[int, Answer | str] = {}
+        for k, conformers in molecules.items():
+            own = [next(values) for _ in conformers]
+            good = [one for one in own if not isinstance(one, str)]
+            if len(good) < len(own):
+                answers[k] = next(one for one in own if isinstance(one, str))
+                continue
+            table = np.array([[one[key] for key in self.keys] for one in good])
+            energies = [one[self._energy] for one in good] if self._energy else []
+            made = not conformers[0].geometry.startswith("given")
+            numbers = self._numbers.of(table, np.array(energies or [0.0] * len(good)), made)
+            answers[k] = Answer(numbers, energies)
+        return answers
+
+    def _result(
+        self, built: Built, model: BatchPredictor, answer: Answer | str, key: str
+    ) -> Result:
         """One row of output, without its id."""
-        message = reason or getattr(source, "message", None) or ""
-        row: dict[str, Any] = dict.fromkeys(self.columns)
+        source = built[0] if isinstance(built, list) else built
+        row: Row = dict.fromkeys(self.columns)
         row.update(
             name=source.name,
             input=source.input,
@@ -191,59 +260,35 @@ class PropertyRun:
             n_atoms=source.n_atoms,
             geometry=source.geometry,
             stereo=getattr(source, "stereo", ""),
-            status="ok" if results else "error",
-            message=" ".join(message.split()),
+            status="ok",
+            message="",
             model=model.predictor.name,
         )
-        if results:
-            row.update(
-                self._averages(results, of_conformers=not source.geometry.startswith("given"))
-            )
-        return row
-
-    def _averages(self, results: Sequence[Values], of_conformers: bool) -> dict[str, float]:
-        """The numbers of one row; an atomization energy may lack its free atoms."""
-        import numpy as np
-
-        from molgeo.conformer_average import conformer_average
-
-        values = np.array([[result[key] for key in self.keys] for result in results])
-        energies = np.array([result[self._energy] if self._energy else 0.0 for result in results])
-        average = conformer_average(values, energies)
-        numbers: dict[str, Any] = {"": average.value}
-        if of_conformers:
-            conformers = (average.std, average.lowest, average.boltzmann)
-            numbers |= dict(zip(CONFORMER_COLUMNS, conformers, strict=True))
-            if self._calibration is not None:
-                numbers |= self._intervals(average, self._calibration)
-        return {
-            column(key) + suffix: float(number)
-            for suffix in self.suffixes
-            if suffix in numbers
-            for key, number in zip(self.keys, numbers[suffix], strict=True)
-            if math.isfinite(number)
-        }
-
-    def _intervals(
-        self, average: ConformerAverage, calibration: Calibration
-    ) -> dict[str, list[float]]:
-        """Suffix → numbers of each key. An atomization energy is as uncertain as the total."""
-        from molgeo.calibration import half_widths
-
-        scales = [calibration.scales[key.removesuffix(ATOMIZATION)] for key in self.keys]
-        halves = [half_widths(s, float(std)) for s, std in zip(scales, average.std, strict=True)]
-        ends = list(zip(average.value.tolist(), halves, strict=True))
-        low, high = INTERVAL_COLUMNS
-        return {
-            STD: [sigma for sigma, _ in halves],
-            low: [value - interval for value, (_, interval) in ends],
-            high: [value + interval for value, (_, interval) in ends],
-        }
+        if isinstance(answer, str):
+            row.update(status="error", message=" ".join(answer.split()))
+            return Result(row)
+        row.update(answer.numbers)
+        return Result(row, list(built) if isinstance(built, list) else [], answer.energies, key)
 
 
-def _windows(items: Iterable[Built], most: int) -> Iterator[list[Built]]:
-    """Growing lists of at most ``most``; what an error cuts off comes before the error."""
+def _marked(source: Iterable[Source], marks: deque[str]) -> Iterator[Source]:
+    """Rows as they come; their marks are put aside."""
+    for row in source:
+        marks.append(mark(row))
+        yield row
+
+
+def _windows(items: Iterable[Built], most: int, done: int = 0) -> Iterator[list[Built]]:
+    """Growing lists of at most ``most``; what an error cuts off comes before the error.
+
+    Args:
+        items: rows that are left.
+        most: rows of the largest window.
+        done: rows of the windows before.
+    """
     size = min(_FIRST_WINDOW, most)
+    while done >= size:
+        done, size = done - size, min(2 * size, most)
     window: list[Built] = []
     failure: Exception | None = None
     source = iter(items)

@@ -83,12 +83,22 @@ class PredictSettings:
 class OutputSettings:
     """Where rows go, and as what. Each field's ``metadata["help"]`` says what it does."""
 
-    output: str | None = option(None, "file to write")
+    output: str | None = option(
+        None, "file to write; it is there once all rows are, and FILE.part until then"
+    )
     format: str | None = option(
         None,
         "by the ending of --output; else a table on a terminal, csv in a pipe",
-        Literal["table", "csv", "json", "jsonl"],
+        Literal["table", "csv", "tsv", "json", "jsonl", "sdf"],
     )
+    write_geometries: str | None = option(
+        None, "file for the conformers as they were predicted: .sdf or .extxyz"
+    )
+    raw_csv: bool = option(
+        False, "leave cells of csv as they are that a spreadsheet takes for formulas", bool
+    )
+    force: bool = option(False, "replace files that are there, and begin a stopped run anew", bool)
+    resume: bool = option(False, "go on with a run that was stopped: with its --output.part", bool)
 
 
 def takes_settings(

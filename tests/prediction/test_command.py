@@ -9,7 +9,7 @@ import pytest
 from molgeo import checkpoint
 from molgeo.chem.molecule import InputError
 from molgeo.prediction import predict
-from molgeo.prediction import run as module
+from molgeo.prediction.columns import ROW_COLUMNS
 from molgeo.prediction.command import run_predict
 from molgeo.prediction.settings import OutputSettings, PredictSettings
 from molgeo.properties import PROPERTIES, QM9_PROPERTIES
@@ -72,7 +72,7 @@ def test_standard_input_to_standard_output(shipped, monkeypatch, capsys):
 def test_a_pipe_gets_what_pandas_reads(shipped, capsys):
     assert command(["CCO"], shipped, "gap") == 0
     table = pd.read_csv(io.StringIO(capsys.readouterr().out))
-    assert list(table) == [*module.ROW_COLUMNS, "gap_eV"]
+    assert list(table) == [*ROW_COLUMNS, "gap_eV"]
     assert table.formula.tolist() == ["C2H6O"]
 
 
@@ -97,5 +97,5 @@ def test_an_unwritable_output_is_found_before_any_work(shipped, tmp_path, monkey
         raise AssertionError("work has started")
 
     monkeypatch.setattr(checkpoint, "load", never)
-    with pytest.raises(InputError, match=r"out\.csv cannot be written: No such file or directory"):
+    with pytest.raises(InputError, match=r"out\.csv cannot be written: there is no folder"):
         command(["C"], shipped, output=str(tmp_path / "no folder" / "out.csv"))

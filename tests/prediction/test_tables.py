@@ -2,8 +2,8 @@ import io
 
 import pytest
 
-from molgeo import tables
-from molgeo.tables import TableWriter
+from molgeo.prediction import tables
+from molgeo.prediction.tables import TableWriter
 
 COLUMNS = ["gap_eV", "u0_eV", "mu_debye", "u0_atomization_eV"]
 
@@ -30,9 +30,13 @@ def row(k, smiles="CCO", message="", **values):
     }
 
 
-def table(rows, columns=COLUMNS, file=None):
+def digits(row):
+    return {}
+
+
+def table(rows, columns=COLUMNS, file=None, digits=digits):
     file = file or io.StringIO()
-    writer = TableWriter(file, columns)
+    writer = TableWriter(file, columns, digits)
     for each in rows:
         writer.write(each)
     writer.close()
@@ -60,7 +64,57 @@ def test_one_molecule_is_a_list_with_units():
 def test_one_molecule_with_a_spread_over_conformers():
     columns = [*COLUMNS, "gap_eV_conformer_std"]
     text = table([row(0, **VALUES, gap_eV_conformer_std=0.25)], columns)
-    assert "6.5000 ± 0.2500  eV" in text
+    assert "6.5000  ± 0.2500  eV" in text
+
+
+def test_digits_that_mean_nothing_are_not_shown_and_points_stand_below_each_other():
+    def some(row):
+        return {"gap_eV": 1, "u0_eV": 3, "u0_atomization_eV": 3}
+
+    text = table([row(0, **VALUES)], digits=some)
+    lines = [line for line in text.splitlines() if line.endswith(("eV", "D"))]
+    assert [line.split()[-2] for line in lines] == ["6.5", "-4212.346", "1.5000", "-33.100"]
+    assert len({line.rindex(".") for line in lines}) == 1
+
+
+def test_an_interval_is_a_column_of_the_list():
+    columns = [*COLUMNS, "gap_eV_low90", "gap_eV_high90"]
+    text = table([row(0, **VALUES, gap_eV_low90=6.25, gap_eV_high90=6.75)], columns)
+    assert "90%: 6.2500 … 6.7500" in text
+
+
+@pytest.mark.parametrize("width", [50, 60, 80, 100])
+def test_a_list_fits_a_terminal(monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("NO_COLOR", "1")
+    suffixes = ("_std", "_low90", "_high90")
+    columns = [name + s for name in COLUMNS for s in ("", *suffixes)]
+    values = VALUES | {name + s: VALUES[name] for name in COLUMNS for s in suffixes}
+    text = table([row(0, **values)], columns, Terminal())
+    assert max(map(len, text.splitlines())) <= width
+    assert text.count("90%:") == len(COLUMNS)
+
+
+def test_errors_stand_beside_their_values_on_a_terminal(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    columns = ["gap_eV", "gap_eV_std", "gap_eV_conformer_std", "mu_debye"]
+    values = {"gap_eV": 6.5, "gap_eV_std": 0.25, "gap_eV_conformer_std": 0.125, "mu_debye": 1.0}
+    text = table([row(k, **values) for k in range(2)], columns, Terminal())
+    assert "6.5000 ± 0.2500" in text
+    assert "gap_eV_std" not in text
+    assert "gap_eV_conformer_std" in text
+
+
+@pytest.mark.parametrize("file", [io.StringIO, Terminal])
+@pytest.mark.parametrize("n", [1, 2])
+def test_escapes_in_names_and_messages_are_shown_not_sent(monkeypatch, file, n):
+    monkeypatch.setenv("TERM", "dumb")
+    evil = "\x1b]0;title\x07\x9b31m\u202egnp\r\n\ud800"
+    rows = [row(k, message=evil) | {"name": evil, "model": evil} for k in range(n)]
+    text = table(rows, file=file())
+    assert all(c.isprintable() or c == "\n" for c in text)
+    assert "\\x1b]0;title" in text
+    assert text.count("\\u202e") >= 2
 
 
 def test_one_bad_molecule_is_its_message():

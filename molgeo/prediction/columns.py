@@ -1,0 +1,49 @@
+"""Names of the columns of every output, and their order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from molgeo.properties import column
+
+Row = dict[str, Any]
+"""One value per column, None where there is none."""
+
+ROW_COLUMNS: Final = (
+    "id",
+    "name",
+    "input",
+    "smiles",
+    "formula",
+    "n_atoms",
+    "geometry",
+    "stereo",
+    "status",
+    "message",
+    "model",
+)
+"""Columns of every output, before those of the properties."""
+
+STD: Final = "_std"
+"""Suffix of the columns with standard errors, of a calibrated model: `molgeo.calibration`."""
+
+INTERVAL_COLUMNS: Final = ("_low90", "_high90")
+"""Suffixes of the columns with the ends of an interval: `molgeo.calibration`."""
+
+CONFORMER_COLUMNS: Final = ("_conformer_std", "_lowest", "_boltzmann")
+"""Suffixes of the columns about conformers: `molgeo.conformer_average` says what they are."""
+
+SUFFIXES: Final = ("", STD, *INTERVAL_COLUMNS, *CONFORMER_COLUMNS)
+"""All that a property's columns may end in, in their order."""
+
+
+def property_columns(keys: Iterable[str], suffixes: Iterable[str]) -> list[str]:
+    """Columns of properties: all that is known of one, then of the next.
+
+    Args:
+        keys: names of properties, and of atomization energies.
+        suffixes: some of `SUFFIXES`.
+    """
+    suffixes = [suffix for suffix in SUFFIXES if suffix in set(suffixes)]
+    return [column(key) + suffix for key in keys for suffix in suffixes]

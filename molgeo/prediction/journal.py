@@ -1,0 +1,200 @@
+"""Rows that are done, on disk until all are: what a run goes on from after it was killed.
+
+One JSON object per line. The first says which run it is. Rows follow, and after each window of rows
+a line with the number of all rows so far; what stands behind the last of those lines may be torn
+and is made again. Numbers are exact: the output is made from them, not from rounded ones.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from molgeo.chem.molecule import InputError
+from molgeo.prediction.columns import ROW_COLUMNS, Row
+from molgeo.prediction.results import Answer, Done
+
+_START: Final = b'{"molgeo journal": '
+_COMMIT: Final = b'{"rows": '
+
+
+class Entry(NamedTuple):
+    """A row of the journal.
+
+    Attributes:
+        row: columns that have a value.
+        mark: as in `molgeo.prediction.results.Result`.
+        key: as in `molgeo.prediction.results.Result`.
+        energies: as in `molgeo.prediction.results.Result`.
+        block: the structure as a mol block, if the output has structures.
+    """
+
+    row: Row
+    mark: str
+    key: str
+    energies: list[float]
+    block: str = ""
+
+    def done(self) -> Done:
+        """What a run that goes on needs to know of it."""
+        if self.row["status"] != "ok":
+            return Done(self.mark, self.key, None)
+        numbers = {name: value for name, value in self.row.items() if name not in ROW_COLUMNS}
+        return Done(self.mark, self.key, Answer(numbers, self.energies))
+
+
+class Journal:
+    """The journal of one output.
+
+    Args:
+        output: file that is to be made.
+        about: what makes the run the one it is: plain JSON values.
+        resume: go on with a journal that is there.
+        force: begin anew though one is there.
+
+    Attributes:
+        path: ``OUTPUT.part``.
+        n_rows: rows that are safe.
+        extent: bytes of the file of geometries that belong to them.
+        is_whole: all rows are there.
+
+    Raises:
+        InputError: the file is no journal, belongs to another run or is in use; or there is one
+            and neither ``resume`` nor ``force``.
+        OSError: it cannot be written.
+    """
+
+    def __init__(
+        self, output: Path, about: dict[str, Any], resume: bool = False, force: bool = False
+    ) -> None:
+        self.path = journal_path(output)
+        self._file = self.path.open("a+b")
+        try:
+            self._lock()
+            self._begin(json.loads(json.dumps(about, default=str)), resume, force)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _lock(self) -> None:
+        """Keep a second process out."""
+        try:
+            import fcntl
+        except ImportError:  # not on this system
+            return
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{self.path}: another process is writing it") from None
+
+    def _begin(self, about: dict[str, Any], resume: bool, force: bool) -> None:
+        before, state = _look(self.path)
+        self.n_rows, self.extent, self.is_whole, end = state
+        if not self.n_rows or (force and not resume):
+            self.n_rows, self.extent, self.is_whole = 0, 0, False
+            self._file.truncate(0)
+            self._write(json.dumps({"molgeo journal": 1, **about}) + "\n")
+            return
+        check_started(self.path, self.n_rows, resume, force)
+        for name in {**before, **about}:
+            if before.get(name) != about.get(name):
+                raise InputError(
+                    f"{self.path} is of another run: {name} was {before.get(name)!r} and is "
+                    f"{about.get(name)!r} now; --force starts anew"
+                )
+        self._file.truncate(end)
+
+    def add(self, entries: Sequence[Entry], extent: int = 0) -> None:
+        """Append a window of rows; they are on the disk when this returns.
+
+        Args:
+            entries: the next rows.
+            extent: bytes of the file of geometries so far.
+        """
+        n = self.n_rows + len(entries)
+        lines = [json.dumps(entry._asdict()) for entry in entries]
+        self._write("\n".join([*lines, json.dumps({"rows": n, "extent": extent})]) + "\n")
+        self.n_rows, self.extent = n, extent
+
+    def end(self) -> None:
+        """Note that all rows are there."""
+        if not self.is_whole:
+            self._write(json.dumps({"rows": self.n_rows, "extent": self.extent, "whole": 1}) + "\n")
+            self.is_whole = True
+
+    def entries(self) -> Iterator[Entry]:
+        """All rows that are safe."""
+        n = 0
+        with self.path.open("rb") as file:
+            next(file)
+            while n < self.n_rows:
+                line = next(file)
+                if not line.startswith(_COMMIT):
+                    n += 1
+                    yield Entry(**json.loads(line))
+
+    def close(self) -> None:
+        """Leave it where it is."""
+        self._file.close()
+
+    def remove(self) -> None:
+        """It has served."""
+        self.path.unlink()
+        self.close()
+
+    def _write(self, text: str) -> None:
+        self._file.write(text.encode())
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+def journal_path(output: Path) -> Path:
+    """Where the journal of an output lies."""
+    return output.with_name(f"{output.name}.part")
+
+
+def check_started(path: Path, n_rows: int, resume: bool, force: bool) -> None:
+    """Refuse to lose rows that are safe.
+
+    Raises:
+        InputError: neither ``resume`` nor ``force``.
+    """
+    if n_rows and not (resume or force):
+        raise InputError(
+            f"{path} holds the first {n_rows:,} rows of a run that was stopped: --resume goes on "
+            "with it, --force starts anew"
+        )
+
+
+def n_started(output: Path) -> int:
+    """Rows that are safe in an output's journal; 0 if there is none.
+
+    Raises:
+        InputError: the file is there, but is no journal.
+    """
+    path = journal_path(output)
+    return _look(path)[1][0] if path.exists() else 0
+
+
+def _look(path: Path) -> tuple[dict[str, Any], tuple[int, int, bool, int]]:
+    """What the run is; rows that are safe, extent, whether that is all, and bytes of it."""
+    before: dict[str, Any] = {}
+    n_rows, extent, is_whole, end = 0, 0, False, 0
+    with path.open("rb") as file:
+        head = file.readline()
+        is_torn = len(head) < len(_START) and _START.startswith(head) and not file.read(1)
+        if not (head.startswith(_START) or is_torn):
+            raise InputError(f"{path} is in the way, and no journal of molgeo: move it")
+        if not head.endswith(b"\n"):
+            return before, (0, 0, False, 0)
+        before = json.loads(head)
+        del before["molgeo journal"]
+        for line in iter(file.readline, b""):
+            if line.startswith(_COMMIT) and line.endswith(b"\n"):
+                state = json.loads(line)
+                n_rows, extent, end = state["rows"], state["extent"], file.tell()
+                is_whole = "whole" in state
+    return before, (n_rows, extent, is_whole, end)

@@ -1,0 +1,72 @@
+"""The numbers of one row from the values of its conformers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molgeo.calibration import Calibration, half_widths
+from molgeo.conformer_average import ConformerAverage, conformer_average
+from molgeo.prediction.columns import CONFORMER_COLUMNS, INTERVAL_COLUMNS, STD, SUFFIXES
+from molgeo.properties import ATOMIZATION, PROPERTIES, column
+
+Array = NDArray[np.float64]
+
+_BOUNDED: Final = ("", *INTERVAL_COLUMNS, "_lowest", "_boltzmann")
+"""Suffixes of the columns that hold values; the others hold widths."""
+
+
+class Numbers:
+    """Averages and error bars of some properties.
+
+    Args:
+        keys: names of properties, and of atomization energies.
+        suffixes: of the columns that are wanted of each.
+        calibration: of all of them; None if their errors are not known.
+    """
+
+    def __init__(
+        self, keys: Sequence[str], suffixes: Sequence[str], calibration: Calibration | None
+    ) -> None:
+        self._keys = keys
+        self._suffixes = [suffix for suffix in SUFFIXES if suffix in suffixes]
+        names = [key.removesuffix(ATOMIZATION) for key in keys]
+        # An atomization energy is as uncertain as the total.
+        self._scales = [calibration.scales[name] for name in names] if calibration else []
+        self._minimum = np.array([PROPERTIES[name].minimum for name in names])
+
+    def of(self, values: Array, energies: Array, of_conformers: bool) -> dict[str, float]:
+        """Column → number; what is not finite is left out.
+
+        Args:
+            values: (conformers, keys).
+            energies: (conformers,) eV, up to a constant, that the conformers are weighted by.
+            of_conformers: they were made of a SMILES, so that the calibration holds.
+        """
+        average = conformer_average(values, energies)
+        numbers: dict[str, Array] = {"": average.value}
+        if of_conformers:
+            conformers = (average.std, average.lowest, average.boltzmann)
+            numbers |= dict(zip(CONFORMER_COLUMNS, conformers, strict=True))
+            numbers |= self._errors(average)
+        for suffix in numbers.keys() & set(_BOUNDED):
+            numbers[suffix] = np.maximum(numbers[suffix], self._minimum)
+        return {
+            column(key) + suffix: float(numbers[suffix][k])
+            for k, key in enumerate(self._keys)
+            for suffix in self._suffixes
+            if suffix in numbers and math.isfinite(numbers[suffix][k])
+        }
+
+    def _errors(self, average: ConformerAverage) -> dict[str, Array]:
+        """Standard errors and ends of intervals, if they are known."""
+        if not self._scales:
+            return {}
+        halves = [half_widths(s, float(d)) for s, d in zip(self._scales, average.std, strict=True)]
+        sigma, interval = np.array(halves).T
+        low, high = INTERVAL_COLUMNS
+        return {STD: sigma, low: average.value - interval, high: average.value + interval}

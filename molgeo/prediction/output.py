@@ -1,0 +1,118 @@
+"""Where rows go: found out, and refused, before any work starts."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from molgeo.chem.molecule import InputError
+from molgeo.prediction.journal import check_started, journal_path, n_started
+from molgeo.prediction.settings import OutputSettings
+from molgeo.prediction.writers import FORMATS
+
+STDOUT: Final = "-"
+GEOMETRIES: Final = (".sdf", ".extxyz")
+"""Endings of files of conformers."""
+
+
+class Target(NamedTuple):
+    """Where rows go.
+
+    Attributes:
+        path: of the file; None for standard output.
+        format: one of `molgeo.prediction.writers.FORMATS`.
+        has_journal: the file is made from a journal once all rows are there; else, for standard
+            output and for devices and pipes, rows are written as they come.
+        geometries: file of conformers; None for none.
+    """
+
+    path: Path | None
+    format: str
+    has_journal: bool
+    geometries: Path | None
+
+
+def check_output(settings: OutputSettings, inputs: Sequence[str] = ()) -> Target:
+    """Find out whether the output can be written, and as what.
+
+    Args:
+        settings: as given. A format of None is that of the file's ending; on standard output it is
+            a table for a terminal and csv for a pipe or a file.
+        inputs: files that must not be overwritten.
+
+    Returns:
+        Where rows go.
+
+    Raises:
+        InputError: unknown format, a folder that is not there, no permission, a file that is there
+            and may not be lost.
+    """
+    format = settings.format
+    if format is not None and format not in FORMATS:
+        raise InputError(f"unknown format {format!r}: expected one of {', '.join(FORMATS)}")
+    geometries = _geometries(settings, inputs)
+    if settings.output in (None, STDOUT):
+        if settings.resume:
+            raise InputError("--resume goes on with a file: give the --output of the run too")
+        _check_new(geometries, settings.force)
+        return Target(None, format or _usual(), False, geometries)
+    path = Path(str(settings.output))
+    endings = {ending: name for name, (ending, _) in FORMATS.items()}
+    known = endings.get(path.suffix.lower())
+    if format is None and known is None:
+        raise InputError(
+            f"{path}: the ending says no format; end it in {', '.join(endings)} or give --format"
+        )
+    _check_writable(path, inputs)
+    if path.exists() and not path.is_file():  # a device or a pipe
+        return Target(path, format or str(known), False, geometries)
+    path = path.resolve()
+    n = n_started(path)
+    check_started(journal_path(path), n, settings.resume, settings.force)
+    if not settings.resume:
+        for each in (path, geometries):
+            _check_new(each, settings.force)
+    return Target(path, format or str(known), True, geometries)
+
+
+def _usual() -> str:
+    return "table" if sys.stdout.isatty() else "csv"
+
+
+def _geometries(settings: OutputSettings, inputs: Sequence[str]) -> Path | None:
+    if settings.write_geometries is None:
+        return None
+    path = Path(settings.write_geometries)
+    if path.suffix.lower() not in GEOMETRIES:
+        raise InputError(
+            f"--write-geometries {path}: expected a name that ends in {' or '.join(GEOMETRIES)}"
+        )
+    _check_writable(path, inputs)
+    if path.exists() and not path.is_file():
+        raise InputError(f"--write-geometries {path}: expected the name of a file")
+    if settings.output is not None and path.resolve() == Path(settings.output).resolve():
+        raise InputError(f"{path} is --output too: give two files")
+    return path.resolve()
+
+
+def _check_new(path: Path | None, force: bool) -> None:
+    if path is not None and path.exists() and not force:
+        raise InputError(f"{path} exists: --force replaces it, or give another name")
+
+
+def _check_writable(path: Path, inputs: Sequence[str]) -> None:
+    for name in inputs:
+        if os.path.exists(name) and path.exists() and path.samefile(name):
+            raise InputError(f"{path} is an input too: give another --output")
+    if path.is_dir():
+        raise InputError(f"{path} cannot be written: Is a directory")
+    if not path.parent.is_dir():
+        raise InputError(f"{path} cannot be written: there is no folder {path.parent}")
+    is_file = path.is_file() or not path.exists()
+    if (path.exists() and not os.access(path, os.W_OK)) or (
+        is_file and not os.access(path.parent, os.W_OK)
+    ):
+        raise InputError(f"{path} cannot be written: Permission denied")

@@ -1,0 +1,275 @@
+"""What takes the rows of a run: a stream, or a file that is there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol, TextIO
+
+from molgeo.chem.mol_blocks import mol_block
+from molgeo.chem.molecule import InputError
+from molgeo.prediction.digits import Places
+from molgeo.prediction.journal import Entry, Journal
+from molgeo.prediction.output import Target
+from molgeo.prediction.results import Done, Result
+from molgeo.prediction.row_progress import RowProgress
+from molgeo.prediction.structures import Structures
+from molgeo.prediction.summary import Tally
+from molgeo.prediction.tables import BLOCK
+from molgeo.prediction.writers import Writer, writer
+
+_TEXT: Final[dict[str, Any]] = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
+"""How files are opened; half a character is written as an escape."""
+
+
+class WriteError(OSError):
+    """Writing failed half-way; the message says how many rows are safe."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What rows are written as.
+
+    Attributes:
+        columns: of the rows.
+        digits: tells each number's digits after the point.
+        raw: as in `molgeo.prediction.writers.CsvWriter`.
+    """
+
+    columns: Sequence[str]
+    digits: Places
+    raw: bool = False
+
+
+class Sink(Protocol):
+    """Takes windows of rows and counts them.
+
+    Attributes:
+        tally: counts the rows of the output.
+        n_new: rows that this process has made.
+        on_screen: rows are shown to someone as they come.
+    """
+
+    tally: Tally
+    n_new: int
+    on_screen: bool
+
+    def done(self) -> Iterable[Done]:
+        """Rows at the start that an earlier run has made."""
+
+    def write(self, results: Sequence[Result]) -> None:
+        """Take the next rows.
+
+        Raises:
+            WriteError: writing failed, such as for a full disk.
+            BrokenPipeError: the reader of a pipe has gone.
+        """
+
+    def finish(self) -> None:
+        """All rows are there.
+
+        Raises:
+            WriteError: as in `write`.
+        """
+
+    def close(self) -> None:
+        """Leave the output, whole or not."""
+
+
+class Stream:
+    """Rows go out as they come: to standard output, a device or a pipe.
+
+    Args:
+        target: where they go.
+        layout: what they are written as.
+        total: tells how many rows there will be, None if that is not known.
+
+    Raises:
+        InputError: the file cannot be opened.
+    """
+
+    def __init__(
+        self, target: Target, layout: Layout, total: Callable[[], int | None] = lambda: None
+    ) -> None:
+        self.tally = Tally()
+        self.n_new = 0
+        self._name = str(target.path or "standard output")
+        self._with_blocks = target.format == "sdf"
+        self._file = _opened(target.path)
+        self._structures: Structures | None = None
+        if target.geometries is not None:
+            self._structures = Structures(target.geometries, layout.columns, layout.digits)
+        self.on_screen = target.path is None and self._file.isatty()
+        # On a terminal the rows themselves show progress, but for those that a table waits for.
+        shown = 0 if target.format != "table" else BLOCK - 1
+        self._progress = RowProgress(total, until=shown if self.on_screen else None)
+        self._writer: Writer | None = writer(
+            target.format, self._file, layout.columns, layout.digits, layout.raw
+        )
+
+    def done(self) -> Iterable[Done]:
+        """None: a stream has no memory."""
+        return ()
+
+    def write(self, results: Sequence[Result]) -> None:
+        """Write each row at once."""
+        assert self._writer is not None
+        with self._guard():
+            if self._structures is not None:
+                self._structures.write(results)
+            for result in results:
+                self._progress.make_room()
+                self._writer.write(result.row, _block(result) if self._with_blocks else "")
+                self.tally.add(result.row)
+                self.n_new += 1
+                self._progress.advance(result.row["status"] == "error")
+
+    def finish(self) -> None:
+        """Write what is kept back."""
+        with self._guard():
+            self._end()
+            if self._structures is not None:
+                self._structures.finish()
+
+    def close(self) -> None:
+        """End what is written, so that it can be read."""
+        self._progress.stop()
+        with suppress(OSError):  # the same error again, on what is still buffered
+            self._end()
+            if self._file is not sys.stdout:
+                self._file.close()
+        if self._structures is not None:
+            self._structures.discard()
+
+    def _end(self) -> None:
+        last, self._writer = self._writer, None
+        if last is not None:
+            last.close()
+            self._file.flush()
+
+    def _guard(self) -> Any:
+        return _guard(self._name, lambda: f"{self.tally.n:,} rows, which are kept")
+
+
+class WholeFile:
+    """Rows go to a journal, and the file is made once all are there.
+
+    Args:
+        target: the file.
+        layout: what rows are written as.
+        journal: where they are kept until then.
+        total: tells how many rows there will be, None if that is not known.
+
+    Raises:
+        InputError: conformers of an earlier run are missing.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        layout: Layout,
+        journal: Journal,
+        total: Callable[[], int | None] = lambda: None,
+    ) -> None:
+        assert target.path is not None
+        self.tally = Tally()
+        self.n_new = 0
+        self.on_screen = False
+        self._path: Path = target.path
+        self._format = target.format
+        self._layout = layout
+        self._journal = journal
+        self._structures: Structures | None = None
+        if target.geometries is not None and not journal.is_whole:
+            self._structures = Structures(
+                target.geometries, layout.columns, layout.digits, journal.extent
+            )
+        self._progress = RowProgress(total, done=journal.n_rows)
+
+    def done(self) -> Iterable[Done]:
+        """The rows of the journal."""
+        return (entry.done() for entry in self._journal.entries())
+
+    def write(self, results: Sequence[Result]) -> None:
+        """Add a window to the journal."""
+        with_blocks = self._format == "sdf"
+        entries = []
+        for result in results:
+            row = {name: value for name, value in result.row.items() if value is not None}
+            block = _block(result) if with_blocks else ""
+            entries.append(Entry(row, result.mark, result.key, result.energies, block))
+        with self._guard():
+            extent = 0
+            if self._structures is not None:
+                self._structures.write(results)
+                extent = self._structures.extent()
+            self._journal.add(entries, extent)
+        for result in results:
+            self.n_new += 1
+            self._progress.advance(result.row["status"] == "error")
+
+    def finish(self) -> None:
+        """Make the file from the journal."""
+        with self._guard():
+            if self._structures is not None:
+                self._structures.finish()
+                self._structures = None
+            self._journal.end()
+            part = self._path.with_name(f"{self._path.name}.new")
+            columns = self._layout.columns
+            with part.open("w", **_TEXT) as file:
+                out = writer(self._format, file, columns, self._layout.digits, self._layout.raw)
+                for entry in self._journal.entries():
+                    row = dict.fromkeys(columns) | entry.row
+                    out.write(row, entry.block)
+                    self.tally.add(row)
+                out.close()
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, self._path)
+            self._journal.remove()
+
+    def close(self) -> None:
+        """Leave the journal, if there still is one, to be gone on with."""
+        self._progress.stop()
+        if self._structures is not None:
+            self._structures.close()
+        self._journal.close()
+
+    def _guard(self) -> Any:
+        journal = self._journal
+        return _guard(
+            str(self._path),
+            lambda: f"{journal.n_rows:,} rows, which are kept in {journal.path} for --resume",
+        )
+
+
+@contextmanager
+def _guard(where: str, kept: Callable[[], str]) -> Iterator[None]:
+    """Turn errors of the system into one line."""
+    try:
+        yield
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        raise
+    except OSError as error:
+        reason = error.strerror or error
+        raise WriteError(f"{where}: writing stopped after {kept()}: {reason}") from error
+
+
+def _opened(path: Path | None) -> TextIO:
+    if path is None:
+        if hasattr(sys.stdout, "reconfigure"):  # whatever its encoding, no name ends the run
+            sys.stdout.reconfigure(errors="backslashreplace")
+        return sys.stdout
+    try:
+        return path.open("w", **_TEXT)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _block(result: Result) -> str:
+    return mol_block(result.conformers[0]) if result.conformers else ""

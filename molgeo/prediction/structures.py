@@ -1,0 +1,88 @@
+"""A file of the conformers of all rows, as they were predicted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from molgeo.chem.mol_blocks import extxyz_frame, mol_block, sdf_record
+from molgeo.chem.molecule import InputError
+from molgeo.conformer_average import ROOM, weights
+from molgeo.prediction.digits import Places
+from molgeo.prediction.results import Result
+from molgeo.prediction.writers import as_text
+
+ENERGY, WEIGHT = "conformer_energy_eV", "conformer_weight"
+"""Fields of a conformer: predicted energy above the lowest one; its share at 298.15 K."""
+
+
+class Structures:
+    """Conformers, written to a file that is put in its place once it is whole.
+
+    Args:
+        path: ``.sdf`` or ``.extxyz``; meanwhile it is ``PATH.part``.
+        columns: of the rows, which become fields of every conformer.
+        digits: tells each number's digits after the point.
+        extent: bytes of an earlier run that are kept.
+
+    Raises:
+        InputError: what is to be kept is not there.
+        OSError: the file cannot be written.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str], digits: Places, extent: int = 0) -> None:
+        self._path = path
+        self._part = path.with_name(f"{path.name}.part")
+        self._columns = columns
+        self._digits = digits
+        self._file = self._part.open("ab")
+        if self._file.tell() < extent:
+            self.discard()
+            raise InputError(f"{self._part} is gone or too short: start anew (--force)")
+        self._file.truncate(extent)
+
+    def extent(self) -> int:
+        """Bytes so far, which are on the disk when this returns."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return self._file.tell()
+
+    def write(self, results: Sequence[Result]) -> None:
+        """Append the conformers of rows."""
+        for result in results:
+            for text in self._records(result):
+                self._file.write(text.encode("utf-8", "backslashreplace"))
+
+    def _records(self, result: Result) -> Iterator[str]:
+        row = result.row
+        cells = as_text(row, self._columns, self._digits(row))
+        energies = np.array(result.energies)
+        shares = weights(energies, ROOM) if len(energies) else energies
+        for k, molecule in enumerate(result.conformers):
+            own = {"conformer": str(k + 1), "conformers": str(len(result.conformers))}
+            if len(energies):
+                own[ENERGY] = f"{energies[k] - energies.min():.4f}"
+                own[WEIGHT] = f"{shares[k]:.4f}"
+            fields = cells | own
+            if self._path.suffix.lower() == ".sdf":
+                yield sdf_record(mol_block(molecule), row["name"], fields)
+            else:
+                yield extxyz_frame(molecule, {name: cell for name, cell in fields.items() if cell})
+
+    def finish(self) -> None:
+        """Put the file in its place."""
+        self.extent()
+        self._file.close()
+        os.replace(self._part, self._path)
+
+    def close(self) -> None:
+        """Leave what is there as it is."""
+        self._file.close()
+
+    def discard(self) -> None:
+        """Remove what is there."""
+        self._file.close()
+        self._part.unlink(missing_ok=True)

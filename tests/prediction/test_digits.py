@@ -1,0 +1,71 @@
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from molgeo.prediction.digits import Digits, decimals, rounded, text
+
+
+@pytest.mark.parametrize(
+    ("error", "places"),
+    [
+        (0.0427, 3),
+        (0.1477, 2),
+        (0.0996, 2),  # 0.10
+        (6.65, 1),
+        (9.96, 0),  # 10
+        (66.5, 0),
+        (1234.0, 0),
+        (0.0, None),
+        (-1.0, None),
+        (math.nan, None),
+        (math.inf, None),
+        (None, None),
+    ],
+)
+def test_two_digits_of_the_error_are_kept(error, places):
+    assert decimals(error) == places
+
+
+@settings(deadline=None, max_examples=200, derandomize=True)
+@given(st.floats(-1e5, 1e5), st.floats(1e-6, 10))
+def test_rounding_moves_a_value_by_little_of_its_error(value, error):
+    places = decimals(error)
+    assert abs(rounded(value, places) - value) <= 0.06 * error
+    assert float(text(value, places)) == rounded(value, places)
+    assert len(text(error, places).replace(".", "").lstrip("0")) == 2
+
+
+def test_zeros_that_are_digits_are_kept_and_zero_has_no_sign():
+    assert text(1.3, 3) == "1.300"
+    assert text(-0.0001, 2) == "0.00"
+    assert text(1.3, None) == "1.3"
+    assert math.copysign(1, rounded(-0.0001, 2)) == 1
+
+
+HEADER = {
+    "metrics": {"mae": {"gap_eV": 0.04, "u0_eV": 0.01}},
+    "from_smiles": {"mae": {"gap_eV": 0.11}},
+}
+
+
+def digits(geometry="etkdg+mmff", header=HEADER, **row):
+    of = Digits(["gap", "u0", "u0_atomization"], {"m": header})
+    return of({"model": "m", "geometry": geometry, **row})
+
+
+def test_the_rows_own_error_comes_first():
+    assert digits(gap_eV_std=0.5)["gap_eV"] == 2
+    assert digits(gap_eV_std=3.0)["gap_eV_low90"] == 1
+
+
+def test_else_the_error_that_was_measured_at_such_geometries():
+    assert digits()["gap_eV"] == 2  # 0.11
+    assert digits("given")["gap_eV"] == 3
+    assert digits("given")["u0_atomization_eV"] == digits("given")["u0_eV"] == 3
+
+
+def test_else_all_digits_stay():
+    assert digits()["u0_eV"] is None
+    assert digits("given", {})["gap_eV"] is None
