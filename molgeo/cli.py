@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
 from molgeo import __version__, cli_moving, cli_predict
 from molgeo.data_commands import add_compact, add_generators, run_compact, run_label, run_sample
@@ -178,6 +178,13 @@ def _add_evaluate(commands: Any) -> None:
     evaluate.add_argument("--energy-unit", default="eV", type=str, help="of the file")
     evaluate.add_argument("--length-unit", default="angstrom", type=str, help="of the file")
     evaluate.add_argument("--force-unit", default="", type=str, help="of the file, as hartree/bohr")
+    evaluate.add_argument(
+        "--check-units",
+        default=True,
+        action=ActionYesNo(no_prefix="no-"),
+        nargs="?",
+        help="refuse units with which the file is implausible",
+    )
     evaluate.add_argument("--split", default="test", type=_choice("train", "validation", "test"))
     evaluate.add_argument(
         "--geometry",
@@ -315,10 +322,10 @@ def _evaluate_forces(predictor: Any, options: Namespace) -> int:
     if options.data.endswith((".yaml", ".yml")):
         from molgeo.training.tasks import data_of_run
 
-        molecules, rows = data_of_run(options.data, split)
+        molecules, rows = data_of_run(options.data, split, options.check_units)
     else:
         units = Units(options.energy_unit, options.length_unit, options.force_unit)
-        molecules, rows, split = file_part(options.data, split, units)
+        molecules, rows, split = file_part(options.data, split, units, options.check_units)
     rows = rows[: options.limit or None]
     with progress("evaluating") as report:
         found = evaluate_forces(

@@ -16,7 +16,7 @@ from molgeo.datasets.force_set import Units, check_labels, in_units
 from molgeo.datasets.frames import TEST, TRAIN, UNDECIDED, VALIDATION
 from molgeo.datasets.loader import FlatLoader
 from molgeo.datasets.molecules import MoleculeSet
-from molgeo.datasets.plausibility import check_units
+from molgeo.datasets.plausibility import as_option, check_units
 from molgeo.graph import Graph, radius_graph
 from molgeo.precision import MatmulPrecision, matmul_precision
 from molgeo.predictor import Predictor
@@ -114,7 +114,10 @@ def batch_graph(batch: Any, cutoff: float) -> Graph:
 
 
 def file_part(
-    path: str | Path, split: str = "test", units: Units | None = None
+    path: str | Path,
+    split: str = "test",
+    units: Units | None = None,
+    units_are_checked: bool = True,
 ) -> tuple[MoleculeSet, Tensor, str]:
     """A part of a force data file.
 
@@ -122,6 +125,7 @@ def file_part(
         path: as `molgeo.datasets.force_readers` lists them.
         split: ``train``, ``validation`` or ``test``, where the file names its parts.
         units: of the file; None for eV and Å.
+        units_are_checked: refuse units that `molgeo.datasets.plausibility` finds implausible.
 
     Returns:
         The file's molecules in eV and Å, the rows of the part and its name: ``all`` where the
@@ -135,7 +139,8 @@ def file_part(
     check_labels(frames)
     frames = frames.select(frames.n_atoms > 1)
     molecules = in_units(frames, units)
-    check_units(molecules, units.energy, units.length, units.force)
+    if units_are_checked:
+        check_units(molecules, units.energy, units.length, units.force, as_option)
     if (frames.part == UNDECIDED).all():
         return molecules, torch.arange(len(frames)), "all"
     number = {"train": TRAIN, "validation": VALIDATION, "test": TEST}[split]

@@ -101,6 +101,11 @@ def test_command(predictor, data, tmp_path, capsys):
     assert got["mae"] == pytest.approx(expected["mae"], rel=1e-5)
     assert list(got) == ["model", "data", "split", "geometry", "n", "mae", "rmse"]
     assert cli.main(words) == 2
-    assert "energy_unit" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "set --energy-unit kcal/mol" in message
+    assert "--check-units false" in message
+    for switch in (["--check-units", "false"], ["--no-check-units"]):
+        assert cli.main([*words, *switch]) == 0
+        assert json.loads(capsys.readouterr().out)["n"] == 7
     assert cli.main(["evaluate", "--model", str(path), "--data", "qm10"]) == 2
     assert "qm10 does not exist" in capsys.readouterr().err

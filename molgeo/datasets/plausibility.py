@@ -7,19 +7,23 @@ Three numbers hardly depend on the chemistry:
 * the change of the energy between near frames over the work of the forces, 1.
 
 The first tells the unit of length, the second that of the forces and the third that of the energy.
+Right data are never to be refused: where bonds do not stretch or frames are not near, as in sets of
+relaxed molecules or of one frame a molecule, and where single values do not agree with each other,
+nothing is concluded.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from molgeo.datasets.molecules import MoleculeSet
 from molgeo.elements import COVALENT_RADII
+from molgeo.environments import bonds, environments, near_pairs
 from molgeo.units import ENERGY_UNITS, LENGTH_UNITS, force_unit
 
 Array = NDArray[np.float64]
@@ -30,18 +34,52 @@ BOND_RATIO: Final = (0.7, 1.45)
 FORCE_CONSTANT: Final = (12.0, 33.0, 100.0)
 """Least, usual and largest force constant of a bond to hydrogen, eV/Å²."""
 
-WORK_RATIO: Final = (0.2, 4.0)
+WORK_RATIO: Final = (0.4, 2.5)
 """Bounds of energy differences over work. Curved paths between frames make it smaller than 1."""
 
-FRAMES: Final = 500
-"""Frames looked at, spread over the set."""
+NEAR: Final = 0.2
+"""Å, the largest root mean square step between near frames. Their ratios of energy and work are
+0.6 to 1.2 for three quarters of the pairs; beyond 0.3 Å they are anything."""
+
+STRETCHED: Final = 0.01
+"""Å, the least spread of a bond's length that tells its force constant."""
+
+AGREEMENT: Final = 0.7
+"""Least correlation of stretch and force, and of the quartiles of energy over work the least ratio
+is its half: numbers that agree less tell nothing."""
+
+FRAMES: Final = 1000
+"""Frames looked at."""
+
+CANDIDATES: Final = 5000
+"""Frames among which those of the same molecule are sought."""
 
 FEWEST: Final = 20
-"""Bonds or pairs of frames below which nothing is concluded."""
+"""Bonds below which nothing is concluded."""
+
+FEWEST_PAIRS: Final = 8
+"""Pairs of near frames below which nothing is concluded."""
+
+Setting = Callable[[str, str], str]
+"""How a user sets something: name and value → text for a message."""
+
+
+def as_key(name: str, value: str) -> str:
+    """As a key of a config: ``energy_unit: hartree``."""
+    return f"{name}: {value}"
+
+
+def as_option(name: str, value: str) -> str:
+    """As an option of the command line: ``--energy-unit hartree``."""
+    return f"--{name.replace('_', '-')} {value}"
 
 
 def check_units(
-    molecules: MoleculeSet, energy: str = "eV", length: str = "angstrom", force: str = ""
+    molecules: MoleculeSet,
+    energy: str = "eV",
+    length: str = "angstrom",
+    force: str = "",
+    setting: Setting = as_key,
 ) -> None:
     """Raise ValueError where a data set's numbers speak against the units claimed for them.
 
@@ -50,40 +88,52 @@ def check_units(
         energy: claimed unit, one of `molgeo.units.ENERGY_UNITS`.
         length: claimed unit, one of `molgeo.units.LENGTH_UNITS`.
         force: claimed unit, ``ENERGY/LENGTH``; empty for energy over length.
+        setting: how the message says what to set.
 
     Raises:
         ValueError: the message names the number, what was expected, the factor and the unit that
-            would explain it.
+            would explain it, and how to go on without this check.
     """
     frames = _sample(molecules)
-    ratio, constant = bonds_to_hydrogen(frames)
+    ratio = bond_length_ratio(frames)
     if not math.isnan(ratio) and not BOND_RATIO[0] < ratio < BOND_RATIO[1]:
-        _refuse("length_unit", length, LENGTH_UNITS, ratio, "lengths of bonds to hydrogen")
+        what = "lengths of bonds to hydrogen"
+        _refuse("length_unit", length, LENGTH_UNITS, ratio, what, setting)
+    constant = force_constant(frames)
     if not math.isnan(constant) and not FORCE_CONSTANT[0] < constant < FORCE_CONSTANT[2]:
         what = f"force constants of bonds to hydrogen ({constant:.3g} eV/Å²)"
         excess = constant / FORCE_CONSTANT[1]
         if not force:
-            _refuse("energy_unit", energy, ENERGY_UNITS, excess, what)
+            _refuse("energy_unit", energy, ENERGY_UNITS, excess, what, setting)
         names = [f"{e}/{l}" for e in ENERGY_UNITS for l in LENGTH_UNITS]
-        _refuse("force_unit", force, {name: force_unit(name) for name in names}, excess, what)
+        units = {name: force_unit(name) for name in names}
+        _refuse("force_unit", force, units, excess, what, setting)
     ratio = energy_over_work(frames)
     if not math.isnan(ratio) and not WORK_RATIO[0] < ratio < WORK_RATIO[1]:
-        _refuse("energy_unit", energy, ENERGY_UNITS, ratio, "energy differences of near frames")
+        what = "energy differences of near frames"
+        _refuse("energy_unit", energy, ENERGY_UNITS, ratio, what, setting)
 
 
-def _refuse(field: str, claimed: str, units: Mapping[str, float], ratio: float, what: str) -> None:
+def _refuse(
+    field: str,
+    claimed: str,
+    units: Mapping[str, float],
+    ratio: float,
+    what: str,
+    setting: Setting,
+) -> None:
     """Raise the error of numbers that are ``ratio`` times what they should be."""
     if ratio < 0:
-        advice = "they are gradients, or their sign is wrong: multiply by -1"
+        advice = "forces are gradients, or a sign is wrong: multiply forces or energies by -1"
     else:
         likely = min(units, key=lambda name: abs(math.log(units[claimed] / units[name] / ratio)))
         factor = units[claimed] / units[likely]
         explains = likely != claimed and abs(math.log(factor / ratio)) < math.log(2.0)
-        mend = f"they look like {likely}: {_mend(factor)}, or set {field}: {likely}"
+        mend = f"they look like {likely}: {_mend(factor)}, or set {setting(field, likely)}"
         advice = mend if explains else "no usual unit explains it"
     raise ValueError(
         f"{field}: with {claimed!r} the {what} are {ratio:.3g} times what is plausible; {advice} "
-        "(check_units: false trains all the same)"
+        f"({setting('check_units', 'false')} goes on all the same)"
     )
 
 
@@ -92,15 +142,18 @@ def _mend(factor: float) -> str:
 
 
 class _Frame:
-    """One frame in float64."""
+    """One frame in float64; frames of the same atoms and bonds are of one family."""
 
     def __init__(self, molecules: MoleculeSet, row: int) -> None:
         first, last = int(molecules.ptr[row]), int(molecules.ptr[row + 1])
         assert molecules.force is not None
-        self.z = molecules.z[first:last].numpy()
+        self.z = molecules.z[first:last].numpy().astype(np.int64)
         self.pos = molecules.pos[first:last].double().numpy()
         self.force = molecules.force[first:last].numpy()
         self.energy = float(molecules.y[row, 0])
+        ptr = np.array([0, len(self.z)])
+        self.bonds = bonds(self.z, near_pairs(self.z, self.pos, ptr))
+        self.family = b"|".join(part.tobytes() for part in (self.z, *self.bonds[:2]))
 
     def distances(self) -> Array:
         """(atoms, atoms), infinite on the diagonal."""
@@ -110,90 +163,127 @@ class _Frame:
 
 
 def _sample(molecules: MoleculeSet) -> list[_Frame]:
-    """Runs of neighbouring frames, spread over the set, so that near frames are among them."""
+    """Frames spread over the set, those of molecules with several frames before others.
+
+    Candidates are runs of neighbouring frames, which in trajectories are near each other.
+    """
     n = len(molecules)
     run = 50
-    starts = np.unique(np.linspace(0, max(0, n - run), FRAMES // run).astype(int))
+    starts = np.unique(np.linspace(0, max(0, n - run), CANDIDATES // run).astype(int))
     rows = np.unique((starts[:, None] + np.arange(run)).clip(max=n - 1))
     if molecules.pbc is not None:
         rows = rows[~molecules.pbc[rows].any(1).numpy()]  # distances here know no boundary
-    return [_Frame(molecules, int(row)) for row in rows]
+    families: dict[bytes, list[_Frame]] = {}
+    for frame in (_Frame(molecules, row) for row in rows.tolist()):
+        families.setdefault(frame.family, []).append(frame)
+    largest = sorted(families.values(), key=len, reverse=True)[: FRAMES // 2]
+    each = max(2, FRAMES // max(1, len(largest)))
+    return [frame for family in largest for frame in _runs_of(family, each)]
 
 
-def bonds_to_hydrogen(frames: list[Any]) -> tuple[float, float]:
-    """Median length over the sum of covalent radii, and the force constant in eV/Å².
+def _runs_of(family: list[_Frame], n: int) -> list[_Frame]:
+    """Some n of these frames in a few runs, so that neighbours stay together."""
+    if len(family) <= n:
+        return family
+    run = min(n, 50)
+    starts = np.linspace(0, len(family) - run, max(1, n // run)).astype(int)
+    return [family[k] for k in np.unique(starts[:, None] + np.arange(run)).tolist()]
 
-    The constant is the slope of the force on a hydrogen along its bond against the bond's length,
-    both from the median of their kind of bond, for bonds within 0.15 Å of it.
+
+def bond_length_ratio(frames: list[_Frame]) -> float:
+    """Median distance from hydrogen to its nearest atom over the sum of covalent radii.
 
     Returns:
-        NaN where there are too few bonds, or all of one length.
+        NaN where there are too few hydrogens.
     """
     radii = np.array(COVALENT_RADII)
-    kinds, lengths, pulls = [], [], []
+    ratios = []
     for frame in frames:
-        if len(frame.z) < 2:
-            continue
-        d = frame.distances()
-        (h,) = np.nonzero(frame.z == 1)
-        x = d[h].argmin(1)
-        length = d[h, x]
-        bond = (frame.pos[h] - frame.pos[x]) / length[:, None]
-        kinds.append(frame.z[x])
-        lengths.append(length)
-        pulls.append((frame.force[h] * bond).sum(1))
-    if sum(map(len, kinds)) < FEWEST:
-        return math.nan, math.nan
-    kind, length, pull = map(np.concatenate, (kinds, lengths, pulls))
-    ratio = float(np.median(length / (radii[1] + radii[kind])))
-    scale = ratio if not BOND_RATIO[0] < ratio < BOND_RATIO[1] else 1.0
-    stretch, residual = length.copy(), pull.copy()
-    for k in np.unique(kind):
-        stretch[kind == k] -= np.median(length[kind == k])
-        residual[kind == k] -= np.median(pull[kind == k])
-    near = np.abs(stretch) < 0.15 * scale
-    if near.sum() < FEWEST or stretch[near].std() < 0.005 * scale:
-        return ratio, math.nan
-    constant = -float((stretch * residual)[near].sum() / np.square(stretch[near]).sum())
-    return ratio, constant
+        if len(frame.z) > 1 and (frame.z == 1).any():
+            (h,) = np.nonzero(frame.z == 1)
+            d = frame.distances()[h]
+            ratios.append(d.min(1) / (radii[1] + radii[frame.z[d.argmin(1)]]))
+    found = np.concatenate(ratios) if ratios else np.zeros(0)
+    return float(np.median(found)) if len(found) >= FEWEST else math.nan
 
 
-def energy_over_work(frames: list[Any]) -> float:
-    """Median of ``ΔE / W`` over near frames of the same molecule, ``W = −½ Σ (F_a + F_b)·Δr``.
+def force_constant(frames: list[_Frame]) -> float:
+    """The force constant of bonds to hydrogen in eV/Å².
 
-    The frames are superposed first. The nearest half of the pairs is taken, and of those the half
-    with more work.
+    It is the slope of the force on a hydrogen along its bond against the bond's length, both from
+    the median of bonds to atoms of the same environment, for bonds within 0.15 Å of it.
 
     Returns:
-        NaN where there are too few pairs.
+        NaN where there are too few bonds, all are of one length, or length does not explain force.
     """
-    same: dict[bytes, list[Any]] = {}
+    kinds: list[str] = []
+    lengths, pulls = [np.zeros(0)], [np.zeros(0)]
     for frame in frames:
-        same.setdefault(frame.z.tobytes(), []).append(frame)
-    pairs = np.array([values for family in same.values() for values in _pairs(family)])
-    if len(pairs) < FEWEST:
+        i, j, length = frame.bonds
+        one = (frame.z[i] == 1) != (frame.z[j] == 1)
+        h, x = (np.where(frame.z[i] == 1, a, b)[one] for a, b in ((i, j), (j, i)))
+        bond = (frame.pos[h] - frame.pos[x]) / length[one, None]
+        kinds += environments(frame.z, frame.bonds, x)
+        lengths.append(length[one])
+        pulls.append((frame.force[h] * bond).sum(1))
+    stretch, pull = np.concatenate(lengths), np.concatenate(pulls)
+    _, kind = np.unique(kinds, return_inverse=True)
+    for k in range(kind.max(initial=-1) + 1):
+        stretch[kind == k] -= np.median(stretch[kind == k])
+        pull[kind == k] -= np.median(pull[kind == k])
+    near = np.abs(stretch) < 0.15
+    if near.sum() < FEWEST or stretch[near].std() < STRETCHED:
         return math.nan
-    step, work, change = pairs.T
-    near = step <= np.median(step)
-    large = near & (np.abs(work) >= np.median(np.abs(work[near]))) & (work != 0.0)
-    return float(np.median(change[large] / work[large])) if large.any() else math.nan
+    together, own = (stretch * pull)[near].sum(), np.square(stretch[near]).sum()
+    correlation = together / math.sqrt(own * max(np.square(pull[near]).sum(), 1e-300))
+    return -float(together / own) if abs(correlation) > AGREEMENT else math.nan
 
 
-def _pairs(family: list[Any]) -> Iterator[tuple[float, float, float]]:
-    """Each frame with its nearest of the family: step in Å, work and energy difference in eV."""
+def energy_over_work(frames: list[_Frame]) -> float:
+    """Median of ``ΔE / W`` over near frames of the same molecule, ``W = −½ Σ (F_a + F_b)·Δr``.
+
+    Frames of the same molecule have the same bonds. They are superposed, and of those at most
+    `NEAR` apart the half with more work is taken.
+
+    Returns:
+        NaN where there are too few pairs, or where they do not agree with each other.
+    """
+    same: dict[bytes, list[_Frame]] = {}
+    for frame in frames:
+        same.setdefault(frame.family, []).append(frame)
+    pairs = [pair for family in same.values() for pair in _near_pairs_of(family)]
+    if len(pairs) < 2 * FEWEST_PAIRS:
+        return math.nan
+    work, change = np.array(pairs).T
+    large = (np.abs(work) >= np.median(np.abs(work))) & (work != 0.0)
+    if large.sum() < FEWEST_PAIRS:
+        return math.nan
+    low, middle, high = np.quantile(change[large] / work[large], (0.25, 0.5, 0.75))
+    # Of one sign, and not too far from each other.
+    agree = min(low / high, high / low) > 0.5 * AGREEMENT if low * high > 0 else False
+    return float(middle) if agree else math.nan
+
+
+def _near_pairs_of(family: list[_Frame]) -> Iterator[tuple[float, float]]:
+    """Work and energy difference, in eV, of each frame with its nearest, if that is near."""
     if len(family) < 2 or len(family[0].z) < 2:
         return
     upper = np.triu_indices(len(family[0].z), 1)
     shapes = np.stack([frame.distances()[upper] for frame in family])
+    done = set()
     for k, a in enumerate(family):
         apart = np.square(shapes - shapes[k]).mean(1)
         apart[k] = np.inf
-        b = family[int(apart.argmin())]
+        nearest = int(apart.argmin())
+        if (nearest, k) in done:
+            continue
+        done.add((k, nearest))
+        b = family[nearest]
         at_a, at_b = a.pos - a.pos.mean(0), b.pos - b.pos.mean(0)
         rotation = _superposition(at_b, at_a)
         step = at_b @ rotation - at_a
-        work = -0.5 * float(((a.force + b.force @ rotation) * step).sum())
-        yield float(np.sqrt(np.square(step).mean())), work, b.energy - a.energy
+        if math.sqrt(np.square(step).sum(1).mean()) <= NEAR:
+            yield -0.5 * float(((a.force + b.force @ rotation) * step).sum()), b.energy - a.energy
 
 
 def _superposition(p: Array, q: Array) -> Array:

@@ -228,12 +228,15 @@ def task_of(config: RunConfig) -> Task:
     return kinds[type(config)](config)
 
 
-def data_of_run(path: str | Path, split: str) -> tuple[MoleculeSet, Tensor]:
+def data_of_run(
+    path: str | Path, split: str, units_are_checked: bool = True
+) -> tuple[MoleculeSet, Tensor]:
     """Molecules, and rows of a part, of the run on forces that a config describes.
 
     Args:
         path: YAML, such as a run folder's ``config.yaml``.
         split: ``train``, ``validation`` or ``test``.
+        units_are_checked: refuse implausible units, unless the config says not to.
 
     Raises:
         FileNotFoundError: there is no such file, or its data are not there.
@@ -243,5 +246,6 @@ def data_of_run(path: str | Path, split: str) -> tuple[MoleculeSet, Tensor]:
     if not isinstance(fields, dict) or not fields.get("data_file"):
         raise ValueError(f"{path}: expected the config of a run on forces, with data_file")
     data = force_data(ForceTrainingConfig(**fields))
+    data.check_units &= units_are_checked
     data.setup()
     return data.molecules, getattr(data.parts, split)

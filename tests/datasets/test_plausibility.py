@@ -9,11 +9,14 @@ import pytest
 
 from molgeo.datasets.force_readers import read_frames
 from molgeo.datasets.force_set import Units, force_set, in_units
+from molgeo.datasets.frames import Frames, concatenate
 from molgeo.datasets.plausibility import (
     _sample,
-    bonds_to_hydrogen,
+    as_option,
+    bond_length_ratio,
     check_units,
     energy_over_work,
+    force_constant,
 )
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "forces"
@@ -28,9 +31,20 @@ def sets():
 @pytest.mark.parametrize("name", RIGHT)
 def test_right_units_pass(sets, name):
     molecules = force_set(sets[name], Units(RIGHT[name])).molecules
-    ratio, constant = bonds_to_hydrogen(_sample(molecules))
-    assert 0.95 < ratio < 1.1
-    assert 20 < constant < 50
+    frames = _sample(molecules)
+    assert 0.95 < bond_length_ratio(frames) < 1.1
+    assert 20 < force_constant(frames) < 50
+    assert 0.8 < energy_over_work(frames) < 1.1 or math.isnan(energy_over_work(frames))
+
+
+@pytest.mark.parametrize("name", RIGHT)
+@pytest.mark.parametrize("seed", range(6))
+def test_subsets_of_right_data_pass(sets, name, seed):
+    """In any order and number: fewer frames may tell less, but nothing wrong."""
+    rng = np.random.default_rng(seed)
+    whole = sets[name].select(sets[name].n_atoms > 1)
+    keep = rng.random(len(whole)) < rng.uniform(0.1, 1.0)
+    check_units(in_units(whole.select(keep), Units(RIGHT[name])), RIGHT[name])
 
 
 @pytest.mark.parametrize(
@@ -67,7 +81,10 @@ def test_the_check_can_be_left_out(sets):
 
 @pytest.mark.parametrize(
     ("factor", "message"),
-    [(1e-7, "no usual unit explains it"), (-1.0, "they are gradients, .* multiply by -1")],
+    [
+        (1e-7, "no usual unit explains it"),
+        (-1.0, "gradients, .* multiply forces or energies by -1"),
+    ],
 )
 def test_what_no_unit_explains(sets, factor, message):
     source = sets["gfn2.npz"]
@@ -76,38 +93,98 @@ def test_what_no_unit_explains(sets, factor, message):
         check_units(in_units(source, Units()))
 
 
-def test_work_is_the_energy_of_a_spring():
-    """A harmonic potential, whose trapezoid rule is exact, in frames turned at random."""
-    from types import SimpleNamespace
-
-    rng = np.random.default_rng(0)
-    rest = np.array([[0, 0, 0], [1.1, 0, 0], [0, 1.3, 0], [0, 0, 0.9]])
-    frames = []
-    for _ in range(60):
-        pos = rest + 0.02 * rng.standard_normal(rest.shape)
-        d = np.linalg.norm(pos[:, None] - pos[None], axis=-1)
-        d0 = np.linalg.norm(rest[:, None] - rest[None], axis=-1)
-        u = (pos[:, None] - pos[None]) / (d + np.eye(4))[..., None]
-        force = -5.0 * ((d - d0)[..., None] * u).sum(1)
-        energy = 0.25 * 5.0 * np.square(d - d0).sum()
+def springs(rest, n, seed=0, noise=0.02, strength=5.0, offset=0.0):
+    """Frames of atoms that springs connect, turned at random: the trapezoid rule nearly holds."""
+    rng = np.random.default_rng(seed)
+    z, rest = np.array([9, 7, 6, 8]), np.array(rest)
+    d0 = np.linalg.norm(rest[:, None] - rest[None], axis=-1)
+    pos, force, energy = [], [], []
+    for _ in range(n):
+        x = rest + noise * rng.standard_normal(rest.shape)
+        d = np.linalg.norm(x[:, None] - x[None], axis=-1)
+        u = (x[:, None] - x[None]) / (d + np.eye(4))[..., None]
         turn, _ = np.linalg.qr(rng.standard_normal((3, 3)))
         turn *= np.sign(np.linalg.det(turn))
-        np.fill_diagonal(d, np.inf)
-        frames.append(
-            SimpleNamespace(
-                z=np.array([6, 6, 7, 8]),
-                pos=pos @ turn,
-                force=force @ turn,
-                energy=energy,
-                distances=lambda d=d: d,
-            )
-        )
+        pos.append(x @ turn)
+        force.append(-strength * ((d - d0)[..., None] * u).sum(1) @ turn)
+        energy.append(offset + 0.25 * strength * np.square(d - d0).sum())
+    return Frames(
+        z=np.tile(z, n),
+        pos=np.concatenate(pos),
+        n_atoms=np.full(n, 4),
+        energy=np.array(energy),
+        force=np.concatenate(force),
+    )
+
+
+CHAIN = [[0.0, 0, 0], [1.4, 0, 0], [2.0, 1.3, 0], [3.3, 1.4, 0.3]]
+OTHER = [[0.0, 0, 0], [1.4, 0, 0], [-0.6, 1.3, 0], [-1.9, 1.4, 0.3]]
+"""The same atoms in the same order, bonded in another one: 6 to 9 instead of 7."""
+
+
+def test_work_is_the_energy_of_a_spring():
+    frames = _sample(in_units(springs(CHAIN, 60), Units()))
     assert energy_over_work(frames) == pytest.approx(1.0, abs=0.02)
+
+
+def test_work_tells_signs_without_hydrogen():
+    frames = springs(CHAIN, 60)
+    check_units(in_units(frames, Units()))
+    for wrong in (
+        dataclasses.replace(frames, force=-frames.force),
+        dataclasses.replace(frames, energy=-frames.energy),
+    ):
+        with pytest.raises(ValueError, match=r"near frames are -.* by -1"):
+            check_units(in_units(wrong, Units()))
+
+
+@pytest.mark.parametrize("offset", [-40.0, 0.7, 300.0])
+def test_isomers_are_not_near_frames(offset):
+    """One frame of each, as many as there are: what lies between isomers is no work of forces."""
+    first = springs(CHAIN, 30, noise=1e-4)
+    second = springs(OTHER, 30, noise=1e-4, seed=1, offset=offset)
+    frames = _sample(in_units(concatenate([first, second]), Units()))
+    assert len({frame.family for frame in frames}) == 2
+    check_units(in_units(concatenate([first, second]), Units()))
+
+
+@pytest.mark.parametrize("offset", [-40.0, 0.7, 300.0])
+def test_conformers_are_not_near_frames(offset):
+    """Bonds are the same and the steps between them large: no verdict, however many there are."""
+    rng = np.random.default_rng(0)
+    conformers = []
+    for k in range(40):
+        turned = np.array(CHAIN)
+        angle = rng.uniform(0, 2 * np.pi)
+        turned[3] = [3.3, 1.3 + 0.5 * np.cos(angle), 0.5 * np.sin(angle)]
+        turned[0] = [-0.3 * np.cos(3 * angle), 0.3 * np.sin(angle) - 0.1, 0.02 * k]
+        conformers.append(springs(turned, 1, seed=k, offset=offset * rng.standard_normal()))
+    check_units(in_units(concatenate(conformers), Units()))
+
+
+def test_relaxed_molecules_tell_nothing_of_forces(sets):
+    """Their forces are what an optimiser has left, whatever the bonds' lengths."""
+    rng = np.random.default_rng(0)
+    source = sets["gfn2.npz"]
+    for size in (1e-12, 1e-4, 1e-2):
+        relaxed = dataclasses.replace(source, force=size * rng.standard_normal(source.force.shape))
+        frames = _sample(in_units(relaxed, Units()))
+        assert math.isnan(force_constant(frames))
+        check_units(in_units(relaxed, Units()))
+
+
+def test_the_message_names_what_to_set(sets):
+    molecules = in_units(sets["ethanol.npz"], Units())
+    with pytest.raises(ValueError, match=r"set energy_unit: kcal/mol \(check_units: false"):
+        check_units(molecules)
+    with pytest.raises(ValueError, match=r"set --energy-unit kcal/mol \(--check-units false"):
+        check_units(molecules, setting=as_option)
 
 
 def test_nothing_is_concluded_from_little(sets):
     few = sets["gfn2.npz"].select(np.arange(len(sets["gfn2.npz"])) < 1)
     frames = _sample(in_units(few, Units()))
-    assert math.isnan(bonds_to_hydrogen(frames)[0])
+    assert math.isnan(bond_length_ratio(frames))
+    assert math.isnan(force_constant(frames))
     assert math.isnan(energy_over_work(frames))
     check_units(in_units(few, Units("kcal/mol")), "kcal/mol")
