@@ -28,6 +28,7 @@ from molgeo.device import choose
 from molgeo.elements import SYMBOLS
 from molgeo.ensemble import Model, check_energies, mean, members
 from molgeo.graph.skin import SkinGraph
+from molgeo.plausible import unfit_to_move
 from molgeo.recording import Recorded
 
 ARRAYS: Final = ("positions", "numbers", "initial_charges", "initial_magmoms")
@@ -62,6 +63,8 @@ class MolgeoCalculator(Calculator):
         dtype: "float32" or "float64", of positions and weights; energies are summed in float64.
         skin: Å beyond the cutoff within which neighbours are remembered.
         allow_untrained_forces: differentiate models that never saw a force.
+        check_geometry: refuse a structure whose coordinates cannot be Å or that lacks hydrogens,
+            when its elements are new to the calculator; what becomes of it later is not looked at.
 
     Raises:
         ValueError: no model, an unknown one or one without forces; a device, type or skin that is
@@ -77,6 +80,7 @@ class MolgeoCalculator(Calculator):
         dtype: Literal["float32", "float64"] = "float32",
         skin: float = 0.5,
         allow_untrained_forces: bool = False,
+        check_geometry: bool = True,
     ) -> None:
         self._lock = threading.RLock()
         self._options: dict[str, Any] = {}
@@ -87,6 +91,7 @@ class MolgeoCalculator(Calculator):
             dtype=dtype,
             skin=skin,
             allow_untrained_forces=allow_untrained_forces,
+            check_geometry=check_geometry,
         )
 
     def set(self, **options: Any) -> dict[str, Any]:
@@ -141,6 +146,7 @@ class MolgeoCalculator(Calculator):
         if len(models) > 1:
             self.implemented_properties += ["energy_std", "forces_std"]
         self._z = torch.empty(0, dtype=torch.long)
+        self._started = np.empty(0, dtype=np.int64)
         self.reset()
 
     def get_property(self, name: str, atoms: Atoms | None = None, *args: Any, **kw: Any) -> Any:
@@ -178,7 +184,8 @@ class MolgeoCalculator(Calculator):
 
         Raises:
             UnsupportedAtomsError: no atoms, elements, charge or spin outside the domain, atoms on
-                top of each other, or periodic directions without a lattice vector.
+                top of each other, a start that cannot be in Å, or periodic directions without a
+                lattice vector.
             CalculationFailed: a model gave no finite number.
         """
         with self._lock:
@@ -188,6 +195,7 @@ class MolgeoCalculator(Calculator):
                 raise UnsupportedAtomsError("atoms: expected some to calculate, got None")
             if not {"positions", "cell"}.issuperset(system_changes):
                 self._accept(atoms)
+            self._check_start(atoms)
             derivatives = bool({"forces", "stress", "forces_std"}.intersection(properties))
             self.results = self._evaluate(atoms, derivatives)
             self.atoms = atoms
@@ -209,6 +217,16 @@ class MolgeoCalculator(Calculator):
         self._z = torch.as_tensor(atoms.numbers, device=self.neighbours.device).long()
         for each in self._recorded:
             each.forget()
+
+    def _check_start(self, atoms: Atoms) -> None:
+        """Refuse coordinates that are no structure; only of elements that are new here."""
+        if not self._options["check_geometry"] or np.array_equal(atoms.numbers, self._started):
+            return
+        z = atoms.numbers.astype(np.int64)
+        reason = unfit_to_move(z, atoms.positions, atoms.cell.array, atoms.pbc.tolist())
+        if reason:
+            raise UnsupportedAtomsError(f"{reason} (check_geometry=False calculates all the same)")
+        self._started = atoms.numbers.copy()
 
     def _domain_reason(self, atoms: Atoms, charge: int) -> str | None:
         """Why a composition or a charge lies outside the domain of one of the models, or None."""
@@ -271,6 +289,7 @@ class MolgeoCalculator(Calculator):
         """
         self.neighbours.restore(state["neighbours"])
         self._accept(atoms)
+        self._started = atoms.numbers.copy()
         if state["neighbours"]:
             for each, uses in zip(self._recorded, state["uses"], strict=True):
                 each.count(self.neighbours.graph, uses)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from molgeo import checkpoint
-from molgeo.chem.molecule import InputError, Molecule, check_geometry
+from molgeo.chem.molecule import InputError, Molecule, check_bonds, check_geometry
 from molgeo.device import choose
 from molgeo.predictor import Predictor
 
@@ -64,9 +64,13 @@ class BatchPredictor:
         """Why the model must not see a molecule (any of its conformers), or None."""
         domain = self.predictor.domain
         for molecule in molecules:
+            z, charge = molecule.z.tolist(), molecule.charge
             reason = check_geometry(molecule)
             if reason is None and domain is not None:
-                reason = domain.check(molecule.z.tolist(), molecule.pos, molecule.charge)
+                reason = domain.check(z, charge=charge)
+            reason = reason or check_bonds(molecule)
+            if reason is None and domain is not None:
+                reason = domain.check(z, molecule.pos, charge)
             if reason is not None:
                 return reason
         return None

@@ -41,6 +41,9 @@ ENERGY_UNITS: Final = {
 LENGTH_UNITS: Final = {"angstrom": 1.0, "bohr": BOHR, "nm": 10.0}
 """Units of length that data sets come in, by name, in Å."""
 
+COORDINATE_UNITS: Final = {**LENGTH_UNITS, "pm": 0.01}
+"""Units that coordinates of one molecule come in, by name, in Å."""
+
 
 def force_unit(name: str) -> float:
     """A unit of force in eV/Å.

@@ -25,7 +25,7 @@ from molgeo.units import DEBYE
 
 
 def calculator(**options):
-    options = {"device": "cpu", "dtype": "float64", **options}
+    options = {"device": "cpu", "dtype": "float64", "check_geometry": False, **options}
     return MolgeoCalculator(options.pop("model", force_field()), **options)
 
 
@@ -594,3 +594,55 @@ def test_a_cell_relaxes_by_its_stress():
         optimizer.run(fmax=0.05, steps=20)
     assert atoms.get_potential_energy() < before - 0.01
     assert not np.allclose(atoms.cell.array, crystal().cell.array)
+
+
+# Coordinates to start from.
+
+
+def in_bohr(name="CH3CH2OH"):
+    atoms = molecule(name)
+    atoms.positions /= 0.529177
+    return atoms
+
+
+def test_a_start_in_another_unit_is_refused():
+    calc = calculator(check_geometry=True)
+    atoms = in_bohr()
+    atoms.calc = calc
+    for _ in range(2):
+        with pytest.raises(
+            UnsupportedAtomsError, match=r"look like bohr: .* by 0\.5292.*check_geo"
+        ):
+            atoms.get_potential_energy()
+    assert np.isfinite(ethanol(calc).get_potential_energy())
+    water = in_bohr("H2O")
+    water.calc = calc  # elements that are new again
+    with pytest.raises(UnsupportedAtomsError, match="look like bohr"):
+        water.get_forces()
+    calc.set(check_geometry=False)
+    assert np.isfinite(water.get_potential_energy())
+
+
+def test_carbons_alone_are_refused():
+    benzene = molecule("C6H6")
+    carbons = benzene[benzene.numbers == 6]
+    carbons.calc = calculator(check_geometry=True)
+    with pytest.raises(UnsupportedAtomsError, match="6 hydrogens are missing"):
+        carbons.get_potential_energy()
+
+
+def test_what_becomes_of_a_start_is_not_looked_at():
+    """A bond may be pulled apart, and molecules may be far from each other."""
+    atoms = ethanol(calculator(check_geometry=True))
+    atoms.get_potential_energy()
+    atoms.positions[8] += [0.0, 4.0, 4.0]
+    assert np.isfinite(atoms.get_potential_energy())
+    second = atoms.copy()
+    second.calc = calculator(check_geometry=True)
+    second.calc.restore(second, atoms.calc.state())
+    second.positions[7] += [0.0, 4.0, 4.0]
+    assert np.isfinite(second.get_potential_energy())
+    waters = molecule("H2O") + molecule("H2O")
+    waters.positions[3:] += 30.0
+    waters.calc = calculator(check_geometry=True)
+    assert np.isfinite(waters.get_potential_energy())

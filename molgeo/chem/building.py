@@ -10,7 +10,7 @@ from rdkit import Chem
 
 from molgeo.chem import bonds
 from molgeo.chem.conformers import Embedder, Refusal
-from molgeo.chem.molecule import BadRow, Molecule, Row, SmilesRow, check_geometry
+from molgeo.chem.molecule import BadRow, Molecule, Row, SmilesRow, check_bonds, check_geometry
 from molgeo.chem.parsing import mol_from_smiles
 from molgeo.chem.rdkit_log import rdkit_messages
 from molgeo.chem.relaxation import FROM_COORDINATES, NO_BONDS, relax
@@ -88,6 +88,9 @@ def build(
             return embedder.molecules(row)
         if geometry in ("auto", "given") or check_geometry(row) is not None:
             return [row]  # a reason why it is no molecule is for who predicts to say
+        reason = check_bonds(row)
+        if reason is not None:
+            return _bad(row, reason)
         return _minimised(row) if geometry == "mmff" else _from_smiles(row, embedder)
 
     return ordered_map(make, rows, workers)

@@ -6,7 +6,6 @@ exception, so that no row can stop the others. `InputError` is for what concerns
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -16,6 +15,8 @@ from numpy.typing import NDArray
 
 from molgeo.domain import closest_pair
 from molgeo.elements import SYMBOLS
+from molgeo.environments import formula
+from molgeo.plausible import fragments, hydrogens_missing, implausible, missing_hydrogens
 
 MIN_DISTANCE: Final = 0.3
 """Å. Atoms closer than this are an error of the input: the shortest bond, H–H, is 0.74 Å."""
@@ -96,14 +97,11 @@ class Molecule:
     @property
     def formula(self) -> str:
         """Molecular formula in Hill order: C, H, then the others by symbol; with the charge."""
-        count = Counter(SYMBOLS[n] for n in self.z.tolist())
-        first = [s for s in ("C", "H") if s in count] if "C" in count else []
-        symbols = first + sorted(set(count) - set(first))
-        text = "".join(s + (str(count[s]) if count[s] > 1 else "") for s in symbols)
         if not self.charge:
-            return text
+            return formula(self.z)
         size = abs(self.charge)
-        return text + ("+" if self.charge > 0 else "-") + (str(size) if size > 1 else "")
+        sign = "+" if self.charge > 0 else "-"
+        return formula(self.z) + sign + (str(size) if size > 1 else "")
 
 
 @dataclass(frozen=True)
@@ -204,16 +202,48 @@ def check_geometry(molecule: Molecule) -> str | None:
     close = closest_pair(molecule.pos, MIN_DISTANCE)
     if close is not None:
         distance, i, j = close
-        return (
+        return implausible(molecule.z, molecule.pos) or (
             f"{_atoms([i, j], molecule)} are {distance:.3f} Å apart: give coordinates in Å, "
             "with one entry for each atom"
         )
+    return _electrons_reason(molecule)
+
+
+def _electrons_reason(molecule: Molecule) -> str | None:
+    """Why a molecule is no closed shell, or None."""
+    if molecule.open_shell:
+        return f"open shell: {molecule.open_shell}"
     if (int(molecule.z.sum()) - molecule.charge) % 2:
         return (
             f"odd number of electrons ({molecule.formula}, charge {molecule.charge:+d}): radicals "
             "are not supported; check for a missing hydrogen, or a charge that was not given"
         )
     return None
+
+
+def check_bonds(molecule: Molecule) -> str | None:
+    """Why given coordinates are not one whole molecule in Å.
+
+    Args:
+        molecule: that `check_geometry` has nothing against.
+
+    Returns:
+        A sentence that names the reason and the cure, or None, also for coordinates that a force
+        field made.
+    """
+    if not molecule.geometry.startswith("given"):
+        return None
+    z, pos = molecule.z, molecule.pos
+    reason = implausible(z, pos)
+    if reason is not None:
+        return reason
+    parts = fragments(z, pos)
+    if len(parts) > 1:
+        shown = ", ".join(formula(z[part]) for part in parts[:4])
+        more = ", …" if len(parts) > 4 else ""
+        return f"{len(parts)} separate fragments ({shown}{more}): predict each on its own"
+    n = missing_hydrogens(z, pos, molecule.charge)
+    return hydrogens_missing(n) if n else None
 
 
 def _atoms(indices: Sequence[int] | NDArray[np.int64], molecule: Molecule) -> str:

@@ -9,6 +9,7 @@ from ase import Atoms
 from molgeo.chem.conformers import embed
 from molgeo.chem.molecule import BadRow, InputError, Molecule, SmilesRow
 from molgeo.chem.readers import check_sources, read
+from molgeo.plausible import unfit_to_move
 
 
 def structures(source: str) -> Iterator[Atoms | BadRow]:
@@ -30,10 +31,19 @@ def structures(source: str) -> Iterator[Atoms | BadRow]:
         if isinstance(molecule, SmilesRow):
             made = embed(molecule)
             molecule = made if isinstance(made, BadRow) else made[0]
-        if isinstance(molecule, Molecule) and molecule.open_shell:
-            reason = f"open shell: {molecule.open_shell}"
+        reason = _refusal(molecule) if isinstance(molecule, Molecule) else None
+        if reason is not None:
             molecule = BadRow(molecule.input, molecule.name, molecule.smiles, reason)
         yield molecule if isinstance(molecule, BadRow) else to_atoms(molecule)
+
+
+def _refusal(molecule: Molecule) -> str | None:
+    """Why nothing should move from here, whatever the model."""
+    if molecule.open_shell:
+        return f"open shell: {molecule.open_shell}"
+    if not molecule.geometry.startswith("given"):
+        return None
+    return unfit_to_move(molecule.z, molecule.pos, molecule.cell, molecule.pbc)
 
 
 def one_structure(source: str) -> Atoms:

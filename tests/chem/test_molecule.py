@@ -1,8 +1,10 @@
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from ase.build import molecule as g2
 from rdkit import Chem
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 
@@ -11,6 +13,7 @@ from molgeo.chem.molecule import (
     BadRow,
     Molecule,
     SmilesRow,
+    check_bonds,
     check_geometry,
     from_arrays,
 )
@@ -87,3 +90,41 @@ def test_odd_number_of_electrons_is_a_radical_or_a_forgotten_charge():
     z, pos = np.array([8, 1]), WATER[:2]
     assert "odd number of electrons" in check_geometry(Molecule(z, pos))
     assert check_geometry(Molecule(z, pos, charge=-1)) is None
+
+
+def given(atoms, **more):
+    return from_arrays(atoms.numbers, atoms.positions, **more)
+
+
+def test_coordinates_in_another_unit_are_no_molecule():
+    water = g2("H2O")
+    assert check_bonds(given(water)) is None
+    water.positions /= 0.529177
+    assert check_geometry(given(water)) is None
+    assert "multiply them by 0.5292, or say units=bohr" in check_bonds(given(water))
+    water.positions *= 0.0529177
+    assert "multiply them by 10" in check_geometry(given(water))
+
+
+def test_molecules_side_by_side_are_fragments():
+    pair = g2("H2O") + g2("CH4")
+    pair.positions[3:] += [0.0, 0.0, 3.0]
+    assert check_geometry(given(pair)) is None
+    assert check_bonds(given(pair)) == ("2 separate fragments (CH4, H2O): predict each on its own")
+
+
+def test_hydrogens_that_were_left_out():
+    benzene = g2("C6H6")
+    assert check_bonds(given(benzene[benzene.numbers == 6])) == (
+        "6 hydrogens are missing from the 3D coordinates: add them, or give the SMILES"
+    )
+
+
+def test_what_a_force_field_made_is_not_looked_at():
+    benzene = g2("C6H6")
+    assert check_bonds(given(benzene[benzene.numbers == 6], geometry="etkdg+mmff")) is None
+
+
+def test_an_open_shell_is_refused():
+    molecule = replace(given(g2("O2")), open_shell="triplet")
+    assert check_geometry(molecule) == "open shell: triplet"

@@ -94,3 +94,15 @@ def test_bad_smiles(smiles, match):
 def test_a_missing_file():
     with pytest.raises(InputError, match=r"nowhere\.xyz"):
         one_structure("nowhere.xyz")
+
+
+@pytest.mark.parametrize("suffix", ["xyz", "extxyz", "traj"])
+def test_every_structure_in_another_unit_is_refused(tmp_path, suffix):
+    """Also after a sound one of the same elements."""
+    path = tmp_path / f"a.{suffix}"
+    sound, bohr = molecule("H2O"), molecule("H2O")
+    bohr.positions /= 0.529177
+    ase.io.write(path, [sound, bohr, sound])
+    first, second, third = structures(str(path))
+    assert len(first) == len(third) == 3
+    assert "look like bohr: multiply them by 0.5292" in second.message
