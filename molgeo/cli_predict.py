@@ -36,7 +36,7 @@ def _add_fields(parser: ArgumentParser, settings: type) -> None:
         kind, words = field.metadata["type"], {"help": field.metadata["help"]}
         name = "--" + field.name.replace("_", "-")
         if kind is bool:
-            parser.add_argument(name, action="store_true", **words)
+            parser.add_argument(name, action="store_true", default=field.default, **words)
         else:
             parser.add_argument(name, default=field.default, type=kind, **words)
 

@@ -23,7 +23,8 @@ from molgeo.chem.electrons import charge_of, open_shell_reason
 from molgeo.chem.molecule import BadRow, InputError, Molecule, Row, SmilesRow, from_arrays
 from molgeo.chem.parsing import mol_from_block
 from molgeo.chem.rdkit_log import rdkit_messages
-from molgeo.chem.smiles_files import open_text
+from molgeo.chem.sdf_fields import data_fields
+from molgeo.chem.text_files import open_text
 from molgeo.elements import SYMBOLS
 
 _NUMBERS: Final = {symbol: number for number, symbol in enumerate(SYMBOLS) if number}
@@ -159,6 +160,13 @@ def sdf_records(lines: Iterable[str], origin: str) -> Iterator[Row]:
 
 
 def _sdf_record(record: list[str], input: str) -> Row:
+    """One record with its fields."""
+    row = _of_block(record, input)
+    fields = data_fields(record)
+    return replace(row, extra=fields) if fields else row
+
+
+def _of_block(record: list[str], input: str) -> Row:
     name = record[0].strip() if record else ""
     with rdkit_messages() as messages:
         mol = mol_from_block("\n".join(record) + "\n")

@@ -56,6 +56,17 @@ def mol_from_smiles(smiles: str) -> Chem.Mol | None:
     return None if smiles_fault(smiles, MAX_SMILES_LENGTH) else Chem.MolFromSmiles(smiles)
 
 
+def is_inchi(text: str) -> bool:
+    """Whether a text says that it is an InChI."""
+    return text.startswith("InChI=")
+
+
+def smiles_from_inchi(inchi: str) -> str | None:
+    """The SMILES of an InChI's molecule, or None if RDKit cannot read it."""
+    mol = Chem.MolFromInchi(in_ascii(inchi))
+    return None if mol is None or not mol.GetNumAtoms() else str(Chem.MolToSmiles(mol))
+
+
 def mol_from_block(block: str) -> Chem.Mol | None:
     """A molecule with its explicit hydrogens, or None if RDKit cannot read the mol block."""
     return Chem.MolFromMolBlock(in_ascii(block), removeHs=False)
@@ -72,6 +83,8 @@ def without_surrogates(text: str) -> str:
 
 
 def _described(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # how Python keeps a byte that it cannot decode
+        return f"byte 0x{ord(character) - 0xDC00:02X}, which is no UTF-8,"
     name = unicodedata.name(character, "")
     shown = f"{character!r} " if character.isprintable() else ""
     return f"character {shown}(U+{ord(character):04X}{', ' + name if name else ''})"

@@ -2,50 +2,36 @@
 
 from __future__ import annotations
 
-import os
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from rdkit import Chem
 
-from molgeo.chem.geometry_files import (
-    from_ase,
-    from_rdkit,
-    read_db,
-    read_sdf,
-    read_traj,
-    read_xyz,
-)
+from molgeo.chem.formats import FORMATS, SUFFIXES, format_of
+from molgeo.chem.geometry_files import from_ase, from_rdkit
 from molgeo.chem.molecule import BadRow, InputError, Molecule, Row, SmilesRow, from_arrays
-from molgeo.chem.smiles_files import read_csv, read_smi, read_stdin
+from molgeo.chem.parsing import smiles_fault, without_surrogates
+from molgeo.chem.reading import DEFAULT, Reading
+from molgeo.chem.sources import STDIN, check_sources, locate, names_no_file
+from molgeo.chem.structure_rows import stripped, structure_row
+from molgeo.chem.table_files import read_frame
+from molgeo.chem.text_files import stdin_lines
 
-_READERS: Final[dict[str, Callable[[Path], Iterator[Row]]]] = {
-    ".smi": read_smi,
-    ".csv": read_csv,
-    ".xyz": read_xyz,
-    ".extxyz": read_xyz,
-    ".sdf": read_sdf,
-    ".mol": read_sdf,
-    ".db": read_db,
-    ".traj": read_traj,
-}
-_GZIPPED: Final = {f"{suffix}.gz" for suffix in (".smi", ".csv", ".xyz", ".extxyz", ".sdf", ".mol")}
-
-SUFFIXES: Final = (*_READERS, *sorted(_GZIPPED))
-"""Endings of the files that can be read."""
-
-STDIN: Final = "-"
+__all__ = ["STDIN", "SUFFIXES", "check_sources", "is_single", "locate", "read", "read_all"]
 
 
-def read(source: Any) -> Iterator[Row]:
+def read(source: Any, reading: Reading = DEFAULT) -> Iterator[Row]:
     """Rows of one input, one at a time, in constant memory.
 
     Args:
-        source: a SMILES, ``-`` for SMILES lines from standard input, the name of a file, a
-            `pathlib.Path`, `ase.Atoms`, PyG ``Data`` or ``Batch`` (``z``, ``pos`` in Å), an RDKit
-            ``Mol``, a pair ``(z, pos)``, or a `Molecule`. None of them is changed.
+        source: a SMILES or InChI, ``-`` for lines of them from standard input, the name of a file,
+            a `pathlib.Path`, a DataFrame with a column of them, `ase.Atoms`, PyG ``Data`` or
+            ``Batch`` (``z``, ``pos`` in Å), an RDKit ``Mol``, a pair ``(z, pos)``, or a `Molecule`.
+            None of them is changed.
+        reading: what the user says about it.
 
     Yields:
         Molecules, SMILES that need coordinates, and bad rows, in the order of the input.
@@ -53,91 +39,88 @@ def read(source: Any) -> Iterator[Row]:
     Raises:
         InputError: the whole input cannot be read, or is empty.
     """
-    if not isinstance(source, str | Path):
+    for row in _rows(source, reading):
+        yield _finished(row, reading)
+
+
+def _rows(source: Any, reading: Reading) -> Iterator[Row]:
+    if _is_frame(source):
+        yield from _whole(read_frame(source, "DataFrame", reading), "the DataFrame")
+    elif not isinstance(source, str | Path):
         yield from _from_object(source)
     elif source == STDIN:
-        yield from _whole(read_stdin(), "standard input")
+        yield from _whole(_from_stdin(reading), "standard input")
     else:
-        path = locate(source)
-        if path is None:
-            yield SmilesRow(str(source).strip(), input=str(source))
+        path = locate(source, reading)
+        format = None if path is None else format_of(path, reading)
+        if path is None or format is None:
+            yield _argument(str(source), reading)
         else:
-            yield from _whole(_READERS[_suffix(path).removesuffix(".gz")](path), str(path))
+            yield from _whole(format.read(path, reading), str(path))
 
 
-def read_all(sources: Any) -> Iterator[Row]:
+def _argument(text: str, reading: Reading) -> Row:
+    """A word that is no file."""
+    if names_no_file(text):
+        message = f"there is no such file as {text[:80]}, and it is not a valid SMILES"
+        return BadRow(text, "", text, message)
+    return structure_row(text, "", text, reading)
+
+
+def _from_stdin(reading: Reading) -> Iterator[Row]:
+    name = reading.input_format or "smi"
+    lines = FORMATS[name].lines
+    if lines is None:
+        raise InputError(f"standard input: {name} cannot be read from there: give a file")
+    yield from lines(stdin_lines(), "stdin", reading)
+
+
+def _finished(row: Row, reading: Reading) -> Row:
+    """A row of any reader as it goes on: of a SMILES that may be parsed, as text to be written."""
+    if isinstance(row, SmilesRow):
+        fault = smiles_fault(row.smiles, reading.max_smiles_length)
+        if fault is not None:
+            row = BadRow(row.input, row.name, row.smiles, fault, extra=row.extra)
+        elif reading.strip_salts:
+            row = stripped(row)
+    texts = {key: getattr(row, key, "") or "" for key in ("input", "name", "smiles", "message")}
+    changed: dict[str, Any] = {
+        key: clean for key, text in texts.items() if (clean := without_surrogates(text)) is not text
+    }
+    if not all(_is_clean(part) for pair in row.extra.items() for part in pair):
+        changed["extra"] = {_clean(key): _clean(value) for key, value in row.extra.items()}
+    return replace(row, **changed) if changed else row
+
+
+def _is_clean(part: Any) -> bool:
+    return not isinstance(part, str) or part.isascii()
+
+
+def _clean(part: Any) -> Any:
+    return without_surrogates(part) if isinstance(part, str) else part
+
+
+def _is_frame(source: Any) -> bool:
+    """Whether an object is a pandas DataFrame, without importing pandas."""
+    return type(source).__name__ == "DataFrame" and hasattr(source, "itertuples")
+
+
+def read_all(sources: Any, reading: Reading = DEFAULT) -> Iterator[Row]:
     """Rows of one input or of any iterable of inputs, which is consumed as rows are needed."""
     if is_single(sources):
-        yield from read(sources)
+        yield from read(sources, reading)
         return
     for source in sources:
-        yield from read(source)
+        yield from read(source, reading)
 
 
 def is_single(source: Any) -> bool:
     """Whether an object is one input, not an iterable of inputs."""
-    if isinstance(source, str | Path | Chem.Mol) or hasattr(source, "pos") or _is_pair(source):
+    if _is_frame(source) or isinstance(source, str | Path | Chem.Mol):
+        return True
+    if hasattr(source, "pos") or _is_pair(source):
         return True
     return hasattr(source, "numbers") or not isinstance(source, Iterable)
-
-
-def check_sources(sources: Iterable[Any]) -> None:
-    """Find inputs that cannot be read before any work starts.
-
-    Args:
-        sources: as in `read`; only names of files are looked at.
-
-    Raises:
-        InputError: the first that cannot be read.
-    """
-    for source in sources:
-        if isinstance(source, str | Path) and source != STDIN:
-            path = locate(source)
-            if path is not None and _is_blank(path):
-                raise InputError(f"{path} is empty: it has no molecules")
-
-
-def locate(source: str | Path) -> Path | None:
-    """The file that an input names, or None where it is a SMILES.
-
-    Args:
-        source: what a user gave; a name that exists on disk is a file.
-
-    Returns:
-        A path to a readable file of a known kind, or None.
-
-    Raises:
-        InputError: a file that is not there, is not readable or has an unknown ending.
-    """
-    text = os.fspath(source)
-    path = Path(text)
-    if os.path.exists(text) and not os.path.isdir(text):
-        if _suffix(path) not in SUFFIXES:
-            raise InputError(
-                f"{path} is a file with an unknown ending: expected one of {', '.join(SUFFIXES)} "
-                "(a SMILES of that name can be given on standard input)"
-            )
-        if not os.access(text, os.R_OK):
-            raise InputError(f"{path}: no permission to read it")
-        return path
-    if isinstance(source, Path) or _suffix(path) in SUFFIXES:
-        what = "is a folder" if os.path.isdir(text) else "there is no such file"
-        raise InputError(f"{path}: {what}; give one of {', '.join(SUFFIXES)}, or a SMILES")
-    return None
-
-
-def _suffix(path: Path) -> str:
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    return "".join(suffixes[-2:] if suffixes[-1:] == [".gz"] else suffixes[-1:])
-
-
-def _is_blank(path: Path) -> bool:
-    """Whether a regular file has no text; from a pipe, what is looked at would be lost."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        head = file.read(4096)
-    return len(head) < 4096 and not head.strip()
 
 
 def _whole(rows: Iterator[Row], origin: str) -> Iterator[Row]:
@@ -147,10 +130,14 @@ def _whole(rows: Iterator[Row], origin: str) -> Iterator[Row]:
         for row in rows:
             n += 1
             yield row
-    except (OSError, EOFError, zlib.error) as error:
+    except InputError:
+        raise
+    except Exception as error:  # a broken file, or whatever a library meets in it
+        known = isinstance(error, OSError | EOFError | zlib.error)
+        reason = str(error) if known else f"{type(error).__name__}: {error}"
         if not n:
-            raise InputError(f"{origin}: cannot be read: {error}") from error
-        yield BadRow(origin, message=f"reading stopped after {n} rows: {error}")
+            raise InputError(f"{origin}: cannot be read: {reason}") from error
+        yield BadRow(origin, message=f"reading stopped after {n} rows: {reason}")
     if not n:
         raise InputError(f"{origin} is empty: it has no molecules")
 

@@ -1,146 +1,105 @@
-"""Files and streams with one SMILES a line: .smi, .csv and standard input."""
+"""Lines of SMILES: .smi, .txt and standard input."""
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
-import itertools
-import sys
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Final
 
-from rdkit import Chem
+from molgeo.chem.molecule import BadRow, InputError, Row
+from molgeo.chem.other_formats import N_LINES, looks_like
+from molgeo.chem.reading import Reading
+from molgeo.chem.structure_rows import structure_row
+from molgeo.chem.table_files import read_table, sniff_delimiter, table_columns
+from molgeo.chem.text_files import MAX_LINE, Lines, is_cut, open_text
+from molgeo.chem.titles import is_title
 
-from molgeo.chem.molecule import BadRow, InputError, SmilesRow
-from molgeo.chem.rdkit_log import rdkit_messages
-
-
-def open_text(path: Path) -> TextIO:
-    """Open a text file, gzipped or not; a byte order mark is dropped, odd bytes become U+FFFD."""
-    if path.suffix.lower() == ".gz":
-        return io.TextIOWrapper(gzip.open(path), encoding="utf-8-sig", errors="replace", newline="")
-    return path.open(encoding="utf-8-sig", errors="replace", newline="")
-
-
-def read_stdin() -> Iterator[SmilesRow]:
-    """SMILES lines from standard input."""
-    if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(errors="replace")
-    yield from smiles_lines(sys.stdin, "stdin")
+_BLANK: Final = re.compile(r"[ \t]+")
+_READABLE: Final = ("csv", "sdf", "xyz", "mol2", "pdb", "cif")
 
 
-def read_smi(path: Path) -> Iterator[SmilesRow]:
+def read_smi(path: Path, reading: Reading) -> Iterator[Row]:
     """SMILES lines of a file."""
     with open_text(path) as file:
-        yield from smiles_lines(file, str(path))
+        yield from smiles_lines(Lines(file), str(path), reading)
 
 
-def smiles_lines(lines: Iterable[str], origin: str) -> Iterator[SmilesRow]:
+def smiles_lines(lines: Lines, origin: str, reading: Reading) -> Iterator[Row]:
     """``SMILES [name]`` a line; blank lines, ``#`` comments and a title line are no rows.
 
     Args:
-        lines: text, one row each.
+        lines: text, one row each. With a title line cut by tabs they are a table.
         origin: name of the stream, for ``input``.
+        reading: says how a structure is read.
 
     Yields:
-        One row a SMILES.
-    """
-    for number, line in enumerate(lines, start=1):
-        smiles, _, name = line.strip().lstrip("\ufeff").partition("\t")
-        smiles, _, rest = smiles.partition(" ")
-        if not smiles or smiles.startswith("#") or (number == 1 and smiles.lower() == "smiles"):
-            continue
-        yield SmilesRow(smiles, " ".join(f"{rest} {name}".split()), f"{origin}:{number}")
-
-
-def read_csv(path: Path) -> Iterator[SmilesRow | BadRow]:
-    """Rows of a table with a column of SMILES, and perhaps one called ``name`` or ``id``.
-
-    The column is called ``smiles`` in any case; else it is the first with ``smiles`` in its name;
-    else the first whose first value parses. A file without a header is read from its first line.
-    A record is one line: a quote that is not closed on its line spoils that line only.
-
-    Args:
-        path: separated by commas, semicolons or tabs.
-
-    Yields:
-        One row a record.
+        One row a SMILES or InChI.
 
     Raises:
-        InputError: there is no column of SMILES.
+        InputError: the lines look like another format.
     """
+    head = lines.peek(N_LINES)
+    other = looks_like(head)
+    if other is not None:
+        raise InputError(f"{origin} looks like {other}, not like lines of SMILES: {advice(other)}")
+    if _is_table(head):
+        yield from read_table(lines, origin, reading, "\t")
+        return
+    smiles_at = 0
+    for line in lines:
+        # Other white space, such as a no-break space, is for the row to complain of.
+        words = _BLANK.split(line.strip().lstrip("\ufeff"))
+        if not words[0] or words[0].startswith("#"):
+            continue
+        if lines.number == 1 and any(map(is_title, words)):
+            smiles_at = next(k for k, word in enumerate(words) if is_title(word))
+            continue
+        input = f"{origin}:{lines.number}"
+        if is_cut(line):
+            message = f"this line has more than {MAX_LINE:,} characters"
+            yield BadRow(input, message=message)
+            continue
+        at = smiles_at if smiles_at < len(words) else 0
+        name = " ".join(" ".join(words[:at] + words[at + 1 :]).split())
+        yield structure_row(words[at], name, input, reading)
+
+
+def title_columns(lines: Lines, origin: str, reading: Reading) -> Sequence[str]:
+    """Names of the columns that `smiles_lines` takes along; the lines stay to be read."""
+    if not _is_table(lines.peek(N_LINES)):
+        return ()
+    return table_columns(lines, origin, reading, "\t")
+
+
+def read_txt(path: Path, reading: Reading) -> Iterator[Row]:
+    """Rows of a table, if the first lines look like one, else SMILES lines."""
     with open_text(path) as file:
-        records = _records(file)
-        head = list(itertools.islice(records, 2))
-        if not head:
-            return
-        smiles_at, has_header = _smiles_column(head, path)
-        name_at = _name_column(head[0][1]) if has_header else None
-        for line_number, record in itertools.chain(head[has_header:], records):
-            yield _csv_row(record, smiles_at, name_at, f"{path}:{line_number}")
+        yield from text_lines(Lines(file), str(path), reading)
 
 
-Record = tuple[int, list[str] | csv.Error]
+def text_lines(lines: Lines, origin: str, reading: Reading) -> Iterator[Row]:
+    """As `read_txt`, of lines."""
+    read = read_table if looks_like(lines.peek(N_LINES)) == "csv" else smiles_lines
+    yield from read(lines, origin, reading)
 
 
-def _records(lines: Iterable[str]) -> Iterator[Record]:
-    """Line number and cells of each line that is not blank; a malformed one is its error."""
-    delimiter = None
-    for number, line in enumerate(lines, start=1):
-        delimiter = delimiter or next((d for d in ",;\t" if d in line), ",")
-        cells: list[str] | csv.Error
-        try:
-            # Line by line: across lines, one stray quote would swallow all rows that follow.
-            cells = next(csv.reader([line], delimiter=delimiter, strict=True))
-        except csv.Error as error:
-            cells = error
-        if isinstance(cells, csv.Error) or any(map(str.strip, cells)):
-            yield number, cells
+def text_columns(lines: Lines, origin: str, reading: Reading) -> Sequence[str]:
+    """Names of the columns that `read_txt` takes along; the lines stay to be read."""
+    look = table_columns if looks_like(lines.peek(N_LINES)) == "csv" else title_columns
+    return look(lines, origin, reading)
 
 
-def _csv_row(
-    record: list[str] | csv.Error, smiles_at: int, name_at: int | None, input: str
-) -> SmilesRow | BadRow:
-    if isinstance(record, csv.Error):
-        return BadRow(input, message=f"malformed record: {record}")
-    name = record[name_at].strip() if name_at is not None and name_at < len(record) else ""
-    if smiles_at >= len(record) or not record[smiles_at].strip():
-        return BadRow(input, name, message=f"no SMILES in column {smiles_at + 1} of this record")
-    smiles = record[smiles_at].strip()
-    if len(smiles.split()) > 1:  # RDKit would read up to there, and say nothing
-        return BadRow(input, name, smiles, "white space in the SMILES: give it a column of its own")
-    return SmilesRow(smiles, name, input)
+def _is_table(head: Sequence[str]) -> bool:
+    """Whether the first line has titles between tabs, one of which is that of the structures."""
+    titles = next((line for line in head if line.strip()), "").split("\t")
+    return len(titles) > 1 and any(map(is_title, titles)) and sniff_delimiter(head) == "\t"
 
 
-def _smiles_column(head: list[Record], path: Path) -> tuple[int, bool]:
-    """Index of the column of SMILES in the first records, and whether the first is a header."""
-    first, *others = ([] if isinstance(cells, csv.Error) else cells for _, cells in head)
-    lower = [cell.strip().lower() for cell in first]
-    if "smiles" in lower:
-        return lower.index("smiles"), True
-    for index, cell in enumerate(lower):
-        if "smiles" in cell:
-            return index, True
-    for index, value in enumerate(others[0] if others else first):
-        if is_smiles(value):
-            return index, not (index < len(first) and is_smiles(first[index]))
-    raise InputError(
-        f"{path}: no column is called 'smiles' and in none does the first value parse as a SMILES; "
-        f"the columns are {', '.join(map(repr, first))}"
-    )
-
-
-def _name_column(header: list[str] | csv.Error) -> int | None:
-    lower = [] if isinstance(header, csv.Error) else [cell.strip().lower() for cell in header]
-    return next((lower.index(name) for name in ("name", "id") if name in lower), None)
-
-
-def is_smiles(text: str) -> bool:
-    """Whether RDKit reads a molecule with at least one atom, and all of the text."""
-    if len(text.split()) != 1:
-        return False
-    with rdkit_messages():
-        mol = Chem.MolFromSmiles(text.strip())
-    return mol is not None and mol.GetNumAtoms() > 0
+def advice(format: str) -> str:
+    """How to have text of another format read."""
+    if format in _READABLE:
+        return f"give it an ending such as .{format}, or say --input-format {format}"
+    if format.startswith("xyz"):
+        return "put the number of atoms and a comment before the atoms, and say --input-format xyz"
+    return "save it as SMILES, csv, sdf or xyz"

@@ -22,13 +22,15 @@ def predict(inputs: Any, settings: PredictSettings) -> pd.DataFrame:
     """Properties of molecules as a table.
 
     Args:
-        inputs: one input or any iterable of inputs, as in `molgeo.chem.readers.read`: SMILES, names
-            of files, `ase.Atoms`, PyG ``Data``, RDKit ``Mol``, pairs ``(z, pos)`` with Å.
+        inputs: one input or any iterable of inputs, as in `molgeo.chem.readers.read`: SMILES,
+            InChI, names of files, DataFrames, `ase.Atoms`, PyG ``Data``, RDKit ``Mol``, pairs
+            ``(z, pos)`` with Å.
         settings: each of the settings below is an argument of its own.
 
     Returns:
         One row per molecule: `molgeo.prediction.columns.ROW_COLUMNS`, then the properties with
-        their units in their names.
+        their units in their names, then the columns that come along from the inputs, as they are:
+        all of a DataFrame's, if ``keep_columns`` does not say otherwise.
 
     Raises:
         InputError: an input, property or device that is not there.
@@ -36,12 +38,13 @@ def predict(inputs: Any, settings: PredictSettings) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from molgeo.prediction.columns import ROW_COLUMNS
     from molgeo.prediction.run import PropertyRun
 
     run = PropertyRun(settings)
-    table = pd.DataFrame(list(run.rows(inputs)), columns=run.columns)
-    types = dict.fromkeys(run.columns[len(ROW_COLUMNS) :], "float64")
+    rows = list(run.rows(inputs))
+    kept = dict.fromkeys(name for row in rows for name in row)
+    table = pd.DataFrame(rows, columns=list(dict.fromkeys([*run.columns, *kept])))
+    types = dict.fromkeys(run.numbers, "float64")
     return table.astype({"n_atoms": "Int64", **types})
 
 

@@ -25,6 +25,9 @@ ROW_COLUMNS: Final = (
 )
 """Columns of every output, before those of the properties."""
 
+STRIPPED: Final = "stripped"
+"""The column of what was taken away from salts, behind those of the properties."""
+
 STD: Final = "_std"
 """Suffix of the columns with standard errors, of a calibrated model: `molgeo.calibration`."""
 

@@ -45,12 +45,13 @@ def run_predict(
     from molgeo.chem.readers import check_sources
 
     settings, output = settings or PredictSettings(), output or OutputSettings()
-    check_sources(inputs)
+    check_sources(inputs, settings.reading())
     target = check_output(output, inputs)
     if output.resume and _is_finished(target):
         _say(f"{target.path} is there, and no run of it was stopped: nothing is left to do")
         return 0
-    run = PropertyRun(settings)
+    run = PropertyRun(settings, _say)
+    run.fix_columns(inputs)
     started = time.monotonic()
     sink = _sink(run, target, output, inputs)
     stopped = None
@@ -65,6 +66,8 @@ def run_predict(
         sink.close()
     if not sink.on_screen:
         _say(sink.tally.line(sink.n_new, time.monotonic() - started))
+    for name, input in run.late.items():
+        _say(f"{name!r} of {input} is left out: the inputs did not show it when the output began")
     if stopped is not None:
         _say(str(stopped))
     return SOME_ROWS_FAILED if stopped is not None or sink.tally.n_failed else 0

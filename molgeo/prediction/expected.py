@@ -63,7 +63,8 @@ def _frames(file: BinaryIO) -> int:
     n = 0
     while (line := file.readline()).strip():
         for _ in range(int(line) + 1):
-            file.readline()
+            if not file.readline():  # a number of atoms may be any
+                break
         n += 1
     return n
 

@@ -55,7 +55,7 @@ def mark(source: Source) -> str:
     """A short text that tells a row of input from another one."""
     digest = blake2b(digest_size=9)
     digest.update(type(source).__name__.encode())
-    for name in ("input", "name", "smiles", "message", "charge"):
+    for name in ("input", "name", "smiles", "message", "charge", "extra"):
         digest.update(f"\0{getattr(source, name, '')}".encode("utf-8", "surrogatepass"))
     if isinstance(source, Molecule):
         digest.update(source.z.tobytes() + source.pos.tobytes())

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import difflib
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +22,7 @@ from molgeo.prediction.columns import (
     INTERVAL_COLUMNS,
     ROW_COLUMNS,
     STD,
+    STRIPPED,
     Row,
     property_columns,
 )
@@ -56,25 +57,30 @@ class PropertyRun:
 
     Args:
         settings: how molecules are read and predicted.
+        say: is called with one line about each table: which columns were taken.
 
     Attributes:
         settings: as given.
+        reading: how inputs are read.
         given: the model for given geometries.
         made: the model for geometries of a force field; often the same.
         keys: what is predicted: names of properties, and of atomization energies.
         suffixes: of the columns of each property.
+        numbers: columns of the properties.
         columns: of every row.
+        late: columns of inputs that came after `fix_columns` and are left out → where they came.
 
     Raises:
         InputError: a property or device that is not there.
     """
 
-    def __init__(self, settings: PredictSettings) -> None:
+    def __init__(self, settings: PredictSettings, say: Callable[[str], None] | None = None) -> None:
         from molgeo.calibration import calibration_of
         from molgeo.checkpoint import DEFAULT_SMILES_MODEL
         from molgeo.inference import BatchPredictor
 
         self.settings = settings
+        self.reading = settings.reading(say)
         conformers, device, batch_size = settings.conformers, settings.device, settings.batch_size
         self.conformers = CONFORMERS if conformers is None else int(conformers)
         self.given = self.made = BatchPredictor(settings.model, device, batch_size)
@@ -94,12 +100,32 @@ class PropertyRun:
         for one in (self.given, self.made):
             one.keys = list(dict.fromkeys([*self.keys, *weighing]))
         self._numbers = Numbers(self.keys, self.suffixes, calibration)
-        self.columns = [*ROW_COLUMNS, *property_columns(self.keys, self.suffixes)]
+        self.numbers = property_columns(self.keys, self.suffixes)
+        self.columns = [*ROW_COLUMNS, *self.numbers, *([STRIPPED] if settings.strip_salts else [])]
+        self.late: dict[str, str] = {}
+        self._own = tuple(self.columns)
+        self._kept: dict[str, str] = {}
+        self._is_fixed = False
         self.digits = Digits(
             self.keys,
             {one.predictor.name: one.predictor.header for one in (self.given, self.made)},
         )
         self._known: dict[str, Answer] = {}
+
+    def fix_columns(self, inputs: Sequence[Any]) -> None:
+        """Add what comes along from inputs to the columns: a file's header is written once.
+
+        Args:
+            inputs: as in `molgeo.predict`; files and standard input are looked into.
+
+        Raises:
+            InputError: as in `rows`.
+        """
+        from molgeo.chem.kept import kept_columns
+
+        names = map(self._kept_name, kept_columns(inputs, self.reading))
+        self.columns = list(dict.fromkeys([*self.columns, *names]))
+        self._is_fixed = True
 
     def rows(self, inputs: Any) -> Iterator[Row]:
         """Rows in the order of the inputs, which are read a window ahead.
@@ -108,7 +134,7 @@ class PropertyRun:
             inputs: as in `molgeo.predict`.
 
         Yields:
-            One value per column, None where there is none.
+            One value per column, None where there is none, and what comes along from the input.
 
         Raises:
             InputError: an input that cannot be read, after the rows of those before it.
@@ -140,8 +166,8 @@ class PropertyRun:
         from molgeo.chem.readers import check_sources, is_single, read_all
 
         if isinstance(inputs, list | tuple) or is_single(inputs):
-            check_sources([inputs] if is_single(inputs) else inputs)
-        source = iter(read_all(inputs))
+            check_sources([inputs] if is_single(inputs) else inputs, self.reading)
+        source = iter(read_all(inputs, self.reading))
         start = self._passed(source, done)
         # A row of the input becomes one row of output, so that marks and results stay in step.
         marks: deque[str] = deque()
@@ -264,11 +290,27 @@ class PropertyRun:
             message="",
             model=model.predictor.name,
         )
+        if self.settings.strip_salts:
+            row[STRIPPED] = source.stripped
+        for name, value in source.extra.items():
+            kept = self._kept_name(name)
+            if self._is_fixed and kept not in row:
+                self.late.setdefault(kept, source.input)
+            else:
+                row[kept] = value
         if isinstance(answer, str):
             row.update(status="error", message=" ".join(answer.split()))
             return Result(row)
         row.update(answer.numbers)
         return Result(row, list(built) if isinstance(built, list) else [], answer.energies, key)
+
+    def _kept_name(self, name: str) -> str:
+        """The name in the output of a column or field that comes along from an input."""
+        from molgeo.chem.reading import output_name
+
+        if name not in self._kept:
+            self._kept[name] = output_name(name, self._own)
+        return self._kept[name]
 
 
 def _marked(source: Iterable[Source], marks: deque[str]) -> Iterator[Source]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, SupportsIndex, TypeVa
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from molgeo.chem.reading import Reading
     from molgeo.predictor import Predictor
 
 Result = TypeVar("Result")
@@ -69,6 +70,31 @@ class PredictSettings:
         Geometry,
     )
     _: KW_ONLY
+    input_format: str | None = option(
+        None,
+        "format of standard input and of all files: smi, csv, tsv, txt, xyz, sdf, parquet …; else "
+        "by the ending of a file, and SMILES lines on standard input",
+    )
+    smiles_column: str | int | None = option(
+        None, "column of a table with SMILES or InChI: its title, or its number from 1"
+    )
+    name_column: str | int | None = option(
+        None, "column of a table, or field of an SDF, with names: its title, or its number from 1"
+    )
+    keep_columns: bool | None = option(
+        None,
+        "take all columns of a table and all fields of an SDF along to the output; else one that "
+        "identifies molecules, if the names are others. A column whose title the output has too "
+        "is called input_TITLE",
+        bool,
+    )
+    strip_salts: bool = option(
+        False,
+        "of several fragments predict the largest that is no counterion or solvent, neutralised; "
+        "the column stripped tells the others",
+        bool,
+    )
+    max_smiles_length: int = option(5000, "characters up to which a SMILES is read", int)
 
     def __post_init__(self) -> None:
         n = self.conformers
@@ -77,6 +103,29 @@ class PredictSettings:
         known = Geometry.__args__  # type: ignore[attr-defined]
         if self.geometry not in known:
             raise _error(f"geometry must be one of {', '.join(known)}, got {self.geometry!r}")
+        if not isinstance(self.max_smiles_length, int) or self.max_smiles_length < 1:
+            raise _error(
+                "max_smiles_length must be a whole number from 1 on, got "
+                f"{self.max_smiles_length!r}"
+            )
+
+    def reading(self, say: Callable[[str], None] | None = None) -> Reading:
+        """How inputs are read.
+
+        Args:
+            say: is called with one line about each table: which columns were taken.
+        """
+        from molgeo.chem.reading import Reading
+
+        return Reading(
+            self.input_format,
+            self.smiles_column,
+            self.name_column,
+            self.keep_columns,
+            self.strip_salts,
+            self.max_smiles_length,
+            say,
+        )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,197 @@
+"""Text of any origin as lines: gzipped or not, in any common encoding, in bounded memory."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import BinaryIO, Final, TextIO, cast
+from weakref import WeakKeyDictionary
+
+MAX_LINE: Final = 1_000_000
+"""Characters that are kept of a line: a line of as many is cut, and the rest of it is skipped."""
+
+BOMB_SIZE: Final = 200_000_000
+"""Bytes up to which a compressed file may grow to any size."""
+
+BOMB_RATIO: Final = 200
+"""How many times as large a compressed file may become. Tables of molecules reach about 20."""
+
+_HEAD: Final = 65_536
+_BYTE_ORDER_MARKS: Final = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+class Lines(Iterator[str]):
+    """Lines that can be looked at ahead of time, and given back.
+
+    Args:
+        source: lines, with or without their ends.
+
+    Attributes:
+        number: of the line that was taken last, from 1.
+    """
+
+    def __init__(self, source: Iterable[str]) -> None:
+        self._source = iter(source)
+        self._ahead: deque[str] = deque()
+        self.number = 0
+
+    def __next__(self) -> str:
+        line = self._ahead.popleft() if self._ahead else next(self._source)
+        self.number += 1
+        return line
+
+    def peek(self, n: int) -> list[str]:
+        """The next lines, at most ``n``, and not many more characters than `MAX_LINE`."""
+        size = sum(map(len, self._ahead))
+        while len(self._ahead) < n and size < MAX_LINE:
+            line = next(self._source, None)
+            if line is None:
+                break
+            self._ahead.append(line)
+            size += len(line)
+        return [line for line, _ in zip(self._ahead, range(n), strict=False)]
+
+    def give_back(self, lines: Sequence[str]) -> None:
+        """Take lines again that were taken last."""
+        self._ahead.extendleft(reversed(lines))
+        self.number -= len(lines)
+
+
+class TextLines(Iterator[str]):
+    """Decoded lines of a stream of bytes, as a context that closes it.
+
+    A byte order mark decides on the encoding; without one it is UTF-8, UTF-16 if every other byte
+    is zero, else ``otherwise``. Bytes that make no character become U+FFFD. A gzipped stream is
+    known by its first bytes.
+
+    Args:
+        stream: is closed with the context.
+        otherwise: encoding of text that is not UTF-8.
+
+    Raises:
+        OSError: while lines are taken: a stream that cannot be read, or whose compressed content
+            grows without bound.
+    """
+
+    def __init__(self, stream: BinaryIO, otherwise: str = "cp1252") -> None:
+        self._open = ExitStack()
+        self._open.callback(stream.close)
+        source = cast(io.BufferedReader, stream)
+        if not hasattr(source, "peek"):
+            source = io.BufferedReader(cast(io.RawIOBase, stream))
+        if source.peek(2)[:2] == b"\x1f\x8b":
+            source = io.BufferedReader(_Unzipped(source), _HEAD)
+        encoding = _encoding(source.peek(_HEAD)[:_HEAD], otherwise)
+        self._text = io.TextIOWrapper(source, encoding=encoding, errors="replace", newline="")
+
+    def __next__(self) -> str:
+        line = self._text.readline(MAX_LINE)
+        if not line:
+            raise StopIteration
+        if len(line) == MAX_LINE and line[-1] not in "\r\n":
+            rest = line
+            while rest and rest[-1] not in "\r\n":
+                rest = self._text.readline(MAX_LINE)
+        return line
+
+    def __enter__(self) -> TextLines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the stream."""
+        self._open.close()
+
+
+def open_text(path: Path) -> TextLines:
+    """Lines of a text file, gzipped or not."""
+    return TextLines(path.open("rb"))
+
+
+def is_cut(line: str) -> bool:
+    """Whether a line was longer than `MAX_LINE`."""
+    return len(line) >= MAX_LINE and line[-1] not in "\r\n"
+
+
+_of_stdin: WeakKeyDictionary[TextIO, Lines] = WeakKeyDictionary()
+
+
+def stdin_lines() -> Lines:
+    """Lines of standard input: the same object each time, as what is read of it is gone."""
+    stdin = sys.stdin
+    if stdin not in _of_stdin:
+        stream = getattr(stdin, "buffer", None)
+        # Without a file descriptor of its own it is a text stream that somebody put there.
+        source = stdin if stream is None else TextLines(stream, otherwise="utf-8")
+        _of_stdin[stdin] = Lines(source)
+    return _of_stdin[stdin]
+
+
+def _encoding(head: bytes, otherwise: str) -> str:
+    """The encoding of a text that begins so."""
+    for mark, encoding in _BYTE_ORDER_MARKS:
+        if head.startswith(mark):
+            return encoding
+    for first, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
+        half, other = head[first::2], head[1 - first :: 2]
+        if len(half) > 3 and half.count(0) > 0.9 * len(half) and not other.count(0):
+            return encoding
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return otherwise
+    return "utf-8"
+
+
+class _Unzipped(io.RawIOBase):
+    """What a gzipped stream holds, unless that is out of all proportion."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._zipped = _Counted(stream)
+        self._content = gzip.GzipFile(fileobj=io.BufferedReader(self._zipped))
+        self._n = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        part = self._content.read1(len(buffer))
+        buffer[: len(part)] = part
+        self._n += len(part)
+        if self._n > max(BOMB_SIZE, BOMB_RATIO * self._zipped.n):
+            raise OSError(
+                f"it is compressed {self._n / self._zipped.n:.0f} times and longer than "
+                f"{BOMB_SIZE / 1e6:.0f} MB; no list of molecules is: unpack it first if it is one"
+            )
+        return len(part)
+
+
+class _Counted(io.RawIOBase):
+    """A stream that counts the bytes that were read."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.n = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        part = self._stream.read(len(buffer))
+        buffer[: len(part)] = part
+        self.n += len(part)
+        return len(part)
