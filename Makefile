@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 SMILES ?= CCO
 export SMILES
 
-.PHONY: help predict test lint format data clean
+.PHONY: help predict test lint format data checksums clean
 help:
 	@sed -n '2,3s/^#//p' Makefile
 
@@ -32,6 +32,10 @@ format: $(VENV)/.installed-dev
 
 data: $(VENV)/.installed-dev
 	$(BIN)/molgeo data prepare qm9
+
+# After a change in checkpoints/: what `load` compares shipped files with.
+checksums:
+	cd checkpoints && sha256sum *.safetensors > ../molgeo/checkpoints.sha256
 
 clean:
 	rm -rf $(VENV)

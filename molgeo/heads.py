@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from molgeo.elements import MASSES
 from molgeo.graph import Graph
+from molgeo.models import MOST
 from molgeo.ops.dense import Dense
 from molgeo.ops.segment import molecule_sum
 from molgeo.properties import PROPERTIES
@@ -46,7 +47,8 @@ class Heads(nn.Module):
         hidden: width of each property's hidden layer.
 
     Raises:
-        ValueError: there is no property, or one is unknown or given twice.
+        ValueError: there is no property, one is unknown or given twice, or the width is out of
+            range.
     """
 
     def __init__(self, feature_dim: int, properties: Sequence[str], hidden: int = 64) -> None:
@@ -59,6 +61,8 @@ class Heads(nn.Module):
             )
         if len(set(properties)) < len(properties):
             raise ValueError(f"properties: expected each once, got {', '.join(properties)}")
+        if not 1 <= hidden <= MOST:
+            raise ValueError(f"head_features: expected 1 to {MOST}, got {hidden}")
         self.properties = tuple(properties)
         self.kinds = [PROPERTIES[name].head for name in properties]
         self.hidden = hidden

@@ -11,6 +11,7 @@ are polynomials too.
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Literal
 
 import torch
@@ -115,7 +116,7 @@ class SphericalBesselBasis(nn.Module):
         self.n_radial = n_radial
         self.cutoff = cutoff
         self.envelope = PolynomialEnvelope(cutoff, exponent, divided=envelope == "code")
-        self._table = _chebyshev_coefficients(n_spherical, n_radial)
+        self._table = _table(n_spherical, n_radial)
 
     def forward(self, d: Tensor) -> Tensor:
         """Expand (pairs,) distances in Å to (pairs, n_spherical, n_radial)."""
@@ -130,6 +131,13 @@ class SphericalBesselBasis(nn.Module):
         values = (torch.stack(chebyshev, dim=-1) @ self._table).to(d.dtype)
         values = values * self.envelope(d).unsqueeze(-1)
         return values.view(-1, self.n_spherical, self.n_radial)
+
+
+@cache
+def _table(n_spherical: int, n_radial: int) -> Tensor:
+    """The coefficients on the CPU, whatever the device and mode that a model is built in."""
+    with torch.inference_mode(False), torch.device("cpu"):
+        return _chebyshev_coefficients(n_spherical, n_radial)
 
 
 def _chebyshev_coefficients(n_spherical: int, n_radial: int) -> Tensor:

@@ -17,14 +17,26 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
+import math
 import pkgutil
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 from torch import Tensor, nn
 
 from molgeo.graph import Graph, given_or_found
 from molgeo.ops.segment import molecule_sum
+
+MOST: Final = 4096
+"""Bound on every whole number of a config: widths and counts of layers."""
+
+RANGES: Final = {
+    "cutoff": (0.1, 100.0),
+    "n_spherical": (1, 12),
+    "n_radial": (1, 64),
+    "envelope_exponent": (0, 30),
+}
+"""Fields of any config → least and largest value that can be computed, and mean something."""
 
 
 class Backbone(nn.Module):
@@ -122,7 +134,7 @@ def resolve_config(config_class: type, config: Any, fields: dict[str, Any]) -> A
 
     Raises:
         TypeError: a field is unknown; the message names the nearest valid one.
-        ValueError: a value is not of its field's type or not one of its choices.
+        ValueError: a value is not of its field's type, not one of its choices or out of range.
     """
     known = [field.name for field in dataclasses.fields(config_class)]
     hints = get_type_hints(config_class)
@@ -136,7 +148,18 @@ def resolve_config(config_class: type, config: Any, fields: dict[str, Any]) -> A
             hint = hints[name]
             expected = hint.__name__ if isinstance(hint, type) else str(hint).split(".")[-1]
             raise ValueError(f"{config_class.__name__}: {name}: expected {expected}, got {value!r}")
+        _check_range(f"{config_class.__name__}: {name}", name, value)
     return dataclasses.replace(config or config_class(), **fields)
+
+
+def _check_range(place: str, name: str, value: Any) -> None:
+    """Refuse a number that is out of its field's range."""
+    if type(value) is float and not math.isfinite(value):
+        raise ValueError(f"{place}: expected a finite number, got {value}")
+    if type(value) in (int, float) and (name in RANGES or type(value) is int):
+        least, most = RANGES.get(name, (0, MOST))
+        if not least <= value <= most:
+            raise ValueError(f"{place}: expected {least} to {most}, got {value}")
 
 
 def _fits(value: Any, hint: Any) -> bool:

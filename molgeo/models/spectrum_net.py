@@ -43,7 +43,7 @@ from molgeo.ops.density import NeighbourDensity
 from molgeo.ops.directional.legendre import racah_harmonics
 from molgeo.ops.segment import expand_pairs
 
-LEAST = {"n_features": 2, "n_filters": 1, "n_products": 1, "n_gaussians": 2, "n_spherical": 1}
+LEAST = {"n_features": 2, "n_filters": 1, "n_products": 1, "n_gaussians": 2}
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,12 @@ def test_values_that_fit(field, value):
         ("form", 1, r"Literal\['gram', 'reference'\], got 1"),
         ("n_out", "1", r"int \| None, got '1'"),
         ("flag", 1, "bool, got 1"),
+        ("width", 4097, "0 to 4096, got 4097"),
+        ("width", -1, "0 to 4096, got -1"),
+        ("n_out", 10**9, "0 to 4096, got 1000000000"),
+        ("cutoff", 0, r"0\.1 to 100\.0, got 0"),
+        ("cutoff", 1e3, r"0\.1 to 100\.0, got 1000\.0"),
+        ("cutoff", float("nan"), "a finite number, got nan"),
     ],
 )
 def test_values_that_do_not_fit(field, value, expected):
