@@ -52,7 +52,8 @@ _environments: Final = record(
         "counts": table(_count, most=10_000),
         "bonds": table(row(_length, _length), most=10_000),
         "formulas": each(text(200), most=100),
-    }
+    },
+    others=plain,
 )
 
 _FIELDS: Final[Check] = record(
@@ -73,6 +74,7 @@ _FIELDS: Final[Check] = record(
                 "min_distance": number(0.01, 1000),
             },
             {"charge": whole(-1000, 1000), "environments": maybe(_environments)},
+            others=plain,
         ),
         "self_test": record(
             {
