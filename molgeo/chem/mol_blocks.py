@@ -75,13 +75,19 @@ def sdf_record(block: str, name: str, fields: Mapping[str, str]) -> str:
         name: of the molecule, for the first line.
         fields: name → value; empty ones are left out.
     """
-    title = " ".join(name.split())
+    title = _line(name)
     lines = [
-        f">  <{' '.join(field.split()).translate(_BRACKETS)}>\n{' '.join(value.split())}\n\n"
+        f">  <{_line(field).translate(_BRACKETS)}>\n{_line(value)}\n\n"
         for field, value in fields.items()
         if value.strip()
     ]
     return title + block[block.index("\n") :] + "".join(lines) + "$$$$\n"
+
+
+def _line(text: str) -> str:
+    """One line, which does not end the record."""
+    line = " ".join(text.split())
+    return f" {line}" if line.startswith("$$$$") else line
 
 
 _BRACKETS: Final = str.maketrans("<>", "()")

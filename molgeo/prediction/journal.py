@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from molgeo.chem.molecule import InputError
-from molgeo.prediction.columns import ROW_COLUMNS, Row
+from molgeo.prediction.columns import Row
 from molgeo.prediction.results import Answer, Done
 
 _START: Final = b'{"molgeo journal": '
@@ -38,11 +38,15 @@ class Entry(NamedTuple):
     energies: list[float]
     block: str = ""
 
-    def done(self) -> Done:
-        """What a run that goes on needs to know of it."""
+    def done(self, columns: Container[str]) -> Done:
+        """What a run that goes on needs to know of it.
+
+        Args:
+            columns: of the properties: what else is in the row is its own.
+        """
         if self.row["status"] != "ok":
             return Done(self.mark, self.key, None)
-        numbers = {name: value for name, value in self.row.items() if name not in ROW_COLUMNS}
+        numbers = {name: value for name, value in self.row.items() if name in columns}
         return Done(self.mark, self.key, Answer(numbers, self.energies))
 
 
@@ -115,7 +119,7 @@ class Journal:
             extent: bytes of the file of geometries so far.
         """
         n = self.n_rows + len(entries)
-        lines = [json.dumps(entry._asdict()) for entry in entries]
+        lines = [json.dumps(entry._asdict(), default=str) for entry in entries]
         self._write("\n".join([*lines, json.dumps({"rows": n, "extent": extent})]) + "\n")
         self.n_rows, self.extent = n, extent
 

@@ -17,7 +17,7 @@ from molgeo.prediction.journal import Entry, Journal
 from molgeo.prediction.output import Target
 from molgeo.prediction.results import Done, Result
 from molgeo.prediction.row_progress import RowProgress
-from molgeo.prediction.structures import Structures
+from molgeo.prediction.structures import Structures, put_in_place
 from molgeo.prediction.summary import Tally
 from molgeo.prediction.tables import BLOCK
 from molgeo.prediction.writers import Writer, writer
@@ -36,11 +36,13 @@ class Layout:
 
     Attributes:
         columns: of the rows.
+        numbers: those of the properties.
         digits: tells each number's digits after the point.
         raw: as in `molgeo.prediction.writers.CsvWriter`.
     """
 
     columns: Sequence[str]
+    numbers: Sequence[str]
     digits: Places
     raw: bool = False
 
@@ -183,6 +185,7 @@ class WholeFile:
         self._format = target.format
         self._layout = layout
         self._journal = journal
+        self._geometries = target.geometries
         self._structures: Structures | None = None
         if target.geometries is not None and not journal.is_whole:
             self._structures = Structures(
@@ -192,7 +195,8 @@ class WholeFile:
 
     def done(self) -> Iterable[Done]:
         """The rows of the journal."""
-        return (entry.done() for entry in self._journal.entries())
+        numbers = set(self._layout.numbers)
+        return (entry.done(numbers) for entry in self._journal.entries())
 
     def write(self, results: Sequence[Result]) -> None:
         """Add a window to the journal."""
@@ -215,10 +219,12 @@ class WholeFile:
     def finish(self) -> None:
         """Make the file from the journal."""
         with self._guard():
+            self._journal.end()
             if self._structures is not None:
                 self._structures.finish()
                 self._structures = None
-            self._journal.end()
+            elif self._geometries is not None:
+                put_in_place(self._geometries)
             part = self._path.with_name(f"{self._path.name}.new")
             columns = self._layout.columns
             with part.open("w", **_TEXT) as file:

@@ -35,7 +35,7 @@ class Structures:
 
     def __init__(self, path: Path, columns: Sequence[str], digits: Places, extent: int = 0) -> None:
         self._path = path
-        self._part = path.with_name(f"{path.name}.part")
+        self._part = _part(path)
         self._columns = columns
         self._digits = digits
         self._file = self._part.open("ab")
@@ -76,7 +76,7 @@ class Structures:
         """Put the file in its place."""
         self.extent()
         self._file.close()
-        os.replace(self._part, self._path)
+        put_in_place(self._path)
 
     def close(self) -> None:
         """Leave what is there as it is."""
@@ -86,3 +86,13 @@ class Structures:
         """Remove what is there."""
         self._file.close()
         self._part.unlink(missing_ok=True)
+
+
+def put_in_place(path: Path) -> None:
+    """Do what `Structures.finish` does, if a run was killed before it could."""
+    if _part(path).exists():
+        os.replace(_part(path), path)
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f"{path.name}.part")
