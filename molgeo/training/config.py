@@ -22,8 +22,11 @@ class RunConfig:
         name: name of the exported model; empty for MODEL-DATA.
         seed: of weights and shuffling.
         data: name of the data set to train on: ``qm9``, or any name for those of ``data_file``.
-        start_from: checkpoint whose weights and references the run starts from, a shipped name or a
-            path; empty for fresh ones. It has to have this run's model and properties.
+        start_from: checkpoint whose backbone, and heads of the same properties, the run starts
+            from, a shipped name or a path; empty for fresh ones. The model, its fields and the
+            width of its heads are then the checkpoint's.
+        keep_references: keep the checkpoint's baseline, scale and free atoms too, instead of
+            fitting them to this run's data: for data of the very same level of theory.
         model: backbone, as ``molgeo models`` lists them.
         backbone: fields of the backbone's config that differ from the paper's.
         head_features: hidden width of each property's head.
@@ -65,6 +68,7 @@ class RunConfig:
     seed: int = 42
     data: str = "qm9"
     start_from: str = ""
+    keep_references: bool = False
     model: str = "schnet"
     backbone: dict[str, Any] = field(default_factory=dict)
     head_features: int = 64

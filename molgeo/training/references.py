@@ -54,9 +54,7 @@ def fit_references(
             known = [free_atoms.get(name, {}).get(e, 0.0) for e in elements.tolist()]
             start = y.new_zeros(design.shape[1])
             start[: len(elements)] = y.new_tensor(known)
-            # The solution of the smallest norm: the design may be rank-deficient.
-            missing = (residual - design @ start).unsqueeze(-1)
-            fit = start + torch.linalg.lstsq(design, missing, driver="gelsd").solution[:, 0]
+            fit = start + _least_squares(design, residual - design @ start)
             residual = residual - design @ fit
             for part, values in enumerate(fit.split(len(elements))):
                 predictor.baseline[k, part, elements] = values
@@ -70,6 +68,61 @@ def fit_references(
             row = predictor.atom_reference[predictor.properties.index(name)]
             for number, value in table.items():
                 row[number] = value
+
+
+def gain_of(
+    predictor: Predictor, molecules: MoleculeSet, rows: Tensor, k: int, outputs: Tensor
+) -> float:
+    """The factor of a network's outputs that explains best what the baseline leaves of the labels.
+
+    Args:
+        predictor: with a baseline, which may change with the outputs.
+        molecules: labels in the predictor's order of properties.
+        rows: (n,) molecules to look at.
+        k: number of the property.
+        outputs: (n,) float64, what the network adds to the baseline, in the property's unit.
+
+    Returns:
+        The factor; 1 where there are too few molecules to tell.
+    """
+    rest, design, _ = _left(predictor, molecules, rows, k)
+    columns = torch.cat([design, outputs.unsqueeze(-1)], dim=1)
+    if len(rows) < 10 * columns.shape[1]:
+        return 1.0
+    return float(_least_squares(columns, rest)[-1])
+
+
+def fit_rest(
+    predictor: Predictor, molecules: MoleculeSet, rows: Tensor, k: int, outputs: Tensor
+) -> None:
+    """Change a baseline by the least that explains what it and a network leave of the labels.
+
+    Args:
+        predictor: changed in place; with a baseline.
+        molecules: labels in the predictor's order of properties.
+        rows: (n,) molecules to look at.
+        k: number of the property.
+        outputs: (n,) float64, what the network adds to the baseline, in the property's unit.
+    """
+    rest, design, elements = _left(predictor, molecules, rows, k)
+    if design.shape[1]:
+        change = _least_squares(design, rest - outputs)
+        for part, values in enumerate(change.split(len(elements))):
+            predictor.baseline[k, part, elements] += values
+
+
+def _left(
+    predictor: Predictor, molecules: MoleculeSet, rows: Tensor, k: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Labels less the baseline, the baseline's (molecules, columns) design, and its elements."""
+    atoms, batch, _ = molecules.atoms(rows)
+    z, pos = molecules.z[atoms].long(), molecules.pos[atoms].double()
+    graph = _without_edges(batch, len(rows))
+    rest = molecules.y[rows, k] - predictor.baseline_of(z, pos, graph)[:, k]
+    elements, kind = z.unique(), predictor.heads.kinds[k]
+    if kind == "dipole":
+        return rest, rest.new_zeros(len(rows), 0), elements
+    return rest, _design(kind, z, pos, graph, elements), elements
 
 
 def domain_of(molecules: MoleculeSet, train: Tensor) -> Domain:
@@ -119,6 +172,12 @@ def _design(kind: str, z: Tensor, pos: Tensor, graph: Graph, elements: Tensor) -
     zero = torch.zeros_like(one_hot)
     parts = [pool(one_hot, zero, kinds, z, pos, graph), pool(zero, one_hot, kinds, z, pos, graph)]
     return torch.cat(parts, dim=1)
+
+
+def _least_squares(design: Tensor, y: Tensor) -> Tensor:
+    """The solution of the smallest norm: the design may be rank-deficient."""
+    solution: Tensor = torch.linalg.lstsq(design, y.unsqueeze(-1), driver="gelsd").solution[:, 0]
+    return solution
 
 
 def _without_edges(batch: Tensor, n_molecules: int) -> Graph:

@@ -22,15 +22,12 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from molgeo.checkpoint import load
-from molgeo.datasets.datamodule import FlatDataModule
 from molgeo.precision import matmul_precision
-from molgeo.predictor import Predictor
 from molgeo.training.averaging import exponential_average
 from molgeo.training.config import RunConfig
 from molgeo.training.export import export, measure
 from molgeo.training.quiet import quiet_lightning
-from molgeo.training.references import domain_of, fit_references
+from molgeo.training.start import first_predictor, with_model_of_checkpoint
 from molgeo.training.states import KeptState, LastStep, TimeIsUp, TimeLimit, last_state
 from molgeo.training.tasks import Task, task_of
 
@@ -53,6 +50,7 @@ def train(config: RunConfig, resume: bool = False) -> Path:
         FileExistsError: the run folder holds another run, and ``resume`` is not set.
         ValueError: a resumed run differs in what makes it the run it was.
     """
+    config = with_model_of_checkpoint(config)
     task = task_of(config)
     run_dir = Path(config.run_dir)
     last = run_dir / "last.ckpt"
@@ -73,7 +71,7 @@ def train(config: RunConfig, resume: bool = False) -> Path:
     first_step = _step_of(last) if resume else 0
     data = task.data(first_step)
     data.setup()
-    predictor = _predictor(config, task, data)
+    predictor = first_predictor(config, task, data, resume)
     module = task.module(predictor)
     run_dir.mkdir(parents=True, exist_ok=True)
     resolved = yaml.safe_dump(dataclasses.asdict(config), sort_keys=False)
@@ -114,25 +112,6 @@ def train(config: RunConfig, resume: bool = False) -> Path:
     if trainer.is_global_zero and not (trainer.interrupted or is_trial):
         measure(exported, task.errors)
     return exported
-
-
-def _predictor(config: RunConfig, task: Task, data: FlatDataModule) -> Predictor:
-    """A fresh predictor with its references fitted, or a trained one to go on from."""
-    predictor = Predictor(config.model, config.backbone, task.properties, config.head_features)
-    if config.start_from:
-        before, wanted = load(config.start_from).train(), predictor.config
-        for field, value in wanted.items():
-            if before.config[field] != value:
-                raise ValueError(
-                    f"start_from: {config.start_from} has {field} {before.config[field]!r}, "
-                    f"this run {value!r}"
-                )
-        predictor = before
-        predictor.name, predictor.header = config.model_name, {}
-    else:
-        fit_references(predictor, data.molecules, data.parts.train, task.free_atoms())
-    predictor.domain = domain_of(data.molecules, data.parts.train)
-    return predictor
 
 
 def _check_resumable(config: RunConfig, task: Task, run_dir: Path) -> None:

@@ -30,6 +30,7 @@ COMMON_FIXED = (
     "data",
     "seed",
     "start_from",
+    "keep_references",
     "model",
     "backbone",
     "head_features",

@@ -1,20 +1,31 @@
 """Runs that go on from a checkpoint, and runs at other geometries than the data set's own."""
 
 import shutil
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import yaml
 
 from molgeo.checkpoint import load, read_header
 from molgeo.geometries import prepare
+from molgeo.graph import radius_graph
+from molgeo.predictor import Predictor
+from molgeo.training.config import ForceTrainingConfig
 from molgeo.training.run import train
+from molgeo.training.start import _copy_heads
+from molgeo.units import ENERGY_UNITS
+
+ETHANOL = Path(__file__).parents[1] / "fixtures" / "forces" / "ethanol.npz"
+KCAL = ENERGY_UNITS["kcal/mol"]
+BACKBONE = {"n_features": 16, "n_filters": 16, "n_blocks": 1, "n_gaussians": 8, "cutoff": 4.0}
 
 
-def test_the_first_weights_are_the_checkpoints(tiny, tmp_path):
+def test_kept_references_make_the_very_model(tiny, tmp_path):
     first = train(tiny())
-    second = train(
-        tiny(run_dir=str(tmp_path / "second"), start_from=str(first), learning_rate=0.0, seed=7)
-    )
+    fields = {"start_from": str(first), "learning_rate": 0.0, "seed": 7, "keep_references": True}
+    second = train(tiny(run_dir=str(tmp_path / "second"), **fields))
     before, after = load(first), load(second)
     for name, value in before.state_dict().items():
         torch.testing.assert_close(after.state_dict()[name], value, equal_nan=True)
@@ -22,17 +33,131 @@ def test_the_first_weights_are_the_checkpoints(tiny, tmp_path):
     assert after.header["metrics"]["mae"] == pytest.approx(before.header["metrics"]["mae"])
 
 
+def test_model_and_widths_are_the_checkpoints(tiny, tmp_path):
+    """A run that names none of them takes them, and says in its config what it took."""
+    first = train(tiny(max_epochs=1, limit_train=8))
+    fields = {"backbone": {}, "head_features": 64, "max_epochs": 1, "limit_train": 8}
+    second = tmp_path / "second"
+    exported = train(tiny(run_dir=str(second), start_from=str(first), **fields))
+    assert load(exported).config == load(first).config
+    config = yaml.safe_load((second / "config.yaml").read_text())
+    assert (config["head_features"], config["backbone"]["n_features"]) == (8, 16)
+    fields["max_epochs"] = 2
+    train(tiny(run_dir=str(second), start_from=str(first), **fields), resume=True)
+    assert torch.load(second / "last.ckpt", weights_only=True)["epoch"] == 1
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"head_features": 9}, "start_from: .* has head_features 8, this run 9"),
-        ({"properties": ["gap"]}, r"has properties \[.*\], this run \['gap'\]"),
+        ({"backbone": {"n_features": 32}}, "has backbone.n_features 16, this run 32; leave"),
+        ({"model": "dimenet_pp", "backbone": {}}, "has model 'schnet', this run 'dimenet_pp'"),
+        (
+            {"properties": ["gap"], "keep_references": True},
+            "keep_references: expected a checkpoint with the same heads, gap of width 8; ",
+        ),
     ],
 )
 def test_another_model_is_refused(tiny, tmp_path, fields, message):
     first = train(tiny(max_epochs=1, limit_train=8))
     with pytest.raises(ValueError, match=message):
         train(tiny(run_dir=str(tmp_path / "second"), start_from=str(first), **fields))
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"properties": ["r2", "gap"]}, "backbone (schnet) and the heads of r2, gap;"),
+        ({"head_features": 9}, "backbone (schnet); the heads are fresh;"),
+    ],
+)
+def test_heads_are_taken_where_they_fit(tiny, tmp_path, capsys, fields, said):
+    first = train(tiny(max_epochs=1, limit_train=8))
+    capsys.readouterr()
+    fields = {"start_from": str(first), "learning_rate": 0.0, "max_epochs": 1, **fields}
+    second = train(tiny(run_dir=str(tmp_path / "second"), **fields))
+    err = capsys.readouterr().err
+    assert said in err
+    assert "level of theory" not in err
+    before, after = load(first), load(second)
+    for name, value in before.backbone.state_dict().items():
+        torch.testing.assert_close(after.backbone.state_dict()[name], value)
+
+
+def test_copied_heads_give_the_same():
+    """Of properties in another order, and an extent, which has two outputs an atom."""
+    torch.manual_seed(0)
+    before = Predictor("schnet", BACKBONE, ("mu", "r2", "gap", "u0"), 8)
+    after = Predictor("schnet", BACKBONE, ("gap", "alpha", "r2"), 8)
+    after.backbone.load_state_dict(before.backbone.state_dict())
+    assert _copy_heads(before.heads, after.heads) == ["gap", "r2"]
+    z, pos = torch.tensor([8, 1, 1]), torch.eye(3)
+    graph = radius_graph(pos, 4.0)
+    old, new = (p.standardised(z, pos, graph)[0] for p in (before, after))
+    torch.testing.assert_close(new[[0, 2]], old[[2, 1]])
+
+
+SHIFT = {1: -310.0, 6: 912.0, 8: -4.5}
+"""eV; what another level of theory may add to each atom."""
+
+
+@pytest.fixture
+def ethanol(tiny_run, tmp_path):
+    """Make configs of runs on ethanol's forces, and on those of a level that is otherwise."""
+
+    def config(factor=1.0, shift=False, level="one", **fields):
+        with np.load(ETHANOL) as file:
+            arrays = dict(file)
+        offset = sum(SHIFT[z] for z in arrays["nuclear_charges"].tolist()) if shift else 0.0
+        for part in ("train", "test"):
+            arrays[f"{part}_energies"] = factor * KCAL * arrays[f"{part}_energies"] + offset
+            arrays[f"{part}_forces"] = factor * KCAL * arrays[f"{part}_forces"]
+        path = tmp_path / f"ethanol-{factor}-{shift}.npz"
+        np.savez(path, **arrays)
+        about = {"data": "ethanol", "data_file": [str(path)], "level_of_theory": level}
+        return ForceTrainingConfig(**(tiny_run | about | fields))
+
+    return config
+
+
+def test_another_level_of_theory_starts_where_the_checkpoint_is(ethanol, tmp_path, capsys):
+    """Shifted by a constant per atom and scaled: nothing is lost before the first step."""
+    first = train(ethanol())
+    capsys.readouterr()
+    still = {"start_from": str(first), "learning_rate": 0.0, "max_epochs": 1}
+    moved = ethanol(1.5, True, "another", run_dir=str(tmp_path / "still"), **still)
+    error = read_header(first)["metrics"]["mae"]
+    got = read_header(train(moved))["metrics"]["mae"]
+    assert got["forces_eV_A"] == pytest.approx(1.5 * error["forces_eV_A"], rel=0.03)
+    assert got["energy_eV"] < 2.0 * error["energy_eV"]
+    err = capsys.readouterr().err
+    assert "references are fitted to the data" in err
+    assert "level of theory: one in the checkpoint, another in the data" in err
+
+
+def test_starting_from_another_level_is_no_worse_than_from_scratch(ethanol, tmp_path):
+    first = train(ethanol(max_epochs=6))
+    runs = {"scratch": {}, "started": {"start_from": str(first)}}
+    mae = {
+        name: read_header(train(ethanol(1.5, True, run_dir=str(tmp_path / name), **fields)))[
+            "metrics"
+        ]["mae"]
+        for name, fields in runs.items()
+    }
+    for column, error in mae["started"].items():
+        assert error < mae["scratch"][column], column
+
+
+def test_references_that_are_kept_in_spite_of_another_level_are_named(ethanol, tmp_path, capsys):
+    first = train(ethanol(level=""))
+    fields = {"start_from": str(first), "keep_references": True, "limit_train": 8, "max_epochs": 1}
+    train(ethanol(1.5, True, "another", run_dir=str(tmp_path / "second"), **fields))
+    err = capsys.readouterr().err
+    assert "references are the checkpoint's" in err
+    assert (
+        "not stated in the checkpoint, another in the data; keep_references does not bridge them"
+        in err
+    )
 
 
 def test_a_missing_checkpoint_is_refused(tiny):

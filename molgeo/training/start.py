@@ -1,0 +1,209 @@
+"""Where a run's weights start: fresh ones, or a checkpoint's in the units of the run's own data.
+
+A checkpoint may be of another level of theory, whose energies of atoms differ by thousands of eV.
+So the references are fitted to the run's data in any case, and the heads' last layers are scaled
+so that what they add to the references, in eV and eV/Å, is what the checkpoint says of these data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from typing import Final
+
+import torch
+from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
+
+from molgeo.checkpoint import load, read_header
+from molgeo.datasets.datamodule import FlatDataModule
+from molgeo.datasets.molecules import MoleculeSet
+from molgeo.evaluate_forces import batch_graph
+from molgeo.heads import Heads
+from molgeo.predictor import Predictor
+from molgeo.properties import PROPERTIES
+from molgeo.training.config import RunConfig
+from molgeo.training.references import domain_of, fit_references, fit_rest, gain_of
+from molgeo.training.tasks import Task
+
+SAMPLE: Final = 512
+"""Training molecules on which a checkpoint is compared with the data."""
+
+UNKNOWN: Final = "not stated"
+"""Level of theory of data that do not tell."""
+
+GAIN: Final = (0.05, 20.0)
+"""Bounds of the factor by which a checkpoint's outputs are scaled to fit the data."""
+
+
+def with_model_of_checkpoint(config: RunConfig) -> RunConfig:
+    """The config of a run with the backbone and head width of the checkpoint it starts from.
+
+    Args:
+        config: of the run; keys of the model that are left at their defaults are the checkpoint's.
+
+    Raises:
+        ValueError: a key of the model is set to another value than the checkpoint's.
+    """
+    if not config.start_from:
+        return config
+    there = read_header(config.start_from)["config"]
+    defaults = RunConfig()
+
+    def refuse(name: str, theirs: object, mine: object) -> None:
+        raise ValueError(
+            f"start_from: {config.start_from} has {name} {theirs!r}, this run {mine!r}; "
+            f"leave {name} out to take the checkpoint's"
+        )
+
+    if config.model not in (defaults.model, there["model"]):
+        refuse("model", there["model"], config.model)
+    for name, value in config.backbone.items():
+        if there["backbone"].get(name) != value:
+            refuse(f"backbone.{name}", there["backbone"].get(name), value)
+    backbone = {name: value for name, value in there["backbone"].items() if name != "n_out"}
+    is_default = config.head_features == defaults.head_features
+    hidden = there["head_features"] if is_default else config.head_features
+    return dataclasses.replace(
+        config, model=there["model"], backbone=backbone, head_features=hidden
+    )
+
+
+def first_predictor(
+    config: RunConfig, task: Task, data: FlatDataModule, resume: bool = False
+) -> Predictor:
+    """The predictor that a run starts with, its references fitted and its domain recorded.
+
+    Args:
+        config: of the run, as `with_model_of_checkpoint` gives it.
+        task: of the run.
+        data: that it is trained on, set up.
+        resume: the run goes on from a state of its own, which is no start to speak of.
+
+    Raises:
+        ValueError: references are to be kept that are of other properties.
+    """
+    predictor = Predictor(config.model, config.backbone, task.properties, config.head_features)
+    train = data.parts.train
+    predictor.domain = domain_of(data.molecules, train)
+    if not config.start_from:
+        fit_references(predictor, data.molecules, train, task.free_atoms())
+        return predictor
+    before = load(config.start_from)
+    predictor.backbone.load_state_dict(before.backbone.state_dict())
+    shared = _copy_heads(before.heads, predictor.heads)
+    if config.keep_references:
+        if before.properties != predictor.properties or not shared:
+            raise ValueError(
+                f"keep_references: expected a checkpoint with the same heads, "
+                f"{', '.join(predictor.properties)} of width {config.head_features}; "
+                f"{config.start_from} has {', '.join(before.properties)} "
+                f"of width {before.heads.hidden}"
+            )
+        for name in ("baseline", "scale", "atom_reference"):
+            getattr(predictor, name).copy_(getattr(before, name))
+    else:
+        fit_references(predictor, data.molecules, train, task.free_atoms())
+        _fit_heads(predictor, before, shared, data.molecules, train[:SAMPLE])
+    if not resume:
+        _tell(config, task, before, shared)
+    return predictor
+
+
+def _copy_heads(before: Heads, heads: Heads) -> list[str]:
+    """Take over the heads of properties that both have, and name these."""
+    if before.hidden != heads.hidden:
+        return []
+    shared = [name for name in heads.properties if name in before.properties]
+    n = before.hidden
+    with torch.no_grad():
+        for name in shared:
+            old, new = before.properties.index(name), heads.properties.index(name)
+            for layer in ("weight", "bias"):
+                here, there = getattr(heads.in_layer, layer), getattr(before.in_layer, layer)
+                here[new * n : (new + 1) * n] = there[old * n : (old + 1) * n]
+            for mine, theirs in zip(_outputs(heads, new), _outputs(before, old), strict=True):
+                heads.out_weight[mine] = before.out_weight[theirs]
+                heads.out_bias[mine] = before.out_bias[theirs]
+    return shared
+
+
+def _outputs(heads: Heads, k: int) -> list[int]:
+    """Rows of the last layer that make property k."""
+    second = [len(heads.properties) + heads.extents.index(k)] if k in heads.extents else []
+    return [k, *second]
+
+
+def _fit_heads(
+    predictor: Predictor,
+    before: Predictor,
+    shared: list[str],
+    molecules: MoleculeSet,
+    rows: Tensor,
+) -> None:
+    """Scale copied heads to the data, and give the baseline what they then leave of the labels.
+
+    Args:
+        predictor: changed in place; with the checkpoint's heads and references of the data.
+        before: the checkpoint.
+        shared: properties whose heads were copied.
+        molecules: the data.
+        rows: (n,) of the training part.
+    """
+    outputs, force_gain = _outputs_on(before, molecules, rows)
+    for name in shared:
+        new, old = predictor.properties.index(name), before.properties.index(name)
+        own = outputs[:, old]
+        gain = force_gain if PROPERTIES[name].is_energy else None
+        if gain is None:
+            gain = gain_of(predictor, molecules, rows, new, own)
+        gain = min(max(gain, GAIN[0]), GAIN[1])
+        factor = gain * float(before.scale[old] / predictor.scale[new])
+        with torch.no_grad():
+            for row in _outputs(predictor.heads, new):
+                predictor.heads.out_weight[row] *= factor
+                predictor.heads.out_bias[row] *= factor
+        fit_rest(predictor, molecules, rows, new, gain * own)
+
+
+def _outputs_on(
+    before: Predictor, molecules: MoleculeSet, rows: Tensor
+) -> tuple[Tensor, float | None]:
+    """What a checkpoint's heads give, without its baseline, in its units.
+
+    Returns:
+        (n, properties) float64, and the factor that fits its forces to those of the data best,
+        None where either has none.
+    """
+    has_forces = molecules.force is not None and before.header.get("trained_on_forces")
+    found, products, squares = [], 0.0, 0.0
+    for chunk in rows.split(32):
+        batch = molecules.batch(chunk)
+        graph = batch_graph(batch, before.cutoff)
+        with torch.no_grad():
+            found.append(before.standardised(batch.z, batch.pos, graph).double())
+        if has_forces:
+            k = before.properties.index(before.energy_name)
+            _, force = before.standardised_forces(batch.z, batch.pos, graph)
+            force = before.scale[k] * force.detach().double()
+            products += float((force * batch.force).sum())
+            squares += float(force.square().sum())
+    gain = products / squares if has_forces and squares else None
+    return before.scale * torch.cat(found), gain
+
+
+@rank_zero_only
+def _tell(config: RunConfig, task: Task, before: Predictor, shared: list[str]) -> None:
+    """Say on standard error what was taken, and where the levels of theory differ."""
+    heads = f" and the heads of {', '.join(shared)}" if shared else "; the heads are fresh"
+    kept = "the checkpoint's" if config.keep_references else "fitted to the data"
+    lines = [
+        f"{config.start_from} gives the backbone ({config.model}){heads}; references are {kept}"
+    ]
+    theirs = before.header.get("level_of_theory") or UNKNOWN
+    mine = task.about().get("level_of_theory") or UNKNOWN
+    if UNKNOWN in (theirs, mine) or theirs.split() != mine.split():
+        hint = "; keep_references does not bridge them" if config.keep_references else ""
+        lines.append(f"level of theory: {theirs} in the checkpoint, {mine} in the data{hint}")
+    for line in lines:
+        sys.stderr.write(f"molgeo: start_from: {line}\n")
