@@ -12,7 +12,7 @@ from molgeo.chem.molecule import InputError
 from molgeo.chem.reading import Reading
 from molgeo.chem.sources import STDIN, locate
 from molgeo.chem.table_files import parquet_columns, read_parquet
-from molgeo.chem.text_files import Lines, open_text, stdin_lines
+from molgeo.chem.text_files import STDIN_NAME, Lines, open_text, stdin_lines
 
 
 def kept_columns(sources: Iterable[Any], reading: Reading) -> list[str]:
@@ -41,7 +41,7 @@ def kept_columns(sources: Iterable[Any], reading: Reading) -> list[str]:
 def _names(source: str | Path, reading: Reading) -> Iterable[str]:
     if source == STDIN:
         look = FORMATS[reading.input_format or "smi"].kept
-        return look(stdin_lines(), "stdin", reading) if look else ()
+        return look(stdin_lines(), STDIN_NAME, reading) if look else ()
     path = locate(source, reading)
     format = None if path is None or not path.is_file() else format_of(path, reading)
     if path is None or format is None:

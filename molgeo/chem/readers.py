@@ -18,7 +18,7 @@ from molgeo.chem.reading import DEFAULT, Reading
 from molgeo.chem.sources import STDIN, check_sources, locate, names_no_file
 from molgeo.chem.structure_rows import stripped, structure_row
 from molgeo.chem.table_files import read_frame
-from molgeo.chem.text_files import stdin_lines
+from molgeo.chem.text_files import STDIN_NAME, stdin_lines
 
 __all__ = ["STDIN", "SUFFIXES", "check_sources", "is_single", "locate", "read", "read_all"]
 
@@ -62,7 +62,7 @@ def _rows(source: Any, reading: Reading) -> Iterator[Row]:
 def _argument(text: str, reading: Reading) -> Row:
     """A word that is no file."""
     if names_no_file(text):
-        message = f"there is no such file as {text[:80]}, and it is not a valid SMILES"
+        message = f"no such file, and not a valid SMILES: {text[:80]}"
         return BadRow(text, "", text, message)
     return structure_row(text, "", text, reading)
 
@@ -72,7 +72,7 @@ def _from_stdin(reading: Reading) -> Iterator[Row]:
     lines = FORMATS[name].lines
     if lines is None:
         raise InputError(f"standard input: {name} cannot be read from there: give a file")
-    yield from lines(stdin_lines(), "stdin", reading)
+    yield from lines(stdin_lines(), STDIN_NAME, reading)
 
 
 def _finished(row: Row, reading: Reading) -> Row:

@@ -12,7 +12,7 @@ from molgeo.chem.other_formats import N_LINES, looks_like
 from molgeo.chem.reading import Reading
 from molgeo.chem.structure_rows import structure_row
 from molgeo.chem.table_files import read_table, sniff_delimiter, table_columns
-from molgeo.chem.text_files import MAX_LINE, Lines, is_cut, open_text
+from molgeo.chem.text_files import MAX_LINE, STDIN_NAME, Lines, is_cut, open_text
 from molgeo.chem.titles import is_title
 
 _BLANK: Final = re.compile(r"[ \t]+")
@@ -39,11 +39,7 @@ def smiles_lines(lines: Lines, origin: str, reading: Reading) -> Iterator[Row]:
     Raises:
         InputError: the lines look like another format.
     """
-    head = lines.peek(N_LINES)
-    other = looks_like(head)
-    if other is not None:
-        raise InputError(f"{origin} looks like {other}, not like lines of SMILES: {advice(other)}")
-    if _is_table(head):
+    if _is_titled(lines, origin):
         yield from read_table(lines, origin, reading, "\t")
         return
     smiles_at = 0
@@ -67,7 +63,7 @@ def smiles_lines(lines: Lines, origin: str, reading: Reading) -> Iterator[Row]:
 
 def title_columns(lines: Lines, origin: str, reading: Reading) -> Sequence[str]:
     """Names of the columns that `smiles_lines` takes along; the lines stay to be read."""
-    if not _is_table(lines.peek(N_LINES)):
+    if not _is_titled(lines, origin):
         return ()
     return table_columns(lines, origin, reading, "\t")
 
@@ -90,16 +86,27 @@ def text_columns(lines: Lines, origin: str, reading: Reading) -> Sequence[str]:
     return look(lines, origin, reading)
 
 
-def _is_table(head: Sequence[str]) -> bool:
-    """Whether the first line has titles between tabs, one of which is that of the structures."""
+def _is_titled(lines: Lines, origin: str) -> bool:
+    """Whether the first line has titles between tabs, one of which is that of the structures.
+
+    Raises:
+        InputError: the lines look like another format.
+    """
+    head = lines.peek(N_LINES)
+    other = looks_like(head)
+    if other is not None:
+        raise InputError(
+            f"{origin} looks like {other}, not like lines of SMILES: {_advice(other, origin)}"
+        )
     titles = next((line for line in head if line.strip()), "").split("\t")
     return len(titles) > 1 and any(map(is_title, titles)) and sniff_delimiter(head) == "\t"
 
 
-def advice(format: str) -> str:
+def _advice(format: str, origin: str) -> str:
     """How to have text of another format read."""
     if format in _READABLE:
-        return f"give it an ending such as .{format}, or say --input-format {format}"
+        rename = "" if origin == STDIN_NAME else f"give it an ending such as .{format}, or "
+        return f"{rename}say --input-format {format}"
     if format.startswith("xyz"):
         return "put the number of atoms and a comment before the atoms, and say --input-format xyz"
     return "save it as SMILES, csv, sdf or xyz"

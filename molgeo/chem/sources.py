@@ -87,23 +87,23 @@ def locate(source: str | Path, reading: Reading = DEFAULT) -> Path | None:
 
 def _names_file(text: str, is_folder: bool) -> bool:
     """Whether a word can only be the name of a file or folder, which is not there."""
-    is_path = _OTHER_ENDINGS.fullmatch(Path(text).suffix.lower()) or text.startswith(
-        ("./", "../", "~")
-    )
-    if not (is_folder or is_path) or is_inchi(text):
-        return False
-    with rdkit_messages():
-        return mol_from_smiles(text.strip()) is None
+    is_file = _OTHER_ENDINGS.fullmatch(Path(text).suffix.lower()) is not None
+    return (is_file or is_folder) and not _may_be_structure(text)
 
 
 def names_no_file(text: str) -> bool:
     """Whether a word that is neither a file nor a SMILES looks more like the former."""
-    suffix = Path(text).suffix
-    like = _ENDING.fullmatch(suffix) or (os.sep in text and os.path.isdir(os.path.dirname(text)))
-    if not like or is_inchi(text) or any(map(str.isspace, text)):
-        return False
+    like = _ENDING.fullmatch(Path(text).suffix) or text.startswith(("./", "../", "~/"))
+    like = like or (os.sep in text and os.path.isdir(os.path.dirname(text)))
+    return bool(like) and not any(map(str.isspace, text)) and not _may_be_structure(text)
+
+
+def _may_be_structure(text: str) -> bool:
+    """Whether a word is a structure, or has no letter that would make it a name."""
+    if is_inchi(text) or not any(map(str.isalnum, text)):
+        return True
     with rdkit_messages():
-        return mol_from_smiles(text) is None
+        return mol_from_smiles(text.strip()) is not None
 
 
 def _alike(path: Path) -> str:

@@ -22,6 +22,9 @@ BOMB_SIZE: Final = 200_000_000
 BOMB_RATIO: Final = 200
 """How many times as large a compressed file may become. Tables of molecules reach about 20."""
 
+STDIN_NAME: Final = "stdin"
+"""The origin of rows from standard input."""
+
 _HEAD: Final = 65_536
 _BYTE_ORDER_MARKS: Final = (
     (codecs.BOM_UTF8, "utf-8-sig"),

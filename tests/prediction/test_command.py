@@ -17,8 +17,8 @@ from molgeo.properties import PROPERTIES, QM9_PROPERTIES
 PROPERTY_COLUMNS = [known.column for known in map(PROPERTIES.__getitem__, QM9_PROPERTIES)]
 
 
-def command(inputs, model, properties=None, strict=False, **output):
-    settings = PredictSettings(model, properties, strict=strict)
+def command(inputs, model, properties=None, strict=False, reading=None, **output):
+    settings = PredictSettings(model, properties, strict=strict, **(reading or {}))
     return run_predict(inputs, settings, OutputSettings(**output))
 
 
@@ -99,3 +99,82 @@ def test_an_unwritable_output_is_found_before_any_work(shipped, tmp_path, monkey
     monkeypatch.setattr(checkpoint, "load", never)
     with pytest.raises(InputError, match=r"out\.csv cannot be written: there is no folder"):
         command(["C"], shipped, output=str(tmp_path / "no folder" / "out.csv"))
+
+
+# What comes along from inputs
+
+TABLE = """compound id,structure,note,gap_eV
+x1,CCO,"two
+lines",9
+x2,C[NH3+].[Cl-],,8
+x3,C1CC
+"""
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json", "jsonl"])
+def test_columns_of_a_table_come_along(shipped, tmp_path, capsys, suffix):
+    source, output = tmp_path / "in.csv", tmp_path / f"out.{suffix}"
+    source.write_text(TABLE)
+    reading = {"keep_columns": True, "strip_salts": True}
+    assert command([str(source)], shipped, "gap", reading=reading, output=str(output)) == 3
+    table = READERS[suffix](output)
+    kept = ["stripped", "compound id", "structure", "note", "input_gap_eV"]
+    assert list(table)[-len(kept) :] == kept
+    assert table["structure"].tolist() == ["CCO", "C[NH3+].[Cl-]", "C1CC"]
+    assert table["smiles"].tolist() == ["CCO", "CN", "C1CC"]
+    assert table["stripped"].fillna("").tolist() == ["", "[Cl-]", ""]
+    assert table["note"].fillna("").tolist() == ["two\nlines", "", ""]
+    assert table["name"].tolist() == table["compound id"].tolist() == ["x1", "x2", "x3"]
+    said = f"molgeo: {source}: SMILES from column 'structure', names from column 'compound id'\n"
+    assert capsys.readouterr().err.count(said) == 1
+
+
+def test_the_identifier_comes_along_unasked(shipped, tmp_path):
+    source, output = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text("ID,Name,SMILES,x\n7,ethanol,CCO,1\n")
+    assert command([str(source), "O"], shipped, "gap", output=str(output)) == 0
+    table = pd.read_csv(output)
+    assert list(table) == [*ROW_COLUMNS, "gap_eV", "input_ID"]
+    assert table.input_ID.fillna(0).tolist() == [7, 0]
+
+
+def test_columns_from_standard_input(shipped, monkeypatch, capsys):
+    text = io.TextIOWrapper(io.BytesIO(b"smiles\tname\tx\nCCO\ta\t1\n"), encoding="utf-8")
+    monkeypatch.setattr(sys, "stdin", text)
+    reading = {"keep_columns": True, "input_format": "tsv"}
+    assert command(["-"], shipped, "gap", reading=reading, format="csv") == 0
+    out, err = capsys.readouterr()
+    assert pd.read_csv(io.StringIO(out)).x.tolist() == [1]
+    assert "molgeo: stdin: SMILES from column 'smiles', names from column 'name'" in err
+
+
+def test_another_format_is_refused_before_anything_is_written(shipped, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("name,smiles\na,CCO\n"))
+    with pytest.raises(InputError, match=r"stdin looks like csv.*: say --input-format csv"):
+        command(["-"], shipped, "gap", format="csv")
+    assert capsys.readouterr().out == ""
+
+
+def test_a_field_that_comes_late_is_left_out_and_told(shipped, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("molgeo.chem.sdf_fields.N_LINES", 12)
+    block = "{}\n\n\n  1  0  0  0  0  0  0  0  0  0999 V2000\n{}M  END\n> <{}>\n1\n\n$$$$\n"
+    atom = "    0.0000    0.0000    0.0000 O   0  0\n"
+    source, output = tmp_path / "in.sdf", tmp_path / "out.csv"
+    source.write_text("".join(block.format(name, atom, name) for name in ("first", "second")))
+    reading = {"keep_columns": True}
+    assert command([str(source)], shipped, "gap", reading=reading, output=str(output)) == 3
+    assert list(pd.read_csv(output))[-2:] == ["gap_eV", "first"]
+    assert f"'second' of {source}:2 is left out" in capsys.readouterr().err
+
+
+def test_mutated_smiles_are_as_many_rows_in_order(shipped, tmp_path):
+    generator = np.random.default_rng(0)
+    alphabet = list("CCCNOcno()[]=#123@+-/\\.%é日😀\u2212\x00\x1b")
+    texts = ["".join(generator.choice(alphabet, generator.integers(1, 25))) for _ in range(300)]
+    source, output = tmp_path / "in.csv", tmp_path / "out.jsonl"
+    source.write_text("smiles,k\n" + "".join(f"{text},{k}\n" for k, text in enumerate(texts)))
+    reading = {"keep_columns": True}
+    assert command([str(source)], shipped, "gap", reading=reading, output=str(output)) == 3
+    rows = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [row["k"] for row in rows] == [str(k) for k in range(300)]
+    assert all(row["message"] for row in rows if row["status"] == "error")

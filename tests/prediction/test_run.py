@@ -1,5 +1,6 @@
 import ase.io
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from ase import Atoms
@@ -460,3 +461,25 @@ def test_strict_stops_at_the_first_bad_row(model):
     assert next(rows)["formula"] == "CH4"
     with pytest.raises(module.RowError, match=r"row 1 \(C1CC\): not a valid SMILES"):
         next(rows)
+
+
+def test_a_data_frame_is_a_table(model):
+    frame = pd.DataFrame(
+        {"Name": ["ethanol", "?"], "structure": ["CCO", "C1CC"], "x": [1.5, np.nan], "id": [7, 8]},
+        index=[3, 3],
+    )
+    table = predict(frame, model, properties="gap")
+    assert list(table) == [*ROW_COLUMNS, "gap_eV", "structure", "x", "input_id"]
+    assert table.status.tolist() == ["ok", "error"]
+    assert table.name.tolist() == ["ethanol", "?"]
+    assert table.input_id.tolist() == [7, 8]
+    assert table.x.dtype == np.float64
+    alone = predict("CCO", model, properties="gap")
+    assert table.gap_eV[0] == pytest.approx(alone.gap_eV[0], rel=1e-5)
+    assert "x" not in predict(frame, model, properties="gap", keep_columns=False)
+    mixed = predict([frame, "O"], model, properties="gap")
+    assert mixed.formula.tolist() == ["C2H6O", "", "H2O"]
+
+
+def test_white_space_in_a_string_is_a_bad_row(model):
+    bad_row(model, "CCO ethanol", "white space in the SMILES")
