@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from molgeo.checkpoint import (
     DEFAULT_FORCE_FIELD,
@@ -14,8 +14,12 @@ from molgeo.checkpoint import (
     shipped,
 )
 from molgeo.elements import SYMBOLS
+from molgeo.plain_text import one_line
 from molgeo.properties import PROPERTIES, Property
 from molgeo.published import QM9_MAE
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 FORCE_ERRORS: Final = {
     "energy/atom": ("energy_eV_atom", "potential energy divided by the atoms", "eV"),
@@ -68,7 +72,7 @@ def models_table() -> None:
     table = Table(*columns, box=None, pad_edge=False)
     for name, path in shipped().items():
         header = read_header(path)
-        table.add_row(
+        cells = (
             name,
             DEFAULTS.get(name, ""),
             header["config"]["model"],
@@ -77,6 +81,7 @@ def models_table() -> None:
             str(len(header["config"]["properties"])),
             f"{path.stat().st_size / 1e6:.1f} MB",
         )
+        table.add_row(*map(_plain, cells))
     Console().print(table)
 
 
@@ -93,8 +98,8 @@ def info(name: str) -> None:
     facts.add_column(style="bold")
     facts.add_column()
     for label, value in _facts(header, domain).items():
-        facts.add_row(label, value)
-    console.print(path.stem, style="bold underline")
+        facts.add_row(label, _plain(value))
+    console.print(_plain(path.stem, "bold underline"))
     console.print(facts)
     mae = header.get("metrics", {}).get("mae", {})
     table = Table("property", "", "unit", "test MAE", box=None, pad_edge=False)
@@ -108,7 +113,15 @@ def info(name: str) -> None:
             table.add_row(name, description, unit, error)
     console.print()
     console.print(table)
-    console.print(f"\nfile: {path}")
+    console.print()
+    console.print(_plain(f"file: {path}"), soft_wrap=True)
+
+
+def _plain(text: str, style: str = "") -> Text:
+    """What a stranger's file says, as a terminal shows it: no markup, no control characters."""
+    from rich.text import Text
+
+    return Text(one_line(text, 2000), style)
 
 
 def _facts(header: dict[str, Any], domain: dict[str, Any]) -> dict[str, str]:

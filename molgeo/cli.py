@@ -16,17 +16,17 @@ import os
 import re
 import sys
 import traceback
-from argparse import SUPPRESS, Action
+from argparse import SUPPRESS, Action, HelpFormatter, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jsonargparse import ActionYesNo, ArgumentParser, Namespace
+from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter, Namespace
 
 from molgeo import __version__, cli_moving, cli_predict
 from molgeo.data_commands import add_compact, add_generators, run_compact, run_label, run_sample
-
-OK, FAILED, USAGE = 0, 1, 2
+from molgeo.exit_status import FAILED, OK, USAGE
+from molgeo.plain_text import one_line
 
 EXAMPLES = {
     **cli_predict.EXAMPLES,
@@ -41,6 +41,9 @@ EXAMPLES = {
     "models": "molgeo models",
     "info": "molgeo info spectrum_net-qm9",
 }
+
+_MOST = 600
+"""Characters of a message."""
 
 _LITERAL = re.compile(r"[Ee]xpected a (?:typing\.)?Literal\[([^]]*)\]")
 _GIVEN = re.compile(
@@ -58,14 +61,24 @@ class _Shown(Action):
         """Nothing is left to do."""
 
 
+class Formatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """jsonargparse's, which leaves the lines of what follows the options as they are."""
+
+
 class Parser(ArgumentParser):
     """jsonargparse's parser, whose errors also name the nearest valid option."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print one line and exit with status 2."""
         message = _plain(message)
-        print(f"molgeo: {message}{self._nearest(message)}", file=sys.stderr)
+        _say(f"{message}{self._nearest(message)}")
         raise SystemExit(USAGE)
+
+    def format_help(self, formatter: HelpFormatter | None = None) -> str:
+        """The help; an epilog that is slow to make is made when it is shown."""
+        if callable(self.epilog):
+            self.epilog = self.epilog()
+        return str(super().format_help(formatter))
 
     def _nearest(self, message: str) -> str:
         wrong = _GIVEN.search(message)
@@ -112,12 +125,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except KeyboardInterrupt:
-        print("molgeo: interrupted", file=sys.stderr)
+        _say("interrupted")
         return FAILED
     except Exception as error:
         if debug:
             raise
-        print(f"molgeo: {_one_line(str(error)) or type(error).__name__}", file=sys.stderr)
+        _say(str(error).strip() or type(error).__name__)
         return USAGE if _is_usage(error) else FAILED
 
 
@@ -129,6 +142,7 @@ def build_parser() -> Parser:
         epilog=f"example: {EXAMPLES['predict']}",
         version=__version__,
         allow_abbrev=False,
+        formatter_class=Formatter,
     )
     _add_debug(parser)
     commands = parser.add_subcommands(dest="command", required=True)
@@ -252,7 +266,9 @@ def _add_data(commands: Any) -> None:
 
 def _command(name: str, description: str, example: str | None = None) -> Parser:
     epilog = f"example: {example or EXAMPLES[name]}"
-    parser = Parser(description=description, epilog=epilog, allow_abbrev=False)
+    parser = Parser(
+        description=description, epilog=epilog, allow_abbrev=False, formatter_class=Formatter
+    )
     _add_debug(parser)
     return parser
 
@@ -430,11 +446,12 @@ def _is_usage(error: Exception) -> bool:
 def _plain(message: str) -> str:
     """Jsonargparse's message in one line, and without the names of Python's types."""
     message = _LITERAL.sub(lambda m: f"expected one of {m[1].replace(chr(39), '')}", message)
-    return _one_line(re.sub(r"Expected a <class '(\w+)'>", r"expected \1", message))
+    return re.sub(r"Expected a <class '(\w+)'>", r"expected \1", message)
 
 
-def _one_line(message: str) -> str:
-    return " ".join(message.split())
+def _say(message: str) -> None:
+    """One line on standard error, which a terminal shows and does not obey."""
+    sys.stderr.write(f"molgeo: {one_line(message, _MOST)}\n")
 
 
 if __name__ == "__main__":

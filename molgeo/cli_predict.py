@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from jsonargparse import ArgumentParser, Namespace
 
+from molgeo.exit_status import MEANING
+from molgeo.prediction.columns import MEANINGS
 from molgeo.prediction.settings import OutputSettings, PredictSettings
+from molgeo.properties import PROPERTIES
 
 Command = Callable[[str, str], ArgumentParser]
 """Makes the parser of a command from its name and what it does."""
@@ -27,6 +30,7 @@ def add(commands: Any, command: Command) -> None:
     predict.add_argument("inputs", nargs="+", metavar="INPUT", help="SMILES, file, or - for stdin")
     for settings in (PredictSettings, OutputSettings):
         _add_fields(predict, settings)
+    predict.epilog = cast(Any, _epilog)  # made when it is shown: formats are slow to import
     commands.add_subcommand("predict", predict, help="properties of molecules")
 
 
@@ -39,6 +43,44 @@ def _add_fields(parser: ArgumentParser, settings: type) -> None:
             parser.add_argument(name, action="store_true", default=field.default, **words)
         else:
             parser.add_argument(name, default=field.default, type=kind, **words)
+
+
+def _epilog() -> str:
+    """What can be predicted, read and written, and what the exit status says."""
+    from molgeo.chem.formats import FORMATS as INPUTS
+    from molgeo.prediction.writers import FORMATS as OUTPUTS
+
+    properties = [(one.name, one.unit, one.description) for one in PROPERTIES.values()]
+    energies = ", ".join(one.name for one in PROPERTIES.values() if one.is_energy)
+    return "\n".join(
+        [
+            "properties, with the units of their columns:",
+            *_columns(properties),
+            f"  {energies}: with _atomization too, relative to free atoms (u0_atomization).",
+            "  Which of them there are depends on the model: molgeo info MODEL.",
+            "",
+            "columns of each property, such as gap_eV_std:",
+            *_columns(list(MEANINGS.items())),
+            "",
+            "input: SMILES or InChI, - for lines of them on standard input, or files:",
+            *_columns([(name, " ".join(one.endings)) for name, one in INPUTS.items()]),
+            "  Text files may be gzipped (.gz).",
+            "",
+            "output:",
+            *_columns([(name, *about) for name, about in OUTPUTS.items()]),
+            "",
+            "exit status:",
+            *_columns([(str(status), meaning) for status, meaning in MEANING.items()]),
+            "",
+            f"example: {EXAMPLES['predict']}",
+        ]
+    )
+
+
+def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Rows of text, aligned."""
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    return ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
 def _predict(options: Namespace) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -14,8 +15,18 @@ import yaml
 
 import molgeo
 from molgeo import cli
-from molgeo.checkpoint import DEFAULT_MODEL, DEFAULT_SMILES_MODEL, load, read_header
+from molgeo.checkpoint import (
+    DEFAULT_MODEL,
+    DEFAULT_SMILES_MODEL,
+    load,
+    read_header,
+    save_checkpoint,
+)
+from molgeo.chem.formats import FORMATS as INPUTS
 from molgeo.datasets.qm9 import QM9, Split
+from molgeo.exit_status import MEANING
+from molgeo.prediction.writers import FORMATS as OUTPUTS
+from molgeo.properties import PROPERTIES
 
 MODEL = str(Path(__file__).parent / "fixtures" / "format_1.safetensors")
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
@@ -303,6 +314,40 @@ def test_info_prints_the_card(capsys):
     assert status == 0
     assert "H, C, N, O, F" in out
     assert "cal/mol/K" in out
+
+
+def test_a_strangers_card_is_shown_and_not_obeyed(capsys, tmp_path):
+    evil = "\x1b]0;title\x07[bold]x[/red]\u202eabc"
+    model = load("schnet-qm9")
+    evil_fields = dict.fromkeys(("level_of_theory", "geometry_source", "hardware", "data"), evil)
+    fields = ("name", "n_train", "split", "epochs", "steps", "date")
+    header = {name: model.header[name] for name in fields} | evil_fields
+    save_checkpoint(model, tmp_path / "[i]a.safetensors", header)
+    status, out, err = run(capsys, "info", tmp_path / "[i]a.safetensors")
+    assert (status, err) == (0, "")
+    assert all(c.isprintable() or c == "\n" for c in out)
+    assert "[i]a" in out
+
+
+def test_messages_do_not_move_the_cursor(capsys):
+    evil = "\x1b]0;title\x07\u202eabc"
+    for words in (["info", evil], ["predict", "C", "--model", evil], ["predict", f"--{evil}"]):
+        status, _, err = run(capsys, *words)
+        assert status == 2
+        assert "\\x1b]0;title\\x07\\u202eabc" in err
+        assert all(c.isprintable() for c in err[:-1])
+
+
+def test_the_help_of_predict_tells_what_there_is(capsys):
+    _, out, _ = run(capsys, "predict", "--help")
+    for known in PROPERTIES.values():
+        assert re.search(
+            rf"^  {known.name} +{re.escape(known.unit)} +{known.description}$", out, re.M
+        )
+    for name in (*INPUTS, *OUTPUTS):
+        assert re.search(rf"^  {name} +\.", out, re.MULTILINE)
+    for status, meaning in MEANING.items():
+        assert f"  {status}  {meaning}\n" in out
 
 
 def test_models_lists_what_is_shipped(capsys):

@@ -40,6 +40,15 @@ CONFORMER_COLUMNS: Final = ("_conformer_std", "_lowest", "_boltzmann")
 SUFFIXES: Final = ("", STD, *INTERVAL_COLUMNS, *CONFORMER_COLUMNS)
 """All that a property's columns may end in, in their order."""
 
+MEANINGS: Final = {
+    STD: "standard error, from a SMILES, of a calibrated model",
+    "_low90, _high90": "with --conformers: ends of an interval that holds nine of ten labels",
+    "_conformer_std": "with --conformers: spread over the conformers",
+    "_lowest": "with --conformers: value of the one with the lowest energy",
+    "_boltzmann": "with --conformers: Boltzmann average at 298.15 K",
+}
+"""What columns say that are no values, by their suffixes."""
+
 
 def property_columns(keys: Iterable[str], suffixes: Iterable[str]) -> list[str]:
     """Columns of properties: all that is known of one, then of the next.

@@ -6,10 +6,11 @@ import hashlib
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 from molgeo import __version__
 from molgeo.chem.molecule import InputError
+from molgeo.exit_status import OK, SOME_FAILED
 from molgeo.plain_text import one_line
 from molgeo.prediction.expected import expected_rows
 from molgeo.prediction.journal import Journal, n_started
@@ -17,9 +18,6 @@ from molgeo.prediction.output import Target, check_output
 from molgeo.prediction.run import PropertyRun, RowError
 from molgeo.prediction.settings import OutputSettings, PredictSettings
 from molgeo.prediction.sinks import Layout, Sink, Stream, WholeFile
-
-SOME_ROWS_FAILED: Final = 3
-"""Exit status where rows, one or all, could not be predicted."""
 
 
 def run_predict(
@@ -49,7 +47,7 @@ def run_predict(
     target = check_output(output, inputs)
     if output.resume and _is_finished(target):
         _say(f"{target.path} is there, and no run of it was stopped: nothing is left to do")
-        return 0
+        return OK
     run = PropertyRun(settings, _say)
     run.fix_columns(inputs)
     started = time.monotonic()
@@ -61,6 +59,10 @@ def run_predict(
                 sink.write(window)
         except RowError as error:
             stopped = error
+        except (KeyboardInterrupt, InputError):
+            if kept := sink.kept():
+                _say(kept)
+            raise
         sink.finish()
     finally:
         sink.close()
@@ -70,7 +72,7 @@ def run_predict(
         _say(f"{name!r} of {input} is left out: the inputs did not show it when the output began")
     if stopped is not None:
         _say(str(stopped))
-    return SOME_ROWS_FAILED if stopped is not None or sink.tally.n_failed else 0
+    return SOME_FAILED if stopped is not None or sink.tally.n_failed else OK
 
 
 def _is_finished(target: Target) -> bool:

@@ -78,6 +78,9 @@ class Sink(Protocol):
             WriteError: as in `write`.
         """
 
+    def kept(self) -> str:
+        """What becomes of the rows of a run that stops early, in one line; "" for nothing."""
+
     def close(self) -> None:
         """Leave the output, whole or not."""
 
@@ -136,6 +139,10 @@ class Stream:
             self._end()
             if self._structures is not None:
                 self._structures.finish()
+
+    def kept(self) -> str:
+        """Nothing: who reads the stream has them."""
+        return ""
 
     def close(self) -> None:
         """End what is written, so that it can be read."""
@@ -238,6 +245,11 @@ class WholeFile:
                 os.fsync(file.fileno())
             os.replace(part, self._path)
             self._journal.remove()
+
+    def kept(self) -> str:
+        """How many rows the journal has, and where."""
+        n, path = self._journal.n_rows, self._journal.path
+        return f"the first {n:,} rows are kept in {path}: --resume goes on with them" if n else ""
 
     def close(self) -> None:
         """Leave the journal, if there still is one, to be gone on with."""

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -224,17 +225,21 @@ def test_a_full_disk_loses_no_row_that_was_written(source, shipped, monkeypatch)
     assert sorted(os.listdir()) == ["in.smi", "out.csv", "whole.csv"]
 
 
-def test_an_input_that_vanishes_leaves_the_journal(source, shipped, monkeypatch):
+@pytest.mark.parametrize("stop", [InputError("gone"), KeyboardInterrupt()])
+def test_a_run_that_stops_early_tells_where_its_rows_are(
+    source, shipped, monkeypatch, capsys, stop
+):
     real = module.PropertyRun.windows
 
     def broken(self, inputs, done=()):
         yield next(real(self, inputs, done))
-        raise InputError("gone")
+        raise stop
 
     with monkeypatch.context() as patched:
         patched.setattr(module.PropertyRun, "windows", broken)
-        with pytest.raises(InputError, match="gone"):
+        with pytest.raises(type(stop)):
             command(source, shipped)
+    assert re.search(r"first 4 rows are kept in .*\.part: --resume", capsys.readouterr().err)
     assert not Path("out.csv").exists()
     assert n_started(Path("out.csv")) == 4
 
