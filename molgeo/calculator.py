@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import difflib
 import threading
+import warnings
 from collections.abc import Sequence
-from numbers import Real
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -27,8 +27,11 @@ from molgeo.chem.molecule import MIN_DISTANCE
 from molgeo.device import choose
 from molgeo.elements import SYMBOLS
 from molgeo.ensemble import Model, check_energies, mean, members
+from molgeo.familiarity import Unfamiliar, UnfamiliarWarning, unfamiliar
+from molgeo.graph import Graph
 from molgeo.graph.skin import SkinGraph
 from molgeo.plausible import unfit_to_move
+from molgeo.predictor import Predictor
 from molgeo.recording import Recorded
 
 ARRAYS: Final = ("positions", "numbers", "initial_charges", "initial_magmoms")
@@ -51,7 +54,9 @@ class MolgeoCalculator(Calculator):
     ``energy_std`` and ``forces_std`` (atoms, 3) their sample standard deviations.
 
     Steps share a graph until an atom has moved by half the skin. Elements, charge and spin are
-    checked once for each composition, distances at every step. The given atoms are never changed.
+    checked once for each composition, distances at every step. A molecule whose bonds or
+    environments the training data do not hold is computed with an `UnfamiliarWarning`, once. The
+    given atoms are never changed.
     Copies share the weights, which never change either. Threads may share a calculator, which
     computes for one at a time: each gets what it asked for, though ``results`` are those of the
     last.
@@ -65,6 +70,7 @@ class MolgeoCalculator(Calculator):
         allow_untrained_forces: differentiate models that never saw a force.
         check_geometry: refuse a structure whose coordinates cannot be Å or that lacks hydrogens,
             when its elements are new to the calculator; what becomes of it later is not looked at.
+        allow_unfamiliar: no `UnfamiliarWarning` of molecules unlike the training data.
 
     Raises:
         ValueError: no model, an unknown one or one without forces; a device, type or skin that is
@@ -72,6 +78,8 @@ class MolgeoCalculator(Calculator):
     """
 
     implemented_properties: list[str]
+    models: list[Predictor]
+    neighbours: SkinGraph
 
     def __init__(
         self,
@@ -81,6 +89,7 @@ class MolgeoCalculator(Calculator):
         skin: float = 0.5,
         allow_untrained_forces: bool = False,
         check_geometry: bool = True,
+        allow_unfamiliar: bool = False,
     ) -> None:
         self._lock = threading.RLock()
         self._options: dict[str, Any] = {}
@@ -92,6 +101,7 @@ class MolgeoCalculator(Calculator):
             skin=skin,
             allow_untrained_forces=allow_untrained_forces,
             check_geometry=check_geometry,
+            allow_unfamiliar=allow_unfamiliar,
         )
 
     def set(self, **options: Any) -> dict[str, Any]:
@@ -125,7 +135,7 @@ class MolgeoCalculator(Calculator):
         if options["dtype"] not in DTYPES:
             known = ", ".join(DTYPES)
             raise ValueError(f"dtype: expected one of {known}, got {options['dtype']!r}")
-        if not isinstance(options["skin"], Real):
+        if not isinstance(options["skin"], int | float):
             raise ValueError(f"skin: expected a number of Å, got {options['skin']!r}")
         device, dtype = choose(options["device"]), DTYPES[options["dtype"]]
         models = self.models if self._options else []
@@ -147,6 +157,7 @@ class MolgeoCalculator(Calculator):
             self.implemented_properties += ["energy_std", "forces_std"]
         self._z = torch.empty(0, dtype=torch.long)
         self._started = np.empty(0, dtype=np.int64)
+        self._seen: set[int] = set()
         self.reset()
 
     def get_property(self, name: str, atoms: Atoms | None = None, *args: Any, **kw: Any) -> Any:
@@ -193,12 +204,27 @@ class MolgeoCalculator(Calculator):
             self.atoms, self.results = None, {}  # where this fails, nothing is known
             if atoms is None:
                 raise UnsupportedAtomsError("atoms: expected some to calculate, got None")
-            if not {"positions", "cell"}.issuperset(system_changes):
+            is_new = not {"positions", "cell"}.issuperset(system_changes)
+            if is_new:
                 self._accept(atoms)
             self._check_start(atoms)
             derivatives = bool({"forces", "stress", "forces_std"}.intersection(properties))
-            self.results = self._evaluate(atoms, derivatives)
-            self.atoms = atoms
+            results = self._evaluate(atoms, derivatives)
+            if is_new and not self._options["allow_unfamiliar"]:
+                self._warn_of(atoms)
+            self.atoms, self.results = atoms, results
+
+    def check(self, atoms: Atoms) -> None:
+        """Refuse what `calculate` would refuse, without a calculation.
+
+        Raises:
+            UnsupportedAtomsError: as in `calculate`.
+        """
+        with self._lock:
+            self.reset()
+            self._accept(atoms)
+            self._check_start(atoms)
+            self._graph(atoms)
 
     def _accept(self, atoms: Atoms) -> None:
         """Take a new composition, or refuse what no model must see, or this one must not."""
@@ -240,13 +266,26 @@ class MolgeoCalculator(Calculator):
                 return reason
         return None
 
+    def unfamiliar(self, atoms: Atoms) -> Unfamiliar | None:
+        """What of some atoms the training data of the models do not hold; None for nothing."""
+        return unfamiliar(self.models, atoms)
+
+    def _warn_of(self, atoms: Atoms) -> None:
+        """Say once of a molecule what is unknown of it."""
+        key = hash((atoms.numbers.tobytes(), atoms.pbc.tobytes()))
+        found = None if key in self._seen else self.unfamiliar(atoms)
+        self._seen.add(key)
+        if found:
+            warnings.warn(
+                f"{atoms.get_chemical_formula()}: {found}; energies and forces may be anything "
+                "(allow_unfamiliar=True says nothing of it)",
+                UnfamiliarWarning,
+                stacklevel=2,
+            )
+
     def _evaluate(self, atoms: Atoms, derivatives: bool) -> dict[str, Any]:
         """Run all models on one structure."""
-        try:
-            pos, graph = self.neighbours(atoms.positions, atoms.cell.array, atoms.pbc)
-        except ValueError as error:
-            raise UnsupportedAtomsError(str(error)) from error
-        self._check_distances(graph.distances(pos))
+        pos, graph = self._graph(atoms)
         volume = abs(np.linalg.det(atoms.cell.array)) if atoms.pbc.any() else 0.0
         strain = derivatives and volume > 0
         potentials = [
@@ -294,6 +333,15 @@ class MolgeoCalculator(Calculator):
             for each, uses in zip(self._recorded, state["uses"], strict=True):
                 each.count(self.neighbours.graph, uses)
         self.atoms, self.results = atoms.copy(), state["results"]
+
+    def _graph(self, atoms: Atoms) -> tuple[Tensor, Graph]:
+        """Positions and graph of atoms that were accepted."""
+        try:
+            pos, graph = self.neighbours(atoms.positions, atoms.cell.array, atoms.pbc)
+        except ValueError as error:
+            raise UnsupportedAtomsError(str(error)) from error
+        self._check_distances(graph.distances(pos))
+        return pos, graph
 
     def _check_distances(self, distances: Tensor) -> None:
         """Refuse atoms on top of each other, where no model has anything to say."""

@@ -37,6 +37,11 @@ def _moving(command: Command, name: str, description: str, input: str) -> Argume
         "--model", default=None, type=str | None, help="force field; several with commas: ensemble"
     )
     parser.add_argument("--device", default="auto", type=str, help="auto, cpu, cuda …")
+    parser.add_argument(
+        "--allow-unfamiliar",
+        action="store_true",
+        help="molecules unlike the model's training data too, whose energies may be anything",
+    )
     return parser
 
 
@@ -46,24 +51,40 @@ def _relax_parser(command: Command) -> ArgumentParser:
     relax.add_argument("--fmax", default=0.01, type=float, help="largest force left, eV/Å")
     relax.add_argument("--max-steps", default=1000, type=int, help="after which to give up")
     relax.add_argument("--output", default=None, type=str | None, help=".extxyz, .xyz or .traj")
+    relax.add_argument("--force", action="store_true", help="replace the output")
     return relax
 
 
 def _md_parser(command: Command) -> ArgumentParser:
-    """Defaults are those of `molgeo.dynamics.settings.MDSettings`, too slow to import here."""
+    """Defaults are those of `molgeo.dynamics.settings.MDSettings`, too slow to import here.
+
+    A temperature that is not given is None: of nve, one that is given asks for new velocities.
+    """
     one = "SMILES, file of one structure, or - for stdin"
     md = _moving(command, "md", "Molecular dynamics, by ASE's integrators.", one)
     md.add_argument("--ensemble", default="nvt", type=Literal["nve", "nvt", "npt"])
-    md.add_argument("--temperature", default=300.0, type=float, help="K; of nve, at the start")
+    md.add_argument(
+        "--temperature",
+        default=None,
+        type=float | None,
+        help="K; of nve, at the start, with new velocities; 300 if not given",
+    )
     md.add_argument("--timestep", default=0.5, type=float, help="fs")
     md.add_argument("--steps", default=10_000, type=int, help="of the whole run")
     md.add_argument("--output", default="traj.extxyz", type=str, help=".extxyz, .xyz or .traj")
     md.add_argument("--log", default="md.csv", type=str, help="table of energies and more")
     md.add_argument("--page", default=None, type=str | None, help="default: OUTPUT with .html")
     md.add_argument("--interval", default=10, type=int, help="steps from frame to frame")
-    md.add_argument("--seed", default=0, type=int, help="of momenta and noise")
+    md.add_argument("--seed", default=0, type=int, help="of random velocities and noise")
+    md.add_argument(
+        "--new-velocities",
+        action="store_true",
+        help="random ones of --temperature, even if the input has some",
+    )
     md.add_argument("--resume", action="store_true", help="go on with the run of --output")
-    md.add_argument("--overwrite", action="store_true", help="replace the run of --output")
+    md.add_argument(
+        "--overwrite", "--force", action="store_true", help="replace the run of --output"
+    )
     md.add_argument(
         "--thermostat",
         default="langevin",
@@ -73,7 +94,7 @@ def _md_parser(command: Command) -> ArgumentParser:
     md.add_argument("--thermostat-time", default=100.0, type=float, help="fs")
     md.add_argument("--pressure", default=1.01325, type=float, help="bar, of npt")
     md.add_argument("--barostat-time", default=1000.0, type=float, help="fs, of npt")
-    md.add_argument("--no-guard", dest="guard", action="store_false", help="never stop early")
+    md.add_argument("--no-guard", action="store_true", help="never stop early")
     md.add_argument(
         "--max-disagreement", default=0.5, type=float, help="eV/Å, of an ensemble's forces"
     )
@@ -91,6 +112,7 @@ def _vib_parser(command: Command) -> ArgumentParser:
     vib.add_argument("--pressure", default=1.01325, type=float, help="bar")
     vib.add_argument("--symmetry-number", default=1, type=int, help="2 for water, 12 for benzene")
     vib.add_argument("--output", default=None, type=str | None, help=".json or .txt")
+    vib.add_argument("--force", action="store_true", help="replace the output")
     vib.add_argument("--format", default=None, type=Literal["table", "json"] | None)
     return vib
 
@@ -108,6 +130,11 @@ def _md(options: Namespace) -> int:
     from molgeo.simulation import run_md
 
     given = vars(options)
+    given["guard"] = not given.pop("no_guard")
+    if given["temperature"] is None:
+        given["temperature"] = MDSettings.temperature
+    elif given["ensemble"] == "nve":
+        given["new_velocities"] = True
     settings = MDSettings(**{field.name: given.pop(field.name) for field in fields(MDSettings)})
     return run_md(settings=settings, **given)
 

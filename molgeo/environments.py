@@ -99,19 +99,38 @@ class Environments:
             One phrase each, such as ``N bonded to N alone (in 2 of 226,682 training
             configurations)``; none if all is familiar.
         """
-        wide, strict = bonds(z, pairs), clear_bonds(z, pairs)[0]
-        judged = {name.partition("(")[0] for name in self.counts}
-        both = zip(environments(z, wide), environments(z, strict), strict=True)
+        wide = bonds(z, pairs)
+        names = environments(z, wide)
         found = [
             f"{_words(name)} (in {self.counts.get(name, 0) or 'none'} of "
             f"{self.configurations:,} training configurations)"
-            for name, other in sorted(set(both))
-            if name.partition("(")[0] in judged and not (self._knows(name) or self._knows(other))
+            for name in sorted({names[atom] for atom in np.flatnonzero(self.strange(z, pairs))})
         ]
         found += self._unusual_lengths(z, wide)
         if self.formulas and (wanted := formula(z)) not in self.formulas:
             found.append(f"the formula {wanted} (training held {', '.join(self.formulas)} alone)")
         return list(dict.fromkeys(found))
+
+    def strange(self, z: Ints, pairs: Pairs) -> NDArray[np.bool_]:
+        """Which atoms have an environment that the training data hardly held.
+
+        Args:
+            z: (atoms,) atomic numbers.
+            pairs: as in `unfamiliar`.
+
+        Returns:
+            (atoms,), true where neither reading of an atom's bonds is known.
+        """
+        judged = {name.partition("(")[0] for name in self.counts}
+        readings = bonds(z, pairs), clear_bonds(z, pairs)[0]
+        both = zip(*(environments(z, each) for each in readings), strict=True)
+        return np.array(
+            [
+                wide.partition("(")[0] in judged and not (self._knows(wide) or self._knows(strict))
+                for wide, strict in both
+            ],
+            dtype=bool,
+        )
 
     def _knows(self, environment: str) -> bool:
         return self.counts.get(environment, 0) >= self.fewest

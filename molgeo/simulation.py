@@ -14,16 +14,25 @@ from typing import Any, Final, Literal
 import ase.io
 from ase import Atoms
 from ase.calculators.calculator import CalculationFailed
-from ase.calculators.singlepoint import SinglePointCalculator
 
+from molgeo.admission import (
+    check,
+    check_names,
+    is_there,
+    refusal,
+    say,
+    say_velocities,
+    title,
+    writable,
+)
 from molgeo.calculator import MolgeoCalculator, UnsupportedAtomsError
 from molgeo.chem.molecule import BadRow, InputError
-from molgeo.dynamics.molecular_dynamics import Outcome, simulate
-from molgeo.dynamics.records import ENDINGS
+from molgeo.dynamics.molecular_dynamics import Outcome, check_files, simulate
+from molgeo.dynamics.records import ENDINGS, for_ase, keep_results
 from molgeo.dynamics.relaxation import Relaxed, relax
-from molgeo.dynamics.settings import MDSettings
+from molgeo.dynamics.settings import MDSettings, remarks
 from molgeo.dynamics.structures import one_structure, structures
-from molgeo.dynamics.vibrations import Modes, thermochemistry, vibrations
+from molgeo.dynamics.vibrations import Modes, check_molecule, thermochemistry, vibrations
 from molgeo.progress import progress
 from molgeo.report.page import write_page
 from molgeo.report.summary import summarise
@@ -43,6 +52,8 @@ def run_relax(
     output: str | None = None,
     max_steps: int = 1000,
     device: str = "auto",
+    allow_unfamiliar: bool = False,
+    force: bool = False,
 ) -> int:
     """The command ``molgeo relax``: every structure of an input to its next minimum.
 
@@ -53,27 +64,30 @@ def run_relax(
         output: ``.extxyz``, ``.xyz`` or ``.traj``; None for extended xyz on standard output.
         max_steps: of the optimiser.
         device: as in `MolgeoCalculator`.
+        allow_unfamiliar: relax molecules unlike the training data too.
+        force: replace the output.
 
     Returns:
         The exit status.
 
     Raises:
         ValueError: wrong usage, or an input that cannot be read.
+        FileExistsError: the output is there already.
     """
-    path = _writable(output, input, ENDINGS)
-    calculator = MolgeoCalculator(_models(model), device, dtype="float64")
+    path = writable(output, input, ENDINGS, force)
+    calculator = _calculator(model, device, dtype="float64")
     incomplete = False
     done: list[Atoms] = []
-    for atoms in structures(input):
-        relaxed = _relaxed(atoms, calculator, fmax, max_steps)
+    for atoms in structures(input, say):
+        relaxed = _relaxed(atoms, calculator, fmax, max_steps, allow_unfamiliar)
         if isinstance(relaxed, BadRow):
-            _say(f"{relaxed.input}: {relaxed.message}")
+            say(f"{relaxed.input}: {relaxed.message}")
             incomplete = True
             continue
         problem = _problem(relaxed)
         incomplete = incomplete or problem is not None
-        done.append(_finished(relaxed, calculator.model_name))
-        _say(
+        done.append(_finished(relaxed, calculator))
+        say(
             f"{title(relaxed.atoms)}: {relaxed.n_steps} steps, fmax {relaxed.fmax:.4f} eV/Å, "
             f"energy {relaxed.atoms.get_potential_energy():.4f} eV ({calculator.model_name})"
             + (f"; {problem}" if problem else "")
@@ -81,7 +95,9 @@ def run_relax(
         if path is None:
             ase.io.write("-", done[-1], format="extxyz")
     if path is not None and done:
-        ase.io.write(path, done, format="traj" if path.suffix == ".traj" else "extxyz")
+        is_traj = path.suffix.lower() == ".traj"
+        frames = [for_ase(atoms) for atoms in done] if is_traj else done
+        ase.io.write(path, frames, format="traj" if is_traj else "extxyz")
     return INCOMPLETE if incomplete else DONE
 
 
@@ -97,6 +113,7 @@ def run_md(
     device: str = "auto",
     dtype: Literal["float32", "float64"] = "float32",
     skin: float = 0.5,
+    allow_unfamiliar: bool = False,
 ) -> int:
     """The command ``molgeo md``: a trajectory, a table, and a page that shows them.
 
@@ -112,6 +129,7 @@ def run_md(
         device: as in `MolgeoCalculator`.
         dtype: as in `MolgeoCalculator`.
         skin: as in `MolgeoCalculator`.
+        allow_unfamiliar: move molecules unlike the training data too.
 
     Returns:
         The exit status.
@@ -120,20 +138,30 @@ def run_md(
         ValueError: wrong usage, or an input that cannot be read.
         OSError: files that are missing or in the way.
     """
-    atoms = one_structure(input)
-    atoms.calc = MolgeoCalculator(_models(model), device, dtype, skin)
     files = Path(output), Path(log)
+    page_path = Path(page) if page else files[0].with_suffix(".html")
+    check_names(input, *files, page_path)
+    atoms = one_structure(input, say)
+    atoms.calc = _calculator(model, device, dtype, skin)
+    check_files(*files, resume, overwrite)
+    if page_path.exists() and not (resume or overwrite):
+        raise is_there(page_path)
+    if not resume:
+        check(atoms, allow_unfamiliar, by_stress=settings.ensemble == "npt")
+    for remark in remarks(settings, atoms):
+        say(remark)
     with progress("simulating") as report:
         outcome = simulate(atoms, settings, *files, resume, overwrite, report)
+    if outcome.remark and not resume:
+        say(outcome.remark)
     summary = summarise(files[1], len(atoms))
-    page_path = Path(page) if page else files[0].with_suffix(".html")
     about = _about(atoms, settings, outcome)
     target = None if settings.ensemble == "nve" else settings.temperature
     write_page(page_path, title(atoms), about, summary, files[0], target, outcome.reason)
     names = [("trajectory", files[0]), ("table", files[1]), ("page", page_path)]
     sys.stdout.write(pairs([*about, *summary.lines(), *((k, str(v)) for k, v in names)]))
     if outcome.reason is not None:
-        _say(f"stopped: {outcome.reason}")
+        say(f"stopped: {outcome.reason}")
     return DONE if outcome.reason is None else INCOMPLETE
 
 
@@ -146,6 +174,8 @@ def run_vib(
     output: str | None = None,
     format: Literal["table", "json"] | None = None,
     device: str = "auto",
+    allow_unfamiliar: bool = False,
+    force: bool = False,
 ) -> int:
     """The command ``molgeo vib``: frequencies and thermochemistry at the next minimum.
 
@@ -158,16 +188,23 @@ def run_vib(
         output: file to write; None for standard output.
         format: table or json; None for json in a file that ends so and in a pipe.
         device: as in `MolgeoCalculator`.
+        allow_unfamiliar: take a molecule unlike the training data too.
+        force: replace the output.
 
     Returns:
         The exit status.
 
     Raises:
         ValueError: wrong usage, or an input that cannot be read.
+        FileExistsError: the output is there already.
     """
-    path = _writable(output, input, (".json", ".txt"))
-    atoms = one_structure(input)
-    atoms.calc = MolgeoCalculator(_models(model), device, dtype="float64")
+    path = writable(output, input, (".json", ".txt"), force)
+    atoms = one_structure(input, say)
+    atoms.calc = _calculator(model, device, dtype="float64")
+    atoms.calc.check(atoms)
+    check_molecule(atoms)
+    check(atoms, allow_unfamiliar)
+    say_velocities(atoms, "a relaxation")
     with progress("relaxing") as report:
         relaxed = relax(atoms, VIB_FMAX, report=report)
     with progress("displacing") as report:
@@ -190,15 +227,8 @@ def run_vib(
     else:
         path.write_text(text, encoding="utf-8")
     if problem:
-        _say(problem)
+        say(problem)
     return INCOMPLETE if problem else DONE
-
-
-def title(atoms: Atoms) -> str:
-    """What a structure is called: its name or SMILES, and its formula."""
-    formula = atoms.get_chemical_formula()
-    label = atoms.info.get("name") or atoms.info.get("smiles")
-    return f"{label} ({formula})" if label else formula
 
 
 def _models(names: str | None) -> str | list[str] | None:
@@ -208,28 +238,33 @@ def _models(names: str | None) -> str | list[str] | None:
     return [name.strip() for name in names.split(",")]
 
 
-def _writable(output: str | None, input: str, endings: tuple[str, ...]) -> Path | None:
-    """The path of an output, refused before any work is done for it."""
-    if output is None:
-        return None
-    path = Path(output)
-    if path.suffix.lower() not in endings:
-        raise InputError(f"output: expected a name that ends in {', '.join(endings)}, got {path}")
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"{path}: there is no such folder")
-    if path.exists() and Path(input).exists() and path.samefile(input):
-        raise InputError(f"{path} is the input too: give another --output")
-    return path
+def _calculator(
+    model: str | None,
+    device: str,
+    dtype: Literal["float32", "float64"],
+    skin: float = 0.5,
+) -> MolgeoCalculator:
+    """A calculator that warns of nothing: `_check_familiar` does it in a command's own way."""
+    return MolgeoCalculator(_models(model), device, dtype, skin, allow_unfamiliar=True)
 
 
 def _relaxed(
-    atoms: Atoms | BadRow, calculator: MolgeoCalculator, fmax: float, max_steps: int
+    atoms: Atoms | BadRow,
+    calculator: MolgeoCalculator,
+    fmax: float,
+    max_steps: int,
+    allow_unfamiliar: bool,
 ) -> Relaxed | BadRow:
     """Relax one structure; what is wrong with it stays its own."""
     if isinstance(atoms, BadRow):
         return atoms
+    say_velocities(atoms, "a relaxation")
     atoms.calc = calculator
     try:
+        calculator.check(atoms)
+        reason = refusal(atoms, allow_unfamiliar)
+        if reason:
+            return BadRow(title(atoms), message=reason)
         with progress("relaxing") as report:
             return relax(atoms, fmax, max_steps, report)
     except (UnsupportedAtomsError, CalculationFailed) as error:
@@ -245,20 +280,23 @@ def _problem(relaxed: Relaxed) -> str | None:
     return None
 
 
-def _finished(relaxed: Relaxed, model: str) -> Atoms:
-    """The structure as it is written, with its energy, its forces and where it comes from."""
+def _finished(relaxed: Relaxed, calculator: MolgeoCalculator) -> Atoms:
+    """The structure as it is written, with what was computed of it and where it comes from."""
+    relaxed.atoms.get_forces()  # if the optimiser asked for other atoms last
     atoms = relaxed.atoms.copy()
+    model = calculator.model_name
     atoms.info["geometry"] = f"{atoms.info['geometry']}+{model}"
     atoms.info.update(model=model, fmax=relaxed.fmax, converged=relaxed.converged)
-    energy, forces = relaxed.atoms.get_potential_energy(), relaxed.atoms.get_forces()
-    atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
+    keep_results(atoms, calculator.results)
     return atoms
 
 
 def _about(atoms: Atoms, settings: MDSettings, outcome: Outcome) -> list[tuple[str, str]]:
     """How a run was done."""
     heat = {
-        "nve": f"started at {settings.temperature:g} K",
+        "nve": "started with the input's velocities"
+        if outcome.remark
+        else f"started at {settings.temperature:g} K",
         "nvt": f"{settings.temperature:g} K, {settings.thermostat} {settings.thermostat_time:g} fs",
         "npt": f"{settings.temperature:g} K, {settings.pressure:g} bar",
     }[settings.ensemble]
@@ -292,8 +330,3 @@ def _about_modes(relaxed: Relaxed, modes: Modes, model: str) -> dict[str, Any]:
         "n_imaginary": modes.n_imaginary,
         "frequencies_cm": modes.frequencies_cm,
     }
-
-
-def _say(line: str) -> None:
-    """A line beside the results."""
-    sys.stderr.write(f"molgeo: {line}\n")

@@ -1,18 +1,23 @@
 """The commands relax, md and vib, as users give them."""
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import ase.io
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from ase import Atoms
+from ase import Atoms, units
 from ase.build import molecule
+from ase.constraints import FixAtoms
 
 from molgeo import checkpoint, cli
+from molgeo.checkpoint import catalogue
+from molgeo.dynamics.integrators import set_momenta
 from molgeo.dynamics.settings import MDSettings
+from molgeo.environments import Environments
 
 MODEL = str(Path(__file__).parent / "fixtures" / "force_field" / "force_field.safetensors")
 SHORT = ["--steps", 20, "--interval", 5]
@@ -41,21 +46,26 @@ def refused(capsys, *words):
 def test_options_have_the_settings_defaults():
     given = cli.build_parser().parse_args(["md", "C"]).md
     defaults = MDSettings()
+    assert (given.pop("temperature"), given.pop("no_guard")) == (None, False)
+    assert (defaults.temperature, defaults.guard) == (300.0, True)
     for field in fields(MDSettings):
+        if field.name in ("temperature", "guard"):
+            continue
         assert given[field.name] == getattr(defaults, field.name), field.name
 
 
 @pytest.mark.parametrize("command", ["relax", "md", "vib"])
 def test_the_default_model_is_not_there_yet(capsys, monkeypatch, command):
-    monkeypatch.setattr(checkpoint, "shipped", dict)
+    monkeypatch.setattr(catalogue, "shipped", dict)
     err = refused(capsys, command, "CCO")
-    assert "default force field 'dimenet_pp-gfn2' is not shipped" in err
+    assert f"default force field {catalogue.DEFAULT_FORCE_FIELD!r} is not shipped" in err
 
 
 @pytest.mark.parametrize("command", ["relax", "md", "vib"])
 @pytest.mark.parametrize("default", [True, False])
 def test_the_default_model_is_taken_and_named(capsys, monkeypatch, command, default):
-    monkeypatch.setattr(checkpoint, "shipped", lambda: {"dimenet_pp-gfn2": Path(MODEL)})
+    monkeypatch.setattr(catalogue, "DEFAULT_FORCE_FIELD", "force_field")
+    monkeypatch.setattr(catalogue, "shipped", lambda: {"force_field": Path(MODEL)})
     more = SHORT if command == "md" else []
     status, out, _ = run(capsys, command, "O", *more, *([] if default else ["--model", MODEL]))
     assert status == 0
@@ -299,3 +309,265 @@ def test_vib_of_a_periodic_structure(capsys):
     box.pbc = True
     err = refused(capsys, "vib", write("a.extxyz", box), "--model", MODEL)
     assert "expected a molecule" in err
+
+
+# What an input holds beside the structure.
+
+
+def written(name, atoms, **arrays):
+    for key, values in arrays.items():
+        atoms.set_array(key, np.asarray(values))
+    return write(name, atoms)
+
+
+def moving(T=400.0, seed=0):
+    atoms = molecule("CH3CH2OH")
+    set_momenta(atoms, T, 21, np.random.default_rng(seed))
+    return atoms
+
+
+@pytest.mark.parametrize("ending", ["extxyz", "traj", "db"])
+def test_relax_keeps_fixed_atoms(capsys, ending):
+    atoms = molecule("CH3CH2OH")
+    atoms.rattle(0.1, seed=1)
+    atoms.set_constraint(FixAtoms([0, 3, 8]))
+    write(f"a.{ending}", atoms)
+    words = ["relax", f"a.{ending}", "--model", MODEL, "--output", "out.extxyz", "--fmax", 0.05]
+    assert run(capsys, *words)[0] == 0
+    found = ase.io.read("out.extxyz")
+    moved = np.abs(found.positions - atoms.positions).max(axis=1) > 1e-3
+    assert not moved[[0, 3, 8]].any()
+    assert moved.sum() > 3
+    assert found.constraints[0].index.tolist() == [0, 3, 8]
+    assert np.abs(found.get_forces(apply_constraint=False)[[0, 3, 8]]).max() > 0.05
+
+
+def test_relax_says_that_velocities_are_not_used(capsys):
+    status, out, err = run(capsys, "relax", write("a.traj", moving()), "--model", MODEL)
+    assert status == 0
+    assert "C2H6O: its velocities are not used: a relaxation begins at rest" in err
+    assert "momenta" not in out
+
+
+@pytest.mark.parametrize("ending", ["extxyz", "traj"])
+@pytest.mark.parametrize("ensemble", ["nve", "nvt"])
+def test_md_begins_with_the_velocities_of_its_input(capsys, ending, ensemble):
+    atoms = moving()
+    words = ["md", write(f"a.{ending}", atoms), "--model", MODEL, "--ensemble", ensemble, *SHORT]
+    status, out, err = run(capsys, *words)
+    assert status == 0
+    assert "velocities are those of the input (" in err
+    assert ("started with the input's velocities" in out) == (ensemble == "nve")
+    frames = ase.io.read("traj.extxyz", ":")
+    np.testing.assert_allclose(frames[0].get_momenta(), atoms.get_momenta(), atol=1e-6)
+    _, out, err = run(capsys, *words, "--steps", 25, "--resume")
+    assert err == ""
+    assert ("started with the input's velocities" in out) == (ensemble == "nve")
+    run(capsys, *words, "--force", "--new-velocities", "--seed", 5)
+    first = ase.io.read("traj.extxyz", 0)
+    assert np.abs(first.get_momenta() - atoms.get_momenta()).max() > 0.1
+
+
+@pytest.mark.parametrize("ensemble", ["nve", "nvt"])
+def test_a_temperature_that_is_given(capsys, ensemble):
+    """Of nve it can only be that of new velocities; a thermostat takes the given ones there."""
+    words = ["--ensemble", ensemble, "--temperature", 250, *SHORT]
+    status, _, err = run(capsys, "md", write("a.traj", moving()), "--model", MODEL, *words)
+    first = ase.io.read("traj.extxyz", 0)
+    taken = np.allclose(first.get_momenta(), moving().get_momenta(), atol=1e-6)
+    assert (status, taken, "velocities are those" in err) == (0, *[ensemble == "nvt"] * 2)
+
+
+def test_velocities_that_are_no_thermal_motion(capsys):
+    atoms = moving()
+    atoms.set_momenta(1e3 * atoms.get_momenta())
+    words = ["md", write("a.traj", atoms), "--model", MODEL, *SHORT]
+    assert "expected momenta in ASE's units" in refused(capsys, *words)
+    assert run(capsys, *words, "--new-velocities")[0] == 0
+    atoms.set_momenta(np.full((9, 3), np.nan))
+    words = ["md", write("b.traj", atoms), "--model", MODEL, *SHORT, "--force"]
+    assert "not finite numbers; --new-velocities" in refused(capsys, *words)
+
+
+def test_velocities_of_an_unknown_unit(capsys):
+    name = written("a.extxyz", molecule("H2O"), velo=np.ones((3, 3)))
+    status, _, err = run(capsys, "md", name, "--model", MODEL, *SHORT)
+    assert status == 0
+    assert "a.extxyz:1: velo are not used, as their unit is not known: expected momenta" in err
+
+
+@pytest.mark.parametrize("thermostat", ["langevin", "bussi"])
+def test_md_keeps_fixed_atoms(capsys, thermostat):
+    atoms = molecule("CH3CH2OH")
+    atoms.set_constraint(FixAtoms([0, 1, 2]))
+    words = ["md", write("a.extxyz", atoms), "--model", MODEL, *SHORT, "--thermostat", thermostat]
+    assert run(capsys, *words)[0] == 0
+    frames = ase.io.read("traj.extxyz", ":")
+    for frame in frames:
+        np.testing.assert_allclose(frame.positions[:3], atoms.positions[:3], atol=1e-7)
+        assert frame.constraints[0].index.tolist() == [0, 1, 2]
+    assert np.abs(frames[-1].positions - atoms.positions)[3:].max() > 0.01
+    table = pd.read_csv("md.csv")  # six atoms that move hold all of the heat
+    heat = 2 * table.kinetic_eV / (18 * units.kB)
+    np.testing.assert_allclose(table.temperature_K, heat, rtol=1e-9)
+    assert table.temperature_K[0] == pytest.approx(300.0)
+    assert run(capsys, *words, "--steps", 30, "--resume")[0] == 0
+    atoms.set_constraint(FixAtoms([0, 1]))
+    write("a.extxyz", atoms)
+    words += ["--steps", 40, "--resume"]
+    assert "--resume: the constraints are not those of the run" in refused(capsys, *words)
+
+
+def test_constraints_that_cannot_be_kept(capsys):
+    atoms = molecule("H2O")
+    atoms.set_constraint(FixAtoms([0]))
+    words = [write("a.traj", atoms), "--model", MODEL]
+    assert "got constraints (FixAtoms)" in refused(capsys, "vib", *words)
+    nose = ["--ensemble", "nvt", "--thermostat", "nose-hoover"]
+    assert "nose-hoover cannot keep them" in refused(capsys, "md", *words, *SHORT, *nose)
+    atoms.set_constraint(FixAtoms([0, 1, 2]))
+    words[0] = write("a.traj", atoms)
+    assert "leave no atom free to move" in refused(capsys, "md", *words, *SHORT)
+    assert not Path("traj.extxyz").exists()
+
+
+def test_heavy_hydrogen_vibrates_slower(capsys):
+    frequencies = []
+    for masses in ([15.999, 1.008, 1.008], [15.999, 2.014, 2.014]):
+        atoms = molecule("H2O")
+        atoms.set_masses(masses)
+        _, out, _ = run(capsys, "vib", write("a.extxyz", atoms), "--model", MODEL)
+        frequencies.append(json.loads(out)["frequencies_cm"])
+    ratio = np.array(frequencies[1]) / frequencies[0]
+    np.testing.assert_allclose(ratio, [0.732, 0.724, 0.733], atol=0.02)  # of water's, measured
+
+
+def test_a_cell_that_is_not_used_is_named(capsys):
+    boxed = molecule("H2O")
+    boxed.set_cell([9, 9, 9])
+    err = run(capsys, "relax", write("a.traj", boxed), "--model", MODEL)[2]
+    assert "a.traj:1: the cell is not used: pbc is F F F" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "match"),
+    [
+        (["--ensemble", "nve", "--thermostat", "bussi"], "thermostat is not used: it is of nvt"),
+        (["--pressure", 100], "pressure is not used: it is of npt, and the ensemble is nvt"),
+        (["--max-disagreement", 0.1], "max-disagreement is not used"),
+        (["--timestep", 3], "a timestep of 3 fs is long: bonds to the lightest atom (1.01 u)"),
+    ],
+)
+def test_settings_that_are_not_used_are_named(capsys, words, match):
+    options = ["--model", MODEL, "--steps", 1, *words]
+    assert match in run(capsys, "md", "O", *options)[2]
+
+
+# Outputs that are there already.
+
+
+def test_outputs_are_not_overwritten(capsys):
+    for command, name in (("relax", "out.extxyz"), ("vib", "out.json")):
+        Path(name).write_text("mine")
+        words = [command, "O", "--model", MODEL, "--output", name]
+        assert f"{name} exists: --force replaces it" in refused(capsys, *words)
+        assert Path(name).read_text() == "mine"
+        assert run(capsys, *words, "--force")[0] == 0
+        assert Path(name).read_text() != "mine"
+    Path("traj.html").write_text("mine")
+    assert "traj.html exists" in refused(capsys, "md", "O", "--model", MODEL, *SHORT)
+    assert not Path("traj.extxyz").exists()
+    assert run(capsys, "md", "O", "--model", MODEL, *SHORT, "--force")[0] == 0
+
+
+@pytest.mark.parametrize("option", ["--output", "--log", "--page"])
+def test_md_does_not_write_over_its_input(capsys, option):
+    name = write("a.extxyz", molecule("H2O"))
+    words = ["md", name, "--model", MODEL, *SHORT, "--force", option, f"./{name}"]
+    assert "is the input too" in refused(capsys, *words)
+    assert len(ase.io.read(name)) == 3
+
+
+def test_a_page_of_its_own(capsys):
+    words = ["md", "O", "--model", MODEL, *SHORT]
+    assert "page: expected another" in refused(capsys, *words, "--page", "md.csv")
+    assert "there is no such folder" in refused(capsys, *words, "--page", "no/a.html")
+
+
+# Molecules that the training data do not hold.
+
+
+@pytest.fixture
+def with_a_record():
+    """The model, as if it had been trained on molecules such as ethanol and water."""
+    predictor = checkpoint.load(MODEL)
+    known = ("C(C,H,H,H)", "C(C,H,H,O)", "O(C,H)", "O(H,H)", "H(C)", "H(O)", "O(C)")
+    record = Environments(500, 0, dict.fromkeys(known, 300))
+    predictor.domain = replace(predictor.domain, environments=record)
+    checkpoint.save_checkpoint(predictor, "known.safetensors", dict(predictor.header))
+    return "known.safetensors"
+
+
+CO2 = "C bonded to O, O alone (in none of 500 training configurations)"
+
+
+@pytest.mark.parametrize("command", ["relax", "md", "vib"])
+def test_a_molecule_of_which_nothing_is_known(capsys, with_a_record, command):
+    more = SHORT if command == "md" else []
+    name = write("a.xyz", molecule("CO2"))
+    words = [command, name, "--model", with_a_record, *more]
+    status, out, err = run(capsys, *words)
+    assert (status, out) == (3 if command == "relax" else 2, "")
+    assert f"known does not know {CO2}; --allow-unfamiliar goes on all the same" in err
+    assert not list(Path().glob("traj*"))
+    _, out, err = run(capsys, *words, "--allow-unfamiliar")
+    assert f"{CO2}: its energies and forces may be anything there" in err
+    assert out != ""
+
+
+def test_a_molecule_of_which_most_is_known(capsys, with_a_record):
+    words = ["relax", "CCCCO", "--model", with_a_record, "--fmax", 0.5]
+    status, _, err = run(capsys, *words)
+    assert "C bonded to C, C, H, H alone (in none" in err
+    assert "may be anything there" in err
+    assert status == 0
+    for known in ("CCO", "O"):
+        assert "know" not in run(capsys, "relax", known, "--model", with_a_record)[2].replace(
+            "(known)", ""
+        )
+
+
+def test_pressure_was_never_learned(capsys, with_a_record):
+    box = molecule("H2O")
+    box.set_cell([6.0, 6.0, 6.0])
+    box.pbc = True
+    words = ["md", write("box.extxyz", box), "--model", with_a_record, *SHORT, "--ensemble"]
+    err = refused(capsys, *words, "npt")
+    assert "periodic structures (none of 500 training configurations)" in err
+    assert "--allow-unfamiliar goes on" in err
+    status, _, err = run(capsys, *words, "nvt")
+    assert (status, "periodic structures (none" in err) == (0, True)
+    assert run(capsys, *words, "npt", "--allow-unfamiliar", "--force")[0] == 0
+
+
+def test_an_ensemble_writes_its_spread(capsys):
+    other = checkpoint.load(MODEL)
+    with torch.no_grad():
+        other.heads.out_weight *= 1.001
+    checkpoint.save_checkpoint(other, "other.safetensors", dict(other.header))
+    words = ["--model", f"{MODEL},other.safetensors"]
+    run(capsys, "md", "O", *words, *SHORT)
+    run(capsys, "md", "O", *words, *SHORT, "--output", "b.traj", "--log", "b.csv")
+    run(capsys, "relax", "O", *words, "--output", "c.extxyz")
+    table = pd.read_csv("md.csv")
+    frames = ase.io.read("traj.extxyz", ":")
+    spread = [np.linalg.norm(frame.arrays["forces_std"], axis=1).max() for frame in frames]
+    np.testing.assert_allclose(spread, table.max_force_std_eV_A, atol=1e-6)
+    energies = [frame.info["energy_std"] for frame in frames]
+    np.testing.assert_allclose(energies, table.energy_std_eV, atol=1e-6)
+    for frame in (ase.io.read("b.traj", 0), ase.io.read("c.extxyz")):
+        assert frame.info["energy_std"] > 0
+    np.testing.assert_allclose(
+        ase.io.read("b.traj", 0).info["forces_std"], frames[0].arrays["forces_std"], atol=1e-6
+    )
+    assert ase.io.read("c.extxyz").arrays["forces_std"].shape == (3, 3)

@@ -73,12 +73,13 @@ class Guard:
         )
 
     def state(self) -> dict[str, Any]:
-        """The bonds that should hold."""
-        return {"bonds": list(self.bonds)}
+        """The bonds that should hold, and the limit of the temperature."""
+        return {"bonds": list(self.bonds), "hottest": self.hottest}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Watch over the bonds of another guard."""
+        """Watch over what another guard watched over."""
         self.bonds = tuple(state["bonds"])
+        self.hottest = state.get("hottest", self.hottest)
 
     def _temperature_reason(self, atoms: Atoms) -> str | None:
         now = temperature(atoms, self.n_degrees)

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import CalculationFailed
-from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io.jsonio import encode
 
 from molgeo.calculator import MolgeoCalculator, UnsupportedAtomsError
 from molgeo.chem.molecule import InputError
@@ -27,12 +27,12 @@ from molgeo.dynamics.integrators import (
     integrator_state,
     make_integrator,
     restore_integrator,
-    set_momenta,
     temperature,
 )
-from molgeo.dynamics.records import ENDINGS, Records, Table, open_frames
+from molgeo.dynamics.records import ENDINGS, Records, Table, keep_results, open_frames
 from molgeo.dynamics.settings import CHANGEABLE, MDSettings
 from molgeo.dynamics.state import load_state, save_state
+from molgeo.dynamics.velocities import begin
 from molgeo.progress import Report, silent
 
 SAVE_S = 10.0
@@ -51,12 +51,14 @@ class Outcome:
         reason: why it stopped before its end; None where it did not.
         ns_per_day: simulated nanoseconds a day of wall-clock time, of this part of the run.
         resumed_from: the step that it went on from; None for a new run.
+        remark: on the velocities that it began with, where they are not random.
     """
 
     step: int
     reason: str | None
     ns_per_day: float
     resumed_from: int | None = None
+    remark: str = ""
 
 
 def simulate(
@@ -71,7 +73,8 @@ def simulate(
     """Run molecular dynamics to the end, or until the guard stops it.
 
     Args:
-        atoms: with a calculator; they are copied. Momenta are made anew.
+        atoms: with a calculator; they are copied. Their momenta, if there are any, are where the
+            run begins; their constraints hold.
         settings: how.
         output: trajectory, ``.extxyz``, ``.xyz`` or ``.traj``; its state is kept beside it.
         log: table, CSV.
@@ -98,6 +101,11 @@ def simulate(
     return run.go(report)
 
 
+def check_files(output: Path, log: Path, resume: bool, overwrite: bool) -> None:
+    """Refuse names that cannot be written, and to write over another run; as `simulate` does."""
+    _Files(output, log).check(resume, overwrite)
+
+
 @dataclass(frozen=True)
 class _Files:
     output: Path
@@ -121,7 +129,7 @@ class _Files:
         there = [path for path in (self.output, self.state, self.log) if path.exists()]
         if there and not (resume or overwrite):
             raise FileExistsError(
-                f"{there[0]} is there already: pass --resume to go on, --overwrite to begin anew, "
+                f"{there[0]} is there already: pass --resume to go on, --force to begin anew, "
                 "or choose other names"
             )
 
@@ -135,10 +143,9 @@ class _Run:
         self.atoms.calc = self.calc
         self.settings, self.files = settings, files
         self.rng = np.random.default_rng(settings.seed)
+        self.constraints = list(self.atoms.constraints)
         self.n_degrees = degrees_of_freedom(self.atoms, settings.ensemble, settings.thermostat)
-        self.guard = Guard(
-            self.atoms, settings.temperature, self.n_degrees, settings.max_disagreement
-        )
+        self.remark = ""
         has_volume = bool(self.atoms.pbc.any()) and self.atoms.cell.rank == 3
         self.has_stress = has_volume and "stress" in self.calc.implemented_properties
         self.marks: dict[str, int] | None = None
@@ -148,7 +155,9 @@ class _Run:
     def start(self) -> None:
         """Momenta, and what must hold before the first step."""
         settings = self.settings
-        set_momenta(self.atoms, settings.temperature, self.n_degrees, self.rng)
+        self.n_degrees, self.remark = begin(self.atoms, settings, self.rng)
+        hottest = max(settings.temperature, temperature(self.atoms, self.n_degrees))
+        self.guard = self._guard(hottest)
         self.dynamics = self._integrator()
         self.atoms.get_forces()  # refuses what the model does not know, before a file is opened
         reason = self.guard.check(self.atoms) if settings.guard else None
@@ -168,6 +177,9 @@ class _Run:
         for name in ("positions", "momenta"):
             self.atoms.set_array(name, state[name], float, (3,))
         self.atoms.set_cell(state["cell"])
+        self.n_degrees = state.get("n_degrees", self.n_degrees)
+        self.remark = state.get("remark", "")
+        self.guard = self._guard(self.settings.temperature)
         self.dynamics = self._integrator()
         restore_integrator(self.dynamics, state["integrator"])
         self.rng.bit_generator.state = state["rng"]
@@ -202,7 +214,8 @@ class _Run:
                 # Within a step, so that the last state is the one to go on from.
                 self.stopped = f"{error} (after step {self.dynamics.nsteps})"
         speed = self._ns_per_day(max(self.recorded - first, 0), started)
-        return Outcome(self.recorded, self.stopped, speed, first if self.marks else None)
+        resumed_from = first if self.marks else None
+        return Outcome(self.recorded, self.stopped, speed, resumed_from, self.remark)
 
     def record(self, step: int) -> None:
         """Write a frame and a row, and ask the guard."""
@@ -233,9 +246,13 @@ class _Run:
             "momenta": self.atoms.get_momenta(),
             "cell": self.atoms.cell.array,
             "pbc": self.atoms.pbc,
+            "masses": self.atoms.get_masses(),
+            "constraints": self._constraints(),
+            "n_degrees": self.n_degrees,
             "integrator": integrator_state(self.dynamics),
             "rng": self.rng.bit_generator.state,
             "guard": self.guard.state(),
+            "remark": self.remark,
             "marks": self.records.marks(),
         }
         if isinstance(self.calc, MolgeoCalculator):
@@ -254,7 +271,15 @@ class _Run:
             s.pressure,
             s.barostat_time,
             self.rng,
+            self.n_degrees,
         )
+
+    def _guard(self, temperature_K: float) -> Guard:
+        return Guard(self.atoms, temperature_K, self.n_degrees, self.settings.max_disagreement)
+
+    def _constraints(self) -> str:
+        """The input's constraints, as a text to compare."""
+        return encode([each.todict() for each in self.constraints])
 
     def _open(self) -> Records:
         marks = self.marks or {}
@@ -284,16 +309,11 @@ class _Run:
         return row
 
     def _frame(self, step: int) -> Atoms:
-        """The atoms now, without what belongs to the run."""
+        """The atoms now, with the input's constraints, and without the run's own."""
         frame = self.atoms.copy()
-        frame.set_constraint()
+        frame.set_constraint(self.constraints)
         frame.info = {"step": step, "time_fs": step * self.settings.timestep}
-        known = {
-            k: self.calc.results[k]
-            for k in ("energy", "forces", "stress")
-            if k in self.calc.results
-        }
-        frame.calc = SinglePointCalculator(frame, **known)
+        keep_results(frame, self.calc.results)
         return frame
 
     def _model(self) -> dict[str, Any]:
@@ -316,6 +336,11 @@ class _Run:
         same_atoms = np.array_equal(self.atoms.numbers, state["numbers"])
         if not (same_atoms and np.array_equal(self.atoms.pbc, state["pbc"])):
             raise InputError("--resume: the structure is another one than that of the run")
+        masses = self.atoms.get_masses()
+        if not np.array_equal(masses, state.get("masses", masses)):
+            raise InputError("--resume: the masses are not those of the run")
+        if self._constraints() != state.get("constraints", "[]"):
+            raise InputError("--resume: the constraints are not those of the run")
 
     def _note(self, steps: int, started: float) -> str:
         return (

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Final, Protocol
 
 from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.extxyz import write_extxyz
 from ase.io.trajectory import TrajectoryReader, TrajectoryWriter
 
@@ -19,6 +20,23 @@ from molgeo.whole_file import replacing
 
 ENDINGS: Final = (".extxyz", ".xyz", ".traj")
 """Of trajectories: extended xyz, or ASE's own."""
+
+
+def keep_results(frame: Atoms, results: Mapping[str, Any]) -> None:
+    """Give a frame the results that a file can hold, without the calculator.
+
+    Energy, forces and stress go where ASE looks for them. The spread of an ensemble, for which ASE
+    has no name, becomes ``energy_std`` in ``info`` and ``forces_std`` in ``arrays``.
+
+    Args:
+        frame: changed; its constraints are not applied to the forces.
+        results: of a calculator, for these atoms.
+    """
+    known = {name: results[name] for name in ("energy", "forces", "stress") if name in results}
+    frame.calc = SinglePointCalculator(frame, **known)
+    if "forces_std" in results:
+        frame.info["energy_std"] = results["energy_std"]
+        frame.set_array("forces_std", results["forces_std"], float, (3,))
 
 
 class Record(Protocol):
@@ -112,7 +130,7 @@ class AseFrames:
 
     def write(self, frame: Atoms) -> None:
         """Write one frame."""
-        self._writer.write(frame)
+        self._writer.write(for_ase(frame))
 
     def mark(self) -> int:
         """Frames, all of them on disk."""
@@ -123,6 +141,13 @@ class AseFrames:
     def close(self) -> None:
         """Write what is kept."""
         self._writer.close()
+
+
+def for_ase(frame: Atoms) -> Atoms:
+    """A frame as ASE's own format holds it: arrays that ASE has no name for are in ``info``."""
+    if "forces_std" in frame.arrays:
+        frame.info["forces_std"] = frame.arrays["forces_std"]
+    return frame
 
 
 Frames = TextFrames | AseFrames

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
+
+from ase import Atoms
 
 from molgeo.chem.molecule import InputError
 from molgeo.dynamics.guard import MAX_DISAGREEMENT
@@ -16,7 +18,7 @@ class MDSettings:
 
     Attributes:
         ensemble: nve, nvt or npt.
-        temperature: K, of the thermostat and of the initial momenta.
+        temperature: K, of the thermostat and of random velocities.
         timestep: fs.
         steps: of the whole run.
         thermostat: of nvt: langevin, bussi or nose-hoover.
@@ -24,7 +26,8 @@ class MDSettings:
         pressure: bar, of npt.
         barostat_time: fs within which npt's volume answers.
         interval: steps between frames, which are rows of the table too.
-        seed: of momenta and noise.
+        seed: of random velocities and noise.
+        new_velocities: begin with random velocities, even if the input has some.
         guard: stop where the model knows nothing any more.
         max_disagreement: eV/Å, of an ensemble's forces, above which the guard stops.
 
@@ -42,6 +45,7 @@ class MDSettings:
     barostat_time: float = 1000.0
     interval: int = 10
     seed: int = 0
+    new_velocities: bool = False
     guard: bool = True
     max_disagreement: float = MAX_DISAGREEMENT
 
@@ -60,5 +64,47 @@ class MDSettings:
             raise InputError(f"seed: expected zero or more, got {self.seed}")
 
 
-CHANGEABLE: Final = ("steps", "guard", "max_disagreement")
+CHANGEABLE: Final = ("steps", "new_velocities", "guard", "max_disagreement")
 """Settings that a resumed run may have otherwise; all others make it the run that it is."""
+
+
+OF_ENSEMBLES: Final = {
+    "thermostat": ("nvt",),
+    "thermostat_time": ("nvt", "npt"),
+    "pressure": ("npt",),
+    "barostat_time": ("npt",),
+}
+"""Settings that mean nothing to other ensembles."""
+
+PERIOD_FS: Final = (9.0, 15.0)
+"""Of the stiffest bonds, O–H and C≡N: the first for an atom of 1 u, and the least of heavy ones."""
+
+STEPS_PER_PERIOD: Final = 4.5
+"""Fewer, and the integrator is about to lose the vibration."""
+
+
+def remarks(settings: MDSettings, atoms: Atoms) -> list[str]:
+    """What of the settings is not used, or can hardly be meant, a sentence each.
+
+    Args:
+        settings: of the run.
+        atoms: with their calculator.
+    """
+    default = {field.name: field.default for field in fields(MDSettings)}
+    found = [
+        f"{name.replace('_', '-')} is not used: it is of {' and '.join(ensembles)}, and the "
+        f"ensemble is {settings.ensemble}"
+        for name, ensembles in OF_ENSEMBLES.items()
+        if settings.ensemble not in ensembles and getattr(settings, name) != default[name]
+    ]
+    is_ensemble = "forces_std" in atoms.calc.implemented_properties
+    if settings.max_disagreement != default["max_disagreement"] and not is_ensemble:
+        found.append("max-disagreement is not used: it is of several models, and there is one")
+    lightest = float(atoms.get_masses().min())
+    period = min(PERIOD_FS[0] * lightest**0.5, PERIOD_FS[1])
+    if settings.timestep * STEPS_PER_PERIOD > period:
+        found.append(
+            f"a timestep of {settings.timestep:g} fs is long: bonds to the lightest atom "
+            f"({lightest:.3g} u) vibrate within {period:.0f} fs; 0.5 to 1 fs are usual"
+        )
+    return found

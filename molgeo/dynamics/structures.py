@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
 from ase import Atoms
 
@@ -11,21 +12,29 @@ from molgeo.chem.molecule import BadRow, InputError, Molecule, SmilesRow
 from molgeo.chem.readers import check_sources, read
 from molgeo.plausible import unfit_to_move
 
+VELOCITIES: Final = ("velo", "vel", "velocities", "velocity", "v", "momentum")
+"""Names that other programs give to velocities, in units of their own."""
 
-def structures(source: str) -> Iterator[Atoms | BadRow]:
+Say = Callable[[str], None]
+
+
+def structures(source: str, say: Say | None = None) -> Iterator[Atoms | BadRow]:
     """Structures of one input, with a conformer where only a SMILES is given.
 
     Args:
         source: a SMILES, ``-`` for SMILES from standard input, or the name of a file.
+        say: called with what of the input is not used, once each.
 
     Yields:
-        Atoms, periodic or not, whose ``info`` holds ``name``, ``smiles``, ``geometry`` (how the
-        coordinates were made) and a ``charge`` other than zero; or the reason why there are none.
+        Atoms, periodic or not, with the constraints, momenta, masses and tags of a file, whose
+        ``info`` holds ``name``, ``smiles``, ``geometry`` (how the coordinates were made) and a
+        ``charge`` other than zero; or the reason why there are none.
 
     Raises:
         InputError: the input cannot be read, or is empty.
     """
     check_sources([source])
+    said: set[str] = set()
     for row in read(source):
         molecule = row
         if isinstance(molecule, SmilesRow):
@@ -34,7 +43,14 @@ def structures(source: str) -> Iterator[Atoms | BadRow]:
         reason = _refusal(molecule) if isinstance(molecule, Molecule) else None
         if reason is not None:
             molecule = BadRow(molecule.input, molecule.name, molecule.smiles, reason)
-        yield molecule if isinstance(molecule, BadRow) else to_atoms(molecule)
+        if isinstance(molecule, BadRow):
+            yield molecule
+            continue
+        for remark in not_used(molecule):
+            if say is not None and remark not in said:
+                say(f"{molecule.input}: {remark}")
+            said.add(remark)
+        yield to_atoms(molecule)
 
 
 def _refusal(molecule: Molecule) -> str | None:
@@ -46,13 +62,13 @@ def _refusal(molecule: Molecule) -> str | None:
     return unfit_to_move(molecule.z, molecule.pos, molecule.cell, molecule.pbc)
 
 
-def one_structure(source: str) -> Atoms:
+def one_structure(source: str, say: Say | None = None) -> Atoms:
     """The only structure of an input; arguments as in `structures`.
 
     Raises:
         InputError: there is none, or more than one, or it is a bad one.
     """
-    found = structures(source)
+    found = structures(source, say)
     atoms = next(found)
     if isinstance(atoms, BadRow):
         raise InputError(f"{atoms.input}: {atoms.message}")
@@ -60,6 +76,23 @@ def one_structure(source: str) -> Atoms:
     if n_more:
         raise InputError(f"{source}: expected one structure, got {n_more + 1}: give one of them")
     return atoms
+
+
+def not_used(molecule: Molecule) -> list[str]:
+    """What a file says of a molecule that moves no atom here, a phrase each."""
+    given = molecule.atoms
+    if given is None:
+        return []
+    named = {str(name).lower(): name for name in given.arrays}
+    found = [
+        f"{named[name]} are not used, as their unit is not known: expected momenta in ASE's "
+        "units, √(eV·u)"
+        for name in VELOCITIES
+        if name in named
+    ]
+    if given.cell.rank and not given.pbc.any():
+        found.append("the cell is not used: pbc is F F F")
+    return found
 
 
 def to_atoms(molecule: Molecule) -> Atoms:
@@ -70,10 +103,21 @@ def to_atoms(molecule: Molecule) -> Atoms:
         "geometry": molecule.geometry,
         "charge": molecule.charge,
     }
-    return Atoms(
+    atoms = Atoms(
         molecule.z,
         molecule.pos,
         cell=molecule.cell,
         pbc=molecule.pbc,
         info={key: value for key, value in info.items() if value},
     )
+    if molecule.atoms is not None:
+        _take_along(atoms, molecule.atoms)
+    return atoms
+
+
+def _take_along(atoms: Atoms, given: Any) -> None:
+    """What of a file's atoms decides how they move."""
+    for name in ("masses", "momenta", "tags"):
+        if given.has(name):
+            atoms.set_array(name, given.get_array(name))
+    atoms.set_constraint([constraint.copy() for constraint in given.constraints])

@@ -82,11 +82,10 @@ def vibrations(atoms: Atoms, displacement: float = DISPLACEMENT, report: Report 
         The modes, without drift and rotation.
 
     Raises:
-        InputError: the structure is periodic.
+        InputError: the structure is periodic, or has constraints.
         ValueError: the calculator refuses the atoms.
     """
-    if atoms.pbc.any():
-        raise InputError(f"vibrations: expected a molecule, got pbc {atoms.pbc.tolist()}")
+    check_molecule(atoms)
     own = atoms.copy()
     own.calc = atoms.calc
     with tempfile.TemporaryDirectory() as folder:  # ASE keeps each structure's forces in a file
@@ -99,6 +98,22 @@ def vibrations(atoms: Atoms, displacement: float = DISPLACEMENT, report: Report 
     # By size, not by square: the imaginary mode of a saddle point is a mode.
     order = np.abs(energies).argsort()
     return Modes(_ascending(energies[order[n_rest:]]), _ascending(energies[order[:n_rest]]), shape)
+
+
+def check_molecule(atoms: Atoms) -> None:
+    """Refuse what has no vibrations of a free molecule.
+
+    Raises:
+        InputError: the structure is periodic, or has constraints.
+    """
+    if atoms.pbc.any():
+        raise InputError(f"vibrations: expected a molecule, got pbc {atoms.pbc.tolist()}")
+    if atoms.constraints:
+        names = ", ".join(sorted({type(each).__name__ for each in atoms.constraints}))
+        raise InputError(
+            f"vibrations: expected a free molecule, got constraints ({names}): "
+            "remove them from the input"
+        )
 
 
 def shape_of(atoms: Atoms) -> Shape:
