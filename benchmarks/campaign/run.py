@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> Path:
     options = _parse(arguments)
     try:
         return go_on(options.config, options.minutes, options.run_dir, options.assignments)
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, ArithmeticError) as error:
         sys.exit(f"campaign: {' '.join(str(error).split())}")
 
 

@@ -33,8 +33,8 @@ class ForceTraining(Training):
         super().__init__(predictor, config)
         self._errors: list[ForceErrors] = []
 
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """The loss of the class's docstring, of a batch."""
+    def losses(self, batch: Any) -> dict[str, Tensor]:
+        """The loss of the class's docstring, and the errors of energy and forces in it."""
         p = self.predictor
         graph = batch_graph(batch, p.cutoff)
         energy, force = p.standardised_forces(batch.z, batch.pos, graph, create_graph=True)
@@ -43,12 +43,11 @@ class ForceTraining(Training):
         difference = force - (batch.force / p.scale[0]).to(force.dtype)
         force_error = (difference.square().sum(-1) + FORCE_EPSILON**2).sqrt().mean()
         c = self.config
-        loss = c.energy_weight * energy_error + c.force_weight * force_error
-        size = len(batch.y)
-        self.log("train_loss", loss.detach(), batch_size=size, prog_bar=True)
-        self.log("train_loss_energy", energy_error.detach(), batch_size=size)
-        self.log("train_loss_forces", force_error.detach(), batch_size=size)
-        return loss
+        return {
+            "train_loss": c.energy_weight * energy_error + c.force_weight * force_error,
+            "train_loss_energy": energy_error,
+            "train_loss_forces": force_error,
+        }
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Collect errors; Lightning's ``no_grad`` does not hold for the forces."""

@@ -30,6 +30,18 @@ class Training(LightningModule):
         self.predictor = predictor
         self.config: Any = config
 
+    def losses(self, batch: Any) -> dict[str, Tensor]:
+        """What a step lowers, ``train_loss``, and its parts if it has any, of a batch."""
+        raise TypeError(f"{type(self).__name__} does not say what it fits")
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """The loss of a batch, logged with its parts."""
+        losses = self.losses(batch)
+        for name, value in losses.items():
+            is_whole = name == "train_loss"
+            self.log(name, value.detach(), batch_size=len(batch.y), prog_bar=is_whole)
+        return losses["train_loss"]
+
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The config's optimiser with its schedule, by step."""
         c = self.config
@@ -65,11 +77,9 @@ class PropertyTraining(Training):
         self.register_buffer("loss_weights", weights / weights.sum(), persistent=False)
         self._errors: list[Tensor] = []
 
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+    def losses(self, batch: Any) -> dict[str, Tensor]:
         """Mean absolute error of the standardised properties, weighted."""
-        loss = self._loss(batch)[0]
-        self.log("train_loss", loss.detach(), batch_size=len(batch.y), prog_bar=True)
-        return loss
+        return {"train_loss": self._loss(batch)[0]}
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Collect absolute errors; they are averaged over molecules at the end of the epoch."""

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from molgeo.datasets.molecules import MoleculeSet
 from molgeo.domain import Domain
-from molgeo.environments import Environments, environments_of, longest_pair, near_pairs
+from molgeo.environments import (
+    Environments,
+    environments_of,
+    longest_pair,
+    near_pairs,
+    pairs_below,
+)
 from molgeo.graph import Graph, radius_graph
 from molgeo.heads import pool
 from molgeo.predictor import Predictor
 from molgeo.properties import PROPERTIES
+
+COINCIDENT: Final = 0.01
+"""Å, below which two atoms are in one place: no gradient is defined there."""
+
+SHOWN: Final = 5
+"""Molecules that a message names."""
 
 
 def fit_references(
@@ -131,14 +145,32 @@ def domain_of(molecules: MoleculeSet, train: Tensor) -> Domain:
     Args:
         molecules: the data set.
         train: (n,) indices of the training part.
+
+    Raises:
+        ValueError: two atoms of a molecule are in one place.
     """
     rows, _, ptr = molecules.atoms(train)
+    shortest = _shortest(molecules, train, molecules.pos[rows], ptr)
+    if shortest < COINCIDENT and len(rows) > len(train):
+        raise ValueError(_coincident(molecules, train))
     return Domain(
         elements=tuple(molecules.z[rows].long().unique().tolist()),
         max_atoms=int(ptr.diff().max()),
-        min_distance=round(_shortest(molecules, train, molecules.pos[rows], ptr), 3),
+        min_distance=round(shortest, 3),
         environments=_environments(molecules, train),
     )
+
+
+def _coincident(molecules: MoleculeSet, train: Tensor) -> str:
+    """Which molecules have two atoms in one place."""
+    bad = []
+    for m in train.tolist():
+        pos = molecules.pos[int(molecules.ptr[m]) : int(molecules.ptr[m + 1])].double().numpy()
+        if any(True for _ in pairs_below(pos, COINCIDENT)):
+            bad.append(int(molecules.idx[m]))
+    where = f" in molecule {', '.join(map(str, bad[:SHOWN]))}" if bad else ""
+    more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+    return f"training data: two atoms are less than {COINCIDENT} Å apart{where}{more}, from 0"
 
 
 def _environments(molecules: MoleculeSet, train: Tensor) -> Environments:

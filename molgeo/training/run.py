@@ -26,6 +26,7 @@ from molgeo.precision import matmul_precision
 from molgeo.training.averaging import exponential_average
 from molgeo.training.config import RunConfig
 from molgeo.training.export import export, measure
+from molgeo.training.finite import Finite, NotFiniteError
 from molgeo.training.quiet import quiet_lightning
 from molgeo.training.start import first_predictor, with_model_of_checkpoint
 from molgeo.training.states import KeptState, LastStep, TimeIsUp, TimeLimit, last_state
@@ -49,6 +50,8 @@ def train(config: RunConfig, resume: bool = False) -> Path:
         FileNotFoundError: the data are not prepared, or there is nothing to resume.
         FileExistsError: the run folder holds another run, and ``resume`` is not set.
         ValueError: a resumed run differs in what makes it the run it was.
+        NotFiniteError: a loss, gradient or weight became NaN or infinite; the last and the best
+            state are those before, and the best weights are exported.
     """
     config = with_model_of_checkpoint(config)
     task = task_of(config)
@@ -86,7 +89,7 @@ def train(config: RunConfig, resume: bool = False) -> Path:
         strategy=config.strategy,
         precision=config.precision,  # type: ignore[arg-type]
         gradient_clip_val=config.clip_norm or None,
-        callbacks=[best, limit, *_callbacks(config, run_dir)],
+        callbacks=[Finite(config), best, limit, *_callbacks(config, run_dir)],
         logger=_logger(config, run_dir, first_step),
         enable_progress_bar=sys.stderr.isatty(),
         enable_model_summary=False,
@@ -96,6 +99,7 @@ def train(config: RunConfig, resume: bool = False) -> Path:
         log_every_n_steps=config.log_every_steps,
     )
     exported = run_dir / f"{config.model_name}.safetensors"
+    failure: NotFiniteError | None = None
     try:
         if not 0 <= config.max_steps <= first_step:  # there is a step to make
             with matmul_precision(config.matmul_precision):
@@ -103,11 +107,21 @@ def train(config: RunConfig, resume: bool = False) -> Path:
     except TimeIsUp as stop:
         if trainer.is_global_zero:
             sys.stderr.write(f"molgeo: {stop}\n")
+    except NotFiniteError as error:
+        failure = error
     finally:
         # A run too short for a validation has no best weights, but it has its last.
         states = [s for s in (run_dir / "best.ckpt", last) if s.exists()]
         if trainer.is_global_zero and states:
-            export(predictor, config, task.about(), states[0], exported, trainer.interrupted)
+            try:
+                export(predictor, config, task.about(), states[0], exported, trainer.interrupted)
+            except ValueError:
+                if failure is None:
+                    raise
+                states = []  # weights about to explode, which give no numbers any more
+    if failure is not None:
+        kept = f"{exported} holds the best weights before" if states else "no weights were kept"
+        raise NotFiniteError(f"{failure}; {kept}")
     is_trial = config.limit_train or config.limit_validation  # not worth the minutes
     if trainer.is_global_zero and not (trainer.interrupted or is_trial):
         measure(exported, task.errors)

@@ -1,0 +1,178 @@
+"""Stop a run at its first number that is none, before it reaches a state that is kept."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+from torch.nn.utils import get_total_norm
+from torch_geometric.data import Data
+
+from molgeo.training.config import RunConfig
+
+EVERY: Final = 50
+"""Steps between looks at what a device has noted; a look makes the CPU wait for it."""
+
+NAMED: Final = 5
+"""Molecules that a message names."""
+
+
+class NotFiniteError(ArithmeticError):
+    """A loss, a gradient or a weight became NaN or infinite; the message says where and what helps.
+
+    Args:
+        message: one line.
+    """
+
+
+class Finite(Callback):
+    """Ends a run at the first loss, gradient or weight that is NaN or infinite.
+
+    On a CPU it looks before each backward pass and each update, so that the weights remain those
+    before. Elsewhere the device notes the first step that went wrong, and is asked every `EVERY`
+    steps and before a state is saved. All processes of a run stop together.
+
+    Args:
+        config: of the run.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        self.config = config
+        self._noted: dict[str, Tensor] = {}
+        self._rates: dict[int, float] = {}
+        self._batch: Any = None
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Remember what the step is made of."""
+        self._batch = batch
+        self._rates[trainer.global_step + 1] = trainer.optimizers[0].param_groups[0]["lr"]
+
+    def on_before_backward(
+        self, trainer: Trainer, pl_module: LightningModule, loss: Tensor
+    ) -> None:
+        """Look at the loss."""
+        self._note(trainer, "loss", loss.detach())
+        if self._looks_at_each(trainer):
+            self._look(trainer, pl_module)
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: Any
+    ) -> None:
+        """Look at the gradient, before it is clipped."""
+        if trainer.precision != "16-mixed":  # there an overflow is expected, and its step left out
+            gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
+            self._note(trainer, "gradient", get_total_norm(gradients))
+        if self._looks_at_each(trainer) or (trainer.global_step + 1) % EVERY == 0:
+            self._look(trainer, pl_module)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look at the steps before, lest weights that are NaN be validated."""
+        self._look(trainer, pl_module)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look at the validation's loss, which the first process knows."""
+        loss = float(trainer.callback_metrics.get("val_loss", 0.0))
+        if self._any(trainer, not math.isfinite(loss)):
+            bad = self._bad_molecules(pl_module, trainer.datamodule.val_dataloader())  # type: ignore[attr-defined]
+            self._stop(trainer.global_step, f"the validation loss is {loss:g}", bad)
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Keep what is not finite out of every state."""
+        self._look(trainer, pl_module)
+        norm = get_total_norm(list(pl_module.parameters()))
+        if self._any(trainer, not math.isfinite(float(norm))):
+            self._stop(trainer.global_step, "a weight is NaN or infinite", [])
+
+    def _looks_at_each(self, trainer: Trainer) -> bool:
+        return trainer.world_size == 1 and trainer.strategy.root_device.type == "cpu"
+
+    def _any(self, trainer: Trainer, here: bool) -> bool:
+        return trainer.strategy.reduce_boolean_decision(here, all=False)
+
+    def _note(self, trainer: Trainer, name: str, value: Tensor) -> None:
+        """Let the device keep the first step whose number is not finite, and the number."""
+        value = value.float()
+        now = torch.stack([torch.full_like(value, trainer.global_step + 1), value])
+        noted = self._noted.setdefault(name, torch.zeros_like(now))
+        is_first = (noted[0] == 0) & ~value.isfinite()
+        self._noted[name] = torch.where(is_first, now, noted)
+
+    def _look(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Ask the device, and stop at the first step that went wrong in any process."""
+        found = {name: noted.tolist() for name, noted in self._noted.items()}
+        bad = {name: (int(step), value) for name, (step, value) in found.items() if step}
+        if not self._any(trainer, bool(bad)):
+            self._rates = {step: r for step, r in self._rates.items() if step > trainer.global_step}
+            return
+        if not bad:
+            self._stop(trainer.global_step + 1, "another process has stopped", [])
+        name, (step, value) = min(bad.items(), key=lambda item: item[1][0])
+        molecules: list[int] = []
+        if step == trainer.global_step + 1:  # the weights are those before
+            molecules = self._bad_molecules(pl_module, [self._batch])
+        self._stop(step, f"the {name} is {value:g}", molecules)
+
+    def _stop(self, step: int, what: str, molecules: list[int]) -> None:
+        """Raise, with what may help."""
+        c = self.config
+        rate = self._rates.get(step, c.learning_rate)
+        if molecules:
+            listed = ", ".join(map(str, molecules[:NAMED]))
+            more = f" and {len(molecules) - NAMED} more" if len(molecules) > NAMED else ""
+            cure = f"look at molecule {listed}{more} of the data, which gives that on its own"
+        else:
+            cures = [f"a learning_rate smaller than {c.learning_rate:g}", "more warmup_steps"]
+            if c.matmul_precision != "highest":
+                cures.append("matmul_precision highest")
+            if not c.clip_norm:
+                cures.append("clip_norm 5")
+            if c.precision not in ("32-true", "64-true"):
+                cures.append("precision 32-true")
+            cure = f"try {', '.join(cures)}, or look for wrong rows in the data"
+        raise NotFiniteError(f"stopped at step {step}, learning rate {rate:.3g}: {what}; {cure}")
+
+    def _bad_molecules(self, pl_module: Any, batches: Any) -> list[int]:
+        """Numbers of molecules that make a loss or gradient NaN or infinite on their own.
+
+        Where most of a batch does, the cause are the weights.
+        """
+        bad: list[int] = []
+        parameters = [p for p in pl_module.parameters() if p.requires_grad]
+        for batch in batches:
+            batch = batch.to(pl_module.device)
+            found = []
+            for m in range(len(batch.y)):
+                with torch.enable_grad():
+                    loss = pl_module.losses(single(batch, m))["train_loss"]
+                    gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+                norm = get_total_norm([g for g in gradients if g is not None])
+                if not math.isfinite(float(loss.detach() + norm)):
+                    found.append(int(batch.idx[m]))
+            if 2 * len(found) <= len(batch.y):
+                bad += found
+        return bad
+
+
+def single(batch: Any, m: int) -> Any:
+    """Molecule m of a batch, as a batch.
+
+    Args:
+        batch: as `molgeo.datasets.molecules.MoleculeSet.batch` makes it.
+        m: number of the molecule in it.
+    """
+    atoms = slice(int(batch.ptr[m]), int(batch.ptr[m + 1]))
+    ptr = batch.ptr[m : m + 2] - batch.ptr[m]
+    part = {key: batch[key][atoms] for key in ("z", "pos", "force") if key in batch}
+    part |= {key: batch[key][m : m + 1] for key in _OF_MOLECULES if key in batch}
+    return Data(**part, ptr=ptr, batch=torch.zeros_like(batch.batch[atoms]))
+
+
+_OF_MOLECULES: Final = ("y", "idx", "energy", "cell", "pbc")
