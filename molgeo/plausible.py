@@ -7,6 +7,7 @@ them (Pauling), sum up to its valence, so that what is lacking is hydrogen that 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -42,6 +43,9 @@ EXPECTED_H: Final = (0.88, 1.13)
 LACKING: Final = 0.65
 """Of an atom's valence, what must be lacking to tell a hydrogen from a long bond: relaxed molecules
 lack 0.4 at most, molecules in motion at 500 K 0.65."""
+
+CERTAIN: Final = 0.45
+"""The same, below which an atom of a relaxed molecule has all of its hydrogens."""
 
 HOT: Final = 0.065
 """Deviation of a bond to hydrogen from its usual length, relative, that only motion explains."""
@@ -193,8 +197,7 @@ def missing_hydrogens(z: Ints, pos: Floats, charge: int = 0, at_least: int = 1) 
     if len(z) < 2:
         return 0
     i, j, ratio, order = _bonds(z, pos)
-    to_hydrogen = (z[i] == 1) != (z[j] == 1)
-    is_hot = bool((np.abs(ratio[to_hydrogen] - 1.0) > HOT).any())
+    is_hot = _is_hot(z, i, j, ratio)
     lacking = _lacking(z, i, j, order)
     found = lacking[lacking > (LACKING_HOT if is_hot else LACKING)]
     n = float(np.rint(found).sum()) - abs(charge)
@@ -202,6 +205,19 @@ def missing_hydrogens(z: Ints, pos: Floats, charge: int = 0, at_least: int = 1) 
         return 0
     odd = (int(z.sum()) - charge) % 2
     return max(2 - odd, 2 * round((float(found.sum()) - abs(charge) - odd) / 2) + odd)
+
+
+def has_all_hydrogens(z: Ints, pos: Floats) -> bool:
+    """Whether the lengths of bonds say that each atom has all of its bonds, beyond doubt."""
+    if len(z) < 2 or not np.isfinite(pos).all() or implausible(z, pos):
+        return False
+    i, j, ratio, order = _bonds(z, pos)
+    return bool(_lacking(z, i, j, order).max() < CERTAIN) and not _is_hot(z, i, j, ratio)
+
+
+def bond_length(a: int, b: int, order: float = 1.0) -> float:
+    """Å. The usual length of a bond between two elements, given by atomic numbers."""
+    return float(_BOND[a, b]) - _PAULING * math.log(max(order, 1.0))
 
 
 def hydrogens_missing(n: int) -> str:
@@ -215,6 +231,12 @@ def hydrogens_missing(n: int) -> str:
 def label(z: Ints, index: int) -> str:
     """``atom 1 (C)``: counted from 1, as chemists and files do."""
     return f"atom {index + 1} ({SYMBOLS[z[index]]})"
+
+
+def _is_hot(z: Ints, i: Ints, j: Ints, ratio: Floats) -> bool:
+    """Whether bonds to hydrogen tell that a structure is in motion."""
+    to_hydrogen = (z[i] == 1) != (z[j] == 1)
+    return bool((np.abs(ratio[to_hydrogen] - 1.0) > HOT).any())
 
 
 def _lacking(z: Ints, i: Ints, j: Ints, order: Floats) -> Floats:

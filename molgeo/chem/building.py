@@ -87,8 +87,8 @@ def build(
                 return BadRow(row.input, row.name, row.smiles, NO_COORDINATES)
             return embedder.molecules(row)
         if geometry in ("auto", "given") or check_geometry(row) is not None:
-            return [row]  # a reason why it is no molecule is for who predicts to say
-        reason = check_bonds(row)
+            return row.conformers()  # why it is no molecule is for who predicts to say
+        reason = next(filter(None, map(check_bonds, row.conformers())), None)
         if reason is not None:
             return _bad(row, reason)
         return _minimised(row) if geometry == "mmff" else _from_smiles(row, embedder)
@@ -107,7 +107,11 @@ def _labelled(built: Built, row: Row) -> Built:
 
 
 def _minimised(molecule: Molecule) -> Built:
-    """The same conformer at MMFF94, or UFF."""
+    """The same conformers at MMFF94, or UFF."""
+    if molecule.further:
+        each = [_minimised(conformer) for conformer in molecule.conformers()]
+        bad = next((built for built in each if isinstance(built, BadRow)), None)
+        return bad or [one for built in each if isinstance(built, list) for one in built]
     row = SmilesRow(molecule.smiles or "", molecule.name, molecule.input)
     made = relax(row, molecule.z, molecule.pos)
     if isinstance(made, BadRow):

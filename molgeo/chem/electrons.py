@@ -1,4 +1,4 @@
-"""Charge and spin of ASE's atoms, wherever their author has written them."""
+"""Charge and spin, wherever the author of a structure has written them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,46 @@ from typing import Any, Final
 
 import numpy as np
 
-CHARGE_KEYS: Final = ("charge", "total_charge")
-SPIN_KEYS: Final = ("spin", "multiplicity", "spin_multiplicity")
-"""Keys of ``atoms.info``, in any case of letters."""
+CHARGE_KEYS: Final = ("charge", "total_charge", "net_charge", "formal_charge", "chrg", "q")
+SPIN_KEYS: Final = {
+    "spin": (0, 1),
+    "total_spin": (0, 1),
+    "multiplicity": (1,),
+    "mult": (1,),
+    "spin_multiplicity": (1,),
+    "uhf": (0,),
+    "nopen": (0,),
+    "unpaired_electrons": (0,),
+}
+"""Keys of ``atoms.info``, in any case of letters, and what is a closed shell.
+
+``spin`` may be 0 or 1: it is a number of unpaired electrons to some and 2S + 1 to others, and to
+both these are a closed shell, as one unpaired electron would be an odd number of electrons.
+"""
+
+MOST_CHARGE: Final = 1000
+"""e, beyond which a charge is a slip of the pen."""
+
+_NEAR: Final = 0.1
+"""e, by which the sum of partial charges may miss a whole number."""
+
+
+def whole_charge(value: Any) -> int:
+    """A charge in e, from a number, text, or an array or tensor with one element.
+
+    Args:
+        value: what was given; whole numbers may be written as floats.
+
+    Raises:
+        ValueError: it is no whole number of electrons.
+    """
+    try:
+        number = float(_single(value))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"charge must be a number of electrons; got {_shown(value)}") from error
+    if not abs(number) <= MOST_CHARGE or number != round(number):
+        raise ValueError(f"charge must be a whole number of electrons; got {_shown(value)}")
+    return round(number)
 
 
 def charge_of(atoms: Any, extra: Mapping[str, Any] | None = None) -> int:
@@ -20,39 +57,39 @@ def charge_of(atoms: Any, extra: Mapping[str, Any] | None = None) -> int:
         extra: more of what ``info`` holds.
 
     Raises:
-        ValueError: it is no number.
+        ValueError: it is no whole number.
     """
     info = _lower({**atoms.info, **(extra or {})})
-    charge = next((info[key] for key in CHARGE_KEYS if info.get(key) is not None), None)
-    if charge is None:
-        charges = atoms.arrays.get("initial_charges")
-        charge = 0 if charges is None else charges.sum()
-    try:
-        return round(float(charge))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"charge must be a number of electrons; got {charge!r}") from error
+    for key in CHARGE_KEYS:
+        if info.get(key) is not None:
+            return whole_charge(info[key])
+    charges = atoms.arrays.get("initial_charges")
+    total = 0.0 if charges is None else float(charges.sum())
+    if np.isfinite(total) and abs(total - round(total)) <= _NEAR:
+        total = round(total)  # partial charges are rounded
+    return whole_charge(total)
 
 
 def open_shell_reason(atoms: Any) -> str | None:
     """What says that electrons are unpaired, or None for a closed shell.
-
-    ``spin`` may be 0 or 1: it is a number of unpaired electrons to some and 2S + 1 to others, and
-    to both these are a closed shell, as one unpaired electron would be an odd number of electrons.
 
     Args:
         atoms: `ase.Atoms`.
 
     Returns:
         A sentence that names the reason, or None.
+
+    Raises:
+        ValueError: the charge is no whole number.
     """
     moments = atoms.arrays.get("initial_magmoms")
     if moments is not None and np.any(moments):
         return "initial_magnetic_moments are not zero: expected a closed shell"
     info = _lower(atoms.info)
     for key in SPIN_KEYS:
-        closed = (0, 1) if key == "spin" else (1,)
-        if info.get(key) is not None and info[key] not in closed:
-            return f"{key} is {info[key]!r}: expected a closed shell ({closed[-1]})"
+        reason = None if info.get(key) is None else spin_reason(key, info[key])
+        if reason is not None:
+            return reason
     if (int(atoms.numbers.sum()) - charge_of(atoms)) % 2:
         return (
             f"odd number of electrons ({atoms.get_chemical_formula()}): radicals are not "
@@ -61,12 +98,52 @@ def open_shell_reason(atoms: Any) -> str | None:
     return None
 
 
+def spin_reason(key: str, value: Any) -> str | None:
+    """Why a spin is no closed shell, or None.
+
+    Args:
+        key: one of `SPIN_KEYS`.
+        value: what was given for it.
+    """
+    closed = SPIN_KEYS[key]
+    try:
+        is_closed = float(_single(value)) in closed
+    except (TypeError, ValueError, OverflowError):
+        is_closed = False
+    if is_closed:
+        return None
+    return f"{key} is {_shown(value)}: expected a closed shell ({closed[-1]})"
+
+
 def electronic_state(atoms: Any) -> tuple[Any, ...]:
     """What of ``info`` says charge or spin, to compare with that of other atoms."""
     if not atoms.info:
         return ()
     known = {*CHARGE_KEYS, *SPIN_KEYS}
     return tuple((k, repr(v)) for k, v in sorted(_lower(atoms.info).items()) if k in known)
+
+
+def _single(value: Any) -> Any:
+    """The element of an array or tensor with one; anything else as it is."""
+    if isinstance(value, bool):
+        raise TypeError("a truth value is no number")
+    if hasattr(value, "detach"):
+        value = value.detach().cpu().numpy()
+    if isinstance(value, np.ndarray | list | tuple):
+        array = np.asarray(value)
+        if array.size != 1:
+            raise ValueError(f"expected one number, got {array.size}")
+        return array.reshape(-1)[0]
+    return value
+
+
+def _shown(value: Any) -> str:
+    """A value in a message, whatever its size."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # whole numbers of thousands of digits are not written
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 40 else f"{text[:40]}…"
 
 
 def _lower(info: Mapping[Any, Any]) -> dict[str, Any]:

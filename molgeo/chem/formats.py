@@ -6,17 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from molgeo.chem.geometry_files import (
-    read_db,
-    read_sdf,
-    read_traj,
-    read_xyz,
-    sdf_records,
-    xyz_frames,
-)
+from molgeo.chem.ase_files import read_db, read_traj
 from molgeo.chem.molecule import Row
 from molgeo.chem.reading import Reading
 from molgeo.chem.sdf_fields import field_names, labelled
+from molgeo.chem.sdf_files import read_sdf, sdf_records
 from molgeo.chem.smiles_files import (
     read_smi,
     read_txt,
@@ -35,6 +29,7 @@ from molgeo.chem.table_files import (
     tsv_lines,
 )
 from molgeo.chem.text_files import Lines
+from molgeo.chem.xyz_files import read_xyz, xyz_frames
 
 
 class Format(NamedTuple):

@@ -7,7 +7,7 @@ exception, so that no row can stop the others. `InputError` is for what concerns
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -63,6 +63,7 @@ class Molecule:
         stripped: SMILES of what was taken away from a salt; "" for nothing.
         frame: of coordinates made from a SMILES; None for given ones.
         stereo: what the SMILES leaves open and which isomer was made; "" if it leaves nothing open.
+        further: (atoms, 3) Å each, of other conformers that are one row with it.
     """
 
     z: NDArray[np.int64]
@@ -80,6 +81,13 @@ class Molecule:
     stripped: str = ""
     frame: Frame | None = None
     stereo: str = ""
+    further: tuple[NDArray[np.float64], ...] = ()
+
+    def conformers(self) -> list[Molecule]:
+        """It and its other conformers, as molecules of one conformer each."""
+        if not self.further:
+            return [self]
+        return [replace(self, pos=pos, further=()) for pos in (self.pos, *self.further)]
 
     def canonical(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """``z`` and ``pos`` of the canonical form: the same numbers for every spelling."""
@@ -173,7 +181,8 @@ def from_arrays(
     whole = known & (numbers == np.rint(numbers))
     if not whole.all():
         odd = numbers[~whole][0]
-        message = f"z must be atomic numbers, 1 to {len(SYMBOLS) - 1}; got {odd:g}"
+        dummy = " (X, a dummy atom: leave it out)" if odd == 0 else ""
+        message = f"z must be atomic numbers, 1 to {len(SYMBOLS) - 1}; got {odd:g}{dummy}"
         return BadRow(input, name, smiles, message)
     return Molecule(numbers.astype(np.int64), positions, charge, smiles, name, input, geometry)
 

@@ -10,11 +10,20 @@ from typing import Any
 
 from rdkit import Chem
 
+from molgeo.chem.ase_files import from_ase
+from molgeo.chem.electrons import SPIN_KEYS, spin_reason, whole_charge
 from molgeo.chem.formats import FORMATS, SUFFIXES, format_of
-from molgeo.chem.geometry_files import from_ase, from_rdkit
-from molgeo.chem.molecule import BadRow, InputError, Molecule, Row, SmilesRow, from_arrays
+from molgeo.chem.molecule import (
+    BadRow,
+    InputError,
+    Molecule,
+    Row,
+    SmilesRow,
+    from_arrays,
+)
 from molgeo.chem.parsing import smiles_fault, without_surrogates
 from molgeo.chem.reading import DEFAULT, Reading
+from molgeo.chem.sdf_files import from_rdkit
 from molgeo.chem.sources import STDIN, check_sources, locate, names_no_file
 from molgeo.chem.structure_rows import stripped, structure_row
 from molgeo.chem.table_files import read_frame
@@ -40,7 +49,11 @@ def read(source: Any, reading: Reading = DEFAULT) -> Iterator[Row]:
         InputError: the whole input cannot be read, or is empty.
     """
     for row in _rows(source, reading):
-        yield _finished(row, reading)
+        finished = _finished(row, reading)
+        if isinstance(finished, Molecule) and reading.each_conformer:
+            yield from finished.conformers()
+        else:
+            yield finished
 
 
 def _rows(source: Any, reading: Reading) -> Iterator[Row]:
@@ -180,18 +193,22 @@ def _from_object(source: Any) -> Iterator[Row]:
 
 
 def _from_data(data: Any, input: str) -> Molecule | BadRow:
-    """PyG's ``Data``; ``smiles``, ``name`` and ``charge`` are taken along where they are."""
+    """PyG's ``Data``; ``smiles``, ``name``, charge and spin are taken along where they are."""
     if data.z is None or data.pos is None:
         missing = "z" if data.z is None else "pos"
         return BadRow(
             input, message=f"{input} has no {missing}: expected z (atoms,) and pos (atoms, 3)"
         )
-    smiles, name, charge = (getattr(data, key, None) for key in ("smiles", "name", "charge"))
-    return from_arrays(
-        data.z,
-        data.pos,
-        charge=0 if charge is None else round(float(charge)),
-        smiles=smiles if isinstance(smiles, str) else None,
-        name="" if name is None else str(name),
-        input=input,
-    )
+    smiles, name = (getattr(data, key, None) for key in ("smiles", "name"))
+    smiles, name = smiles if isinstance(smiles, str) else None, "" if name is None else str(name)
+    said = {key: getattr(data, key, None) for key in ("charge", *SPIN_KEYS)}
+    try:
+        charge = 0 if said["charge"] is None else whole_charge(said.pop("charge"))
+    except ValueError as error:
+        return BadRow(input, name, smiles, str(error))
+    molecule = from_arrays(data.z, data.pos, charge=charge, smiles=smiles, name=name, input=input)
+    spins = {key: value for key, value in said.items() if key in SPIN_KEYS and value is not None}
+    reasons = [reason for key, value in spins.items() if (reason := spin_reason(key, value))]
+    if not reasons or isinstance(molecule, BadRow):
+        return molecule
+    return replace(molecule, open_shell=reasons[0])

@@ -24,6 +24,7 @@ class Reading:
         strip_salts: of a SMILES with several fragments take the largest one, neutralised.
         max_smiles_length: characters up to which a SMILES is read.
         say: is called with one line about each table: which columns were taken.
+        each_conformer: a row for each conformer of an RDKit ``Mol``; else they are one row.
     """
 
     input_format: str | None = None
@@ -33,6 +34,7 @@ class Reading:
     strip_salts: bool = False
     max_smiles_length: int = MAX_SMILES_LENGTH
     say: Callable[[str], None] | None = None
+    each_conformer: bool = False
 
 
 DEFAULT: Final = Reading()

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from rdkit import Chem
 
 from molgeo.chem.columns import N_RECORDS, Columns, choose, shows_structure
-from molgeo.chem.geometry_files import from_rdkit
 from molgeo.chem.molecule import BadRow, InputError, Row
 from molgeo.chem.reading import Reading
+from molgeo.chem.sdf_files import from_rdkit
 from molgeo.chem.structure_rows import structure_row
 from molgeo.chem.text_files import MAX_LINE, Lines, is_cut, open_text
 

@@ -49,9 +49,10 @@ class Numbers:
         """
         average = conformer_average(values, energies)
         numbers: dict[str, Array] = {"": average.value}
-        if of_conformers:
+        if of_conformers or len(values) > 1:
             conformers = (average.std, average.lowest, average.boltzmann)
             numbers |= dict(zip(CONFORMER_COLUMNS, conformers, strict=True))
+        if of_conformers:
             numbers |= self._errors(average)
         for suffix in numbers.keys() & set(_BOUNDED):
             numbers[suffix] = np.maximum(numbers[suffix], self._minimum)

@@ -94,6 +94,9 @@ class PredictSettings:
         "the column stripped tells the others",
         bool,
     )
+    each_conformer: bool = option(
+        False, "a row for each conformer of an RDKit Mol (Python); else their average", bool
+    )
     max_smiles_length: int = option(5000, "characters up to which a SMILES is read", int)
 
     def __post_init__(self) -> None:
@@ -125,6 +128,7 @@ class PredictSettings:
             self.strip_salts,
             self.max_smiles_length,
             say,
+            self.each_conformer,
         )
 
 
