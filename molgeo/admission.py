@@ -11,6 +11,7 @@ from ase import Atoms
 from molgeo.chem.molecule import InputError
 from molgeo.dynamics.velocities import has_velocities
 from molgeo.plain_text import one_line
+from molgeo.whole_file import is_same_file
 
 LINE: Final = 600
 """Characters of a line, which may name several things that a model does not know."""
@@ -40,7 +41,7 @@ def writable(output: str | None, input: str, endings: tuple[str, ...], force: bo
 
 def _not_the_input(path: Path, input: str) -> None:
     """Refuse to write over what is read."""
-    if path.exists() and Path(input).exists() and path.samefile(input):
+    if is_same_file(path, input):
         raise InputError(f"{path} is the input too: give another name")
 
 

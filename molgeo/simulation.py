@@ -7,6 +7,7 @@ was not relaxed, a run that the guard stopped, a saddle point where a minimum wa
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -233,7 +234,7 @@ def run_vib(
 
 def _models(names: str | None) -> str | list[str] | None:
     """One name or path, or several with commas; a path may have a comma itself."""
-    if names is None or "," not in names or Path(names).exists():
+    if names is None or "," not in names or os.path.exists(names):
         return names
     return [name.strip() for name in names.split(",")]
 

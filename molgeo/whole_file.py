@@ -26,3 +26,8 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def is_same_file(path: str | Path, other: str | Path) -> bool:
+    """Whether two names are of one file that is there; a name may be of none, such as a SMILES."""
+    return os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other)

@@ -18,7 +18,7 @@ from molgeo.datasets.ase_frames import read_ase
 from molgeo.generate.journal import Journal
 from molgeo.generate.methods import Method
 from molgeo.generate.workers import Failure, ordered_map
-from molgeo.whole_file import replacing
+from molgeo.whole_file import is_same_file, replacing
 
 KEPT: Final = ("energy", "forces", "stress", "dipole", "charges")
 """Results that are written where the calculator has them at no cost."""
@@ -90,13 +90,21 @@ def label(
 
     Raises:
         FileNotFoundError: the source does not exist.
-        ValueError: it cannot be read, the calculator is not there, or the output is another run's.
+        FileExistsError: the npz is there already, and no run that makes it.
+        ValueError: it cannot be read, the calculator is not there, or the output is another run's,
+            or the source itself.
     """
     output = Path(output)
     if output.suffix not in (".extxyz", ".npz"):
         raise ValueError(f"output: expected a name that ends in .extxyz or .npz, got {output}")
-    method.make()  # not first in every process
     path = output if output.suffix == ".extxyz" else output.with_suffix(".extxyz")
+    for name in (output, path):
+        if is_same_file(name, source):
+            made = "is" if name == output else f"is made from {name}, which is"
+            raise ValueError(f"output: {output} {made} the input: give another name")
+    if output != path and output.exists() and not path.exists():
+        raise FileExistsError(f"{output} exists, and no run that makes it: give another name")
+    method.make()  # not first in every process
     total = len_of(source)
     about = {"source": str(source), "structures": total}
     about |= {"calculator": method.name, "options": method.options}

@@ -21,6 +21,7 @@ from molgeo.generate.journal import Journal
 from molgeo.generate.plan import Plan
 from molgeo.generate.potentials import learned_forces, mmff_forces
 from molgeo.generate.workers import ordered_map
+from molgeo.whole_file import is_same_file
 
 EQUILIBRATION: Final = 4
 """Samples thrown away at the start of each trajectory."""
@@ -168,11 +169,13 @@ def sample(
         Molecules that have structures, and that have none.
 
     Raises:
-        ValueError: an input cannot be read, or the output is another run's.
+        ValueError: an input cannot be read, or the output is another run's, or an input itself.
     """
     output = Path(output)
     if output.suffix != ".extxyz":
         raise ValueError(f"output: expected a name that ends in .extxyz, got {output}")
+    if any(is_same_file(output, source) for source in sources):
+        raise ValueError(f"output: {output} is an input: give another name")
     rows = _rows(sources, limit)
     about = {"sources": list(sources), "molecules": len(rows), **asdict(plan)}
     about = {k: list(v) if isinstance(v, tuple) else v for k, v in about.items()}

@@ -97,8 +97,11 @@ def _energy(axes: Axes, summary: Summary) -> None:
 def _temperature(axes: Axes, summary: Summary, target_K: float | None) -> None:
     values = summary.table["temperature_K"]
     _line(axes, summary, values.to_numpy(), color=BLUE, alpha=0.5, label="now")
-    mean = values.expanding().mean().to_numpy()
-    _line(axes, summary, mean, color=ORANGE, linewidth=1.8, label="mean so far")
+    first = summary.settled_from[0]
+    mean = values[first:].expanding().mean().to_numpy()
+    step = -(-len(mean) // MOST_POINTS)
+    times = summary.time_ps[first:][::step]
+    axes.plot(times, mean[::step], color=ORANGE, linewidth=1.8, label="mean from here on")
     if target_K is not None:
         axes.axhline(target_K, color=GREY, linestyle="--", label="thermostat")
     axes.set_ylabel("temperature / K")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +16,13 @@ from molgeo.chem.molecule import InputError
 Array = NDArray[np.float64]
 
 MOST_BLOCKS: Final = 10
-"""Of a run's second half, by which the error of its mean temperature is judged."""
+"""Of the part that has settled, by which the error of its mean temperature is judged."""
+
+LEAST_LEFT_OUT: Final = 0.25
+"""Part of every run that means leave out."""
+
+MOST_LEFT_OUT: Final = 0.5
+"""Part of a run that has settled nowhere that means leave out."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +42,26 @@ class Summary:
         """(rows,) ps."""
         return self.table["time_fs"].to_numpy() / 1000.0
 
+    @cached_property
+    def settled_from(self) -> tuple[int, bool]:
+        """The row from which on means are taken, and whether the run has settled by then.
+
+        A run begins somewhere: cold, or in a minimum. What it does before temperature and energy
+        fluctuate about what they are later would only bias their means.
+        """
+        n = len(self.table)
+        first = max(_settled_from(self.table[name].to_numpy()) for name in _JUDGED)
+        most = int(MOST_LEFT_OUT * n)
+        return min(max(first, int(LEAST_LEFT_OUT * n)), most), first <= most
+
     @property
     def settled(self) -> pd.DataFrame:
-        """The second half of the rows, which means are taken of."""
-        return self.table.iloc[len(self.table) // 2 :]
+        """The rows that means are taken of."""
+        return self.table.iloc[self.settled_from[0] :]
 
     @property
     def mean_temperature(self) -> float:
-        """K, of the second half."""
+        """K, of the part that has settled."""
         return float(self.settled["temperature_K"].mean())
 
     @property
@@ -69,8 +88,11 @@ class Summary:
         if len(settled) >= MOST_BLOCKS:
             _, error = mean_of_blocks(settled, len(settled) // MOST_BLOCKS)
             mean += f" ± {error:.0f}"
+        first, has_settled = self.settled_from
+        over = f"the last {self.time_ps[-1] - self.time_ps[first]:.3f} ps"
         rows = [
             ("simulated", f"{self.time_ps[-1]:.3f} ps"),
+            ("means are over", over + ("" if has_settled else ", too short a run to settle")),
             ("mean temperature", f"{mean} K, fluctuates by {settled.std():.0f} K"),
             ("mean potential energy", f"{self.settled['potential_eV'].mean():.4f} eV"),
         ]
@@ -103,6 +125,24 @@ def summarise(log: Path, n_atoms: int) -> Summary:
     if not wanted <= set(table.columns) or table.empty:
         raise InputError(f"{log}: expected rows with {', '.join(sorted(wanted))}")
     return Summary(table, n_atoms)
+
+
+_JUDGED: Final = ("temperature_K", "potential_eV")
+
+
+def _settled_from(values: Array) -> int:
+    """The start that leaves the mean of the rest with the least error: ``min var(d…) / (n − d)``.
+
+    What is left out may be three quarters of a series.
+
+    Source:
+        White, Simulation 69, 323 (1997), the marginal standard error rule.
+    """
+    rest = values[::-1] - values.mean()
+    n = np.arange(1, len(rest) + 1)
+    variance = np.cumsum(rest**2) / n - (np.cumsum(rest) / n) ** 2
+    error = (variance / n)[::-1]  # (starts,)
+    return int(error[: 3 * len(rest) // 4 + 1].argmin())
 
 
 def mean_of_blocks(values: Array, length: int) -> tuple[float, float]:

@@ -176,6 +176,29 @@ def test_refused(source, tmp_path):
         label(tmp_path / "text.extxyz", tmp_path / "out.extxyz", EMT_METHOD)
 
 
+@pytest.mark.parametrize("output", ["structures.extxyz", "structures.npz"])
+@pytest.mark.parametrize("sampled", [True, False])
+def test_the_input_is_no_journal(source, tmp_path, capsys, output, sampled):
+    """Even if a journal is what made it."""
+    if sampled:
+        source.with_name("structures.extxyz.run.json").write_text('{"sources": ["CO"]}')
+    before = source.read_bytes()
+    words = ["data", "label", str(source), "--calculator", "ase.calculators.emt:EMT"]
+    assert cli.main([*words, "--output", str(tmp_path / output)]) == 2
+    err = capsys.readouterr().err
+    assert f"{output} is" in err
+    assert "the input: give another name" in err
+    assert source.read_bytes() == before
+
+
+def test_an_npz_of_other_data_is_not_replaced(source, tmp_path):
+    path = tmp_path / "out.npz"
+    path.write_bytes(b"mine")
+    with pytest.raises(FileExistsError, match="exists, and no run that makes it"):
+        label(source, path, EMT_METHOD, workers=1)
+    assert path.read_bytes() == b"mine"
+
+
 def test_command(source, tmp_path, capsys):
     words = ["data", "label", str(source), "--calculator", "ase.calculators.lj:LennardJones"]
     words += ["--options", '{"sigma": 1.0}', "--output", str(tmp_path / "o.extxyz"), "--workers=1"]

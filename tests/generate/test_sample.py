@@ -141,6 +141,13 @@ def test_plans_that_mean_nothing(fields, message):
         Plan(**fields)
 
 
+def test_an_input_is_not_the_output(tmp_path):
+    path = tmp_path / "a.extxyz"
+    path.write_text("1\n\nHe 0 0 0\n")
+    with pytest.raises(ValueError, match="is an input: give another name"):
+        sample(["CCO", str(path)], path, Plan(), workers=1)
+
+
 def test_command(smiles, tmp_path, capsys):
     out = tmp_path / "out.extxyz"
     words = ["data", "sample", smiles, "--output", str(out), "--workers", "1", "--steps", "3"]

@@ -23,22 +23,53 @@ def table(tmp_path, n=101, **more):
     return path
 
 
-def test_means_are_of_the_second_half_and_drift_of_all(tmp_path):
+def test_means_leave_out_the_start_and_drift_is_of_all(tmp_path):
     summary = summarise(table(tmp_path), n_atoms=10)
     assert summary.mean_temperature == pytest.approx(300.0, abs=0.3)
     assert summary.drift == pytest.approx(0.1)  # 1 meV/ps of ten atoms
     np.testing.assert_allclose(summary.deviation[-1], 0.05)
     lines = dict(summary.lines())
     assert lines["simulated"] == "0.500 ps"
+    assert lines["means are over"] == "the last 0.250 ps"
     assert lines["mean temperature"] == "300 ± 1 K, fluctuates by 10 K"
     assert lines["mean potential energy"] == "-10.0000 eV"
     assert lines["drift of the conserved energy"] == "0.1 meV/atom/ps"
     assert set(lines) == {
         "simulated",
+        "means are over",
         "mean temperature",
         "mean potential energy",
         "drift of the conserved energy",
     }
+
+
+@pytest.mark.parametrize(("part", "expected"), [(0.0, 0.25), (0.1, 0.25), (0.4, 0.4)])
+def test_a_cold_start_is_left_out(tmp_path, part, expected):
+    """Of which there may be none: a quarter is left out anyway."""
+    n = 2000
+    cold = np.arange(n) < part * n
+    noise = np.random.default_rng(0).standard_normal(n)
+    path = tmp_path / "md.csv"
+    table(tmp_path, n, temperature_K=300.0 + 20.0 * noise - 150.0 * cold)
+    summary = summarise(path, 10)
+    assert summary.settled_from == (pytest.approx(expected * n, abs=2), True)
+    assert summary.mean_temperature == pytest.approx(300.0, abs=3.0)
+
+
+def test_a_run_that_has_not_settled_says_so(tmp_path):
+    """A temperature that rises to the end, and an energy that does."""
+    for column in ("temperature_K", "potential_eV"):
+        summary = summarise(table(tmp_path, **{column: np.arange(101.0)}), 10)
+        assert summary.settled_from == (50, False)
+        lines = dict(summary.lines())
+        assert lines["means are over"] == "the last 0.250 ps, too short a run to settle"
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5])
+def test_a_run_of_a_few_rows(tmp_path, n):
+    summary = summarise(table(tmp_path, n), 10)
+    assert len(summary.settled) >= 1
+    assert summary.lines()
 
 
 def test_the_error_of_a_mean_knows_that_values_remember_each_other():
