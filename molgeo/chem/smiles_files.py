@@ -105,8 +105,8 @@ def _is_titled(lines: Lines, origin: str) -> bool:
 def _advice(format: str, origin: str) -> str:
     """How to have text of another format read."""
     if format in _READABLE:
-        rename = "" if origin == STDIN_NAME else f"give it an ending such as .{format}, or "
-        return f"{rename}say --input-format {format}"
+        how = "save it in a file that ends in" if origin == STDIN_NAME else "give it the ending"
+        return f"say --input-format {format}, or {how} .{format}"
     if format.startswith("xyz"):
-        return "put the number of atoms and a comment before the atoms, and say --input-format xyz"
+        return "put the number of atoms and a comment before the atoms, and read it as xyz"
     return "save it as SMILES, csv, sdf or xyz"

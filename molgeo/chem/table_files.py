@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import numpy as np
 from rdkit import Chem
 
 from molgeo.chem.columns import N_RECORDS, Columns, choose, shows_structure
@@ -324,5 +325,6 @@ def _plain(cell: Any) -> Any:
     """A cell as every format can write it: text, a finite number, or None."""
     if _is_missing(cell):
         return None
+    cell = cell.item() if isinstance(cell, np.generic) else cell
     is_finite = isinstance(cell, int | float) and math.isfinite(cell)
     return cell if is_finite else str(cell)

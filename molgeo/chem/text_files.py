@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 MAX_LINE: Final = 1_000_000
 """Characters that are kept of a line: a line of as many is cut, and the rest of it is skipped."""
 
-BOMB_SIZE: Final = 200_000_000
+BOMB_SIZE: Final = 20_000_000
 """Bytes up to which a compressed file may grow to any size."""
 
 BOMB_RATIO: Final = 200

@@ -49,7 +49,7 @@ def test_rows_tell_what_was_stripped(tmp_path):
     assert rows[1] == SmilesRow("CCO", "b", f"{path}:2")
     assert isinstance(rows[2], BadRow)
     assert rows[3].smiles == "C1CC.O"
-    assert [row.smiles for row in read(path)][0] == "CC[NH3+].[Cl-]"
+    assert next(iter(read(path))).smiles == "CC[NH3+].[Cl-]"
 
 
 def test_salts_of_drawings(tmp_path):

@@ -319,11 +319,20 @@ def test_data_frames_without_structures_or_rows():
 def test_parquet(tmp_path, monkeypatch):
     path = tmp_path / "a.parquet"
     path.write_bytes(b"PAR1")
-    frame = pd.DataFrame({"smiles": ["CCO"], "when": [pd.Timestamp(0)], "x": [float("nan")]})
+    frame = pd.DataFrame(
+        {
+            "smiles": ["CCO"],
+            "when": [pd.Timestamp(0)],
+            "x": [float("nan")],
+            "n": pd.array([1], "Int64"),
+        }
+    )
     monkeypatch.setattr(pd, "read_parquet", lambda path: frame)
     (row,) = read(path, ALL)
-    assert row == SmilesRow("CCO", "", f"{path}:1", {"when": "1970-01-01 00:00:00", "x": None})
-    assert kept_columns([path], ALL) == ["when", "x"]
+    assert row == SmilesRow(
+        "CCO", "", f"{path}:1", {"when": "1970-01-01 00:00:00", "x": None, "n": 1}
+    )
+    assert kept_columns([path], ALL) == ["when", "x", "n"]
 
     def missing(path):
         raise ImportError("Unable to find a usable engine")
