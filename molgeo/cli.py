@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter, Namespace
 
 from molgeo import __version__, cli_moving, cli_predict
+from molgeo.config_option import ConfigOption
 from molgeo.data_commands import add_compact, add_generators, run_compact, run_label, run_sample
 from molgeo.exit_status import FAILED, OK, USAGE
 from molgeo.plain_text import one_line
@@ -168,7 +169,7 @@ def _add_train(commands: Any) -> None:
 
     train = _command("train", "Train a model; every key of the config is an option.")
     train.add_argument(
-        "--config", action="config", help="YAML file, such as configs/spectrum_net_qm9.yaml"
+        "--config", action=ConfigOption, help="YAML file, such as configs/spectrum_net_qm9.yaml"
     )
     train.add_class_arguments(TrainingConfig)
     shared = set(TrainingConfig.__dataclass_fields__)

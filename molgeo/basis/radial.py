@@ -18,6 +18,9 @@ class GaussianBasis(nn.Module):
         stop: last centre in Å.
         n_gaussians: number of centres, at least 2.
 
+    Raises:
+        ValueError: there are fewer.
+
     Source:
         Schütt et al., NeurIPS 2017 (SchNet), section 4.2; width as in PyG's ``GaussianSmearing``.
     """
@@ -26,6 +29,8 @@ class GaussianBasis(nn.Module):
 
     def __init__(self, start: float, stop: float, n_gaussians: int) -> None:
         super().__init__()
+        if n_gaussians < 2:
+            raise ValueError(f"n_gaussians: expected 2 or more, got {n_gaussians}")
         centres = torch.linspace(start, stop, n_gaussians)
         self.coefficient = -0.5 / (stop / (n_gaussians - 1) - start / (n_gaussians - 1)) ** 2
         self.register_buffer("centres", centres, persistent=False)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from molgeo.checkpoint.file import MOST_TENSORS
 from molgeo.plain_text import one_line
 from molgeo.predictor import Predictor
 
@@ -27,11 +28,29 @@ STEPS: Final = 20_000
 Outline = dict[str, tuple[torch.dtype, tuple[int, ...]]]
 
 
+def outline_of(config: dict[str, Any], n_tensors: int = MOST_TENSORS) -> Outline:
+    """The tensors that a predictor would have.
+
+    It is built on PyTorch's meta device, whose tensors have a shape and no memory, and no further
+    than a number of tensors allows.
+
+    Args:
+        config: arguments of `Predictor`.
+        n_tensors: that it may have, about.
+
+    Returns:
+        Name → type and shape.
+
+    Raises:
+        ValueError: the config means nothing, or asks for more.
+        TypeError: it has unknown fields.
+    """
+    with torch.device("meta"), _Bounded(n_tensors):
+        return _outline(Predictor(**config).state_dict())
+
+
 def check_shapes(config: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     """Refuse a config whose model has other tensors than a file.
-
-    The model is built on PyTorch's meta device, whose tensors have a shape and no memory, and no
-    further than the number of the file's tensors allows.
 
     Args:
         config: arguments of `Predictor`.
@@ -39,10 +58,9 @@ def check_shapes(config: dict[str, Any], tensors: dict[str, Tensor]) -> None:
 
     Raises:
         ValueError: they are others, or the config means nothing.
+        TypeError: it has unknown fields.
     """
-    with torch.device("meta"), _Bounded(len(tensors)):
-        wanted = _outline(Predictor(**config).state_dict())
-    found = _outline(tensors)
+    wanted, found = outline_of(config, len(tensors)), _outline(tensors)
     for what, names in (
         ("has no", wanted.keys() - found.keys()),
         ("has an unknown tensor", found.keys() - wanted.keys()),
@@ -58,14 +76,15 @@ def check_shapes(config: dict[str, Any], tensors: dict[str, Tensor]) -> None:
 
 
 class _Bounded(TorchFunctionMode):
-    """Ends the making of a model that has more tensors, or takes longer, than a file allows.
+    """Ends the making of a model that has more tensors, or takes longer, than it may.
 
     Args:
-        n_tensors: of the file.
+        n_tensors: that it may have, about.
     """
 
     def __init__(self, n_tensors: int) -> None:
         super().__init__()
+        self.n_tensors = n_tensors
         self.made = MADE + 2 * n_tensors
         self.steps = STEPS + 20 * n_tensors
 
@@ -84,7 +103,7 @@ class _Bounded(TorchFunctionMode):
             if not result.numel():
                 raise ValueError("the config asks for a layer without weights")
         if min(self.made, self.steps) < 0:
-            raise ValueError("the config asks for more layers than the file has weights")
+            raise ValueError(f"the config asks for more layers than {self.n_tensors} tensors hold")
         return result
 
 

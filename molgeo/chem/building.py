@@ -10,6 +10,7 @@ from rdkit import Chem
 
 from molgeo.chem import bonds
 from molgeo.chem.conformers import Embedder, Refusal
+from molgeo.chem.limits import DEFAULT_LIMITS, Limits
 from molgeo.chem.molecule import BadRow, Molecule, Row, SmilesRow, check_bonds, check_geometry
 from molgeo.chem.parsing import mol_from_smiles
 from molgeo.chem.rdkit_log import rdkit_messages
@@ -50,6 +51,7 @@ def build(
     workers: int | None = None,
     geometry: GeometrySource = "auto",
     refuse: Refusal | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Iterator[Built]:
     """Give every row its coordinates, in order, a bounded number of rows ahead.
 
@@ -59,6 +61,7 @@ def build(
         workers: threads that work; None for one a core, 1 for none.
         geometry: where coordinates come from.
         refuse: asked about the molecule of a SMILES before any conformer is made.
+        limits: of each row of a SMILES.
 
     Yields:
         For each row its molecules, lowest force-field energy first, or a bad row.
@@ -66,7 +69,7 @@ def build(
     Raises:
         Exception: what ``rows`` raises, after all rows before it.
     """
-    embedder = Embedder(n, refuse)
+    embedder = Embedder(n, refuse, limits)
 
     def make(row: Row) -> Built:
         return _labelled(safely(row), row)

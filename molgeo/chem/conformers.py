@@ -19,21 +19,22 @@ from molgeo.chem.bonds import agree, atomic_numbers
 from molgeo.chem.canonical import Canonical, canonical, with_hydrogens
 from molgeo.chem.embedding import attempts
 from molgeo.chem.force_field import minimise
-from molgeo.chem.isomers import open_stereo, opened_to_e, settled, told
+from molgeo.chem.isomers import may_strain, open_stereo, opened_to_e, settled, told
+from molgeo.chem.limits import DEFAULT_LIMITS, Clock, Limits, OutOfTimeError
 from molgeo.chem.molecule import BadRow, Frame, Molecule, SmilesRow
 from molgeo.chem.parsing import smiles_fault
 from molgeo.chem.rdkit_log import rdkit_messages
 from molgeo.chem.stereo import has_stereo
 from molgeo.chem.threads import Once
 
-MAX_ATOMS: Final = 300
-"""Atoms, hydrogens included, up to which conformers are made: beyond it takes many seconds each."""
-
 _NO_CONFORMER: Final = (
     "no conformer: RDKit could not embed this molecule; check its rings and stereo centres, "
     "or give coordinates (xyz, sdf)"
 )
 
+
+TRIALS: Final = 8
+"""Conformers made to see a stable isomer where others would be strained."""
 
 RECENT: Final = 512
 """Molecules whose conformers are kept for rows that name them again."""
@@ -70,11 +71,15 @@ class Embedder:
     Args:
         n: conformers of each molecule.
         refuse: asked before any conformer is made.
+        limits: of each row.
     """
 
-    def __init__(self, n: int = 1, refuse: Refusal | None = None) -> None:
+    def __init__(
+        self, n: int = 1, refuse: Refusal | None = None, limits: Limits = DEFAULT_LIMITS
+    ) -> None:
         self.n = n
         self.refuse = refuse
+        self.limits = limits
         self._isomer_of = Once(self._isomer, RECENT)
         self._made_of = Once(self._make, RECENT)
 
@@ -122,45 +127,61 @@ class Embedder:
         if fault is not None:
             return BadRow(row.input, row.name, row.smiles, fault)
         with rdkit_messages() as messages:
-            mol = Chem.MolFromSmiles(row.smiles)
-            reason = _refusal(mol, messages) or self._refused(mol)
-            try:
-                found = self._form(mol) if reason is None else None
-            except (RuntimeError, ValueError) as error:  # RDKit's invariants and preconditions
-                found, reason = None, failure(error)
-        if found is not None:
+            mol, reason = self._read(row.smiles, messages)
+            found = reason if mol is None or reason else self._form(mol)
+        if isinstance(found, _Found):
             return found
-        bad = BadRow(row.input, row.name, row.smiles, reason or _NO_CONFORMER)
+        bad = BadRow(row.input, row.name, row.smiles, found or "")
         if mol is None:
             return bad
         return replace(bad, formula=rdMolDescriptors.CalcMolFormula(mol), n_atoms=_n_atoms(mol))
 
-    def _refused(self, mol: Chem.Mol) -> str | None:
-        if self.refuse is None:
-            return None
-        return self.refuse(atomic_numbers(Chem.AddHs(mol)).tolist(), Chem.GetFormalCharge(mol))
-
-    def _form(self, mol: Chem.Mol) -> _Found | None:
-        """Conformers of a sound molecule; of one isomer if several are possible."""
-        form = canonical(mol)
-        isomer = self._isomer_of(form.smiles)
-        if isomer is None:
-            return None
-        form = isomer.form.of(form)
-        made = self._made_of(form.smiles)
-        return None if made is None else _Found(mol, form, made, told(form, isomer.n_open))
-
-    def _isomer(self, smiles: str) -> _Isomer | None:
-        """The isomer that the first conformer shows; None if there is no conformer."""
+    def _read(self, smiles: str, messages: list[str]) -> tuple[Chem.Mol | None, str | None]:
+        """The molecule of a SMILES, and why it is refused."""
+        # Unsanitised, as to look for rings takes long and much memory in a large net of them.
+        graph = Chem.MolFromSmiles(smiles, sanitize=False)
+        if graph is not None and graph.GetNumAtoms() > self.limits.atoms:
+            return None, _too_large(f"more than {graph.GetNumAtoms()}", self.limits.atoms)
+        messages.clear()
         mol = Chem.MolFromSmiles(smiles)
-        form = canonical(mol)
-        if not open_stereo(mol):
-            return _Isomer(form, 0)
-        first = conformers(opened_to_e(mol), 1)
-        return None if first is None else _Isomer(*settled(mol, first.pos[0]))
+        reason = _refusal(mol, messages)
+        if mol is None or reason is not None:
+            return mol, reason
+        n_atoms = _n_atoms(mol)
+        if n_atoms > self.limits.atoms:
+            return mol, _too_large(str(n_atoms), self.limits.atoms)
+        if self.refuse is None:
+            return mol, None
+        return mol, self.refuse(atomic_numbers(Chem.AddHs(mol)).tolist(), Chem.GetFormalCharge(mol))
 
-    def _make(self, smiles: str) -> Conformers | None:
-        return conformers(Chem.MolFromSmiles(smiles), self.n)
+    def _form(self, mol: Chem.Mol) -> _Found | str:
+        """Conformers of a sound molecule, of one isomer if several are possible; or why not."""
+        clock = Clock(self.limits.seconds)
+        try:
+            form = canonical(mol)
+        except (RuntimeError, ValueError) as error:  # RDKit's invariants and preconditions
+            return failure(error)
+        isomer = self._isomer_of(form.smiles, clock)
+        if isinstance(isomer, str):
+            return isomer
+        form = isomer.form.of(form)
+        made = self._made_of(form.smiles, clock)
+        if isinstance(made, str):
+            return made
+        return _Found(mol, form, made, told(form, isomer.n_open))
+
+    def _isomer(self, smiles: str, clock: Clock) -> _Isomer | str:
+        """The isomer that a trial conformer shows, or why there is none."""
+        mol = Chem.MolFromSmiles(smiles)
+        free = open_stereo(mol)
+        if not free:
+            return _Isomer(canonical(mol), 0)
+        n = TRIALS if may_strain(mol, free) else 1
+        trial = _conformers_or_reason(opened_to_e(mol), n, clock)
+        return trial if isinstance(trial, str) else _Isomer(*settled(mol, trial.pos[0]))
+
+    def _make(self, smiles: str, clock: Clock) -> Conformers | str:
+        return _conformers_or_reason(Chem.MolFromSmiles(smiles), self.n, clock)
 
 
 class _Isomer(NamedTuple):
@@ -189,11 +210,20 @@ def generate(row: SmilesRow, n: int = 1) -> Conformers | BadRow:
     return Embedder(n).canonical(row)
 
 
-def conformers(mol: Chem.Mol, n: int) -> Conformers | None:
-    """Embed and minimise a sound RDKit molecule; None where every attempt fails."""
+def _conformers_or_reason(mol: Chem.Mol, n: int, clock: Clock) -> Conformers | str:
+    try:
+        return conformers(mol, n, clock) or _NO_CONFORMER
+    except OutOfTimeError as error:
+        return str(error)
+    except (RuntimeError, ValueError) as error:  # RDKit's invariants and preconditions
+        return failure(error)
+
+
+def conformers(mol: Chem.Mol, n: int, clock: Clock) -> Conformers | None:
+    """Embed and minimise a sound RDKit molecule; None if every attempt fails."""
     mol = Chem.AddHs(mol)
-    for numbers, sound in attempts(mol, n):
-        energies, force_field = minimise(mol)
+    for numbers, sound in attempts(mol, n, clock):
+        energies, force_field = minimise(mol, clock)
         pos = [conformer.GetPositions() for conformer in mol.GetConformers()]
         good = [k for k in range(len(pos)) if sound or _is_the_molecule(mol, pos[k])]
         if 0 not in good:  # the one that would be made alone
@@ -235,13 +265,14 @@ def _refusal(mol: Chem.Mol | None, messages: list[str]) -> str | None:
             f"radical: {unpaired} unpaired electron{'s' if unpaired > 1 else ''} in the SMILES; "
             "radicals are not supported, add the missing hydrogens"
         )
-    n_atoms = _n_atoms(mol)
-    if n_atoms > MAX_ATOMS:
-        return (
-            f"{n_atoms} atoms with hydrogens: conformers are made up to {MAX_ATOMS} atoms, "
-            "give coordinates (xyz, sdf) instead"
-        )
     return None
+
+
+def _too_large(n_atoms: str, most: int) -> str:
+    return (
+        f"{n_atoms} atoms with hydrogens: conformers are made up to {most} atoms (--max-atoms); "
+        "give coordinates (xyz, sdf) instead"
+    )
 
 
 def isotope_reason(mol: Chem.Mol) -> str | None:

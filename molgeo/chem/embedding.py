@@ -13,6 +13,7 @@ from rdkit.Chem import rdDistGeom
 
 from molgeo.chem.bonds import agree, conformer
 from molgeo.chem.force_field import minimise
+from molgeo.chem.limits import Clock
 from molgeo.chem.stereo import has_stereo
 
 SEED: Final = 42
@@ -65,7 +66,27 @@ image, with the SMILES. The tolerance is RDKit's recommendation for speed.
 """
 
 
-def attempts(mol: Chem.Mol, n: int) -> Iterator[tuple[list[int], bool]]:
+LARGE: Final = 100
+"""Atoms above which `LARGE_LADDER` is climbed."""
+
+LARGE_LADDER: Final = (
+    Attempt({"maxIterations": 10, "useRandomCoords": True}),
+    Attempt(
+        {
+            "maxIterations": 10,
+            "useRandomCoords": True,
+            "useBasicKnowledge": False,
+            "useExpTorsionAnglePrefs": False,
+            "useMacrocycleTorsions": False,
+            "useMacrocycle14config": False,
+        }
+    ),
+)
+"""For large molecules, whose first coordinates RDKit's matrices rarely give. With their many
+centres, no luck would replace enforced stereo."""
+
+
+def attempts(mol: Chem.Mol, n: int, clock: Clock) -> Iterator[tuple[list[int], bool]]:
     """Climb the ladder; whoever is content with a result asks for no more.
 
     Each conformer has seeds of its own, so that the first ones do not depend on how many are made.
@@ -73,6 +94,7 @@ def attempts(mol: Chem.Mol, n: int) -> Iterator[tuple[list[int], bool]]:
     Args:
         mol: with explicit hydrogens; gets the conformers of each successful attempt in turn.
         n: conformers to try.
+        clock: looked at before each conformer.
 
     Yields:
         The numbers, ascending from 0, of the conformers that the molecule now has; and whether it
@@ -80,20 +102,24 @@ def attempts(mol: Chem.Mol, n: int) -> Iterator[tuple[list[int], bool]]:
 
     Raises:
         RuntimeError: the ladder is at its end, and RDKit failed at an invariant on the way.
+        OutOfTimeError: by the clock.
     """
     crash: RuntimeError | None = None
-    for attempt in LADDER:
+    is_large = mol.GetNumAtoms() > LARGE
+    ladder = LARGE_LADDER if is_large else LADDER
+    for attempt in ladder:
         mol.RemoveAllConformers()
         try:
-            numbers = _climb(n, partial(_embed, mol, attempt))
+            numbers = _climb(n, partial(_embed, mol, attempt, clock))
         except RuntimeError as error:  # of one setting: the next one may do
             crash, numbers = error, []
         if numbers:
-            yield numbers, attempt is LADDER[0]
+            yield numbers, attempt is ladder[0]
     mol.RemoveAllConformers()
-    numbers = _climb(n, partial(_from_bounds, mol, _bounds(mol)))
-    if numbers:
-        yield numbers, False
+    if not is_large:
+        numbers = _climb(n, partial(_from_bounds, mol, _bounds(mol), clock))
+        if numbers:
+            yield numbers, False
     if crash is not None:
         raise crash
 
@@ -110,7 +136,7 @@ def _climb(n: int, one: Callable[[int], bool]) -> list[int]:
     return [0, *filter(another, range(1, n))] if one(0) else []
 
 
-def _embed(mol: Chem.Mol, attempt: Attempt, number: int) -> bool:
+def _embed(mol: Chem.Mol, attempt: Attempt, clock: Clock, number: int) -> bool:
     """Add one conformer; whether there is one with the right stereo."""
     settings: Any = rdDistGeom.ETKDGv3()
     settings.numThreads = 1
@@ -119,7 +145,9 @@ def _embed(mol: Chem.Mol, attempt: Attempt, number: int) -> bool:
         setattr(settings, name, value)
     for k in range(attempt.tries):
         settings.randomSeed = _seed(number, k)
+        settings.timeout = clock.left()
         found = rdDistGeom.EmbedMolecule(mol, settings)
+        clock.check()
         if found < 0:
             return False
         if settings.enforceChirality or _turn(mol, mol.GetConformer(found)):
@@ -150,7 +178,7 @@ def _bounds(mol: Chem.Mol) -> NDArray[np.float64]:
     return np.asarray(bounds)
 
 
-def _from_bounds(mol: Chem.Mol, bounds: NDArray[np.float64], number: int) -> bool:
+def _from_bounds(mol: Chem.Mol, bounds: NDArray[np.float64], clock: Clock, number: int) -> bool:
     """Add the best of a few conformers from random distances; whether one is the molecule.
 
     RDKit's embedding rejects what it finds too far from tetrahedral, and some cages are. Here a
@@ -165,7 +193,7 @@ def _from_bounds(mol: Chem.Mol, bounds: NDArray[np.float64], number: int) -> boo
         trial = Chem.Mol(mol)
         trial.RemoveAllConformers()
         trial.AddConformer(conformer(np.array(start)))
-        (energy,), _ = minimise(trial)
+        (energy,), _ = minimise(trial, clock)
         if (
             (best is None or energy < best[0])
             and agree(trial, trial.GetConformer().GetPositions())

@@ -8,19 +8,32 @@ from typing import Final
 from rdkit import Chem
 from rdkit.Chem import rdForceFieldHelpers
 
+from molgeo.chem.limits import Clock
+
+_ENDLESS: Final = Clock()
+
 MINIMISER_STEPS: Final = 1000
 MORE_STEPS: Final = 5 * MINIMISER_STEPS
 
+PAIR_STEPS: Final = 25_000_000
+"""Most steps times the square of the atoms, to which a step's work is proportional, of the first
+steps as of the others: some seconds. Bonds and angles of a large molecule settle long before its
+folds do. Molecules of up to 70 atoms get all their steps."""
 
-def minimise(mol: Chem.Mol) -> tuple[list[float], str | None]:
+
+def minimise(mol: Chem.Mol, clock: Clock = _ENDLESS) -> tuple[list[float], str | None]:
     """Relax all conformers in place.
 
     Args:
         mol: with explicit hydrogens and one or more conformers.
+        clock: looked at before each conformer.
 
     Returns:
         Energies in kcal/mol, and ``mmff``, ``uff``, or None (and zeros) where neither force field
         knows the atoms and everything stays as it was.
+
+    Raises:
+        OutOfTimeError: by the clock.
     """
     optimize: Callable[..., list[tuple[int, float]]]
     if rdForceFieldHelpers.MMFFHasAllMoleculeParams(mol):
@@ -29,12 +42,15 @@ def minimise(mol: Chem.Mol) -> tuple[list[float], str | None]:
         optimize, how = rdForceFieldHelpers.UFFOptimizeMoleculeConfs, "uff"
     else:
         return [0.0] * mol.GetNumConformers(), None
+    most = max(1, PAIR_STEPS // mol.GetNumAtoms() ** 2)
     energies = []
-    relaxed = optimize(mol, numThreads=1, maxIters=MINIMISER_STEPS)
-    for conformer, (status, energy) in zip(mol.GetConformers(), relaxed, strict=True):
-        if status == 1:  # out of steps; the others stay as they are
-            alone = Chem.Mol(mol, False, conformer.GetId())
-            ((_, energy),) = optimize(alone, numThreads=1, maxIters=MORE_STEPS)
-            conformer.SetPositions(alone.GetConformer().GetPositions())
+    for conformer in mol.GetConformers():
+        alone = Chem.Mol(mol, False, conformer.GetId())
+        for steps in (MINIMISER_STEPS, MORE_STEPS):
+            clock.check()
+            ((status, energy),) = optimize(alone, numThreads=1, maxIters=min(steps, most))
+            if status != 1:  # 1: out of steps
+                break
+        conformer.SetPositions(alone.GetConformer().GetPositions())
         energies.append(energy)
     return energies, how

@@ -49,6 +49,20 @@ def open_stereo(mol: Chem.Mol) -> OpenStereo:
     )
 
 
+def may_strain(mol: Chem.Mol, free: OpenStereo) -> bool:
+    """Whether some isomers of a molecule may be much higher in energy than others.
+
+    Args:
+        mol: the molecule.
+        free: what it leaves open: centres that two rings share and double bonds of rings may strain
+            it, such as the two of bicyclopentane and that of cyclooctene.
+    """
+    rings = mol.GetRingInfo()
+    return any(rings.NumAtomRings(k) > 1 for k in free.atoms) or any(
+        rings.NumBondRings(k) > 0 for k in free.bonds
+    )
+
+
 def opened_to_e(mol: Chem.Mol) -> Chem.Mol:
     """A copy of a molecule whose open double bonds are E, mostly the more stable one.
 

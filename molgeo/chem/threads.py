@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Key = TypeVar("Key", bound=Hashable)
+Context = TypeVar("Context")
 
 
 def ordered_map(
@@ -42,21 +43,21 @@ def ordered_map(
         yield from _ordered(pool, function, items, ahead=8 * workers)
 
 
-class Once(Generic[Key, Result]):
-    """A function that is called once for each of its latest arguments, though threads ask together.
+class Once(Generic[Key, Context, Result]):
+    """A function that is called once for each of its latest keys, though threads ask together.
 
     Args:
-        function: of one argument.
+        function: of a key and of what its value does not depend on.
         most: values that are kept.
     """
 
-    def __init__(self, function: Callable[[Key], Result], most: int) -> None:
+    def __init__(self, function: Callable[[Key, Context], Result], most: int) -> None:
         self._function = function
         self._most = most
         self._lock = threading.Lock()
         self._values: OrderedDict[Key, Future[Result]] = OrderedDict()
 
-    def __call__(self, key: Key) -> Result:
+    def __call__(self, key: Key, context: Context) -> Result:
         """The function's value, computed here or waited for; an error is not kept."""
         with self._lock:
             value = self._values.get(key)
@@ -68,7 +69,7 @@ class Once(Generic[Key, Result]):
                 self._values.popitem(last=False)
         if mine:
             try:
-                value.set_result(self._function(key))
+                value.set_result(self._function(key, context))
             except BaseException as error:
                 with self._lock:
                     self._values.pop(key, None)

@@ -163,11 +163,16 @@ class PropertyRun:
             RowError: as in `rows`.
         """
         from molgeo.chem.building import build
+        from molgeo.chem.enumeration import with_isomers
+        from molgeo.chem.limits import Limits
         from molgeo.chem.readers import check_sources, is_single, read_all
 
         if isinstance(inputs, list | tuple) or is_single(inputs):
             check_sources([inputs] if is_single(inputs) else inputs, self.reading)
+        limits = Limits(self.settings.max_atoms, self.settings.max_seconds)
         source = iter(read_all(inputs, self.reading))
+        if self.settings.enumerate_stereo:
+            source = with_isomers(source, limits.atoms)
         start = self._passed(source, done)
         # A row of the input becomes one row of output, so that marks and results stay in step.
         marks: deque[str] = deque()
@@ -176,6 +181,7 @@ class PropertyRun:
             self.conformers,
             geometry=self.settings.geometry,
             refuse=self.made.refuses,
+            limits=limits,
         )
         most = _WINDOW.get(self.given.device.type, _WINDOW["cpu"])
         for window in _windows(built, most, start):

@@ -97,7 +97,17 @@ class PredictSettings:
     each_conformer: bool = option(
         False, "a row for each conformer of an RDKit Mol (Python); else their average", bool
     )
+    enumerate_stereo: bool = option(
+        False,
+        "a row per isomer of a SMILES that leaves centres or double bonds open, up to 32; of each "
+        "pair of enantiomers one, as they have the same values, and none that cannot be embedded",
+        bool,
+    )
     max_smiles_length: int = option(5000, "characters up to which a SMILES is read", int)
+    max_atoms: int = option(
+        300, "atoms, with hydrogens, up to which conformers are made of a SMILES", int
+    )
+    max_seconds: float = option(60.0, "processor time for the conformers of a row, s", float)
 
     def __post_init__(self) -> None:
         n = self.conformers
@@ -106,11 +116,12 @@ class PredictSettings:
         known = Geometry.__args__  # type: ignore[attr-defined]
         if self.geometry not in known:
             raise _error(f"geometry must be one of {', '.join(known)}, got {self.geometry!r}")
-        if not isinstance(self.max_smiles_length, int) or self.max_smiles_length < 1:
-            raise _error(
-                "max_smiles_length must be a whole number from 1 on, got "
-                f"{self.max_smiles_length!r}"
-            )
+        for name in ("max_smiles_length", "max_atoms"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise _error(f"{name} must be a whole number from 1 on, got {value!r}")
+        if not isinstance(self.max_seconds, int | float) or not self.max_seconds > 0:
+            raise _error(f"max_seconds must be a number above 0, got {self.max_seconds!r}")
 
     def reading(self, say: Callable[[str], None] | None = None) -> Reading:
         """How inputs are read.

@@ -6,8 +6,12 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from molgeo.elements import SYMBOLS
+from molgeo.plain_text import one_line
 from molgeo.precision import MatmulPrecision
 from molgeo.properties import QM9_PROPERTIES
+from molgeo.training.naming import check_name, data_name
+from molgeo.training.ranges import MOST, check_number, check_numbers
 
 Schedule = Literal["cosine", "stable", "exponential", "constant"]
 
@@ -19,9 +23,11 @@ class RunConfig:
     Attributes:
         run_dir: folder of the run: resolved configuration, log, states to resume from, the
             exported model.
-        name: name of the exported model; empty for MODEL-DATA.
+        name: name of the exported model, a file in ``run_dir``; empty for MODEL-DATA, where that
+            is not a shipped model's.
         seed: of weights and shuffling.
-        data: name of the data set to train on: ``qm9``, or any name for those of ``data_file``.
+        data: name of the data set to train on; empty for ``qm9``, or for the name of the files in
+            ``data_file``.
         start_from: checkpoint whose backbone, and heads of the same properties, the run starts
             from, a shipped name or a path; empty for fresh ones. The model, its fields and the
             width of its heads are then the checkpoint's.
@@ -66,7 +72,7 @@ class RunConfig:
     run_dir: str = "runs/molgeo"
     name: str = ""
     seed: int = 42
-    data: str = "qm9"
+    data: str = ""
     start_from: str = ""
     keep_references: bool = False
     model: str = "schnet"
@@ -102,30 +108,10 @@ class RunConfig:
     logger: Literal["csv", "tensorboard", "wandb"] = "csv"
 
     def __post_init__(self) -> None:
-        """Refuse numbers that mean nothing."""
-        least = {
-            "batch_size": 1,
-            "max_epochs": -1,
-            "max_steps": -1,
-            "max_minutes": 0,
-            "epoch_size": 0,
-            "limit_train": 0,
-            "limit_validation": 0,
-            "warmup_steps": 0,
-            "devices": 1,
-            "threads": 0,
-            "save_every_steps": 1,
-            "head_features": 1,
-            "patience": 0,
-        }
-        for name, bound in least.items():
-            if (value := getattr(self, name)) < bound:
-                raise ValueError(f"{name}: expected {bound} or more, got {value}")
-        for name in ("decay_fraction", "ema_decay"):
-            if not 0 <= (value := getattr(self, name)) <= 1:
-                raise ValueError(f"{name}: expected a number between 0 and 1, got {value}")
-        if self.learning_rate < 0:
-            raise ValueError(f"learning_rate: expected 0 or more, got {self.learning_rate}")
+        """Refuse what means nothing."""
+        check_numbers(self)
+        _check_model(self)
+        check_name("name" if self.name else "data", self.model_name)
 
     @property
     def model_name(self) -> str:
@@ -153,12 +139,21 @@ class TrainingConfig(RunConfig):
     loss_weights: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse a data set without a file."""
-        super().__post_init__()
+        """Refuse what means nothing."""
+        self.data = self.data or "qm9"
         if self.data != "qm9":
             raise ValueError(
-                f"data: expected 'qm9', or data_file to name the files of others, got {self.data!r}"
+                "data: expected 'qm9', or data_file to name the files of others, got "
+                f"'{one_line(self.data, 60)}'"
             )
+        super().__post_init__()
+        for name, value in self.loss_weights.items():
+            if name not in self.properties:
+                raise ValueError(
+                    f"loss_weights: expected some of {', '.join(self.properties)}, got "
+                    f"'{one_line(name, 60)}'"
+                )
+            check_number(f"loss_weights.{name}", value, 0)
 
     @property
     def model_name(self) -> str:
@@ -207,15 +202,18 @@ class ForceTrainingConfig(RunConfig):
 
     def __post_init__(self) -> None:
         """Refuse what means nothing."""
-        super().__post_init__()
         if not self.data_file:
             raise ValueError("data_file: expected one file or more, got none")
-        for name in ("validation_fraction", "test_fraction"):
-            if not 0 < (value := getattr(self, name)) < 1:
-                raise ValueError(f"{name}: expected a number between 0 and 1, got {value}")
-        for name in ("energy_weight", "force_weight"):
-            if (value := getattr(self, name)) < 0:
-                raise ValueError(f"{name}: expected 0 or more, got {value}")
+        self.data = self.data or data_name(self.data_file)
+        super().__post_init__()
+        if not self.energy_weight + self.force_weight > 0:
+            raise ValueError("energy_weight, force_weight: expected one above 0, got 0 for both")
+        for symbol, value in self.atom_references.items():
+            if symbol not in SYMBOLS[1:]:
+                raise ValueError(
+                    f"atom_references: expected symbols of elements, got '{one_line(symbol, 60)}'"
+                )
+            check_number(f"atom_references.{symbol}", value, -MOST)
 
 
 def config_from(fields: dict[str, Any]) -> TrainingConfig | ForceTrainingConfig:
@@ -237,3 +235,17 @@ def config_from(fields: dict[str, Any]) -> TrainingConfig | ForceTrainingConfig:
             hint = "has no meaning with data_file" if is_force else "needs data_file"
             raise ValueError(f"{f.name}: {hint}, got {fields[f.name]!r}")
     return kind(**{name: value for name, value in fields.items() if name in own})
+
+
+def _check_model(config: RunConfig) -> None:
+    """Refuse a model that cannot be built, or could not be loaded again, before data are read."""
+    from molgeo.checkpoint.outline import outline_of
+
+    outline_of(
+        {
+            "model": config.model,
+            "backbone": config.backbone,
+            "properties": getattr(config, "properties", ["energy"]),
+            "head_features": config.head_features,
+        }
+    )

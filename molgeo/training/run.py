@@ -27,10 +27,12 @@ from molgeo.training.averaging import exponential_average
 from molgeo.training.config import RunConfig
 from molgeo.training.export import export, measure
 from molgeo.training.finite import Finite, NotFiniteError
+from molgeo.training.naming import check_free
 from molgeo.training.quiet import quiet_lightning
 from molgeo.training.start import first_predictor, with_model_of_checkpoint
 from molgeo.training.states import KeptState, LastStep, TimeIsUp, TimeLimit, last_state
 from molgeo.training.tasks import Task, task_of
+from molgeo.training.yaml_text import read_yaml
 
 
 @quiet_lightning()
@@ -52,9 +54,12 @@ def train(config: RunConfig, resume: bool = False) -> Path:
         ValueError: a resumed run differs in what makes it the run it was.
         NotFiniteError: a loss, gradient or weight became NaN or infinite; the last and the best
             state are those before, and the best weights are exported.
+        ValueError: a resumed run differs in what makes it the run it was, or the run has no name
+            and would take that of a shipped model.
     """
     config = with_model_of_checkpoint(config)
     task = task_of(config)
+    check_free(config.model_name, chosen=bool(config.name) or resume)
     run_dir = Path(config.run_dir)
     last = run_dir / "last.ckpt"
     limit = TimeLimit(last, config.max_minutes)  # before the data are loaded
@@ -131,7 +136,7 @@ def train(config: RunConfig, resume: bool = False) -> Path:
 def _check_resumable(config: RunConfig, task: Task, run_dir: Path) -> None:
     """Raise ValueError where a run is resumed as another one."""
     path = run_dir / "config.yaml"
-    before = yaml.safe_load(path.read_text()) if path.exists() else {}
+    before = read_yaml(path) if path.exists() else {}
     for name in task.fixed:
         now = getattr(config, name)
         if name in before and before[name] != now:

@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
 from torch import Tensor
 
 from molgeo.conformer_average import CONFORMERS
@@ -23,6 +22,7 @@ from molgeo.evaluate import evaluate
 from molgeo.evaluate_forces import evaluate_forces
 from molgeo.predictor import Predictor
 from molgeo.training.config import ForceTrainingConfig, RunConfig, TrainingConfig
+from molgeo.training.config_file import read_config
 from molgeo.training.force_module import ForceTraining
 from molgeo.training.module import PropertyTraining, Training
 
@@ -243,10 +243,10 @@ def data_of_run(
         FileNotFoundError: there is no such file, or its data are not there.
         ValueError: it is no config of a run on forces.
     """
-    fields = yaml.safe_load(Path(path).read_text())
-    if not isinstance(fields, dict) or not fields.get("data_file"):
+    config = read_config(path)
+    if not isinstance(config, ForceTrainingConfig):
         raise ValueError(f"{path}: expected the config of a run on forces, with data_file")
-    data = force_data(ForceTrainingConfig(**fields))
+    data = force_data(config)
     data.check_units &= units_are_checked
     data.setup()
     return data.molecules, getattr(data.parts, split)

@@ -34,6 +34,7 @@ def config(small_data, tmp_path):
     write_compact(QM9(small_data / "qm9"), tmp_path / "data" / "qm9" / "qm9_compact.safetensors")
     fields = {
         "run_dir": str(tmp_path / "run"),
+        "name": "schnet-qm9",
         "data_dir": str(tmp_path / "data"),
         "properties": ["gap", "u0"],
         "backbone": {"n_features": 16, "n_filters": 16, "n_blocks": 1, "n_gaussians": 8},

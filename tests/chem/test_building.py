@@ -151,7 +151,9 @@ def test_spellings_and_mirror_images_are_embedded_once(monkeypatch):
     embedded = []
     original = conformers.conformers
     monkeypatch.setattr(
-        conformers, "conformers", lambda mol, n: embedded.append(n) or original(mol, n)
+        conformers,
+        "conformers",
+        lambda mol, n, clock: embedded.append(n) or original(mol, n, clock),
     )
     same = ["C[C@H](N)C(=O)O", "C[C@@H](C(O)=O)N", "C[C@@H](N)C(=O)O"]
     built = list(build([SmilesRow(smiles) for smiles in [*same, "CCO", "OCC"]], 3, 2))

@@ -7,8 +7,9 @@ from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
 from molgeo.chem.bonds import agree
 from molgeo.chem.building import build
-from molgeo.chem.conformers import MAX_ATOMS, embed, generate
+from molgeo.chem.conformers import embed, generate
 from molgeo.chem.embedding import ATTEMPTS
+from molgeo.chem.limits import MAX_ATOMS
 from molgeo.chem.molecule import BadRow, SmilesRow
 from molgeo.chem.rdkit_log import rdkit_messages
 from molgeo.chem.stereo import has_stereo
@@ -211,7 +212,7 @@ def test_what_is_not_enforced_is_compared(monkeypatch, wrong):
 
 
 def test_a_force_field_that_breaks_a_bond_is_no_result(monkeypatch):
-    def explode(mol):
+    def explode(mol, clock):
         for conformer in mol.GetConformers():
             conformer.SetAtomPosition(0, (9.0, 9.0, 9.0))
         return [0.0] * mol.GetNumConformers(), "mmff"

@@ -11,7 +11,7 @@ from molgeo.chem.threads import Once
 def test_threads_that_ask_together_share_one_call():
     asked, waiting = [], threading.Barrier(4)
 
-    def slow(key):
+    def slow(key, _):
         asked.append(key)
         return key.upper()
 
@@ -19,7 +19,7 @@ def test_threads_that_ask_together_share_one_call():
 
     def ask(key):
         waiting.wait()
-        return once(key)
+        return once(key, None)
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(ask, ["a", "a", "b", "a"])) == ["A", "A", "B", "A"]
@@ -28,16 +28,16 @@ def test_threads_that_ask_together_share_one_call():
 
 def test_the_latest_values_are_kept():
     asked = []
-    once = Once(lambda key: asked.append(key) or key, most=2)
+    once = Once(lambda key, _: asked.append(key) or key, most=2)
     for key in (1, 2, 1, 3, 1, 2):
-        assert once(key) == key
+        assert once(key, None) == key
     assert asked == [1, 2, 3, 2]
 
 
 def test_an_error_is_raised_and_not_kept():
     results = iter([ValueError("why"), 7])
 
-    def function(_):
+    def function(*_):
         result = next(results)
         if isinstance(result, Exception):
             raise result
@@ -45,5 +45,5 @@ def test_an_error_is_raised_and_not_kept():
 
     once = Once(function, most=2)
     with pytest.raises(ValueError, match="why"):
-        once("key")
-    assert once("key") == 7
+        once("key", None)
+    assert once("key", None) == 7

@@ -95,6 +95,24 @@ def test_open_stereo_is_told(model):
     assert predict("OC(=O)/C=C/C(O)=O", model).gap_eV[0] == table.gap_eV[0]
 
 
+def test_a_row_per_isomer(model):
+    table = predict(["CC=CC", "CCO", "CC(O)C(O)C"], model, conformers=1, enumerate_stereo=True)
+    assert table.id.tolist() == [0, 1, 2, 3, 4]
+    assert table.input.tolist() == ["CC=CC", "CC=CC", "CCO", "CC(O)C(O)C", "CC(O)C(O)C"]
+    assert table.smiles.tolist()[:3] == ["C/C=C/C", "C/C=C\\C", "CCO"]
+    assert table.stereo.tolist() == [""] * 5
+    one, other = table.gap_eV[:2]
+    assert predict("CC=CC", model, conformers=1).gap_eV[0] == one != other
+
+
+def test_limits_of_a_row_are_settings(model):
+    table = predict(["CCO", "CCCC"], model, conformers=1, max_atoms=10)
+    (message,) = failures(table)
+    assert message.startswith("14 atoms with hydrogens: conformers are made up to 10 atoms")
+    (message,) = failures(predict("CCCC", model, max_seconds=1e-6))
+    assert message.startswith("no conformers within 1e-06 s")
+
+
 def test_a_molecule_outside_the_domain_is_not_embedded(model, monkeypatch):
     monkeypatch.setattr("molgeo.chem.conformers.conformers", None)
     monkeypatch.setattr(model, "domain", Domain((1, 6), 9, 0.9))

@@ -23,6 +23,12 @@ TINY = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _no_name_is_taken(monkeypatch):
+    """Runs of these tests may have the names that they get by themselves."""
+    monkeypatch.setattr("molgeo.checkpoint.catalogue._shipped_folders", list)
+
+
 @pytest.fixture
 def tiny_run(tmp_path):
     """Fields of any run that is over in seconds."""

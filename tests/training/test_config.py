@@ -1,7 +1,11 @@
 """Two kinds of runs, one flat file of keys."""
 
+import math
+from typing import get_type_hints
+
 import pytest
 
+from molgeo.training import ranges
 from molgeo.training.config import ForceTrainingConfig, TrainingConfig, config_from
 
 
@@ -15,7 +19,7 @@ def test_the_kind_follows_from_the_data_file():
 def test_keys_of_the_other_kind_may_be_defaults_only():
     both = {**vars(TrainingConfig()), **vars(ForceTrainingConfig(data_file=["a.npz"]))}
     assert type(config_from(both)) is ForceTrainingConfig
-    assert type(config_from({**both, "data_file": []})) is TrainingConfig
+    assert type(config_from({**both, "data": "", "data_file": []})) is TrainingConfig
     with pytest.raises(ValueError, match="energy_unit: needs data_file, got 'hartree'"):
         config_from({"energy_unit": "hartree"})
     with pytest.raises(ValueError, match="properties: has no meaning with data_file"):
@@ -40,3 +44,20 @@ def test_what_means_nothing_is_refused(fields, message):
 def test_no_file_at_all():
     with pytest.raises(ValueError, match="data_file: expected one file or more"):
         ForceTrainingConfig()
+
+
+def test_every_number_has_a_range():
+    numbers = {
+        name
+        for kind in (TrainingConfig, ForceTrainingConfig)
+        for name, hint in get_type_hints(kind).items()
+        if hint in (int, float)
+    }
+    assert numbers == {*ranges.LEAST, *ranges.FRACTIONS, *ranges.PARTS}
+
+
+@pytest.mark.parametrize("name", ["batch_size", "learning_rate", "ema_decay", "max_minutes"])
+def test_no_number_is_taken_as_it_comes(name):
+    for value in (math.nan, math.inf, 10**5000, -(10**5000), "3", None):
+        with pytest.raises(ValueError, match=rf"^{name}: expected "):
+            TrainingConfig(**{name: value})

@@ -65,7 +65,7 @@ def assert_same(folder, expected, metrics):
 
 def test_resumed_after_kill_9(tiny, tmp_path, metrics, uninterrupted):
     folder = tmp_path / "run"
-    config = tiny(max_epochs=3)
+    config = tiny(max_epochs=3, name="schnet-qm9")
     victim = random.Random(20).choice([7, 8, 9, 10, 13, 14, 15, 16])  # in the middle of an epoch
     (tmp_path / "child.py").write_text(RUN)
     done = subprocess.run(
@@ -130,7 +130,7 @@ def test_resuming_a_finished_run_changes_nothing(tiny, tmp_path, metrics):
 
 def test_two_processes(tiny, tmp_path, metrics):
     """``devices: 2, strategy: ddp``: the processes share the data, and validate all of it."""
-    config = tiny(devices=2, strategy="ddp", batch_size=4, max_epochs=1)
+    config = tiny(devices=2, strategy="ddp", batch_size=4, max_epochs=1, name="schnet-qm9")
     (tmp_path / "child.py").write_text(RUN)
     done = subprocess.run(
         [sys.executable, tmp_path / "child.py", json.dumps(dataclasses.asdict(config)), "-1"],

@@ -1,0 +1,80 @@
+"""Names of runs: of the exported model, and of the data that it was trained on."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from molgeo.plain_text import one_line
+
+MOST: Final = 100
+"""Characters of a name, which becomes one of a file."""
+
+_ENDINGS: Final = re.compile(r"(\.(extxyz|xyz|npz|db|traj|json|h5|hdf5|gz|bz2|xz|zip))+$", re.I)
+_FORBIDDEN: Final = frozenset('/\\:*?"<>|')
+_RESERVED: Final = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I)
+"""What is a device on some systems, whatever its ending."""
+
+
+def data_name(files: Sequence[str]) -> str:
+    """A name for data that have none: of its files, without folders and endings.
+
+    Args:
+        files: paths, at least one.
+
+    Returns:
+        Such as ``ethanol``, or ``part1+part2``: letters, digits and ``._+-``.
+    """
+    stems = [_ENDINGS.sub("", Path(file).name) or "data" for file in files]
+    words = [re.sub(r"[^\w.+-]+", "_", stem).strip("._-") or "data" for stem in stems]
+    joined = "+".join(dict.fromkeys(words))
+    return joined if len(joined) <= 60 else f"{words[0][:50]}+{len(files) - 1}"
+
+
+def check_name(field: str, name: str) -> None:
+    """Refuse what cannot be the name of a file in the run's folder.
+
+    Args:
+        field: of the config that the name comes from.
+        name: of the exported model.
+
+    Raises:
+        ValueError: it has a separator of paths, a control character, an end that some systems
+            drop, or too many characters; or it is reserved.
+    """
+    odd = [c for c in name if c in _FORBIDDEN or not c.isprintable()]
+    if odd or not 1 <= len(name) <= MOST or name[0] in ".- " or name[-1] in ". ":
+        raise ValueError(
+            f"{field}: expected the name of a file in run_dir, at most {MOST} characters and none "
+            f"of / \\ : * ? \" < > |, not beginning with . or -, got '{one_line(name, 60)}'"
+        )
+    if _RESERVED.fullmatch(name):
+        raise ValueError(f"{field}: {name!r} is no file's name on some systems")
+
+
+def check_free(name: str, chosen: bool) -> None:
+    """Keep a model of a user apart from the shipped ones.
+
+    Args:
+        name: of the model that a run will export.
+        chosen: it was given, not made of the model's and the data's names; then it is remarked on.
+
+    Raises:
+        ValueError: it was not chosen and a shipped model has it.
+    """
+    from molgeo.checkpoint import shipped
+
+    if name not in shipped():
+        return
+    if not chosen:
+        raise ValueError(
+            f"name: this run would export a second {name!r}, and --model {name} would take the "
+            "shipped one; choose another --name (or --data, if the data are others)"
+        )
+    sys.stderr.write(
+        f"molgeo: the run's model is named as the shipped {name!r} is: "
+        "load it by its path, as its name stands for the shipped one\n"
+    )

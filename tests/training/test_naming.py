@@ -1,0 +1,106 @@
+"""No model of a user's is taken for a shipped one, nor lands outside its run's folder."""
+
+from pathlib import Path
+
+import pytest
+
+from molgeo.checkpoint import catalogue
+from molgeo.training.config import ForceTrainingConfig, TrainingConfig
+from molgeo.training.naming import check_free, data_name
+from molgeo.training.run import train
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "forces"
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (["ethanol.npz"], "ethanol"),
+        (["/data/rMD17/aspirin.extxyz.gz"], "aspirin"),
+        (["../a/b.c/my set (2).xyz"], "my_set_2"),
+        (["train_300K.xyz", "isolated_atoms.xyz"], "train_300K+isolated_atoms"),
+        (["a/x.npz", "b/x.npz"], "x"),
+        (["水.db"], "水"),
+        ([".npz"], "data"),
+        (["..."], "data"),
+        (["folder/"], "folder"),
+        ([f"part{k}.npz" for k in range(40)], "part0+39"),
+        (["x" * 300 + ".npz"], "x" * 50 + "+0"),
+    ],
+)
+def test_data_are_named_by_their_files(files, expected):
+    assert data_name(files) == expected
+    assert ForceTrainingConfig(data_file=files).model_name == f"schnet-{expected}"
+
+
+def test_a_run_on_files_is_not_one_on_qm9():
+    config = ForceTrainingConfig(data_file=["ethanol.npz"])
+    assert (config.data, config.model_name) == ("ethanol", "schnet-ethanol")
+    assert ForceTrainingConfig(data_file=["a.npz"], data="salts").model_name == "schnet-salts"
+    assert TrainingConfig().data == "qm9"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../x",
+        "a/b",
+        "/etc/passwd",
+        "..",
+        ".",
+        "a\\b",
+        "C:x",
+        "a\0b",
+        "a\nb",
+        "\x1b[31m",
+        ".hidden",
+        "--model",
+        " x",
+        "x ",
+        "x.",
+        "x" * 101,
+        "NUL",
+        "com1.x",
+        "\u202ex",
+    ],
+)
+def test_a_name_stays_in_its_folder(name):
+    with pytest.raises(ValueError, match=r"^name: ") as caught:
+        TrainingConfig(name=name)
+    assert str(caught.value).isprintable()
+    if not name[0].isspace() and name[0] not in "-." and name not in ("NUL", "com1.x"):
+        with pytest.raises(ValueError, match=r"^data: "):
+            ForceTrainingConfig(data=name, data_file=["a.npz"])
+
+
+@pytest.mark.parametrize("name", ["gap-only", "my model (2)", "Å_水", "a.b+c", "x" * 100])
+def test_any_other_name(name):
+    assert TrainingConfig(name=name).model_name == name
+
+
+@pytest.fixture
+def _mine_is_shipped(tmp_path, monkeypatch):
+    folder = tmp_path / "shipped"
+    folder.mkdir()
+    for name in ("schnet-qm9", "schnet-ethanol"):
+        (folder / f"{name}.safetensors").touch()
+    monkeypatch.setattr(catalogue, "_shipped_folders", lambda: [folder])
+
+
+@pytest.mark.usefixtures("_mine_is_shipped")
+def test_a_shipped_name_is_not_taken_by_chance(tiny, tiny_run, tmp_path):
+    message = "would export a second '{}', and --model {} would take the shipped one; choose"
+    with pytest.raises(ValueError, match=message.format(*2 * ["schnet-qm9"])):
+        train(tiny())
+    files = [str(FIXTURES / "ethanol.npz")]
+    with pytest.raises(ValueError, match=message.format(*2 * ["schnet-ethanol"])):
+        train(ForceTrainingConfig(data_file=files, energy_unit="kcal/mol", **tiny_run))
+    assert not (tmp_path / "run").exists(), "before anything is done"
+
+
+@pytest.mark.usefixtures("_mine_is_shipped")
+def test_a_shipped_name_that_is_chosen_is_remarked_on(capsys):
+    check_free("schnet-qm9", chosen=True)
+    assert "as the shipped 'schnet-qm9' is: load it by its path" in capsys.readouterr().err
+    check_free("schnet-qm8", chosen=False)
+    assert capsys.readouterr().err == ""
