@@ -8,13 +8,25 @@ from analytic_potentials import Wells, cluster
 from ase import Atoms, units
 from ase.build import molecule
 from ase.calculators.emt import EMT
+from ase.constraints import (
+    FixAtoms,
+    FixBondLength,
+    FixBondLengths,
+    FixCartesian,
+    FixCom,
+    FixedPlane,
+    Hookean,
+)
 from scipy.stats import chi2, kstest
 
+from molgeo.chem.molecule import InputError
 from molgeo.dynamics.integrators import (
     conserved_energy,
     degrees_of_freedom,
     integrator_state,
+    is_turning,
     make_integrator,
+    remove_drift,
     restore_integrator,
     set_momenta,
     temperature,
@@ -51,6 +63,86 @@ def test_momenta_have_the_temperature_and_neither_drift_nor_rotation(name):
     np.testing.assert_allclose(angular_momentum(atoms), 0.0, atol=1e-10)
     kinetic = 0.5 * n * units.kB * 350.0
     assert atoms.get_kinetic_energy() == pytest.approx(kinetic, rel=1e-12)
+
+
+PLANE = [FixedPlane(k, [0, 0, 1]) for k in range(9)]
+
+
+@pytest.mark.parametrize(
+    ("constraints", "nve", "langevin"),
+    [
+        ([], 21, 24),
+        ([FixAtoms([0, 1])], 21, 21),  # held in space: nothing is conserved
+        ([FixBondLength(0, 1)], 20, 23),
+        ([FixBondLengths([[0, 1], [1, 2]])], 19, 22),
+        ([FixCom()], 21, 24),
+        ([FixCartesian(range(9), [True, True, True])], None, None),
+        (PLANE, 16, 18),  # free to drift in the plane, which Langevin's noise lets them do
+        ([Hookean(0, [0.0, 0.0, 0.0], 1.0)], 27, 27),
+    ],
+)
+def test_degrees_of_freedom_with_constraints(constraints, nve, langevin):
+    atoms = molecule("CH3CH2OH")
+    atoms.set_constraint(constraints)
+    for ensemble, expected in (("nve", nve), ("nvt", langevin)):
+        if expected is None:
+            with pytest.raises(InputError, match="leave no atom free to move"):
+                degrees_of_freedom(atoms, ensemble, "langevin")
+            continue
+        n = degrees_of_freedom(atoms, ensemble, "langevin")
+        assert n == expected
+        set_momenta(atoms, 350.0, n, np.random.default_rng(0))
+        assert temperature(atoms, n) == pytest.approx(350.0, abs=1e-9)
+
+
+def test_momenta_obey_constraints():
+    """Fixed atoms rest, what is free in a direction does not drift in it."""
+    atoms = molecule("CH3CH2OH")
+    atoms.set_constraint(FixAtoms([0, 4]))
+    set_momenta(atoms, 350.0, 21, np.random.default_rng(0))
+    assert not atoms.get_momenta()[[0, 4]].any()
+    assert np.abs(atoms.get_momenta().sum(0)).min() > 0.1
+    atoms.set_constraint(PLANE)
+    set_momenta(atoms, 350.0, 16, np.random.default_rng(0))
+    np.testing.assert_allclose(atoms.get_momenta()[:, 2], 0.0, atol=1e-12)
+    np.testing.assert_allclose(atoms.get_momenta().sum(0), 0.0, atol=1e-12)
+
+
+def test_a_drift_is_taken_out_and_measured():
+    atoms = molecule("CH3CH2OH")
+    set_momenta(atoms, 300.0, 21, np.random.default_rng(0))
+    before = atoms.get_momenta()
+    assert not is_turning(atoms)
+    atoms.set_velocities(atoms.get_velocities() + np.array([0.1, -0.2, 0.05]))
+    assert remove_drift(atoms) == pytest.approx(0.5 * atoms.get_masses().sum() * 0.0525)
+    np.testing.assert_allclose(atoms.get_momenta(), before, atol=1e-12)
+    arms = atoms.positions - atoms.get_center_of_mass()
+    atoms.set_velocities(atoms.get_velocities() + np.cross([0.0, 0.02, 0.0], arms))
+    assert is_turning(atoms)
+    assert degrees_of_freedom(atoms, "nve", "langevin", turning=True) == 24
+
+
+@pytest.mark.parametrize("thermostat", ["langevin", "bussi"])
+def test_thermostats_heat_what_can_move(thermostat):
+    """Every third of 24 atoms in wells is fixed: 48 degrees of freedom hold the heat."""
+    centres = 20.0 * np.random.default_rng(3).random((24, 3))
+    atoms = Atoms("CHO" * 8, centres, calculator=Wells(centres))
+    atoms.set_constraint(FixAtoms(range(0, 24, 3)))
+    dynamics = integrator(atoms, "nvt", thermostat, T=400.0, thermostat_time_fs=20.0)
+    n = degrees_of_freedom(atoms, "nvt", thermostat)
+    assert n == 48
+    dynamics.run(300)
+    kinetic = [atoms.get_kinetic_energy() for _ in dynamics.irun(2500)]
+    assert 2 * np.mean(kinetic) / (n * units.kB) == pytest.approx(400.0, rel=0.1)
+    np.testing.assert_array_equal(atoms.positions[::3], centres[::3])
+
+
+@pytest.mark.parametrize(("ensemble", "thermostat"), [("npt", "langevin"), ("nvt", "nose-hoover")])
+def test_integrators_without_constraints(ensemble, thermostat):
+    atoms = copper()
+    atoms.set_constraint(FixAtoms([0]))
+    with pytest.raises(InputError, match="cannot keep them; expected nve, or nvt by langevin"):
+        integrator(atoms, ensemble, thermostat)
 
 
 def test_momenta_are_random_and_repeatable():
