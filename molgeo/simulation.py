@@ -155,7 +155,7 @@ def run_md(
         outcome = simulate(atoms, settings, *files, resume, overwrite, report)
     if outcome.remark and not resume:
         say(outcome.remark)
-    summary = summarise(files[1], len(atoms))
+    summary = summarise(files[1], len(atoms), settings.settling_fs)
     about = _about(atoms, settings, outcome)
     target = None if settings.ensemble == "nve" else settings.temperature
     write_page(page_path, title(atoms), about, summary, files[0], target, outcome.reason)
@@ -245,8 +245,10 @@ def _calculator(
     dtype: Literal["float32", "float64"],
     skin: float = 0.5,
 ) -> MolgeoCalculator:
-    """A calculator that warns of nothing: `_check_familiar` does it in a command's own way."""
-    return MolgeoCalculator(_models(model), device, dtype, skin, allow_unfamiliar=True)
+    """A calculator that leaves warnings and the start to `admission` and `structures`."""
+    return MolgeoCalculator(
+        _models(model), device, dtype, skin, allow_unfamiliar=True, check_geometry=False
+    )
 
 
 def _relaxed(

@@ -63,6 +63,14 @@ class MDSettings:
         if self.seed < 0:
             raise InputError(f"seed: expected zero or more, got {self.seed}")
 
+    @property
+    def settling_fs(self) -> float:
+        """Time that the thermostat needs, as far as is known beforehand; 0 without one."""
+        return 0.0 if self.ensemble == "nve" else SETTLING * self.thermostat_time
+
+
+SETTLING: Final = 5.0
+"""Times of the thermostat, after which 0.7% of a cold start are left."""
 
 CHANGEABLE: Final = ("steps", "new_velocities", "guard", "max_disagreement")
 """Settings that a resumed run may have otherwise; all others make it the run that it is."""

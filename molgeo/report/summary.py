@@ -32,10 +32,12 @@ class Summary:
     Attributes:
         table: its rows, as `molgeo.dynamics` writes them.
         n_atoms: of the system.
+        settling_fs: of the start, that means leave out in any case.
     """
 
     table: pd.DataFrame
     n_atoms: int
+    settling_fs: float = 0.0
 
     @property
     def time_ps(self) -> Array:
@@ -51,6 +53,7 @@ class Summary:
         """
         n = len(self.table)
         first = max(_settled_from(self.table[name].to_numpy()) for name in _JUDGED)
+        first = max(first, int((self.table["time_fs"] < self.settling_fs).sum()))
         most = int(MOST_LEFT_OUT * n)
         return min(max(first, int(LEAST_LEFT_OUT * n)), most), first <= most
 
@@ -92,7 +95,10 @@ class Summary:
         over = f"the last {self.time_ps[-1] - self.time_ps[first]:.3f} ps"
         rows = [
             ("simulated", f"{self.time_ps[-1]:.3f} ps"),
-            ("means are over", over + ("" if has_settled else ", too short a run to settle")),
+            (
+                "means are over",
+                over + ("" if has_settled else ", as the run is too short to settle"),
+            ),
             ("mean temperature", f"{mean} K, fluctuates by {settled.std():.0f} K"),
             ("mean potential energy", f"{self.settled['potential_eV'].mean():.4f} eV"),
         ]
@@ -107,12 +113,13 @@ class Summary:
         return rows
 
 
-def summarise(log: Path, n_atoms: int) -> Summary:
+def summarise(log: Path, n_atoms: int, settling_fs: float = 0.0) -> Summary:
     """Read the table of a run.
 
     Args:
         log: CSV.
         n_atoms: of the system.
+        settling_fs: as in `Summary`.
 
     Raises:
         InputError: it is no such table, or has no rows.
@@ -124,7 +131,7 @@ def summarise(log: Path, n_atoms: int) -> Summary:
         raise InputError(f"{log}: cannot be read as a table of a run: {error}") from error
     if not wanted <= set(table.columns) or table.empty:
         raise InputError(f"{log}: expected rows with {', '.join(sorted(wanted))}")
-    return Summary(table, n_atoms)
+    return Summary(table, n_atoms, settling_fs)
 
 
 _JUDGED: Final = ("temperature_K", "potential_eV")

@@ -62,7 +62,14 @@ def test_a_run_that_has_not_settled_says_so(tmp_path):
         summary = summarise(table(tmp_path, **{column: np.arange(101.0)}), 10)
         assert summary.settled_from == (50, False)
         lines = dict(summary.lines())
-        assert lines["means are over"] == "the last 0.250 ps, too short a run to settle"
+        assert lines["means are over"] == "the last 0.250 ps, as the run is too short to settle"
+
+
+@pytest.mark.parametrize(("settling", "expected"), [(100.0, 50), (300.0, 60), (450.0, 60)])
+def test_a_thermostat_takes_its_time(tmp_path, settling, expected):
+    """Whatever a series looks like; of 600 fs, half at most."""
+    summary = summarise(table(tmp_path, n=121), 10, settling)
+    assert summary.settled_from == (expected, settling <= 300)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5])
