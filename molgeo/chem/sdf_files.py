@@ -16,7 +16,7 @@ from molgeo.chem.molecule import BadRow, Molecule, Row, SmilesRow, from_arrays
 from molgeo.chem.parsing import in_ascii, mol_from_block
 from molgeo.chem.rdkit_log import rdkit_messages
 from molgeo.chem.sdf_fields import data_fields
-from molgeo.chem.text_files import open_text
+from molgeo.chem.text_files import RecordLines, open_text
 from molgeo.plausible import bond_length, has_all_hydrogens, hydrogens_missing, implausible
 
 _FLAT: float = 0.01
@@ -45,23 +45,25 @@ def sdf_records(lines: Iterable[str], origin: str) -> Iterator[Row]:
     Yields:
         One row a record.
     """
-    record: list[str] = []
+    record = RecordLines()
     number = 0
     for line in lines:
         if not line.startswith("$$$$"):
-            record.append(line.rstrip("\r\n"))
+            record.add(line.rstrip("\r\n"))
             continue
         number += 1
         yield _sdf_record(record, f"{origin}:{number}")
-        record = []
-    if any(line.strip() for line in record):
+        record = RecordLines()
+    if any(line.strip() for line in record.lines):
         yield _sdf_record(record, f"{origin}:{number + 1}")
 
 
-def _sdf_record(record: list[str], input: str) -> Row:
+def _sdf_record(record: RecordLines, input: str) -> Row:
     """One record with its fields."""
-    row = _of_block(record, input)
-    fields = data_fields(record)
+    if record.fault:
+        return BadRow(input, record.lines[0].strip()[:200], message=f"record {record.fault}")
+    row = _of_block(record.lines, input)
+    fields = data_fields(record.lines)
     return replace(row, extra=fields) if fields else row
 
 

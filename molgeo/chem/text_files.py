@@ -22,6 +22,9 @@ BOMB_SIZE: Final = 20_000_000
 BOMB_RATIO: Final = 200
 """How many times as large a compressed file may become. Tables of molecules reach about 20."""
 
+MAX_RECORD: Final = 50_000_000
+"""Bytes of memory that the lines of one record of a file may take: some 400,000 atoms."""
+
 STDIN_NAME: Final = "stdin"
 """The origin of rows from standard input."""
 
@@ -70,6 +73,32 @@ class Lines(Iterator[str]):
         """Take lines again that were taken last."""
         self._ahead.extendleft(reversed(lines))
         self.number -= len(lines)
+
+
+class RecordLines:
+    """Lines of one record of a file, in bounded memory.
+
+    Attributes:
+        lines: as they came, up to `MAX_RECORD`.
+        n: how many came.
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.n = 0
+        self._size = 0
+
+    def add(self, line: str) -> None:
+        """Take one more line, or count it only if the record is too large."""
+        self.n += 1
+        self._size += sys.getsizeof(line)
+        if self._size <= MAX_RECORD:
+            self.lines.append(line)
+
+    @property
+    def fault(self) -> str:
+        """That the record is too large, or ""."""
+        return "" if len(self.lines) == self.n else f"too long: it has {self.n:,} lines"
 
 
 class TextLines(Iterator[str]):

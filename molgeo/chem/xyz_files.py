@@ -17,11 +17,14 @@ import numpy as np
 
 from molgeo.chem.ase_files import from_ase
 from molgeo.chem.molecule import BadRow, Molecule, from_arrays
-from molgeo.chem.text_files import open_text
+from molgeo.chem.text_files import RecordLines, open_text
 from molgeo.chem.xyz_comments import Comment, read_comment
 from molgeo.elements import SYMBOLS
 from molgeo.plausible import implausible
 from molgeo.units import COORDINATE_UNITS
+
+_MOST_DIGITS: Final = 10
+"""Python makes no number of 4,300 digits, nor has any file that many atoms."""
 
 _NUMBERS: Final = {symbol: number for number, symbol in enumerate(SYMBOLS) if number}
 _DUMMIES: Final = frozenset(["x", "xx", "du", "bq", "gh", "lp", "lps", "q", "m", "ghost", "*", "-"])
@@ -64,27 +67,30 @@ def xyz_frames(lines: Iterable[str], origin: str) -> Iterator[Molecule | BadRow]
             continue
         n_atoms = int(text)
         comment = next(numbered, (0, ""))[1].strip()
-        atoms: list[str] = []
+        atoms = RecordLines()
         header = next(numbered, None)
-        while header is not None and len(atoms) < n_atoms and not _is_count(header[1]):
-            atoms.append(header[1])
+        while header is not None and atoms.n < n_atoms and not _is_count(header[1]):
+            atoms.add(header[1])
             header = next(numbered, None)
-        if len(atoms) < n_atoms:
+        if atoms.fault:
+            yield BadRow(name, message=f"line {line}: frame {atoms.fault}")
+        elif atoms.n < n_atoms:
             where = "the file ends" if header is None else "the next frame begins"
-            message = f"expected {n_atoms} atoms, {where} after {len(atoms)}"
+            message = f"expected {n_atoms} atoms, {where} after {atoms.n}"
             yield BadRow(name, message=f"line {line}: truncated frame, {message}")
         elif header is not None and _is_atom(header[1], in_qm9=comment.startswith("gdb ")):
             message = f"line {line}: more atoms follow than the {n_atoms} that are announced"
             yield BadRow(name, message=message)
             header = next((item for item in numbered if _is_count(item[1])), None)
         else:
-            yield _xyz_frame(atoms, comment, name, line)
+            yield _xyz_frame(atoms.lines, comment, name, line)
             if comment.startswith("gdb ") and header is not None and not _is_count(header[1]):
                 header = next((item for item in numbered if _is_count(item[1])), None)
 
 
 def _is_count(text: str) -> bool:
-    return text.strip().isdecimal()
+    text = text.strip()
+    return text.isdecimal() and len(text) < _MOST_DIGITS
 
 
 def _is_atom(text: str, in_qm9: bool) -> bool:

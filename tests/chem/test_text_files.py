@@ -2,6 +2,7 @@ import gzip
 import io
 
 import pytest
+from rdkit import Chem
 
 from molgeo.chem import text_files
 from molgeo.chem.molecule import BadRow
@@ -91,3 +92,27 @@ def test_what_is_no_gzip_is_text(tmp_path):
     path = tmp_path / "a.smi.gz"
     path.write_text("CCO\n")
     assert [row.smiles for row in read(path)] == ["CCO"]
+
+
+@pytest.mark.parametrize(
+    ("ending", "text"),
+    [
+        (".sdf", "title\n" + "x\n" * 500 + "$$$$\n{mol}"),
+        (".xyz", "999999\ncomment\n" + "C 0 0 0\n" * 500 + "1\n\nHe 0 0 0\n"),
+    ],
+)
+def test_a_record_without_end_is_one_bad_row(monkeypatch, tmp_path, ending, text):
+    monkeypatch.setattr(text_files, "MAX_RECORD", 10_000)
+    path = tmp_path / f"a{ending}"
+    path.write_text(text.format(mol=Chem.MolToMolBlock(Chem.MolFromSmiles("CCO"))))
+    bad, good = read(path)
+    assert "too long: it has 50" in bad.message
+    assert not isinstance(good, BadRow)
+
+
+def test_a_number_of_any_length_is_no_number_of_atoms(tmp_path):
+    path = tmp_path / "a.xyz"
+    path.write_text("9" * 5000 + "\n\nC 0 0 0\n1\n\nHe 0 0 0\n")
+    bad, good = read(path)
+    assert "expected the number of atoms, got '999" in bad.message
+    assert good.formula == "He"
