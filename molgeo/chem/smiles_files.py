@@ -39,7 +39,7 @@ def smiles_lines(lines: Lines, origin: str, reading: Reading) -> Iterator[Row]:
     Raises:
         InputError: the lines look like another format.
     """
-    if _is_titled(lines, origin):
+    if _is_titled(lines, origin, reading):
         yield from read_table(lines, origin, reading, "\t")
         return
     smiles_at = 0
@@ -63,7 +63,7 @@ def smiles_lines(lines: Lines, origin: str, reading: Reading) -> Iterator[Row]:
 
 def title_columns(lines: Lines, origin: str, reading: Reading) -> Sequence[str]:
     """Names of the columns that `smiles_lines` takes along; the lines stay to be read."""
-    if not _is_titled(lines, origin):
+    if not _is_titled(lines, origin, reading):
         return ()
     return table_columns(lines, origin, reading, "\t")
 
@@ -86,17 +86,18 @@ def text_columns(lines: Lines, origin: str, reading: Reading) -> Sequence[str]:
     return look(lines, origin, reading)
 
 
-def _is_titled(lines: Lines, origin: str) -> bool:
+def _is_titled(lines: Lines, origin: str, reading: Reading) -> bool:
     """Whether the first line has titles between tabs, one of which is that of the structures.
 
     Raises:
         InputError: the lines look like another format.
     """
     head = lines.peek(N_LINES)
-    other = looks_like(head)
+    other = looks_like(head) if reading.input_format != "smi" else None
     if other is not None:
         raise InputError(
-            f"{origin} looks like {other}, not like lines of SMILES: {_advice(other, origin)}"
+            f"{origin} looks like {other}, not like lines of SMILES: {_advice(other, origin)}; "
+            "--input-format smi reads it as SMILES all the same"
         )
     titles = next((line for line in head if line.strip()), "").split("\t")
     return len(titles) > 1 and any(map(is_title, titles)) and sniff_delimiter(head) == "\t"

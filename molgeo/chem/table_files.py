@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import itertools
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -26,6 +27,7 @@ from molgeo.chem.reading import Reading
 from molgeo.chem.sdf_files import from_rdkit
 from molgeo.chem.structure_rows import structure_row
 from molgeo.chem.text_files import MAX_LINE, Lines, is_cut, open_text
+from molgeo.chem.titles import is_title
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +37,7 @@ MAX_RECORD_LINES: Final = 1000
 
 _DELIMITERS: Final = ",\t;|"
 _N_SNIFFED: Final = 30
+_SEPARATOR: Final = re.compile(r'"?sep=(.)"?\s*$', re.IGNORECASE)
 
 
 class Record(NamedTuple):
@@ -68,17 +71,14 @@ def read_table(
     Raises:
         InputError: there is no column of structures.
     """
-    found = records(lines, delimiter or sniff_delimiter(lines.peek(_N_SNIFFED)))
-    yield from _rows(found, origin, reading)
+    yield from _rows(_all_records(lines, delimiter), origin, reading)
 
 
 def table_columns(
     lines: Lines, origin: str, reading: Reading, delimiter: str | None = None
 ) -> tuple[str, ...]:
     """Names of the columns that `read_table` takes along; the lines stay to be read."""
-    ahead = lines.peek(N_RECORDS)
-    found = records(Lines(ahead), delimiter or sniff_delimiter(ahead[:_N_SNIFFED]))
-    return _kept(found, origin, reading)
+    return _kept(_all_records(Lines(lines.peek(N_RECORDS)), delimiter), origin, reading)
 
 
 def read_csv(path: Path, reading: Reading) -> Iterator[Row]:
@@ -158,6 +158,22 @@ def parquet_columns(path: Path, reading: Reading) -> tuple[str, ...]:
 def _kept(found: Iterator[Record], origin: str, reading: Reading) -> tuple[str, ...]:
     head = list(itertools.islice(found, N_RECORDS))
     return _choice(head, origin, reading).kept_names if head else ()
+
+
+def _all_records(lines: Lines, delimiter: str | None) -> Iterator[Record]:
+    """Records of a whole table: what stands before the header is none."""
+    while first := "".join(lines.peek(1)):
+        told = _SEPARATOR.match(first)  # as Excel writes and reads it
+        if told:
+            delimiter = told[1]
+        elif first.strip() and not (first.startswith("#") and not _has_title(first)):
+            break
+        next(lines)
+    return records(lines, delimiter or sniff_delimiter(lines.peek(_N_SNIFFED)))
+
+
+def _has_title(line: str) -> bool:
+    return any(is_title(cell) for cell in re.split(r"[,;|\t]", line.strip("# \r\n")))
 
 
 def records(lines: Lines, delimiter: str) -> Iterator[Record]:

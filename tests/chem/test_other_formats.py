@@ -96,3 +96,10 @@ def test_the_format_can_be_said(tmp_path, monkeypatch, format, text, formula, or
 def test_binary_files_are_not_read_from_standard_input():
     with pytest.raises(InputError, match="standard input: db cannot be read from there"):
         list(read("-", Reading(input_format="db")))
+
+
+def test_lines_are_smiles_if_a_user_says_so(tmp_path):
+    path = tmp_path / "a.smi"
+    path.write_text("C 0.0 0.0 0.0\n")
+    (row,) = read(path, Reading(input_format="smi"))
+    assert (row.smiles, row.name) == ("C", "0.0 0.0 0.0")

@@ -239,6 +239,18 @@ def test_tsv_is_cut_by_tabs_alone(tmp_path):
     assert [row.smiles for row in rows(tmp_path / "b.tsv", "id,smiles\n1,CCO\n")] == ["CCO"]
 
 
+@pytest.mark.parametrize(
+    ("before", "n"), [("sep=;\n", 1), ('"sep=;"\r\n', 1), ("# from a, b\n#\n\n", 3), ("", 0)]
+)
+def test_what_stands_before_the_header(tmp_path, before, n):
+    path = tmp_path / "a.csv"
+    (row,) = rows(path, before + "smiles;note, long;name\nCCO;x;ethanol\n")
+    assert row == SmilesRow("CCO", "ethanol", f"{path}:{n + 2}")
+    assert kept_columns([path], ALL) == ["note, long"]
+    (row,) = rows(path, "#smiles,name\nCCO,ethanol\n")
+    assert (row.smiles, row.name) == ("CCO", "ethanol")
+
+
 def test_row_names_of_r_have_no_title(tmp_path):
     path = tmp_path / "a.tsv"
     found = rows(path, "name\tsmiles\n1\tx\tCCO\n2\ty\tCCN\n", keep_columns=True)
