@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -19,6 +19,12 @@ from molgeo.chem.smiles_files import (
     text_lines,
     title_columns,
 )
+from molgeo.chem.structure_files import (
+    cif_structures,
+    mol2_records,
+    pdb_records,
+    poscar_structures,
+)
 from molgeo.chem.table_files import (
     read_csv,
     read_parquet,
@@ -28,7 +34,7 @@ from molgeo.chem.table_files import (
     tsv_columns,
     tsv_lines,
 )
-from molgeo.chem.text_files import Lines
+from molgeo.chem.text_files import Lines, open_text
 from molgeo.chem.xyz_files import read_xyz, xyz_frames
 
 
@@ -57,6 +63,17 @@ _SDF: Final = (
     field_names,
 )
 
+
+def _text(endings: tuple[str, ...], rows: Callable[[Iterable[str], str], Iterator[Row]]) -> Format:
+    """A kind of text file that has structures only."""
+
+    def read(path: Path, reading: Reading) -> Iterator[Row]:
+        with open_text(path) as file:
+            yield from rows(file, str(path))
+
+    return Format(endings, read, lambda lines, origin, reading: rows(lines, origin))
+
+
 FORMATS: Final[dict[str, Format]] = {
     "smi": Format(
         (".smi", ".smiles", ".ism", ".can", ".inchi"), read_smi, smiles_lines, title_columns
@@ -69,6 +86,10 @@ FORMATS: Final[dict[str, Format]] = {
     "extxyz": Format((".extxyz",), *_XYZ),
     "sdf": Format((".sdf", ".sd"), *_SDF),
     "mol": Format((".mol",), *_SDF),
+    "pdb": _text((".pdb", ".ent"), pdb_records),
+    "mol2": _text((".mol2",), mol2_records),
+    "cif": _text((".cif",), cif_structures),
+    "poscar": _text((".poscar", ".contcar", ".vasp"), poscar_structures),
     "db": Format((".db",), lambda path, _: read_db(path)),
     "traj": Format((".traj",), lambda path, _: read_traj(path)),
 }
@@ -97,6 +118,11 @@ def format_of(path: Path, reading: Reading) -> Format | None:
 
 
 def ending(path: Path) -> str:
-    """The ending of a file's name in small letters; with what is before a ``.gz``."""
+    """The ending of a file's name in small letters; with what is before a ``.gz``.
+
+    The name POSCAR or CONTCAR is an ending too.
+    """
+    if path.name.upper().removesuffix(".GZ") in ("POSCAR", "CONTCAR"):
+        return f".{path.name.lower()}"
     suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
     return "".join(suffixes if suffixes[-1:] == [".gz"] else suffixes[-1:])

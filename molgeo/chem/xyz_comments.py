@@ -174,10 +174,8 @@ def _charges(text: str, z: NDArray[np.int64]) -> Iterator[int]:
             charge = _of_smiles(token, z)
         if charge is not None:
             yield charge
-    if word := _ION_WORD.search(text):
-        size = (2 if word[1] else 1) * (1 if word[2].lower() == "cat" else -1)
-        if word[1] or int(z.sum()) % 2:
-            yield size
+    if (ion := _ION_WORD.search(text)) and (ion[1] or int(z.sum()) % 2):
+        yield (2 if ion[1] else 1) * (1 if ion[2].lower() == "cat" else -1)
 
 
 def _open_shells(text: str, z: NDArray[np.int64]) -> Iterator[str]:
@@ -192,8 +190,8 @@ def _open_shells(text: str, z: NDArray[np.int64]) -> Iterator[str]:
         known = {"spin": "spin", "uhf": "uhf", "nopen": "nopen"}
         name = known.get(key, "unpaired_electrons" if "unpaired" in key else "multiplicity")
         yield from filter(None, [spin_reason(name, _as_number(value))])
-    if (found := _QUANTUM_NUMBER.search(text)) and float(_as_number(found[1])):
-        yield f"S = {found[1]}: expected a closed shell (0)"
+    if (number := _QUANTUM_NUMBER.search(text)) and _as_number(number[1]):
+        yield f"S = {number[1]}: expected a closed shell (0)"
     if word := _OPEN_WORD.search(text):
         yield f"the comment says {word[0]!r}: expected a closed shell"
 
@@ -281,12 +279,11 @@ def _of_smiles(token: str, z: NDArray[np.int64]) -> int | None:
 
 def _unit(text: str) -> str | None:
     """The unit of length that a comment says as such."""
-    units = set()
+    units = set[str]()
     for found in _UNIT.finditer(text):
         of = (found["of"] or "").lower()
         if of not in _OF_SOMETHING_ELSE:
-            units.add(_length(found["unit"], of in _OF_LENGTH))
-    units.discard(None)
+            units |= {_length(found["unit"], of in _OF_LENGTH) or ""} - {""}
     if len(units) > 1:
         raise ValueError(f"the comment says two units of length, {' and '.join(sorted(units))}")
     return units.pop() if units else None

@@ -69,9 +69,9 @@ def test_a_folder_with_an_ending(tmp_path):
 
 
 def test_unknown_ending(tmp_path):
-    (tmp_path / "a.pdb").write_text("x")
+    (tmp_path / "a.log").write_text("x")
     with pytest.raises(InputError, match=r"unknown ending: expected one of \.smi"):
-        list(read(str(tmp_path / "a.pdb")))
+        list(read(str(tmp_path / "a.log")))
 
 
 @pytest.mark.parametrize("content", ["", "\n \n"])
