@@ -83,6 +83,24 @@ class Environments:
         """The record for a checkpoint's header."""
         return asdict(self)
 
+    def joined(self, other: Environments) -> Environments:
+        """What two sets held together."""
+        counts, bonds = dict(self.counts), dict(self.bonds)
+        for name, count in other.counts.items():
+            counts[name] = counts.get(name, 0) + count
+        for name, (low, high) in other.bonds.items():
+            mine = bonds.get(name, (low, high))
+            bonds[name] = min(low, mine[0]), max(high, mine[1])
+        both = {*self.formulas, *other.formulas}
+        are_few = self.formulas and other.formulas and len(both) <= FEW_FORMULAS
+        return Environments(
+            configurations=self.configurations + other.configurations,
+            periodic=self.periodic + other.periodic,
+            counts=dict(sorted(counts.items(), key=lambda item: -item[1])[:KEPT]),
+            bonds=bonds,
+            formulas=tuple(sorted(both)) if are_few else (),
+        )
+
     @property
     def fewest(self) -> int:
         """Configurations that make an environment known: `FEWEST`, of small sets a tenth of all."""

@@ -171,6 +171,16 @@ def test_formulas_are_ases(name):
     assert formula(atoms.numbers) == atoms.get_chemical_formula()
 
 
+def test_joined_records_are_those_of_both_sets():
+    one = [atoms for name in NAMES[:4] for atoms in rattled(name, 3)]
+    two = [atoms for name in NAMES[3:] for atoms in rattled(name, 3, seed=1)]
+    joined, whole = record(one).joined(record(two)), record(one + two)
+    assert joined.counts == whole.counts
+    assert joined.formulas == whole.formulas
+    assert joined.configurations == whole.configurations
+    assert joined.bonds.keys() == whole.bonds.keys()
+
+
 def test_record_survives_json():
     found = record([atoms for name in NAMES for atoms in rattled(name, 3)])
     domain = Domain((1, 6, 7, 8), max_atoms=12, min_distance=0.9, environments=found)

@@ -14,7 +14,6 @@ both from a third.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
@@ -72,7 +71,9 @@ def _union(a: Domain | None, b: Domain | None) -> Domain:
         raise ValueError("domain: expected both to have one, with the same charge")
     elements = tuple(sorted({*a.elements, *b.elements}))
     atoms, distance = max(a.max_atoms, b.max_atoms), min(a.min_distance, b.min_distance)
-    return dataclasses.replace(a, elements=elements, max_atoms=atoms, min_distance=distance)
+    known = a.environments is not None and b.environments is not None
+    held = a.environments.joined(b.environments) if known else None
+    return Domain(elements, atoms, distance, a.charge, held)
 
 
 def _joined(name: str, a: Tensor, b: Tensor, like: Tensor, hidden: int) -> Tensor:

@@ -3,7 +3,7 @@
 Three numbers hardly depend on the chemistry:
 
 * the length of bonds to hydrogen over the sum of covalent radii, about 1;
-* the force constant of their stretching, 25 to 40 eV/Å² at any level of theory;
+* the force constant of their stretching over that of their kind, about 1 at any level of theory;
 * the change of the energy between near frames over the work of the forces, 1.
 
 The first tells the unit of length, the second that of the forces and the third that of the energy.
@@ -31,8 +31,27 @@ Array = NDArray[np.float64]
 BOND_RATIO: Final = (0.7, 1.45)
 """Length of a bond to hydrogen over the sum of covalent radii, and its bounds."""
 
-FORCE_CONSTANT: Final = (12.0, 33.0, 100.0)
-"""Least, usual and largest force constant of a bond to hydrogen, eV/Å²."""
+FORCE_CONSTANTS: Final = {
+    5: 22.0,
+    6: 31.0,
+    7: 41.0,
+    8: 48.0,
+    9: 60.0,
+    14: 18.0,
+    15: 20.0,
+    16: 26.0,
+    17: 32.0,
+    32: 16.5,
+    33: 17.5,
+    34: 21.5,
+    35: 25.7,
+    53: 19.6,
+}
+"""eV/Å², of stretching bonds to hydrogen, by atomic number, as vibrational spectra of hydrides tell
+them. Bonds to other elements, such as the soft ones to metals, are not looked at."""
+
+STIFFNESS_RATIO: Final = (0.4, 2.5)
+"""Force constant over that of `FORCE_CONSTANTS`, and its bounds."""
 
 WORK_RATIO: Final = (0.4, 2.5)
 """Bounds of energy differences over work. Curved paths between frames make it smaller than 1."""
@@ -99,15 +118,14 @@ def check_units(
     if not math.isnan(ratio) and not BOND_RATIO[0] < ratio < BOND_RATIO[1]:
         what = "lengths of bonds to hydrogen"
         _refuse("length_unit", length, LENGTH_UNITS, ratio, what, setting)
-    constant = force_constant(frames)
-    if not math.isnan(constant) and not FORCE_CONSTANT[0] < constant < FORCE_CONSTANT[2]:
-        what = f"force constants of bonds to hydrogen ({constant:.3g} eV/Å²)"
-        excess = constant / FORCE_CONSTANT[1]
+    ratio = stiffness(frames)
+    if not math.isnan(ratio) and not STIFFNESS_RATIO[0] < ratio < STIFFNESS_RATIO[1]:
+        what = "force constants of bonds to hydrogen"
         if not force:
-            _refuse("energy_unit", energy, ENERGY_UNITS, excess, what, setting)
+            _refuse("energy_unit", energy, ENERGY_UNITS, ratio, what, setting)
         names = [f"{e}/{l}" for e in ENERGY_UNITS for l in LENGTH_UNITS]
         units = {name: force_unit(name) for name in names}
-        _refuse("force_unit", force, units, excess, what, setting)
+        _refuse("force_unit", force, units, ratio, what, setting)
     ratio = energy_over_work(frames)
     if not math.isnan(ratio) and not WORK_RATIO[0] < ratio < WORK_RATIO[1]:
         what = "energy differences of near frames"
@@ -207,25 +225,30 @@ def bond_length_ratio(frames: list[_Frame]) -> float:
     return float(np.median(found)) if len(found) >= FEWEST else math.nan
 
 
-def force_constant(frames: list[_Frame]) -> float:
-    """The force constant of bonds to hydrogen in eV/Å².
+def stiffness(frames: list[_Frame]) -> float:
+    """Force constant of bonds from hydrogen to nonmetals, over the usual one of their kind.
 
-    It is the slope of the force on a hydrogen along its bond against the bond's length, both from
-    the median of bonds to atoms of the same environment, for bonds within 0.15 Å of it.
+    It is the slope of the force on a hydrogen along its bond against the bond's length times the
+    usual constant, both from the median of bonds to atoms of the same environment, for bonds within
+    0.15 Å of it. A hydrogen that bridges two atoms is left out.
 
     Returns:
         NaN where there are too few bonds, all are of one length, or length does not explain force.
     """
+    usual = np.array([FORCE_CONSTANTS.get(z, 0.0) for z in range(len(COVALENT_RADII))])
     kinds: list[str] = []
-    lengths, pulls = [np.zeros(0)], [np.zeros(0)]
+    lengths, pulls, constants = [np.zeros(0)], [np.zeros(0)], [np.zeros(0)]
     for frame in frames:
         i, j, length = frame.bonds
-        one = (frame.z[i] == 1) != (frame.z[j] == 1)
-        h, x = (np.where(frame.z[i] == 1, a, b)[one] for a, b in ((i, j), (j, i)))
+        n_bonds = np.bincount(np.concatenate([i, j]), minlength=len(frame.z))
+        h, x = (np.where(frame.z[i] == 1, a, b) for a, b in ((i, j), (j, i)))
+        one = (frame.z[h] == 1) & (n_bonds[h] == 1) & (usual[frame.z[x]] > 0.0)
+        h, x = h[one], x[one]
         bond = (frame.pos[h] - frame.pos[x]) / length[one, None]
         kinds += environments(frame.z, frame.bonds, x)
         lengths.append(length[one])
         pulls.append((frame.force[h] * bond).sum(1))
+        constants.append(usual[frame.z[x]])
     stretch, pull = np.concatenate(lengths), np.concatenate(pulls)
     _, kind = np.unique(kinds, return_inverse=True)
     for k in range(kind.max(initial=-1) + 1):
@@ -234,9 +257,10 @@ def force_constant(frames: list[_Frame]) -> float:
     near = np.abs(stretch) < 0.15
     if near.sum() < FEWEST or stretch[near].std() < STRETCHED:
         return math.nan
-    together, own = (stretch * pull)[near].sum(), np.square(stretch[near]).sum()
-    correlation = together / math.sqrt(own * max(np.square(pull[near]).sum(), 1e-300))
-    return -float(together / own) if abs(correlation) > AGREEMENT else math.nan
+    expected, pull = (np.concatenate(constants) * stretch)[near], pull[near]
+    together, own = float(expected @ pull), float(expected @ expected)
+    correlation = together / math.sqrt(own * max(float(pull @ pull), 1e-300))
+    return -together / own if abs(correlation) > AGREEMENT else math.nan
 
 
 def energy_over_work(frames: list[_Frame]) -> float:

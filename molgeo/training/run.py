@@ -124,6 +124,8 @@ def train(config: RunConfig, resume: bool = False) -> Path:
                 if failure is None:
                     raise
                 states = []  # weights about to explode, which give no numbers any more
+    if failure is not None and not trainer.is_global_zero:
+        raise SystemExit(1)  # the first process tells
     if failure is not None:
         kept = f"{exported} holds the best weights before" if states else "no weights were kept"
         raise NotFiniteError(f"{failure}; {kept}")

@@ -18,6 +18,7 @@ from torch import Tensor
 from molgeo.checkpoint import load, read_header
 from molgeo.datasets.datamodule import FlatDataModule
 from molgeo.datasets.molecules import MoleculeSet
+from molgeo.elements import SYMBOLS
 from molgeo.evaluate_forces import batch_graph
 from molgeo.heads import Heads
 from molgeo.predictor import Predictor
@@ -106,7 +107,7 @@ def first_predictor(
         fit_references(predictor, data.molecules, train, task.free_atoms())
         _fit_heads(predictor, before, shared, data.molecules, train[:SAMPLE])
     if not resume:
-        _tell(config, task, before, shared)
+        _tell(config, task, predictor, before, shared)
     return predictor
 
 
@@ -193,8 +194,10 @@ def _outputs_on(
 
 
 @rank_zero_only
-def _tell(config: RunConfig, task: Task, before: Predictor, shared: list[str]) -> None:
-    """Say on standard error what was taken, and where the levels of theory differ."""
+def _tell(
+    config: RunConfig, task: Task, predictor: Predictor, before: Predictor, shared: list[str]
+) -> None:
+    """Say on standard error what was taken, and where levels of theory and elements differ."""
     heads = f" and the heads of {', '.join(shared)}" if shared else "; the heads are fresh"
     kept = "the checkpoint's" if config.keep_references else "fitted to the data"
     lines = [
@@ -205,5 +208,9 @@ def _tell(config: RunConfig, task: Task, before: Predictor, shared: list[str]) -
     if UNKNOWN in (theirs, mine) or theirs.split() != mine.split():
         hint = "; keep_references does not bridge them" if config.keep_references else ""
         lines.append(f"level of theory: {theirs} in the checkpoint, {mine} in the data{hint}")
+    seen = before.domain.elements if before.domain else ()
+    now = predictor.domain.elements if predictor.domain else ()
+    if new := [SYMBOLS[z] for z in now if z not in seen]:
+        lines.append(f"elements that the checkpoint has never seen start afresh: {', '.join(new)}")
     for line in lines:
         sys.stderr.write(f"molgeo: start_from: {line}\n")

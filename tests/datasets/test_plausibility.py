@@ -16,8 +16,9 @@ from molgeo.datasets.plausibility import (
     bond_length_ratio,
     check_units,
     energy_over_work,
-    force_constant,
+    stiffness,
 )
+from molgeo.units import ENERGY_UNITS
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "forces"
 RIGHT = {"ethanol.npz": "kcal/mol", "gfn2.npz": "eV", "acac.xyz": "eV"}
@@ -33,7 +34,7 @@ def test_right_units_pass(sets, name):
     molecules = force_set(sets[name], Units(RIGHT[name])).molecules
     frames = _sample(molecules)
     assert 0.95 < bond_length_ratio(frames) < 1.1
-    assert 20 < force_constant(frames) < 50
+    assert 0.8 < stiffness(frames) < 1.2
     assert 0.8 < energy_over_work(frames) < 1.1 or math.isnan(energy_over_work(frames))
 
 
@@ -169,8 +170,48 @@ def test_relaxed_molecules_tell_nothing_of_forces(sets):
     for size in (1e-12, 1e-4, 1e-2):
         relaxed = dataclasses.replace(source, force=size * rng.standard_normal(source.force.shape))
         frames = _sample(in_units(relaxed, Units()))
-        assert math.isnan(force_constant(frames))
+        assert math.isnan(stiffness(frames))
         check_units(in_units(relaxed, Units()))
+
+
+def hydrides(number, length, constant, n=60):
+    """Diatomic molecules that vibrate, turned at random."""
+    rng = np.random.default_rng(0)
+    stretch = 0.05 * rng.standard_normal(n)
+    axis = rng.standard_normal((n, 3))
+    axis /= np.linalg.norm(axis, axis=1, keepdims=True)
+    pos = np.stack([np.zeros((n, 3)), (length + stretch)[:, None] * axis], 1)
+    pull = -constant * stretch[:, None] * axis
+    return Frames(
+        z=np.tile([number, 1], n),
+        pos=pos.reshape(-1, 3),
+        n_atoms=np.full(n, 2),
+        energy=0.5 * constant * np.square(stretch),
+        force=np.stack([-pull, pull], 1).reshape(-1, 3),
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "length", "constant"),  # experiment, Å and eV/Å²
+    [(3, 1.595, 6.4), (11, 1.887, 4.9), (13, 1.648, 10.1), (30, 1.595, 9.4)],
+)
+def test_hydrides_of_metals_are_soft(number, length, constant):
+    check_units(in_units(hydrides(number, length, constant), Units()))
+
+
+@pytest.mark.parametrize(
+    ("number", "length", "constant"),
+    [(9, 0.917, 60.3), (8, 0.958, 48.0), (17, 1.275, 32.2), (53, 1.609, 19.6), (6, 1.12, 28.0)],
+)
+@pytest.mark.parametrize("unit", ["hartree", "rydberg", "kcal/mol", "kJ/mol"])
+def test_advice_knows_the_bond(number, length, constant, unit):
+    """HF's bond is twice as stiff as CH's: not to take hartree for rydberg."""
+    frames = hydrides(number, length, constant)
+    check_units(in_units(frames, Units()))
+    factor = ENERGY_UNITS[unit]
+    wrong = dataclasses.replace(frames, energy=frames.energy / factor, force=frames.force / factor)
+    with pytest.raises(ValueError, match=f"or set energy_unit: {unit} "):
+        check_units(in_units(wrong, Units()))
 
 
 def test_the_message_names_what_to_set(sets):
@@ -185,6 +226,6 @@ def test_nothing_is_concluded_from_little(sets):
     few = sets["gfn2.npz"].select(np.arange(len(sets["gfn2.npz"])) < 1)
     frames = _sample(in_units(few, Units()))
     assert math.isnan(bond_length_ratio(frames))
-    assert math.isnan(force_constant(frames))
+    assert math.isnan(stiffness(frames))
     assert math.isnan(energy_over_work(frames))
     check_units(in_units(few, Units("kcal/mol")), "kcal/mol")
