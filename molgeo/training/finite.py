@@ -145,20 +145,28 @@ class Finite(Callback):
         Where most of a batch does, the cause are the weights.
         """
         bad: list[int] = []
-        parameters = [p for p in pl_module.parameters() if p.requires_grad]
         for batch in batches:
             batch = batch.to(pl_module.device)
-            found = []
-            for m in range(len(batch.y)):
-                with torch.enable_grad():
-                    loss = pl_module.losses(single(batch, m))["train_loss"]
-                    gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-                norm = get_total_norm([g for g in gradients if g is not None])
-                if not math.isfinite(float(loss.detach() + norm)):
-                    found.append(int(batch.idx[m]))
-            if 2 * len(found) <= len(batch.y):
+            if _is_finite(pl_module, batch):
+                continue
+            parts = {int(batch.idx[m]): single(batch, m) for m in range(len(batch.y))}
+            found = [idx for idx, part in parts.items() if not _is_finite(pl_module, part)]
+            if 2 * len(found) <= len(parts):
                 bad += found
         return bad
+
+
+def _is_finite(pl_module: Any, batch: Any) -> bool:
+    """Whether a batch has a loss, and the loss a gradient."""
+    parameters = [p for p in pl_module.parameters() if p.requires_grad]
+    with torch.enable_grad():
+        loss = pl_module.losses(batch)["train_loss"]
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+    norm = get_total_norm([g for g in gradients if g is not None])
+    return math.isfinite(float(loss.detach() + norm))
+
+
+_OF_MOLECULES: Final = ("y", "idx", "energy", "cell", "pbc")
 
 
 def single(batch: Any, m: int) -> Any:
@@ -173,6 +181,3 @@ def single(batch: Any, m: int) -> Any:
     part = {key: batch[key][atoms] for key in ("z", "pos", "force") if key in batch}
     part |= {key: batch[key][m : m + 1] for key in _OF_MOLECULES if key in batch}
     return Data(**part, ptr=ptr, batch=torch.zeros_like(batch.batch[atoms]))
-
-
-_OF_MOLECULES: Final = ("y", "idx", "energy", "cell", "pbc")
