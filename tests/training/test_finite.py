@@ -114,11 +114,11 @@ def test_a_rate_that_explodes(tiny, tmp_path, looks):
 
 
 def test_nothing_was_kept(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(PropertyTraining, "training_step", explode_at(2))
-    with pytest.raises(NotFiniteError, match="no weights were kept"):
-        train(tiny())
+    with monkeypatch.context() as patch:
+        patch.setattr(PropertyTraining, "training_step", explode_at(2))
+        with pytest.raises(NotFiniteError, match="no weights were kept"):
+            train(tiny())
     assert not list((tmp_path / "run").glob("*.ckpt"))
-    monkeypatch.undo()
     train(tiny(max_epochs=1))  # the folder holds no run, so that another may begin there
 
 
