@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,6 +10,7 @@ from molgeo.checkpoint import (
     DEFAULT_FORCE_FIELD,
     DEFAULT_MODEL,
     DEFAULT_SMILES_MODEL,
+    CheckpointError,
     find,
     read_header,
     shipped,
@@ -62,6 +64,16 @@ FORCE_LIMITS: Final = (
     "* Local: atoms beyond the cutoff of each other interact only through those between them.",
 )
 
+ERRORS: Final = {"n", "split", "geometry", "mae"}
+SMILES_ERRORS: Final = {"n", "failed", "split", "mae", "rmse", "coverage"}
+"""What the header says of errors, where they were measured."""
+
+UNKNOWN: Final = "–"
+"""In place of what a header does not say."""
+
+MOST: Final = 2000
+"""Characters of a fact."""
+
 
 def models_table() -> None:
     """Print the shipped models."""
@@ -71,12 +83,17 @@ def models_table() -> None:
     columns = ("model", "default for", "backbone", "data", "molecules", "properties", "size")
     table = Table(*columns, box=None, pad_edge=False)
     for name, path in shipped().items():
-        header = read_header(path)
+        try:
+            header = read_header(path)
+        except CheckpointError as error:
+            table.add_row(_plain(name), DEFAULTS.get(name, ""), "damaged")
+            sys.stderr.write(f"molgeo: {error}\n")
+            continue
         cells = (
             name,
             DEFAULTS.get(name, ""),
             header["config"]["model"],
-            header["data"],
+            header.get("data", UNKNOWN),
             f"{header.get('n_train', 0):,}",
             str(len(header["config"]["properties"])),
             f"{path.stat().st_size / 1e6:.1f} MB",
@@ -105,11 +122,11 @@ def info(name: str) -> None:
     table = Table("property", "", "unit", "test MAE", box=None, pad_edge=False)
     for key in header["config"]["properties"]:
         known = PROPERTIES[key]
-        error = f"{mae[known.column]:.4g}" if known.column in mae else "–"
+        error = _number(mae.get(known.column), ".4g")
         table.add_row(key, known.description, known.unit, error)
     if header.get("trained_on_forces"):
         for name, (column, description, unit) in FORCE_ERRORS.items():
-            error = f"{mae[column]:.4g}" if column in mae else "–"
+            error = _number(mae.get(column), ".4g")
             table.add_row(name, description, unit, error)
     console.print()
     console.print(table)
@@ -121,54 +138,67 @@ def _plain(text: str, style: str = "") -> Text:
     """What a stranger's file says, as a terminal shows it: no markup, no control characters."""
     from rich.text import Text
 
-    return Text(one_line(text, 2000), style)
+    return Text(one_line(text, MOST), style)
 
 
 def _facts(header: dict[str, Any], domain: dict[str, Any]) -> dict[str, str]:
     """Label → text of what the header says; what it does not say is left out."""
     config, metrics = header["config"], header.get("metrics", {})
-    charge = f"{domain['charge']:+d}" if domain["charge"] else "0"
-    facts = {"backbone": f"{config['model']} {config['backbone']}"}
-    if "n_train" in header:
-        facts["trained on"] = (
-            f"{header['data']}, {header['n_train']:,} molecules, split {header['split']}"
-        )
-        facts["level of theory"] = header["level_of_theory"]
-        facts["geometries"] = header["geometry_source"]
-        facts["training"] = (
-            f"{header['epochs']} epochs, {header['steps']:,} steps, {header['hardware']}, "
-            f"{header['date']}"
-        )
-    facts |= {
+    charge = domain.get("charge", 0)
+    trained = [
+        header.get("data"),
+        f"{header['n_train']:,} molecules" if "n_train" in header else None,
+        f"split {header['split']}" if "split" in header else None,
+    ]
+    training = [
+        f"{header['epochs']} epochs" if "epochs" in header else None,
+        f"{header['steps']:,} steps" if "steps" in header else None,
+        header.get("hardware"),
+        header.get("date"),
+    ]
+    errors = [
+        f"{metrics['n']:,}" if "n" in metrics else None,
+        f"{metrics['split']} molecules" if "split" in metrics else None,
+    ]
+    geometry = f", {metrics['geometry']} geometries" if "geometry" in metrics else ""
+    facts = {
+        "backbone": f"{config['model']} {config['backbone']}",
+        "trained on": ", ".join(filter(None, trained)),
+        "level of theory": header.get("level_of_theory"),
+        "geometries": header.get("geometry_source"),
+        "training": ", ".join(filter(None, training)),
         "elements": ", ".join(SYMBOLS[z] for z in domain["elements"]),
-        "charge": charge,
+        "charge": f"{charge:+d}" if charge else "0",
         "atoms": f"up to {domain['max_atoms']} in training; larger molecules are extrapolation",
         "shortest distance": f"{domain['min_distance']:.2f} Å",
+        "errors measured on": " ".join(filter(None, errors)) + geometry if any(errors) else "",
     }
-    if metrics:
-        facts["errors measured on"] = (
-            f"{metrics['n']:,} {metrics['split']} molecules, {metrics['geometry']} geometries"
-        )
-    return facts
+    return {label: one_line(value, MOST) for label, value in facts.items() if value}
+
+
+def _number(value: float | None, form: str) -> str:
+    """A number, or a dash for one that a header has as null or not at all."""
+    return UNKNOWN if value is None else format(value, form)
 
 
 def markdown(header: dict[str, Any]) -> str:
     """A model card: what the model is, how it was made, and its errors beside published ones.
 
     Args:
-        header: of a checkpoint.
+        header: of a checkpoint. Sections that it does not say all of are left out.
 
     Returns:
         Markdown.
     """
-    lines = [f"# {header['name']}", ""]
+    header = {"name": "model", "geometry_source": UNKNOWN, **header}
+    lines = [f"# {one_line(header['name'], MOST)}", ""]
     lines += [
         f"* **{label}**: {value}" for label, value in _facts(header, header["domain"]).items()
     ]
     is_force_field = header.get("trained_on_forces", False)
-    if header.get("metrics"):
+    if header.get("metrics", {}).keys() >= ERRORS:
         lines += (_force_errors if is_force_field else _property_errors)(header)
-    if header.get("from_smiles"):
+    if header.get("from_smiles", {}).keys() >= SMILES_ERRORS:
         lines += _smiles_errors(header)
     if header.get("curve"):
         lines += _training(header)
@@ -199,8 +229,8 @@ def _property_errors(header: dict[str, Any]) -> list[str]:
     lines[-2] += " |"
 
     def cells(known: Property) -> list[str]:
-        published = [table[known.name] for table in QM9_MAE.values()]
-        return [f"{mae:.3g}" for mae in (metrics["mae"][known.column], *published)]
+        published = [table.get(known.name) for table in QM9_MAE.values()]
+        return [_number(mae, ".3g") for mae in (metrics["mae"].get(known.column), *published)]
 
     return [*lines, *_property_rows(header, cells)]
 
@@ -212,11 +242,11 @@ def _training(header: dict[str, Any]) -> list[str]:
         "",
         "## Training",
         "",
-        f"    {header['command']}",
+        f"    {one_line(header.get('command', UNKNOWN), 20_000)}",
         "",
         f"| step | {' | '.join(f'{step:,}' for step in steps)} |",
         "|---" + "|--:" * len(steps) + "|",
-        f"| validation loss | {' | '.join(f'{loss:.4f}' for loss in losses)} |",
+        f"| validation loss | {' | '.join(_number(loss, '.4f') for loss in losses)} |",
     ]
 
 
@@ -239,8 +269,9 @@ def _smiles_errors(header: dict[str, Any]) -> list[str]:
     ]
 
     def cells(known: Property) -> list[str]:
-        errors = [f"{found[kind][known.column]:.3g}" for kind in ("mae", "rmse")]
-        return [*errors, *(f"{share:.0%}" for share in found["coverage"][known.column].values())]
+        errors = [_number(found[kind].get(known.column), ".3g") for kind in ("mae", "rmse")]
+        shares = [*found["coverage"].get(known.column, {}).values(), None, None][:2]
+        return [*errors, *(_number(share, ".0%") for share in shares)]
 
     return [*lines, *_property_rows(header, cells)]
 
@@ -265,6 +296,7 @@ def _force_errors(header: dict[str, Any]) -> list[str]:
     ]
     columns = {"energy": ("energy_eV", "", "eV"), **FORCE_ERRORS}
     for name, (column, _, unit) in columns.items():
-        mae, rmse = (1000 * metrics[kind][column] for kind in ("mae", "rmse"))
-        lines.append(f"| {name} | m{unit} | {mae:.3g} | {rmse:.3g} |")
+        errors = [metrics.get(kind, {}).get(column) for kind in ("mae", "rmse")]
+        cells = [_number(None if e is None else 1000 * e, ".3g") for e in errors]
+        lines.append(f"| {name} | m{unit} | {' | '.join(cells)} |")
     return lines

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
-from safetensors.torch import save
+import safetensors.torch
 from torch import Tensor
 
 from molgeo.whole_file import replacing
@@ -26,7 +25,7 @@ def write_tensors(tensors: Mapping[str, Tensor], header: Mapping[str, Any], path
     Raises:
         OSError: the folder cannot be written to, or the disk is full.
     """
-    content = save(dict(tensors), metadata={"molgeo": json.dumps(header)})
+    content = safetensors.torch.save(dict(tensors), metadata={"molgeo": json.dumps(header)})
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with replacing(path) as part:
@@ -43,6 +42,6 @@ def write_tensors(tensors: Mapping[str, Tensor], header: Mapping[str, Any], path
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a file that `write_tensors` wrote: tensors by name, and the header."""
-    with safe_open(path, framework="pt") as file:
+    with safetensors.safe_open(path, framework="pt") as file:
         header = json.loads(file.metadata()["molgeo"])
         return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
+from torch.utils import checkpoint as checkpointing
 
 from molgeo.precision import present_precision
 
@@ -32,7 +32,7 @@ def recompute_if_large(function: Callable[..., Tensor], n_edges: int, *arguments
         return function(*arguments)
     # Computed again as it was computed, whatever the precision is when the backward pass runs.
     precision = present_precision()
-    result: Tensor = checkpoint(
+    result: Tensor = checkpointing.checkpoint(
         function,
         *arguments,
         use_reentrant=False,
