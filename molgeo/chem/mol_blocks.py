@@ -13,6 +13,7 @@ from rdkit import Chem
 
 from molgeo.chem import bonds
 from molgeo.chem.molecule import Molecule
+from molgeo.chem.parsing import mol_from_smiles
 from molgeo.chem.rdkit_log import rdkit_messages
 
 NO_ATOMS: Final = "\n     molgeo\n\n  0  0  0  0  0  0  0  0  0  0999 V2000\nM  END\n"
@@ -45,7 +46,7 @@ def _with_bonds(molecule: Molecule) -> Chem.Mol:
 
 def _of_smiles(molecule: Molecule) -> Chem.Mol | None:
     """The SMILES's molecule with its atoms in the order of the coordinates."""
-    parsed = Chem.MolFromSmiles(molecule.smiles)
+    parsed = mol_from_smiles(molecule.smiles or "")
     if parsed is None:
         return None
     mol = Chem.AddHs(parsed)

@@ -82,3 +82,10 @@ def test_frames_of_extxyz(tmp_path):
     assert first.get_chemical_formula() == second.get_chemical_formula() == "CH4O"
     assert first.info["name"] == 'a "b" c'
     np.testing.assert_allclose(first.positions, atoms.positions, atol=1e-7)
+
+
+@pytest.mark.parametrize("smiles", ["=N→CN=CCC(=é→C][😀→O(日1CNN=éé→CéCC", "O" * 100_000, "O wat"])
+def test_a_smiles_that_is_none_is_no_hindrance(smiles):
+    water = g2("H2O")
+    block = mol_block(Molecule(water.numbers, water.positions, smiles=smiles))
+    assert Chem.MolFromMolBlock(block, removeHs=False).GetNumBonds() == 2
