@@ -87,7 +87,7 @@ def sdf_record(block: str, name: str, fields: Mapping[str, str]) -> str:
 
 def _line(text: str) -> str:
     """One line, which does not end the record."""
-    line = " ".join(text.split())
+    line = " ".join(str(text).split())
     return f" {line}" if line.startswith("$$$$") else line
 
 

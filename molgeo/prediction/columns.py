@@ -50,6 +50,11 @@ MEANINGS: Final = {
 """What columns say that are no values, by their suffixes."""
 
 
+def plain(value: Any) -> Any:
+    """What comes along from a table, as JSON can have it: a number of NumPy's, else text."""
+    return value.item() if getattr(value, "ndim", None) == 0 else str(value)
+
+
 def property_columns(keys: Iterable[str], suffixes: Iterable[str]) -> list[str]:
     """Columns of properties: all that is known of one, then of the next.
 

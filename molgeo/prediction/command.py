@@ -55,7 +55,7 @@ def run_predict(
     stopped = None
     try:
         try:
-            for window in run.windows(inputs, sink.done()):
+            for window in run.windows(inputs, sink.done(), sink.ready):
                 sink.write(window)
         except RowError as error:
             stopped = error

@@ -72,11 +72,16 @@ def _frames(file: BinaryIO) -> int:
 _COUNTERS: Final[dict[str, Callable[[BinaryIO], int]]] = {
     ".smi": _lines,
     ".smiles": _lines,
+    ".ism": _lines,
+    ".can": _lines,
+    ".inchi": _lines,
     ".txt": _lines,
     ".csv": _table,
     ".tsv": _table,
+    ".tab": _table,
     ".xyz": _frames,
     ".extxyz": _frames,
     ".sdf": _records,
+    ".sd": _records,
     ".mol": lambda _: 1,
 }

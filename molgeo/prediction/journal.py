@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from molgeo.chem.molecule import InputError
-from molgeo.prediction.columns import Row
+from molgeo.prediction.columns import Row, plain
 from molgeo.prediction.results import Answer, Done
 
 _START: Final = b'{"molgeo journal": '
@@ -119,7 +119,7 @@ class Journal:
             extent: bytes of the file of geometries so far.
         """
         n = self.n_rows + len(entries)
-        lines = [json.dumps(entry._asdict(), default=str) for entry in entries]
+        lines = [json.dumps(entry._asdict(), default=plain) for entry in entries]
         self._write("\n".join([*lines, json.dumps({"rows": n, "extent": extent})]) + "\n")
         self.n_rows, self.extent = n, extent
 

@@ -27,7 +27,7 @@ class RowProgress:
         done: int = 0,
         until: int | None = None,
     ) -> None:
-        self.n = 0
+        self.n = self.n_ready = 0
         self.n_failed = 0
         self._done = done
         self._until = until
@@ -48,10 +48,18 @@ class RowProgress:
         if self._until is not None and self.n >= self._until:
             self.stop()
 
+    def ready(self) -> None:
+        """Count a row that has its coordinates: rows are predicted many at a time."""
+        self.n_ready += 1
+        self._show()
+
     def advance(self, failed: bool) -> None:
-        """Count one row."""
+        """Count a row that is done."""
         self.n += 1
         self.n_failed += failed
+        self._show()
+
+    def _show(self) -> None:
         with self._lock:
             if self._bar is not None:
                 self._bar.update(0, **self._fields())
@@ -87,10 +95,11 @@ class RowProgress:
             self._bar.start()
 
     def _fields(self) -> dict[str, Any]:
-        done = self._done + self.n
+        new = max(self.n, self.n_ready)
+        done = self._done + new
         left = ""
-        if self._rows and self.n and self._rows > done:
-            seconds = (time.monotonic() - self._started) / self.n * (self._rows - done)
+        if self._rows and new and self._rows > done:
+            seconds = (time.monotonic() - self._started) / new * (self._rows - done)
             left = f"{duration(seconds)} left"
         return {"completed": done, "failed": self.n_failed, "left": left}
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from molgeo.inference import BatchPredictor
     from molgeo.prediction.settings import PredictSettings
 
-_WINDOW: Final = {"cpu": 512, "cuda": 4096}
+_WINDOW: Final = {"cpu": 256, "cuda": 4096}
 """Most rows that are held at once."""
 
 _FIRST_WINDOW: Final = 32
@@ -144,7 +144,12 @@ class PropertyRun:
             for result in window:
                 yield result.row
 
-    def windows(self, inputs: Any, done: Iterable[Done] = ()) -> Iterator[list[Result]]:
+    def windows(
+        self,
+        inputs: Any,
+        done: Iterable[Done] = (),
+        ready: Callable[[], None] = lambda: None,
+    ) -> Iterator[list[Result]]:
         """As `rows`, but in windows, and with all that is known of each row.
 
         Where windows end depends on the number of rows alone, and so does what is predicted
@@ -154,6 +159,7 @@ class PropertyRun:
             inputs: as in `molgeo.predict`.
             done: rows at the start that are there from an earlier run, whole windows of them: they
                 are read and compared, not predicted.
+            ready: called as each row has its coordinates, which takes most of the time.
 
         Yields:
             Results of the rows after those.
@@ -184,7 +190,7 @@ class PropertyRun:
             limits=limits,
         )
         most = _WINDOW.get(self.given.device.type, _WINDOW["cpu"])
-        for window in _windows(built, most, start):
+        for window in _windows(_told(built, ready), most, start):
             results = [
                 replace(result, row={**result.row, "id": start + k}, mark=marks.popleft())
                 for k, result in enumerate(self._window(window))
@@ -317,6 +323,13 @@ class PropertyRun:
         if name not in self._kept:
             self._kept[name] = output_name(name, self._own)
         return self._kept[name]
+
+
+def _told(built: Iterable[Built], ready: Callable[[], None]) -> Iterator[Built]:
+    """Rows as they come; each is told of."""
+    for one in built:
+        ready()
+        yield one
 
 
 def _marked(source: Iterable[Source], marks: deque[str]) -> Iterator[Source]:

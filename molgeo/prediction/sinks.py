@@ -63,6 +63,9 @@ class Sink(Protocol):
     def done(self) -> Iterable[Done]:
         """Rows at the start that an earlier run has made."""
 
+    def ready(self) -> None:
+        """One more row has its coordinates."""
+
     def write(self, results: Sequence[Result]) -> None:
         """Take the next rows.
 
@@ -119,6 +122,10 @@ class Stream:
     def done(self) -> Iterable[Done]:
         """None: a stream has no memory."""
         return ()
+
+    def ready(self) -> None:
+        """Show it."""
+        self._progress.ready()
 
     def write(self, results: Sequence[Result]) -> None:
         """Write each row at once."""
@@ -204,6 +211,10 @@ class WholeFile:
         """The rows of the journal."""
         numbers = set(self._layout.numbers)
         return (entry.done(numbers) for entry in self._journal.entries())
+
+    def ready(self) -> None:
+        """Show it."""
+        self._progress.ready()
 
     def write(self, results: Sequence[Result]) -> None:
         """Add a window to the journal."""

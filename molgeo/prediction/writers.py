@@ -9,12 +9,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol, TextIO
 
 from molgeo.chem.mol_blocks import NO_ATOMS, sdf_record
-from molgeo.prediction.columns import Row
+from molgeo.prediction.columns import Row, plain
 from molgeo.prediction.digits import Places, rounded, text
 from molgeo.prediction.tables import TableWriter
 
@@ -188,8 +189,10 @@ def inert(cell: str) -> str:
 
 def _json(row: Row, columns: Sequence[str], digits: Places) -> str:
     places = digits(row)
-    values = {
-        name: rounded(row[name], places.get(name)) if isinstance(row[name], float) else row[name]
-        for name in columns
-    }
-    return json.dumps(values, ensure_ascii=False, allow_nan=False)
+    values = {}
+    for name in columns:
+        value = row[name]
+        if isinstance(value, float):
+            value = rounded(value, places.get(name)) if math.isfinite(value) else None
+        values[name] = value
+    return json.dumps(values, ensure_ascii=False, allow_nan=False, default=plain)

@@ -231,8 +231,8 @@ def test_a_run_that_stops_early_tells_where_its_rows_are(
 ):
     real = module.PropertyRun.windows
 
-    def broken(self, inputs, done=()):
-        yield next(real(self, inputs, done))
+    def broken(self, inputs, done, ready):
+        yield next(real(self, inputs, done, ready))
         raise stop
 
     with monkeypatch.context() as patched:

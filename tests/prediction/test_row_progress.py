@@ -61,6 +61,9 @@ def test_a_known_number_of_rows_tells_the_time_that_is_left(monkeypatch):
     progress.advance(False)
     assert progress._fields() == {"completed": 901, "failed": 0, "left": "16 min left"}
     progress.stop()
+    progress.ready()
+    progress.ready()
+    assert progress._fields()["completed"] == 902
     assert "901 of 1,000 rows, 0 failed" in error.getvalue()
 
 

@@ -17,6 +17,7 @@ from molgeo.inference import BatchPredictor
 from molgeo.prediction import predict, predict_rows
 from molgeo.prediction import run as module
 from molgeo.prediction.columns import ROW_COLUMNS
+from molgeo.prediction.settings import PredictSettings
 from molgeo.properties import PROPERTIES, QM9_PROPERTIES
 
 PROPERTY_COLUMNS = [known.column for known in map(PROPERTIES.__getitem__, QM9_PROPERTIES)]
@@ -501,3 +502,39 @@ def test_a_data_frame_is_a_table(model):
 
 def test_white_space_in_a_string_is_a_bad_row(model):
     bad_row(model, "CCO ethanol", "white space in the SMILES")
+
+
+# Molecules that come again
+
+
+def test_equal_molecules_in_any_window_have_equal_numbers(model, monkeypatch):
+    monkeypatch.setattr(module, "_FIRST_WINDOW", 2)
+    monkeypatch.setitem(module._WINDOW, "cpu", 3)
+    spellings = ["CCO", "OCC", "C(C)O", "C[C@H](N)O", "C[C@@H](N)O", "O[C@H](C)N"]
+    order = np.random.default_rng(0).permutation(18)
+    inputs = [[*spellings, "CCC", "CCN", "CCF"][k % 9] for k in order]
+    table = predict(inputs, model, conformers=2)
+    groups = {**dict.fromkeys(spellings[:3], "a"), **dict.fromkeys(spellings[3:], "b")}
+    numbers = table[PROPERTY_COLUMNS].assign(of=[groups.get(s, s) for s in inputs])
+    assert (numbers.groupby("of").nunique() == 1).all(axis=None)
+
+
+def test_a_molecule_is_predicted_once(monkeypatch):
+    monkeypatch.setattr(module, "_FIRST_WINDOW", 2)
+    monkeypatch.setitem(module._WINDOW, "cpu", 2)
+    stand_in = StandIn()
+    table = predict(["CCO", "OCC", "C", "C(O)C", "CCO"], stand_in, conformers=1)
+    assert table.gap_eV.tolist() == [9, 9, 5, 9, 9]
+    assert sum(map(len, stand_in.batches[1:])) == 2
+
+
+def test_what_is_remembered_is_bounded(monkeypatch):
+    monkeypatch.setattr(module, "_REMEMBERED", 2)
+    monkeypatch.setattr(module, "_FIRST_WINDOW", 1)
+    monkeypatch.setitem(module._WINDOW, "cpu", 1)
+    stand_in = StandIn()
+    run = module.PropertyRun(PredictSettings(stand_in, conformers=1))
+    rows = list(run.rows(["C", "CC", "CCC", "CCC", "C"]))
+    assert [row["gap_eV"] for row in rows] == [5, 8, 11, 11, 5]
+    assert len(run._known) == 2
+    assert sum(map(len, stand_in.batches[1:])) == 4

@@ -3,6 +3,7 @@ import io
 import json
 import string
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -55,6 +56,15 @@ def test_numbers_have_the_digits_that_mean_something():
     assert json.loads(written("jsonl", rows[:1], some))["gap_eV"] == 1.3
     assert ">  <gap_eV>\n1.30\n" in written("sdf", rows, some)
     assert "1.30456," in written("csv", rows)
+
+
+def test_json_has_what_comes_along_of_any_kind():
+    odd = {"id": np.int64(3), "name": np.datetime64("2020-01-01"), "n": [1], "gap_eV": np.nan}
+    for format in ("json", "jsonl", "csv", "sdf"):
+        text = written(format, [row(0) | odd])
+        assert "2020-01-01" in text
+    read = json.loads(written("jsonl", [row(0) | odd]))
+    assert (read["id"], read["n"], read["gap_eV"]) == (3, [1], None)
 
 
 @pytest.mark.parametrize(
