@@ -9,18 +9,20 @@ from pathlib import Path
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, part: Path | None = None) -> Iterator[Path]:
     """Write a file beside its place, and put it there once it is whole.
 
     What was there before stays where anything is raised, or the process is killed.
 
     Args:
         path: of the file.
+        part: where it is written, in the same folder; None for a name of this process's own. A name
+            that the next run takes too leaves nothing behind after a kill, but is for one process.
 
     Yields:
         The path to write to, in the same folder.
     """
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part = part or path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         yield part
         os.replace(part, path)

@@ -21,6 +21,7 @@ from molgeo.prediction.structures import Structures, put_in_place
 from molgeo.prediction.summary import Tally
 from molgeo.prediction.tables import BLOCK
 from molgeo.prediction.writers import Writer, writer
+from molgeo.whole_file import replacing
 
 _TEXT: Final[dict[str, Any]] = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
 """How files are opened; half a character is written as an escape."""
@@ -243,19 +244,21 @@ class WholeFile:
                 self._structures = None
             elif self._geometries is not None:
                 put_in_place(self._geometries)
-            part = self._path.with_name(f"{self._path.name}.new")
-            columns = self._layout.columns
-            with part.open("w", **_TEXT) as file:
-                out = writer(self._format, file, columns, self._layout.digits, self._layout.raw)
-                for entry in self._journal.entries():
-                    row = dict.fromkeys(columns) | entry.row
-                    out.write(row, entry.block)
-                    self.tally.add(row)
-                out.close()
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, self._path)
+            new = self._path.with_name(f"{self._path.name}.new")  # the journal is locked: one of us
+            with replacing(self._path, new) as part, part.open("w", **_TEXT) as file:
+                self._make(file)
             self._journal.remove()
+
+    def _make(self, file: TextIO) -> None:
+        columns = self._layout.columns
+        out = writer(self._format, file, columns, self._layout.digits, self._layout.raw)
+        for entry in self._journal.entries():
+            row = dict.fromkeys(columns) | entry.row
+            out.write(row, entry.block)
+            self.tally.add(row)
+        out.close()
+        file.flush()
+        os.fsync(file.fileno())
 
     def kept(self) -> str:
         """How many rows the journal has, and where."""

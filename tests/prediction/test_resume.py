@@ -16,7 +16,6 @@ from rdkit import Chem
 
 from molgeo.chem.molecule import InputError
 from molgeo.prediction import run as module
-from molgeo.prediction import sinks
 from molgeo.prediction.command import run_predict
 from molgeo.prediction.journal import Journal, n_started
 from molgeo.prediction.settings import OutputSettings, PredictSettings
@@ -216,10 +215,10 @@ def test_a_full_disk_loses_no_row_that_was_written(source, shipped, monkeypatch)
         with pytest.raises(WriteError, match=message):
             command(source, shipped)
     with monkeypatch.context() as patched:
-        patched.setattr(sinks.os, "replace", full)
+        patched.setattr("molgeo.whole_file.os.replace", full)
         with pytest.raises(WriteError, match="stopped after 60 rows"):
             command(source, shipped, resume=True)
-    assert not Path("out.csv").exists()
+    assert sorted(os.listdir()) == ["in.smi", "out.csv.part", "whole.csv"]
     assert command(source, shipped, resume=True) == 3
     assert Path("out.csv").read_bytes() == Path("whole.csv").read_bytes()
     assert sorted(os.listdir()) == ["in.smi", "out.csv", "whole.csv"]
