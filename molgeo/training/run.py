@@ -51,11 +51,10 @@ def train(config: RunConfig, resume: bool = False) -> Path:
     Raises:
         FileNotFoundError: the data are not prepared, or there is nothing to resume.
         FileExistsError: the run folder holds another run, and ``resume`` is not set.
-        ValueError: a resumed run differs in what makes it the run it was.
-        NotFiniteError: a loss, gradient or weight became NaN or infinite; the last and the best
-            state are those before, and the best weights are exported.
         ValueError: a resumed run differs in what makes it the run it was, or the run has no name
             and would take that of a shipped model.
+        NotFiniteError: a loss, gradient or weight became NaN or infinite; the last and the best
+            state are those before, and the best weights are exported.
     """
     config = with_model_of_checkpoint(config)
     task = task_of(config)
