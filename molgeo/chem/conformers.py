@@ -140,18 +140,18 @@ class Embedder:
         """The molecule of a SMILES, and why it is refused."""
         # Unsanitised, as to look for rings takes long and much memory in a large net of them.
         graph = Chem.MolFromSmiles(smiles, sanitize=False)
-        if graph is not None and graph.GetNumAtoms() > self.limits.atoms:
-            return None, _too_large(f"more than {graph.GetNumAtoms()}", self.limits.atoms)
+        n_written = 0 if graph is None else graph.GetNumAtoms()
+        reason = self.limits.too_large(n_written, more="at least ")
+        if reason is not None:
+            return None, reason
         messages.clear()
         mol = Chem.MolFromSmiles(smiles)
         reason = _refusal(mol, messages)
         if mol is None or reason is not None:
             return mol, reason
-        n_atoms = _n_atoms(mol)
-        if n_atoms > self.limits.atoms:
-            return mol, _too_large(str(n_atoms), self.limits.atoms)
-        if self.refuse is None:
-            return mol, None
+        reason = self.limits.too_large(_n_atoms(mol))
+        if reason is not None or self.refuse is None:
+            return mol, reason
         return mol, self.refuse(atomic_numbers(Chem.AddHs(mol)).tolist(), Chem.GetFormalCharge(mol))
 
     def _form(self, mol: Chem.Mol) -> _Found | str:
@@ -266,13 +266,6 @@ def _refusal(mol: Chem.Mol | None, messages: list[str]) -> str | None:
             "radicals are not supported, add the missing hydrogens"
         )
     return None
-
-
-def _too_large(n_atoms: str, most: int) -> str:
-    return (
-        f"{n_atoms} atoms with hydrogens: conformers are made up to {most} atoms (--max-atoms); "
-        "give coordinates (xyz, sdf) instead"
-    )
 
 
 def isotope_reason(mol: Chem.Mol) -> str | None:

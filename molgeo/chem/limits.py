@@ -17,6 +17,13 @@ MAX_ATOMS: Final = 300
 
 MAX_SECONDS: Final = 60.0
 
+MAX_MEMORY: Final = 1000.0
+"""MB."""
+
+_BYTES_PER_PAIR: Final = 300
+"""Of memory that RDKit takes to embed and minimise a molecule, per square of its atoms: measured
+for chains of 287 to 992 atoms, the most."""
+
 _BUSY: Final = 10
 """Seconds on the wall per second of the processor after which a row is given up."""
 
@@ -28,10 +35,33 @@ class Limits:
     Attributes:
         atoms: most atoms, hydrogens included.
         seconds: most processor time for its conformers, s.
+        memory: most memory for its conformers, MB, which follows from the atoms.
     """
 
     atoms: int = MAX_ATOMS
     seconds: float = MAX_SECONDS
+    memory: float = MAX_MEMORY
+
+    def too_large(self, n_atoms: int, more: str = "") -> str | None:
+        """Why no conformers are made of a molecule of this size, or None.
+
+        Args:
+            n_atoms: hydrogens included.
+            more: such as "more than ", if only some of them were counted.
+        """
+        counted = f"{more}{n_atoms} atoms with hydrogens"
+        if n_atoms > self.atoms:
+            return (
+                f"{counted}: conformers are made up to {self.atoms} atoms (--max-atoms); "
+                "give coordinates (xyz, sdf) instead"
+            )
+        needed = _BYTES_PER_PAIR * n_atoms**2 / 1e6
+        if needed > self.memory:
+            return (
+                f"{counted}: conformers take some {needed:,.0f} MB, but {self.memory:g} MB are "
+                "allowed (--max-memory); give coordinates (xyz, sdf) instead"
+            )
+        return None
 
 
 DEFAULT_LIMITS: Final = Limits()

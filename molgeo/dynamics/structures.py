@@ -23,12 +23,13 @@ def structures(source: str, say: Say | None = None) -> Iterator[Atoms | BadRow]:
 
     Args:
         source: a SMILES, ``-`` for SMILES from standard input, or the name of a file.
-        say: called with what of the input is not used, once each.
+        say: called with what of the input is not used, once each, and with the isomer that was made
+            of a SMILES that leaves its stereo open.
 
     Yields:
         Atoms, periodic or not, with the constraints, momenta, masses and tags of a file, whose
-        ``info`` holds ``name``, ``smiles``, ``geometry`` (how the coordinates were made) and a
-        ``charge`` other than zero; or the reason why there are none.
+        ``info`` holds ``name``, ``smiles``, ``geometry`` (how the coordinates were made), a
+        ``charge`` other than zero and what ``stereo`` was open; or the reason why there are none.
 
     Raises:
         InputError: the input cannot be read, or is empty.
@@ -46,7 +47,8 @@ def structures(source: str, say: Say | None = None) -> Iterator[Atoms | BadRow]:
         if isinstance(molecule, BadRow):
             yield molecule
             continue
-        for remark in not_used(molecule):
+        open_stereo = [f"stereo: {molecule.stereo}"] if molecule.stereo else []
+        for remark in [*not_used(molecule), *open_stereo]:
             if say is not None and remark not in said:
                 say(f"{molecule.input}: {remark}")
             said.add(remark)
@@ -102,6 +104,7 @@ def to_atoms(molecule: Molecule) -> Atoms:
         "smiles": molecule.smiles,
         "geometry": molecule.geometry,
         "charge": molecule.charge,
+        "stereo": molecule.stereo,
     }
     atoms = Atoms(
         molecule.z,

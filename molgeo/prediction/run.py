@@ -175,7 +175,8 @@ class PropertyRun:
 
         if isinstance(inputs, list | tuple) or is_single(inputs):
             check_sources([inputs] if is_single(inputs) else inputs, self.reading)
-        limits = Limits(self.settings.max_atoms, self.settings.max_seconds)
+        own = self.settings
+        limits = Limits(own.max_atoms, own.max_seconds, own.max_memory)
         source = iter(read_all(inputs, self.reading))
         if self.settings.enumerate_stereo:
             source = with_isomers(source, limits.atoms)

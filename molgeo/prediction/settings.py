@@ -108,6 +108,7 @@ class PredictSettings:
         300, "atoms, with hydrogens, up to which conformers are made of a SMILES", int
     )
     max_seconds: float = option(60.0, "processor time for the conformers of a row, s", float)
+    max_memory: float = option(1000.0, "memory for the conformers of a row, MB", float)
 
     def __post_init__(self) -> None:
         n = self.conformers
@@ -120,8 +121,10 @@ class PredictSettings:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise _error(f"{name} must be a whole number from 1 on, got {value!r}")
-        if not isinstance(self.max_seconds, int | float) or not self.max_seconds > 0:
-            raise _error(f"max_seconds must be a number above 0, got {self.max_seconds!r}")
+        for name in ("max_seconds", "max_memory"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not value > 0:
+                raise _error(f"{name} must be a number above 0, got {value!r}")
 
     def reading(self, say: Callable[[str], None] | None = None) -> Reading:
         """How inputs are read.

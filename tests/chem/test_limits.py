@@ -104,6 +104,17 @@ def test_hydrogens_count_as_atoms():
     assert (bad.formula, bad.n_atoms) == ("C7H16", 23)
 
 
+def test_memory_follows_from_atoms():
+    limits = Limits(atoms=10_000, memory=100.0)
+    assert limits.too_large(500) is None
+    assert limits.too_large(700) == (
+        "700 atoms with hydrogens: conformers take some 147 MB, but 100 MB are allowed "
+        "(--max-memory); give coordinates (xyz, sdf) instead"
+    )
+    bad = Embedder(limits=limits).molecules(SmilesRow("C" * 800))
+    assert bad.message.startswith("at least 800 atoms with hydrogens: conformers take")
+
+
 def test_large_molecules_have_a_ladder_of_their_own(monkeypatch):
     monkeypatch.setattr(embedding, "LARGE", 20)
     embedded = []

@@ -106,3 +106,13 @@ def test_every_structure_in_another_unit_is_refused(tmp_path, suffix):
     first, second, third = structures(str(path))
     assert len(first) == len(third) == 3
     assert "look like bohr: multiply them by 0.5292" in second.message
+
+
+def test_the_isomer_of_open_stereo_is_said():
+    said = []
+    (atoms,) = structures("CC=CC", said.append)
+    assert said == ["CC=CC: stereo: 1 open, predicted C/C=C/C"]
+    assert atoms.info["stereo"] == "1 open, predicted C/C=C/C"
+    (atoms,) = structures("C/C=C/C", said.append)
+    assert len(said) == 1
+    assert "stereo" not in atoms.info

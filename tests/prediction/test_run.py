@@ -112,6 +112,8 @@ def test_limits_of_a_row_are_settings(model):
     assert message.startswith("14 atoms with hydrogens: conformers are made up to 10 atoms")
     (message,) = failures(predict("CCCC", model, max_seconds=1e-6))
     assert message.startswith("no conformers within 1e-06 s")
+    (message,) = failures(predict("CCCC", model, max_memory=0.05))
+    assert "conformers take some 0 MB, but 0.05 MB are allowed" in message
 
 
 def test_a_molecule_outside_the_domain_is_not_embedded(model, monkeypatch):

@@ -53,7 +53,7 @@ def test_each_setting_is_an_option_of_the_command():
     assert options == {"inputs": ["C"]}
 
 
-@pytest.mark.parametrize("name", ["max_atoms", "max_seconds"])
+@pytest.mark.parametrize("name", ["max_atoms", "max_seconds", "max_memory"])
 @pytest.mark.parametrize("value", [0, -1, float("nan"), "many"])
 def test_limits_are_numbers_above_zero(name, value):
     with pytest.raises(ValueError, match=f"{name} must be a .*number .* got"):
