@@ -63,7 +63,7 @@ def test_charge_and_spin_are_taken_along(tmp_path):
         ("a.traj", "not a trajectory", "cannot be read as an ASE trajectory"),
         ("a.xyz", "3\n\nO 0 0 0\n", "truncated frame"),
         ("a.xyz", "1\n\nHe 0 0 0\n1\n\nHe 0 0 0\n", "expected one structure, got 2"),
-        ("a.pdb", "x", "unknown ending"),
+        ("a.docx", "x", "unknown ending"),
     ],
 )
 def test_bad_files(tmp_path, name, content, match):
