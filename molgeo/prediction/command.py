@@ -48,7 +48,13 @@ def run_predict(
     if output.resume and _is_finished(target):
         _say(f"{target.path} is there, and no run of it was stopped: nothing is left to do")
         return OK
-    run = PropertyRun(settings, _say)
+    tables: list[str] = []
+
+    def chosen(line: str) -> None:
+        tables.append(line)
+        _say(line)
+
+    run = PropertyRun(settings, chosen)
     run.fix_columns(inputs)
     started = time.monotonic()
     sink = _sink(run, target, output, inputs)
@@ -68,6 +74,8 @@ def run_predict(
         sink.close()
     if not sink.on_screen:
         _say(sink.tally.line(sink.n_new, time.monotonic() - started))
+    if settings.smiles_column is not None and not tables:
+        _say("--smiles-column was of no use: no input is a table")
     for name, input in run.late.items():
         _say(f"{name!r} of {input} is left out: the inputs did not show it when the output began")
     if stopped is not None:

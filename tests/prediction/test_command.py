@@ -178,3 +178,12 @@ def test_mutated_smiles_are_as_many_rows_in_order(shipped, tmp_path):
     rows = [json.loads(line) for line in output.read_text().splitlines()]
     assert [row["k"] for row in rows] == [str(k) for k in range(300)]
     assert all(row["message"] for row in rows if row["status"] == "error")
+
+
+def test_a_column_that_is_of_no_use_is_told(shipped, tmp_path, capsys):
+    reading = {"smiles_column": "structure"}
+    assert command(["CCO"], shipped, "gap", reading=reading) == 0
+    assert "--smiles-column was of no use: no input is a table" in capsys.readouterr().err
+    (tmp_path / "a.csv").write_text(TABLE)
+    command([str(tmp_path / "a.csv")], shipped, "gap", reading=reading)
+    assert "of no use" not in capsys.readouterr().err
