@@ -28,6 +28,7 @@ from molgeo.config_option import ConfigOption
 from molgeo.data_commands import add_compact, add_generators, run_compact, run_label, run_sample
 from molgeo.exit_status import FAILED, OK, USAGE
 from molgeo.plain_text import one_line
+from molgeo.warning_lines import tell_in_lines
 
 EXAMPLES = {
     **cli_predict.EXAMPLES,
@@ -112,6 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
+    tell_in_lines()
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [word for word in arguments if word != "--debug"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from molgeo.checkpoint import catalogue
+from molgeo.checkpoint import catalogue, read_header
 from molgeo.training.config import ForceTrainingConfig, TrainingConfig
 from molgeo.training.naming import check_free, data_name
 from molgeo.training.run import train
@@ -104,3 +104,13 @@ def test_a_shipped_name_that_is_chosen_is_remarked_on(capsys):
     assert "as the shipped 'schnet-qm9' is: load it by its path" in capsys.readouterr().err
     check_free("schnet-qm8", chosen=False)
     assert capsys.readouterr().err == ""
+
+
+def test_the_header_names_the_data_that_were_trained_on(tiny_run, tmp_path):
+    (tmp_path / "mine.npz").write_bytes((FIXTURES / "ethanol.npz").read_bytes())
+    fields = {"data_file": [str(tmp_path / "mine.npz")], "energy_unit": "kcal/mol", "max_steps": 1}
+    path = train(ForceTrainingConfig(**tiny_run | fields))
+    assert path.name == "schnet-mine.safetensors"
+    header = read_header(path)
+    assert (header["name"], header["data"]) == ("schnet-mine", "mine")
+    assert "* **trained on**: mine, " in path.with_suffix(".md").read_text()
