@@ -11,6 +11,7 @@ import numpy as np
 from rdkit import Chem
 
 from molgeo.chem.ase_files import from_ase
+from molgeo.chem.electrons import MOST_CHARGE
 from molgeo.chem.molecule import BadRow, InputError, Molecule, Row, from_arrays
 from molgeo.chem.parsing import in_ascii
 from molgeo.chem.rdkit_log import rdkit_messages
@@ -94,7 +95,8 @@ def _mol2_record(record: list[str], input: str) -> Row:
     formal = None if isinstance(mol, str) else Chem.GetFormalCharge(mol)
     # Sums of partial charges and types of atoms may both be wrong: a closed shell tells.
     total = sum(partial)
-    said = [round(total)] if any(partial) and abs(total - round(total)) < 0.1 else []
+    is_whole = any(partial) and abs(total) <= MOST_CHARGE and abs(total - round(total)) < 0.1
+    said = [round(total)] if is_whole else []
     said += [0] if formal is None else [formal, 0]
     even = [charge for charge in said if (sum(z) - charge) % 2 == 0]
     charge = (even or said)[0]

@@ -134,6 +134,15 @@ def test_a_closed_shell_tells_the_charge_of_a_mol2(tmp_path):
     assert (row.formula, row.charge) == ("CH2O2", 0)
 
 
+@pytest.mark.parametrize("charge", ["inf", "nan", "1e300", "0.4"])
+def test_partial_charges_that_are_no_charge(tmp_path, charge):
+    path = tmp_path / "a.mol2"
+    path.write_text(MOL2.replace("0.2000", charge, 1) + WATER)
+    formate, water = read(path)
+    assert formate.charge == -1
+    assert water.formula == "H2O"
+
+
 def boxed(tmp_path, name, format, shift=0.0, side=12.0):
     atoms = g2("CH3CH2OH")
     atoms.set_cell([side, side + 1, side + 2])
