@@ -29,7 +29,7 @@ from molgeo.admission import (
 from molgeo.calculator import MolgeoCalculator, UnsupportedAtomsError
 from molgeo.chem.molecule import BadRow, InputError
 from molgeo.dynamics.molecular_dynamics import Outcome, check_files, simulate
-from molgeo.dynamics.records import ENDINGS, for_ase, keep_results
+from molgeo.dynamics.records import ENDINGS, for_ase, keep_results, lost_constraints
 from molgeo.dynamics.relaxation import Relaxed, relax
 from molgeo.dynamics.settings import MDSettings, remarks
 from molgeo.dynamics.structures import one_structure, structures
@@ -88,6 +88,9 @@ def run_relax(
         problem = _problem(relaxed)
         incomplete = incomplete or problem is not None
         done.append(_finished(relaxed, calculator))
+        lost = lost_constraints(path or Path("extxyz"), relaxed.atoms)
+        if lost:
+            say(f"{title(relaxed.atoms)}: {lost}")
         say(
             f"{title(relaxed.atoms)}: {relaxed.n_steps} steps, fmax {relaxed.fmax:.4f} eV/Å, "
             f"energy {relaxed.atoms.get_potential_energy():.4f} eV ({calculator.model_name})"
@@ -149,8 +152,9 @@ def run_md(
         raise is_there(page_path)
     if not resume:
         check(atoms, allow_unfamiliar, by_stress=settings.ensemble == "npt")
-    for remark in remarks(settings, atoms):
-        say(remark)
+    for remark in (*remarks(settings, atoms), lost_constraints(files[0], atoms)):
+        if remark:
+            say(remark)
     with progress("simulating") as report:
         outcome = simulate(atoms, settings, *files, resume, overwrite, report)
     if outcome.remark and not resume:

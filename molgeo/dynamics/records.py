@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixAtoms, FixCartesian
 from ase.io.extxyz import write_extxyz
 from ase.io.trajectory import TrajectoryReader, TrajectoryWriter
 
@@ -37,6 +38,22 @@ def keep_results(frame: Atoms, results: Mapping[str, Any]) -> None:
     if "forces_std" in results:
         frame.info["energy_std"] = results["energy_std"]
         frame.set_array("forces_std", results["forces_std"], float, (3,))
+
+
+def lost_constraints(path: Path, atoms: Atoms) -> str | None:
+    """What a file cannot hold of constraints, as a sentence; extended xyz has fixed atoms alone.
+
+    Args:
+        path: of the file.
+        atoms: that are to be written.
+    """
+    others = {type(c).__name__ for c in atoms.constraints if not isinstance(c, _IN_TEXT)}
+    if path.suffix.lower() == ".traj" or not others:
+        return None
+    return f"{path} cannot hold {', '.join(sorted(others))}, which are kept: .traj holds them too"
+
+
+_IN_TEXT: Final = (FixAtoms, FixCartesian)
 
 
 class Record(Protocol):

@@ -1,12 +1,15 @@
+from pathlib import Path
+
 import ase.io
 import numpy as np
 import pandas as pd
 import pytest
 from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixAtoms, FixBondLength, FixCartesian
 
 from molgeo.chem.molecule import InputError
-from molgeo.dynamics.records import ENDINGS, Records, Table, open_frames
+from molgeo.dynamics.records import ENDINGS, Records, Table, lost_constraints, open_frames
 
 
 def frame(step):
@@ -115,3 +118,16 @@ def test_records_close_together(tmp_path):
         assert records.marks() == {"frames": 1, "table": len("step\n0\n")}
     with pytest.raises(ValueError, match="closed"):
         table.write({"step": 1})
+
+
+@pytest.mark.parametrize(("name", "lost"), [("a.traj", False), ("a.extxyz", True), ("a.xyz", True)])
+def test_constraints_that_a_file_cannot_hold(name, lost):
+    """As what ASE reads of what it has written says."""
+    atoms = molecule("H2O")
+    atoms.set_constraint([FixAtoms([0]), FixCartesian(1, [True, False, False])])
+    assert lost_constraints(Path(name), atoms) is None
+    atoms.set_constraint([FixAtoms([0]), FixBondLength(0, 1)])
+    found = lost_constraints(Path(name), atoms)
+    assert (found is not None) == lost
+    if lost:
+        assert found == f"{name} cannot hold FixBondLengths, which are kept: .traj holds them too"
