@@ -114,7 +114,7 @@ def info(name: str) -> None:
     facts = Table(box=None, show_header=False, pad_edge=False)
     facts.add_column(style="bold")
     facts.add_column()
-    for label, value in _facts(header, domain).items():
+    for label, value in {**_facts(header, domain), "environments": environments(domain)}.items():
         facts.add_row(label, _plain(value))
     console.print(_plain(path.stem, "bold underline"))
     console.print(facts)
@@ -174,6 +174,19 @@ def _facts(header: dict[str, Any], domain: dict[str, Any]) -> dict[str, str]:
         "errors measured on": " ".join(filter(None, errors)) + geometry if any(errors) else "",
     }
     return {label: one_line(value, MOST) for label, value in facts.items() if value}
+
+
+def environments(domain: dict[str, Any]) -> str:
+    """How much of its training data a model remembers, to tell what it does not know."""
+    known = domain.get("environments")
+    if not known:
+        return "not recorded: it cannot tell which molecules it does not know"
+    few = ", ".join(known["formulas"])
+    return (
+        f"{len(known['counts'])} kinds of bonded atoms in {known['configurations']:,} "
+        f"configurations, {known['periodic']:,} of them periodic"
+        + (f"; {few} alone" if few else "")
+    )
 
 
 def _number(value: float | None, form: str) -> str:

@@ -71,3 +71,10 @@ def test_one_damaged_model_does_not_hide_the_others(tmp_path, monkeypatch, capsy
     assert "schnet-qm9" in out
     assert err.count("\n") == 1
     assert "not a whole safetensors file" in err
+
+
+def test_info_tells_whether_a_model_knows_what_it_knows():
+    assert cards.environments({}).startswith("not recorded")
+    known = {"counts": {"H(C)": 5, "C(H)": 5}, "configurations": 5000, "periodic": 0}
+    found = cards.environments({"environments": {**known, "formulas": ["CH4"]}})
+    assert found == "2 kinds of bonded atoms in 5,000 configurations, 0 of them periodic; CH4 alone"
