@@ -128,7 +128,10 @@ class Embedder:
             return BadRow(row.input, row.name, row.smiles, fault)
         with rdkit_messages() as messages:
             mol, reason = self._read(row.smiles, messages)
-            found = reason if mol is None or reason else self._form(mol)
+            try:
+                found = reason if mol is None or reason else self._form(mol)
+            except (RuntimeError, ValueError) as error:  # RDKit's invariants and preconditions
+                found = failure(error)
         if isinstance(found, _Found):
             return found
         bad = BadRow(row.input, row.name, row.smiles, found or "")
@@ -157,10 +160,7 @@ class Embedder:
     def _form(self, mol: Chem.Mol) -> _Found | str:
         """Conformers of a sound molecule, of one isomer if several are possible; or why not."""
         clock = Clock(self.limits.seconds)
-        try:
-            form = canonical(mol)
-        except (RuntimeError, ValueError) as error:  # RDKit's invariants and preconditions
-            return failure(error)
+        form = canonical(mol)
         isomer = self._isomer_of(form.smiles, clock)
         if isinstance(isomer, str):
             return isomer

@@ -51,7 +51,7 @@ def with_isomers(rows: Iterable[Row], max_atoms: int = MAX_ATOMS) -> Iterator[Ro
                 return [replace(row, smiles=one) for one in _isomeric(row.smiles, max_atoms)]
             except TooManyIsomersError as error:
                 return [BadRow(row.input, row.name, row.smiles, str(error), extra=row.extra)]
-            except (RuntimeError, ValueError):  # of RDKit: for who makes conformers to say
+            except Exception:  # whatever RDKit meets in one row is for who makes conformers to say
                 return [row]
 
     for some in ordered_map(rows_of, rows):

@@ -4,6 +4,7 @@ import pytest
 from rdkit import Chem
 
 from molgeo.chem.conformers import embed
+from molgeo.chem.enumeration import with_isomers
 from molgeo.chem.isomers import open_stereo, opened_to_e
 from molgeo.chem.molecule import SmilesRow
 from molgeo.chem.stereo import has_stereo
@@ -85,3 +86,14 @@ def test_given_stereo_is_kept_beside_open_one(smiles):
     isomer = Chem.AddHs(Chem.MolFromSmiles(molecule.stereo.rpartition(" ")[2]))
     query = Chem.MolFromSmiles(smiles)
     assert isomer.HasSubstructMatch(query, useChirality=True)
+
+
+def test_a_crash_of_rdkit_while_stereo_is_looked_for_is_a_bad_row(monkeypatch):
+    def crash(_):
+        raise RuntimeError("Invariant\n\tViolation")
+
+    monkeypatch.setattr(Chem, "FindPotentialStereo", crash)
+    bad = embed(SmilesRow("CC=CC"))
+    assert bad.message == "no conformer: RDKit failed with Invariant Violation"
+    assert bad.formula == "C4H8"
+    assert list(with_isomers([SmilesRow("CC=CC")])) == [SmilesRow("CC=CC")]
