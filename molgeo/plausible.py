@@ -255,7 +255,7 @@ def _lacking(z: Ints, i: Ints, j: Ints, order: Floats) -> Floats:
         # Boron and metals have no valence to speak of, and take that of their neighbours along.
         lacking[a[(valence[b] == 0) & (z[b] != 1)]] = 0.0
         # The lone pair of CO, isocyanides and SiO.
-        lacking[a[alone[a] & (order > 2.1) & (valence[a] == 4) & (valence[b] < 4)]] = 0.0
+        lacking[a[alone[a] & (order > 2.0) & (valence[a] == 4) & (valence[b] < 4)]] = 0.0
     return lacking
 
 
