@@ -288,7 +288,7 @@ def test_wrong_checksums(path):
         ({"backbone": {**SMALL, "cutoff": 0}}, r"cutoff: expected 0\.1 to 100\.0, got 0"),
         ({"backbone": {**SMALL, "cutoff": 1e-300}}, "cutoff: expected"),
         ({"backbone": {**SMALL, "n_blocks": 10**6}}, "n_blocks: expected 0 to 4096, got 1000000"),
-        ({"backbone": {**SMALL, "n_blocks": 4096}}, "more layers than 26 tensors hold"),
+        ({"backbone": {**SMALL, "n_blocks": 4096}}, "more layers than 17 tensors hold"),
         (
             {"backbone": {**SMALL, "n_blocks": 2}},
             r"the file has no backbone\.blocks\.1\..* and 8 more",
