@@ -20,7 +20,7 @@ DEFAULT_MODEL: Final = "spectrum_net-qm9"
 DEFAULT_SMILES_MODEL: Final = "schnet-qm9-cheap"
 """Shipped model that predicts them at MMFF94 geometries, which it was trained on."""
 
-DEFAULT_FORCE_FIELD: Final = "dimenet_pp-gfn2"
+DEFAULT_FORCE_FIELD: Final = "spectrum_net-gfn2"
 """Shipped model that moves atoms where none is named."""
 
 ENDING: Final = ".safetensors"
