@@ -1,13 +1,13 @@
 """Whether anything that a stranger brings stops a run: mutated SMILES, mutated files, kills.
 
-    python benchmarks/robustness.py                                   # all parts, about half an hour
+    python benchmarks/robustness.py                                   # all parts, half an hour
     python benchmarks/robustness.py --parts smiles --smiles 5000
     python benchmarks/robustness.py --parts kills --kills 10
 
 Every part drives ``molgeo predict`` as a user does, each input in a process of its own (a fork, of
-many small files), and checks what may never break: as many rows as inputs and in their order, exit status 0, 2 or 3, no traceback, and an
-interrupted run that goes on to the very bytes of one that was not. Rows are counted by rules of
-this file, not by molgeo's readers.
+many small files), and checks what may never break: as many rows as inputs and in their order, exit
+status 0, 2 or 3, no traceback, and an interrupted run that goes on to the very bytes of one that
+was not. Rows are counted by rules of this file, not by molgeo's readers.
 """
 
 from __future__ import annotations
@@ -30,16 +30,31 @@ MOLGEO: Final = (sys.executable, "-m", "molgeo")
 EXIT_STATUSES: Final = (0, 2, 3)
 """All fine; unreadable input or wrong usage; some rows failed."""
 
-MOLECULES: Final = (
-    "CCO c1ccccc1 CC(=O)Oc1ccccc1C(=O)O CN1C=NC2=C1C(=O)N(C(=O)N2C)C C[C@H](N)C(=O)O O=C=O N#N "
-    "OC(=O)/C=C/C(=O)O C1CC2CCC1C2 [O-][N+](=O)c1ccc(N)cc1 FC(F)(F)C#N OCC1OC(O)C(O)C(O)C1O "
-    "C1=CC=C2C=CC=CC2=C1 CC(C)Cc1ccc(cc1)C(C)C(O)=O NCC(=O)NCC(=O)O C#CC#C C1CO1 N[C@@H](CO)C=O "
-    "CS(=O)(=O)C ClC=C [Na+].[Cl-] C[N+](C)(C)C [2H]C [CH3] *CC O=[Si]=O P(=O)(O)(O)O B(O)O"
-).split()
+MOLECULES: Final = tuple(
+    """
+    CCO c1ccccc1 CC(=O)Oc1ccccc1C(=O)O CN1C=NC2=C1C(=O)N(C(=O)N2C)C C[C@H](N)C(=O)O O=C=O N#N
+    OC(=O)/C=C/C(=O)O C1CC2CCC1C2 [O-][N+](=O)c1ccc(N)cc1 FC(F)(F)C#N OCC1OC(O)C(O)C(O)C1O
+    C1=CC=C2C=CC=CC2=C1 CC(C)Cc1ccc(cc1)C(C)C(O)=O NCC(=O)NCC(=O)O C#CC#C C1CO1 N[C@@H](CO)C=O
+    CS(=O)(=O)C ClC=C [Na+].[Cl-] C[N+](C)(C)C [2H]C [CH3] *CC O=[Si]=O P(=O)(O)(O)O B(O)O
+    """.split()  # noqa: SIM905
+)
 
 INSERTED: Final = (
     *"()[]{}=#-+\\/@.%:$~*<>?!&'\"`^|,;0123456789CNOFSPHclBrIabz",
-    *("é", "水", "💧", "\u202e", "\x00", "\x1b[31m", "\ud800", "%(", "[[[[", "C1C1", "\x7f", "\xa0"),
+    *(
+        "é",
+        "水",
+        "💧",
+        "\u202e",
+        "\x00",
+        "\x1b[31m",
+        "\ud800",
+        "%(",
+        "[[[[",
+        "C1C1",
+        "\x7f",
+        "\xa0",
+    ),
     *("((((((((", "[C@@@]", "[999C]", "c1cc", "C" * 300, "(C)" * 40, "C1CCCC1" * 12, "=" * 20),
 )
 """What is put into a text; a lone surrogate is written as a byte that is no UTF-8."""
