@@ -80,7 +80,8 @@ def models_table() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    columns = ("model", "default for", "backbone", "data", "molecules", "properties", "size")
+    # Not the backbone, which names begin with: 80 columns hold them whole.
+    columns = ("model", "default for", "data", "molecules", "properties", "size")
     table = Table(*columns, box=None, pad_edge=False)
     for name, path in shipped().items():
         try:
@@ -92,7 +93,6 @@ def models_table() -> None:
         cells = (
             name,
             DEFAULTS.get(name, ""),
-            header["config"]["model"],
             header.get("data", UNKNOWN),
             f"{header.get('n_train', 0):,}",
             str(len(header["config"]["properties"])),

@@ -21,6 +21,7 @@ from molgeo.checkpoint import (
     load,
     read_header,
     save_checkpoint,
+    shipped,
 )
 from molgeo.chem.formats import FORMATS as INPUTS
 from molgeo.datasets.qm9 import QM9, Split
@@ -357,6 +358,7 @@ def test_models_lists_what_is_shipped(capsys):
     assert "geometries" in rows[DEFAULT_MODEL]
     assert "SMILES" in rows[DEFAULT_SMILES_MODEL]
     assert "110,000" in rows["schnet-qm9"]
+    assert set(shipped()) <= set(rows)  # none is cut
 
 
 def test_a_closed_pipe_is_no_error(tmp_path):
