@@ -85,6 +85,9 @@ def _single_bonds() -> Floats:
 
 
 _BOND: Final = _single_bonds()
+_CONJUGATED: Final = 1.15
+"""Order of a bond, above which it is more than single."""
+
 _PAULING: Final = 0.3
 """Å. Bonds of order n are shorter by 0.3 ln n (Pauling, J. Am. Chem. Soc. 69, 542, 1947)."""
 
@@ -207,6 +210,11 @@ def missing_hydrogens(z: Ints, pos: Floats, charge: int = 0, at_least: int = 1) 
     return max(2 - odd, 2 * round((float(found.sum()) - abs(charge) - odd) / 2) + odd)
 
 
+def hydrogens_of_atom(z: int) -> int:
+    """How many hydrogens an atom that is alone would have; 0 where nothing is known."""
+    return _VALENCE.get(z, 0)
+
+
 def has_all_hydrogens(z: Ints, pos: Floats) -> bool:
     """Whether the lengths of bonds say that each atom has all of its bonds, beyond doubt."""
     if len(z) < 2 or not np.isfinite(pos).all() or implausible(z, pos):
@@ -251,7 +259,9 @@ def _lacking(z: Ints, i: Ints, j: Ints, order: Floats) -> Floats:
     excess[excess < 0.45] = 0.0
     alone = np.bincount(np.concatenate([i, j]), minlength=len(z)) == 1
     for a, b in ((i, j), (j, i)):
-        np.subtract.at(lacking, a, excess[b])
+        # Not that of a carbon at a single bond: nitrogen in an amide is no ylide.
+        shared = np.where((z[a] == 6) & (order < _CONJUGATED), 0.0, excess[b])
+        np.subtract.at(lacking, a, shared)
         # Boron and metals have no valence to speak of, and take that of their neighbours along.
         lacking[a[(valence[b] == 0) & (z[b] != 1)]] = 0.0
         # The lone pair of CO, isocyanides and SiO.

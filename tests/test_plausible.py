@@ -9,6 +9,8 @@ from ase.build import molecule as g2
 from ase.collections import g2 as g2_names
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from rdkit import Chem
+from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
 from molgeo.plausible import fragments, implausible, missing_hydrogens, unfit_to_move
 from molgeo.units import COORDINATE_UNITS
@@ -217,3 +219,19 @@ def test_hot_molecules_are_no_radicals():
         assert unfit_to_move(z, moved) is None
     carbons = z == 6
     assert "6 hydrogens are missing" in unfit_to_move(z[carbons], pos[carbons])
+
+
+def test_any_two_hydrogens_of_the_methyls_of_an_amide():
+    """Amide nitrogen, whose bonds are more than single, does not account for those of a methyl."""
+    mol = Chem.AddHs(Chem.MolFromSmiles("CN1C(=O)N(C)C=C1"))
+    rdDistGeom.EmbedMolecule(mol, randomSeed=1)
+    rdForceFieldHelpers.MMFFOptimizeMolecule(mol)
+    z = np.array([atom.GetAtomicNum() for atom in mol.GetAtoms()])
+    pos = mol.GetConformer().GetPositions()
+    assert missing_hydrogens(z, pos) == 0
+    methyls = [x.GetIdx() for x in mol.GetAtoms() if x.GetTotalNumHs(includeNeighbors=True) == 3]
+    bonded = [atom.GetNeighbors()[0].GetIdx() for atom in mol.GetAtoms()]
+    hydrogens = [k for k in np.flatnonzero(z == 1) if bonded[k] in methyls]
+    assert len(hydrogens) == 6
+    for pair in itertools.combinations(hydrogens, 2):
+        assert missing_hydrogens(np.delete(z, pair), np.delete(pos, pair, axis=0)) == 2

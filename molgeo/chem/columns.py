@@ -86,13 +86,16 @@ class Columns:
         return tuple(self.header[place] for place in self.kept)
 
 
-def choose(records: Sequence[Sequence[str]], reading: Reading, origin: str) -> Columns:
+def choose(
+    records: Sequence[Sequence[str]], reading: Reading, origin: str, *, titled: bool = False
+) -> Columns:
     """Find the columns of a table.
 
     Args:
         records: the first ones, the header among them if there is one; at least one.
         reading: may name the columns.
         origin: name of the table, for errors.
+        titled: the first record is a header for sure.
 
     Returns:
         The choice.
@@ -108,7 +111,7 @@ def choose(records: Sequence[Sequence[str]], reading: Reading, origin: str) -> C
     columns = [[cells[k] for cells in others if k < len(cells)] for k in range(width)]
     titles = [cell.strip().lstrip("\ufeff") for cell in first]
     structure = _structure(titles, columns, reading, origin)
-    has_header = _is_header(titles, columns, structure, reading)
+    has_header = titled or _is_header(titles, columns, structure, reading)
     header = _header(titles, len(titles)) if has_header else _header([], width)
     name, identifiers = None, list[int]()
     if has_header:

@@ -140,7 +140,8 @@ def _single(value: Any) -> Any:
 def _shown(value: Any) -> str:
     """A value in a message, whatever its size."""
     try:
-        text = " ".join(repr(value).split())
+        plain = value.item() if isinstance(value, np.generic) else value
+        text = " ".join(repr(plain).split())
     except Exception:  # whole numbers of thousands of digits are not written
         text = f"a {type(value).__name__}"
     return text if len(text) <= 40 else f"{text[:40]}…"

@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 from molgeo.domain import closest_pair
 from molgeo.elements import SYMBOLS
 from molgeo.environments import formula
-from molgeo.plausible import fragments, hydrogens_missing, implausible, missing_hydrogens
+from molgeo.plausible import (
+    fragments,
+    hydrogens_missing,
+    hydrogens_of_atom,
+    implausible,
+    missing_hydrogens,
+)
 
 MIN_DISTANCE: Final = 0.3
 """Å. Atoms closer than this are an error of the input: the shortest bond, H–H, is 0.74 Å."""
@@ -252,6 +258,8 @@ def check_bonds(molecule: Molecule) -> str | None:
         more = ", …" if len(parts) > 4 else ""
         return f"{len(parts)} separate fragments ({shown}{more}): predict each on its own"
     n = missing_hydrogens(z, pos, molecule.charge)
+    if len(z) == 1 and not molecule.charge:
+        n = hydrogens_of_atom(int(z[0]))
     return hydrogens_missing(n) if n else None
 
 

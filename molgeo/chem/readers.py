@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,8 @@ def _rows(source: Any, reading: Reading) -> Iterator[Row]:
 
 def _argument(text: str, reading: Reading) -> Row:
     """A word that is no file."""
+    if os.path.isdir(text) and not any(map(str.isalnum, text)):  # . and / are no SMILES
+        return BadRow(text, "", text, f"{text[:80]} is a folder, not a file or a SMILES")
     if names_no_file(text):
         message = f"no such file, and not a valid SMILES: {text[:80]}"
         return BadRow(text, "", text, message)
@@ -129,7 +132,7 @@ def read_all(sources: Any, reading: Reading = DEFAULT) -> Iterator[Row]:
 
 def is_single(source: Any) -> bool:
     """Whether an object is one input, not an iterable of inputs."""
-    if _is_frame(source) or isinstance(source, str | Path | Chem.Mol):
+    if _is_frame(source) or isinstance(source, str | Path | Chem.Mol | bytes | Mapping):
         return True
     if hasattr(source, "pos") or _is_pair(source):
         return True
@@ -185,9 +188,10 @@ def _from_object(source: Any) -> Iterator[Row]:
     elif hasattr(source, "z") and hasattr(source, "pos"):
         yield _from_data(source, kind)
     else:
+        table = ", a table as a pandas.DataFrame" if isinstance(source, Mapping) else ""
         message = (
             f"cannot read a {kind}: expected a SMILES, the name of a file, ase.Atoms, PyG Data "
-            "with z and pos, an RDKit Mol or a pair (z, pos)"
+            f"with z and pos, an RDKit Mol or a pair (z, pos){table}"
         )
         yield BadRow(repr(source)[:80], message=message)
 

@@ -157,14 +157,16 @@ def shows_3d(mol: Chem.Mol, conformer: int = -1) -> bool:
     """Whether coordinates are a geometry, not a drawing; whatever the file says they are.
 
     A drawing is flat. So are some molecules, which then have all of their hydrogens, bonds of
-    chemical lengths, and neither wedges nor tetrahedral atoms.
+    chemical lengths, and neither wedges nor tetrahedral atoms. One atom is what the file says.
 
     Args:
         mol: with implicit hydrogens counted.
         conformer: its id; -1 for the first.
     """
     pos = mol.GetConformer(conformer).GetPositions()
-    if len(pos) == 1 or _has_depth(mol, conformer):
+    if len(pos) == 1:  # of which only the file can say what it is
+        return mol.GetConformer(conformer).Is3D() or not mol.GetAtomWithIdx(0).GetTotalNumHs()
+    if _has_depth(mol, conformer):
         return True
     if not np.any(pos) or any(map(_is_wedge, mol.GetBonds())):
         return False

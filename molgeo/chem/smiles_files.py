@@ -16,6 +16,7 @@ from molgeo.chem.text_files import MAX_LINE, STDIN_NAME, Lines, is_cut, open_tex
 from molgeo.chem.titles import is_title
 
 _BLANK: Final = re.compile(r"[ \t]+")
+_ATOM: Final = re.compile(r"[A-Za-z]{1,2}( [+-]?(\d+\.?\d*|\.\d+)([eEdD][+-]?\d+)?){3}")
 _READABLE: Final = ("csv", "sdf", "xyz", "mol2", "pdb", "cif")
 
 
@@ -55,6 +56,10 @@ def smiles_lines(lines: Lines, origin: str, reading: Reading) -> Iterator[Row]:
         if is_cut(line):
             message = f"this line has more than {MAX_LINE:,} characters"
             yield BadRow(input, message=message)
+            continue
+        if reading.input_format != "smi" and _ATOM.fullmatch(" ".join(words)):
+            message = f"{line.strip()[:60]!r} is an atom with its coordinates, not a SMILES"
+            yield BadRow(input, message=f"{message}: give the file as xyz")
             continue
         at = smiles_at if smiles_at < len(words) else 0
         name = " ".join(" ".join(words[:at] + words[at + 1 :]).split())

@@ -2,8 +2,8 @@
 
 Text is parsed as RFC 4180 says, by Python's csv: a quoted cell may hold line ends. But a quote that
 is never closed must not swallow the rest of a file: a record has a bounded number of lines, one of
-several lines has as many cells as the first one, and what is quoted is no records itself. Else its
-first line is a bad row, and reading goes on with the next line.
+several lines has as many cells as the first one, and not each of its lines is a record by itself.
+Else its first line is a bad row, and reading goes on with the next line.
 """
 
 from __future__ import annotations
@@ -122,12 +122,12 @@ def read_frame(frame: pd.DataFrame, origin: str, reading: Reading) -> Iterator[R
         InputError: there is no column of structures.
     """
     keep = reading.keep_columns is None or reading.keep_columns
-    yield from _rows(_records_of(frame), origin, replace(reading, keep_columns=keep))
+    yield from _rows(_records_of(frame), origin, replace(reading, keep_columns=keep), True)
 
 
 def read_parquet(path: Path, reading: Reading) -> Iterator[Row]:
     """Rows of a parquet file."""
-    yield from _rows(_records_of(load_parquet(path), _plain), str(path), reading)
+    yield from _rows(_records_of(load_parquet(path), _plain), str(path), reading, True)
 
 
 def load_parquet(path: Path) -> pd.DataFrame:
@@ -152,12 +152,14 @@ def load_parquet(path: Path) -> pd.DataFrame:
 
 def parquet_columns(path: Path, reading: Reading) -> tuple[str, ...]:
     """Names of the columns that `read_parquet` takes along."""
-    return _kept(_records_of(load_parquet(path), _plain), str(path), reading)
+    return _kept(_records_of(load_parquet(path), _plain), str(path), reading, True)
 
 
-def _kept(found: Iterator[Record], origin: str, reading: Reading) -> tuple[str, ...]:
+def _kept(
+    found: Iterator[Record], origin: str, reading: Reading, titled: bool = False
+) -> tuple[str, ...]:
     head = list(itertools.islice(found, N_RECORDS))
-    return _choice(head, origin, reading).kept_names if head else ()
+    return _choice(head, origin, reading, titled).kept_names if head else ()
 
 
 def _all_records(lines: Lines, delimiter: str | None) -> Iterator[Record]:
@@ -237,8 +239,8 @@ def _record(lines: Lines, first: str, delimiter: str, width: int | None) -> Reco
     except csv.Error as error:
         fault = f"malformed record: {_explained(error)}"
     if taken and not fault and width is not None:
-        inner = [line.strip("\r\n").split(delimiter) for line in taken[:-1]]
-        if len(cells) != width or (inner and all(_is_record(part, width) for part in inner)):
+        each = [line.strip("\r\n").split(delimiter) for line in (first, *taken)]
+        if len(cells) != width or (len(each) > 2 and all(_is_record(one, width) for one in each)):
             fault = (
                 f"malformed record: a quote opens in this line and is closed {len(taken)} lines "
                 "further on only"
@@ -249,8 +251,8 @@ def _record(lines: Lines, first: str, delimiter: str, width: int | None) -> Reco
 
 
 def _is_record(cells: Sequence[str], width: int) -> bool:
-    """Whether a line within quotes is one of the table, so that the quotes are none."""
-    return len(cells) == width > 1 and any(map(shows_structure, cells))
+    """Whether a line is a record by itself, so that the quotes around several of them are none."""
+    return len(cells) == width > 1 and any(shows_structure(cell.strip('"')) for cell in cells)
 
 
 def _explained(error: csv.Error) -> str:
@@ -260,23 +262,25 @@ def _explained(error: csv.Error) -> str:
     return f"{text}; write a quote inside a quoted cell twice"
 
 
-def _rows(found: Iterator[Record], origin: str, reading: Reading) -> Iterator[Row]:
+def _rows(
+    found: Iterator[Record], origin: str, reading: Reading, titled: bool = False
+) -> Iterator[Row]:
     """Rows of records, whose first ones decide on the columns."""
     head = list(itertools.islice(found, N_RECORDS))
     if not head:
         return
-    columns = _choice(head, origin, reading)
+    columns = _choice(head, origin, reading, titled)
     if reading.say is not None:
         reading.say(f"{origin}: {columns}")
     for record in itertools.chain(_without_header(head, columns), found):
         yield _row(record, columns, f"{origin}:{record.place}", reading)
 
 
-def _choice(head: Sequence[Record], origin: str, reading: Reading) -> Columns:
+def _choice(head: Sequence[Record], origin: str, reading: Reading, titled: bool) -> Columns:
     sound = [[_text(cell) for cell in record.cells] for record in head if not record.fault]
     if not sound:
         raise InputError(f"{origin}: no record of this table is sound: {head[0].fault}")
-    return choose(sound, reading, origin)
+    return choose(sound, reading, origin, titled=titled)
 
 
 def _without_header(head: Sequence[Record], columns: Columns) -> Iterator[Record]:

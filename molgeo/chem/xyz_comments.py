@@ -68,7 +68,7 @@ _NUMBER: Final = r"[+\-−]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?[+\-−]?"
 _END: Final = r"(?![\w.])"
 _CHARGE = re.compile(
     r"(?:(?P<of>[^\W\d_]+)[ _-]*)?(?:(?<![^\W_])(?:charge|chrg|chg)\b)['\"]?\s*(?:"
-    rf"(?:[=:]|\bis\b|\bof\b)\s*['\"]?(?P<said>[^\s,;'\")\]|]+)|\s(?P<number>{_NUMBER}){_END})",
+    rf"(?:[=:]|\bis\b|\bof\b)\s*['\"]?(?P<said>[^\s,;'\")\]}}|]+)|\s(?P<number>{_NUMBER}){_END})",
     re.IGNORECASE,
 )
 _WORDS_OTHER_CHARGE = """
@@ -84,16 +84,21 @@ _BOTH = re.compile(
 )
 _ALONE = re.compile(r"\s*(?:\*\s*xyz\s+)?([+\-−]?\d{1,2})[\s,]+(\d{1,2})\s*")
 _PARENTHESES = re.compile(r"\(\s*(?:(\d{1,2})\s*([+\-−])|([+\-−])\s*(\d{1,2}))\s*\)(?![\w-])")
+_AT_END = re.compile(r"(?<![\d,;/+\-−])\s([1-9][+\-−]|\+[1-9])\s*$")
 _ION = re.compile(
-    r"\[?(?P<formula>(?:[A-Z][a-z]?\d*)+)\]?\^?[({]?(?P<size>\d?)(?P<sign>[+\-−]+)[)}]?"
+    r"\[?(?P<formula>(?:[A-Z][a-z]?\d*)+)\]?\^?[({]?"
+    r"(?:(?P<size>\d?)(?P<sign>[+\-−]+)|(?P<sign_first>[+\-−])(?P<size_last>\d))[)}]?"
 )
 _SPIN = re.compile(
     r"(?<![^\W_])(?P<key>(?:spin[ _-]*)?mult(?:iplicity)?|2S\+1|spin|uhf|nopen|"
     r"n?unpaired(?:[ _-]*electrons)?)\b['\"]?\s*(?:(?:[=:]|\bis\b|\bof\b)\s*['\"]?"
-    rf"(?P<said>[^\s,;'\")\]|]+)|\s(?P<number>\d+(?:/2|\.\d+)?){_END})",
+    rf"(?P<said>[^\s,;'\")\]}}|]+)|\s(?P<number>\d+(?:/2|\.\d+)?){_END})",
     re.IGNORECASE,
 )
 _QUANTUM_NUMBER = re.compile(r"(?<!\S)S\s*=\s*(\d+(?:\.\d+|/2)?)(?!\S)")
+_UNPAIRED = re.compile(
+    r"(?<![\w.])(one|two|three|four|[1-9])[ -]+(?:unpaired|single)[ -]+electrons?\b", re.IGNORECASE
+)
 _OPEN_WORD = re.compile(
     r"(?<![\w-])(doublet|triplet|quartet|quintet|sextet|septet|diradical|biradical|"
     r"radical[ -](?:cat|an)ion|open[ -]shell)(?![\w-])",
@@ -166,6 +171,8 @@ def _charges(text: str, z: NDArray[np.int64]) -> Iterator[int]:
     for found in _PARENTHESES.finditer(text):
         size, sign = (found[1], found[2]) if found[1] else (found[4], found[3])
         yield _whole(f"{size}{sign}")
+    if at_end := _AT_END.search(text):
+        yield _whole(at_end[1])
     for token, following in itertools.pairwise([*text.split(), ""]):
         charge = _of_ion(token, z)
         if charge is None and re.fullmatch(r"\d?[+\-−]", following):
@@ -192,7 +199,7 @@ def _open_shells(text: str, z: NDArray[np.int64]) -> Iterator[str]:
         yield from filter(None, [spin_reason(name, _as_number(value))])
     if (number := _QUANTUM_NUMBER.search(text)) and _as_number(number[1]):
         yield f"S = {number[1]}: expected a closed shell (0)"
-    if word := _OPEN_WORD.search(text):
+    if word := _UNPAIRED.search(text) or _OPEN_WORD.search(text):
         yield f"the comment says {word[0]!r}: expected a closed shell"
 
 
@@ -241,13 +248,14 @@ def _of_ion(token: str, z: NDArray[np.int64]) -> int | None:
     found = _ION.fullmatch(token.strip(",;:.\"'"))
     if found is None:
         return None
-    signs = set(found["sign"].replace("−", "-"))
-    if len(signs) > 1 or (found["size"] and len(found["sign"]) > 1):
+    written = found["sign"] or found["sign_first"]
+    signs = set(written.replace("−", "-"))
+    if len(signs) > 1 or (found["size"] and len(written) > 1):
         return None
     sign = 1 if signs == {"+"} else -1
-    symbols, size = found["formula"], found["size"]
-    readings = [(symbols, int(size) if size else len(found["sign"])), (symbols + size, 1)]
-    if not size and symbols[-1].isdigit() and len(found["sign"]) == 1:
+    symbols, size, after = found["formula"], found["size"] or "", found["size_last"]
+    readings = [(symbols, int(size or after or len(written))), (symbols + size, 1)]
+    if not size and not after and symbols[-1].isdigit() and len(written) == 1:
         readings.append((symbols[:-1], int(symbols[-1])))  # SO42-
     for atoms, charge in readings:
         if charge and _composition(atoms) == formula(z):

@@ -128,3 +128,12 @@ def test_what_a_force_field_made_is_not_looked_at():
 def test_an_open_shell_is_refused():
     molecule = replace(given(g2("O2")), open_shell="triplet")
     assert check_geometry(molecule) == "open shell: triplet"
+
+
+@pytest.mark.parametrize(
+    ("number", "lacks"), [(6, "4 hydrogens are"), (8, "2 hydrogens are"), (10, "")]
+)
+def test_hydrogens_of_a_single_atom(number, lacks):
+    reason = check_bonds(from_arrays([number], [[0.0, 0.0, 0.0]]))
+    assert (reason or "").startswith(lacks)
+    assert bool(reason) == bool(lacks)

@@ -204,3 +204,10 @@ def test_read_all_consumes_a_generator_as_needed():
     rows = read_all(lines())
     next(rows)
     assert len(consumed) == 1
+
+
+@pytest.mark.parametrize("source", [{"smiles": ["CCO"]}, b"CCO", {}])
+def test_dictionaries_and_bytes_are_one_input_that_cannot_be_read(source):
+    (row,) = read_all(source)
+    assert f"cannot read a {type(source).__name__}" in row.message
+    assert ("pandas.DataFrame" in row.message) == isinstance(source, dict)

@@ -78,3 +78,12 @@ def test_lines_are_read_one_by_one(tmp_path):
     stream.close()
     with pytest.raises(StopIteration):
         next(stream)
+
+
+def test_atoms_with_coordinates_are_no_smiles(tmp_path):
+    """The end of an input for Gaussian, say, which is not told by its first lines."""
+    found = rows(tmp_path / "a.smi", "#p\n\nCCO ethanol\nC 0 0 0\nH\t0.63  -.6e0 6.3D-01\nC 12 3\n")
+    assert [row.smiles for row in found if isinstance(row, SmilesRow)] == ["CCO", "C"]
+    messages = [row.message for row in found if isinstance(row, BadRow)]
+    assert len(messages) == 2
+    assert "'C 0 0 0' is an atom with its coordinates" in messages[0]

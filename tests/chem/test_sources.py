@@ -40,7 +40,7 @@ def test_words_that_look_like_files_are_rows_that_say_so(name):
 
 
 @pytest.mark.parametrize(
-    "text", ["CCO.CCN", "C1CC.CCO", "[Na+].[Cl-]", "F/C=C/F", "c1ccccc1.c1ccccc1", ".", "/", "?"]
+    "text", ["CCO.CCN", "C1CC.CCO", "[Na+].[Cl-]", "F/C=C/F", "c1ccccc1.c1ccccc1", "?"]
 )
 def test_words_that_may_be_smiles(text):
     assert list(read(text)) == [SmilesRow(text, input=text)]
@@ -102,3 +102,9 @@ def test_input_format(tmp_path):
     assert locate(path, Reading(input_format="csv")) == path
     with pytest.raises(InputError, match="input_format 'cvs' is unknown, did you mean 'csv'"):
         check_sources([], Reading(input_format="cvs"))
+
+
+@pytest.mark.parametrize("text", [".", "..", "./", "/"])
+def test_folders_without_a_letter_are_a_row_each(text):
+    (bad,) = read(text)
+    assert bad.message == f"{text} is a folder, not a file or a SMILES"

@@ -365,3 +365,20 @@ def test_records_are_bounded(monkeypatch):
         (6, False),
         (7, False),
     ]
+
+
+@pytest.mark.parametrize("note", ["see\nC,CC,3\n", "\nm7,CC,b\nm8,CCC,c\nend", "a\r\nC,CC,3\r\nb"])
+def test_records_that_a_quoted_cell_cites_are_no_rows(tmp_path, note):
+    for columns in (["note", "smiles", "id"], ["id", "smiles", "note"]):
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, columns)
+        writer.writeheader()
+        writer.writerow({"note": note, "smiles": "CCO", "id": "m1"})
+        writer.writerow({"note": "x", "smiles": "CCN", "id": "m2"})
+        found = rows(tmp_path / "a.csv", text.getvalue(), keep_columns=True)
+        assert [(row.smiles, row.name) for row in found] == [("CCO", "m1"), ("CCN", "m2")]
+
+
+def test_titles_of_a_data_frame_are_no_row():
+    found = list(read(pd.DataFrame([["CCO", 2], ["CCC", 3]])))
+    assert [row.smiles for row in found] == ["CCO", "CCC"]

@@ -374,3 +374,27 @@ def test_any_spelling_of_a_charge(charge, key, separator, form, around):
 def test_no_comment_raises(comment):
     row = water(comment.replace("Properties=", "").replace("Lattice=", ""))
     assert isinstance(row, Molecule | BadRow)
+
+
+@pytest.mark.parametrize(
+    ("comment", "charge", "spin"),
+    [
+        ("water 2+", 2, ""),
+        ("water 2−", -2, ""),
+        ("H2O+2", 2, ""),
+        ("H2O-2", -2, ""),
+        ('{"charge": 0, "multiplicity": 1}', 0, ""),
+        ('{"mult": 3}', 0, "multiplicity is 3"),
+        ("two unpaired electrons", 0, "two unpaired electrons"),
+        ("UKS, 2 unpaired electrons, converged", 0, "2 unpaired electrons"),
+        ("0 unpaired electrons", 0, ""),
+        ("conformer 1 -2", 0, ""),
+        ("energy -2", 0, ""),
+        ("C-2", 0, ""),
+    ],
+)
+def test_other_spellings_of_charge_and_spin(comment, charge, spin):
+    molecule = water(comment)
+    assert molecule.charge == charge
+    assert spin in molecule.open_shell
+    assert bool(molecule.open_shell) == bool(spin)
