@@ -9,6 +9,7 @@ from typing import Final
 from ase import Atoms
 
 from molgeo.chem.molecule import InputError
+from molgeo.dynamics.molecular_dynamics import state_of
 from molgeo.dynamics.velocities import has_velocities
 from molgeo.plain_text import one_line
 from molgeo.whole_file import is_same_file
@@ -49,7 +50,8 @@ def check_names(input: str, trajectory: Path, log: Path, page: Path) -> None:
     """Refuse names of files that would be lost, before any work is done for them."""
     for path in (trajectory, log, page):
         _not_the_input(path, input)
-    if page.absolute() in (trajectory.absolute(), log.absolute()):
+    others = trajectory, log, state_of(trajectory)
+    if any(page.resolve() == other.resolve() for other in others):
         raise InputError(f"page: expected another file than the run's others, got {page}")
     if not page.absolute().parent.is_dir():
         raise InputError(f"{page}: there is no such folder")

@@ -6,6 +6,7 @@ import copy
 import difflib
 import threading
 import warnings
+import weakref
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
@@ -36,6 +37,9 @@ from molgeo.recording import Recorded
 
 ARRAYS: Final = ("positions", "numbers", "initial_charges", "initial_magmoms")
 """Of atoms, all that a calculation may depend on."""
+
+JUMP: Final = 0.3
+"""Å, by which no optimiser or integrator moves an atom at once: what is further off is a start."""
 
 DTYPES: Final = {"float32": torch.float32, "float64": torch.float64}
 
@@ -69,7 +73,8 @@ class MolgeoCalculator(Calculator):
         skin: Å beyond the cutoff within which neighbours are remembered.
         allow_untrained_forces: differentiate models that never saw a force.
         check_geometry: refuse a structure whose coordinates cannot be Å or that lacks hydrogens,
-            when its elements are new to the calculator; what becomes of it later is not looked at.
+            when its elements or the `Atoms` themselves are new to the calculator; what becomes of
+            them later is not looked at.
         allow_unfamiliar: no `UnfamiliarWarning` of molecules unlike the training data.
 
     Raises:
@@ -156,12 +161,14 @@ class MolgeoCalculator(Calculator):
         if len(models) > 1:
             self.implemented_properties += ["energy_std", "forces_std"]
         self._z = torch.empty(0, dtype=torch.long)
-        self._started = np.empty(0, dtype=np.int64)
+        self._last: Atoms | None = None
+        self._started = weakref.WeakValueDictionary[int, Atoms]()
         self._seen: set[int] = set()
         self.reset()
 
     def get_property(self, name: str, atoms: Atoms | None = None, *args: Any, **kw: Any) -> Any:
         """One result for some atoms, as ASE asks for it; one thread at a time."""
+        _check_type(atoms)
         with self._lock:
             return super().get_property(name, atoms, *args, **kw)
 
@@ -199,20 +206,22 @@ class MolgeoCalculator(Calculator):
                 lattice vector.
             CalculationFailed: a model gave no finite number.
         """
+        _check_type(atoms)
         with self._lock:
-            atoms = self.atoms if atoms is None else atoms.copy()
+            given = self.atoms if atoms is None else atoms
+            atoms = None if given is None else given.copy()
             self.atoms, self.results = None, {}  # where this fails, nothing is known
-            if atoms is None:
+            if given is None or atoms is None:
                 raise UnsupportedAtomsError("atoms: expected some to calculate, got None")
             is_new = not {"positions", "cell"}.issuperset(system_changes)
             if is_new:
                 self._accept(atoms)
-            self._check_start(atoms)
+            self._check_start(atoms, given)
             derivatives = bool({"forces", "stress", "forces_std"}.intersection(properties))
             results = self._evaluate(atoms, derivatives)
             if is_new and not self._options["allow_unfamiliar"]:
                 self._warn_of(atoms)
-            self.atoms, self.results = atoms, results
+            self.atoms, self.results, self._last = atoms, results, atoms
 
     def check(self, atoms: Atoms) -> None:
         """Refuse what `calculate` would refuse, without a calculation.
@@ -223,7 +232,7 @@ class MolgeoCalculator(Calculator):
         with self._lock:
             self.reset()
             self._accept(atoms)
-            self._check_start(atoms)
+            self._check_start(atoms, atoms)
             self._graph(atoms)
 
     def _accept(self, atoms: Atoms) -> None:
@@ -244,15 +253,41 @@ class MolgeoCalculator(Calculator):
         for each in self._recorded:
             each.forget()
 
-    def _check_start(self, atoms: Atoms) -> None:
-        """Refuse coordinates that are no structure; only of elements that are new here."""
-        if not self._options["check_geometry"] or np.array_equal(atoms.numbers, self._started):
+    def _check_start(self, atoms: Atoms, given: Atoms) -> None:
+        """Refuse coordinates that are no numbers, and no structure where they are new here.
+
+        Args:
+            atoms: to calculate.
+            given: those of the user that they are a copy of.
+        """
+        for name, values in (("pos", atoms.positions), ("cell", atoms.cell.array)):
+            if not np.isfinite(values).all():
+                k = int((~np.isfinite(values)).any(axis=1).argmax())
+                raise UnsupportedAtomsError(
+                    f"{name}: expected finite coordinates, got {values[k].tolist()} (row {k + 1})"
+                )
+        if not self._options["check_geometry"]:
             return
-        z = atoms.numbers.astype(np.int64)
-        reason = unfit_to_move(z, atoms.positions, atoms.cell.array, atoms.pbc.tolist())
-        if reason:
-            raise UnsupportedAtomsError(f"{reason} (check_geometry=False calculates all the same)")
-        self._started = atoms.numbers.copy()
+        is_known = self._is_as_before(atoms, moved=self._started.get(id(given)) is given)
+        if not is_known:
+            z = atoms.numbers.astype(np.int64)
+            reason = unfit_to_move(z, atoms.positions, atoms.cell.array, atoms.pbc.tolist())
+            if reason:
+                raise UnsupportedAtomsError(
+                    f"{reason} (check_geometry=False calculates all the same)"
+                )
+        self._started[id(given)] = given
+
+    def _is_as_before(self, atoms: Atoms, moved: bool) -> bool:
+        """Whether atoms are those of the last calculation, far from their places if ``moved``."""
+        last = self._last
+        if last is None or not np.array_equal(atoms.numbers, last.numbers):
+            return False
+        if moved:
+            return True
+        pairs = (atoms.positions, last.positions), (atoms.cell.array, last.cell.array)
+        is_near = all(np.abs(now - then).max() < JUMP for now, then in pairs)
+        return is_near and np.array_equal(atoms.pbc, last.pbc)
 
     def _domain_reason(self, atoms: Atoms, charge: int) -> str | None:
         """Why a composition or a charge lies outside the domain of one of the models, or None."""
@@ -328,7 +363,8 @@ class MolgeoCalculator(Calculator):
         """
         self.neighbours.restore(state["neighbours"])
         self._accept(atoms)
-        self._started = atoms.numbers.copy()
+        self._last = atoms.copy()
+        self._started[id(atoms)] = atoms
         if state["neighbours"]:
             for each, uses in zip(self._recorded, state["uses"], strict=True):
                 each.count(self.neighbours.graph, uses)
@@ -359,18 +395,25 @@ class MolgeoCalculator(Calculator):
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        """All but the lock: a copy has one of its own."""
-        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+        """All but the lock and what is known of a user's atoms: a copy has its own."""
+        own = ("_lock", "_started")
+        return {name: value for name, value in self.__dict__.items() if name not in own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._lock = threading.RLock()
+        self._started = weakref.WeakValueDictionary()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> MolgeoCalculator:
         memo.update({id(each): each for each in self.models})  # they never change
         memo[id(self)] = other = type(self).__new__(type(self))
         other.__setstate__(copy.deepcopy(self.__getstate__(), memo))
         return other
+
+
+def _check_type(atoms: object) -> None:
+    if atoms is not None and not isinstance(atoms, Atoms):
+        raise TypeError(f"atoms: expected ase.Atoms, got {type(atoms).__name__}")
 
 
 def _same(options: dict[str, Any], name: str, value: Any) -> bool:

@@ -66,7 +66,7 @@ def _md_parser(command: Command) -> ArgumentParser:
     md.add_argument(
         "--temperature",
         default=None,
-        type=float | None,
+        type=float,
         help="K; of nve, at the start, with new velocities; 300 if not given",
     )
     md.add_argument("--timestep", default=0.5, type=float, help="fs")

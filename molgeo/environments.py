@@ -36,6 +36,10 @@ FEWEST: Final = 20
 """Configurations that have to hold an environment before it counts as known. Two molecules pushed
 into each other are one of another kind, and a set of 200,000 has some of each."""
 
+ALONE: Final = 0.01
+"""Part of the configurations that has to hold an atom bonded to nothing before it counts as known:
+hot molecules lose some, which tells a model nothing of a free atom or of a long bond."""
+
 KEPT: Final = 2000
 """Environments that a record keeps, the most frequent ones."""
 
@@ -151,7 +155,10 @@ class Environments:
         )
 
     def _knows(self, environment: str) -> bool:
-        return self.counts.get(environment, 0) >= self.fewest
+        least = self.fewest
+        if environment.endswith("()"):
+            least = max(least, math.ceil(ALONE * self.configurations))
+        return self.counts.get(environment, 0) >= least
 
     def _unusual_lengths(self, z: Ints, bonded: Pairs) -> list[str]:
         """The worst bond of each pair of elements whose length is outside the range seen."""

@@ -647,3 +647,41 @@ def test_what_becomes_of_a_start_is_not_looked_at():
     waters.positions[3:] += 30.0
     waters.calc = calculator(check_geometry=True)
     assert np.isfinite(waters.get_potential_energy())
+
+
+@pytest.mark.parametrize(
+    ("factor", "said"), [(1 / 0.529177, "bohr"), (0.1, "look like nm"), (10, "taken for nm")]
+)
+def test_other_atoms_of_the_same_elements_are_looked_at(factor, said):
+    """A calculator that goes over many files must not trust the second as it did the first."""
+    calc = calculator(check_geometry=True)
+    first = molecule("CH3CH2OH")
+    calc.get_potential_energy(first)
+    other = first.copy()
+    other.positions *= factor
+    with pytest.raises(UnsupportedAtomsError, match=said):
+        calc.get_potential_energy(other)
+    first.positions[0] += 3.0  # of these what becomes of them is the user's matter
+    calc.get_potential_energy(first)
+    near = molecule("CH3CH2OH")
+    near.positions += 0.01
+    calc.get_potential_energy(near)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_numbers_that_are_none_are_named(bad):
+    calc = calculator(check_geometry=True)
+    atoms = molecule("H2O")
+    calc.get_potential_energy(atoms)
+    atoms.positions[1, 2] = bad
+    with pytest.raises(UnsupportedAtomsError, match=r"pos: expected finite.*row 2"):
+        calc.get_potential_energy(atoms)
+    atoms = Atoms("H2O", molecule("H2O").positions, cell=[9, 9, bad], pbc=True)
+    with pytest.raises(UnsupportedAtomsError, match=r"cell: expected finite.*row 3"):
+        calc.get_potential_energy(atoms)
+
+
+@pytest.mark.parametrize("wrong", ["CCO", 3, [molecule("H2O")]])
+def test_what_is_no_atoms_is_told(wrong):
+    with pytest.raises(TypeError, match=r"atoms: expected ase\.Atoms, got"):
+        calculator().get_potential_energy(wrong)

@@ -201,3 +201,14 @@ def test_a_domain_finds_the_pairs_itself():
         z, pos, ptr = flat([atoms])
         expected = found.unfamiliar(z, near_pairs(z, pos, ptr))
         assert domain.unfamiliar(atoms.numbers.tolist(), atoms.positions) == expected
+
+
+def test_atoms_that_hot_molecules_lose_make_no_long_bond_familiar():
+    """F2 is 1.42 Å long: by the strict reading two atoms bonded to nothing."""
+    held = Environments(10_000, counts={"F()": 60, "H()": 500, "F(C)": 5000})
+    z, pos, ptr = flat([molecule("F2")])
+    pairs = near_pairs(z, pos, ptr)
+    assert held.strange(z, pairs).all()
+    alone = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+    assert held.strange(np.array([9]), alone).all()
+    assert not held.strange(np.array([1]), alone).any()

@@ -571,3 +571,8 @@ def test_an_ensemble_writes_its_spread(capsys):
         ase.io.read("b.traj", 0).info["forces_std"], frames[0].arrays["forces_std"], atol=1e-6
     )
     assert ase.io.read("c.extxyz").arrays["forces_std"].shape == (3, 3)
+
+
+def test_a_page_never_replaces_the_state_of_its_run(capsys):
+    words = ["md", "O", "--model", MODEL, *SHORT, "--output", "m.extxyz", "--log", "m.csv"]
+    assert "page: expected another" in refused(capsys, *words, "--page", "./m.extxyz.state")

@@ -101,6 +101,11 @@ def simulate(
     return run.go(report)
 
 
+def state_of(output: Path) -> Path:
+    """The file of a trajectory's state."""
+    return output.with_name(output.name + STATE)
+
+
 def check_files(output: Path, log: Path, resume: bool, overwrite: bool) -> None:
     """Refuse names that cannot be written, and to write over another run; as `simulate` does."""
     _Files(output, log).check(resume, overwrite)
@@ -113,7 +118,7 @@ class _Files:
 
     @property
     def state(self) -> Path:
-        return self.output.with_name(self.output.name + STATE)
+        return state_of(self.output)
 
     def check(self, resume: bool, overwrite: bool) -> None:
         """Refuse names that cannot be written, and to write over another run."""
@@ -121,7 +126,7 @@ class _Files:
             raise InputError(
                 f"output: expected a name that ends in {', '.join(ENDINGS)}, got {self.output}"
             )
-        if self.log.absolute() in (self.output.absolute(), self.state.absolute()):
+        if self.log.resolve() in (self.output.resolve(), self.state.resolve()):
             raise InputError(f"log: expected another file than the trajectory's, got {self.log}")
         for path in (self.output, self.log):
             if not path.absolute().parent.is_dir():
