@@ -298,9 +298,14 @@ def _selected(namespace: Namespace) -> tuple[str, Namespace]:
 
 def _train(options: Namespace) -> int:
     from molgeo.training.config import config_from
+    from molgeo.training.naming import of_own_files
     from molgeo.training.run import train
+    from molgeo.training.yaml_text import read_yaml
 
     fields = {k: v for k, v in vars(options).items() if k not in ("config", "resume")}
+    files = [str(path) for path in options.config or [] if path is not None]
+    if files and os.path.isfile(files[-1]):
+        fields = of_own_files(fields, read_yaml(files[-1]))
     path = train(config_from(fields), resume=options.resume)
     print(path)
     return OK

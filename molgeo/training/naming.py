@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from molgeo.plain_text import one_line
 
@@ -53,6 +53,28 @@ def check_name(field: str, name: str) -> None:
         )
     if _RESERVED.fullmatch(name):
         raise ValueError(f"{field}: {name!r} is no file's name on some systems")
+
+
+def of_own_files(fields: dict[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a run without what its config file says of other data.
+
+    Files of the same names in another folder are the same data.
+
+    Args:
+        fields: of the run.
+        config: keys in its config file.
+    """
+    given, theirs = ([Path(f).name for f in c.get("data_file") or []] for c in (fields, config))
+    if given == theirs or not theirs:
+        return fields
+    left = [k for k in ("data", "level_of_theory") if k in config and fields.get(k) == config[k]]
+    if left:
+        said = ", ".join(f"{name} '{one_line(config[name], 60)}'" for name in left)
+        sys.stderr.write(
+            f"molgeo: data_file is not the config file's, whose {said} "
+            f"{'are' if left[1:] else 'is'} left out; name those of your data\n"
+        )
+    return {**fields, **dict.fromkeys(left, "")}
 
 
 def check_free(name: str, chosen: bool) -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from molgeo.checkpoint import catalogue, read_header
+from molgeo.cli import main
 from molgeo.training.config import ForceTrainingConfig, TrainingConfig
-from molgeo.training.naming import check_free, data_name
+from molgeo.training.naming import check_free, data_name, of_own_files
 from molgeo.training.run import train
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "forces"
@@ -114,3 +115,26 @@ def test_the_header_names_the_data_that_were_trained_on(tiny_run, tmp_path):
     header = read_header(path)
     assert (header["name"], header["data"]) == ("schnet-mine", "mine")
     assert "* **trained on**: mine, " in path.with_suffix(".md").read_text()
+
+
+def test_a_config_says_nothing_of_other_data(capsys):
+    config = {"data": "gfn2", "level_of_theory": "GFN2-xTB", "data_file": ["data/part1.npz"]}
+    own = {**config, "data_file": ["mine.extxyz"], "seed": 3}
+    found = of_own_files(own, config)
+    assert found == {**own, "data": "", "level_of_theory": ""}
+    assert "'gfn2', level_of_theory 'GFN2-xTB' are left out" in capsys.readouterr().err
+    named = {**own, "data": "mine", "level_of_theory": "PBE"}
+    assert of_own_files(named, config) == named
+    moved = {**config, "data_file": ["/elsewhere/part1.npz"]}
+    assert of_own_files(moved, config) == moved
+    assert of_own_files(own, {"data": "gfn2"}) == own
+    assert not capsys.readouterr().err
+
+
+def test_the_command_takes_the_name_of_own_files(capsys, monkeypatch, tmp_path):
+    runs = []
+    monkeypatch.setattr("molgeo.training.run.train", lambda config, resume: runs.append(config))
+    path = tmp_path / "run.yaml"
+    path.write_text("data: gfn2\nlevel_of_theory: GFN2-xTB\ndata_file: [part1.npz]\n")
+    assert main(["train", "--config", str(path), "--data_file", "[mine.npz]"]) == 0
+    assert (runs[0].model_name, runs[0].level_of_theory) == ("schnet-mine", "")
