@@ -44,7 +44,7 @@ _count: Final = whole()
 _errors: Final = table(maybe(number()))
 _scale: Final = record({"error": number(0), "sigma": number(0), "interval": number(0)})
 
-_length: Final = number(0, 1000)
+_length: Final = number(0.01, 1000)
 _environments: Final = record(
     {
         "configurations": _count,
@@ -187,6 +187,10 @@ def check_fields(header: Header) -> None:
             f"self_test.z: expected the domain's elements {elements}, got {sorted(set(test['z']))}"
         )
     _check_outputs(properties, test["outputs"])
+    seen = header["domain"].get("environments") or {}
+    for pair, (low, high) in seen.get("bonds", {}).items():
+        if low > high:
+            raise FieldError(f"domain.environments.bonds.{pair}: {low} is above {high}")
     for k, calibration in enumerate(header.get("calibration", [])):
         if missing := set(properties) - set(calibration["scales"]):
             raise FieldError(f"calibration[{k}].scales: {', '.join(sorted(missing))} is missing")

@@ -1,5 +1,6 @@
 """A stranger's header with right checksums: refused in one line, before it costs anything."""
 
+import copy
 import resource
 import shutil
 
@@ -17,6 +18,8 @@ from molgeo.checkpoint import (
     save_checkpoint,
     self_test,
 )
+from molgeo.checkpoint.fields import FieldError
+from molgeo.checkpoint.header import check_fields
 from molgeo.predictor import Predictor
 
 MOST_KB = 300 * 1024
@@ -120,3 +123,12 @@ def test_a_file_may_hold_2048_tensors(full, tmp_path):
     rewrite(path, header, {**tensors, **many})
     with pytest.raises(CheckpointError, match="expected at most 2,048 tensors"):
         load(path)
+
+
+@pytest.mark.parametrize("lengths", [[0, 0], [2.0, 1.0], [-1, 1], [1.0], ["1", 2]])
+def test_lengths_of_bonds_that_cannot_be(lengths):
+    """They are divided by when a structure is looked at."""
+    header = copy.deepcopy(read_header("spectrum_net-gfn2"))
+    header["domain"]["environments"]["bonds"]["C-C"] = lengths
+    with pytest.raises(FieldError, match=r"bonds\.C-C"):
+        check_fields(header)
