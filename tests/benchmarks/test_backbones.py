@@ -38,10 +38,17 @@ def test_what_stands_beside_a_backbone_changes_nothing(benchmark, small_data) ->
     assert [line.split("|")[1].strip() for line in table.splitlines()[2:]] == [*SMALL]
 
 
-@pytest.mark.parametrize("name", ["schnet", "spectrum_net", "dimenet_pp"])
-def test_backbones_are_those_of_the_configs(name: str, monkeypatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("schnet", "schnet_qm9.yaml"),
+        ("spectrum_net", "spectrum_net_qm9_small.yaml"),
+        ("dimenet_pp", "dimenet_pp_qm9.yaml"),
+    ],
+)
+def test_backbones_are_those_of_the_configs(name: str, config: str, monkeypatch) -> None:
     monkeypatch.syspath_prepend(FOLDER)
     from backbones import BACKBONES
 
-    config = yaml.safe_load((FOLDER.parent / "configs" / f"{name}_qm9.yaml").read_text())
-    assert BACKBONES[name] == config["backbone"]
+    content = yaml.safe_load((FOLDER.parent / "configs" / config).read_text())
+    assert BACKBONES[name] == content["backbone"]

@@ -11,10 +11,11 @@ from ase import Atoms
 from ase.build import molecule
 from scipy.spatial.transform import Rotation
 
+from molgeo.checkpoint import DEFAULT_FORCE_FIELD, shipped
 from molgeo.generate.methods import Method
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS = {"model": str(ROOT / "checkpoints" / "dimenet_pp-gfn2.safetensors"), "dtype": "float64"}
+OURS = {"model": str(shipped()[DEFAULT_FORCE_FIELD]), "dtype": "float64"}
 NAMES = ("force_field", "force_field_molecules", "force_field_tables")
 
 
@@ -49,7 +50,7 @@ def test_report(benchmark, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     benchmark.main(["--quick", "--trained-on", str(known), "--json", str(out)])
     report = json.loads(out.read_text())
     printed = capsys.readouterr().out
-    assert report["model"] == "dimenet_pp-gfn2"
+    assert report["model"] == DEFAULT_FORCE_FIELD
     ethanol, water = report["relax"]["rows"]
     assert (ethanol["known"], water["known"]) == (True, False)
     for row in (ethanol, water):
