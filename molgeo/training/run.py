@@ -83,25 +83,7 @@ def train(config: RunConfig, resume: bool = False) -> Path:
     run_dir.mkdir(parents=True, exist_ok=True)
     resolved = yaml.safe_dump(dataclasses.asdict(config), sort_keys=False)
     (run_dir / "config.yaml").write_text(resolved)
-    best = KeptState(
-        run_dir, "best", monitor="val_loss", save_top_k=1, enable_version_counter=False
-    )
-    trainer = Trainer(
-        max_epochs=config.max_epochs,
-        accelerator=config.accelerator,
-        devices=config.devices,
-        strategy=config.strategy,
-        precision=config.precision,  # type: ignore[arg-type]
-        gradient_clip_val=config.clip_norm or None,
-        callbacks=[Finite(config), best, limit, *_callbacks(config, run_dir)],
-        logger=_logger(config, run_dir, first_step),
-        enable_progress_bar=sys.stderr.isatty(),
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        num_sanity_val_steps=0,
-        inference_mode=False,  # validation may differentiate an energy
-        log_every_n_steps=config.log_every_steps,
-    )
+    trainer = _trainer(config, run_dir, first_step, limit)
     exported = run_dir / f"{config.model_name}.safetensors"
     failure: NotFiniteError | None = None
     try:
@@ -132,6 +114,29 @@ def train(config: RunConfig, resume: bool = False) -> Path:
     if trainer.is_global_zero and not (trainer.interrupted or is_trial):
         measure(exported, task.errors)
     return exported
+
+
+def _trainer(config: RunConfig, run_dir: Path, first_step: int, limit: TimeLimit) -> Trainer:
+    """Lightning's trainer with what watches, keeps and logs a run."""
+    best = KeptState(
+        run_dir, "best", monitor="val_loss", save_top_k=1, enable_version_counter=False
+    )
+    return Trainer(
+        max_epochs=config.max_epochs,
+        accelerator=config.accelerator,
+        devices=config.devices,
+        strategy=config.strategy,
+        precision=config.precision,  # type: ignore[arg-type]
+        gradient_clip_val=config.clip_norm or None,
+        callbacks=[Finite(config), best, limit, *_callbacks(config, run_dir)],
+        logger=_logger(config, run_dir, first_step),
+        enable_progress_bar=sys.stderr.isatty(),
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        inference_mode=False,  # validation may differentiate an energy
+        log_every_n_steps=config.log_every_steps,
+    )
 
 
 def _check_resumable(config: RunConfig, task: Task, run_dir: Path) -> None:
