@@ -22,10 +22,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from molgeo.datasets.datamodule import FlatDataModule
-from molgeo.precision import matmul_precision
+from molgeo.data.datamodule import FlatDataModule
 from molgeo.predictor import Predictor
 from molgeo.properties import PROPERTIES, QM9_PROPERTIES
+from molgeo.runtime.precision import matmul_precision
 from molgeo.training.averaging import Average, exponential_average
 from molgeo.training.config import TrainingConfig
 from molgeo.training.module import PropertyTraining

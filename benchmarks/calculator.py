@@ -27,10 +27,10 @@ from pyg_graphs import finder, found_by_pyg, given_by_us
 from sides import FIELDS, built
 from torch import Tensor, nn
 
-from molgeo.calculator import MolgeoCalculator
 from molgeo.graph import Graph, radius_graph
 from molgeo.predictor import Predictor
-from molgeo.recording import RECORD_AFTER
+from molgeo.simulation.calculator import MolgeoCalculator
+from molgeo.simulation.replay import RECORD_AFTER
 
 TOLERANCE = 1e-4
 """Relative, of forces in float32."""

@@ -5,7 +5,7 @@
     python benchmarks/force_field.py --quick                        # that it runs, in a minute
 
 relax and vib compare with the level of theory that it was trained on, GFN2-xTB (tblite); nve and
-nvt are runs of ``molgeo.dynamics`` as ``molgeo md`` makes them. See README.md beside this file.
+nvt are runs of ``molgeo.simulation`` as ``molgeo md`` makes them. See README.md beside this file.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from force_field_molecules import SMALL, STRANGE, drawn, known_to, ten
 from force_field_tables import TABLES
 from numpy.typing import NDArray
 
-from molgeo.calculator import MolgeoCalculator
-from molgeo.dynamics.integrators import degrees_of_freedom
-from molgeo.dynamics.molecular_dynamics import simulate
-from molgeo.dynamics.relaxation import Relaxed, relax
-from molgeo.dynamics.settings import MDSettings
-from molgeo.dynamics.vibrations import Modes, vibrations
 from molgeo.generate.methods import Method
-from molgeo.report.summary import mean_of_blocks
-from molgeo.simulation import VIB_FMAX
+from molgeo.simulation.calculator import MolgeoCalculator
+from molgeo.simulation.command import VIB_FMAX
+from molgeo.simulation.integrators import degrees_of_freedom
+from molgeo.simulation.molecular_dynamics import simulate
+from molgeo.simulation.relaxation import Relaxed, relax
+from molgeo.simulation.report.summary import mean_of_blocks
+from molgeo.simulation.settings import MDSettings
+from molgeo.simulation.vibrations import Modes, vibrations
 
 REFERENCE = Method("xtb", {"accuracy": 0.01})
 """Converged a hundred times better than by default, for the differences of forces."""

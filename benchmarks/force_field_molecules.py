@@ -9,9 +9,9 @@ import numpy as np
 from ase import Atoms
 from rdkit import Chem
 
-from molgeo.datasets.force_readers import GROUP_KEYS
-from molgeo.datasets.qm9 import QM9, split
-from molgeo.dynamics.structures import one_structure
+from molgeo.data.forces.readers import GROUP_KEYS
+from molgeo.data.qm9.dataset import QM9, split
+from molgeo.simulation.structures import one_structure
 
 SMALL = {
     "water": "H2O",

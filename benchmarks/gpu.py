@@ -26,7 +26,7 @@ from sides import FIELDS, LEARNING_RATE, MODELS, molecules
 from tables import HEADER, line
 
 from molgeo import models
-from molgeo.datasets.molecules import MoleculeSet
+from molgeo.data.molecules import MoleculeSet
 
 ROOT = Path(__file__).resolve().parents[1]
 KERNEL_TESTS = ("test_directional_kernels.py", "test_filter_triton.py")

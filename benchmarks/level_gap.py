@@ -27,17 +27,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from molgeo.basis.envelope import cosine_cutoff
-from molgeo.checkpoint import load
-from molgeo.datasets.loader import FlatLoader
-from molgeo.datasets.location import data_dir
-from molgeo.datasets.qm9 import QM9
+from molgeo.data.loader import FlatLoader
+from molgeo.data.location import data_dir
+from molgeo.data.qm9.dataset import QM9
 from molgeo.graph import Graph, radius_graph
 from molgeo.models.schnet import SchNet
+from molgeo.ops.basis.envelope import cosine_cutoff
 from molgeo.ops.dense import ActivatedDense, Dense
-from molgeo.precision import matmul_precision
 from molgeo.predictor import Predictor
+from molgeo.predictor.checkpoint import load
 from molgeo.properties import PROPERTIES
+from molgeo.runtime.precision import matmul_precision
 from molgeo.training.averaging import exponential_average
 from molgeo.training.config import TrainingConfig
 from molgeo.training.optimisation import optimiser_of

@@ -24,7 +24,7 @@ from sides import MODELS, MODES, Case, molecules
 from tables import HEADER, line
 from traffic import bandwidth, bytes_moved
 
-from molgeo.datasets.molecules import MoleculeSet
+from molgeo.data.molecules import MoleculeSet
 
 TOLERANCE = 1e-4
 """Relative, float32."""

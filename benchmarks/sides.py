@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from molgeo import models
-from molgeo.datasets.molecules import MoleculeSet
-from molgeo.datasets.qm9 import QM9
+from molgeo.data.molecules import MoleculeSet
+from molgeo.data.qm9.dataset import QM9
 from molgeo.graph import Graph, radius_graph
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from molgeo.datasets.molecules import MoleculeSet
+from molgeo.data.molecules import MoleculeSet
 from molgeo.graph import Graph, radius_graph
 from molgeo.ops.segment import molecule_sum
 

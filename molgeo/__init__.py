@@ -13,18 +13,20 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from molgeo.runtime.version import VERSION
+
 if TYPE_CHECKING:
-    from molgeo.calculator import MolgeoCalculator as MolgeoCalculator
-    from molgeo.checkpoint import load as load
     from molgeo.prediction import predict as predict
     from molgeo.predictor import Predictor as Predictor
+    from molgeo.predictor.checkpoint import load as load
+    from molgeo.simulation.calculator import MolgeoCalculator as MolgeoCalculator
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 _EXPORTS = {
-    "MolgeoCalculator": "calculator",
+    "MolgeoCalculator": "simulation.calculator",
     "Predictor": "predictor",
-    "load": "checkpoint",
+    "load": "predictor.checkpoint",
     "predict": "prediction",
 }
 _SUBPACKAGES = ("datasets", "models")

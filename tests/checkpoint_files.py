@@ -8,10 +8,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from molgeo.checkpoint import CheckpointError, file, load
-from molgeo.checkpoint.header import seal
-from molgeo.domain import Domain
 from molgeo.predictor import Predictor
+from molgeo.predictor.checkpoint import CheckpointError, file, load
+from molgeo.predictor.checkpoint.header import seal
+from molgeo.predictor.domain import Domain
 
 SMALL = {"n_features": 4, "n_filters": 4, "n_blocks": 1, "n_gaussians": 5, "cutoff": 4.0}
 WATER = (

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from molgeo.datasets.qm9_readers import from_tables
-from molgeo.datasets.qm9_sources import fingerprint, normalised, prepare, write
+from molgeo.data.qm9.readers import from_tables
+from molgeo.data.qm9.sources import fingerprint, normalised, prepare, write
 
 if not torch.cuda.is_available():
     # Read when Triton is imported, which other test files do: here, before any of them is.

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from ase import Atoms
 
-from molgeo.domain import Domain
 from molgeo.predictor import Predictor
+from molgeo.predictor.domain import Domain
 
 BACKBONES = {
     "schnet": {"n_features": 16, "n_filters": 16, "n_blocks": 2, "n_gaussians": 20, "cutoff": 4.0},

@@ -4,7 +4,7 @@ import copy
 import json
 
 from molgeo import models
-from molgeo.checkpoint.header import seal
+from molgeo.predictor.checkpoint.header import seal
 
 HUGE = "x" * 200_000
 ESCAPES = "\x1b]0;owned\x07\x1b[31m[/bold][link=file:///etc/passwd]\u202e\r\n\u2028\udcff"

@@ -19,7 +19,7 @@ def imported_by(code):
 
 @pytest.fixture(scope="module")
 def core():
-    return imported_by("import molgeo, molgeo.models, molgeo.predictor, molgeo.checkpoint")
+    return imported_by("import molgeo, molgeo.models, molgeo.predictor.checkpoint")
 
 
 def test_the_core_needs_no_toolkit(core):

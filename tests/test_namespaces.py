@@ -33,7 +33,7 @@ def test_no_module_lends_another_librarys_function(name):
     assert foreign == []
 
 
-@pytest.mark.parametrize("name", ["molgeo", "molgeo.checkpoint"])
+@pytest.mark.parametrize("name", ["molgeo", "molgeo.predictor.checkpoint"])
 def test_what_a_package_names_is_there(name):
     module = importlib.import_module(name)
     assert len(set(module.__all__)) == len(module.__all__)

@@ -7,7 +7,7 @@ from typing import Final
 
 import torch
 
-from molgeo.whole_file import replacing
+from molgeo.runtime.whole_file import replacing
 
 PART_BYTES: Final = 13 * 2**20
 """Of a state's file; larger ones are cut."""

@@ -23,9 +23,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import torch
 from torch import Tensor
 
-from molgeo.checkpoint import load, save_checkpoint
-from molgeo.domain import Domain
 from molgeo.predictor import Predictor
+from molgeo.predictor.checkpoint import load, save_checkpoint
+from molgeo.predictor.domain import Domain
 
 
 def merge(a: Predictor, b: Predictor) -> Predictor:

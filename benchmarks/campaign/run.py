@@ -26,7 +26,7 @@ import torch
 from carry import pack, unpack
 from lightning.pytorch.utilities import rank_zero_only
 
-from molgeo.checkpoint import read_header
+from molgeo.predictor.checkpoint import read_header
 from molgeo.properties import PROPERTIES
 from molgeo.training.config import RunConfig, TrainingConfig
 from molgeo.training.config_file import read_config

@@ -13,16 +13,16 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from molgeo.domain import closest_pair
-from molgeo.elements import SYMBOLS
-from molgeo.environments import formula
-from molgeo.plausible import (
+from molgeo.chem.plausible import (
     fragments,
     hydrogens_missing,
     hydrogens_of_atom,
     implausible,
     missing_hydrogens,
 )
+from molgeo.elements import SYMBOLS
+from molgeo.graph.closest import closest_pair
+from molgeo.graph.environments import formula
 
 MIN_DISTANCE: Final = 0.3
 """Å. Atoms closer than this are an error of the input: the shortest bond, H–H, is 0.74 Å."""

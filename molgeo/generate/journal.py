@@ -13,7 +13,7 @@ import ase.io
 from ase import Atoms
 
 from molgeo.generate.workers import Failure
-from molgeo.whole_file import replacing
+from molgeo.runtime.whole_file import replacing
 
 
 class Journal:

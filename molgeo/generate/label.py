@@ -14,11 +14,11 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from molgeo.datasets.ase_frames import read_ase
+from molgeo.data.ase_frames import read_ase
 from molgeo.generate.journal import Journal
 from molgeo.generate.methods import Method
 from molgeo.generate.workers import Failure, ordered_map
-from molgeo.whole_file import is_same_file, replacing
+from molgeo.runtime.whole_file import is_same_file, replacing
 
 KEPT: Final = ("energy", "forces", "stress", "dipole", "charges")
 """Results that are written where the calculator has them at no cost."""

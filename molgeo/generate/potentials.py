@@ -16,7 +16,7 @@ def mmff_forces(molecule: Molecule) -> Forces:
 
     Args:
         molecule: with the SMILES that its atoms were made from, hydrogens last, as
-            `molgeo.chem.conformers` makes them.
+            `molgeo.chem.conformers.conformers` makes them.
 
     Returns:
         (atoms, 3) Å → (atoms, 3) eV/Å.
@@ -59,7 +59,7 @@ def learned_forces(model: str, molecule: Molecule) -> Forces:
     """
     import torch
 
-    from molgeo.checkpoint import load
+    from molgeo.predictor.checkpoint import load
 
     predictor = load(model)
     reason = predictor.domain.check(molecule.z.tolist()) if predictor.domain else None

@@ -11,17 +11,17 @@ from typing import Any, Final
 import numpy as np
 from ase import Atoms
 
-from molgeo.chem.conformers import embed
+from molgeo.chem.conformers.conformers import embed
+from molgeo.chem.files.readers import read_all
 from molgeo.chem.molecule import BadRow, Molecule, SmilesRow, check_geometry
-from molgeo.chem.readers import read_all
-from molgeo.datasets.qm9 import QM9
+from molgeo.data.qm9.dataset import QM9
 from molgeo.generate.dimers import place
 from molgeo.generate.dynamics import langevin
 from molgeo.generate.journal import Journal
 from molgeo.generate.plan import Plan
 from molgeo.generate.potentials import learned_forces, mmff_forces
 from molgeo.generate.workers import ordered_map
-from molgeo.whole_file import is_same_file
+from molgeo.runtime.whole_file import is_same_file
 
 EQUILIBRATION: Final = 4
 """Samples thrown away at the start of each trajectory."""
@@ -157,7 +157,7 @@ def sample(
     set aside with its reason in ``OUTPUT.failed.jsonl``.
 
     Args:
-        sources: SMILES and files, as `molgeo.chem.readers` reads them, and ``qm9``.
+        sources: SMILES and files, as `molgeo.chem.files.readers` reads them, and ``qm9``.
         output: extxyz, which grows molecule by molecule, in the order of the input; each frame's
             ``group`` is the number of its (first) molecule, from 0.
         plan: what to make of each.

@@ -8,7 +8,7 @@ Every model offers
 * ``Foo(config=None, **fields)``: fields override the config's; an unknown one is an error;
 * ``model(z, pos, batch) → (molecules, n_out)``: the published model, called as PyG's are;
 * ``model.atom_features(z, pos, graph) → (atoms, model.feature_dim)``: the backbone, for
-  `molgeo.heads`;
+  `molgeo.predictor.heads`;
 * ``model.cutoff`` in Å and ``model.config``.
 """
 

@@ -33,11 +33,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from molgeo.basis.radial import BesselBasis
-from molgeo.basis.spherical import EnvelopeForm, SphericalBesselBasis
 from molgeo.graph import Graph
 from molgeo.models import Backbone, resolve_config
 from molgeo.models.dimenet_pp import EmbeddingBlock, Residual, _dense, _dense_silu
+from molgeo.ops.basis.radial import BesselBasis
+from molgeo.ops.basis.spherical import EnvelopeForm, SphericalBesselBasis
 from molgeo.ops.bilinear import Angle, BilinearForm, BilinearSum, bilinear_sum
 from molgeo.ops.by_rows import by_rows
 from molgeo.ops.recompute import recompute_if_large

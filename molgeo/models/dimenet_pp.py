@@ -36,11 +36,11 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from molgeo.basis.radial import BesselBasis
-from molgeo.basis.spherical import EnvelopeForm, SphericalBesselBasis
 from molgeo.graph import Graph
 from molgeo.models import Backbone, resolve_config
 from molgeo.ops.activation import silu
+from molgeo.ops.basis.radial import BesselBasis
+from molgeo.ops.basis.spherical import EnvelopeForm, SphericalBesselBasis
 from molgeo.ops.by_rows import by_rows
 from molgeo.ops.dense import ActivatedDense, Dense, linear
 from molgeo.ops.directional import DirectionalSum, Form, directional_sum

@@ -34,10 +34,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from molgeo.basis.envelope import cosine_cutoff
-from molgeo.basis.radial import GaussianBasis
 from molgeo.graph import Graph
 from molgeo.models import Backbone, glorot_uniform, resolve_config
+from molgeo.ops.basis.envelope import cosine_cutoff
+from molgeo.ops.basis.radial import GaussianBasis
 from molgeo.ops.dense import ActivatedDense, Dense
 from molgeo.ops.density import NeighbourDensity
 from molgeo.ops.directional.legendre import racah_harmonics

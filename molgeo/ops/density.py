@@ -36,7 +36,7 @@ from molgeo.ops.segment import (
 )
 from molgeo.ops.wanted import wanted
 from molgeo.ops.widest import widest
-from molgeo.precision import full_on_cpu
+from molgeo.runtime.precision import full_on_cpu
 
 
 class NeighbourDensity:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils import checkpoint as checkpointing
 
-from molgeo.precision import present_precision
+from molgeo.runtime.precision import present_precision
 
 MOST_EDGES = 60_000
 """Edges whose activations are kept: half a gigabyte a block of 128 channels and eleven layers."""

@@ -22,7 +22,7 @@ def predict(inputs: Any, settings: PredictSettings) -> pd.DataFrame:
     """Properties of molecules as a table.
 
     Args:
-        inputs: one input or any iterable of inputs, as in `molgeo.chem.readers.read`: SMILES,
+        inputs: one input or any iterable of inputs, as in `molgeo.chem.files.readers.read`: SMILES,
             InChI, names of files, DataFrames, `ase.Atoms`, PyG ``Data``, RDKit ``Mol``, pairs
             ``(z, pos)`` with Å.
         settings: each of the settings below is an argument of its own.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from molgeo.plain_text import one_line
 from molgeo.prediction.columns import STD, SUFFIXES, Row
 from molgeo.prediction.digits import Places, text
 from molgeo.properties import ATOMIZATION, PROPERTIES, Property, column
+from molgeo.runtime.plain_text import one_line
 
 LABEL_WIDTH: Final = 32
 MESSAGE_WIDTH: Final = 1000

@@ -29,13 +29,13 @@ STRIPPED: Final = "stripped"
 """The column of what was taken away from salts, behind those of the properties."""
 
 STD: Final = "_std"
-"""Suffix of the columns with standard errors, of a calibrated model: `molgeo.calibration`."""
+"""Suffix of the columns with standard errors of a calibrated model."""
 
 INTERVAL_COLUMNS: Final = ("_low90", "_high90")
-"""Suffixes of the columns with the ends of an interval: `molgeo.calibration`."""
+"""Suffixes of the columns with the ends of an interval: `molgeo.predictor.calibration`."""
 
 CONFORMER_COLUMNS: Final = ("_conformer_std", "_lowest", "_boltzmann")
-"""Suffixes of the columns about conformers: `molgeo.conformer_average` says what they are."""
+"""Suffixes of the columns about conformers: `conformer_average` says what they are."""
 
 SUFFIXES: Final = ("", STD, *INTERVAL_COLUMNS, *CONFORMER_COLUMNS)
 """All that a property's columns may end in, in their order."""

@@ -8,16 +8,16 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from molgeo import __version__
 from molgeo.chem.molecule import InputError
-from molgeo.exit_status import OK, SOME_FAILED
-from molgeo.plain_text import one_line
 from molgeo.prediction.expected import expected_rows
 from molgeo.prediction.journal import Journal, n_started
 from molgeo.prediction.output import Target, check_output
 from molgeo.prediction.run import PropertyRun, RowError
 from molgeo.prediction.settings import OutputSettings, PredictSettings
 from molgeo.prediction.sinks import Layout, Sink, Stream, WholeFile
+from molgeo.runtime.exit_status import OK, SOME_FAILED
+from molgeo.runtime.plain_text import one_line
+from molgeo.runtime.version import VERSION
 
 
 def run_predict(
@@ -40,7 +40,7 @@ def run_predict(
         InputError: wrong usage, unreadable input or unwritable output.
         WriteError: writing failed half-way; the rows so far are kept.
     """
-    from molgeo.chem.readers import check_sources
+    from molgeo.chem.files.readers import check_sources
 
     settings, output = settings or PredictSettings(), output or OutputSettings()
     check_sources(inputs, settings.reading())
@@ -108,7 +108,7 @@ def _about(run: PropertyRun, target: Target, inputs: Sequence[str]) -> dict[str,
     """What makes a run the one it is: its journal is of use to no other."""
     settings = {name: value for name, value in vars(run.settings).items() if name != "strict"}
     return {
-        "molgeo": __version__,
+        "molgeo": VERSION,
         "inputs": list(inputs),
         **settings,
         "device": run.given.device.type,

@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from molgeo.calibration import Calibration, half_widths
-from molgeo.conformer_average import ConformerAverage, conformer_average
 from molgeo.prediction.columns import CONFORMER_COLUMNS, INTERVAL_COLUMNS, STD, SUFFIXES
+from molgeo.prediction.conformer_average import ConformerAverage, conformer_average
+from molgeo.predictor.calibration import Calibration, half_widths
 from molgeo.properties import ATOMIZATION, PROPERTIES, column
 
 Array = NDArray[np.float64]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from molgeo.plain_text import one_line
 from molgeo.prediction.cells import (
     KNOWN,
     MESSAGE_WIDTH,
@@ -16,6 +15,7 @@ from molgeo.prediction.cells import (
 )
 from molgeo.prediction.columns import INTERVAL_COLUMNS, Row
 from molgeo.prediction.digits import Places
+from molgeo.runtime.plain_text import one_line
 
 
 def property_list(row: Row, columns: Sequence[str], digits: Places, room: int) -> Iterator[str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from threading import Lock, Timer
 from typing import Any
 
-from molgeo.progress import PATIENCE_S
+from molgeo.runtime.progress import PATIENCE_S
 
 
 class RowProgress:

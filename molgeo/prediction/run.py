@@ -16,7 +16,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from molgeo.conformer_average import CONFORMERS
 from molgeo.prediction.columns import (
     CONFORMER_COLUMNS,
     INTERVAL_COLUMNS,
@@ -26,6 +25,7 @@ from molgeo.prediction.columns import (
     Row,
     property_columns,
 )
+from molgeo.prediction.conformer_average import CONFORMERS
 from molgeo.prediction.digits import Digits
 from molgeo.prediction.numbers import Numbers
 from molgeo.prediction.results import Answer, Done, Result, key, mark
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from molgeo.chem.building import Built
     from molgeo.chem.molecule import Molecule
     from molgeo.chem.molecule import Row as Source
-    from molgeo.inference import BatchPredictor
+    from molgeo.prediction.batches import BatchPredictor
     from molgeo.prediction.settings import PredictSettings
 
 _WINDOW: Final = {"cpu": 256, "cuda": 4096}
@@ -75,9 +75,9 @@ class PropertyRun:
     """
 
     def __init__(self, settings: PredictSettings, say: Callable[[str], None] | None = None) -> None:
-        from molgeo.calibration import calibration_of
-        from molgeo.checkpoint import DEFAULT_SMILES_MODEL
-        from molgeo.inference import BatchPredictor
+        from molgeo.prediction.batches import BatchPredictor
+        from molgeo.predictor.calibration import calibration_of
+        from molgeo.predictor.checkpoint import DEFAULT_SMILES_MODEL
 
         self.settings = settings
         self.reading = settings.reading(say)
@@ -121,7 +121,7 @@ class PropertyRun:
         Raises:
             InputError: as in `rows`.
         """
-        from molgeo.chem.kept import kept_columns
+        from molgeo.chem.files.kept import kept_columns
 
         names = map(self._kept_name, kept_columns(inputs, self.reading))
         self.columns = list(dict.fromkeys([*self.columns, *names]))
@@ -169,9 +169,9 @@ class PropertyRun:
             RowError: as in `rows`.
         """
         from molgeo.chem.building import build
-        from molgeo.chem.enumeration import with_isomers
+        from molgeo.chem.conformers.enumeration import with_isomers
+        from molgeo.chem.files.readers import check_sources, is_single, read_all
         from molgeo.chem.limits import Limits
-        from molgeo.chem.readers import check_sources, is_single, read_all
 
         if isinstance(inputs, list | tuple) or is_single(inputs):
             check_sources([inputs] if is_single(inputs) else inputs, self.reading)
@@ -206,7 +206,7 @@ class PropertyRun:
 
     def files(self) -> dict[str, Path]:
         """Name of each model → its checkpoint; those that were given as objects are left out."""
-        from molgeo.checkpoint import DEFAULT_MODEL, DEFAULT_SMILES_MODEL, find
+        from molgeo.predictor.checkpoint import DEFAULT_MODEL, DEFAULT_SMILES_MODEL, find
 
         model = self.settings.model
         names = [DEFAULT_MODEL, DEFAULT_SMILES_MODEL] if model is None else [model]
@@ -319,7 +319,7 @@ class PropertyRun:
 
     def _kept_name(self, name: str) -> str:
         """The name in the output of a column or field that comes along from an input."""
-        from molgeo.chem.reading import output_name
+        from molgeo.chem.files.reading import output_name
 
         if name not in self._kept:
             self._kept[name] = output_name(name, self._own)

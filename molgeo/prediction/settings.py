@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, SupportsIndex, TypeVa
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from molgeo.chem.reading import Reading
+    from molgeo.chem.files.reading import Reading
     from molgeo.predictor import Predictor
 
 Result = TypeVar("Result")
@@ -132,7 +132,7 @@ class PredictSettings:
         Args:
             say: is called with one line about each table: which columns were taken.
         """
-        from molgeo.chem.reading import Reading
+        from molgeo.chem.files.reading import Reading
 
         return Reading(
             self.input_format,

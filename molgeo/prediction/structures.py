@@ -10,7 +10,7 @@ import numpy as np
 
 from molgeo.chem.mol_blocks import extxyz_frame, mol_block, sdf_record
 from molgeo.chem.molecule import InputError
-from molgeo.conformer_average import ROOM, weights
+from molgeo.prediction.conformer_average import ROOM, weights
 from molgeo.prediction.digits import Places
 from molgeo.prediction.results import Result
 from molgeo.prediction.writers import as_text

@@ -6,8 +6,8 @@ import re
 from collections import Counter
 from typing import Final
 
-from molgeo.plain_text import one_line
 from molgeo.prediction.columns import Row
+from molgeo.runtime.plain_text import one_line
 
 _MOST_REASONS: Final = 5
 _REASON_LENGTH: Final = 60

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final, TextIO
 
-from molgeo.plain_text import one_line
 from molgeo.prediction.cells import (
     KNOWN,
     MESSAGE_WIDTH,
@@ -24,6 +23,7 @@ from molgeo.prediction.cells import (
 from molgeo.prediction.columns import Row
 from molgeo.prediction.digits import Places
 from molgeo.prediction.property_list import property_list
+from molgeo.runtime.plain_text import one_line
 
 BLOCK: Final = 256
 """Rows that are laid out together; widths are those of the first block."""

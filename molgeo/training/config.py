@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from molgeo.elements import SYMBOLS
-from molgeo.plain_text import one_line
-from molgeo.precision import MatmulPrecision
 from molgeo.properties import QM9_PROPERTIES
+from molgeo.runtime.plain_text import one_line
+from molgeo.runtime.precision import MatmulPrecision
 from molgeo.training.naming import check_name, data_name
 from molgeo.training.ranges import MOST, check_number, check_numbers
 
@@ -239,7 +239,7 @@ def config_from(fields: dict[str, Any]) -> TrainingConfig | ForceTrainingConfig:
 
 def _check_model(config: RunConfig) -> None:
     """Refuse a model that cannot be built, or could not be loaded again, before data are read."""
-    from molgeo.checkpoint.outline import outline_of
+    from molgeo.predictor.checkpoint.outline import outline_of
 
     outline_of(
         {

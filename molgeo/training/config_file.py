@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from molgeo.plain_text import one_line
+from molgeo.runtime.plain_text import one_line
 from molgeo.training.config import ForceTrainingConfig, TrainingConfig, config_from
 from molgeo.training.yaml_text import parse_yaml, read_yaml
 

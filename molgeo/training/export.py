@@ -16,10 +16,10 @@ from typing import Any
 import torch
 import yaml
 
-from molgeo.calibration import Calibration
-from molgeo.cards import markdown
-from molgeo.checkpoint import load, save_checkpoint
+from molgeo.evaluation.cards import markdown
 from molgeo.predictor import Predictor
+from molgeo.predictor.calibration import Calibration
+from molgeo.predictor.checkpoint import load, save_checkpoint
 from molgeo.properties import PROPERTIES
 from molgeo.training.config import RunConfig
 

@@ -173,7 +173,7 @@ def single(batch: Any, m: int) -> Any:
     """Molecule m of a batch, as a batch.
 
     Args:
-        batch: as `molgeo.datasets.molecules.MoleculeSet.batch` makes it.
+        batch: as `molgeo.data.molecules.MoleculeSet.batch` makes it.
         m: number of the molecule in it.
     """
     atoms = slice(int(batch.ptr[m]), int(batch.ptr[m + 1]))

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from molgeo.evaluate_forces import ForceErrors, batch_graph, force_errors
+from molgeo.evaluation.forces import ForceErrors, batch_graph, force_errors
 from molgeo.predictor import Predictor
 from molgeo.training.config import ForceTrainingConfig
 from molgeo.training.module import Training

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from molgeo.plain_text import one_line
+from molgeo.runtime.plain_text import one_line
 
 MOST: Final = 100
 """Characters of a name, which becomes one of a file."""
@@ -87,7 +87,7 @@ def check_free(name: str, chosen: bool) -> None:
     Raises:
         ValueError: it was not chosen and a shipped model has it.
     """
-    from molgeo.checkpoint import shipped
+    from molgeo.predictor.checkpoint import shipped
 
     if name not in shipped():
         return

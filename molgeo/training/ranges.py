@@ -6,7 +6,7 @@ import dataclasses
 import math
 from typing import Any, Final, get_type_hints
 
-from molgeo.plain_text import one_line
+from molgeo.runtime.plain_text import one_line
 
 MOST: Final = 10**12
 """Bound on all numbers of a config that have no other."""

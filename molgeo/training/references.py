@@ -8,18 +8,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molgeo.datasets.molecules import MoleculeSet
-from molgeo.domain import Domain
-from molgeo.environments import (
+from molgeo.data.molecules import MoleculeSet
+from molgeo.graph import Graph, radius_graph
+from molgeo.graph.closest import closest_pair
+from molgeo.graph.environments import (
     Environments,
     environments_of,
     longest_pair,
     near_pairs,
-    pairs_below,
 )
-from molgeo.graph import Graph, radius_graph
-from molgeo.heads import pool
 from molgeo.predictor import Predictor
+from molgeo.predictor.domain import Domain
+from molgeo.predictor.heads import pool
 from molgeo.properties import PROPERTIES
 
 COINCIDENT: Final = 0.01
@@ -166,7 +166,7 @@ def _coincident(molecules: MoleculeSet, train: Tensor) -> str:
     bad = []
     for m in train.tolist():
         pos = molecules.pos[int(molecules.ptr[m]) : int(molecules.ptr[m + 1])].double().numpy()
-        if any(True for _ in pairs_below(pos, COINCIDENT)):
+        if closest_pair(pos, COINCIDENT) is not None:
             bad.append(int(molecules.idx[m]))
     where = f" in molecule {', '.join(map(str, bad[:SHOWN]))}" if bad else ""
     more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""

@@ -22,7 +22,7 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from molgeo.precision import matmul_precision
+from molgeo.runtime.precision import matmul_precision
 from molgeo.training.averaging import exponential_average
 from molgeo.training.config import RunConfig
 from molgeo.training.export import export, measure

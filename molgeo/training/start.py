@@ -15,13 +15,13 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from molgeo.checkpoint import load, read_header
-from molgeo.datasets.datamodule import FlatDataModule
-from molgeo.datasets.molecules import MoleculeSet
+from molgeo.data.datamodule import FlatDataModule
+from molgeo.data.molecules import MoleculeSet
 from molgeo.elements import SYMBOLS
-from molgeo.evaluate_forces import batch_graph
-from molgeo.heads import Heads
+from molgeo.evaluation.forces import batch_graph
 from molgeo.predictor import Predictor
+from molgeo.predictor.checkpoint import load, read_header
+from molgeo.predictor.heads import Heads
 from molgeo.properties import PROPERTIES
 from molgeo.training.config import RunConfig
 from molgeo.training.references import domain_of, fit_references, fit_rest, gain_of

@@ -8,18 +8,18 @@ from typing import Any, Final
 
 from torch import Tensor
 
-from molgeo.conformer_average import CONFORMERS
-from molgeo.datasets import qm9
-from molgeo.datasets.datamodule import (
+from molgeo.data.datamodule import (
     TRAINING_GEOMETRIES,
     FlatDataModule,
     QM9DataModule,
 )
-from molgeo.datasets.force_datamodule import ForceDataModule
-from molgeo.datasets.location import data_dir
-from molgeo.datasets.molecules import MoleculeSet
-from molgeo.evaluate import evaluate
-from molgeo.evaluate_forces import evaluate_forces
+from molgeo.data.forces.datamodule import ForceDataModule
+from molgeo.data.location import data_dir
+from molgeo.data.molecules import MoleculeSet
+from molgeo.data.qm9 import dataset as qm9
+from molgeo.evaluation.forces import evaluate_forces
+from molgeo.evaluation.properties import evaluate
+from molgeo.prediction.conformer_average import CONFORMERS
 from molgeo.predictor import Predictor
 from molgeo.training.config import ForceTrainingConfig, RunConfig, TrainingConfig
 from molgeo.training.config_file import read_config

@@ -16,7 +16,7 @@ from yaml.events import (
     ScalarEvent,
 )
 
-from molgeo.plain_text import one_line
+from molgeo.runtime.plain_text import one_line
 
 MOST_BYTES: Final = 2**18
 MOST_DEPTH: Final = 10

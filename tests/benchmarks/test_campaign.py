@@ -11,9 +11,9 @@ import pytest
 import torch
 import yaml
 
-from molgeo.checkpoint import load, read_header
-from molgeo.datasets.qm9 import QM9
-from molgeo.datasets.qm9_compact import write_compact
+from molgeo.data.qm9.compact import write_compact
+from molgeo.data.qm9.dataset import QM9
+from molgeo.predictor.checkpoint import load, read_header
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "campaign"
 

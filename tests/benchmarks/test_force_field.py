@@ -11,8 +11,8 @@ from ase import Atoms
 from ase.build import molecule
 from scipy.spatial.transform import Rotation
 
-from molgeo.checkpoint import DEFAULT_FORCE_FIELD, shipped
 from molgeo.generate.methods import Method
+from molgeo.predictor.checkpoint import DEFAULT_FORCE_FIELD, shipped
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = {"model": str(shipped()[DEFAULT_FORCE_FIELD]), "dtype": "float64"}
@@ -94,7 +94,7 @@ def test_a_drift_is_the_slope_of_the_energy(benchmark) -> None:
 
 
 def test_a_mode_that_became_a_rotation_counts(benchmark) -> None:
-    from molgeo.dynamics.vibrations import Modes
+    from molgeo.simulation.vibrations import Modes
 
     cm = 1.0 / 8065.543937
     bent, straight = (

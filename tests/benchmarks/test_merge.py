@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from molgeo.checkpoint import load, save_checkpoint
-from molgeo.domain import Domain
 from molgeo.predictor import Predictor
+from molgeo.predictor.checkpoint import load, save_checkpoint
+from molgeo.predictor.domain import Domain
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "campaign"))
 from merge import main, merge

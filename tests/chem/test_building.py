@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
-from molgeo.chem import conformers
 from molgeo.chem.building import build
-from molgeo.chem.conformers import embed
+from molgeo.chem.conformers import conformers
+from molgeo.chem.conformers.conformers import embed
 from molgeo.chem.molecule import BadRow, InputError, Molecule, SmilesRow
 
 IBUPROFEN = "CC(C)Cc1ccc(cc1)C(C)C(=O)O"

@@ -4,7 +4,7 @@ import pytest
 from ase.build import molecule as g2
 from rdkit import Chem
 
-from molgeo.chem.conformers import embed
+from molgeo.chem.conformers.conformers import embed
 from molgeo.chem.mol_blocks import NO_ATOMS, extxyz_frame, mol_block, sdf_record
 from molgeo.chem.molecule import Molecule, SmilesRow, from_arrays
 

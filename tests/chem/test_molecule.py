@@ -8,7 +8,7 @@ from ase.build import molecule as g2
 from rdkit import Chem
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 
-from molgeo.chem.conformers import embed
+from molgeo.chem.conformers.conformers import embed
 from molgeo.chem.molecule import (
     BadRow,
     Molecule,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rdkit import Chem
 
 from molgeo.chem.building import build
-from molgeo.chem.conformers import generate
+from molgeo.chem.conformers.conformers import generate
 from molgeo.chem.molecule import BadRow, SmilesRow
 from molgeo.chem.parsing import (
     MAX_SMILES_LENGTH,

@@ -1,9 +1,9 @@
 import pytest
 from rdkit import Chem
 
+from molgeo.chem.files.readers import read
+from molgeo.chem.files.reading import Reading
 from molgeo.chem.molecule import BadRow, SmilesRow
-from molgeo.chem.readers import read
-from molgeo.chem.reading import Reading
 from molgeo.chem.salts import parent
 
 

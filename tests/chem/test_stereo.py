@@ -5,7 +5,7 @@ import pytest
 from rdkit import Chem
 
 from molgeo.chem import bonds
-from molgeo.chem.conformers import embed
+from molgeo.chem.conformers.conformers import embed
 from molgeo.chem.molecule import SmilesRow
 from molgeo.chem.stereo import flat_smiles, has_stereo, isomeric_smiles, stereo_smiles, with_stereo
 

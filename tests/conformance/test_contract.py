@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from molgeo import models
-from molgeo.checkpoint import load, save_checkpoint
-from molgeo.domain import Domain
 from molgeo.graph import radius_graph
+from molgeo.predictor.checkpoint import load, save_checkpoint
+from molgeo.predictor.domain import Domain
 
 
 def test_is_importable_by_its_class_name(name):

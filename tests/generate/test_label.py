@@ -15,8 +15,8 @@ from ase.build import molecule
 from ase.calculators.calculator import BaseCalculator
 from ase.calculators.emt import EMT
 
-from molgeo import cli
-from molgeo.datasets.force_readers import read_frames
+from molgeo.cli import main as cli
+from molgeo.data.forces.readers import read_frames
 from molgeo.generate.label import Label, label
 from molgeo.generate.methods import Method
 

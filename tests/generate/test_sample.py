@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from molgeo import cli
-from molgeo.checkpoint import save_checkpoint
-from molgeo.chem.conformers import embed
+from molgeo.chem.conformers.conformers import embed
 from molgeo.chem.molecule import Molecule, SmilesRow
-from molgeo.domain import Domain
+from molgeo.cli import main as cli
 from molgeo.generate.plan import Plan
 from molgeo.generate.potentials import learned_forces, mmff_forces
 from molgeo.generate.sample import sample
 from molgeo.predictor import Predictor
+from molgeo.predictor.checkpoint import save_checkpoint
+from molgeo.predictor.domain import Domain
 
 SHORT = {"steps": 5, "thermal": 2}
 
@@ -79,7 +79,7 @@ def test_qm9_keeps_its_geometries(small_data, monkeypatch, tmp_path):
     done, failed = sample(["qm9"], tmp_path / "out.extxyz", plan, limit=6, workers=1)
     assert done + failed == 6
     images = [a for a in ase.io.read(tmp_path / "out.extxyz", ":") if a.info["kind"] == "geometry"]
-    from molgeo.datasets.qm9 import QM9
+    from molgeo.data.qm9.dataset import QM9
 
     whole = QM9(small_data / "qm9").molecules
     first = whole.atoms(torch.tensor([images[0].info["group"]]))[0]

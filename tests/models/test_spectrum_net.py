@@ -8,9 +8,9 @@ from ase.build import molecule
 from scipy.special import eval_legendre
 from torch import Tensor
 
-from molgeo.basis.envelope import cosine_cutoff
 from molgeo.graph import radius_graph
 from molgeo.models.spectrum_net import LEAST, Interaction, SpectrumNet
+from molgeo.ops.basis.envelope import cosine_cutoff
 
 FIELDS = {"n_features": 8, "n_filters": 6, "n_products": 5, "n_gaussians": 7, "n_blocks": 2}
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from molgeo.graph import Graph, radius_graph
 from molgeo.ops import density as density_module
 from molgeo.ops.density import NeighbourDensity, collect, spread
-from molgeo.precision import matmul_precision
+from molgeo.runtime.precision import matmul_precision
 
 COMPONENTS, CHANNELS = 4, 3
 

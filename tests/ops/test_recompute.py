@@ -4,7 +4,7 @@ import torch
 
 from molgeo.models import DimeNetPlusPlus
 from molgeo.ops import recompute
-from molgeo.precision import matmul_precision
+from molgeo.runtime.precision import matmul_precision
 
 
 def run(model, z, pos):

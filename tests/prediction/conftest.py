@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from molgeo import checkpoint
-from molgeo.domain import Domain
-from molgeo.predictor import Predictor
+from molgeo.predictor import Predictor, checkpoint
+from molgeo.predictor.domain import Domain
 from molgeo.properties import PROPERTIES, QM9_PROPERTIES
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from molgeo import checkpoint
 from molgeo.chem.molecule import InputError
 from molgeo.prediction import predict
 from molgeo.prediction.columns import ROW_COLUMNS
 from molgeo.prediction.command import run_predict
 from molgeo.prediction.settings import OutputSettings, PredictSettings
+from molgeo.predictor import checkpoint
 from molgeo.properties import PROPERTIES, QM9_PROPERTIES
 
 PROPERTY_COLUMNS = [known.column for known in map(PROPERTIES.__getitem__, QM9_PROPERTIES)]
@@ -156,7 +156,7 @@ def test_another_format_is_refused_before_anything_is_written(shipped, monkeypat
 
 
 def test_a_field_that_comes_late_is_left_out_and_told(shipped, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("molgeo.chem.sdf_fields.N_LINES", 12)
+    monkeypatch.setattr("molgeo.chem.files.sdf_fields.N_LINES", 12)
     block = "{}\n\n\n  1  0  0  0  0  0  0  0  0  0999 V2000\n{}M  END\n> <{}>\n1\n\n$$$$\n"
     atom = "    0.0000    0.0000    0.0000 O   0  0\n"
     source, output = tmp_path / "in.sdf", tmp_path / "out.csv"

@@ -10,8 +10,8 @@ from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 from torch_geometric.data import Data
 
-from molgeo.conformer_average import conformer_average
 from molgeo.prediction import predict
+from molgeo.prediction.conformer_average import conformer_average
 
 
 def failures(table):

@@ -3,7 +3,7 @@ import pytest
 from ase.build import molecule
 from rdkit import Chem
 
-from molgeo.chem.readers import read_all
+from molgeo.chem.files.readers import read_all
 from molgeo.prediction.expected import expected_rows
 
 

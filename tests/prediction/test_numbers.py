@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from molgeo.calibration import Calibration, Scale
-from molgeo.conformer_average import conformer_average
 from molgeo.prediction.columns import CONFORMER_COLUMNS, INTERVAL_COLUMNS, STD, SUFFIXES
+from molgeo.prediction.conformer_average import conformer_average
 from molgeo.prediction.numbers import Numbers
+from molgeo.predictor.calibration import Calibration, Scale
 from molgeo.properties import PROPERTIES
 
 KEYS = [*PROPERTIES, "u0_atomization"]

@@ -215,7 +215,7 @@ def test_a_full_disk_loses_no_row_that_was_written(source, shipped, monkeypatch)
         with pytest.raises(WriteError, match=message):
             command(source, shipped)
     with monkeypatch.context() as patched:
-        patched.setattr("molgeo.whole_file.os.replace", full)
+        patched.setattr("molgeo.runtime.whole_file.os.replace", full)
         with pytest.raises(WriteError, match="stopped after 60 rows"):
             command(source, shipped, resume=True)
     assert sorted(os.listdir()) == ["in.smi", "out.csv.part", "whole.csv"]

@@ -8,16 +8,16 @@ from ase.build import molecule as g2
 from rdkit import Chem
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 
-from molgeo.checkpoint import DEFAULT_MODEL, DEFAULT_SMILES_MODEL
-from molgeo.chem.conformers import embed
+from molgeo.chem.conformers.conformers import embed
 from molgeo.chem.molecule import InputError, SmilesRow
-from molgeo.conformer_average import conformer_average
-from molgeo.domain import Domain
-from molgeo.inference import BatchPredictor
 from molgeo.prediction import predict, predict_rows
 from molgeo.prediction import run as module
+from molgeo.prediction.batches import BatchPredictor
 from molgeo.prediction.columns import ROW_COLUMNS
+from molgeo.prediction.conformer_average import conformer_average
 from molgeo.prediction.settings import PredictSettings
+from molgeo.predictor.checkpoint import DEFAULT_MODEL, DEFAULT_SMILES_MODEL
+from molgeo.predictor.domain import Domain
 from molgeo.properties import PROPERTIES, QM9_PROPERTIES
 
 PROPERTY_COLUMNS = [known.column for known in map(PROPERTIES.__getitem__, QM9_PROPERTIES)]
@@ -117,7 +117,7 @@ def test_limits_of_a_row_are_settings(model):
 
 
 def test_a_molecule_outside_the_domain_is_not_embedded(model, monkeypatch):
-    monkeypatch.setattr("molgeo.chem.conformers.conformers", None)
+    monkeypatch.setattr("molgeo.chem.conformers.conformers.conformers", None)
     monkeypatch.setattr(model, "domain", Domain((1, 6), 9, 0.9))
     table = predict(["CCO", "C[CH2-]"], model)
     assert failures(table) == [

@@ -26,7 +26,7 @@ TINY = {
 @pytest.fixture(autouse=True)
 def _no_name_is_taken(monkeypatch):
     """Runs of these tests may have the names that they get by themselves."""
-    monkeypatch.setattr("molgeo.checkpoint.catalogue._shipped_folders", list)
+    monkeypatch.setattr("molgeo.predictor.checkpoint.catalogue._shipped_folders", list)
 
 
 @pytest.fixture

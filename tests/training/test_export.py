@@ -5,8 +5,8 @@ import shlex
 
 import pytest
 
-from molgeo.checkpoint import read_header
-from molgeo.cli import build_parser
+from molgeo.cli.program import build_parser
+from molgeo.predictor.checkpoint import read_header
 from molgeo.training.config import ForceTrainingConfig
 from molgeo.training.export import command, validation_curve
 from molgeo.training.run import train

@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 import torch
 
-from molgeo import cli
-from molgeo.checkpoint import load, read_header
-from molgeo.datasets.datamodule import FlatDataModule
+from molgeo.cli import main as cli
+from molgeo.data.datamodule import FlatDataModule
 from molgeo.predictor import Predictor
+from molgeo.predictor.checkpoint import load, read_header
 from molgeo.training import finite
 from molgeo.training.config import ForceTrainingConfig
 from molgeo.training.finite import Finite, NotFiniteError, single
@@ -130,7 +130,7 @@ def no_references(monkeypatch):
 
 def test_a_bad_row_is_named(tiny, monkeypatch, no_references):
     setup = with_bad_row("train", infinite_label)
-    monkeypatch.setattr("molgeo.datasets.datamodule.QM9DataModule.setup", setup)
+    monkeypatch.setattr("molgeo.data.datamodule.QM9DataModule.setup", setup)
     with pytest.raises(NotFiniteError) as error:
         train(tiny(max_epochs=1))
     assert f"look at molecule {setup.idx} of the data" in str(error.value)
@@ -138,7 +138,7 @@ def test_a_bad_row_is_named(tiny, monkeypatch, no_references):
 
 def test_a_bad_row_among_forces_is_named(tiny_run, monkeypatch, no_references):
     setup = with_bad_row("train", infinite_force)
-    monkeypatch.setattr("molgeo.datasets.force_datamodule.ForceDataModule.setup", setup)
+    monkeypatch.setattr("molgeo.data.forces.datamodule.ForceDataModule.setup", setup)
     about = {"data": "e", "data_file": [str(ETHANOL)], "energy_unit": "kcal/mol"}
     with pytest.raises(NotFiniteError) as error:
         train(ForceTrainingConfig(**tiny_run, **about))
@@ -147,7 +147,7 @@ def test_a_bad_row_among_forces_is_named(tiny_run, monkeypatch, no_references):
 
 def test_atoms_in_one_place_are_refused_before_the_run(tiny, tmp_path, monkeypatch):
     setup = with_bad_row("train", atoms_on_atoms)
-    monkeypatch.setattr("molgeo.datasets.datamodule.QM9DataModule.setup", setup)
+    monkeypatch.setattr("molgeo.data.datamodule.QM9DataModule.setup", setup)
     with pytest.raises(ValueError, match=r"two atoms are less than 0\.01 Å apart") as error:
         train(tiny(max_epochs=1))
     assert f"in molecule {setup.idx}" in str(error.value)
@@ -156,7 +156,7 @@ def test_atoms_in_one_place_are_refused_before_the_run(tiny, tmp_path, monkeypat
 
 def test_a_bad_validation(tiny, tmp_path, monkeypatch):
     setup = with_bad_row("validation", infinite_label)
-    monkeypatch.setattr("molgeo.datasets.datamodule.QM9DataModule.setup", setup)
+    monkeypatch.setattr("molgeo.data.datamodule.QM9DataModule.setup", setup)
     with pytest.raises(NotFiniteError, match=r"step 6, .*: the validation loss is inf") as error:
         train(tiny(max_epochs=3, save_every_steps=4))
     assert f"look at molecule {setup.idx} of the data" in str(error.value)

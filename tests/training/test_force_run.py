@@ -7,10 +7,10 @@ import pytest
 import torch
 import yaml
 
-from molgeo import cli
-from molgeo.checkpoint import load
+from molgeo.cli import main as cli
 from molgeo.datasets import ForceDataModule
-from molgeo.evaluate_forces import evaluate_forces
+from molgeo.evaluation.forces import evaluate_forces
+from molgeo.predictor.checkpoint import load
 from molgeo.training.config import ForceTrainingConfig, config_from
 from molgeo.training.force_module import ForceTraining
 from molgeo.training.run import train
@@ -145,7 +145,7 @@ def test_periodic_frames_train(tiny, tmp_path):
     assert model.header["n_train"] == 5
     data = ForceDataModule(tmp_path / "box.extxyz", test_fraction=0.25)
     data.setup()
-    from molgeo.evaluate_forces import batch_graph
+    from molgeo.evaluation.forces import batch_graph
 
     batch = data.molecules.batch(torch.arange(8))
     assert batch_graph(batch, 4.0).offset is not None

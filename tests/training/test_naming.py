@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from molgeo.checkpoint import catalogue, read_header
 from molgeo.cli import main
+from molgeo.predictor.checkpoint import catalogue, read_header
 from molgeo.training.config import ForceTrainingConfig, TrainingConfig
 from molgeo.training.naming import check_free, data_name, of_own_files
 from molgeo.training.run import train

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from molgeo.checkpoint import load
 from molgeo.models.dimenet_pp import DimeNetPlusPlus
+from molgeo.predictor.checkpoint import load
 from molgeo.training.config import TrainingConfig
 from molgeo.training.module import PropertyTraining
 from molgeo.training.optimisation import MuonAndAdamW, optimiser_of

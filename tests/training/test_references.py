@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from molgeo.datasets.molecules import MoleculeSet
-from molgeo.datasets.qm9 import QM9, atom_references
+from molgeo.data.molecules import MoleculeSet
+from molgeo.data.qm9.dataset import QM9, atom_references
 from molgeo.predictor import Predictor
 from molgeo.training.references import domain_of, fit_references
 

@@ -11,7 +11,7 @@ import sys
 import pytest
 import torch
 
-from molgeo.checkpoint import load
+from molgeo.predictor.checkpoint import load
 from molgeo.training.module import PropertyTraining
 from molgeo.training.run import train
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 import yaml
 
-from molgeo.checkpoint import load, read_header
-from molgeo.datasets.qm9 import QM9
+from molgeo.data.qm9.dataset import QM9
+from molgeo.predictor.checkpoint import load, read_header
 from molgeo.properties import PROPERTIES, QM9_PROPERTIES
 from molgeo.training.config import TrainingConfig
 from molgeo.training.module import PropertyTraining
@@ -175,7 +175,7 @@ def test_nan_labels_are_refused(tiny, monkeypatch):
             y[self.split().train[0]] = torch.nan
             self.molecules = dataclasses.replace(self.molecules, y=y)
 
-    monkeypatch.setattr("molgeo.datasets.datamodule.QM9", Damaged)
+    monkeypatch.setattr("molgeo.data.datamodule.QM9", Damaged)
     with pytest.raises(ValueError, match="labels: expected numbers, got NaN"):
         train(tiny())
 

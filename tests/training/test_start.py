@@ -8,10 +8,10 @@ import pytest
 import torch
 import yaml
 
-from molgeo.checkpoint import load, read_header
-from molgeo.geometries import prepare
+from molgeo.generate.geometries import prepare
 from molgeo.graph import radius_graph
 from molgeo.predictor import Predictor
+from molgeo.predictor.checkpoint import load, read_header
 from molgeo.training.config import ForceTrainingConfig
 from molgeo.training.run import train
 from molgeo.training.start import _copy_heads

@@ -4,7 +4,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
-from molgeo.checkpoint import load, read_header
+from molgeo.predictor.checkpoint import load, read_header
 from molgeo.training.module import PropertyTraining
 from molgeo.training.run import train
 from molgeo.training.states import KeptState

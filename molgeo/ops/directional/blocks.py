@@ -27,7 +27,7 @@ from molgeo.ops.dense import linear
 from molgeo.ops.directional.angular import Angular, Gram, Harmonic
 from molgeo.ops.directional.legendre import zonal_harmonics
 from molgeo.ops.directional.plan import Plan
-from molgeo.precision import full_on_cpu
+from molgeo.runtime.precision import full_on_cpu
 
 Tangents = tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]
 Gradients = tuple[Tensor | None, ...]

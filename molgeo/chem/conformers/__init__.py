@@ -1,0 +1,1 @@
+"""From a SMILES to conformers: canonical form, isomers, embedding, force field."""

@@ -1,0 +1,299 @@
+"""SMILES → coordinates: ETKDGv3 embedding, then a clean-up by MMFF94 or UFF.
+
+Everything is deterministic: the seeds are fixed, and no decision depends on time or on the number
+of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from rdkit import Chem
+from rdkit.Chem import rdMolDescriptors
+
+from molgeo.chem.bonds import agree, atomic_numbers
+from molgeo.chem.conformers.canonical import Canonical, canonical, with_hydrogens
+from molgeo.chem.conformers.embedding import attempts
+from molgeo.chem.conformers.force_field import minimise
+from molgeo.chem.conformers.isomers import may_strain, open_stereo, opened_to_e, settled, told
+from molgeo.chem.limits import DEFAULT_LIMITS, Clock, Limits, OutOfTimeError
+from molgeo.chem.molecule import BadRow, Frame, Molecule, SmilesRow
+from molgeo.chem.parsing import smiles_fault
+from molgeo.chem.rdkit_log import rdkit_messages
+from molgeo.chem.stereo import has_stereo
+from molgeo.chem.threads import Once
+
+_NO_CONFORMER: Final = (
+    "no conformer: RDKit could not embed this molecule; check its rings and stereo centres, "
+    "or give coordinates (xyz, sdf)"
+)
+
+
+TRIALS: Final = 8
+"""Conformers made to see a stable isomer where others would be strained."""
+
+RECENT: Final = 512
+"""Molecules whose conformers are kept for rows that name them again."""
+
+Refusal = Callable[[list[int], int], str | None]
+"""Why a model would refuse a molecule, by its atomic numbers and total charge; None if it does
+not."""
+
+
+class Conformers(NamedTuple):
+    """Conformers of one molecule, lowest force-field energy first.
+
+    Attributes:
+        z: (atoms,) int64 atomic numbers.
+        pos: (conformers, atoms, 3) float64, Å.
+        energy: (conformers,) float64, kcal/mol of the force field.
+        number: (conformers,) int64, the order in which they were made: number 0 is the one that is
+            made where one is asked for, and so on.
+        charge: total charge, e.
+        geometry: as in `Molecule`.
+    """
+
+    z: NDArray[np.int64]
+    pos: NDArray[np.float64]
+    energy: NDArray[np.float64]
+    number: NDArray[np.int64]
+    charge: int
+    geometry: str
+
+
+class Embedder:
+    """Makes conformers of SMILES: of the canonical form, and of each molecule once.
+
+    Args:
+        n: conformers of each molecule.
+        refuse: asked before any conformer is made.
+        limits: of each row.
+    """
+
+    def __init__(
+        self, n: int = 1, refuse: Refusal | None = None, limits: Limits = DEFAULT_LIMITS
+    ) -> None:
+        self.n = n
+        self.refuse = refuse
+        self.limits = limits
+        self._isomer_of = Once(self._isomer, RECENT)
+        self._made_of = Once(self._make, RECENT)
+
+    def molecules(self, row: SmilesRow) -> list[Molecule] | BadRow:
+        """Conformers with the atoms in the order of a SMILES, and of its handedness.
+
+        Args:
+            row: the SMILES.
+
+        Returns:
+            One to ``n`` molecules, lowest force-field energy first; their ``geometry`` is
+            ``etkdg+mmff``, ``etkdg+uff``, or ``etkdg`` where neither force field knows the atoms.
+            Or the reason why there are none.
+        """
+        found = self._found(row)
+        if isinstance(found, BadRow):
+            return found
+        given, form, made, stereo = found
+        order = with_hydrogens(form.order, given, form.mol)
+        frame = Frame(form.smiles, order, form.mirrored)
+        own = -made.pos if form.mirrored else made.pos
+        return [
+            Molecule(
+                z=made.z[order],
+                pos=pos[order],
+                charge=made.charge,
+                smiles=row.smiles,
+                name=row.name,
+                input=row.input,
+                geometry=made.geometry,
+                frame=frame,
+                stereo=stereo,
+            )
+            for pos in own
+        ]
+
+    def canonical(self, row: SmilesRow) -> Conformers | BadRow:
+        """Conformers of the canonical form of a SMILES, in its order; arguments as above."""
+        found = self._found(row)
+        return found if isinstance(found, BadRow) else found.made
+
+    def _found(self, row: SmilesRow) -> _Found | BadRow:
+        """What was made of a SMILES, or why nothing was."""
+        fault = smiles_fault(row.smiles)
+        if fault is not None:
+            return BadRow(row.input, row.name, row.smiles, fault)
+        with rdkit_messages() as messages:
+            mol, reason = self._read(row.smiles, messages)
+            try:
+                found = reason if mol is None or reason else self._form(mol)
+            except (RuntimeError, ValueError) as error:  # RDKit's invariants and preconditions
+                found = failure(error)
+        if isinstance(found, _Found):
+            return found
+        bad = BadRow(row.input, row.name, row.smiles, found or "")
+        if mol is None:
+            return bad
+        return replace(bad, formula=rdMolDescriptors.CalcMolFormula(mol), n_atoms=_n_atoms(mol))
+
+    def _read(self, smiles: str, messages: list[str]) -> tuple[Chem.Mol | None, str | None]:
+        """The molecule of a SMILES, and why it is refused."""
+        # Unsanitised, as to look for rings takes long and much memory in a large net of them.
+        graph = Chem.MolFromSmiles(smiles, sanitize=False)
+        n_written = 0 if graph is None else graph.GetNumAtoms()
+        reason = self.limits.too_large(n_written, more="at least ")
+        if reason is not None:
+            return None, reason
+        messages.clear()
+        mol = Chem.MolFromSmiles(smiles)
+        reason = _refusal(mol, messages)
+        if mol is None or reason is not None:
+            return mol, reason
+        reason = self.limits.too_large(_n_atoms(mol))
+        if reason is not None or self.refuse is None:
+            return mol, reason
+        return mol, self.refuse(atomic_numbers(Chem.AddHs(mol)).tolist(), Chem.GetFormalCharge(mol))
+
+    def _form(self, mol: Chem.Mol) -> _Found | str:
+        """Conformers of a sound molecule, of one isomer if several are possible; or why not."""
+        clock = Clock(self.limits.seconds)
+        form = canonical(mol)
+        isomer = self._isomer_of(form.smiles, clock)
+        if isinstance(isomer, str):
+            return isomer
+        form = isomer.form.of(form)
+        made = self._made_of(form.smiles, clock)
+        if isinstance(made, str):
+            return made
+        return _Found(mol, form, made, told(form, isomer.n_open))
+
+    def _isomer(self, smiles: str, clock: Clock) -> _Isomer | str:
+        """The isomer that a trial conformer shows, or why there is none."""
+        mol = Chem.MolFromSmiles(smiles)
+        free = open_stereo(mol)
+        if not free:
+            return _Isomer(canonical(mol), 0)
+        n = TRIALS if may_strain(mol, free) else 1
+        trial = _conformers_or_reason(opened_to_e(mol), n, clock)
+        return trial if isinstance(trial, str) else _Isomer(*settled(mol, trial.pos[0]))
+
+    def _make(self, smiles: str, clock: Clock) -> Conformers | str:
+        return _conformers_or_reason(Chem.MolFromSmiles(smiles), self.n, clock)
+
+
+class _Isomer(NamedTuple):
+    """The form of one isomer of a molecule, and how much of that molecule's stereo was open."""
+
+    form: Canonical
+    n_open: int
+
+
+class _Found(NamedTuple):
+    """The molecule as given, its canonical form, conformers of that, and what was open."""
+
+    given: Chem.Mol
+    form: Canonical
+    made: Conformers
+    stereo: str
+
+
+def embed(row: SmilesRow, n: int = 1) -> list[Molecule] | BadRow:
+    """Conformers of one SMILES: `Embedder.molecules`."""
+    return Embedder(n).molecules(row)
+
+
+def generate(row: SmilesRow, n: int = 1) -> Conformers | BadRow:
+    """Conformers of one SMILES with their energies: `Embedder.canonical`."""
+    return Embedder(n).canonical(row)
+
+
+def _conformers_or_reason(mol: Chem.Mol, n: int, clock: Clock) -> Conformers | str:
+    try:
+        return conformers(mol, n, clock) or _NO_CONFORMER
+    except OutOfTimeError as error:
+        return str(error)
+    except (RuntimeError, ValueError) as error:  # RDKit's invariants and preconditions
+        return failure(error)
+
+
+def conformers(mol: Chem.Mol, n: int, clock: Clock) -> Conformers | None:
+    """Embed and minimise a sound RDKit molecule; None if every attempt fails."""
+    mol = Chem.AddHs(mol)
+    for numbers, sound in attempts(mol, n, clock):
+        energies, force_field = minimise(mol, clock)
+        pos = [conformer.GetPositions() for conformer in mol.GetConformers()]
+        good = [k for k in range(len(pos)) if sound or _is_the_molecule(mol, pos[k])]
+        if 0 not in good:  # the one that would be made alone
+            continue
+        order = sorted(good, key=lambda k: energies[k])
+        return Conformers(
+            z=atomic_numbers(mol),
+            pos=np.stack([pos[k] for k in order]),
+            energy=np.array([energies[k] for k in order]),
+            number=np.array([numbers[k] for k in order]),
+            charge=Chem.GetFormalCharge(mol),
+            geometry=f"etkdg+{force_field}" if force_field else "etkdg",
+        )
+    return None
+
+
+def _is_the_molecule(mol: Chem.Mol, pos: NDArray[np.float64]) -> bool:
+    """Whether coordinates have the bonds and the stereo of a molecule."""
+    return agree(mol, pos) and has_stereo(mol, pos)
+
+
+def _refusal(mol: Chem.Mol | None, messages: list[str]) -> str | None:
+    """Why a parsed SMILES is no molecule that can be embedded, or None."""
+    if mol is None:
+        return f"not a valid SMILES: {_first_reason(messages)}"
+    if mol.GetNumAtoms() == 0:
+        return "the SMILES has no atoms: give at least one"
+    if any(atom.GetAtomicNum() == 0 for atom in mol.GetAtoms()):
+        return "the SMILES has a wildcard atom (*): replace it with an element"
+    isotopes = isotope_reason(mol)
+    if isotopes is not None:
+        return isotopes
+    n_fragments = len(Chem.GetMolFrags(mol))
+    if n_fragments > 1:
+        return f"the SMILES has {n_fragments} fragments: predict each on its own, without the '.'"
+    unpaired = sum(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms())
+    if unpaired:
+        return (
+            f"radical: {unpaired} unpaired electron{'s' if unpaired > 1 else ''} in the SMILES; "
+            "radicals are not supported, add the missing hydrogens"
+        )
+    return None
+
+
+def isotope_reason(mol: Chem.Mol) -> str | None:
+    """Why a molecule with labelled isotopes is refused, or None for one without."""
+    for atom in mol.GetAtoms():
+        if atom.GetIsotope():
+            return (
+                f"isotope {atom.GetIsotope()}{atom.GetSymbol()}: the models know the common "
+                "isotopes only, on which zpve, u298, h298, g298 and cv depend; remove the label "
+                "to predict those"
+            )
+    return None
+
+
+def failure(error: Exception) -> str:
+    """What RDKit threw, in one line."""
+    return f"no conformer: RDKit failed with {' '.join(str(error).split())[:200]}"
+
+
+def _n_atoms(mol: Chem.Mol) -> int:
+    return int(mol.GetNumAtoms(onlyExplicit=False))
+
+
+def _first_reason(messages: list[str]) -> str:
+    """RDKit's first line, without its prefix and the input, which the row shows anyway."""
+    if not messages:
+        return "RDKit gives no reason"
+    position = next((m for m in messages if "around position" in m), "")
+    first = messages[0].removeprefix("SMILES Parse Error: ").split(" for input:")[0]
+    where = position.rpartition("around ")[2].rstrip(":")
+    return f"{first} (at {where})" if where else first

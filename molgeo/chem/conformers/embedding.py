@@ -1,0 +1,205 @@
+"""Distance geometry: coordinates of a molecule from its bonds alone, by a ladder of settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from rdkit import Chem, DistanceGeometry
+from rdkit.Chem import rdDistGeom
+
+from molgeo.chem.bonds import agree, conformer
+from molgeo.chem.conformers.force_field import minimise
+from molgeo.chem.limits import Clock
+from molgeo.chem.stereo import has_stereo
+
+SEED: Final = 42
+
+ATTEMPTS: Final = 5
+"""How many ways are tried: the ladder, then distances alone. Molecules that failed when there were
+fewer are worth another call."""
+
+BOUNDS_TRIES: Final = 8
+"""Random distances that are tried last."""
+
+
+class Attempt(NamedTuple):
+    """One rung of the ladder.
+
+    Attributes:
+        changes: to ETKDGv3's settings.
+        tries: seeds to try while the stereo is wrong.
+    """
+
+    changes: dict[str, Any]
+    tries: int = 1
+
+
+LADDER: Final = (
+    Attempt({"maxIterations": 20, "optimizerForceTol": 0.0135}),
+    Attempt({"maxIterations": 20, "optimizerForceTol": 0.0135, "enforceChirality": False}, tries=8),
+    Attempt(
+        {
+            "maxIterations": 20,
+            "useRandomCoords": True,
+            "useBasicKnowledge": False,
+            "ignoreSmoothingFailures": True,
+            "enforceChirality": False,
+            "useExpTorsionAnglePrefs": False,
+            "useMacrocycleTorsions": False,
+            "useMacrocycle14config": False,
+        },
+        tries=8,
+    ),
+    Attempt({"maxIterations": 100, "optimizerForceTol": 0.0135, "useRandomCoords": True}),
+)
+"""Successive attempts, from ETKDGv3's own settings to plain distance geometry; after them come
+distances alone (`_from_bounds`).
+
+RDKit enforces stereo by rejecting what came out wrong, and measures it in a way that strained cages
+defy. Where that fails a few times, it is faster and succeeds more often to let each centre fall as
+it may, in one of the few combinations that a cage allows, and to compare the whole, or its mirror
+image, with the SMILES. The tolerance is RDKit's recommendation for speed.
+"""
+
+
+LARGE: Final = 100
+"""Atoms above which `LARGE_LADDER` is climbed."""
+
+LARGE_LADDER: Final = (
+    Attempt({"maxIterations": 10, "useRandomCoords": True}),
+    Attempt(
+        {
+            "maxIterations": 10,
+            "useRandomCoords": True,
+            "useBasicKnowledge": False,
+            "useExpTorsionAnglePrefs": False,
+            "useMacrocycleTorsions": False,
+            "useMacrocycle14config": False,
+        }
+    ),
+)
+"""For large molecules, whose first coordinates RDKit's matrices rarely give. With their many
+centres, no luck would replace enforced stereo."""
+
+
+def attempts(mol: Chem.Mol, n: int, clock: Clock) -> Iterator[tuple[list[int], bool]]:
+    """Climb the ladder; whoever is content with a result asks for no more.
+
+    Each conformer has seeds of its own, so that the first ones do not depend on how many are made.
+
+    Args:
+        mol: with explicit hydrogens; gets the conformers of each successful attempt in turn.
+        n: conformers to try.
+        clock: looked at before each conformer.
+
+    Yields:
+        The numbers, ascending from 0, of the conformers that the molecule now has; and whether it
+        was RDKit that looked after bonds and stereo, so that they need no closer look.
+
+    Raises:
+        RuntimeError: the ladder is at its end, and RDKit failed at an invariant on the way.
+        OutOfTimeError: by the clock.
+    """
+    crash: RuntimeError | None = None
+    is_large = mol.GetNumAtoms() > LARGE
+    ladder = LARGE_LADDER if is_large else LADDER
+    for attempt in ladder:
+        mol.RemoveAllConformers()
+        try:
+            numbers = _climb(n, partial(_embed, mol, attempt, clock))
+        except RuntimeError as error:  # of one setting: the next one may do
+            crash, numbers = error, []
+        if numbers:
+            yield numbers, attempt is ladder[0]
+    mol.RemoveAllConformers()
+    if not is_large:
+        numbers = _climb(n, partial(_from_bounds, mol, _bounds(mol), clock))
+        if numbers:
+            yield numbers, False
+    if crash is not None:
+        raise crash
+
+
+def _climb(n: int, one: Callable[[int], bool]) -> list[int]:
+    """Numbers of the conformers that could be made; none if the first one could not."""
+
+    def another(number: int) -> bool:
+        try:
+            return one(number)
+        except RuntimeError:  # of this seed: the first conformer stands
+            return False
+
+    return [0, *filter(another, range(1, n))] if one(0) else []
+
+
+def _embed(mol: Chem.Mol, attempt: Attempt, clock: Clock, number: int) -> bool:
+    """Add one conformer; whether there is one with the right stereo."""
+    settings: Any = rdDistGeom.ETKDGv3()
+    settings.numThreads = 1
+    settings.clearConfs = False
+    for name, value in attempt.changes.items():
+        setattr(settings, name, value)
+    for k in range(attempt.tries):
+        settings.randomSeed = _seed(number, k)
+        settings.timeout = clock.left()
+        found = rdDistGeom.EmbedMolecule(mol, settings)
+        clock.check()
+        if found < 0:
+            return False
+        if settings.enforceChirality or _turn(mol, mol.GetConformer(found)):
+            return True
+        mol.RemoveConformer(found)
+    return False
+
+
+def _seed(number: int, k: int) -> int:
+    """Seed of a conformer's try; the first is RDKit's own for conformers embedded at once."""
+    return (number + 1) * SEED + k * SEED**3
+
+
+def _turn(mol: Chem.Mol, conformer: Chem.Conformer) -> bool:
+    """Whether a conformer, or else its mirror image, which then takes its place, is as wanted."""
+    pos = conformer.GetPositions()
+    for image in (pos, -pos):
+        if has_stereo(mol, image):
+            conformer.SetPositions(image)
+            return True
+    return False
+
+
+def _bounds(mol: Chem.Mol) -> NDArray[np.float64]:
+    """(atoms, atoms) RDKit's bounds of distances, upper and lower triangle, made consistent."""
+    bounds = rdDistGeom.GetMoleculeBoundsMatrix(mol, doTriangleSmoothing=False)
+    DistanceGeometry.DoTriangleSmoothing(bounds)
+    return np.asarray(bounds)
+
+
+def _from_bounds(mol: Chem.Mol, bounds: NDArray[np.float64], clock: Clock, number: int) -> bool:
+    """Add the best of a few conformers from random distances; whether one is the molecule.
+
+    RDKit's embedding rejects what it finds too far from tetrahedral, and some cages are. Here a
+    force field judges, and of what it turns into this very molecule the lowest counts.
+    """
+    best: tuple[float, NDArray[np.float64]] | None = None
+    for k in range(BOUNDS_TRIES):
+        try:
+            start = DistanceGeometry.EmbedBoundsMatrix(bounds, randomSeed=_seed(number, k))
+        except ValueError:  # these distances fit in no space of three dimensions
+            continue
+        trial = Chem.Mol(mol)
+        trial.RemoveAllConformers()
+        trial.AddConformer(conformer(np.array(start)))
+        (energy,), _ = minimise(trial, clock)
+        if (
+            (best is None or energy < best[0])
+            and agree(trial, trial.GetConformer().GetPositions())
+            and _turn(trial, trial.GetConformer())
+        ):
+            best = energy, trial.GetConformer().GetPositions()
+    if best is not None:
+        mol.AddConformer(conformer(best[1]), assignId=True)
+    return best is not None

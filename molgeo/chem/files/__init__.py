@@ -1,0 +1,1 @@
+"""Any input as rows of molecules: one module per kind of file."""

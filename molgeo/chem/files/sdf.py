@@ -1,0 +1,210 @@
+"""Records of .sdf, .mol and .mol2 files, and RDKit's molecules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rdkit import Chem
+
+from molgeo.chem import bonds
+from molgeo.chem.conformers.conformers import isotope_reason
+from molgeo.chem.files.sdf_fields import data_fields
+from molgeo.chem.files.text import RecordLines, open_text
+from molgeo.chem.molecule import BadRow, Molecule, Row, SmilesRow, from_arrays
+from molgeo.chem.parsing import in_ascii, mol_from_block
+from molgeo.chem.plausible import bond_length, has_all_hydrogens, hydrogens_missing, implausible
+from molgeo.chem.rdkit_log import rdkit_messages
+
+_FLAT: float = 0.01
+"""Å, of which all z are equal in a drawing."""
+
+_LONGER, _SHORTER, _SHORTER_SINGLE = 0.15, 0.12, 0.3
+"""Å, by which bonds of a flat molecule may differ from their usual lengths: single ones are drawn
+where there are others. A drawing has bonds of one length, whatever their kind."""
+
+_WEDGES = (Chem.BondDir.BEGINWEDGE, Chem.BondDir.BEGINDASH, Chem.BondDir.UNKNOWN)
+
+
+def read_sdf(path: Path) -> Iterator[Row]:
+    """Records of an sdf or mol file."""
+    with open_text(path) as file:
+        yield from sdf_records(file, str(path))
+
+
+def sdf_records(lines: Iterable[str], origin: str) -> Iterator[Row]:
+    """Records of sdf text; one without 3D coordinates becomes a SMILES that is embedded.
+
+    Args:
+        lines: of any number of records, ended by ``$$$$``.
+        origin: name of the file, for ``input``.
+
+    Yields:
+        One row a record.
+    """
+    record = RecordLines()
+    number = 0
+    for line in lines:
+        if not line.startswith("$$$$"):
+            record.add(line.rstrip("\r\n"))
+            continue
+        number += 1
+        yield _sdf_record(record, f"{origin}:{number}")
+        record = RecordLines()
+    if any(line.strip() for line in record.lines):
+        yield _sdf_record(record, f"{origin}:{number + 1}")
+
+
+def _sdf_record(record: RecordLines, input: str) -> Row:
+    """One record with its fields."""
+    if record.fault:
+        return BadRow(input, record.lines[0].strip()[:200], message=f"record {record.fault}")
+    row = _of_block(record.lines, input)
+    fields = data_fields(record.lines)
+    return replace(row, extra=fields) if fields else row
+
+
+def _of_block(record: list[str], input: str) -> Row:
+    name = record[0].strip() if record else ""
+    block = "\n".join(record) + "\n"
+    with rdkit_messages() as messages:
+        mol = mol_from_block(block)
+        if mol is not None:
+            return of_bonds(mol, input, name)
+        reason = messages[0] if messages else "RDKit gives no reason"
+        raw = Chem.MolFromMolBlock(in_ascii(block), sanitize=False, removeHs=False)
+        if raw is not None and raw.GetNumAtoms() and _has_depth(raw):
+            return of_coordinates(raw, input, name)
+    return BadRow(input, name, message=f"broken record: {reason}")
+
+
+def from_rdkit(mol: Chem.Mol, input: str, name: str = "") -> Row:
+    """A row of an RDKit molecule, with all of its conformers.
+
+    Args:
+        mol: left as it is.
+        input: as in `Molecule`.
+        name: as in `Molecule`; "" for the molecule's own.
+
+    Returns:
+        A molecule; a SMILES where there are no 3D coordinates; a bad row where hydrogens are
+        missing from them, and for labelled isotopes and several fragments.
+    """
+    ids = [each.GetId() for each in mol.GetConformers()] or [-1]
+    with rdkit_messages():
+        first, *others = (of_bonds(mol, input, name, conformer) for conformer in ids)
+    if not isinstance(first, Molecule):
+        return first
+    odd = next((row for row in others if not isinstance(row, Molecule)), None)
+    if odd is not None:
+        return odd
+    return replace(first, further=tuple(row.pos for row in others if isinstance(row, Molecule)))
+
+
+def of_bonds(mol: Chem.Mol, input: str, name: str = "", conformer: int = -1) -> Row:
+    """A row of one conformer of a molecule whose bonds are known.
+
+    Args:
+        mol: left as it is.
+        input: as in `Molecule`.
+        name: as in `Molecule`; "" for the molecule's own.
+        conformer: its id; -1 for the first.
+
+    Returns:
+        As `from_rdkit`.
+    """
+    mol = Chem.Mol(mol)
+    name = name or (mol.GetProp("_Name").strip() if mol.HasProp("_Name") else "")
+    mol.UpdatePropertyCache(strict=False)
+    smiles = Chem.MolToSmiles(Chem.RemoveHs(mol, sanitize=False))
+    if not mol.GetNumConformers() or not shows_3d(mol, conformer):
+        return SmilesRow(smiles, name, input)
+    pos = mol.GetConformer(conformer).GetPositions()
+    reason = isotope_reason(mol)
+    n_fragments = len(Chem.GetMolFrags(mol))
+    if reason is None and n_fragments > 1 and mol.GetNumBonds():  # without bonds they are unknown
+        reason = f"the molecule has {n_fragments} fragments: predict each on its own"
+    if reason is not None:
+        return BadRow(input, name, smiles, reason, n_atoms=len(pos))
+    missing = sum(atom.GetTotalNumHs() for atom in mol.GetAtoms())
+    if missing and has_all_hydrogens(bonds.atomic_numbers(mol), pos):
+        return of_coordinates(mol, input, name, conformer)  # orders of bonds are what is wrong
+    if missing:
+        message = hydrogens_missing(missing)
+        return BadRow(input, name, smiles, message, n_atoms=len(pos) + missing)
+    return replace(of_coordinates(mol, input, name, conformer), smiles=smiles)
+
+
+def of_coordinates(
+    mol: Chem.Mol, input: str, name: str = "", conformer: int = -1
+) -> Molecule | BadRow:
+    """A row of the coordinates alone, whatever the bonds are said to be; arguments as `of_bonds`.
+
+    Open Babel, for one, writes orders of bonds that are no molecule.
+    """
+    reason = isotope_reason(mol)
+    if reason is not None:
+        return BadRow(input, name, message=reason, n_atoms=mol.GetNumAtoms())
+    pos = mol.GetConformer(conformer).GetPositions()
+    charge = Chem.GetFormalCharge(mol)
+    return from_arrays(bonds.atomic_numbers(mol), pos, charge=charge, name=name, input=input)
+
+
+def shows_3d(mol: Chem.Mol, conformer: int = -1) -> bool:
+    """Whether coordinates are a geometry, not a drawing; whatever the file says they are.
+
+    A drawing is flat. So are some molecules, which then have all of their hydrogens, bonds of
+    chemical lengths, and neither wedges nor tetrahedral atoms. One atom is what the file says.
+
+    Args:
+        mol: with implicit hydrogens counted.
+        conformer: its id; -1 for the first.
+    """
+    pos = mol.GetConformer(conformer).GetPositions()
+    if len(pos) == 1:  # of which only the file can say what it is
+        return mol.GetConformer(conformer).Is3D() or not mol.GetAtomWithIdx(0).GetTotalNumHs()
+    if _has_depth(mol, conformer):
+        return True
+    if not np.any(pos) or any(map(_is_wedge, mol.GetBonds())):
+        return False
+    for atom in mol.GetAtoms():
+        tetrahedral = atom.GetDegree() > 3 and atom.GetAtomicNum() in (5, 6, 7, 14, 15)
+        if atom.GetTotalNumHs() or tetrahedral:
+            return False
+    if not mol.GetNumBonds():
+        return implausible(bonds.atomic_numbers(mol), pos) is None
+    return _has_lengths(list(mol.GetBonds()), pos)
+
+
+def _has_depth(mol: Chem.Mol, conformer: int = -1) -> bool:
+    return bool(np.ptp(mol.GetConformer(conformer).GetPositions()[:, 2]) > _FLAT)
+
+
+def _is_wedge(bond: Chem.Bond) -> bool:
+    if bond.GetBondDir() in _WEDGES:
+        return True
+    names = ("_MolFileBondStereo", "_MolFileBondCfg")
+    said = [int(bond.GetUnsignedProp(name)) for name in names if bond.HasProp(name)]
+    return bond.GetBondType() == Chem.BondType.SINGLE and any(said)
+
+
+def _has_lengths(drawn: list[Chem.Bond], pos: NDArray[np.float64]) -> bool:
+    """Whether bonds are as long as those of their kind are, and not all as long as each other."""
+    ends = [(bond.GetBeginAtom(), bond.GetEndAtom()) for bond in drawn]
+    orders = [bond.GetBondTypeAsDouble() for bond in drawn]
+    usual = np.array(
+        [
+            bond_length(a.GetAtomicNum(), b.GetAtomicNum(), order)
+            for (a, b), order in zip(ends, orders, strict=True)
+        ]
+    )
+    heavy = [a.GetAtomicNum() > 1 and b.GetAtomicNum() > 1 for a, b in ends]
+    is_single = np.array(heavy) & (np.array(orders) == 1.0)
+    found = np.linalg.norm([pos[a.GetIdx()] - pos[b.GetIdx()] for a, b in ends], axis=1)
+    if np.ptp(usual) > 0.1 and np.ptp(found) < 0.02 * found.mean():
+        return False
+    least = usual - np.where(is_single, _SHORTER_SINGLE, _SHORTER)
+    return bool(((found > least) & (found < usual + _LONGER)).all())

@@ -1,0 +1,193 @@
+"""Frames of .xyz and .extxyz files.
+
+The text is cut into frames here, so that a broken frame spoils neither the ones before nor the ones
+after it; what is inside a frame of extended xyz is read by ASE.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from molgeo.chem.files.ase_files import from_ase
+from molgeo.chem.files.text import RecordLines, open_text
+from molgeo.chem.files.xyz_comments import Comment, read_comment
+from molgeo.chem.molecule import BadRow, Molecule, from_arrays
+from molgeo.chem.plausible import implausible
+from molgeo.elements import SYMBOLS
+from molgeo.units import COORDINATE_UNITS
+
+_MOST_DIGITS: Final = 10
+"""Python makes no number of 4,300 digits, nor has any file that many atoms."""
+
+_NUMBERS: Final = {symbol: number for number, symbol in enumerate(SYMBOLS) if number}
+_DUMMIES: Final = frozenset(["x", "xx", "du", "bq", "gh", "lp", "lps", "q", "m", "ghost", "*", "-"])
+_FORTRAN = re.compile(r"(?<=[\d.])[dD](?=[+-]?\d)")
+_LABEL = re.compile(r"([A-Za-z]{1,2}?)(?=[\d_'*.()@#+\-])")
+
+
+def read_xyz(path: Path) -> Iterator[Molecule | BadRow]:
+    """Frames of an xyz or extxyz file."""
+    with open_text(path) as file:
+        yield from xyz_frames(file, str(path))
+
+
+def xyz_frames(lines: Iterable[str], origin: str) -> Iterator[Molecule | BadRow]:
+    """Frames of xyz text; a frame that is cut short or malformed is a bad row.
+
+    A line with one integer can only be the number of atoms, so that is where reading goes on after
+    a malformed frame, and after QM9's own frames, which end in frequencies, SMILES and InChI.
+
+    Args:
+        lines: of any number of frames.
+        origin: name of the file, for ``input``.
+
+    Yields:
+        One row a frame.
+    """
+    numbered = enumerate(lines, start=1)
+    frame, header = 0, next(numbered, None)
+    while header is not None:
+        line, text = header
+        if not text.strip():
+            header = next(numbered, None)
+            continue
+        frame += 1
+        name = f"{origin}:{frame}"
+        if not _is_count(text):
+            message = f"line {line}: expected the number of atoms, got {text.strip()[:40]!r}"
+            yield BadRow(name, message=message)
+            header = next((item for item in numbered if _is_count(item[1])), None)
+            continue
+        n_atoms = int(text)
+        comment = next(numbered, (0, ""))[1].strip()
+        atoms = RecordLines()
+        header = next(numbered, None)
+        while header is not None and atoms.n < n_atoms and not _is_count(header[1]):
+            atoms.add(header[1])
+            header = next(numbered, None)
+        if atoms.fault:
+            yield BadRow(name, message=f"line {line}: frame {atoms.fault}")
+        elif atoms.n < n_atoms:
+            where = "the file ends" if header is None else "the next frame begins"
+            message = f"expected {n_atoms} atoms, {where} after {atoms.n}"
+            yield BadRow(name, message=f"line {line}: truncated frame, {message}")
+        elif header is not None and _is_atom(header[1], in_qm9=comment.startswith("gdb ")):
+            message = f"line {line}: more atoms follow than the {n_atoms} that are announced"
+            yield BadRow(name, message=message)
+            header = next((item for item in numbered if _is_count(item[1])), None)
+        else:
+            yield _xyz_frame(atoms.lines, comment, name, line)
+            if comment.startswith("gdb ") and header is not None and not _is_count(header[1]):
+                header = next((item for item in numbered if _is_count(item[1])), None)
+
+
+def _is_count(text: str) -> bool:
+    text = text.strip()
+    return text.isdecimal() and len(text) < _MOST_DIGITS
+
+
+def _is_atom(text: str, in_qm9: bool) -> bool:
+    """Whether a line after a whole frame is one more atom; QM9's frequencies may be integers."""
+    return not isinstance(_atom(text), str) and not (in_qm9 and text.split()[0].isdecimal())
+
+
+def _xyz_frame(atoms: list[str], comment: str, input: str, line: int) -> Molecule | BadRow:
+    """One whole frame: plain xyz here, extended xyz by ASE."""
+    if "Properties=" in comment or "Lattice=" in comment:
+        return _extended(atoms, comment, input, line)
+    name = " ".join(comment.split())
+    numbers, pos = [], []
+    for offset, text in enumerate(atoms, start=line + 2):
+        atom = _atom(text)
+        if isinstance(atom, str):
+            return BadRow(input, name, message=f"line {offset}: {atom}")
+        numbers.append(atom[0])
+        pos.append(atom[1])
+    z = np.array(numbers, dtype=np.int64)
+    try:
+        said = read_comment(comment, z)
+    except ValueError as error:
+        return BadRow(input, name, message=f"line {line + 1}: {error}")
+    molecule = from_arrays(z, pos, charge=said.charge, name=name, input=input)
+    if isinstance(molecule, BadRow):
+        return molecule
+    scale = COORDINATE_UNITS[_unit(molecule, said)]
+    return replace(molecule, pos=scale * molecule.pos, open_shell=said.open_shell)
+
+
+def _extended(atoms: list[str], comment: str, input: str, line: int) -> Molecule | BadRow:
+    import ase.io
+
+    atoms = [_FORTRAN.sub("e", text.rstrip()) for text in atoms]
+    text = "\n".join([str(len(atoms)), comment, *atoms, ""])
+    try:
+        return from_ase(ase.io.read(io.StringIO(text), format="extxyz"), input)
+    except Exception as error:  # ASE's parser raises many kinds
+        first = next((cells[0] for a in atoms if (cells := a.split())), "")
+        reasons = [f"malformed extxyz frame: {error}"]
+        if isinstance(error, KeyError):  # of the table of elements
+            symbols = (cells[0] for a in atoms if (cells := a.split()))
+            first = next((s for s in symbols if s.capitalize() not in _NUMBERS), first)
+            reasons.append(_symbol_fault(first) or "")
+        return BadRow(input, message=f"line {line}: {': '.join(filter(None, reasons))}")
+
+
+def _unit(molecule: Molecule, said: Comment) -> str:
+    """The unit of a frame's coordinates.
+
+    A unit that a comment names without saying of what is that of the coordinates only where they
+    make no molecule in Å, but one in it.
+    """
+    if said.unit is not None or said.maybe is None or not np.isfinite(molecule.pos).all():
+        return said.unit or "angstrom"
+    scaled = COORDINATE_UNITS[said.maybe] * molecule.pos
+    is_it = implausible(molecule.z, molecule.pos) and not implausible(molecule.z, scaled)
+    return said.maybe if is_it else "angstrom"
+
+
+def _atom(text: str) -> tuple[int, list[float]] | str:
+    """Atomic number and coordinates of ``C 0.0 0.0 0.0``, or what is wrong with the line.
+
+    ``c`` and ``6`` are carbon, ``1*^-6`` (Mathematica) and ``1.0D-06`` (Fortran) are 1e-6.
+    """
+    cells = text.split()
+    number = int(cells[0]) if cells and cells[0].isdecimal() else None
+    if cells and number is None:
+        number = _NUMBERS.get(cells[0].capitalize())
+    expected = f"expected 'element x y z', got {text.strip()[:60]!r}"
+    try:
+        pos = [float(_FORTRAN.sub("e", cell).replace("*^", "e")) for cell in cells[1:4]]
+    except ValueError:
+        return expected
+    if len(pos) < 3:
+        return expected
+    if not number:
+        fault = _symbol_fault(cells[0])
+        return f"{expected}: {fault}" if fault else expected
+    return number, pos
+
+
+def _symbol_fault(symbol: str) -> str | None:
+    """What a word that is no element may be, and what to write."""
+    isotope = {"d": "2H (D)", "t": "3H (T)"}.get(symbol.lower())
+    if isotope is None and re.fullmatch(r"\d+[A-Za-z]{1,2}", symbol):
+        isotope = symbol
+    if isotope is not None:
+        return (
+            f"isotope {isotope}: the models know the common isotopes only, on which zpve, u298, "
+            "h298, g298 and cv depend; write the element alone to predict it all the same"
+        )
+    if symbol.lower().rstrip("0123456789") in _DUMMIES or symbol == "0":
+        return f"{symbol!r} is a dummy atom: leave it out, and count without it"
+    label = _LABEL.match(symbol)
+    element = label[1].capitalize() if label else ""
+    if element in _NUMBERS:
+        return f"{symbol!r} is a label, not an element: write {element}"
+    return None

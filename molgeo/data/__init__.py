@@ -1,0 +1,1 @@
+"""Data sets as flat tensors, their splits and batches."""

@@ -1,0 +1,1 @@
+"""Energies and forces: readers, units and their plausibility, split by molecule."""

@@ -1,0 +1,93 @@
+"""Batches from flat tensors, in an order that a resumed run repeats exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from molgeo.data.molecules import MoleculeSet
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
+
+
+class FlatLoader:
+    """Iterate over some molecules in batches.
+
+    The order of an epoch depends on ``seed`` and the epoch alone, and `state_dict` holds the
+    place within it, so a run that was killed goes on with the very batches it would have had.
+
+    Args:
+        molecules: where they come from.
+        indices: (n,) int64, which molecules.
+        batch_size: molecules a batch (on each process).
+        seed: of the shuffling; None keeps the order and the last, smaller batch.
+        rank: number of this process.
+        world_size: processes that share the molecules; where shuffled, each gets as many batches
+            as the others.
+        epoch_size: molecules an epoch, where shuffled; successive epochs go on through the same
+            order. 0 for all.
+    """
+
+    def __init__(
+        self,
+        molecules: MoleculeSet,
+        indices: Tensor,
+        batch_size: int,
+        seed: int | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+        epoch_size: int = 0,
+    ) -> None:
+        self.molecules = molecules
+        self.indices = indices
+        self.batch_size = batch_size
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        n_batches = max(1, indices.numel() // world_size // batch_size)  # of a shuffled pass
+        wanted = -(-epoch_size // world_size // batch_size) or n_batches
+        self._epochs_a_pass = max(1, round(n_batches / wanted)) if seed is not None else 1
+        self.epoch = 0
+        self.next_batch = 0
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        if self.seed is None:
+            own = len(range(self.rank, self.indices.numel(), self.world_size))
+            return -(-own // self.batch_size)
+        own = self.indices.numel() // self.world_size // self.batch_size
+        return max(1, own // self._epochs_a_pass)
+
+    def __iter__(self) -> Iterator[Data]:
+        """The rest of this epoch, from its start unless a state was loaded."""
+        order = self._order()[self.epoch % self._epochs_a_pass * len(self) * self.batch_size :]
+        for number in range(self.next_batch, len(self)):
+            # The place is moved before the batch is handed out: who saves it after training on
+            # the batch goes on with the next one, and no consumer need exhaust the iterator.
+            self.next_batch = number + 1
+            if self.next_batch == len(self):
+                self.epoch, self.next_batch = self.epoch + 1, 0
+            start = number * self.batch_size
+            yield self.molecules.batch(order[start : start + self.batch_size])
+
+    def _order(self) -> Tensor:
+        """This process's molecules of this pass, in order."""
+        if self.seed is None:
+            return self.indices[self.rank :: self.world_size]
+        generator = torch.Generator().manual_seed(
+            self.seed * 1_000_003 + self.epoch // self._epochs_a_pass
+        )
+        shuffle = torch.randperm(self.indices.numel(), generator=generator)
+        return self.indices[shuffle.to(self.indices.device)][self.rank :: self.world_size]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The place in the data."""
+        return {"epoch": self.epoch, "next_batch": self.next_batch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a place in the data."""
+        self.epoch, self.next_batch = state["epoch"], state["next_batch"]

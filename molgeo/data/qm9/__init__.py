@@ -1,0 +1,1 @@
+"""QM9: its sources, its prepared form, its labels and its split."""

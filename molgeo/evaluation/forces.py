@@ -1,0 +1,191 @@
+"""Errors of energies and forces, in published units."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from molgeo.data.forces.dataset import Units, check_labels, in_units
+from molgeo.data.forces.plausibility import as_option, check_units
+from molgeo.data.forces.readers import read_frames
+from molgeo.data.frames import TEST, TRAIN, UNDECIDED, VALIDATION
+from molgeo.data.loader import FlatLoader
+from molgeo.data.molecules import MoleculeSet
+from molgeo.graph import Graph, radius_graph
+from molgeo.predictor import Predictor
+from molgeo.runtime.precision import MatmulPrecision, matmul_precision
+
+COLUMNS: Final = ("energy_eV", "energy_eV_atom", "forces_eV_A")
+"""Of an energy, of an energy divided by its atoms, and of a force's Cartesian component."""
+
+
+@dataclass(frozen=True)
+class ForceErrors:
+    """Errors of some molecules, as sums that can be added.
+
+    Attributes:
+        sums: (3, 2) float64, Σ|error| and Σ error² of each of `COLUMNS`.
+        norms: () float64, Σ ‖force error‖ over atoms, eV/Å.
+        n_molecules: () float64.
+        n_atoms: () float64.
+    """
+
+    sums: Tensor
+    norms: Tensor
+    n_molecules: Tensor
+    n_atoms: Tensor
+
+    @classmethod
+    def of(cls, energy: Tensor, force: Tensor, n_atoms: Tensor) -> ForceErrors:
+        """Sums over a batch.
+
+        Args:
+            energy: (molecules,) error in eV.
+            force: (atoms, 3) error in eV/Å.
+            n_atoms: (molecules,).
+        """
+        energy, force = energy.detach().double(), force.detach().double()
+        columns = (energy, energy / n_atoms, force)
+        return cls(
+            torch.stack([torch.stack([x.abs().sum(), x.square().sum()]) for x in columns]),
+            torch.linalg.vector_norm(force, dim=-1).sum(),
+            energy.new_tensor(len(energy)),
+            energy.new_tensor(len(force)),
+        )
+
+    def __add__(self, other: ForceErrors) -> ForceErrors:
+        return ForceErrors.from_vector(self.to_vector() + other.to_vector())
+
+    def to_vector(self) -> Tensor:
+        """All sums as one tensor, for the sum over processes."""
+        return torch.cat(
+            [self.sums.flatten(), torch.stack([self.norms, self.n_molecules, self.n_atoms])]
+        )
+
+    @classmethod
+    def from_vector(cls, vector: Tensor) -> ForceErrors:
+        """Undo `to_vector`."""
+        return cls(vector[:6].view(3, 2), *vector[6:].unbind())
+
+    def _mean(self, column: int) -> list[float]:
+        count = torch.stack([self.n_molecules, self.n_molecules, 3 * self.n_atoms])
+        means: list[float] = (self.sums[:, column] / count).tolist()
+        return means
+
+    def mae(self) -> dict[str, float]:
+        """Mean absolute errors: column → eV, eV an atom, eV/Å."""
+        return dict(zip(COLUMNS, self._mean(0), strict=True))
+
+    def rmse(self) -> dict[str, float]:
+        """Root mean square errors: column → eV, eV an atom, eV/Å."""
+        return {c: x**0.5 for c, x in zip(COLUMNS, self._mean(1), strict=True)}
+
+
+def force_errors(predictor: Predictor, batch: Any) -> ForceErrors:
+    """Errors on a batch.
+
+    Args:
+        predictor: with an energy.
+        batch: as `MoleculeSet.batch` makes it, with energy in eV and force in eV/Å.
+    """
+    graph = batch_graph(batch, predictor.cutoff)
+    energy, forces = predictor.standardised_forces(batch.z, batch.pos, graph)
+    k = predictor.properties.index(predictor.energy_name)
+    unit = predictor.scale[k]
+    baseline = predictor.baseline_of(batch.z, batch.pos, graph)[:, k]
+    return ForceErrors.of(
+        baseline + unit * energy.detach().double() - batch.energy,
+        unit * forces.double() - batch.force,
+        batch.ptr.diff(),
+    )
+
+
+def batch_graph(batch: Any, cutoff: float) -> Graph:
+    """The graph of a batch, periodic where it has a lattice."""
+    return radius_graph(
+        batch.pos, cutoff, batch.batch, getattr(batch, "cell", None), getattr(batch, "pbc", None)
+    )
+
+
+def file_part(
+    path: str | Path,
+    split: str = "test",
+    units: Units | None = None,
+    units_are_checked: bool = True,
+) -> tuple[MoleculeSet, Tensor, str]:
+    """A part of a force data file.
+
+    Args:
+        path: as `molgeo.data.forces.readers` lists them.
+        split: ``train``, ``validation`` or ``test``, where the file names its parts.
+        units: of the file; None for eV and Å.
+        units_are_checked: refuse units that `molgeo.data.forces.plausibility` finds implausible.
+
+    Returns:
+        The file's molecules in eV and Å, the rows of the part and its name: ``all`` where the
+        file names none.
+
+    Raises:
+        ValueError: labels are bad, units implausible, or the file has no such part.
+    """
+    units = units or Units()
+    frames = read_frames(path)
+    check_labels(frames)
+    frames = frames.select(frames.n_atoms > 1)
+    molecules = in_units(frames, units)
+    if units_are_checked:
+        check_units(molecules, units.energy, units.length, units.force, as_option)
+    if (frames.part == UNDECIDED).all():
+        return molecules, torch.arange(len(frames)), "all"
+    number = {"train": TRAIN, "validation": VALIDATION, "test": TEST}[split]
+    rows = torch.from_numpy(np.flatnonzero(frames.part == number))
+    if not len(rows):
+        raise ValueError(f"split: {path} has no part {split!r}")
+    return molecules, rows, split
+
+
+def evaluate_forces(
+    predictor: Predictor,
+    molecules: MoleculeSet,
+    rows: Tensor,
+    batch_size: int = 64,
+    progress: Callable[[int, int], None] | None = None,
+    precision: MatmulPrecision = "highest",
+) -> dict[str, Any]:
+    """Mean absolute and root mean square errors of energies and forces.
+
+    Args:
+        predictor: the model.
+        molecules: data with energies and forces.
+        rows: (n,) which of them.
+        batch_size: molecules a batch.
+        progress: called with (molecules done, molecules in all).
+        precision: of float32 matrix products; ``medium`` multiplies in bfloat16.
+
+    Returns:
+        ``n``, and ``mae`` and ``rmse``: ``energy_eV``, ``energy_eV_atom`` (of the energy divided
+        by the number of atoms) and ``forces_eV_A`` (over Cartesian components) → error.
+
+    Raises:
+        ValueError: there is no molecule, or the model has no energy.
+    """
+    if not len(rows):
+        raise ValueError("evaluate: expected one molecule or more, got none")
+    predictor.eval()
+    errors: ForceErrors | None = None
+    done = 0
+    for batch in FlatLoader(molecules, rows, batch_size):
+        with matmul_precision(precision):
+            here = force_errors(predictor, batch.to(predictor.scale.device))
+        errors = here if errors is None else errors + here
+        done += len(batch.energy)
+        if progress:
+            progress(done, len(rows))
+    assert errors is not None
+    return {"n": len(rows), "mae": errors.mae(), "rmse": errors.rmse()}

@@ -1,0 +1,171 @@
+"""A predictor at work on any list of molecules: batches of bounded cost, and no bad neighbours."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+import torch
+
+from molgeo.chem.molecule import InputError, Molecule, check_bonds, check_geometry
+from molgeo.predictor import Predictor, checkpoint
+from molgeo.runtime.device import choose
+
+_PAIRS: Final = {"cpu": 32_000, "cuda": 2_000_000}
+"""Σ n² of the molecules of a batch, a bound on its edges: 100 of QM9's molecules on a CPU."""
+
+BatchSize = int | Literal["auto"]
+Values = dict[str, float]
+
+
+class BatchPredictor:
+    """A model on its device, which predicts molecules in batches.
+
+    Args:
+        model: name of a shipped model, path of a checkpoint, or a predictor, which is set to
+            evaluation mode; None for the default.
+        device: "cpu", "cuda", or "auto": where a given predictor is, else the fastest there is.
+        batch_size: most molecules of a batch; "auto" bounds the work of a batch instead.
+
+    Attributes:
+        predictor: the model.
+        max_pairs: bound on Σ n² over the molecules of a batch, where there is no ``batch_size``.
+        available: what it predicts: names of properties, and of atomization energies.
+        keys: what of it `values` returns; all, until it is changed.
+
+    Raises:
+        ValueError: a device that is not there, or a bad batch size.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Predictor | None = None,
+        device: str = "auto",
+        batch_size: BatchSize = "auto",
+    ) -> None:
+        if batch_size != "auto" and not (str(batch_size).isdecimal() and int(batch_size) > 0):
+            raise InputError(f"batch_size must be 'auto' or at least 1, got {batch_size!r}")
+        self.batch_size = None if batch_size == "auto" else int(batch_size)
+        self.predictor, self.device = _ready(model, device)
+        self.max_pairs = _PAIRS.get(self.device.type, _PAIRS["cpu"])
+        self.available = _probe(self.predictor, self.device)
+        self.keys = self.available
+
+    def refuses(self, z: list[int], charge: int) -> str | None:
+        """Why the model would refuse a molecule, whatever its coordinates, or None."""
+        domain = self.predictor.domain
+        return None if domain is None else domain.check(z, charge=charge)
+
+    def refusal(self, molecules: list[Molecule]) -> str | None:
+        """Why the model must not see a molecule (any of its conformers), or None."""
+        domain = self.predictor.domain
+        for molecule in molecules:
+            z, charge = molecule.z.tolist(), molecule.charge
+            reason = check_geometry(molecule)
+            if reason is None and domain is not None:
+                reason = domain.check(z, charge=charge)
+            reason = reason or check_bonds(molecule)
+            if reason is None and domain is not None:
+                reason = domain.check(z, molecule.pos, charge)
+            if reason is not None:
+                return reason
+        return None
+
+    def values(self, molecules: list[Molecule]) -> list[Values | str]:
+        """Predict molecules, batched by size.
+
+        Args:
+            molecules: that `refusal` has nothing against; of any number.
+
+        Returns:
+            Each molecule's values by key, or why it has none, in the order of ``molecules``.
+        """
+        values: list[Values | str] = [""] * len(molecules)
+        by_size = sorted(range(len(molecules)), key=lambda k: molecules[k].n_atoms)
+        for batch in self._batches(by_size, molecules):
+            try:
+                results = self._forward([molecules[k] for k in batch])
+            except Exception:  # one of them is the culprit: the others must not suffer
+                results = [{} for _ in batch]
+            for k, result in zip(batch, results, strict=True):
+                values[k] = result if self._is_sound(result) else self._alone(molecules[k])
+        return values
+
+    def _batches(self, order: list[int], molecules: list[Molecule]) -> Iterator[list[int]]:
+        """Consecutive molecules of an order, as many as the bound on their pairs allows."""
+        batch: list[int] = []
+        pairs = 0
+        for k in order:
+            cost = molecules[k].n_atoms ** 2
+            full = (
+                pairs + cost > self.max_pairs
+                if self.batch_size is None
+                else len(batch) == self.batch_size
+            )
+            if batch and full:
+                yield batch
+                batch, pairs = [], 0
+            batch.append(k)
+            pairs += cost
+        if batch:
+            yield batch
+
+    def _forward(self, molecules: list[Molecule]) -> list[Values]:
+        """Run the model on one batch."""
+        forms = [m.canonical() for m in molecules]
+        z = torch.from_numpy(np.concatenate([z for z, _ in forms]))
+        # Centred in float64: far from the origin a float32 has no digits left for bond lengths.
+        pos = torch.from_numpy(np.concatenate([pos - pos.mean(axis=0) for _, pos in forms]))
+        sizes = torch.tensor([m.n_atoms for m in molecules])
+        batch = torch.repeat_interleave(torch.arange(len(molecules)), sizes)
+        inputs = (z, pos.to(_dtype(self.predictor)), batch)
+        with torch.no_grad():
+            out = self.predictor(*(tensor.to(self.device) for tensor in inputs))
+        table = torch.stack([out[key].double() for key in self.keys], dim=-1).tolist()
+        return [dict(zip(self.keys, values, strict=True)) for values in table]
+
+    def _is_sound(self, values: Values) -> bool:
+        """Whether all properties are finite; an atomization energy may lack its free atoms."""
+        known = set(self.predictor.properties)
+        return bool(values) and all(math.isfinite(v) for k, v in values.items() if k in known)
+
+    def _alone(self, molecule: Molecule) -> Values | str:
+        """Run the model on one molecule that failed in its batch."""
+        try:
+            (values,) = self._forward([molecule])
+        except Exception as error:
+            return f"the model failed on this molecule: {_one_line(error)}"
+        if self._is_sound(values):
+            return values
+        bad = [key for key in self.keys if not math.isfinite(values[key])]
+        return f"the model gave no finite value of {', '.join(bad)}: check the geometry"
+
+
+def _ready(model: str | Path | Predictor | None, device: str) -> tuple[Predictor, torch.device]:
+    """The predictor in evaluation mode on its device; one that was given stays where it is."""
+    given = isinstance(model, torch.nn.Module)
+    predictor = model if isinstance(model, torch.nn.Module) else checkpoint.load(model)
+    here = next(predictor.parameters(), torch.empty(0)).device
+    chosen = here if given and device == "auto" else choose(device)
+    return predictor.eval().to(chosen), chosen
+
+
+def _dtype(predictor: Predictor) -> torch.dtype:
+    """Floating-point type of the model's weights."""
+    return next((p.dtype for p in predictor.parameters()), torch.float32)
+
+
+def _probe(predictor: Predictor, device: torch.device) -> list[str]:
+    """What a predictor gives, in its order: its answer to a single atom."""
+    element = predictor.domain.elements[-1] if predictor.domain is not None else 6
+    z = torch.tensor([element], device=device)
+    pos = torch.zeros(1, 3, dtype=_dtype(predictor), device=device)
+    with torch.no_grad():
+        return list(predictor(z, pos, torch.zeros_like(z)))
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

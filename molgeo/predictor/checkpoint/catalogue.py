@@ -1,0 +1,131 @@
+"""Models that come with molgeo, and what a user's name of a model stands for."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import warnings
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+from molgeo.predictor.checkpoint.errors import CheckpointError
+from molgeo.runtime.plain_text import one_line
+
+DEFAULT_MODEL: Final = "spectrum_net-qm9"
+"""Shipped model that predicts properties at given geometries where none is named."""
+
+DEFAULT_SMILES_MODEL: Final = "schnet-qm9-cheap"
+"""Shipped model that predicts them at MMFF94 geometries, which it was trained on."""
+
+DEFAULT_FORCE_FIELD: Final = "spectrum_net-gfn2"
+"""Shipped model that moves atoms where none is named."""
+
+ENDING: Final = ".safetensors"
+
+
+def shipped() -> dict[str, Path]:
+    """Shipped models: name → file."""
+    found: dict[str, Path] = {}
+    for folder in _shipped_folders():
+        for path in sorted(folder.glob(f"*{ENDING}")):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def find(name: str | Path) -> Path:
+    """The file of a shipped model's name or of a path.
+
+    A shipped name is always that model, whatever lies in the working folder: ``./NAME`` is a path.
+    A file there that may have been meant is warned of.
+
+    Raises:
+        CheckpointError: there is neither such a file nor such a model.
+    """
+    known = shipped()
+    if str(name) in known:
+        _warn_of_files_of_that_name(str(name))
+        return known[str(name)]
+    if not str(name):
+        raise CheckpointError("model: expected a name or a path, got ''")
+    path = Path(name)
+    try:
+        is_there = path.exists()  # False for a name that no file can have
+    except OSError as error:
+        raise CheckpointError(f"model: {_shown(name)}: {error.strerror}") from error
+    if is_there:
+        return path
+    close = difflib.get_close_matches(str(name)[:200], known, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise CheckpointError(
+        f"model: {_shown(name)} is neither a file nor a shipped model "
+        f"({', '.join(known) or 'none is shipped'}){hint}"
+    )
+
+
+def default_force_field() -> str:
+    """Name of the model whose forces are used where none is named.
+
+    Raises:
+        CheckpointError: this molgeo is shipped without it.
+    """
+    if DEFAULT_FORCE_FIELD not in shipped():
+        raise CheckpointError(
+            f"model: the default force field {DEFAULT_FORCE_FIELD!r} is not shipped with this "
+            "molgeo; name a model that was trained on forces"
+        )
+    return DEFAULT_FORCE_FIELD
+
+
+def check_shipped(path: Path) -> None:
+    """Refuse a file among the shipped ones that is not the one that was shipped.
+
+    Args:
+        path: of a shipped model.
+
+    Raises:
+        CheckpointError: its SHA-256 is not the one that the package has of it.
+    """
+    expected = digests().get(path.name)
+    if expected is None:
+        raise CheckpointError.of(
+            path,
+            "lies among the shipped models, but its SHA-256 is not in molgeo/checkpoints.sha256 "
+            "(`make checksums` writes it anew); load it by its path",
+        )
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != expected:
+        raise CheckpointError.of(
+            path, "is not the file that was shipped: its SHA-256 differs; install molgeo again"
+        )
+
+
+@cache
+def digests() -> dict[str, str]:
+    """SHA-256 of the shipped files: name of the file → 64 hexadecimal digits."""
+    text = (resources.files("molgeo") / "checkpoints.sha256").read_text()
+    rows = (line.split(maxsplit=1) for line in text.splitlines())
+    return {name.lstrip("*"): digest for digest, name in rows}
+
+
+def _shipped_folders() -> list[Path]:
+    """The wheel's copy, and the folder of a checkout."""
+    installed = Path(str(resources.files("molgeo") / "_checkpoints"))
+    checkout = Path(__file__).resolve().parents[3] / "checkpoints"
+    return [folder for folder in (installed, checkout) if folder.is_dir()]
+
+
+def _warn_of_files_of_that_name(name: str) -> None:
+    for file in (name, name + ENDING):
+        if os.path.isfile(file):
+            warnings.warn(
+                f"model: {name!r} is the shipped model; the file in this folder is './{file}'",
+                stacklevel=3,
+            )
+
+
+def _shown(name: str | Path) -> str:
+    return f"'{one_line(name, 60)}'"

@@ -1,0 +1,132 @@
+"""The file of a checkpoint: what is looked at before any of it is believed."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import safetensors
+import torch
+from torch import Tensor
+
+from molgeo.predictor.checkpoint.errors import CheckpointError
+from molgeo.runtime.plain_text import one_line
+
+KEY: Final = "molgeo"
+"""Of the header in the file's metadata."""
+
+MOST_BYTES: Final = 2**31
+MOST_HEADER_BYTES: Final = 2**21
+MOST_TENSORS: Final = 2048
+"""Bounds on honest files, whose headers are of some ten thousand bytes and tensors a hundred."""
+
+_FOREIGN: Final = {
+    b"PK\x03\x04": "a zip archive, as PyTorch saves states of training",
+    b"\x80": "a pickle, which may run any code and is never opened",
+    b"\x89HDF": "an HDF5 file",
+    b"\x1f\x8b": "a gzip archive: unpack it first",
+    b"version https://git-lfs": "a pointer of Git LFS: `git lfs pull` fetches the file itself",
+    b"<": "a page of HTML or XML, perhaps of a failed download",
+}
+"""First bytes → what they tell."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What stands in a file.
+
+    Attributes:
+        header: the text of molgeo's header.
+        tensors: name → weights or buffers; empty if they were not asked for.
+    """
+
+    header: str
+    tensors: dict[str, Tensor]
+
+
+def read(path: Path, weights: bool = True) -> Content:
+    """Read the text of a checkpoint's header and its tensors.
+
+    Args:
+        path: of anything.
+        weights: read the tensors too.
+
+    Raises:
+        CheckpointError: it is no safetensors file of bounded size, or not one of molgeo's.
+    """
+    try:
+        _check(path)
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if KEY not in metadata:
+                raise CheckpointError.of(path, "a safetensors file, but not a molgeo checkpoint")
+            names = list(file.keys())
+            if len(names) > MOST_TENSORS:
+                raise CheckpointError.of(
+                    path, f"expected at most {MOST_TENSORS:,} tensors, got {len(names):,}"
+                )
+            tensors = {name: file.get_tensor(name) for name in names} if weights else {}
+    except CheckpointError:
+        raise
+    except PermissionError as error:
+        raise CheckpointError.of(path, "cannot be read: permission denied") from error
+    except Exception as error:  # of a library that was given bytes from a stranger
+        raise CheckpointError.of(
+            path,
+            "not a whole safetensors file, perhaps truncated or damaged "
+            f"({one_line(error, 100) or type(error).__name__})",
+        ) from error
+    for name, tensor in tensors.items():
+        if tensor.dtype not in (torch.float32, torch.float64) or not tensor.numel():
+            got = f"{tensor.dtype} of shape {tuple(tensor.shape)}"
+            raise CheckpointError.of(
+                path, f"tensor {one_line(name, 60)!r}: expected float32 or float64, got {got}"
+            )
+    return Content(metadata[KEY], tensors)
+
+
+def digest(tensors: dict[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and bytes of all tensors."""
+    total = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        total.update(tensor.view(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
+
+
+def _check(path: Path) -> None:
+    """Refuse what is no file, no safetensors file, or too large, by its first bytes."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise CheckpointError.of(
+            path, "its path is not UTF-8, which safetensors cannot open: rename it"
+        ) from None
+    about = path.stat()
+    if stat.S_ISDIR(about.st_mode):
+        raise CheckpointError(
+            f"model: '{one_line(path, 100)}' is a folder, expected a .safetensors file"
+        )
+    if not stat.S_ISREG(about.st_mode):  # a pipe would wait for a writer
+        raise CheckpointError.of(path, "a pipe or a device, expected a file")
+    if about.st_size > MOST_BYTES:
+        raise CheckpointError.of(
+            path, f"expected at most {MOST_BYTES:,} bytes, got {about.st_size:,}"
+        )
+    with path.open("rb") as file:
+        start = file.read(32)
+        file.seek(0)
+        length = int.from_bytes(file.read(8), "little")
+    # A safetensors file goes on with JSON.
+    if start[8:9] != b"{":
+        foreign = (what for first, what in _FOREIGN.items() if start.startswith(first))
+        what = next(foreign, "perhaps truncated or damaged" if start else "it is empty")
+        raise CheckpointError.of(path, f"not a whole safetensors file, {what}")
+    if length > MOST_HEADER_BYTES and length + 8 <= about.st_size:
+        raise CheckpointError.of(
+            path, f"expected a header of at most {MOST_HEADER_BYTES:,} bytes, got {length:,}"
+        )

@@ -1,0 +1,91 @@
+"""What a model answered when it was written, asked again when it is loaded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import torch
+
+from molgeo.predictor.predictor import Predictor
+from molgeo.properties import ATOMIZATION, column
+from molgeo.runtime.precision import matmul_precision
+
+TOLERANCE: Final = 1e-3
+"""Of each property's scale."""
+
+MOST_NUMBERS: Final = 2**26
+"""Of a table of all pairs of a self-test's atoms and the model's widest layer."""
+
+
+def make(predictor: Predictor) -> dict[str, Any]:
+    """A small molecule of every element of the domain with the outputs it gives here.
+
+    Args:
+        predictor: with its domain.
+
+    Raises:
+        ValueError: an output is not finite.
+    """
+    assert predictor.domain is not None
+    z = [n for n in predictor.domain.elements for _ in range(2)]
+    generator = torch.Generator().manual_seed(0)
+    # Atoms on a helix, 1.2 Å apart or more: no symmetry, no linear angle.
+    angle = torch.arange(len(z), dtype=torch.float64) * 1.9
+    pos = torch.stack([1.1 * angle.cos(), 1.1 * angle.sin(), 0.35 * angle], dim=-1)
+    pos = pos + 0.05 * torch.rand(pos.shape, generator=generator, dtype=torch.float64)
+    pos = (pos * 1e4).round() / 1e4
+    outputs = _outputs(predictor, z, pos.tolist())
+    nan = [name for name in predictor.properties if not math.isfinite(outputs[name])]
+    if nan:
+        raise ValueError(f"checkpoint: the predictor gives {outputs[nan[0]]} for {nan[0]}")
+    # Only an atomization energy may be NaN: of an element whose free atom is unknown.
+    known = {name: value for name, value in outputs.items() if math.isfinite(value)}
+    return {"z": z, "pos": pos.tolist(), "outputs": known}
+
+
+def run(predictor: Predictor, test: dict[str, Any]) -> None:
+    """Compare with the outputs at the time of writing.
+
+    Args:
+        predictor: as it was loaded.
+        test: as `make` gave it.
+
+    Raises:
+        ValueError: an output is another one, or the test is too large for the model.
+    """
+    widest = max(max(p.shape) for p in predictor.parameters())
+    if len(test["z"]) ** 2 * widest > MOST_NUMBERS:
+        raise ValueError(f"self_test.z: {len(test['z'])} atoms are too many for layers of {widest}")
+    outputs = _outputs(predictor, test["z"], test["pos"])
+    scales = dict(zip(predictor.properties, predictor.scale.tolist(), strict=True))
+    for name, expected in test["outputs"].items():
+        tolerance = TOLERANCE * scales[name.removesuffix(ATOMIZATION)]
+        if not abs(outputs[name] - expected) <= tolerance:
+            raise ValueError(
+                f"self-test failed, {column(name)} should be {expected:.6g} "
+                f"and is {outputs[name]:.6g}"
+            )
+
+
+def _outputs(predictor: Predictor, z: list[int], pos: list[list[float]]) -> dict[str, float]:
+    device = predictor.scale.device
+    numbers = torch.tensor(z, device=device)
+    positions = torch.tensor(pos, dtype=torch.float32, device=device)
+    with _as_when_loaded(predictor), torch.no_grad():
+        out = predictor(numbers, positions)
+    return {name: float(value) for name, value in out.items()}
+
+
+@contextmanager
+def _as_when_loaded(predictor: Predictor) -> Iterator[None]:
+    """Evaluation mode and full float32 products, whatever a training run has set."""
+    training = predictor.training
+    predictor.eval()
+    try:
+        with matmul_precision(), torch.autocast(predictor.scale.device.type, enabled=False):
+            yield
+    finally:
+        predictor.train(training)

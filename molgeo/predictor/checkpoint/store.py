@@ -1,0 +1,178 @@
+"""Writing and loading checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from molgeo.predictor.calibration import Calibration
+from molgeo.predictor.checkpoint import file, self_test
+from molgeo.predictor.checkpoint.catalogue import (
+    DEFAULT_MODEL,
+    ENDING,
+    check_shipped,
+    find,
+    shipped,
+)
+from molgeo.predictor.checkpoint.errors import CheckpointError
+from molgeo.predictor.checkpoint.header import SEAL, Header, check_fields, finite, parse, seal
+from molgeo.predictor.checkpoint.outline import check_shapes
+from molgeo.predictor.domain import Domain
+from molgeo.predictor.predictor import Predictor
+from molgeo.runtime.plain_text import one_line
+from molgeo.runtime.whole_file import replacing
+
+FORMAT_VERSION: Final = 1
+
+Weights = dict[str, Tensor]
+
+MIGRATIONS: Final[dict[int, Callable[[Header, Weights], tuple[Header, Weights]]]] = {}
+"""Format version → function that takes header and weights of that version to the next.
+
+The weights are empty when only the header is read. The header is strict JSON of a known version,
+but of unknown fields.
+"""
+
+
+def save_checkpoint(predictor: Predictor, path: str | Path, header: Header) -> None:
+    """Write a predictor with its header and self-test, all or nothing.
+
+    Args:
+        predictor: with its `domain` set and float32 weights.
+        path: ends in ``.safetensors``.
+        header: what the file says of itself beside config and domain; plain JSON values. NaN and
+            infinities become null.
+
+    Raises:
+        ValueError: the path has another ending, the predictor has no domain or other than float32
+            weights, it gives NaN for its own self-test, or a field of the header could not be
+            loaded again.
+        TypeError: a value of the header is none of JSON's.
+        OSError: the file cannot be written; an old one is left as it was.
+    """
+    path = Path(path)
+    if path.suffix != ENDING:
+        raise ValueError(f"checkpoint: expected a path that ends in {ENDING}, got {path}")
+    if predictor.domain is None:
+        raise ValueError("checkpoint: the predictor has no domain record, so it cannot be saved")
+    other = {p.dtype for p in predictor.parameters()} - {torch.float32}
+    if other:
+        raise ValueError(f"checkpoint: expected float32 weights, got {other.pop()}")
+    tensors = {name: t.detach().cpu().contiguous() for name, t in predictor.state_dict().items()}
+    full = {
+        **header,
+        "format": FORMAT_VERSION,
+        "config": predictor.config,
+        "domain": predictor.domain.to_dict(),
+        "self_test": self_test.make(predictor),
+        "sha256": file.digest(tensors),
+    }
+    full.pop(SEAL, None)
+    text = seal(finite(full))
+    check_fields(parse(text))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as part:
+        part.write_bytes(safetensors.torch.save(tensors, metadata={file.KEY: text}))
+
+
+def load(name: str | Path | None = None, verify: bool = True) -> Predictor:
+    """Load a shipped model or a checkpoint file, on the CPU, ready to predict.
+
+    Args:
+        name: name of a shipped model, a path, or None for the default model.
+        verify: run the self-test, which costs a few milliseconds.
+
+    Returns:
+        The predictor, in evaluation mode.
+
+    Raises:
+        CheckpointError: no such model, or the file is truncated, altered, foreign, too new, or
+            does not reproduce its own outputs.
+    """
+    name = DEFAULT_MODEL if name is None else name
+    path = find(name)
+    if str(name) in shipped():
+        check_shipped(path)
+    header, tensors = _read(path)
+    with _refusing(path, "header and weights do not fit together"):
+        check_shapes(header["config"], tensors)
+        _check_numbers(tensors)
+        predictor = Predictor(**header["config"])
+        predictor.load_state_dict(tensors, strict=True)
+        predictor.domain = Domain.from_dict(header["domain"])
+        predictor.header = header
+        predictor.name = path.stem
+        predictor.eval()
+        for one in header.get("calibration", []):
+            Calibration.from_json(one)
+        if verify:
+            self_test.run(predictor, header["self_test"])
+    return predictor
+
+
+def read_header(name: str | Path) -> Header:
+    """The header of a shipped model or a checkpoint file, migrated to the present version.
+
+    Raises:
+        CheckpointError: no such model, or its header is damaged, foreign or too new.
+    """
+    return _read(find(name), weights=False)[0]
+
+
+def _read(path: Path, weights: bool = True) -> tuple[Header, Weights]:
+    """Header and weights of a file, checked against their checksums, migrated, fields checked."""
+    content = file.read(path, weights)
+    tensors = content.tensors
+    with _refusing(path, "its header is damaged"):
+        header = parse(content.header)
+        # A newer format may keep its checksums elsewhere, so its version is looked at first.
+        version = _version(header, path)
+        header.pop(SEAL, None)
+        if content.header != seal(header):
+            raise CheckpointError.of(path, "the header is not the one that was written (checksum)")
+        if weights and header.get("sha256") != file.digest(tensors):
+            raise CheckpointError.of(path, "the weights are not those that were written (checksum)")
+    with _refusing(path, "the header is not one of a model"):
+        for old in range(version, FORMAT_VERSION):
+            header, tensors = MIGRATIONS[old](header, tensors)
+        check_fields(header)
+    return header, tensors
+
+
+def _version(header: Any, path: Path) -> int:
+    version = header.get("format") if isinstance(header, dict) else None
+    if type(version) is not int or not (version in MIGRATIONS or version == FORMAT_VERSION):
+        raise CheckpointError.of(
+            path,
+            f"format version {one_line(repr(version), 40)} is unknown to this molgeo, which reads "
+            f"versions {min(MIGRATIONS, default=FORMAT_VERSION)} to {FORMAT_VERSION}; "
+            "a newer molgeo may read it",
+        )
+    return version
+
+
+def _check_numbers(tensors: Weights) -> None:
+    """Refuse weights that are no numbers; only the energies of free atoms may be unknown."""
+    for name, tensor in tensors.items():
+        if name != "atom_reference" and not tensor.isfinite().all():
+            raise ValueError(f"{name} holds NaN or infinite values")
+    if not (tensors["scale"] > 0).all():
+        raise ValueError("scale: expected numbers above 0")
+
+
+@contextmanager
+def _refusing(path: Path, what: str) -> Iterator[None]:
+    """Turn whatever a stranger's file brings about into a `CheckpointError`."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except Exception as error:
+        reason = one_line(error, 200) or type(error).__name__
+        raise CheckpointError.of(path, f"{what}: {reason}") from error

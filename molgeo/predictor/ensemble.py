@@ -1,0 +1,167 @@
+"""Several models side by side, as one potential: which may be together, and what they come to."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from molgeo.elements import SYMBOLS
+from molgeo.predictor import checkpoint
+from molgeo.predictor.predictor import Potential, Predictor
+from molgeo.units import DEBYE
+
+Model = str | Path | Predictor
+
+SAME_ATOM: Final = 0.05
+"""eV. Free atoms of one level of theory differ by less, whoever computed them."""
+
+SAME_LEVEL: Final = 0.5
+"""eV an atom. Models of one level of theory disagree by less on any molecule that they know."""
+
+NOT_STATED: Final = "not stated"
+
+
+def members(
+    model: Model | Sequence[Model] | None,
+    device: torch.device,
+    dtype: torch.dtype,
+    allow_untrained_forces: bool = False,
+) -> list[Predictor]:
+    """The models of an ensemble, frozen: nothing that happens to the given ones changes them.
+
+    Args:
+        model: name or path of a checkpoint, a predictor (which is copied), or a sequence of these;
+            None for the default force field.
+        device: where they compute.
+        dtype: of weights and positions.
+        allow_untrained_forces: take models that never saw a force.
+
+    Raises:
+        ValueError: no model, an unknown one, one without forces, or models whose mean means
+            nothing.
+    """
+    if model is None:
+        given: list[Model] = [checkpoint.default_force_field()]
+    else:
+        given = [model] if isinstance(model, str | Path | Predictor) else list(model)
+    if not given:
+        raise ValueError("model: expected at least one, got an empty sequence")
+    for k, each in enumerate(given):
+        if any(each is other or (isinstance(each, str) and each == other) for other in given[:k]):
+            raise ValueError(
+                f"model: {getattr(each, 'name', each)} is given twice: an ensemble needs models "
+                "that were trained apart"
+            )
+    models = []
+    for each in given:
+        own = copy.deepcopy(each) if isinstance(each, Predictor) else checkpoint.load(each)
+        own.check_forces(allow_untrained_forces)
+        models.append(own.requires_grad_(False).eval().to(device, dtype))
+    check_levels(models)
+    return models
+
+
+def check_levels(models: Sequence[Predictor]) -> None:
+    """Refuse models of two levels of theory: their energies have no mean, and no spread.
+
+    Raises:
+        ValueError: energies of two kinds, levels of theory or free atoms that are not the same.
+    """
+    first = models[0]
+    for other in models[1:]:
+        for what, a, b in (
+            ("energies", first.energy_name, other.energy_name),
+            ("levels of theory", _level(first), _level(other)),
+        ):
+            if not {NOT_STATED, ""} & {a, b} and _plain(a) != _plain(b):
+                raise ValueError(
+                    f"model: an ensemble needs models of one level of theory; the {what} of "
+                    f"{first.name} and {other.name} are {a} and {b}"
+                )
+        _check_free_atoms(first, other)
+
+
+def check_energies(potentials: Sequence[Potential], models: Sequence[Predictor]) -> str | None:
+    """Why energies cannot be of one level of theory, where some model does not say which it has.
+
+    Args:
+        potentials: of one molecule, from each of the models.
+        models: two or more.
+
+    Returns:
+        A sentence that names the reason, or None.
+    """
+    # A model that was never exported says nothing at all, and is its maker's own matter.
+    if all(_level(each) != NOT_STATED for each in models):
+        return None
+    energies = [float(each.energy[0]) for each in potentials]
+    apart = max(energies) - min(energies)
+    if not apart > SAME_LEVEL * len(potentials[0].energies):
+        return None
+    return (
+        f"the energies of {', '.join(each.name for each in models)} are {apart:.3g} eV apart: "
+        "expected models of one level of theory"
+    )
+
+
+def mean(potentials: Sequence[Potential]) -> dict[str, Any]:
+    """Means over models in ASE's names and units, and of several the spread.
+
+    Args:
+        potentials: of one molecule, from each model.
+
+    Returns:
+        ``energy``, ``free_energy``, ``energies``, and what there is of ``forces``, ``dipole`` and
+        ``strain_gradient``; of several models ``energy_std`` and ``forces_std`` too, which are
+        sample standard deviations.
+    """
+    each = [_arrays(potential) for potential in potentials]
+    results: dict[str, Any] = each[0]
+    if len(each) > 1:
+        stacked = {name: np.stack([one[name] for one in each]) for name in results}
+        results = {name: values.mean(axis=0) for name, values in stacked.items()}
+        for name in {"energy", "forces"}.intersection(stacked):
+            results[f"{name}_std"] = stacked[name].std(axis=0, ddof=1)
+    scalars = ("energy", "energy_std")
+    results.update({name: float(results[name]) for name in scalars if name in results})
+    results["free_energy"] = results["energy"]
+    return results
+
+
+def _arrays(potential: Potential) -> dict[str, Any]:
+    """What a model gave of its one molecule, float64 on the host."""
+    first = {"energy": potential.energy, "strain_gradient": potential.strain_gradient}
+    named = {name: value[0] for name, value in first.items() if value is not None}
+    if potential.dipole is not None:
+        named["dipole"] = DEBYE * potential.dipole[0]
+    if potential.forces is not None:
+        named["forces"] = potential.forces
+    named["energies"] = potential.energies
+    return {name: value.double().cpu().numpy() for name, value in named.items()}
+
+
+def _level(model: Predictor) -> str:
+    """The level of theory; "" for a model that was never exported."""
+    return str(model.header.get("level_of_theory", ""))
+
+
+def _plain(text: str) -> str:
+    return "".join(text.casefold().split())
+
+
+def _check_free_atoms(first: Predictor, other: Predictor) -> None:
+    """Refuse models whose free atoms are known and not the same."""
+    a, b = (each.atom_reference[each.properties.index(each.energy_name)] for each in (first, other))
+    apart = (a - b).abs().nan_to_num().cpu()
+    element = int(apart.argmax())
+    if apart[element] > SAME_ATOM:
+        raise ValueError(
+            f"model: an ensemble needs models of one level of theory; the free "
+            f"{SYMBOLS[element]} atom of {first.name} and {other.name} has {float(a[element]):.3f} "
+            f"and {float(b[element]):.3f} eV"
+        )

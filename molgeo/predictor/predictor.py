@@ -1,0 +1,381 @@
+"""Backbone + heads + references: from atoms to properties in their published units."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from molgeo import models
+from molgeo.elements import SYMBOLS
+from molgeo.graph import Graph, given_or_found
+from molgeo.ops.segment import molecule_sum
+from molgeo.predictor.domain import Domain
+from molgeo.predictor.heads import Heads, moment, pool
+from molgeo.properties import ATOMIZATION, PROPERTIES, QM9_PROPERTIES, first_energy
+from molgeo.units import BOLTZMANN
+
+N_ELEMENTS = len(SYMBOLS)
+
+PV_298 = BOLTZMANN * 298.15
+"""H − U of an ideal gas at 298.15 K, eV a molecule: RT, the difference of QM9's own labels."""
+
+
+class Potential(NamedTuple):
+    """The energy of molecules, as simulations ask for it.
+
+    Attributes:
+        energy: (molecules,) float64, total, eV.
+        energies: (atoms,) float64, eV; each molecule's sum to its energy, references included.
+        forces: (atoms, 3) eV/Å, the negative gradient; None where it was not asked for.
+        strain_gradient: (molecules, 3, 3) eV, symmetric; over the volume it is the stress. None
+            where it was not asked for.
+        dipole: (molecules, 3) float64, Debye; None where the model does not predict mu. Training
+            sees its norm only, so that all of a molecule's dipoles may have the wrong sign.
+    """
+
+    energy: Tensor
+    energies: Tensor
+    forces: Tensor | None
+    strain_gradient: Tensor | None
+    dipole: Tensor | None
+
+
+class Predictor(nn.Module):
+    """A trained model: ``value = baseline(z, pos) + scale · heads(backbone(z, pos))``.
+
+    The baseline is linear in the composition (and for an extent also in Σ r² of each element) and
+    is added in float64, as a float32 has a spacing of 2 meV at QM9's total energies.
+
+    Args:
+        model: name of the backbone, as in `molgeo.models.names`.
+        backbone: fields of its config; it is built without the published readout.
+        properties: names of the properties, as in `molgeo.properties`.
+        head_features: hidden width of each property's head.
+
+    Attributes:
+        name: of the checkpoint, as printed in outputs.
+        header: the checkpoint's whole header; empty for a model that was never saved.
+        domain: what the model was trained on; None before training.
+        baseline: (properties, 2, elements) float64 contributions of an atom and of its r².
+        scale: (properties,) float64, unit of the heads' outputs.
+        atom_reference: (properties, elements) float64, energies of free atoms in eV, NaN where
+            unknown.
+
+    Raises:
+        ValueError: unknown model or property.
+        TypeError: unknown field of the backbone's config.
+    """
+
+    baseline: Tensor
+    scale: Tensor
+    atom_reference: Tensor
+
+    def __init__(
+        self,
+        model: str,
+        backbone: dict[str, Any] | None = None,
+        properties: Sequence[str] = QM9_PROPERTIES,
+        head_features: int = 64,
+    ) -> None:
+        super().__init__()
+        self.backbone = models.build(model, {**(backbone or {}), "n_out": None})
+        # All fields, so that a checkpoint does not change its meaning when a default does.
+        self.config = {
+            "model": model,
+            "backbone": dataclasses.asdict(self.backbone.config),
+            "properties": list(properties),
+            "head_features": head_features,
+        }
+        self.heads = Heads(self.backbone.feature_dim, properties, head_features)
+        n = len(properties)
+        self.register_buffer("baseline", torch.zeros(n, 2, N_ELEMENTS, dtype=torch.float64))
+        self.register_buffer("scale", torch.ones(n, dtype=torch.float64))
+        self.register_buffer(
+            "atom_reference", torch.full((n, N_ELEMENTS), torch.nan, dtype=torch.float64)
+        )
+        self.name = model
+        self.domain: Domain | None = None
+        self.header: dict[str, Any] = {}
+
+    @property
+    def properties(self) -> tuple[str, ...]:
+        """Names of the properties, in the order of the heads."""
+        return self.heads.properties
+
+    @property
+    def cutoff(self) -> float:
+        """The backbone's cutoff in Å."""
+        return self.backbone.cutoff
+
+    def forward(
+        self, z: Tensor, pos: Tensor, batch: Tensor | None = None, graph: Graph | None = None
+    ) -> dict[str, Tensor]:
+        """Predict all properties.
+
+        Args:
+            z: (atoms,) atomic numbers, of any type of integers.
+            pos: (atoms, 3) Å, of any type of numbers: computed in the type of the weights.
+            batch: (atoms,) molecule of each atom, ascending; None for one molecule.
+            graph: edges within `cutoff`, or more of them: those beyond contribute nothing. None to
+                find them.
+
+        Returns:
+            Property name → (molecules,) float64, in the property's unit. Energies are totals; those
+            with known free atoms add ``<name>_atomization``, the energy relative to them. Where
+            u298 and h298 are both predicted they obey ``H = U + kT``, the ideal gas's pV.
+
+        Raises:
+            TypeError: no tensors, or numbers of the wrong kind.
+            ValueError: the tensors' shapes or devices do not fit together, or a number is no
+                element's.
+        """
+        z, pos, batch = self._accepted(z, pos, batch)
+        graph = given_or_found(graph, pos, self.cutoff, batch)
+        out = self._named(self.to_units(self.standardised(z, pos, graph), z, pos, graph))
+        free = molecule_sum(self.atom_reference.T[z], graph)
+        for k, name in enumerate(self.properties):
+            if PROPERTIES[name].is_energy and not self.atom_reference[k].isnan().all():
+                out[name + ATOMIZATION] = out[name] - free[:, k]
+        return out
+
+    def _accepted(
+        self, z: Tensor, pos: Tensor, batch: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What a caller gave in the types of the model, or an error that says what is wrong."""
+        _check_kinds({"z": z, "pos": pos} | ({} if batch is None else {"batch": batch}))
+        _check_shapes(z, pos, batch)
+        if z.device.type == "cpu" and z.numel():  # elsewhere a look would wait for the device
+            low, high = int(z.min()), int(z.max())
+            if not (low >= 0 and high < N_ELEMENTS):
+                odd = low if low < 0 else high
+                raise ValueError(f"z: expected atomic numbers, 1 to {N_ELEMENTS - 1}, got {odd}")
+        weight = next(self.parameters())
+        if pos.device != weight.device:
+            raise ValueError(
+                f"pos: expected a tensor on the model's device, {weight.device}, got one on "
+                f"{pos.device}"
+            )
+        return z.long(), pos.to(weight.dtype), None if batch is None else batch.long()
+
+    def _named(self, values: Tensor) -> dict[str, Tensor]:
+        """Columns of (molecules, properties) by name, with what two of them say of each other."""
+        out = dict(zip(self.properties, values.unbind(-1), strict=True))
+        if {"u298", "h298"} <= out.keys():
+            # Two heads estimate one number: their mean is the better estimate, and consistent.
+            out["u298"] = 0.5 * (out["u298"] + out["h298"] - PV_298)
+            out["h298"] = out["u298"] + PV_298
+        return out
+
+    def standardised(self, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
+        """What training fits: (molecules, properties), baseline removed, in units of `scale`."""
+        features = self.backbone.atom_features(z, pos, graph)
+        out: Tensor = self.heads(features, z, pos, graph)
+        return out
+
+    def standardised_forces(
+        self, z: Tensor, pos: Tensor, graph: Graph, create_graph: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """What force training fits: the energy in units of `scale` and its exact negative gradient.
+
+        Args:
+            z: (atoms,) int64 atomic numbers.
+            pos: (atoms, 3) Å.
+            graph: edges within `cutoff`.
+            create_graph: so that the forces can be differentiated by the weights.
+
+        Returns:
+            (molecules,), baseline removed, and (atoms, 3); times `scale` they are eV and eV/Å.
+
+        Raises:
+            ValueError: the model has no energy.
+        """
+        k = self.properties.index(self.energy_name)
+        with torch.enable_grad():
+            pos = pos.detach().requires_grad_()
+            energy = self.standardised(z, pos, graph)[:, k]
+            (gradient,) = torch.autograd.grad(energy.sum(), pos, create_graph=create_graph)
+        return energy, -gradient
+
+    @property
+    def energy_name(self) -> str:
+        """The property that forces are derived from: the first of the model's energies.
+
+        Raises:
+            ValueError: the model has no energy.
+        """
+        name = first_energy(self.properties)
+        if name is None:
+            raise ValueError(
+                f"{self.name}: forces need an energy; it predicts {', '.join(self.properties)}"
+            )
+        return name
+
+    def to_units(self, standardised: Tensor, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
+        """Add the baseline: (molecules, properties) float64 in the properties' units."""
+        return self.baseline_of(z, pos, graph) + self.scale * standardised.double()
+
+    def to_standardised(self, y: Tensor, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
+        """Labels as the heads see them: (molecules, properties) float32; undoes `to_units`."""
+        return ((y - self.baseline_of(z, pos, graph)) / self.scale).float()
+
+    def baseline_of(self, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
+        """The baseline: (molecules, properties) float64 in the properties' units."""
+        atoms = self.baseline[:, 0].T[z]  # (atoms, properties)
+        kinds = self.heads.kinds
+        extents = self.baseline[self.heads.extents, 1].T[z] if self.heads.extents else None
+        return pool(atoms, extents, kinds, z, pos.double(), graph)
+
+    def energy_and_forces(
+        self,
+        z: Tensor,
+        pos: Tensor,
+        batch: Tensor | None = None,
+        allow_untrained_forces: bool = False,
+        graph: Graph | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Energy (the first of the model's energies, u0 on QM9) and its exact negative gradient.
+
+        Args:
+            z: (atoms,) int64 atomic numbers.
+            pos: (atoms, 3) Å.
+            batch: (atoms,) molecule of each atom, ascending; None for one molecule.
+            allow_untrained_forces: derive the energy of a model that never saw a force.
+            graph: edges within `cutoff`, or more of them, where they are known: steps of a
+                simulation may share one graph as long as no atom has moved half its excess radius.
+
+        Returns:
+            Total energy (molecules,) float64 in eV and forces (atoms, 3) in eV/Å, like ``pos``.
+
+        Raises:
+            ValueError: the model has no energy, or was not trained on forces.
+        """
+        energy = self.energy_name
+        self.check_forces(allow_untrained_forces)
+        _check_kinds({"z": z, "pos": pos} | ({} if batch is None else {"batch": batch}))
+        # A copy made outside inference mode can be differentiated, whatever the caller's mode is.
+        with torch.inference_mode(False), torch.enable_grad():
+            z, batch = z.clone(), None if batch is None else batch.clone()
+            pos = pos if pos.is_floating_point() else pos.to(next(self.parameters()).dtype)
+            if graph is not None and graph.source.is_inference():
+                graph = graph.clone()
+            pos = pos.detach().clone().requires_grad_()
+            total = self(z, pos, batch, graph)[energy]
+            (gradient,) = torch.autograd.grad(total.sum(), pos)
+        return total.detach(), -gradient
+
+    def check_forces(self, allow_untrained_forces: bool = False) -> None:
+        """Refuse a model whose energy has no meaningful gradient.
+
+        Args:
+            allow_untrained_forces: let a model pass that never saw a force.
+
+        Raises:
+            ValueError: the model has no energy, or was not trained on forces.
+        """
+        _ = self.energy_name
+        if not (allow_untrained_forces or self.header.get("trained_on_forces")):
+            raise ValueError(
+                f"{self.name} was trained on properties of relaxed molecules, so its forces mean "
+                "nothing; pass allow_untrained_forces=True to have them all the same"
+            )
+
+    def potential(
+        self, z: Tensor, pos: Tensor, graph: Graph, derivatives: bool = True, strain: bool = False
+    ) -> Potential:
+        """All that a simulation asks for, in one pass: energy, its parts and its derivatives.
+
+        The stress times the volume is the exact derivative of the energy by a homogeneous,
+        symmetric strain ε of positions and lattice, ``r → r (1 + ε)``.
+
+        Args:
+            z: (atoms,) int64 atomic numbers.
+            pos: (atoms, 3) Å.
+            graph: edges within `cutoff`, or more of them.
+            derivatives: compute forces; without them a forward pass is all.
+            strain: compute the derivative by the strain too, with the forces.
+
+        Returns:
+            `Potential`, on the device of ``pos``.
+
+        Raises:
+            ValueError: the model has no energy.
+        """
+        k = self.properties.index(self.energy_name)
+        with torch.inference_mode(False), torch.set_grad_enabled(derivatives):
+            pos = pos.detach().clone().requires_grad_(derivatives)
+            moved, by = pos, [pos]
+            if derivatives and strain:
+                epsilon = pos.new_zeros(graph.n_molecules, 3, 3, requires_grad=True)
+                moved, graph = _strained(pos, graph, epsilon)
+                by.append(epsilon)
+            features = self.backbone.atom_features(z, moved, graph)
+            atoms, charges = self.heads.per_atom(features)
+            out = pool(atoms, charges, self.heads.kinds, z, moved, graph)
+            total = self._named(self.to_units(out, z, moved, graph))[self.energy_name]
+            gradients = torch.autograd.grad(total.sum(), by) if derivatives else ()
+        with torch.no_grad():
+            own = self.baseline[k, 0][z] + self.scale[k] * atoms[:, k].double()
+            # What belongs to no atom (the pV of an enthalpy) is shared evenly.
+            rest = (total - molecule_sum(own, graph)) / graph.atoms_per_molecule
+            return Potential(
+                energy=total.detach(),
+                energies=own + rest[graph.batch],
+                forces=-gradients[0] if gradients else None,
+                strain_gradient=gradients[1] if len(gradients) > 1 else None,
+                dipole=self._dipole(atoms, pos, graph),
+            )
+
+    def _dipole(self, atoms: Tensor, pos: Tensor, graph: Graph) -> Tensor | None:
+        """(molecules, 3) vector whose norm is mu, in Debye; None where mu is not predicted."""
+        if "mu" not in self.properties:
+            return None
+        k = self.properties.index("mu")
+        return self.scale[k] * moment(atoms[:, k].double(), pos.double(), graph)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Predictor:
+        """Move with the module, but never round the references: ``model.half()`` keeps float64."""
+        exact = dict(self.named_buffers(recurse=False))
+        super()._apply(fn, recurse)
+        for name, buffer in exact.items():
+            moved: Tensor = getattr(self, name)
+            if moved.dtype != buffer.dtype:
+                setattr(self, name, buffer.to(moved.device))
+        return self
+
+
+def _strained(pos: Tensor, graph: Graph, epsilon: Tensor) -> tuple[Tensor, Graph]:
+    """Positions and lattice translations under the symmetric part of a strain of each molecule."""
+    eye = torch.eye(3, dtype=pos.dtype, device=pos.device)
+    deformation = eye + 0.5 * (epsilon + epsilon.mT)  # (molecules, 3, 3)
+    moved = (pos.unsqueeze(-2) @ deformation[graph.batch]).squeeze(-2)
+    if graph.offset is None:
+        return moved, graph
+    offset = graph.offset.to(pos.dtype).unsqueeze(-2) @ deformation[graph.batch[graph.source]]
+    return moved, graph.with_offset(offset.squeeze(-2))
+
+
+def _check_kinds(given: dict[str, Any]) -> None:
+    """Tensors of the kind of numbers that each is."""
+    for name, tensor in given.items():
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{name}: expected a torch.Tensor, got {type(tensor).__name__}")
+        wanted = "real numbers" if name == "pos" else "integers"
+        real = not (tensor.is_complex() or tensor.dtype == torch.bool)
+        if not real or (name != "pos" and tensor.is_floating_point()):
+            raise TypeError(f"{name}: expected {wanted}, got {tensor.dtype}")
+
+
+def _check_shapes(z: Tensor, pos: Tensor, batch: Tensor | None) -> None:
+    n = z.numel()
+    given = {"z": (z, (n,)), "pos": (pos, (n, 3))}
+    if batch is not None:
+        given["batch"] = (batch, (n,))
+    for name, (tensor, shape) in given.items():
+        if tensor.shape != shape:
+            raise ValueError(
+                f"{name}: expected shape {shape} for {n} atoms, got {tuple(tensor.shape)}"
+            )

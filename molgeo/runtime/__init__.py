@@ -1,0 +1,1 @@
+"""The machine: device, precision, progress, files that are whole, text for a terminal."""

@@ -1,0 +1,99 @@
+"""What the commands that move atoms accept, and what they say of the rest."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Final
+
+from ase import Atoms
+
+from molgeo.chem.molecule import InputError
+from molgeo.runtime.plain_text import one_line
+from molgeo.runtime.whole_file import is_same_file
+from molgeo.simulation.molecular_dynamics import state_of
+from molgeo.simulation.velocities import has_velocities
+
+LINE: Final = 600
+"""Characters of a line, which may name several things that a model does not know."""
+
+
+def title(atoms: Atoms) -> str:
+    """What a structure is called: its name or SMILES, and its formula."""
+    formula = atoms.get_chemical_formula()
+    label = atoms.info.get("name") or atoms.info.get("smiles")
+    return f"{label} ({formula})" if label else formula
+
+
+def writable(output: str | None, input: str, endings: tuple[str, ...], force: bool) -> Path | None:
+    """The path of an output, refused before any work is done for it."""
+    if output is None:
+        return None
+    path = Path(output)
+    if path.suffix.lower() not in endings:
+        raise InputError(f"output: expected a name that ends in {', '.join(endings)}, got {path}")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"{path}: there is no such folder")
+    _not_the_input(path, input)
+    if path.exists() and not force:
+        raise is_there(path)
+    return path
+
+
+def _not_the_input(path: Path, input: str) -> None:
+    """Refuse to write over what is read."""
+    if is_same_file(path, input):
+        raise InputError(f"{path} is the input too: give another name")
+
+
+def check_names(input: str, trajectory: Path, log: Path, page: Path) -> None:
+    """Refuse names of files that would be lost, before any work is done for them."""
+    for path in (trajectory, log, page):
+        _not_the_input(path, input)
+    others = trajectory, log, state_of(trajectory)
+    if any(page.resolve() == other.resolve() for other in others):
+        raise InputError(f"page: expected another file than the run's others, got {page}")
+    if not page.absolute().parent.is_dir():
+        raise InputError(f"{page}: there is no such folder")
+
+
+def is_there(path: Path) -> FileExistsError:
+    """The error of an output that is there already."""
+    return FileExistsError(f"{path} exists: --force replaces it, or give another name")
+
+
+def refusal(atoms: Atoms, allowed: bool, by_stress: bool = False) -> str | None:
+    """Why a structure is refused of which the model knows nothing; what it knows in part is said.
+
+    Args:
+        atoms: with a calculator.
+        allowed: refuse nothing.
+        by_stress: what is to be done depends on the stress, which no open molecule teaches.
+    """
+    found = atoms.calc.unfamiliar(atoms)
+    if found is None:
+        return None
+    if allowed or not (found.grave or (by_stress and found.periodic)):
+        say(f"{title(atoms)}: {found}: its energies and forces may be anything there")
+        return None
+    return f"{found}; --allow-unfamiliar goes on all the same"
+
+
+def check(atoms: Atoms, allow_unfamiliar: bool, by_stress: bool = False) -> None:
+    """Refuse what the model must not see, before any file is opened."""
+    atoms.calc.check(atoms)
+    reason = refusal(atoms, allow_unfamiliar, by_stress)
+    if reason:
+        raise InputError(f"{title(atoms)}: {reason}")
+
+
+def say_velocities(atoms: Atoms, what: str) -> None:
+    """Say of velocities that they are not used; what is written has none."""
+    if has_velocities(atoms):
+        say(f"{title(atoms)}: its velocities are not used: {what} begins at rest")
+    atoms.arrays.pop("momenta", None)
+
+
+def say(line: str) -> None:
+    """A line beside the results, whatever names of the input are in it."""
+    sys.stderr.write(f"molgeo: {one_line(line, LINE)}\n")

@@ -1,0 +1,421 @@
+"""molgeo's models as a calculator of ASE: energies, forces and stresses of moving atoms."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import threading
+import warnings
+import weakref
+from collections.abc import Sequence
+from typing import Any, Final, Literal
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.calculator import (
+    CalculationFailed,
+    Calculator,
+    InputError,
+    all_changes,
+)
+from ase.outputs import Properties, all_outputs
+from ase.stress import full_3x3_to_voigt_6_stress
+from torch import Tensor
+
+from molgeo.chem.electrons import charge_of, electronic_state, open_shell_reason
+from molgeo.chem.molecule import MIN_DISTANCE
+from molgeo.chem.plausible import unfit_to_move
+from molgeo.elements import SYMBOLS
+from molgeo.graph import Graph
+from molgeo.graph.skin import SkinGraph
+from molgeo.predictor import Predictor
+from molgeo.predictor.ensemble import Model, check_energies, mean, members
+from molgeo.runtime.device import choose
+from molgeo.simulation.familiarity import Unfamiliar, UnfamiliarWarning, unfamiliar
+from molgeo.simulation.replay import Recorded
+
+ARRAYS: Final = ("positions", "numbers", "initial_charges", "initial_magmoms")
+"""Of atoms, all that a calculation may depend on."""
+
+JUMP: Final = 0.3
+"""Å, by which no optimiser or integrator moves an atom at once: what is further off is a start."""
+
+DTYPES: Final = {"float32": torch.float32, "float64": torch.float64}
+
+
+class UnsupportedAtomsError(InputError, ValueError):
+    """Atoms that the models must not see; the message is one line and says why."""
+
+
+class MolgeoCalculator(Calculator):
+    """Energy, forces and more of one structure, from a force field or an ensemble of them.
+
+    What is in ``results``: ``energy`` and ``free_energy`` (the same, eV), ``energies`` (atoms,)
+    that sum to it, ``forces`` (atoms, 3) in eV/Å without constraints, ``stress`` (6,) in eV/Å³ and
+    Voigt's order where there is a periodic cell with a volume, ``dipole`` (3,) in e·Å where the
+    model predicts mu and nothing is periodic. Of several models all these are means, and
+    ``energy_std`` and ``forces_std`` (atoms, 3) their sample standard deviations.
+
+    Steps share a graph until an atom has moved by half the skin. Elements, charge and spin are
+    checked once for each composition, distances at every step. A molecule whose bonds or
+    environments the training data do not hold is computed with an `UnfamiliarWarning`, once. The
+    given atoms are never changed.
+    Copies share the weights, which never change either. Threads may share a calculator, which
+    computes for one at a time: each gets what it asked for, though ``results`` are those of the
+    last.
+
+    Args:
+        model: name of a shipped force field, path of a checkpoint, a predictor (which is copied),
+            or a sequence of these, an ensemble; None for the default force field.
+        device: "cpu", "cuda", or "auto" for the fastest there is.
+        dtype: "float32" or "float64", of positions and weights; energies are summed in float64.
+        skin: Å beyond the cutoff within which neighbours are remembered.
+        allow_untrained_forces: differentiate models that never saw a force.
+        check_geometry: refuse a structure whose coordinates cannot be Å or that lacks hydrogens,
+            when its elements or the `Atoms` themselves are new to the calculator; what becomes of
+            them later is not looked at.
+        allow_unfamiliar: no `UnfamiliarWarning` of molecules unlike the training data.
+
+    Raises:
+        ValueError: no model, an unknown one or one without forces; a device, type or skin that is
+            not there.
+    """
+
+    implemented_properties: list[str]
+    models: list[Predictor]
+    neighbours: SkinGraph
+
+    def __init__(
+        self,
+        model: Model | Sequence[Model] | None = None,
+        device: str = "auto",
+        dtype: Literal["float32", "float64"] = "float32",
+        skin: float = 0.5,
+        allow_untrained_forces: bool = False,
+        check_geometry: bool = True,
+        allow_unfamiliar: bool = False,
+    ) -> None:
+        self._lock = threading.RLock()
+        self._options: dict[str, Any] = {}
+        super().__init__()
+        self.set(
+            model=model,
+            device=device,
+            dtype=dtype,
+            skin=skin,
+            allow_untrained_forces=allow_untrained_forces,
+            check_geometry=check_geometry,
+            allow_unfamiliar=allow_unfamiliar,
+        )
+
+    def set(self, **options: Any) -> dict[str, Any]:
+        """Take other options, and forget what was computed with those before.
+
+        Args:
+            options: as of the calculator itself.
+
+        Returns:
+            Those that are others now.
+
+        Raises:
+            TypeError: an option that there is not.
+            ValueError: a value that cannot be; all options stay as they were.
+        """
+        for name in options:
+            if self._options and name not in self._options:
+                close = difflib.get_close_matches(name, self._options, n=1)
+                raise TypeError(
+                    f"{name}: expected some of {', '.join(self._options)}"
+                    + (f"; did you mean {close[0]!r}?" if close else "")
+                )
+        with self._lock:
+            changed = {k: v for k, v in options.items() if not _same(self._options, k, v)}
+            if changed:
+                self._set_up({**self._options, **options}, changed)
+        return changed
+
+    def _set_up(self, options: dict[str, Any], changed: dict[str, Any]) -> None:
+        """Make what depends on options."""
+        if options["dtype"] not in DTYPES:
+            known = ", ".join(DTYPES)
+            raise ValueError(f"dtype: expected one of {known}, got {options['dtype']!r}")
+        if not isinstance(options["skin"], int | float):
+            raise ValueError(f"skin: expected a number of Å, got {options['skin']!r}")
+        device, dtype = choose(options["device"]), DTYPES[options["dtype"]]
+        models = self.models if self._options else []
+        if changed.keys() & {"model", "device", "dtype", "allow_untrained_forces"}:
+            source = options["model"] if "model" in changed else models
+            models = members(source, device, dtype, options["allow_untrained_forces"])
+        cutoff = max(each.cutoff for each in models)
+        self.neighbours = SkinGraph(cutoff, options["skin"], dtype, device)
+        # Of a predictor, which its owner may change, nothing is kept but the copy in `models`.
+        named = options["model"] if isinstance(options["model"], str) else None
+        self.models, self._options = models, {**options, "model": named}
+        self.model_name = ",".join(each.name for each in models)
+        self.parameters.update(model=self.model_name, dtype=options["dtype"], skin=options["skin"])
+        self._recorded = [Recorded(each) for each in models]
+        self.implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]
+        if all("mu" in each.properties for each in models):
+            self.implemented_properties.append("dipole")
+        if len(models) > 1:
+            self.implemented_properties += ["energy_std", "forces_std"]
+        self._z = torch.empty(0, dtype=torch.long)
+        self._last: Atoms | None = None
+        self._started = weakref.WeakValueDictionary[int, Atoms]()
+        self._seen: set[int] = set()
+        self.reset()
+
+    def get_property(self, name: str, atoms: Atoms | None = None, *args: Any, **kw: Any) -> Any:
+        """One result for some atoms, as ASE asks for it; one thread at a time."""
+        _check_type(atoms)
+        with self._lock:
+            return super().get_property(name, atoms, *args, **kw)
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """What has changed since the last calculation; charge and spin in ``info`` too.
+
+        Compared to the last bit, whatever ``tol`` is: ASE's own comparison, three times a step,
+        takes a tenth of a small molecule's step.
+        """
+        last = self.atoms
+        if last is None:
+            return [*all_changes]
+        pairs: dict[str, tuple[Any, Any]]
+        pairs = {name: (last.arrays.get(name), atoms.arrays.get(name)) for name in ARRAYS}
+        pairs |= {"cell": (last.cell.array, atoms.cell.array), "pbc": (last.pbc, atoms.pbc)}
+        pairs["charge"] = electronic_state(last), electronic_state(atoms)
+        return [name for name, pair in pairs.items() if not np.array_equal(*pair)]
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
+        """Fill ``results``; a gradient is computed only where it is asked for.
+
+        Args:
+            atoms: not changed.
+            properties: names as in `implemented_properties`.
+            system_changes: what of the atoms has changed.
+
+        Raises:
+            UnsupportedAtomsError: no atoms, elements, charge or spin outside the domain, atoms on
+                top of each other, a start that cannot be in Å, or periodic directions without a
+                lattice vector.
+            CalculationFailed: a model gave no finite number.
+        """
+        _check_type(atoms)
+        with self._lock:
+            given = self.atoms if atoms is None else atoms
+            atoms = None if given is None else given.copy()
+            self.atoms, self.results = None, {}  # where this fails, nothing is known
+            if given is None or atoms is None:
+                raise UnsupportedAtomsError("atoms: expected some to calculate, got None")
+            is_new = not {"positions", "cell"}.issuperset(system_changes)
+            if is_new:
+                self._accept(atoms)
+            self._check_start(atoms, given)
+            derivatives = bool({"forces", "stress", "forces_std"}.intersection(properties))
+            results = self._evaluate(atoms, derivatives)
+            if is_new and not self._options["allow_unfamiliar"]:
+                self._warn_of(atoms)
+            self.atoms, self.results, self._last = atoms, results, atoms
+
+    def check(self, atoms: Atoms) -> None:
+        """Refuse what `calculate` would refuse, without a calculation.
+
+        Raises:
+            UnsupportedAtomsError: as in `calculate`.
+        """
+        with self._lock:
+            self.reset()
+            self._accept(atoms)
+            self._check_start(atoms, atoms)
+            self._graph(atoms)
+
+    def _accept(self, atoms: Atoms) -> None:
+        """Take a new composition, or refuse what no model must see, or this one must not."""
+        try:
+            reason = self._domain_reason(atoms, charge_of(atoms)) or open_shell_reason(atoms)
+        except ValueError as error:
+            raise UnsupportedAtomsError(str(error)) from error
+        open_directions = atoms.pbc & ~atoms.cell.any(1)
+        if open_directions.any():
+            reason = reason or (
+                f"pbc is {atoms.pbc.tolist()}: expected a lattice vector in each periodic "
+                f"direction, got cell {atoms.cell.tolist()}"
+            )
+        if reason:
+            raise UnsupportedAtomsError(reason)
+        self._z = torch.as_tensor(atoms.numbers, device=self.neighbours.device).long()
+        for each in self._recorded:
+            each.forget()
+
+    def _check_start(self, atoms: Atoms, given: Atoms) -> None:
+        """Refuse coordinates that are no numbers, and no structure where they are new here.
+
+        Args:
+            atoms: to calculate.
+            given: those of the user that they are a copy of.
+        """
+        for name, values in (("pos", atoms.positions), ("cell", atoms.cell.array)):
+            if not np.isfinite(values).all():
+                k = int((~np.isfinite(values)).any(axis=1).argmax())
+                raise UnsupportedAtomsError(
+                    f"{name}: expected finite coordinates, got {values[k].tolist()} (row {k + 1})"
+                )
+        if not self._options["check_geometry"]:
+            return
+        is_known = self._is_as_before(atoms, moved=self._started.get(id(given)) is given)
+        if not is_known:
+            z = atoms.numbers.astype(np.int64)
+            reason = unfit_to_move(z, atoms.positions, atoms.cell.array, atoms.pbc.tolist())
+            if reason:
+                raise UnsupportedAtomsError(
+                    f"{reason} (check_geometry=False calculates all the same)"
+                )
+        self._started[id(given)] = given
+
+    def _is_as_before(self, atoms: Atoms, moved: bool) -> bool:
+        """Whether atoms are those of the last calculation, far from their places if ``moved``."""
+        last = self._last
+        if last is None or not np.array_equal(atoms.numbers, last.numbers):
+            return False
+        if moved:
+            return True
+        pairs = (atoms.positions, last.positions), (atoms.cell.array, last.cell.array)
+        is_near = all(np.abs(now - then).max() < JUMP for now, then in pairs)
+        return is_near and np.array_equal(atoms.pbc, last.pbc)
+
+    def _domain_reason(self, atoms: Atoms, charge: int) -> str | None:
+        """Why a composition or a charge lies outside the domain of one of the models, or None."""
+        for each in self.models:
+            if each.domain is not None:
+                reason = each.domain.check(atoms.numbers, charge=charge)
+            else:
+                unknown = f"charge {charge:+d}: {each.name} says nothing of charges"
+                reason = unknown if charge else None
+            if reason:
+                return reason
+        return None
+
+    def unfamiliar(self, atoms: Atoms) -> Unfamiliar | None:
+        """What of some atoms the training data of the models do not hold; None for nothing."""
+        return unfamiliar(self.models, atoms)
+
+    def _warn_of(self, atoms: Atoms) -> None:
+        """Say once of a molecule what is unknown of it."""
+        key = hash((atoms.numbers.tobytes(), atoms.pbc.tobytes()))
+        found = None if key in self._seen else self.unfamiliar(atoms)
+        self._seen.add(key)
+        if found:
+            warnings.warn(
+                f"{atoms.get_chemical_formula()}: {found}; energies and forces may be anything "
+                "(allow_unfamiliar=True says nothing of it)",
+                UnfamiliarWarning,
+                stacklevel=2,
+            )
+
+    def _evaluate(self, atoms: Atoms, derivatives: bool) -> dict[str, Any]:
+        """Run all models on one structure."""
+        pos, graph = self._graph(atoms)
+        volume = abs(np.linalg.det(atoms.cell.array)) if atoms.pbc.any() else 0.0
+        strain = derivatives and volume > 0
+        potentials = [
+            each.potential(self._z, pos, graph, derivatives, strain) for each in self._recorded
+        ]
+        reason = check_energies(potentials, self.models) if len(potentials) > 1 else None
+        if reason:
+            raise UnsupportedAtomsError(reason)
+        results = mean(potentials)
+        if "strain_gradient" in results:
+            results["stress"] = full_3x3_to_voigt_6_stress(results.pop("strain_gradient") / volume)
+        if atoms.pbc.any():
+            results.pop("dipole", None)
+        for name, value in results.items():
+            if not np.isfinite(value).all():
+                raise CalculationFailed(
+                    f"{self.model_name} gave no finite {name}: check the geometry"
+                )
+        return results
+
+    def export_properties(self) -> Properties:
+        """The results that ASE has a name for."""
+        return Properties({k: v for k, v in self.results.items() if k in all_outputs})
+
+    def state(self) -> dict[str, Any]:
+        """What the next step depends on beside the atoms: the results, and the graph's own place.
+
+        Which edges beyond the cutoff a graph holds decides how its sums are rounded, and how often
+        it was used decides whether they are replayed.
+        """
+        uses = [each.uses for each in self._recorded]
+        return {"neighbours": self.neighbours.state(), "results": self.results, "uses": uses}
+
+    def restore(self, atoms: Atoms, state: dict[str, Any]) -> None:
+        """Go on where another calculator of the same models was, to the last digit.
+
+        Args:
+            atoms: as they were.
+            state: from `state`.
+        """
+        self.neighbours.restore(state["neighbours"])
+        self._accept(atoms)
+        self._last = atoms.copy()
+        self._started[id(atoms)] = atoms
+        if state["neighbours"]:
+            for each, uses in zip(self._recorded, state["uses"], strict=True):
+                each.count(self.neighbours.graph, uses)
+        self.atoms, self.results = atoms.copy(), state["results"]
+
+    def _graph(self, atoms: Atoms) -> tuple[Tensor, Graph]:
+        """Positions and graph of atoms that were accepted."""
+        try:
+            pos, graph = self.neighbours(atoms.positions, atoms.cell.array, atoms.pbc)
+        except ValueError as error:
+            raise UnsupportedAtomsError(str(error)) from error
+        self._check_distances(graph.distances(pos))
+        return pos, graph
+
+    def _check_distances(self, distances: Tensor) -> None:
+        """Refuse atoms on top of each other, where no model has anything to say."""
+        if not distances.numel() or bool(distances.min() >= MIN_DISTANCE):
+            return
+        pair = int(distances.argmin())
+        edge = self.neighbours.graph.forward[pair]
+        i, j = (
+            int(ends[edge]) for ends in (self.neighbours.graph.source, self.neighbours.graph.target)
+        )
+        names = [f"{k + 1} ({SYMBOLS[self._z[k]]})" for k in sorted((i, j))]
+        raise UnsupportedAtomsError(
+            f"atoms {names[0]} and {names[1]} are {float(distances[pair]):.3f} Å apart: "
+            f"expected at least {MIN_DISTANCE} Å"
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the lock and what is known of a user's atoms: a copy has its own."""
+        own = ("_lock", "_started")
+        return {name: value for name, value in self.__dict__.items() if name not in own}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.RLock()
+        self._started = weakref.WeakValueDictionary()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> MolgeoCalculator:
+        memo.update({id(each): each for each in self.models})  # they never change
+        memo[id(self)] = other = type(self).__new__(type(self))
+        other.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        return other
+
+
+def _check_type(atoms: object) -> None:
+    if atoms is not None and not isinstance(atoms, Atoms):
+        raise TypeError(f"atoms: expected ase.Atoms, got {type(atoms).__name__}")
+
+
+def _same(options: dict[str, Any], name: str, value: Any) -> bool:
+    """Whether an option has this value already; of models only a name tells."""
+    return options.get(name) == value if isinstance(value, str | int | float) else False

@@ -1,0 +1,339 @@
+"""What the commands ``relax``, ``md`` and ``vib`` do.
+
+Exit status: 0 done; 3 done, but something did not come off: a structure that could not be read or
+was not relaxed, a run that the guard stopped, a saddle point where a minimum was wanted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import ase.io
+from ase import Atoms
+from ase.calculators.calculator import CalculationFailed
+
+from molgeo.chem.molecule import BadRow, InputError
+from molgeo.runtime.progress import progress
+from molgeo.simulation.admission import (
+    check,
+    check_names,
+    is_there,
+    refusal,
+    say,
+    say_velocities,
+    title,
+    writable,
+)
+from molgeo.simulation.calculator import MolgeoCalculator, UnsupportedAtomsError
+from molgeo.simulation.molecular_dynamics import Outcome, check_files, simulate
+from molgeo.simulation.records import ENDINGS, for_ase, keep_results, lost_constraints
+from molgeo.simulation.relaxation import Relaxed, relax
+from molgeo.simulation.report.page import write_page
+from molgeo.simulation.report.summary import summarise
+from molgeo.simulation.report.text import pairs, vibration_table
+from molgeo.simulation.settings import MDSettings, remarks
+from molgeo.simulation.structures import one_structure, structures
+from molgeo.simulation.vibrations import Modes, check_molecule, thermochemistry, vibrations
+
+DONE, INCOMPLETE = 0, 3
+
+VIB_FMAX: Final = 1e-4
+"""eV/Å, to which a structure is relaxed before its vibrations: a force turns into a frequency of
+rotation, 10 1/cm for 1e-3 eV/Å."""
+
+
+def run_relax(
+    input: str,
+    model: str | None = None,
+    fmax: float = 0.01,
+    output: str | None = None,
+    max_steps: int = 1000,
+    device: str = "auto",
+    allow_unfamiliar: bool = False,
+    force: bool = False,
+) -> int:
+    """The command ``molgeo relax``: every structure of an input to its next minimum.
+
+    Args:
+        input: a SMILES, ``-`` or the name of a file.
+        model: name or path of a force field, or several with commas; None for the default.
+        fmax: eV/Å, the largest force that may be left.
+        output: ``.extxyz``, ``.xyz`` or ``.traj``; None for extended xyz on standard output.
+        max_steps: of the optimiser.
+        device: as in `MolgeoCalculator`.
+        allow_unfamiliar: relax molecules unlike the training data too.
+        force: replace the output.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        ValueError: wrong usage, or an input that cannot be read.
+        FileExistsError: the output is there already.
+    """
+    path = writable(output, input, ENDINGS, force)
+    calculator = _calculator(model, device, dtype="float64")
+    incomplete = False
+    done: list[Atoms] = []
+    for atoms in structures(input, say):
+        relaxed = _relaxed(atoms, calculator, fmax, max_steps, allow_unfamiliar)
+        if isinstance(relaxed, BadRow):
+            say(f"{relaxed.input}: {relaxed.message}")
+            incomplete = True
+            continue
+        problem = _problem(relaxed)
+        incomplete = incomplete or problem is not None
+        done.append(_finished(relaxed, calculator))
+        lost = lost_constraints(path or Path("extxyz"), relaxed.atoms)
+        if lost:
+            say(f"{title(relaxed.atoms)}: {lost}")
+        say(
+            f"{title(relaxed.atoms)}: {relaxed.n_steps} steps, fmax {relaxed.fmax:.4f} eV/Å, "
+            f"energy {relaxed.atoms.get_potential_energy():.4f} eV ({calculator.model_name})"
+            + (f"; {problem}" if problem else "")
+        )
+        if path is None:
+            ase.io.write("-", done[-1], format="extxyz")
+    if path is not None and done:
+        is_traj = path.suffix.lower() == ".traj"
+        frames = [for_ase(atoms) for atoms in done] if is_traj else done
+        ase.io.write(path, frames, format="traj" if is_traj else "extxyz")
+    return INCOMPLETE if incomplete else DONE
+
+
+def run_md(
+    input: str,
+    settings: MDSettings,
+    model: str | None = None,
+    output: str = "traj.extxyz",
+    log: str = "md.csv",
+    page: str | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    device: str = "auto",
+    dtype: Literal["float32", "float64"] = "float32",
+    skin: float = 0.5,
+    allow_unfamiliar: bool = False,
+) -> int:
+    """The command ``molgeo md``: a trajectory, a table, and a page that shows them.
+
+    Args:
+        input: a SMILES, ``-`` or the name of a file with one structure.
+        settings: of the run.
+        model: as in `run_relax`.
+        output: trajectory; its state is kept beside it.
+        log: table, CSV.
+        page: HTML; None for the trajectory's name with ``.html``.
+        resume: go on with the run that wrote the files.
+        overwrite: replace the files of another run.
+        device: as in `MolgeoCalculator`.
+        dtype: as in `MolgeoCalculator`.
+        skin: as in `MolgeoCalculator`.
+        allow_unfamiliar: move molecules unlike the training data too.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        ValueError: wrong usage, or an input that cannot be read.
+        OSError: files that are missing or in the way.
+    """
+    files = Path(output), Path(log)
+    page_path = Path(page) if page else files[0].with_suffix(".html")
+    check_names(input, *files, page_path)
+    atoms = one_structure(input, say)
+    atoms.calc = _calculator(model, device, dtype, skin)
+    check_files(*files, resume, overwrite)
+    if page_path.exists() and not (resume or overwrite):
+        raise is_there(page_path)
+    if not resume:
+        check(atoms, allow_unfamiliar, by_stress=settings.ensemble == "npt")
+    for remark in (*remarks(settings, atoms), lost_constraints(files[0], atoms)):
+        if remark:
+            say(remark)
+    with progress("simulating") as report:
+        outcome = simulate(atoms, settings, *files, resume, overwrite, report)
+    if outcome.remark and not resume:
+        say(outcome.remark)
+    summary = summarise(files[1], len(atoms), settings.settling_fs)
+    about = _about(atoms, settings, outcome)
+    target = None if settings.ensemble == "nve" else settings.temperature
+    write_page(page_path, title(atoms), about, summary, files[0], target, outcome.reason)
+    names = [("trajectory", files[0]), ("table", files[1]), ("page", page_path)]
+    sys.stdout.write(pairs([*about, *summary.lines(), *((k, str(v)) for k, v in names)]))
+    if outcome.reason is not None:
+        say(f"stopped: {outcome.reason}")
+    return DONE if outcome.reason is None else INCOMPLETE
+
+
+def run_vib(
+    input: str,
+    model: str | None = None,
+    temperature: float = 298.15,
+    pressure: float = 1.01325,
+    symmetry_number: int = 1,
+    output: str | None = None,
+    format: Literal["table", "json"] | None = None,
+    device: str = "auto",
+    allow_unfamiliar: bool = False,
+    force: bool = False,
+) -> int:
+    """The command ``molgeo vib``: frequencies and thermochemistry at the next minimum.
+
+    Args:
+        input: a SMILES, ``-`` or the name of a file with one molecule, which is relaxed first.
+        model: as in `run_relax`.
+        temperature: K.
+        pressure: bar.
+        symmetry_number: as in `thermochemistry`.
+        output: file to write; None for standard output.
+        format: table or json; None for json in a file that ends so and in a pipe.
+        device: as in `MolgeoCalculator`.
+        allow_unfamiliar: take a molecule unlike the training data too.
+        force: replace the output.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        ValueError: wrong usage, or an input that cannot be read.
+        FileExistsError: the output is there already.
+    """
+    path = writable(output, input, (".json", ".txt"), force)
+    atoms = one_structure(input, say)
+    atoms.calc = _calculator(model, device, dtype="float64")
+    atoms.calc.check(atoms)
+    check_molecule(atoms)
+    check(atoms, allow_unfamiliar)
+    say_velocities(atoms, "a relaxation")
+    with progress("relaxing") as report:
+        relaxed = relax(atoms, VIB_FMAX, report=report)
+    with progress("displacing") as report:
+        modes = vibrations(relaxed.atoms, report=report)
+    problem = _problem(relaxed)
+    result = _about_modes(relaxed, modes, atoms.calc.model_name)
+    conditions: dict[str, Any] = {"temperature_K": temperature, "pressure_bar": pressure}
+    conditions["symmetry_number"] = symmetry_number
+    try:
+        result |= conditions | thermochemistry(relaxed.atoms, modes, **conditions)
+    except InputError as error:
+        if not modes.n_imaginary:
+            raise
+        problem = str(error)
+    by_default = path.suffix == ".json" if path else not sys.stdout.isatty()
+    as_json = format == "json" or (format is None and by_default)
+    text = json.dumps(result, indent=2) + "\n" if as_json else vibration_table(result)
+    if path is None:
+        sys.stdout.write(text)
+    else:
+        path.write_text(text, encoding="utf-8")
+    if problem:
+        say(problem)
+    return INCOMPLETE if problem else DONE
+
+
+def _models(names: str | None) -> str | list[str] | None:
+    """One name or path, or several with commas; a path may have a comma itself."""
+    if names is None or "," not in names or os.path.exists(names):
+        return names
+    return [name.strip() for name in names.split(",")]
+
+
+def _calculator(
+    model: str | None,
+    device: str,
+    dtype: Literal["float32", "float64"],
+    skin: float = 0.5,
+) -> MolgeoCalculator:
+    """A calculator that leaves warnings and the start to `admission` and `structures`."""
+    return MolgeoCalculator(
+        _models(model), device, dtype, skin, allow_unfamiliar=True, check_geometry=False
+    )
+
+
+def _relaxed(
+    atoms: Atoms | BadRow,
+    calculator: MolgeoCalculator,
+    fmax: float,
+    max_steps: int,
+    allow_unfamiliar: bool,
+) -> Relaxed | BadRow:
+    """Relax one structure; what is wrong with it stays its own."""
+    if isinstance(atoms, BadRow):
+        return atoms
+    say_velocities(atoms, "a relaxation")
+    atoms.calc = calculator
+    try:
+        calculator.check(atoms)
+        reason = refusal(atoms, allow_unfamiliar)
+        if reason:
+            return BadRow(title(atoms), message=reason)
+        with progress("relaxing") as report:
+            return relax(atoms, fmax, max_steps, report)
+    except (UnsupportedAtomsError, CalculationFailed) as error:
+        return BadRow(title(atoms), message=str(error))
+
+
+def _problem(relaxed: Relaxed) -> str | None:
+    """What a relaxed structure leaves to be wished for."""
+    if relaxed.broken:
+        return f"bonds broke while relaxing: {', '.join(relaxed.broken)}"
+    if not relaxed.converged:
+        return f"not relaxed: {relaxed.fmax:.4f} eV/Å are left after {relaxed.n_steps} steps"
+    return None
+
+
+def _finished(relaxed: Relaxed, calculator: MolgeoCalculator) -> Atoms:
+    """The structure as it is written, with what was computed of it and where it comes from."""
+    relaxed.atoms.get_forces()  # if the optimiser asked for other atoms last
+    atoms = relaxed.atoms.copy()
+    model = calculator.model_name
+    atoms.info["geometry"] = f"{atoms.info['geometry']}+{model}"
+    atoms.info.update(model=model, fmax=relaxed.fmax, converged=relaxed.converged)
+    keep_results(atoms, calculator.results)
+    return atoms
+
+
+def _about(atoms: Atoms, settings: MDSettings, outcome: Outcome) -> list[tuple[str, str]]:
+    """How a run was done."""
+    heat = {
+        "nve": "started with the input's velocities"
+        if outcome.remark
+        else f"started at {settings.temperature:g} K",
+        "nvt": f"{settings.temperature:g} K, {settings.thermostat} {settings.thermostat_time:g} fs",
+        "npt": f"{settings.temperature:g} K, {settings.pressure:g} bar",
+    }[settings.ensemble]
+    rows = [
+        ("structure", f"{title(atoms)}, {len(atoms)} atoms"),
+        ("model", atoms.calc.model_name),
+        ("ensemble", f"{settings.ensemble}, {heat}"),
+        ("steps", f"{outcome.step} of {settings.steps}, {settings.timestep:g} fs each"),
+        ("seed", str(settings.seed)),
+    ]
+    if outcome.ns_per_day > 0:  # a run that was at its end takes no step
+        rows.append(("speed", f"{outcome.ns_per_day:.3g} ns/day"))
+    if outcome.resumed_from is not None:
+        rows.append(("resumed at step", str(outcome.resumed_from)))
+    return rows
+
+
+def _about_modes(relaxed: Relaxed, modes: Modes, model: str) -> dict[str, Any]:
+    """What is known of a molecule before its thermochemistry."""
+    atoms = relaxed.atoms
+    return {
+        "name": atoms.info.get("name", ""),
+        "smiles": atoms.info.get("smiles", ""),
+        "formula": atoms.get_chemical_formula(),
+        "n_atoms": len(atoms),
+        "geometry": f"{atoms.info['geometry']}+{model}",
+        "model": model,
+        "energy_eV": float(atoms.get_potential_energy()),
+        "fmax_eV_A": relaxed.fmax,
+        "shape": modes.shape,
+        "n_imaginary": modes.n_imaginary,
+        "frequencies_cm": modes.frequencies_cm,
+    }

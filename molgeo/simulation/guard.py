@@ -1,0 +1,168 @@
+"""When a simulation has left what its model knows, so that going on is worth nothing."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from ase import Atoms
+from ase.data import covalent_radii
+from ase.neighborlist import neighbor_list
+from numpy.typing import NDArray
+from scipy.stats import chi2
+
+from molgeo.simulation.calculator import MolgeoCalculator
+from molgeo.simulation.integrators import temperature
+
+BOND: Final = 1.25
+"""Bonds at the start are the pairs closer than this times the sum of their covalent radii."""
+
+BROKEN: Final = 1.75
+"""A bond is broken beyond this times that sum: 2.7 Å for C–C, 1.9 Å for C–H."""
+
+SO_UNLIKELY: Final = 1e-9
+"""Probability of a temperature by chance above which it is one."""
+
+HEADROOM: Final = 1.5
+"""Above that temperature, for what a relaxing geometry sets free."""
+
+HOT: Final = 3.0
+"""Times the temperature of the run, below which a large system is only warm."""
+
+MAX_DISAGREEMENT: Final = 0.5
+"""eV/Å, of an ensemble's forces on one atom (‖standard deviation‖)."""
+
+
+class Guard:
+    """Watches a run, and says why it should stop.
+
+    Args:
+        atoms: at the start, with a calculator; their bonds are those that should hold.
+        temperature_K: of the run. The limit is the chi-square quantile of a system with so many
+            degrees of freedom, as a small molecule's temperature fluctuates by its own size.
+        n_degrees: degrees of freedom.
+        max_disagreement: as in `MAX_DISAGREEMENT`; without an ensemble it is of no use.
+
+    Attributes:
+        closest: Å, below which a pair lies outside the domain of the models; 0 where none is known.
+        hottest: K, above which the temperature is no fluctuation.
+    """
+
+    def __init__(
+        self,
+        atoms: Atoms,
+        temperature_K: float,
+        n_degrees: int,
+        max_disagreement: float = MAX_DISAGREEMENT,
+    ) -> None:
+        self.n_degrees, self.max_disagreement = n_degrees, max_disagreement
+        models = atoms.calc.models if isinstance(atoms.calc, MolgeoCalculator) else []
+        domains = [each.domain for each in models if each.domain is not None]
+        self.closest = max((domain.closest for domain in domains), default=0.0)
+        quantile = float(chi2.isf(SO_UNLIKELY, n_degrees)) / n_degrees
+        self.hottest = max(HEADROOM * quantile, HOT) * temperature_K
+        self.bonds = bonds(atoms)
+
+    def check(self, atoms: Atoms) -> str | None:
+        """Why a run should not go on from here, or None."""
+        return (
+            self._temperature_reason(atoms)
+            or self._bond_reason(atoms)
+            or self._contact_reason(atoms)
+            or self._disagreement_reason(atoms)
+        )
+
+    def state(self) -> dict[str, Any]:
+        """The bonds that should hold, and the limit of the temperature."""
+        return {"bonds": list(self.bonds), "hottest": self.hottest}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Watch over what another guard watched over."""
+        self.bonds = tuple(state["bonds"])
+        self.hottest = state.get("hottest", self.hottest)
+
+    def _temperature_reason(self, atoms: Atoms) -> str | None:
+        now = temperature(atoms, self.n_degrees)
+        if now <= self.hottest:  # False for NaN
+            return None
+        return (
+            f"the temperature ran away: {now:.0f} K, above the limit of {self.hottest:.0f} K; "
+            "try a shorter timestep, or relax the structure first"
+        )
+
+    def _bond_reason(self, atoms: Atoms) -> str | None:
+        i, j, shift, longest = self.bonds
+        if not len(i):
+            return None
+        length = np.linalg.norm(_vectors(atoms, i, j, shift), axis=1)
+        worst = int((length / longest).argmax())
+        if length[worst] <= longest[worst]:
+            return None
+        return f"the bond {_pair(atoms, i[worst], j[worst])} broke: {length[worst]:.2f} Å"
+
+    def _contact_reason(self, atoms: Atoms) -> str | None:
+        if not self.closest:
+            return None
+        i, j, d = neighbor_list("ijd", atoms, self.closest)
+        if not len(d):
+            return None
+        k = int(d.argmin())
+        return (
+            f"atoms {_pair(atoms, i[k], j[k])} are {d[k]:.2f} Å apart, outside the model's domain: "
+            f"expected at least {self.closest:.2f} Å"
+        )
+
+    def _disagreement_reason(self, atoms: Atoms) -> str | None:
+        spread = atoms.calc.results.get("forces_std")
+        if spread is None:
+            return None
+        size = np.linalg.norm(spread, axis=1)
+        worst = int(size.argmax())
+        if size[worst] <= self.max_disagreement:
+            return None
+        return (
+            f"the models disagree on the force on atom {_name(atoms, worst)}: {size[worst]:.2f} "
+            f"eV/Å, above {self.max_disagreement:g} eV/Å"
+        )
+
+
+Bonds = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
+
+
+def bonds(atoms: Atoms) -> Bonds:
+    """Pairs within the sum of their covalent radii and a quarter.
+
+    Args:
+        atoms: periodic or not.
+
+    Returns:
+        Atoms i and j (bonds,), the lattice translation of j (bonds, 3), and the length in Å beyond
+        which each is broken.
+    """
+    radii = covalent_radii[atoms.numbers]
+    i, j, shift, d = neighbor_list("ijSd", atoms, 2 * BOND * radii.max(initial=0.0))
+    bonded = (d < BOND * (radii[i] + radii[j])) & (i < j)  # one atom's own images are no bonds
+    i, j, shift = i[bonded], j[bonded], shift[bonded]
+    return i, j, shift, BROKEN * (radii[i] + radii[j])
+
+
+def broken_bonds(before: Bonds, atoms: Atoms) -> list[str]:
+    """Names of the bonds that are broken now."""
+    i, j, shift, longest = before
+    length = np.linalg.norm(_vectors(atoms, i, j, shift), axis=1)
+    return [_pair(atoms, i[k], j[k]) for k in np.flatnonzero(length > longest)]
+
+
+def _vectors(atoms: Atoms, i: Any, j: Any, shift: Any) -> NDArray[np.float64]:
+    vectors: NDArray[np.float64] = (
+        atoms.positions[j] - atoms.positions[i] + shift @ atoms.cell.array
+    )
+    return vectors
+
+
+def _name(atoms: Atoms, k: int) -> str:
+    return f"{atoms.symbols[k]}{k + 1}"
+
+
+def _pair(atoms: Atoms, i: int, j: int) -> str:
+    return "–".join(_name(atoms, k) for k in sorted((int(i), int(j))))

@@ -1,0 +1,118 @@
+"""The page of a molecular dynamics run: numbers, plots and the moving structure in one file.
+
+The viewer is 3Dmol.js (BSD-3-Clause), which lies in ``assets`` with its licence and is written into
+every page, so that a page works without a network and wherever it is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+import ase.io
+import numpy as np
+from ase import Atoms
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from molgeo.chem.molecule import InputError
+from molgeo.simulation.report.plots import plots
+from molgeo.simulation.report.summary import Summary
+
+MOST_FRAMES: Final = 200
+"""Frames of the animation."""
+
+
+def write_page(
+    path: Path,
+    title: str,
+    about: Sequence[tuple[str, str]],
+    summary: Summary,
+    trajectory: Path,
+    target_K: float | None = None,
+    reason: str | None = None,
+) -> None:
+    """Write the page of a run.
+
+    Args:
+        path: ``.html``, overwritten.
+        title: what was simulated.
+        about: names and values that say how.
+        summary: of the run's table.
+        trajectory: its frames, of which some are shown.
+        target_K: the thermostat's temperature; None without one.
+        reason: why the run stopped before its end.
+
+    Raises:
+        InputError: the trajectory cannot be read, or the page not be written.
+    """
+    frames = some_frames(trajectory, len(summary.table))
+    environment = Environment(
+        loader=PackageLoader("molgeo.simulation.report"),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    assets = resources.files("molgeo.simulation.report") / "assets"
+    text = environment.get_template("md.html").render(
+        title=title,
+        about=about,
+        results=summary.lines(),
+        reason=reason,
+        plots=plots(summary, target_K),
+        frames=xyz(frames),
+        times=summary.time_ps[:: stride(len(summary.table))].round(4).tolist(),
+        edges=cell_edges(frames[0]),
+        viewer=(assets / "3Dmol-min.js").read_text(encoding="utf-8"),
+        viewer_licence=(assets / "3Dmol.LICENSE").read_text(encoding="utf-8"),
+    )
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def stride(n: int) -> int:
+    """From one of the frames that are shown to the next, of n."""
+    return max(-(-n // MOST_FRAMES), 1)
+
+
+def some_frames(trajectory: Path, n: int) -> list[Atoms]:
+    """At most `MOST_FRAMES` of a trajectory's n frames, evenly spread, centred or wrapped."""
+    try:
+        frames = ase.io.read(trajectory, f"::{stride(n)}")
+    except Exception as error:  # ASE's readers raise many kinds
+        raise InputError(f"{trajectory}: cannot be read as a trajectory: {error}") from error
+    if not frames:
+        raise InputError(f"{trajectory}: expected frames, got an empty trajectory")
+    for frame in frames:
+        if frame.pbc.any():
+            frame.wrap()
+        else:
+            frame.positions -= frame.get_center_of_mass()
+    return list(frames)
+
+
+def xyz(frames: Sequence[Atoms]) -> str:
+    """Frames as plain xyz, to a thousandth of an Å."""
+    lines = []
+    for frame in frames:
+        lines += [str(len(frame)), ""]
+        for symbol, (x, y, z) in zip(frame.symbols, frame.positions, strict=True):
+            lines.append(f"{symbol} {x:.3f} {y:.3f} {z:.3f}")
+    return "\n".join(lines) + "\n"
+
+
+def cell_edges(atoms: Atoms) -> list[list[list[float]]]:
+    """The twelve edges of a cell that is periodic in three directions, as pairs of points in Å."""
+    if not (atoms.pbc.all() and atoms.cell.rank == 3):
+        return []
+    edges = []
+    for k in range(3):
+        for a in (0, 1):
+            for b in (0, 1):
+                start = np.insert(np.array([a, b]), k, 0) @ atoms.cell.array
+                edges.append([start.tolist(), (start + atoms.cell.array[k]).tolist()])
+    return edges

@@ -1,0 +1,126 @@
+"""What a user names, as atoms of ASE that can be moved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from ase import Atoms
+
+from molgeo.chem.conformers.conformers import embed
+from molgeo.chem.files.readers import check_sources, read
+from molgeo.chem.molecule import BadRow, InputError, Molecule, SmilesRow
+from molgeo.chem.plausible import unfit_to_move
+
+VELOCITIES: Final = ("velo", "vel", "velocities", "velocity", "v", "momentum")
+"""Names that other programs give to velocities, in units of their own."""
+
+Say = Callable[[str], None]
+
+
+def structures(source: str, say: Say | None = None) -> Iterator[Atoms | BadRow]:
+    """Structures of one input, with a conformer where only a SMILES is given.
+
+    Args:
+        source: a SMILES, ``-`` for SMILES from standard input, or the name of a file.
+        say: called with what of the input is not used, once each, and with the isomer that was made
+            of a SMILES that leaves its stereo open.
+
+    Yields:
+        Atoms, periodic or not, with the constraints, momenta, masses and tags of a file, whose
+        ``info`` holds ``name``, ``smiles``, ``geometry`` (how the coordinates were made), a
+        ``charge`` other than zero and what ``stereo`` was open; or the reason why there are none.
+
+    Raises:
+        InputError: the input cannot be read, or is empty.
+    """
+    check_sources([source])
+    said: set[str] = set()
+    for row in read(source):
+        molecule = row
+        if isinstance(molecule, SmilesRow):
+            made = embed(molecule)
+            molecule = made if isinstance(made, BadRow) else made[0]
+        reason = _refusal(molecule) if isinstance(molecule, Molecule) else None
+        if reason is not None:
+            molecule = BadRow(molecule.input, molecule.name, molecule.smiles, reason)
+        if isinstance(molecule, BadRow):
+            yield molecule
+            continue
+        open_stereo = [f"stereo: {molecule.stereo}"] if molecule.stereo else []
+        for remark in [*not_used(molecule), *open_stereo]:
+            if say is not None and remark not in said:
+                say(f"{molecule.input}: {remark}")
+            said.add(remark)
+        yield to_atoms(molecule)
+
+
+def _refusal(molecule: Molecule) -> str | None:
+    """Why nothing should move from here, whatever the model."""
+    if molecule.open_shell:
+        return f"open shell: {molecule.open_shell}"
+    if not molecule.geometry.startswith("given"):
+        return None
+    return unfit_to_move(molecule.z, molecule.pos, molecule.cell, molecule.pbc)
+
+
+def one_structure(source: str, say: Say | None = None) -> Atoms:
+    """The only structure of an input; arguments as in `structures`.
+
+    Raises:
+        InputError: there is none, or more than one, or it is a bad one.
+    """
+    found = structures(source, say)
+    atoms = next(found)
+    if isinstance(atoms, BadRow):
+        raise InputError(f"{atoms.input}: {atoms.message}")
+    n_more = sum(1 for _ in found)
+    if n_more:
+        raise InputError(f"{source}: expected one structure, got {n_more + 1}: give one of them")
+    return atoms
+
+
+def not_used(molecule: Molecule) -> list[str]:
+    """What a file says of a molecule that moves no atom here, a phrase each."""
+    given = molecule.atoms
+    if given is None:
+        return []
+    named = {str(name).lower(): name for name in given.arrays}
+    found = [
+        f"{named[name]} are not used, as their unit is not known: expected momenta in ASE's "
+        "units, √(eV·u)"
+        for name in VELOCITIES
+        if name in named
+    ]
+    if given.cell.rank and not given.pbc.any():
+        found.append("the cell is not used: pbc is F F F")
+    return found
+
+
+def to_atoms(molecule: Molecule) -> Atoms:
+    """A molecule as atoms of ASE, with float64 positions of their own."""
+    info = {
+        "name": molecule.name,
+        "smiles": molecule.smiles,
+        "geometry": molecule.geometry,
+        "charge": molecule.charge,
+        "stereo": molecule.stereo,
+    }
+    atoms = Atoms(
+        molecule.z,
+        molecule.pos,
+        cell=molecule.cell,
+        pbc=molecule.pbc,
+        info={key: value for key, value in info.items() if value},
+    )
+    if molecule.atoms is not None:
+        _take_along(atoms, molecule.atoms)
+    return atoms
+
+
+def _take_along(atoms: Atoms, given: Any) -> None:
+    """What of a file's atoms decides how they move."""
+    for name in ("masses", "momenta", "tags"):
+        if given.has(name):
+            atoms.set_array(name, given.get_array(name))
+    atoms.set_constraint([constraint.copy() for constraint in given.constraints])

@@ -1,0 +1,80 @@
+"""What a checkpoint says of itself, whatever it leaves out."""
+
+import copy
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+from checkpoint_files import small_predictor
+from hostile_headers import FACTS, changed, leaves
+
+from molgeo.evaluation import cards
+from molgeo.evaluation.cards import markdown
+from molgeo.predictor.checkpoint import catalogue, load, read_header, save_checkpoint, shipped
+
+CHECKPOINTS = Path(cards.__file__).parents[2] / "checkpoints"
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    path = tmp_path_factory.mktemp("full") / "full.safetensors"
+    save_checkpoint(small_predictor(), path, FACTS)
+    return read_header(path)
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_the_cards_of_shipped_models_are_those_of_their_headers(name):
+    assert markdown(read_header(name)) == (CHECKPOINTS / f"{name}.md").read_text()
+
+
+def test_a_card_leaves_out_what_is_not_known(full):
+    assert "# small\n" in markdown(full)
+    assert "* **trained on**: QM9, 100 molecules, split random\n" in markdown(full)
+    bare = {key: full[key] for key in ("format", "config", "domain", "self_test", "sha256")}
+    assert "trained on" not in markdown(bare)
+    assert markdown(bare).startswith("# model\n")
+    for pair in combinations(sorted(FACTS), 2):
+        assert "## Limits" in markdown({k: v for k, v in full.items() if k not in pair})
+    for place, _ in leaves(FACTS):
+        if len(place) > 1 and isinstance(place[-1], str):
+            header = copy.deepcopy(full)
+            inner = header
+            for key in place[:-1]:
+                inner = inner[key]
+            del inner[place[-1]]
+            assert "## Limits" in markdown(header)
+
+
+def test_a_card_shows_a_dash_for_null(full):
+    card = markdown(changed(full, ("metrics", "mae", "gap_eV"), None) | {"curve": [[1, None]]})
+    assert "| Δε, gap | eV | – |" in card
+    assert "| validation loss | – |" in card
+
+
+def test_info_of_a_model_that_says_little(tmp_path, capsys):
+    path = tmp_path / "bare.safetensors"
+    save_checkpoint(small_predictor(), path, {"n_train": 5, "metrics": {"mae": {"gap_eV": None}}})
+    load(path)
+    cards.info(str(path))
+    out = capsys.readouterr().out
+    assert "5 molecules" in out
+    assert "bare" in out
+
+
+def test_one_damaged_model_does_not_hide_the_others(tmp_path, monkeypatch, capsys):
+    (tmp_path / "bad-qm9.safetensors").write_bytes(b"nothing")
+    folders = [tmp_path, *catalogue._shipped_folders()]
+    monkeypatch.setattr(catalogue, "_shipped_folders", lambda: folders)
+    cards.models_table()
+    out, err = capsys.readouterr()
+    assert "bad-qm9" in out
+    assert "schnet-qm9" in out
+    assert err.count("\n") == 1
+    assert "not a whole safetensors file" in err
+
+
+def test_info_tells_whether_a_model_knows_what_it_knows():
+    assert cards.environments({}).startswith("not recorded")
+    known = {"counts": {"H(C)": 5, "C(H)": 5}, "configurations": 5000, "periodic": 0}
+    found = cards.environments({"environments": {**known, "formulas": ["CH4"]}})
+    assert found == "2 kinds of bonded atoms in 5,000 configurations, 0 of them periodic; CH4 alone"

@@ -1,0 +1,111 @@
+"""Errors of energies and forces: what a person would compute by hand, in any batches."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from molgeo.cli import main as cli
+from molgeo.data.forces.dataset import Units
+from molgeo.datasets import ForceDataModule
+from molgeo.evaluation.forces import COLUMNS, ForceErrors, evaluate_forces, file_part
+from molgeo.predictor import Predictor
+from molgeo.predictor.checkpoint import save_checkpoint
+from molgeo.predictor.domain import Domain
+from molgeo.training.references import fit_references
+
+ETHANOL = Path(__file__).parent / "fixtures" / "forces" / "ethanol.npz"
+BACKBONE = {"n_features": 16, "n_filters": 16, "n_blocks": 1, "n_gaussians": 8, "cutoff": 4.0}
+
+
+@pytest.fixture(scope="module")
+def data():
+    module = ForceDataModule(ETHANOL, energy_unit="kcal/mol")
+    module.setup()
+    return module
+
+
+@pytest.fixture(scope="module")
+def predictor(data):
+    torch.manual_seed(0)
+    predictor = Predictor("schnet", BACKBONE, ["energy"], 8)
+    fit_references(predictor, data.molecules, data.parts.train, {})
+    predictor.header = {"trained_on_forces": True}
+    return predictor.eval()
+
+
+def by_hand(predictor, data, rows):
+    """Errors molecule by molecule."""
+    energy, forces = [], []
+    for row in rows.tolist():
+        one = data.molecules.batch(torch.tensor([row]))
+        e, f = predictor.energy_and_forces(one.z, one.pos)
+        energy.append(float(e - one.energy))
+        forces.append((f - one.force).numpy())
+    return np.array(energy), np.concatenate(forces)
+
+
+@pytest.mark.parametrize("batch_size", [3, 64])
+def test_errors_are_those_computed_by_hand(predictor, data, batch_size):
+    rows = data.parts.test
+    got = evaluate_forces(predictor, data.molecules, rows, batch_size)
+    energy, forces = by_hand(predictor, data, rows)
+    columns = (energy, energy / 9, forces)
+    assert got["n"] == 20
+    assert tuple(got["mae"]) == tuple(got["rmse"]) == COLUMNS
+    for column, error in zip(COLUMNS, columns, strict=True):
+        assert got["mae"][column] == pytest.approx(np.abs(error).mean(), rel=1e-4)
+        assert got["rmse"][column] == pytest.approx(np.sqrt(np.square(error).mean()), rel=1e-4)
+
+
+def test_sums_add_up():
+    torch.manual_seed(1)
+    energy, force = torch.randn(5), torch.randn(12, 3)
+    n_atoms = torch.tensor([2, 3, 1, 4, 2])
+    whole = ForceErrors.of(energy, force, n_atoms)
+    parts = ForceErrors.of(energy[:2], force[:5], n_atoms[:2]) + ForceErrors.of(
+        energy[2:], force[5:], n_atoms[2:]
+    )
+    assert torch.allclose(whole.to_vector(), parts.to_vector())
+    assert whole.norms == pytest.approx(float(force.double().norm(dim=-1).sum()))
+    assert whole.mae()["energy_eV_atom"] == pytest.approx(float((energy / n_atoms).abs().mean()))
+
+
+def test_nothing_to_evaluate(predictor, data):
+    with pytest.raises(ValueError, match="one molecule or more"):
+        evaluate_forces(predictor, data.molecules, torch.zeros(0, dtype=torch.long))
+
+
+def test_parts_of_a_file():
+    kcal = Units("kcal/mol")
+    molecules, rows, name = file_part(ETHANOL, "test", kcal)
+    assert (len(molecules), rows.tolist(), name) == (80, list(range(60, 80)), "test")
+    with pytest.raises(ValueError, match="has no part 'validation'"):
+        file_part(ETHANOL, "validation", kcal)
+    molecules, rows, name = file_part(ETHANOL.with_name("acac.xyz"))
+    assert (len(rows), name) == (8, "all")
+    with pytest.raises(ValueError, match=r"divide by 23\.06"):
+        file_part(ETHANOL)
+
+
+def test_command(predictor, data, tmp_path, capsys):
+    predictor.domain = Domain(elements=(1, 6, 8), max_atoms=9, min_distance=0.9)
+    path = tmp_path / "ff.safetensors"
+    save_checkpoint(predictor, path, {"data": "ethanol", "trained_on_forces": True})
+    words = ["evaluate", "--model", str(path), "--data", str(ETHANOL), "--limit", "7"]
+    assert cli.main([*words, "--energy-unit", "kcal/mol"]) == 0
+    got = json.loads(capsys.readouterr().out)
+    expected = evaluate_forces(predictor, data.molecules, data.parts.test[:7])
+    assert got["mae"] == pytest.approx(expected["mae"], rel=1e-5)
+    assert list(got) == ["model", "data", "split", "geometry", "n", "mae", "rmse"]
+    assert cli.main(words) == 2
+    message = capsys.readouterr().err
+    assert "set --energy-unit kcal/mol" in message
+    assert "--check-units false" in message
+    for switch in (["--check-units", "false"], ["--no-check-units"]):
+        assert cli.main([*words, *switch]) == 0
+        assert json.loads(capsys.readouterr().out)["n"] == 7
+    assert cli.main(["evaluate", "--model", str(path), "--data", "qm10"]) == 2
+    assert "qm10 does not exist" in capsys.readouterr().err

@@ -1,0 +1,119 @@
+"""Errors over a part of a data set, at every geometry."""
+
+from pathlib import Path
+
+import pytest
+
+from molgeo.data.qm9.dataset import QM9, Split
+from molgeo.data.qm9.sources import write
+from molgeo.evaluation.properties import calibrate, evaluate
+from molgeo.generate import geometries
+from molgeo.predictor.checkpoint import load
+
+MODEL = Path(__file__).parent / "fixtures" / "format_1.safetensors"
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return load(MODEL)
+
+
+@pytest.fixture
+def root(some_qm9, tmp_path):
+    write(some_qm9, tmp_path / "qm9.safetensors", "fixture")
+    return tmp_path
+
+
+@pytest.mark.parametrize("geometry", ["mmff", "smiles", "flat"])
+def test_prepared_and_fresh_geometries_give_the_same(predictor, root, geometry, monkeypatch):
+    fresh = evaluate(predictor, root, "train", geometry, limit=20, batch_size=8)
+    again = evaluate(predictor, root, "train", geometry, limit=20, batch_size=8)
+    assert fresh == again
+    geometries.prepare(root, geometry, 8)
+    monkeypatch.setattr(geometries, "make", None)
+    assert evaluate(predictor, root, "train", geometry, limit=20, batch_size=8) == fresh
+    assert fresh["n"] == 20
+    assert fresh["failed"] == 0
+    assert fresh["reasons"] == {}
+
+
+def test_the_same_molecules_at_other_geometries(predictor, root):
+    results = {
+        g: evaluate(predictor, root, "train", g, limit=15) for g in ("dft", "mmff", "smiles")
+    }
+    assert {r["n"] for r in results.values()} == {15}
+    assert len({str(r["mae"]) for r in results.values()}) == 3
+
+
+def test_more_conformers_than_prepared_are_made(predictor, root):
+    geometries.prepare(root, "smiles", 1)
+    one, four = (
+        evaluate(predictor, root, "train", "smiles", limit=20, conformers=n) for n in (1, 4)
+    )
+    assert one["mae"] != four["mae"]
+    geometries.prepare(root, "smiles", 4)
+    assert evaluate(predictor, root, "train", "smiles", limit=20, conformers=4) == four
+    assert evaluate(predictor, root, "train", "smiles", limit=20, conformers=1) == one
+
+
+@pytest.mark.parametrize("is_prepared", [False, True])
+def test_failures_are_counted_with_their_reasons(predictor, root, monkeypatch, is_prepared):
+    generate, data = geometries.generate, QM9(root)
+    rows = data.split().train[:20].tolist()
+    reason = {data.smiles(rows[0]): "first", data.smiles(rows[9]): "x", data.smiles(rows[11]): "x"}
+
+    def fail(row, n):
+        if row.smiles in reason:
+            return geometries.BadRow("", message=reason[row.smiles])
+        return generate(row, n)
+
+    monkeypatch.setattr(geometries, "generate", fail)
+    if is_prepared:
+        geometries.prepare(root, "flat")
+    seen = []
+    result = evaluate(
+        predictor,
+        root,
+        "train",
+        "flat",
+        limit=20,
+        batch_size=1,
+        progress=lambda *done: seen.append(done),
+    )
+    assert result["n"] == 17
+    assert result["failed"] == 3
+    assert result["reasons"] == {"x": 2, "first": 1}
+    assert seen[-1] == (20, 20)
+
+
+def test_no_molecule_has_a_geometry(predictor, root, monkeypatch):
+    bad = geometries.BadRow("", message="why")
+    monkeypatch.setattr(geometries, "generate", lambda *_: bad)
+    with pytest.raises(ValueError, match="no molecule of split 'train' has a geometry"):
+        evaluate(predictor, root, "train", "flat", limit=3)
+
+
+def test_calibrated_on_validation_and_covered_there(predictor, root, monkeypatch):
+    """The shares of the very molecules that it was calibrated on are the least ones promised."""
+    train, few, test = QM9(root).split()
+    monkeypatch.setattr(QM9, "split", lambda self: Split(few, train, test))
+    seen = []
+    made = calibrate(predictor, root, 0, lambda *done: seen.append(done), conformers=(1, 3))
+    assert [one.conformers for one in made] == [1, 3]
+    assert seen[-1][0] == seen[-1][1]
+    n = made[0].n
+    assert n == len(train)
+    header = {"calibration": [one.as_json() for one in made]}
+    monkeypatch.setattr(predictor, "header", {**predictor.header, **header})
+    result = evaluate(predictor, root, "validation", "smiles", conformers=3)
+    assert set(result["coverage"]) == set(result["mae"])
+    for shares in result["coverage"].values():
+        assert 0.68 <= shares["std"] <= 0.6827 + 2 / n
+        assert 0.9 <= shares["low90_high90"] <= 0.9 + 2 / n
+    assert "coverage" not in evaluate(predictor, root, "validation", "mmff")
+
+
+@pytest.mark.parametrize(("option", "value"), [("limit", -1), ("conformers", 0)])
+def test_options_out_of_range(predictor, root, option, value):
+    with pytest.raises(ValueError, match=rf"evaluate: {option} must be .*, got {value}"):
+        evaluate(predictor, root, **{option: value})

@@ -1,0 +1,223 @@
+"""Cheap geometries of the fixture's molecules: all of them, repeatable, whatever happens."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from rdkit import Chem
+
+from molgeo.chem.bonds import agree, assign
+from molgeo.chem.conformers.canonical import canonical
+from molgeo.chem.conformers.conformers import embed
+from molgeo.chem.molecule import SmilesRow
+from molgeo.chem.stereo import has_stereo, stereo_smiles
+from molgeo.data.geometries import read
+from molgeo.data.loader import FlatLoader
+from molgeo.data.qm9.dataset import QM9, geometry_path
+from molgeo.data.qm9.sources import write
+from molgeo.generate import geometries
+
+KINDS = ["mmff", "smiles", "flat"]
+
+
+@pytest.fixture
+def root(some_qm9, tmp_path):
+    """A folder of its own with the prepared fixture."""
+    write(some_qm9, tmp_path / "qm9.safetensors", "fixture")
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def prepared(some_qm9, tmp_path_factory):
+    """A folder with all kinds of geometries, two conformers a SMILES."""
+    folder = tmp_path_factory.mktemp("prepared")
+    write(some_qm9, folder / "qm9.safetensors", "fixture")
+    for kind in KINDS:
+        geometries.prepare(folder, kind, 2)
+    return folder
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_molecule_has_a_status(prepared, kind):
+    data = QM9(prepared)
+    found = data.geometry(kind)
+    everything = torch.arange(len(data))
+    assert sum(found.tally(everything).values()) == 61
+    assert geometries.tally(geometry_path(prepared, kind)) == found.tally(everything)
+    assert found.exists.all()
+    assert found.first.diff().max() <= (1 if kind == "mmff" else 2)
+    assert not list(prepared.glob("*.parts"))
+
+
+def test_mmff_keeps_the_order_of_atoms_and_the_labels(prepared):
+    data = QM9(prepared)
+    found = data.geometry("mmff").molecules
+    for name in ("z", "ptr", "y", "idx"):
+        assert torch.equal(getattr(found, name), getattr(data.molecules, name))
+    assert 0.0 < (found.pos - data.molecules.pos).norm(dim=1).median() < 0.2
+
+
+def test_smiles_have_the_stereo_of_the_data_set(prepared):
+    data = QM9(prepared)
+    found = data.geometry("smiles")
+    first = data.molecules.ptr.tolist()
+    for row in range(len(data)):
+        atoms = slice(first[row], first[row + 1])
+        z = data.molecules.z[atoms].numpy().astype(np.int64)
+        smiles = stereo_smiles(data.smiles(row), z, data.molecules.pos[atoms].double().numpy())
+        mol = Chem.AddHs(canonical(Chem.MolFromSmiles(smiles)).mol)
+        for conformer in range(*found.first[row : row + 2].tolist()):
+            ends = slice(*found.molecules.ptr[conformer : conformer + 2].tolist())
+            pos = found.molecules.pos[ends].double().numpy()
+            assert [a.GetAtomicNum() for a in mol.GetAtoms()] == found.molecules.z[ends].tolist()
+            assert agree(mol, pos)
+            assert has_stereo(mol, pos)
+            assert assign(mol, z, data.molecules.pos[atoms].double().numpy()) is not None
+
+
+def test_flat_is_what_predict_makes(prepared):
+    data = QM9(prepared)
+    found = data.geometry("flat")
+    for n in (1, 2):
+        for row in (3, 40, 59):
+            (conformer,) = found.lowest(torch.tensor([row]), n).tolist()
+            ends = slice(*found.molecules.ptr[conformer : conformer + 2].tolist())
+            _, expected = embed(SmilesRow(data.smiles(row)), n)[0].canonical()
+            np.testing.assert_array_equal(
+                found.molecules.pos[ends].numpy(), expected.astype(np.float32)
+            )
+
+
+def test_paired_geometries_train(prepared):
+    """What a data module does: the same molecules at any geometry."""
+    data = QM9(prepared)
+    train = data.split().train
+    for kind in ("dft", *KINDS):
+        found = data.geometry(kind)
+        rows = train[found.exists[train]]
+        batches = list(FlatLoader(found.molecules, found.lowest(rows), 16, seed=1))
+        drawn = [i for batch in batches for i in batch.idx.tolist()]
+        assert len(drawn) == len(set(drawn)) == 48
+        assert set(drawn) <= set(data.molecules.idx[rows].tolist())
+        assert batches[0].y.shape == (16, 12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_number_of_threads_and_of_pieces_changes_nothing(root, prepared, kind, monkeypatch):
+    monkeypatch.setattr(geometries, "PIECE", 7)
+    path = geometries.prepare(root, kind, 2, workers=3)
+    assert path.read_bytes() == geometry_path(prepared, kind).read_bytes()
+
+
+KILLED = """
+import os, signal, sys
+from molgeo.generate import geometries
+geometries.PIECE = 10
+replace, calls = os.replace, iter(range(int(sys.argv[2])))
+def last(*paths):
+    if next(calls, None) is None:
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(*paths)
+os.replace = last
+geometries.prepare(sys.argv[1], "smiles", 2)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no SIGKILL there")
+def test_a_killed_run_goes_on_where_it_was(root, prepared, monkeypatch):
+    """Killed while the third piece, and then the joined file, is being written."""
+    made = []
+    for replaced, pieces in ((2, 2), (5, 7)):
+        killed = subprocess.run([sys.executable, "-c", KILLED, str(root), str(replaced)])
+        assert killed.returncode == -9
+        assert len(list((root / "qm9_smiles.parts").glob("0*.safetensors"))) == pieces
+        assert not geometry_path(root, "smiles").exists()
+    monkeypatch.setattr(geometries, "PIECE", 10)
+    monkeypatch.setattr(geometries, "make", lambda *a: made.append(a))
+    path = geometries.prepare(root, "smiles", 2)
+    assert made == []
+    assert path.read_bytes() == geometry_path(prepared, "smiles").read_bytes()
+    assert sorted(p.name for p in root.iterdir()) == ["qm9.safetensors", "qm9_smiles.safetensors"]
+
+
+def test_a_damaged_piece_is_made_anew(root, prepared, monkeypatch):
+    monkeypatch.setattr(geometries, "PIECE", 10)
+
+    class StopError(Exception):
+        pass
+
+    def stop(done, total):
+        if done >= 20:
+            raise StopError
+
+    with pytest.raises(StopError):
+        geometries.prepare(root, "mmff", progress=stop)
+    pieces = sorted((root / "qm9_mmff.parts").iterdir())
+    assert len(pieces) == 2
+    pieces[0].write_bytes(pieces[0].read_bytes()[:100])
+    shutil.copy(pieces[1], pieces[0].with_name("000030.safetensors"))  # of other rows
+    path = geometries.prepare(root, "mmff")
+    assert path.read_bytes() == geometry_path(prepared, "mmff").read_bytes()
+
+
+def test_what_is_there_is_kept(root, prepared):
+    path = geometry_path(root, "smiles")
+    shutil.copy(geometry_path(prepared, "smiles"), path)
+    before = path.stat().st_mtime_ns
+    for conformers in (1, 2):
+        geometries.prepare(root, "smiles", conformers)
+        assert path.stat().st_mtime_ns == before
+    geometries.prepare(root, "smiles", 3)
+    assert read(path)[1]["conformers"] == 3
+
+
+def test_a_longer_ladder_tries_the_failures_again(root, prepared, monkeypatch):
+    failing = {"C", "CCO", "OC1CC2(O)CN3C1C23"}
+    generate = geometries.generate
+
+    def fail(row, n):
+        if row.smiles in failing:
+            return geometries.BadRow("", message="no conformer")
+        return generate(row, n)
+
+    monkeypatch.setattr(geometries, "generate", fail)
+    monkeypatch.setattr(geometries, "ATTEMPTS", 1)
+    path = geometries.prepare(root, "flat", 2)
+    assert geometries.tally(path) == {"etkdg+mmff": 58, "no conformer": 3}
+    assert QM9(root).geometry("flat").exists.sum() == 58
+    asked = []
+    monkeypatch.setattr(geometries, "generate", lambda *a: asked.append(a) or generate(*a))
+    geometries.prepare(root, "flat", 1)
+    assert asked == [], "as many attempts as before would fail again"
+    monkeypatch.setattr(geometries, "ATTEMPTS", 2)
+    geometries.prepare(root, "flat", 1)
+    assert {(row.smiles, n) for row, n in asked} == {(smiles, 2) for smiles in failing}
+    got, expected = read(path)[0], read(geometry_path(prepared, "flat"))[0]
+    for name in ("rows", "n_conformers", "z", "pos", "energy", "number"):
+        np.testing.assert_array_equal(getattr(got, name), getattr(expected, name))
+
+
+def test_geometries_of_other_data_are_refused_and_made_anew(root, prepared, some_qm9):
+    shutil.copy(geometry_path(prepared, "mmff"), geometry_path(root, "mmff"))
+    other = some_qm9._replace(smiles=["OCC" if s == "CCO" else s for s in some_qm9.smiles])
+    write(other, root / "qm9.safetensors", "fixture")
+    with pytest.raises(ValueError, match=r"made from another qm9\.safetensors"):
+        QM9(root).geometry("mmff")
+    geometries.prepare(root, "mmff")
+    assert QM9(root).geometry("mmff").exists.all()
+
+
+def test_conformers_out_of_range(root):
+    with pytest.raises(ValueError, match="conformers: expected 1 to 255, got 0"):
+        geometries.prepare(root, "smiles", 0)
+
+
+def test_progress_is_told(root, monkeypatch):
+    monkeypatch.setattr(geometries, "PIECE", 25)
+    calls = []
+    geometries.prepare(root, "mmff", progress=lambda *done: calls.append(done))
+    assert calls == [(25, 61), (50, 61), (61, 61)]

@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+import torch
+
+from molgeo.chem.molecule import InputError, Molecule
+from molgeo.prediction.batches import BatchPredictor
+from molgeo.predictor import Predictor
+from molgeo.predictor.domain import Domain
+
+
+class StandIn(torch.nn.Module):
+    """A gap that is the number of atoms; fails on any batch with fluorine, NaN with neon."""
+
+    name, properties, cutoff, domain = "stand-in", ("gap",), 5.0, None
+
+    def __init__(self):
+        super().__init__()
+        self.batches = []
+
+    def forward(self, z, pos, batch):
+        sizes = batch.bincount()
+        self.batches.append(sizes.tolist())
+        if (z == 9).any():
+            raise RuntimeError("cannot do\nthis one")
+        return {"gap": torch.where((z == 10).any(), torch.nan, sizes.double())}
+
+
+def chain(n, z=2):
+    return Molecule(np.full(n, z), np.arange(3.0 * n).reshape(n, 3))
+
+
+def test_batches_are_bounded_by_their_pairs():
+    model = BatchPredictor(StandIn())
+    sizes = [2, 300, 4, 90, 90, 6, 1]
+    assert [values["gap"] for values in model.values(list(map(chain, sizes)))] == sizes
+    batches = model.predictor.batches[1:]  # the first call asks what the model predicts
+    assert batches == [[1, 2, 4, 6, 90, 90], [300]]
+    assert sum(n * n for n in batches[0]) <= model.max_pairs
+
+
+def test_batches_are_bounded_by_their_molecules():
+    model = BatchPredictor(StandIn(), batch_size=2)
+    model.values([chain(n) for n in (3, 1, 2, 5, 4)])
+    assert model.predictor.batches[1:] == [[1, 2], [3, 4], [5]]
+
+
+def test_a_batch_that_fails_is_done_one_by_one():
+    model = BatchPredictor(StandIn())
+    values = model.values([chain(1), chain(2, z=9), chain(3)])
+    assert values == [
+        {"gap": 1.0},
+        "the model failed on this molecule: cannot do this one",
+        {"gap": 3.0},
+    ]
+
+
+def test_a_value_that_spreads_through_its_batch_is_caught():
+    model = BatchPredictor(StandIn())
+    first, second, third = model.values([chain(1), chain(2, z=10), chain(3)])
+    assert (first, third) == ({"gap": 1.0}, {"gap": 3.0})
+    assert second == "the model gave no finite value of gap: check the geometry"
+
+
+def test_no_molecules_are_no_work():
+    model = BatchPredictor(StandIn())
+    assert model.values([]) == []
+    assert len(model.predictor.batches) == 1
+
+
+def test_keys_narrow_the_values():
+    torch.manual_seed(0)
+    model = BatchPredictor(Predictor("schnet", {"n_features": 8, "n_blocks": 1}, ["mu", "gap"], 8))
+    assert model.available == ["mu", "gap"]
+    model.keys = ["gap"]
+    (values,) = model.values([chain(3)])
+    assert list(values) == ["gap"]
+
+
+def test_a_given_model_keeps_its_device_and_precision():
+    model = BatchPredictor(
+        Predictor("schnet", {"n_features": 8, "n_blocks": 1}, ["gap"], 8).double()
+    )
+    assert model.device == torch.device("cpu")
+    (values,) = model.values([chain(3)])
+    assert np.isfinite(values["gap"])
+    assert next(model.predictor.parameters()).dtype == torch.float64
+
+
+def test_refusal_looks_at_every_conformer():
+    model = BatchPredictor(StandIn())
+    assert model.refusal([chain(3)]) is None
+    broken = Molecule(np.full(2, 2), np.zeros((2, 3)))
+    assert "0.000 Å apart" in model.refusal([chain(2), broken])
+
+
+def test_refusal_asks_the_domain():
+    model = BatchPredictor(StandIn())
+    model.predictor.domain = Domain((1, 6), max_atoms=9, min_distance=0.9)
+    assert "element He" in model.refusal([chain(3)])
+
+
+def test_bad_settings():
+    with pytest.raises(InputError, match="batch_size must be 'auto' or at least 1, got -1"):
+        BatchPredictor(StandIn(), batch_size=-1)
+    with pytest.raises(ValueError, match="abacus"):
+        BatchPredictor(StandIn(), device="abacus")

@@ -1,0 +1,130 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from ase.build import molecule
+
+from molgeo.predictor.domain import Domain
+
+QM9 = Domain(elements=(1, 6, 7, 8, 9), max_atoms=29, min_distance=0.96)
+
+
+def test_inside():
+    ethanol = molecule("CH3CH2OH")
+    assert QM9.check(ethanol.numbers, ethanol.positions) is None
+    assert QM9.check(torch.tensor(ethanol.numbers), torch.tensor(ethanol.positions)) is None
+    assert QM9.check(ethanol.numbers.tolist(), ethanol.positions.tolist()) is None
+    assert QM9.check([8]) is None
+    assert QM9.check([8], [[0.0, 0.0, 0.0]]) is None
+
+
+@pytest.mark.parametrize(
+    ("z", "names"),
+    [
+        ([6, 14], "Si"),
+        ([92, 17, 17, 1], "Cl, U"),
+        ([0], "Z=0"),
+        ([-1, 6], "Z=-1"),
+        ([101], "Z=101"),
+        ([100], "Fm"),
+        ([118], "Z=118"),
+    ],
+)
+def test_unknown_elements(z, names):
+    message = f"element {names} is outside the model's domain: it was trained on H, C, N, O, F only"
+    assert QM9.check(z) == message
+    assert QM9.check(torch.tensor(z)) == message
+
+
+@pytest.mark.parametrize(("charge", "written"), [(1, r"+1"), (-2, "-2")])
+def test_charge(charge, written):
+    message = QM9.check([6], charge=charge)
+    assert message == (
+        f"charge {written} is outside the model's domain: "
+        "it was trained on molecules of charge 0 only"
+    )
+
+
+def test_a_model_of_ions():
+    cations = Domain(elements=(1, 7), max_atoms=5, min_distance=1.0, charge=1)
+    assert cations.check([7, 1], charge=1) is None
+    assert "of charge 1 only" in cations.check([7, 1])
+
+
+@pytest.mark.parametrize(
+    ("distance", "ok"), [(0.0, False), (0.5, False), (0.71, False), (0.73, True), (3.4, True)]
+)
+def test_distance(distance, ok):
+    """A quarter shorter than in training is still given; what is written is the distance itself."""
+    z, pos = [6, 1, 1], [[10.0, 0, 0], [10.0, distance, 0], [10.0, 0, -3.0]]
+    message = QM9.check(z, pos)
+    if ok:
+        assert message is None
+    else:
+        assert f"two atoms are {distance:.2f} Å apart" in message
+        assert "the shortest distance it was trained on is 0.96 Å" in message
+
+
+def test_distance_agrees_with_all_pairs():
+    generator = torch.Generator().manual_seed(0)
+    seen = set()
+    for n in (2, 3, 10, 60):
+        for _ in range(20):
+            pos = 2.0 * torch.rand(n, 3, generator=generator, dtype=torch.float64)
+            shortest = float(torch.pdist(pos).min())
+            message = QM9.check([6] * n, pos)
+            seen.add(message is None)
+            assert (message is None) == (shortest >= 0.72)
+            if message:
+                assert message.startswith(f"two atoms are {shortest:.2f} Å apart")
+    assert seen == {True, False}
+
+
+def test_size_is_no_reason():
+    """Ten thousand atoms on a grid, whose distance matrix would take 800 MB."""
+    axis = torch.arange(22.0) * 1.1
+    pos = torch.cartesian_prod(axis, axis, axis)[:10_000]
+    z = torch.full((len(pos),), 6)
+    assert QM9.check(z, pos) is None
+    pos[-1] = pos[17] + torch.tensor([0.0, 0.3, 0.0])
+    assert "two atoms are 0.30 Å apart" in QM9.check(z, pos)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_coordinates_that_are_no_numbers(bad):
+    assert QM9.check([6, 1], [[0.0, 0, 0], [0.0, bad, 2.0]]) == "a coordinate is NaN or infinite"
+
+
+def test_no_atoms():
+    assert QM9.check([]) == "the molecule has no atoms"
+    assert QM9.check(torch.zeros(0, dtype=torch.long)) == "the molecule has no atoms"
+
+
+def test_record_survives_json():
+    assert Domain.from_dict(json.loads(json.dumps(QM9.to_dict()))) == QM9
+
+
+def test_a_record_with_an_unknown_field():
+    with pytest.raises(TypeError, match="colour"):
+        Domain.from_dict({**QM9.to_dict(), "colour": 1})
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_molecules_far_apart_are_fragments(axis):
+    water = molecule("H2O")
+    pos = np.concatenate([water.positions] * 3)
+    pos[3:6, axis] += 8.0
+    pos[6:, axis] -= 9.0
+    assert QM9.check([8, 1, 1] * 3, pos) == (
+        "3 separate fragments, more than 3.5 Å apart: predict each on its own"
+    )
+    pos[3:, axis] = 0.0
+    assert QM9.check([8, 1, 1], pos[:3]) is None
+
+
+def test_a_chain_is_one_fragment_in_any_order():
+    pos = np.zeros((500, 3))
+    pos[:, 1] = 3.4 * np.random.default_rng(0).permutation(500)
+    assert QM9.check([6] * 500, pos) is None
+    assert "2 separate fragments" in QM9.check([6] * 499, np.delete(pos, 250, axis=0))

@@ -1,0 +1,28 @@
+"""Molgeo's warnings are lines; other people's are left alone."""
+
+import warnings
+
+import pytest
+
+from molgeo.evaluation import cards
+from molgeo.runtime import warning_lines
+
+
+@pytest.fixture(autouse=True)
+def _as_before(monkeypatch):
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+
+
+def shown(filename, category=UserWarning):
+    return warnings.formatwarning("a\nb\x1b[0m", category, filename, 3)
+
+
+def test_our_own_are_one_line():
+    warning_lines.tell_in_lines()
+    assert shown(cards.__file__) == "molgeo: a b\\x1b[0m\n"
+
+
+def test_others_are_as_python_prints_them():
+    before = [shown("/x/y.py"), shown(cards.__file__, DeprecationWarning)]
+    warning_lines.tell_in_lines()
+    assert [shown("/x/y.py"), shown(cards.__file__, DeprecationWarning)] == before
