@@ -8,7 +8,7 @@ from typing import Any
 
 from molgeo.runtime.plain_text import one_line
 
-_FOLDER = Path(__file__).resolve().parent
+_FOLDER = Path(__file__).resolve().parents[1]
 _formatted = warnings.formatwarning
 
 

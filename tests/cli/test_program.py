@@ -15,7 +15,7 @@ import yaml
 
 import molgeo
 from molgeo.chem.files.formats import FORMATS as INPUTS
-from molgeo.cli import main as cli
+from molgeo.cli import program as cli
 from molgeo.data.qm9.dataset import QM9, Split
 from molgeo.prediction.writers import FORMATS as OUTPUTS
 from molgeo.predictor.checkpoint import (
@@ -29,7 +29,7 @@ from molgeo.predictor.checkpoint import (
 from molgeo.properties import PROPERTIES
 from molgeo.runtime.exit_status import MEANING
 
-MODEL = str(Path(__file__).parent / "fixtures" / "format_1.safetensors")
+MODEL = str(Path(__file__).parents[1] / "fixtures" / "format_1.safetensors")
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 
 

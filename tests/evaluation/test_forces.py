@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from molgeo.cli import main as cli
+from molgeo.cli import program as cli
 from molgeo.data.forces.dataset import Units
 from molgeo.datasets import ForceDataModule
 from molgeo.evaluation.forces import COLUMNS, ForceErrors, evaluate_forces, file_part
@@ -16,7 +16,7 @@ from molgeo.predictor.checkpoint import save_checkpoint
 from molgeo.predictor.domain import Domain
 from molgeo.training.references import fit_references
 
-ETHANOL = Path(__file__).parent / "fixtures" / "forces" / "ethanol.npz"
+ETHANOL = Path(__file__).parents[1] / "fixtures" / "forces" / "ethanol.npz"
 BACKBONE = {"n_features": 16, "n_filters": 16, "n_blocks": 1, "n_gaussians": 8, "cutoff": 4.0}
 
 

@@ -10,7 +10,7 @@ from molgeo.evaluation.properties import calibrate, evaluate
 from molgeo.generate import geometries
 from molgeo.predictor.checkpoint import load
 
-MODEL = Path(__file__).parent / "fixtures" / "format_1.safetensors"
+MODEL = Path(__file__).parents[1] / "fixtures" / "format_1.safetensors"
 
 
 @pytest.fixture(scope="module")

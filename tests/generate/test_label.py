@@ -15,7 +15,7 @@ from ase.build import molecule
 from ase.calculators.calculator import BaseCalculator
 from ase.calculators.emt import EMT
 
-from molgeo.cli import main as cli
+from molgeo.cli import program as cli
 from molgeo.data.forces.readers import read_frames
 from molgeo.generate.label import Label, label
 from molgeo.generate.methods import Method

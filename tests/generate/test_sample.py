@@ -9,7 +9,7 @@ import torch
 
 from molgeo.chem.conformers.conformers import embed
 from molgeo.chem.molecule import Molecule, SmilesRow
-from molgeo.cli import main as cli
+from molgeo.cli import program as cli
 from molgeo.generate.plan import Plan
 from molgeo.generate.potentials import learned_forces, mmff_forces
 from molgeo.generate.sample import sample

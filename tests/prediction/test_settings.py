@@ -3,7 +3,7 @@ import inspect
 import pytest
 
 import molgeo
-from molgeo.cli import main as cli
+from molgeo.cli import program as cli
 from molgeo.prediction.settings import OutputSettings, PredictSettings, takes_settings
 
 FIELDS = ["model", "properties", "conformers", "batch_size", "device", "strict", "geometry"]

@@ -13,14 +13,14 @@ from ase import Atoms, units
 from ase.build import molecule
 from ase.constraints import FixAtoms
 
-from molgeo.cli import main as cli
+from molgeo.cli import program as cli
 from molgeo.graph.environments import Environments
 from molgeo.predictor import checkpoint
 from molgeo.predictor.checkpoint import catalogue
 from molgeo.simulation.integrators import set_momenta
 from molgeo.simulation.settings import MDSettings
 
-MODEL = str(Path(__file__).parent / "fixtures" / "force_field" / "force_field.safetensors")
+MODEL = str(Path(__file__).parents[1] / "fixtures" / "force_field" / "force_field.safetensors")
 SHORT = ["--steps", 20, "--interval", 5]
 
 

@@ -175,7 +175,7 @@ def test_a_run_that_was_killed_ends_as_it_would_have(
 
 DRIVER = """
 import sys
-from molgeo.cli import main as cli
+from molgeo.cli import program as cli
 from molgeo.simulation import molecular_dynamics
 molecular_dynamics.SAVE_S = 0.02
 sys.exit(cli.main(sys.argv[1:]))

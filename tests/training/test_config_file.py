@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from molgeo.cli import main as cli
+from molgeo.cli import program as cli
 from molgeo.training.config import config_from
 from molgeo.training.config_file import read_config
 

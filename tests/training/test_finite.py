@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from molgeo.cli import main as cli
+from molgeo.cli import program as cli
 from molgeo.data.datamodule import FlatDataModule
 from molgeo.predictor import Predictor
 from molgeo.predictor.checkpoint import load, read_header

@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 
-from molgeo.cli import main as cli
+from molgeo.cli import program as cli
 from molgeo.datasets import ForceDataModule
 from molgeo.evaluation.forces import evaluate_forces
 from molgeo.predictor.checkpoint import load

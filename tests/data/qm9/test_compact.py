@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 
-from molgeo.cli import main as cli
+from molgeo.cli import program as cli
 from molgeo.data.datamodule import QM9DataModule
 from molgeo.data.qm9.compact import STEP, write_compact
 from molgeo.data.qm9.dataset import QM9
