@@ -159,6 +159,11 @@ def collect(
     """What `evaluate` compares; arguments and errors as there."""
     data = QM9(root)
     known = [name for name in predictor.properties if name in data.molecules.properties]
+    if not known:
+        raise ValueError(
+            f"evaluate: expected a model of some of QM9's properties, got {predictor.name} of "
+            f"{', '.join(predictor.properties)}; name its own data with --data"
+        )
     rows: Tensor = getattr(data.split(), split)[: limit or None]
     columns = [data.molecules.properties.index(name) for name in known]
     source = _source(data, geometry, conformers)

@@ -205,6 +205,11 @@ class ForceTrainingConfig(RunConfig):
         if not self.data_file:
             raise ValueError("data_file: expected one file or more, got none")
         self.data = self.data or data_name(self.data_file)
+        if self.data.lower() == "qm9":
+            raise ValueError(
+                "data: 'qm9' is QM9's own properties, and this run is on the files in data_file; "
+                "give these another name with --data"
+            )
         super().__post_init__()
         if not self.energy_weight + self.force_weight > 0:
             raise ValueError("energy_weight, force_weight: expected one above 0, got 0 for both")

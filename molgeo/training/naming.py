@@ -65,13 +65,15 @@ def of_own_files(fields: dict[str, Any], config: Mapping[str, Any]) -> dict[str,
         config: keys in its config file.
     """
     given, theirs = ([Path(f).name for f in c.get("data_file") or []] for c in (fields, config))
-    if given == theirs or not theirs:
+    is_of_files = config.get("data") != "qm9"
+    if given == theirs or (is_of_files and not theirs):
         return fields
-    left = [k for k in ("data", "level_of_theory") if k in config and fields.get(k) == config[k]]
+    said = ("name", "data", "level_of_theory")
+    left = [k for k in said if config.get(k) and fields.get(k) == config[k]]
     if left:
-        said = ", ".join(f"{name} '{one_line(config[name], 60)}'" for name in left)
+        listed = ", ".join(f"{name} '{one_line(config[name], 60)}'" for name in left)
         sys.stderr.write(
-            f"molgeo: data_file is not the config file's, whose {said} "
+            f"molgeo: data_file is not the config file's, whose {listed} "
             f"{'are' if left[1:] else 'is'} left out; name those of your data\n"
         )
     return {**fields, **dict.fromkeys(left, "")}
@@ -89,7 +91,7 @@ def check_free(name: str, chosen: bool) -> None:
     """
     from molgeo.predictor.checkpoint import shipped
 
-    if name not in shipped():
+    if name.lower() not in {one.lower() for one in shipped()}:  # as many file systems compare
         return
     if not chosen:
         raise ValueError(

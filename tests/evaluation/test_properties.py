@@ -117,3 +117,10 @@ def test_calibrated_on_validation_and_covered_there(predictor, root, monkeypatch
 def test_options_out_of_range(predictor, root, option, value):
     with pytest.raises(ValueError, match=rf"evaluate: {option} must be .*, got {value}"):
         evaluate(predictor, root, **{option: value})
+
+
+def test_a_model_of_other_properties(root):
+    from molgeo.predictor import Predictor
+
+    with pytest.raises(ValueError, match="expected a model of some of QM9's properties, got"):
+        evaluate(Predictor("schnet", {"n_blocks": 1}, ["energy"]), root)

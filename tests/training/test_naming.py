@@ -1,5 +1,6 @@
 """No model of a user's is taken for a shipped one, nor lands outside its run's folder."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,8 @@ def test_a_shipped_name_that_is_chosen_is_remarked_on(capsys):
     assert "as the shipped 'schnet-qm9' is: load it by its path" in capsys.readouterr().err
     check_free("schnet-qm8", chosen=False)
     assert capsys.readouterr().err == ""
+    with pytest.raises(ValueError, match="would export a second 'SchNet-QM9'"):
+        check_free("SchNet-QM9", chosen=False)
 
 
 def test_the_header_names_the_data_that_were_trained_on(tiny_run, tmp_path):
@@ -129,6 +132,43 @@ def test_a_config_says_nothing_of_other_data(capsys):
     assert of_own_files(moved, config) == moved
     assert of_own_files(own, {"data": "gfn2"}) == own
     assert not capsys.readouterr().err
+
+
+def test_a_config_of_qm9_says_nothing_of_own_files(capsys):
+    config = {"name": "schnet-qm9", "data": "qm9", "model": "schnet"}
+    found = of_own_files({**config, "data_file": ["mine.npz"]}, config)
+    assert (found["name"], found["data"]) == ("", "")
+    assert "name 'schnet-qm9', data 'qm9' are left out" in capsys.readouterr().err
+    chosen = {**config, "name": "mine", "data": "salts", "data_file": ["mine.npz"]}
+    assert of_own_files(chosen, config) == chosen
+    assert of_own_files(config, config) == config
+
+
+def test_files_are_not_named_as_qm9():
+    for fields in ({"data": "qm9"}, {"data": "QM9"}, {"data_file": ["there/qm9.extxyz"]}):
+        with pytest.raises(ValueError, match="data: 'qm9' is QM9's own properties"):
+            ForceTrainingConfig(**{"data_file": ["a.npz"], **fields})
+
+
+@pytest.mark.parametrize("options", [[], ["--config", "CONFIG"]])
+def test_a_run_on_own_files_is_neither_named_nor_described_as_qm9(
+    tiny_run, tmp_path, monkeypatch, capsys, options
+):
+    shipped = tmp_path / "shipped"
+    shipped.mkdir()
+    (shipped / "schnet-qm9.safetensors").touch()
+    monkeypatch.setattr(catalogue, "_shipped_folders", lambda: [shipped])
+    config = Path(__file__).parents[2] / "configs" / "schnet_qm9.yaml"
+    (tmp_path / "mine.npz").write_bytes((FIXTURES / "ethanol.npz").read_bytes())
+    words = [str(config) if word == "CONFIG" else word for word in options]
+    fields = {"energy_unit": "kcal/mol", "max_steps": 1, **tiny_run}
+    fields["data_file"] = [str(tmp_path / "mine.npz")]
+    words += [f"--{name}={json.dumps(value).strip(chr(34))}" for name, value in fields.items()]
+    assert main(["train", *words]) == 0
+    path = Path(capsys.readouterr().out.strip())
+    assert path.name == "schnet-mine.safetensors"
+    assert "* **trained on**: mine, " in path.with_suffix(".md").read_text()
+    assert "qm9" not in path.with_suffix(".md").read_text().lower()
 
 
 def test_the_command_takes_the_name_of_own_files(capsys, monkeypatch, tmp_path):
