@@ -15,6 +15,9 @@ Pairs = tuple[Ints, Ints, Floats]
 SEPARATION: Final = 3.5
 """Å. Parts of a structure that are further apart than this are several molecules, not one."""
 
+SMALL: Final = 256
+"""Atoms up to which a table of all distances is faster than a tree."""
+
 
 def pairs_below(pos: Floats, limit: float) -> Pairs:
     """All pairs of atoms closer than a limit.
@@ -43,14 +46,22 @@ def closest_pair(pos: Floats, limit: float) -> tuple[float, int, int] | None:
         Distance in Å and indices, ascending; None if no two atoms are that close.
     """
     from scipy.spatial import cKDTree
+    from scipy.spatial.distance import pdist
 
+    if len(pos) < 2:
+        return None
+    if len(pos) <= SMALL:
+        distances = pdist(pos)
+        k = int(distances.argmin())
+        if not distances[k] < limit:
+            return None
+        i, j = np.triu_indices(len(pos), 1)
+        return float(distances[k]), int(i[k]), int(j[k])
     # A tree of many equal points takes quadratic time, so those are found first.
     _, first, place = np.unique(pos, axis=0, return_index=True, return_inverse=True)
     again = np.flatnonzero(first[place] != np.arange(len(pos)))
     if len(again):
         return 0.0, int(first[place[again[0]]]), int(again[0])
-    if len(pos) < 2:
-        return None
     distance, other = (found[:, 1] for found in cKDTree(pos).query(pos, k=2))
     k = int(distance.argmin())
     first_atom, second = sorted((k, int(other[k])))
@@ -64,6 +75,12 @@ def count_fragments(pos: Floats, limit: float) -> int:
         pos: as in `pairs_below`.
         limit: Å.
     """
+    if 1 < len(pos) <= SMALL:
+        from scipy.cluster.hierarchy import single
+        from scipy.spatial.distance import pdist
+
+        # Single linkage joins two parts at their shortest distance, until one part is left.
+        return 1 + int((single(pdist(pos))[:, 2] >= limit).sum())
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
