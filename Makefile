@@ -1,6 +1,7 @@
 # Each target sets up all it needs in .venv, from nothing, with Python >= 3.11.
 #   make predict SMILES=CCO     properties of a molecule
 #   make test                   the test suite
+#   make docs                   the documentation, in site/
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -10,9 +11,9 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 SMILES ?= CCO
 export SMILES
 
-.PHONY: help predict test lint format data checksums clean
+.PHONY: help predict test lint format docs notebooks data checksums clean
 help:
-	@sed -n '2,3s/^#//p' Makefile
+	@sed -n '2,4s/^#//p' Makefile
 
 predict: $(VENV)/.installed
 	@$(BIN)/molgeo predict --format table "$$SMILES"
@@ -29,6 +30,14 @@ lint: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Without a network; Material's notice about its own future is not about these pages.
+docs: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+# Runs the notebooks anew and keeps their outputs.
+notebooks: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python docs/notebooks/run.py
 
 data: $(VENV)/.installed-dev
 	$(BIN)/molgeo data prepare qm9
