@@ -331,7 +331,7 @@ class _Run:
         """Refuse to go on with another run."""
         kept = [f.name for f in fields(MDSettings) if f.name not in CHANGEABLE]
         now = {**{name: getattr(self.settings, name) for name in kept}, **self._model()}
-        before = {**state["settings"], **state["model"]}
+        before = {"replay": "auto", **state["settings"], **state["model"]}
         for name, value in now.items():
             if before.get(name) != value:
                 raise InputError(

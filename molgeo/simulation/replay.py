@@ -1,18 +1,18 @@
 """The same evaluation many times over: recorded once as a list of operations, then replayed.
 
-A small molecule's energy and forces are some two thousand operations of a few microseconds each, so
-that most of a step goes into Python, autograd and dispatch. A simulation asks for the same ones
-again and again while its graph stays the same. After some hundred evaluations the operations of one
-of them, forward and backward, are recorded with the weights and the graph as constants, and from
-then on the list is replayed by PyTorch's own interpreter: twice as fast, and with the same rounding
-in float32. It takes seconds to make, which is why it is not made at once.
+The energy and forces of a small molecule are about two thousand operations of a few microseconds
+each. Most of the time of a step therefore goes into Python, autograd and dispatch. A simulation
+asks for the same operations again and again while its graph stays the same. So the operations of
+one evaluation, forward and backward, are recorded with the weights and the graph as constants.
+From then on PyTorch's own interpreter replays the list: more than twice as fast, and with the same
+rounding in float32. A recording takes seconds, as long as some hundred evaluations.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
 import torch
 from torch import Tensor
@@ -21,11 +21,13 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from molgeo.graph import Graph
 from molgeo.predictor import Potential, Predictor
 
+Replay = bool | Literal["auto"]
+
 RECORD_AFTER: Final = 400
-"""Evaluations with one graph after which recording pays: so many cost as much as a recording."""
+"""Evaluations with one graph before ``auto`` records: so many cost as much as a recording."""
 
 MOST_EDGES: Final = 2000
-"""Edges up to which operations are so short that what surrounds them matters."""
+"""Edges up to which ``auto`` records: beyond, the operations themselves take the time."""
 
 TOLERANCE: Final = {torch.float32: 1e-4, torch.float64: 1e-9}
 """eV and eV/Å (and Debye), of a replay against the evaluation itself: a few units of rounding."""
@@ -34,33 +36,32 @@ Tape = Callable[[Tensor], tuple[Tensor, ...]]
 
 
 class Recorded:
-    """A model whose potential is replayed where the same graph comes often enough.
+    """A model whose potential is replayed.
 
-    Which evaluations are replayed is decided by counting, not by a clock: runs can be repeated.
+    ``auto`` decides by counting evaluations, not by a clock, so that runs can be repeated.
 
     Args:
-        model: whose weights never change.
+        model: its weights must never change.
+        replay: True records the first evaluation with derivatives of each graph; False never
+            records; "auto" records on a CPU, a graph of up to `MOST_EDGES`, after `RECORD_AFTER`
+            evaluations.
 
     Attributes:
-        uses: evaluations with derivatives that the present graph has seen.
+        uses: evaluations with derivatives of the present graph.
     """
 
-    def __init__(self, model: Predictor) -> None:
-        self.model = model
-        self.uses = 0
-        self._graph: Graph | None = None
-        self._tape: Tape | None = None
-        self._names: list[str] = []
-        self._given_up = False
+    def __init__(self, model: Predictor, replay: Replay = "auto") -> None:
+        self.model, self.replay = model, replay
+        self.forget()
 
     def potential(
         self, z: Tensor, pos: Tensor, graph: Graph, derivatives: bool = True, strain: bool = False
     ) -> Potential:
         """As `Predictor.potential`; ``z`` and ``strain`` belong to the graph, as its atoms do."""
-        if not derivatives or pos.device.type != "cpu" or graph.n_edges > MOST_EDGES:
+        if not derivatives or self.replay is False:
             return self.model.potential(z, pos, graph, derivatives, strain)
         self.count(graph)
-        if self.uses > RECORD_AFTER and self._tape is None and not self._given_up:
+        if self._tape is None and not self._failed and self._is_due(pos):
             self._record(z, pos, graph, strain)
         if self._tape is None:
             return self.model.potential(z, pos, graph, derivatives, strain)
@@ -68,7 +69,7 @@ class Recorded:
         return Potential(**{name: found.get(name) for name in Potential._fields})  # type: ignore[arg-type]
 
     def count(self, graph: Graph, uses: int = 1) -> None:
-        """Note evaluations with a graph; another one begins anew."""
+        """Note evaluations with a graph; another graph begins anew."""
         if graph is not self._graph:
             self.forget()
             self._graph = graph
@@ -76,7 +77,17 @@ class Recorded:
 
     def forget(self) -> None:
         """Begin anew, as for other atoms."""
-        self.uses, self._graph, self._tape, self._given_up = 0, None, None, False
+        self.uses = 0
+        self._graph: Graph | None = None
+        self._tape: Tape | None = None
+        self._names: list[str] = []
+        self._failed = False
+
+    def _is_due(self, pos: Tensor) -> bool:
+        if self.replay is True:
+            return True
+        is_small = self._graph is not None and self._graph.n_edges <= MOST_EDGES
+        return self.uses > RECORD_AFTER and is_small and pos.device.type == "cpu"
 
     def _record(self, z: Tensor, pos: Tensor, graph: Graph, strain: bool) -> None:
         """Make the recording, or see that it cannot be had."""
@@ -100,14 +111,21 @@ class Recorded:
             same = all(torch.allclose(a, b, 0.0, TOLERANCE[pos.dtype]) for a, b in pairs)
         except Exception:  # whatever a version of PyTorch cannot record is evaluated as ever
             same = False
-        self._tape, self._given_up = (tape, False) if same else (None, True)
+        self._tape, self._failed = (tape, False) if same else (None, True)
+        if self._failed and self.replay is True:
+            warnings.warn(
+                f"replay=True: {self.model.name} cannot be recorded here; each step is evaluated, "
+                "which gives the same numbers and takes longer",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def __getstate__(self) -> dict[str, object]:
-        """The model alone: a copy makes a recording of its own."""
-        return {"model": self.model}
+        """The model and the choice alone: a copy makes a recording of its own."""
+        return {"model": self.model, "replay": self.replay}
 
-    def __setstate__(self, state: dict[str, Predictor]) -> None:
-        self.__init__(state["model"])  # type: ignore[misc]
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
 
 
 def _quiet(tape: Tape) -> Tape:

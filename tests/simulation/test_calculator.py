@@ -355,7 +355,8 @@ def test_a_skin_that_is_set_is_taken():
     assert atoms.calc.neighbours.n_built == n_built
     assert atoms.calc.set(skin=1.0) == {}
     assert atoms.calc.results != {}
-    assert atoms.calc.todict() == {"model": "random-schnet-0", "dtype": "float64", "skin": 1.0}
+    expected = {"model": "random-schnet-0", "dtype": "float64", "skin": 1.0, "replay": "auto"}
+    assert atoms.calc.todict() == expected
 
 
 def test_every_option_can_be_set(tmp_path):
@@ -547,7 +548,8 @@ def test_checkpoints_by_path(tmp_path):
     assert (
         ethanol(calculator(model=[str(path), predictor])).calc.model_name == "mine,random-schnet-0"
     )
-    assert atoms.calc.parameters == {"model": "mine", "dtype": "float64", "skin": 0.5}
+    expected = {"model": "mine", "dtype": "float64", "skin": 0.5, "replay": "auto"}
+    assert atoms.calc.parameters == expected
 
 
 def test_the_default_is_said_not_to_be_there(monkeypatch):

@@ -173,6 +173,20 @@ def test_a_run_that_was_killed_ends_as_it_would_have(
     assert_same(whole, broken)
 
 
+@pytest.mark.parametrize("replay", [True, False])
+def test_a_killed_run_goes_on_whatever_the_choice_of_replay(tmp_path, replay):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    whole.mkdir()
+    broken.mkdir()
+    run(whole, ethanol(replay=replay))
+    with pytest.raises(KilledError):
+        run(broken, ethanol(replay=replay), report=killed_at(30))
+    with pytest.raises(InputError, match=f"replay was {replay} and is 'auto' now"):
+        run(broken, ethanol(), resume=True)
+    run(broken, ethanol(replay=replay), resume=True)
+    assert_same(whole, broken)
+
+
 DRIVER = """
 import sys
 from molgeo.cli import program as cli

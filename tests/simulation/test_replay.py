@@ -142,3 +142,32 @@ def test_copies_record_for_themselves(clone):
     assert other._recorded[0]._tape is None
     assert other._recorded[0].model is other.models[0]
     np.testing.assert_array_equal(walk(other)[-1][0], walk(calc)[-1][0])
+
+
+def test_replay_is_a_choice():
+    model = force_field()
+    always, never = (MolgeoCalculator(model, "cpu", replay=choice) for choice in (True, False))
+    (first, _), *rest = walk(always)
+    assert always._recorded[0]._tape is not None
+    expected = walk(never)
+    assert never._recorded[0]._tape is None
+    np.testing.assert_array_equal(first, expected[0][0])
+    assert len(rest) == 11
+    walk(other := MolgeoCalculator(model, "cpu", replay=True), n=1)
+    assert other._recorded[0]._tape is not None
+
+
+def test_a_choice_of_replay_that_there_is_not():
+    calc = MolgeoCalculator(force_field(), "cpu")
+    with pytest.raises(ValueError, match="replay: expected True, False or 'auto', got 'often'"):
+        calc.set(replay="often")
+    assert calc.set(replay=True) == {"replay": True}
+
+
+def test_a_replay_that_was_asked_for_and_cannot_be(monkeypatch):
+    monkeypatch.setattr(torch.jit, "trace", raising)
+    calc = MolgeoCalculator(force_field(), "cpu", replay=True)
+    with pytest.warns(RuntimeWarning, match="replay=True: .* cannot be recorded"):
+        forces = walk(calc, n=1)[0][0]
+    expected = walk(MolgeoCalculator(force_field(), "cpu", replay=False), n=1)[0][0]
+    np.testing.assert_array_equal(forces, expected)
