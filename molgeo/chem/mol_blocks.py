@@ -13,8 +13,7 @@ from rdkit import Chem
 
 from molgeo.chem import bonds
 from molgeo.chem.molecule import Molecule
-from molgeo.chem.parsing import mol_from_smiles
-from molgeo.chem.rdkit_log import rdkit_messages
+from molgeo.chem.parsing import mol_from_smiles, rdkit_messages
 
 NO_ATOMS: Final = "\n     molgeo\n\n  0  0  0  0  0  0  0  0  0  0999 V2000\nM  END\n"
 """The mol block of nothing."""

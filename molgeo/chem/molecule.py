@@ -193,6 +193,19 @@ def from_arrays(
     return Molecule(numbers.astype(np.int64), positions, charge, smiles, name, input, geometry)
 
 
+def is_pair(source: Any) -> bool:
+    """``(z, pos)``: two arrays or lists, where other tuples hold inputs."""
+    if not (isinstance(source, tuple) and len(source) == 2):
+        return False
+    return all(
+        hasattr(part, "__len__")
+        and not isinstance(part, str | tuple)
+        and not hasattr(part, "numbers")
+        and not hasattr(part, "pos")
+        for part in source
+    )
+
+
 def _plain(array: Any) -> Any:
     """A tensor as an array; anything else as it is."""
     return array.detach().cpu().double().numpy() if hasattr(array, "detach") else array

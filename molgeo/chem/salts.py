@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from rdkit import Chem
 from rdkit.Chem.MolStandardize import rdMolStandardize
 from rdkit.Chem.SaltRemover import SaltRemover
 
-from molgeo.chem.parsing import mol_from_smiles
-from molgeo.chem.rdkit_log import rdkit_messages
+from molgeo.chem.molecule import BadRow, SmilesRow
+from molgeo.chem.parsing import mol_from_smiles, rdkit_messages
 
 _SIMILAR: Final = 0.5
 """Of two different organic fragments, which are no common counterions, the smaller one may be meant
@@ -30,23 +31,26 @@ class Parent(NamedTuple):
     stripped: str
 
 
+def stripped(row: SmilesRow) -> SmilesRow | BadRow:
+    """The row of a salt's largest fragment; any other row as it is."""
+    found = parent(row.smiles)
+    if isinstance(found, str):
+        return BadRow(row.input, row.name, row.smiles, found, extra=row.extra)
+    return row if found is None else replace(row, smiles=found.smiles, stripped=found.stripped)
+
+
 def parent(smiles: str) -> Parent | str | None:
-    """Take the largest fragment of a SMILES.
+    """The largest fragment of a SMILES; or a reason if it is not clear which one that is.
 
-    Args:
-        smiles: of any number of fragments.
-
-    Returns:
-        The parent; a reason if it is not clear which fragment that is; None for a SMILES that
-        cannot be read or has one fragment, which is for others to say.
+    None for a SMILES that cannot be read or has one fragment, which is for others to say.
     """
     with rdkit_messages():
         mol = mol_from_smiles(smiles)
         fragments = [] if mol is None else list(Chem.GetMolFrags(mol, asMols=True))
         if len(fragments) < 2:
             return None
-        meant = [one for one in fragments if _is_organic(one) and not _is_counterion(one)]
-        meant = meant or [one for one in fragments if _is_organic(one)] or fragments
+        organic = [one for one in fragments if any(a.GetAtomicNum() == 6 for a in one.GetAtoms())]
+        meant = [one for one in organic if not _is_counterion(one)] or organic or fragments
         sizes = [one.GetNumHeavyAtoms() for one in meant]
         chosen = meant[sizes.index(max(sizes))]
         own = Chem.MolToSmiles(chosen)
@@ -60,10 +64,6 @@ def parent(smiles: str) -> Parent | str | None:
         rest = [Chem.MolToSmiles(one) for one in fragments if one is not chosen]
         neutral = rdMolStandardize.Uncharger().uncharge(chosen)
         return Parent(str(Chem.MolToSmiles(neutral)), ".".join(rest))
-
-
-def _is_organic(fragment: Chem.Mol) -> bool:
-    return any(atom.GetAtomicNum() == 6 for atom in fragment.GetAtoms())
 
 
 def _is_counterion(fragment: Chem.Mol) -> bool:

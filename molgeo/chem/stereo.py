@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from rdkit import Chem
 
 from molgeo.chem import bonds
-from molgeo.chem.parsing import mol_from_smiles
-from molgeo.chem.rdkit_log import rdkit_messages
+from molgeo.chem.parsing import mol_from_smiles, rdkit_messages
 
 _TAGS = (Chem.ChiralType.CHI_TETRAHEDRAL_CW, Chem.ChiralType.CHI_TETRAHEDRAL_CCW)
 _OPEN = (Chem.BondStereo.STEREONONE, Chem.BondStereo.STEREOANY)

@@ -47,7 +47,7 @@ def _add_fields(parser: ArgumentParser, settings: type) -> None:
 
 def _epilog() -> str:
     """What can be predicted, read and written, and what the exit status says."""
-    from molgeo.chem.files.formats import FORMATS as INPUTS
+    from molgeo.chem.files.formats import formats
     from molgeo.prediction.writers import FORMATS as OUTPUTS
 
     properties = [(one.name, one.unit, one.description) for one in PROPERTIES.values()]
@@ -63,7 +63,7 @@ def _epilog() -> str:
             *_columns(list(MEANINGS.items())),
             "",
             "input: SMILES or InChI, - for lines of them on standard input, or files:",
-            *_columns([(name, " ".join(one.endings)) for name, one in INPUTS.items()]),
+            *_columns([(name, " ".join(one.endings)) for name, one in formats().items()]),
             "  Text files may be gzipped (.gz).",
             "",
             "output:",

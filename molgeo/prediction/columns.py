@@ -64,3 +64,20 @@ def property_columns(keys: Iterable[str], suffixes: Iterable[str]) -> list[str]:
     """
     suffixes = [suffix for suffix in SUFFIXES if suffix in set(suffixes)]
     return [column(key) + suffix for key in keys for suffix in suffixes]
+
+
+PREFIX: Final = "input_"
+"""Stands before the name of a column that was taken along, if the output has one of that name."""
+
+
+def output_name(name: str, taken: Iterable[str]) -> str:
+    """The name in the output of a column that is taken along.
+
+    Args:
+        name: in the input.
+        taken: names of the output's own columns; upper and lower case count as the same.
+    """
+    lower = {other.lower() for other in taken}
+    while name.lower() in lower:
+        name = PREFIX + name
+    return name

@@ -121,7 +121,7 @@ class PropertyRun:
         Raises:
             InputError: as in `rows`.
         """
-        from molgeo.chem.files.kept import kept_columns
+        from molgeo.chem.files.readers import kept_columns
 
         names = map(self._kept_name, kept_columns(inputs, self.reading))
         self.columns = list(dict.fromkeys([*self.columns, *names]))
@@ -319,7 +319,7 @@ class PropertyRun:
 
     def _kept_name(self, name: str) -> str:
         """The name in the output of a column or field that comes along from an input."""
-        from molgeo.chem.files.reading import output_name
+        from molgeo.prediction.columns import output_name
 
         if name not in self._kept:
             self._kept[name] = output_name(name, self._own)

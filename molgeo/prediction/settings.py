@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, SupportsIndex, TypeVa
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from molgeo.chem.files.reading import Reading
+    from molgeo.chem.files.formats import ReadOptions
     from molgeo.predictor import Predictor
 
 Result = TypeVar("Result")
@@ -126,15 +126,15 @@ class PredictSettings:
             if not isinstance(value, int | float) or not value > 0:
                 raise _error(f"{name} must be a number above 0, got {value!r}")
 
-    def reading(self, say: Callable[[str], None] | None = None) -> Reading:
+    def reading(self, say: Callable[[str], None] | None = None) -> ReadOptions:
         """How inputs are read.
 
         Args:
             say: is called with one line about each table: which columns were taken.
         """
-        from molgeo.chem.files.reading import Reading
+        from molgeo.chem.files.formats import ReadOptions
 
-        return Reading(
+        return ReadOptions(
             self.input_format,
             self.smiles_column,
             self.name_column,

@@ -11,13 +11,15 @@ from molgeo.chem.building import build
 from molgeo.chem.conformers.conformers import generate
 from molgeo.chem.molecule import BadRow, SmilesRow
 from molgeo.chem.parsing import (
+    MAX_LENGTH,
+    MAX_LINES,
     MAX_SMILES_LENGTH,
     mol_from_block,
     mol_from_smiles,
+    rdkit_messages,
     smiles_fault,
     without_surrogates,
 )
-from molgeo.chem.rdkit_log import MAX_LENGTH, MAX_LINES, rdkit_messages
 
 ODD = "é→日😀\u00a0\u2212\u200b\ufeff\ud800\udce9\x00\x1b\x7f\t\n"
 

@@ -1,8 +1,8 @@
 import pytest
 from rdkit import Chem
 
+from molgeo.chem.files.formats import ReadOptions
 from molgeo.chem.files.readers import read
-from molgeo.chem.files.reading import Reading
 from molgeo.chem.molecule import BadRow, SmilesRow
 from molgeo.chem.salts import parent
 
@@ -44,7 +44,7 @@ def test_a_mixture_is_not_cut(mixture):
 def test_rows_tell_what_was_stripped(tmp_path):
     path = tmp_path / "a.smi"
     path.write_text("CC[NH3+].[Cl-] a\nCCO b\nc1ccccc1.Cc1ccccc1 c\nC1CC.O d\n")
-    rows = list(read(path, Reading(strip_salts=True)))
+    rows = list(read(path, ReadOptions(strip_salts=True)))
     assert rows[0] == SmilesRow("CCN", "a", f"{path}:1", stripped="[Cl-]")
     assert rows[1] == SmilesRow("CCO", "b", f"{path}:2")
     assert isinstance(rows[2], BadRow)
@@ -55,5 +55,5 @@ def test_rows_tell_what_was_stripped(tmp_path):
 def test_salts_of_drawings(tmp_path):
     path = tmp_path / "a.sdf"
     path.write_text(Chem.MolToMolBlock(Chem.MolFromSmiles("CC[NH3+].[Cl-]")) + "$$$$\n")
-    (row,) = read(path, Reading(strip_salts=True))
+    (row,) = read(path, ReadOptions(strip_salts=True))
     assert (row.smiles, row.stripped) == ("CCN", "[Cl-]")

@@ -156,7 +156,7 @@ def test_another_format_is_refused_before_anything_is_written(shipped, monkeypat
 
 
 def test_a_field_that_comes_late_is_left_out_and_told(shipped, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("molgeo.chem.files.sdf_fields.N_LINES", 12)
+    monkeypatch.setattr("molgeo.chem.files.readers.N_ROWS", 1)
     block = "{}\n\n\n  1  0  0  0  0  0  0  0  0  0999 V2000\n{}M  END\n> <{}>\n1\n\n$$$$\n"
     atom = "    0.0000    0.0000    0.0000 O   0  0\n"
     source, output = tmp_path / "in.sdf", tmp_path / "out.csv"

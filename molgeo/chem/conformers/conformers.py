@@ -22,8 +22,7 @@ from molgeo.chem.conformers.force_field import minimise
 from molgeo.chem.conformers.isomers import may_strain, open_stereo, opened_to_e, settled, told
 from molgeo.chem.limits import DEFAULT_LIMITS, Clock, Limits, OutOfTimeError
 from molgeo.chem.molecule import BadRow, Frame, Molecule, SmilesRow
-from molgeo.chem.parsing import smiles_fault
-from molgeo.chem.rdkit_log import rdkit_messages
+from molgeo.chem.parsing import isotope_reason, rdkit_messages, smiles_fault
 from molgeo.chem.stereo import has_stereo
 from molgeo.chem.threads import Once
 
@@ -265,18 +264,6 @@ def _refusal(mol: Chem.Mol | None, messages: list[str]) -> str | None:
             f"radical: {unpaired} unpaired electron{'s' if unpaired > 1 else ''} in the SMILES; "
             "radicals are not supported, add the missing hydrogens"
         )
-    return None
-
-
-def isotope_reason(mol: Chem.Mol) -> str | None:
-    """Why a molecule with labelled isotopes is refused, or None for one without."""
-    for atom in mol.GetAtoms():
-        if atom.GetIsotope():
-            return (
-                f"isotope {atom.GetIsotope()}{atom.GetSymbol()}: the models know the common "
-                "isotopes only, on which zpve, u298, h298, g298 and cv depend; remove the label "
-                "to predict those"
-            )
     return None
 
 

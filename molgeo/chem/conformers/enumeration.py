@@ -14,8 +14,7 @@ from molgeo.chem.conformers.canonical import canonical, canonical_smiles, has_ha
 from molgeo.chem.conformers.isomers import OpenStereo, may_strain, open_stereo
 from molgeo.chem.limits import MAX_ATOMS
 from molgeo.chem.molecule import BadRow, Row, SmilesRow
-from molgeo.chem.parsing import MAX_SMILES_LENGTH, smiles_fault
-from molgeo.chem.rdkit_log import rdkit_messages
+from molgeo.chem.parsing import MAX_SMILES_LENGTH, rdkit_messages, smiles_fault
 from molgeo.chem.threads import ordered_map
 
 MAX_ISOMERS: Final = 32

@@ -12,8 +12,7 @@ from molgeo.chem import bonds
 from molgeo.chem.conformers.conformers import Conformers, failure
 from molgeo.chem.conformers.force_field import minimise
 from molgeo.chem.molecule import BadRow, SmilesRow
-from molgeo.chem.parsing import mol_from_smiles
-from molgeo.chem.rdkit_log import rdkit_messages
+from molgeo.chem.parsing import mol_from_smiles, rdkit_messages
 
 NO_BONDS: Final = "no bonds: the connectivity of the coordinates is not that of the SMILES"
 NO_FORCE_FIELD: Final = "no force field: neither MMFF94 nor UFF knows the atoms and bonds"

@@ -13,19 +13,40 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from molgeo.chem.files.reading import Reading
-from molgeo.chem.files.titles import (
-    CALLED_STRUCTURE,
-    bonus,
-    identifier,
-    is_title,
-    loose,
-    named,
-    structure_rank,
-)
+from molgeo.chem.files.formats import ReadOptions
 from molgeo.chem.molecule import InputError
-from molgeo.chem.parsing import is_inchi, mol_from_smiles
-from molgeo.chem.rdkit_log import rdkit_messages
+from molgeo.chem.parsing import is_inchi, mol_from_smiles, rdkit_messages
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+_PARTIAL: Final = _words(
+    """scaffold murcko solvent salt fragment reactant reagent product core substituent rgroup
+    sidechain building linker ligase ring similar query"""
+)
+"""In the title of a column, they tell that its SMILES are not of the whole molecule."""
+
+_STRUCTURES: Final = _words(
+    """structure structures chemicalstructure compoundstructure molecularstructure structurestring
+    mol molecule molecules rdmol romol rdkitmol compound"""
+)
+
+CALLED_STRUCTURE: Final = 10
+"""Ranks below it are those of titles that say ``smiles`` or ``inchi``."""
+
+_NAMES: Final = _words(
+    """name molname moleculename compoundname chemicalname preferredname prefname drugname
+    commonname title compoundid moleculeid molid chemblid moleculechemblid compoundchemblid
+    pubchemcid zincid drugbankid chebiid id identifier cid molregno cas casnumber casno casrn
+    iupac iupacname inchikey standardinchikey synonym label compoundnumber compoundkey
+    catalognumber catalogid code sample sampleid key compound molecule mol"""
+)
+"""Titles of columns that name or identify molecules, the best first."""
+
+_FOR_PEOPLE: Final = _words("name title iupac synonym label")
+"""In titles of columns whose cells are names for people, not identifiers."""
 
 N_CELLS: Final = 100
 """Cells of a column that are looked at."""
@@ -39,6 +60,11 @@ _BY_LETTERS: Final = re.compile(r"InChI=.*|(Cl|Br|\[[^\]]*|[BCNOPSFIbcnops]|[^A-
 
 _LITTLE: Final = 4
 """Heavy atoms below which a SMILES may well be a code."""
+
+
+_LOOSE: Final = re.compile(r"[\W_]+")
+_TOKEN: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_LONGEST: Final = 60
 
 
 class Content(NamedTuple):
@@ -80,20 +106,15 @@ class Columns:
     def _called(self, place: int) -> str:
         return f"column {self.header[place]!r}" if self.has_header else f"column {place + 1}"
 
-    @property
-    def kept_names(self) -> tuple[str, ...]:
-        """Names of the columns that are taken along."""
-        return tuple(self.header[place] for place in self.kept)
-
 
 def choose(
-    records: Sequence[Sequence[str]], reading: Reading, origin: str, *, titled: bool = False
+    records: Sequence[Sequence[str]], options: ReadOptions, origin: str, *, titled: bool = False
 ) -> Columns:
     """Find the columns of a table.
 
     Args:
         records: the first ones, the header among them if there is one; at least one.
-        reading: may name the columns.
+        options: may name the columns.
         origin: name of the table, for errors.
         titled: the first record is a header for sure.
 
@@ -110,24 +131,24 @@ def choose(
         first = ["", *first]  # R leaves out the title of its row names
     columns = [[cells[k] for cells in others if k < len(cells)] for k in range(width)]
     titles = [cell.strip().lstrip("\ufeff") for cell in first]
-    structure = _structure(titles, columns, reading, origin)
-    has_header = titled or _is_header(titles, columns, structure, reading)
+    structure = _structure(titles, columns, options, origin)
+    has_header = titled or _is_header(titles, columns, structure, options)
     header = _header(titles, len(titles)) if has_header else _header([], width)
     name, identifiers = None, list[int]()
     if has_header:
         identifiers = [k for k in named(titles) if k != structure and _holds(columns[k])]
         name = identifiers[0] if identifiers else None
-    if reading.name_column is not None:
-        name = _asked("name_column", reading.name_column, titles, width, origin)
-    kept: Sequence[int] = range(len(header)) if reading.keep_columns else ()
-    if reading.keep_columns is None:
+    if options.name_column is not None:
+        name = _asked("name_column", options.name_column, titles, width, origin)
+    kept: Sequence[int] = range(len(header)) if options.keep_columns else ()
+    if options.keep_columns is None:
         kept = identifier(header, identifiers, name)
     return Columns(
         header,
         has_header,
         structure,
         name,
-        tuple(k for k in kept if not _is_told(header[k], k, structure, name, reading)),
+        tuple(k for k in kept if not _is_told(header[k], k, structure, name, options)),
     )
 
 
@@ -152,10 +173,10 @@ def content(cells: Iterable[Any]) -> Content:
 
 
 def _structure(
-    titles: Sequence[str], columns: Sequence[Sequence[str]], reading: Reading, origin: str
+    titles: Sequence[str], columns: Sequence[Sequence[str]], options: ReadOptions, origin: str
 ) -> int:
-    if reading.smiles_column is not None:
-        return _asked("smiles_column", reading.smiles_column, titles, len(columns), origin)
+    if options.smiles_column is not None:
+        return _asked("smiles_column", options.smiles_column, titles, len(columns), origin)
     ranks = [structure_rank(title) for title in titles]
     ranks += [None] * (len(columns) - len(titles))
     by_name = sorted((rank, k) for k, rank in enumerate(ranks) if rank is not None)
@@ -207,10 +228,10 @@ def _is_header(
     titles: Sequence[str],
     columns: Sequence[Sequence[str]],
     structure: int,
-    reading: Reading,
+    options: ReadOptions,
 ) -> bool:
     """Whether the first record is a header: by its words, by its structure, by its numbers."""
-    for column in (reading.smiles_column, reading.name_column):
+    for column in (options.smiles_column, options.name_column):
         if column is not None and not str(column).strip().isdecimal():
             return True
     title = titles[structure] if structure < len(titles) else ""
@@ -222,10 +243,12 @@ def _is_header(
     )
 
 
-def _is_told(title: str, place: int, structure: int, name: int | None, reading: Reading) -> bool:
+def _is_told(
+    title: str, place: int, structure: int, name: int | None, options: ReadOptions
+) -> bool:
     """Whether the output has a column of this name with this very content anyway."""
     if place == structure:
-        return title.lower() == "smiles" and not reading.strip_salts
+        return title.lower() == "smiles" and not options.strip_salts
     return place == name and title.lower() == "name"
 
 
@@ -263,3 +286,72 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def loose(title: str) -> str:
+    """A title without what people write in different ways: case, spaces, punctuation."""
+    return _LOOSE.sub("", title).lower()
+
+
+def is_title(cell: str) -> bool:
+    """Whether a cell is the title of a column of structures."""
+    return len(cell) < _LONGEST and structure_rank(cell) is not None
+
+
+def structure_rank(title: str) -> int | None:
+    """How sure a title is that of the structures, 0 being the surest; None if it is not."""
+    word = loose(title)
+    if is_inchi(title):
+        return None
+    if "smiles" in word or word in ("smi", "smile"):
+        if any(part in word for part in _PARTIAL):
+            return CALLED_STRUCTURE + len(_STRUCTURES)
+        if any(part in word for part in ("flat", "nostereo", "nonstereo", "connectivity")):
+            return 4
+        if "isomeric" in word or "stereo" in word or word in ("isosmiles", "absolutesmiles"):
+            return 0
+        if word in ("smiles", "smi", "smile"):
+            return 1
+        return 2 if "canonical" in word or word == "cansmiles" else 3
+    if "inchi" in word and "key" not in word:
+        return 8
+    return CALLED_STRUCTURE + _STRUCTURES.index(word) if word in _STRUCTURES else None
+
+
+def bonus(rank: int | None) -> float:
+    """What a title that does not say ``smiles`` adds to the score of a column's content."""
+    if rank is None or rank >= CALLED_STRUCTURE + len(_STRUCTURES):
+        return 0.0
+    return 0.8 if "struct" in _STRUCTURES[rank - CALLED_STRUCTURE] else 0.3
+
+
+def named(titles: Sequence[str]) -> list[int]:
+    """Places of the titles that name or identify molecules, the best first."""
+    rank = {name: k for k, name in enumerate(_NAMES)}
+    found = []
+    for place, title in enumerate(titles):
+        tokens = [token.lower() for token in _TOKEN.findall(title)]
+        if loose(title) in rank:
+            found.append((rank[loose(title)], place))
+        elif tokens and (tokens[-1] == "id" or "iupac" in tokens):
+            found.append((len(rank), place))
+        elif tokens and tokens[-1] == "name":
+            found.append((len(rank) + 1, place))
+    return [place for _, place in sorted(found)]
+
+
+def identifier(titles: Sequence[str], places: Iterable[int], name: int | None) -> list[int]:
+    """The place of the column that is kept unasked: an identifier, if the names are others.
+
+    Args:
+        titles: of a table or of the fields of an SDF.
+        places: of those that name or identify molecules, the best first.
+        name: the place that the names are taken from.
+    """
+
+    def for_people(place: int) -> bool:
+        return any(word in loose(titles[place]) for word in _FOR_PEOPLE)
+
+    if name is not None and not for_people(name):
+        return []
+    return [k for k in places if k != name and not for_people(k)][:1]

@@ -1,25 +1,27 @@
-"""Records of .sdf, .mol and .mol2 files, and RDKit's molecules."""
+"""Records of .sdf and .mol files with their data fields, and RDKit's molecules."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
 
 from molgeo.chem import bonds
-from molgeo.chem.conformers.conformers import isotope_reason
-from molgeo.chem.files.sdf_fields import data_fields
-from molgeo.chem.files.text import RecordLines, open_text
+from molgeo.chem.files.columns import identifier, named
+from molgeo.chem.files.formats import ReadOptions
+from molgeo.chem.files.text import RecordLines
 from molgeo.chem.molecule import BadRow, Molecule, Row, SmilesRow, from_arrays
-from molgeo.chem.parsing import in_ascii, mol_from_block
+from molgeo.chem.parsing import in_ascii, isotope_reason, mol_from_block, rdkit_messages
 from molgeo.chem.plausible import bond_length, has_all_hydrogens, hydrogens_missing, implausible
-from molgeo.chem.rdkit_log import rdkit_messages
 
-_FLAT: float = 0.01
+_FIELD: Final = re.compile(r">.*?<(.+)>")
+
+_FLAT: Final = 0.01
 """Å, of which all z are equal in a drawing."""
 
 _LONGER, _SHORTER, _SHORTER_SINGLE = 0.15, 0.12, 0.3
@@ -29,22 +31,8 @@ where there are others. A drawing has bonds of one length, whatever their kind."
 _WEDGES = (Chem.BondDir.BEGINWEDGE, Chem.BondDir.BEGINDASH, Chem.BondDir.UNKNOWN)
 
 
-def read_sdf(path: Path) -> Iterator[Row]:
-    """Records of an sdf or mol file."""
-    with open_text(path) as file:
-        yield from sdf_records(file, str(path))
-
-
-def sdf_records(lines: Iterable[str], origin: str) -> Iterator[Row]:
-    """Records of sdf text; one without 3D coordinates becomes a SMILES that is embedded.
-
-    Args:
-        lines: of any number of records, ended by ``$$$$``.
-        origin: name of the file, for ``input``.
-
-    Yields:
-        One row a record.
-    """
+def read_sdf(lines: Iterable[str], origin: str, options: ReadOptions) -> Iterator[Row]:
+    """Records of sdf text; one without 3D coordinates becomes a SMILES that is embedded."""
     record = RecordLines()
     number = 0
     for line in lines:
@@ -52,19 +40,57 @@ def sdf_records(lines: Iterable[str], origin: str) -> Iterator[Row]:
             record.add(line.rstrip("\r\n"))
             continue
         number += 1
-        yield _sdf_record(record, f"{origin}:{number}")
+        yield _sdf_record(record, f"{origin}:{number}", options)
         record = RecordLines()
     if any(line.strip() for line in record.lines):
-        yield _sdf_record(record, f"{origin}:{number + 1}")
+        yield _sdf_record(record, f"{origin}:{number + 1}", options)
 
 
-def _sdf_record(record: RecordLines, input: str) -> Row:
-    """One record with its fields."""
+def _sdf_record(record: RecordLines, input: str, options: ReadOptions) -> Row:
+    """One record with the name and the fields that a user wants."""
     if record.fault:
         return BadRow(input, record.lines[0].strip()[:200], message=f"record {record.fault}")
     row = _of_block(record.lines, input)
     fields = data_fields(record.lines)
-    return replace(row, extra=fields) if fields else row
+    if not fields:
+        return row
+    titles, name = list(fields), row.name
+    if options.name_column is not None:
+        wanted = str(options.name_column).strip().lower()
+        name = next((value for title, value in fields.items() if title.lower() == wanted), "")
+    elif not name:  # a field names a record without a title
+        name = next((v for k in named(titles) if (v := fields[titles[k]].strip())), "")
+    if not options.keep_columns:
+        asked = options.keep_columns is None
+        places = identifier(titles, named(titles), None) if asked else []
+        fields = {titles[k]: fields[titles[k]] for k in places}
+    return replace(row, name=" ".join(name.split()), extra=fields)
+
+
+def data_fields(record: Sequence[str]) -> dict[str, str]:
+    """The fields of a record, in their order: ``> <NAME>``, lines of a value, a blank line.
+
+    Args:
+        record: its lines, without their ends.
+
+    Returns:
+        Field → value; of several fields of one name the first.
+    """
+    fields: dict[str, str] = {}
+    values: list[str] | None = None
+    name = ""
+    for line in record:
+        field = _FIELD.match(line)
+        if field and not values:
+            name, values = field[1].strip(), []
+        elif values is not None and line.strip():
+            values.append(line)
+        elif values is not None:
+            fields.setdefault(name, "\n".join(values))
+            values = None
+    if values is not None:
+        fields.setdefault(name, "\n".join(values))
+    return fields
 
 
 def _of_block(record: list[str], input: str) -> Row:

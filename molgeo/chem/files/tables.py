@@ -21,13 +21,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 from rdkit import Chem
 
-from molgeo.chem.files.columns import N_RECORDS, Columns, choose, shows_structure
-from molgeo.chem.files.reading import Reading
+from molgeo.chem.files.columns import N_RECORDS, Columns, choose, is_title, shows_structure
+from molgeo.chem.files.formats import ReadOptions
 from molgeo.chem.files.sdf import from_rdkit
-from molgeo.chem.files.structure_rows import structure_row
-from molgeo.chem.files.text import MAX_LINE, Lines, is_cut, open_text
-from molgeo.chem.files.titles import is_title
+from molgeo.chem.files.text import MAX_LINE, Lines, is_cut
 from molgeo.chem.molecule import BadRow, InputError, Row
+from molgeo.chem.parsing import one_line, structure_row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,14 +54,14 @@ class Record(NamedTuple):
 
 
 def read_table(
-    lines: Lines, origin: str, reading: Reading, delimiter: str | None = None
+    lines: Lines, origin: str, options: ReadOptions, delimiter: str | None = None
 ) -> Iterator[Row]:
     """Rows of a table as text.
 
     Args:
         lines: of the table.
         origin: name of the table, for ``input``.
-        reading: names columns, and says what is kept.
+        options: names columns, and says what is kept.
         delimiter: of cells; None to find it.
 
     Yields:
@@ -71,49 +70,27 @@ def read_table(
     Raises:
         InputError: there is no column of structures.
     """
-    yield from _rows(_all_records(lines, delimiter), origin, reading)
+    yield from _rows(_all_records(lines, delimiter), origin, options)
 
 
-def table_columns(
-    lines: Lines, origin: str, reading: Reading, delimiter: str | None = None
-) -> tuple[str, ...]:
-    """Names of the columns that `read_table` takes along; the lines stay to be read."""
-    return _kept(_all_records(Lines(lines.peek(N_RECORDS)), delimiter), origin, reading)
-
-
-def read_csv(path: Path, reading: Reading) -> Iterator[Row]:
+def read_csv(lines: Lines, origin: str, options: ReadOptions) -> Iterator[Row]:
     """Rows of a table separated by commas, semicolons, tabs or ``|``."""
-    with open_text(path) as file:
-        yield from read_table(Lines(file), str(path), reading)
+    yield from read_table(lines, origin, options)
 
 
-def read_tsv(path: Path, reading: Reading) -> Iterator[Row]:
-    """Rows of a table separated by tabs."""
-    with open_text(path) as file:
-        yield from tsv_lines(Lines(file), str(path), reading)
+def read_tsv(lines: Lines, origin: str, options: ReadOptions) -> Iterator[Row]:
+    """Rows of a table separated by tabs, unless there is none in the first lines."""
+    has_tabs = any("\t" in line for line in lines.peek(_N_SNIFFED))
+    yield from read_table(lines, origin, options, "\t" if has_tabs else None)
 
 
-def tsv_lines(lines: Lines, origin: str, reading: Reading) -> Iterator[Row]:
-    """As `read_table`, with tabs, unless there is none in the first lines."""
-    yield from read_table(lines, origin, reading, _tab(lines))
-
-
-def tsv_columns(lines: Lines, origin: str, reading: Reading) -> tuple[str, ...]:
-    """As `table_columns`, with tabs."""
-    return table_columns(lines, origin, reading, _tab(lines))
-
-
-def _tab(lines: Lines) -> str | None:
-    return "\t" if any("\t" in line for line in lines.peek(_N_SNIFFED)) else None
-
-
-def read_frame(frame: pd.DataFrame, origin: str, reading: Reading) -> Iterator[Row]:
+def read_frame(frame: pd.DataFrame, origin: str, options: ReadOptions) -> Iterator[Row]:
     """Rows of a DataFrame, whose columns keep their types.
 
     Args:
         frame: a table with a header.
         origin: name of the table, for ``input``.
-        reading: as in `read_table`; all columns are kept if it does not say.
+        options: as in `read_table`; all columns are kept if it does not say.
 
     Yields:
         One row a record.
@@ -121,21 +98,17 @@ def read_frame(frame: pd.DataFrame, origin: str, reading: Reading) -> Iterator[R
     Raises:
         InputError: there is no column of structures.
     """
-    keep = reading.keep_columns is None or reading.keep_columns
-    yield from _rows(_records_of(frame), origin, replace(reading, keep_columns=keep), True)
+    keep = options.keep_columns is None or options.keep_columns
+    yield from _rows(_records_of(frame), origin, replace(options, keep_columns=keep), True)
 
 
-def read_parquet(path: Path, reading: Reading) -> Iterator[Row]:
+def read_parquet(path: Path, origin: str, options: ReadOptions) -> Iterator[Row]:
     """Rows of a parquet file."""
-    yield from _rows(_records_of(load_parquet(path), _plain), str(path), reading, True)
+    yield from _rows(_records_of(_loaded(path), _plain), origin, options, True)
 
 
-def load_parquet(path: Path) -> pd.DataFrame:
-    """A parquet file as a DataFrame.
-
-    Raises:
-        InputError: no library that reads it is installed, or it is broken.
-    """
+def _loaded(path: Path) -> pd.DataFrame:
+    """A parquet file as a DataFrame."""
     import pandas as pd
 
     try:
@@ -146,20 +119,7 @@ def load_parquet(path: Path) -> pd.DataFrame:
             "pip install pyarrow, or save the table as csv"
         ) from error
     except Exception as error:  # whatever the bytes happen to break
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: cannot be read as parquet: {reason}") from error
-
-
-def parquet_columns(path: Path, reading: Reading) -> tuple[str, ...]:
-    """Names of the columns that `read_parquet` takes along."""
-    return _kept(_records_of(load_parquet(path), _plain), str(path), reading, True)
-
-
-def _kept(
-    found: Iterator[Record], origin: str, reading: Reading, titled: bool = False
-) -> tuple[str, ...]:
-    head = list(itertools.islice(found, N_RECORDS))
-    return _choice(head, origin, reading, titled).kept_names if head else ()
+        raise InputError(f"{path}: cannot be read as parquet: {one_line(error)}") from error
 
 
 def _all_records(lines: Lines, delimiter: str | None) -> Iterator[Record]:
@@ -263,24 +223,24 @@ def _explained(error: csv.Error) -> str:
 
 
 def _rows(
-    found: Iterator[Record], origin: str, reading: Reading, titled: bool = False
+    found: Iterator[Record], origin: str, options: ReadOptions, titled: bool = False
 ) -> Iterator[Row]:
     """Rows of records, whose first ones decide on the columns."""
     head = list(itertools.islice(found, N_RECORDS))
     if not head:
         return
-    columns = _choice(head, origin, reading, titled)
-    if reading.say is not None:
-        reading.say(f"{origin}: {columns}")
+    columns = _choice(head, origin, options, titled)
+    if options.say is not None:
+        options.say(f"{origin}: {columns}")
     for record in itertools.chain(_without_header(head, columns), found):
-        yield _row(record, columns, f"{origin}:{record.place}", reading)
+        yield _row(record, columns, f"{origin}:{record.place}", options)
 
 
-def _choice(head: Sequence[Record], origin: str, reading: Reading, titled: bool) -> Columns:
+def _choice(head: Sequence[Record], origin: str, options: ReadOptions, titled: bool) -> Columns:
     sound = [[_text(cell) for cell in record.cells] for record in head if not record.fault]
     if not sound:
         raise InputError(f"{origin}: no record of this table is sound: {head[0].fault}")
-    return choose(sound, reading, origin, titled=titled)
+    return choose(sound, options, origin, titled=titled)
 
 
 def _without_header(head: Sequence[Record], columns: Columns) -> Iterator[Record]:
@@ -293,7 +253,7 @@ def _without_header(head: Sequence[Record], columns: Columns) -> Iterator[Record
         yield record
 
 
-def _row(record: Record, columns: Columns, input: str, reading: Reading) -> Row:
+def _row(record: Record, columns: Columns, input: str, options: ReadOptions) -> Row:
     if record.fault:
         return BadRow(input, message=record.fault)
     cells = record.cells
@@ -315,7 +275,7 @@ def _row(record: Record, columns: Columns, input: str, reading: Reading) -> Row:
     if not text:
         message = f"no SMILES in column {at + 1} of this record"
         return BadRow(input, name, message=message, extra=extra)
-    return structure_row(text, name, input, reading, extra)
+    return structure_row(text, name, input, options.max_smiles_length, extra)
 
 
 def _records_of(

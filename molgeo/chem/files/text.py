@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import codecs
+import functools
 import gzip
 import io
+import itertools
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, TextIO, cast
-from weakref import WeakKeyDictionary
 
 MAX_LINE: Final = 1_000_000
 """Characters that are kept of a line: a line of as many is cut, and the rest of it is skipped."""
@@ -60,14 +60,20 @@ class Lines(Iterator[str]):
 
     def peek(self, n: int) -> list[str]:
         """The next lines, at most ``n``, and not many more characters than `MAX_LINE`."""
-        size = sum(map(len, self._ahead))
-        while len(self._ahead) < n and size < MAX_LINE:
-            line = next(self._source, None)
-            if line is None:
-                break
-            self._ahead.append(line)
-            size += len(line)
-        return [line for line, _ in zip(self._ahead, range(n), strict=False)]
+        return list(itertools.islice(self.preview(), n))
+
+    def preview(self) -> Iterator[str]:
+        """As `peek`, one line at a time: each is read only if it is asked for."""
+        size, place = 0, 0
+        while size < MAX_LINE:
+            if place == len(self._ahead):
+                line = next(self._source, None)
+                if line is None:
+                    return
+                self._ahead.append(line)
+            line = self._ahead[place]
+            size, place = size + len(line), place + 1
+            yield line
 
     def give_back(self, lines: Sequence[str]) -> None:
         """Take lines again that were taken last."""
@@ -118,8 +124,7 @@ class TextLines(Iterator[str]):
     """
 
     def __init__(self, stream: BinaryIO, otherwise: str = "cp1252") -> None:
-        self._open = ExitStack()
-        self._open.callback(stream.close)
+        self._stream = stream
         source = cast(io.BufferedReader, stream)
         if not hasattr(source, "peek"):
             source = io.BufferedReader(cast(io.RawIOBase, stream))
@@ -142,11 +147,7 @@ class TextLines(Iterator[str]):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the stream."""
-        self._open.close()
+        self._stream.close()
 
 
 def open_text(path: Path) -> TextLines:
@@ -159,18 +160,16 @@ def is_cut(line: str) -> bool:
     return len(line) >= MAX_LINE and line[-1] not in "\r\n"
 
 
-_of_stdin: WeakKeyDictionary[TextIO, Lines] = WeakKeyDictionary()
-
-
 def stdin_lines() -> Lines:
     """Lines of standard input: the same object each time, as what is read of it is gone."""
-    stdin = sys.stdin
-    if stdin not in _of_stdin:
-        stream = getattr(stdin, "buffer", None)
-        # Without a file descriptor of its own it is a text stream that somebody put there.
-        source = stdin if stream is None else TextLines(stream, otherwise="utf-8")
-        _of_stdin[stdin] = Lines(source)
-    return _of_stdin[stdin]
+    return _lines_of(sys.stdin)
+
+
+@functools.lru_cache(maxsize=1)
+def _lines_of(stdin: TextIO) -> Lines:
+    stream = getattr(stdin, "buffer", None)
+    # Without a file descriptor of its own it is a text stream that somebody put there.
+    return Lines(stdin if stream is None else TextLines(stream, otherwise="utf-8"))
 
 
 def _encoding(head: bytes, otherwise: str) -> str:
@@ -189,41 +188,35 @@ def _encoding(head: bytes, otherwise: str) -> str:
     return "utf-8"
 
 
-class _Unzipped(io.RawIOBase):
-    """What a gzipped stream holds, unless that is out of all proportion."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._zipped = _Counted(stream)
-        self._content = gzip.GzipFile(fileobj=io.BufferedReader(self._zipped))
-        self._n = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        part = self._content.read1(len(buffer))
-        buffer[: len(part)] = part
-        self._n += len(part)
-        if self._n > max(BOMB_SIZE, BOMB_RATIO * self._zipped.n):
-            raise OSError(
-                f"it is compressed {self._n / self._zipped.n:.0f} times and longer than "
-                f"{BOMB_SIZE / 1e6:.0f} MB; no list of molecules is: unpack it first if it is one"
-            )
-        return len(part)
-
-
 class _Counted(io.RawIOBase):
-    """A stream that counts the bytes that were read."""
+    """A stream of what a function reads, which counts its bytes."""
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
+    def __init__(self, read: Callable[[int], bytes]) -> None:
+        self._read = read
         self.n = 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        part = self._stream.read(len(buffer))
+        part = self._read(len(buffer))
         buffer[: len(part)] = part
         self.n += len(part)
         return len(part)
+
+
+class _Unzipped(_Counted):
+    """What a gzipped stream holds, unless that is out of all proportion."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._zipped = _Counted(stream.read)
+        super().__init__(gzip.GzipFile(fileobj=io.BufferedReader(self._zipped)).read1)
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        size = super().readinto(buffer)
+        if self.n > max(BOMB_SIZE, BOMB_RATIO * self._zipped.n):
+            raise OSError(
+                f"it is compressed {self.n / self._zipped.n:.0f} times and longer than "
+                f"{BOMB_SIZE / 1e6:.0f} MB; no list of molecules is: unpack it first if it is one"
+            )
+        return size

@@ -10,13 +10,13 @@ import io
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from molgeo.chem.files.ase_files import from_ase
-from molgeo.chem.files.text import RecordLines, open_text
+from molgeo.chem.files.formats import ReadOptions
+from molgeo.chem.files.text import RecordLines
 from molgeo.chem.files.xyz_comments import Comment, read_comment
 from molgeo.chem.molecule import BadRow, Molecule, from_arrays
 from molgeo.chem.plausible import implausible
@@ -32,24 +32,13 @@ _FORTRAN = re.compile(r"(?<=[\d.])[dD](?=[+-]?\d)")
 _LABEL = re.compile(r"([A-Za-z]{1,2}?)(?=[\d_'*.()@#+\-])")
 
 
-def read_xyz(path: Path) -> Iterator[Molecule | BadRow]:
-    """Frames of an xyz or extxyz file."""
-    with open_text(path) as file:
-        yield from xyz_frames(file, str(path))
-
-
-def xyz_frames(lines: Iterable[str], origin: str) -> Iterator[Molecule | BadRow]:
-    """Frames of xyz text; a frame that is cut short or malformed is a bad row.
+def read_xyz(
+    lines: Iterable[str], origin: str, options: ReadOptions
+) -> Iterator[Molecule | BadRow]:
+    """Frames of xyz or extxyz text; a frame that is cut short or malformed is a bad row.
 
     A line with one integer can only be the number of atoms, so that is where reading goes on after
     a malformed frame, and after QM9's own frames, which end in frequencies, SMILES and InChI.
-
-    Args:
-        lines: of any number of frames.
-        origin: name of the file, for ``input``.
-
-    Yields:
-        One row a frame.
     """
     numbered = enumerate(lines, start=1)
     frame, header = 0, next(numbered, None)
@@ -83,7 +72,7 @@ def xyz_frames(lines: Iterable[str], origin: str) -> Iterator[Molecule | BadRow]
             yield BadRow(name, message=message)
             header = next((item for item in numbered if _is_count(item[1])), None)
         else:
-            yield _xyz_frame(atoms.lines, comment, name, line)
+            yield _xyz_frame(atoms.lines, comment, name, line, options)
             if comment.startswith("gdb ") and header is not None and not _is_count(header[1]):
                 header = next((item for item in numbered if _is_count(item[1])), None)
 
@@ -98,10 +87,12 @@ def _is_atom(text: str, in_qm9: bool) -> bool:
     return not isinstance(_atom(text), str) and not (in_qm9 and text.split()[0].isdecimal())
 
 
-def _xyz_frame(atoms: list[str], comment: str, input: str, line: int) -> Molecule | BadRow:
+def _xyz_frame(
+    atoms: list[str], comment: str, input: str, line: int, options: ReadOptions
+) -> Molecule | BadRow:
     """One whole frame: plain xyz here, extended xyz by ASE."""
     if "Properties=" in comment or "Lattice=" in comment:
-        return _extended(atoms, comment, input, line)
+        return _extended(atoms, comment, input, line, options)
     name = " ".join(comment.split())
     numbers, pos = [], []
     for offset, text in enumerate(atoms, start=line + 2):
@@ -122,13 +113,15 @@ def _xyz_frame(atoms: list[str], comment: str, input: str, line: int) -> Molecul
     return replace(molecule, pos=scale * molecule.pos, open_shell=said.open_shell)
 
 
-def _extended(atoms: list[str], comment: str, input: str, line: int) -> Molecule | BadRow:
+def _extended(
+    atoms: list[str], comment: str, input: str, line: int, options: ReadOptions
+) -> Molecule | BadRow:
     import ase.io
 
     atoms = [_FORTRAN.sub("e", text.rstrip()) for text in atoms]
     text = "\n".join([str(len(atoms)), comment, *atoms, ""])
     try:
-        return from_ase(ase.io.read(io.StringIO(text), format="extxyz"), input)
+        return from_ase(ase.io.read(io.StringIO(text), format="extxyz"), input, options)
     except Exception as error:  # ASE's parser raises many kinds
         first = next((cells[0] for a in atoms if (cells := a.split())), "")
         reasons = [f"malformed extxyz frame: {error}"]

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from rdkit import Chem
 
 from molgeo.chem.electrons import spin_reason, whole_charge
-from molgeo.chem.parsing import mol_from_smiles
-from molgeo.chem.rdkit_log import rdkit_messages
+from molgeo.chem.parsing import mol_from_smiles, rdkit_messages
 from molgeo.elements import SYMBOLS
 from molgeo.graph.environments import formula
 from molgeo.units import COORDINATE_UNITS

@@ -12,7 +12,7 @@ from molgeo.chem.bonds import agree, atomic_numbers
 from molgeo.chem.conformers.canonical import canonical, has_handedness, mirror_image, with_hydrogens
 from molgeo.chem.conformers.conformers import Embedder
 from molgeo.chem.molecule import SmilesRow
-from molgeo.chem.rdkit_log import rdkit_messages
+from molgeo.chem.parsing import rdkit_messages
 from molgeo.chem.stereo import has_stereo
 
 SHOWN = (

@@ -11,7 +11,7 @@ from molgeo.chem.conformers.conformers import embed, generate
 from molgeo.chem.conformers.embedding import ATTEMPTS
 from molgeo.chem.limits import MAX_ATOMS
 from molgeo.chem.molecule import BadRow, SmilesRow
-from molgeo.chem.rdkit_log import rdkit_messages
+from molgeo.chem.parsing import rdkit_messages
 from molgeo.chem.stereo import has_stereo
 
 IBUPROFEN = "CC(C)Cc1ccc(cc1)C(C)C(=O)O"

@@ -5,10 +5,13 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import molecule as g2
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
+from rdkit import Chem
 
-from molgeo.chem.files.readers import read
-from molgeo.chem.molecule import InputError, check_geometry
+from molgeo.chem.files.formats import ReadOptions
+from molgeo.chem.files.readers import kept_columns, read
+from molgeo.chem.molecule import InputError, SmilesRow, check_geometry
 
 
 def test_periodic_structures_keep_their_lattice(tmp_path):
@@ -68,3 +71,40 @@ def test_noise_is_neither_trajectory_nor_database(tmp_path, suffix):
     path.write_bytes(b"noise" * 100)
     with pytest.raises(InputError, match="cannot be read as an ASE"):
         list(read(path))
+
+
+def labelled():
+    """Water with all kinds of labels."""
+    atoms = g2("H2O")
+    atoms.info.update(name="water", logS=-0.5, n=np.int64(3), source="lab", charge=0, many=[1, 2])
+    atoms.calc = SinglePointCalculator(atoms, energy=-76.4, forces=np.zeros((3, 3)))
+    return atoms
+
+
+@pytest.mark.parametrize("ending", ["extxyz", "traj", "object"])
+def test_single_values_come_along(tmp_path, ending):
+    path = tmp_path / f"a.{ending}"
+    if ending != "object":
+        ase.io.write(path, labelled())
+    source = labelled() if ending == "object" else path
+    expected = {"energy": -76.4, "logS": -0.5, "n": 3, "source": "lab", "charge": 0}
+    (water,) = read(source, ReadOptions(keep_columns=True))
+    assert (water.name, water.extra) == ("water", expected)
+    assert next(read(source)).extra == {}
+    if ending != "object":
+        assert kept_columns([path], ReadOptions(keep_columns=True)) == list(water.extra)
+
+
+def test_values_of_a_database_come_along(tmp_path):
+    path = tmp_path / "a.db"
+    with connect(path, use_lock_file=False) as database:
+        database.write(labelled(), name="water", gap=1.5)
+    (water,) = read(path, ReadOptions(keep_columns=True))
+    assert water.extra == {"energy": -76.4, "gap": 1.5}
+
+
+def test_properties_of_an_rdkit_molecule_come_along():
+    mol = Chem.MolFromSmiles("CCO")
+    mol.SetDoubleProp("logS", 1.1)
+    (row,) = read(mol, ReadOptions(keep_columns=True))
+    assert row == SmilesRow("CCO", "", "Mol", {"logS": 1.1})

@@ -1,8 +1,7 @@
 import pytest
 
-from molgeo.chem.files.columns import choose, content
-from molgeo.chem.files.reading import Reading
-from molgeo.chem.files.titles import named, structure_rank
+from molgeo.chem.files.columns import choose, content, named, structure_rank
+from molgeo.chem.files.formats import ReadOptions
 from molgeo.chem.molecule import InputError
 
 DRUGS = ["CC(=O)Oc1ccccc1C(=O)O", "CN1C=NC2=C1C(=O)N(C)C(=O)N2C", "CC(C)Cc1ccc(cc1)C(C)C(=O)O"]
@@ -11,7 +10,7 @@ CODES = ["NO", "CO", "N", "C1CC", "F", "I", "P", "CN"]
 
 def structure(titles, *columns, **reading):
     records = [titles, *map(list, zip(*columns, strict=True))]
-    chosen = choose(records, Reading(**reading), "a.csv")
+    chosen = choose(records, ReadOptions(**reading), "a.csv")
     assert chosen.has_header
     return chosen.header[chosen.structure]
 
@@ -79,12 +78,12 @@ def test_the_better_title_wins(worse, better):
 def test_names(titles, name):
     records = [titles, ["x"] * len(titles)]
     records[1][titles.index("smiles")] = "CCO"
-    assert choose(records, Reading(), "a.csv").name == name
+    assert choose(records, ReadOptions(), "a.csv").name == name
 
 
 def test_an_empty_column_names_nothing():
     records = [["name", "id", "smiles"], ["", "7", "CCO"], ["", "8", "CCN"]]
-    assert choose(records, Reading(), "a.csv").name == 1
+    assert choose(records, ReadOptions(), "a.csv").name == 1
 
 
 @pytest.mark.parametrize(
@@ -99,12 +98,12 @@ def test_an_empty_column_names_nothing():
     ],
 )
 def test_headers(records, has_header):
-    assert choose(records, Reading(), "a.csv").has_header is has_header
+    assert choose(records, ReadOptions(), "a.csv").has_header is has_header
 
 
 def test_no_structures_at_all():
     with pytest.raises(InputError, match=r"a\.csv: no column is called 'smiles'.*--smiles-column"):
-        choose([["x", "y"], ["1", "ethanol"]], Reading(), "a.csv")
+        choose([["x", "y"], ["1", "ethanol"]], ReadOptions(), "a.csv")
 
 
 def test_content():

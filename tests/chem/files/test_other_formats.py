@@ -6,9 +6,9 @@ import pytest
 from ase.build import molecule as g2
 from rdkit import Chem
 
-from molgeo.chem.files.other_formats import looks_like
+from molgeo.chem.files.formats import ReadOptions
 from molgeo.chem.files.readers import read
-from molgeo.chem.files.reading import Reading
+from molgeo.chem.files.smiles_lines import looks_like
 from molgeo.chem.molecule import InputError, Molecule
 
 
@@ -85,7 +85,7 @@ def test_the_format_can_be_said(tmp_path, monkeypatch, format, text, formula, or
     else:
         source = tmp_path / "data"
         source.write_text(text)
-    (row,) = read(source, Reading(input_format=format))
+    (row,) = read(source, ReadOptions(input_format=format))
     if formula:
         assert isinstance(row, Molecule)
         assert row.formula == formula
@@ -95,11 +95,11 @@ def test_the_format_can_be_said(tmp_path, monkeypatch, format, text, formula, or
 
 def test_binary_files_are_not_read_from_standard_input():
     with pytest.raises(InputError, match="standard input: db cannot be read from there"):
-        list(read("-", Reading(input_format="db")))
+        list(read("-", ReadOptions(input_format="db")))
 
 
 def test_lines_are_smiles_if_a_user_says_so(tmp_path):
     path = tmp_path / "a.smi"
     path.write_text("C 0.0 0.0 0.0\n")
-    (row,) = read(path, Reading(input_format="smi"))
+    (row,) = read(path, ReadOptions(input_format="smi"))
     assert (row.smiles, row.name) == ("C", "0.0 0.0 0.0")

@@ -3,8 +3,8 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem import rdDepictor, rdDistGeom, rdForceFieldHelpers
 
+from molgeo.chem.files.formats import ReadOptions
 from molgeo.chem.files.readers import read
-from molgeo.chem.files.reading import Reading
 from molgeo.chem.molecule import BadRow, Molecule, SmilesRow, check_bonds
 
 
@@ -202,7 +202,7 @@ def test_all_conformers_of_a_mol_are_one_row():
 
 def test_a_row_for_each_conformer():
     mol = several()
-    rows = list(read(mol, Reading(each_conformer=True)))
+    rows = list(read(mol, ReadOptions(each_conformer=True)))
     assert len(rows) == 4
     np.testing.assert_array_equal(rows[2].pos, mol.GetConformer(2).GetPositions())
 

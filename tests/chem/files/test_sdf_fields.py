@@ -1,12 +1,11 @@
 import pytest
 from rdkit import Chem
 
-from molgeo.chem.files.kept import kept_columns
-from molgeo.chem.files.readers import read
-from molgeo.chem.files.reading import Reading
-from molgeo.chem.files.sdf_fields import data_fields
+from molgeo.chem.files.formats import ReadOptions
+from molgeo.chem.files.readers import kept_columns, read
+from molgeo.chem.files.sdf import data_fields
 
-ALL = Reading(keep_columns=True)
+ALL = ReadOptions(keep_columns=True)
 
 
 def written(path, *records):
@@ -53,15 +52,15 @@ def test_a_field_names_a_record_without_title(tmp_path):
         {"compound id": "M8"},
         {},
     ]
-    named = Reading(name_column="PKA", keep_columns=False)
+    named = ReadOptions(name_column="PKA", keep_columns=False)
     assert [(row.name, row.extra) for row in read(path, named)] == [("4", {})] * 3
 
 
 def test_fields_are_known_before_the_first_row(tmp_path):
     path = written(tmp_path / "a.sdf", ("a", {"x": "1"}), ("b", {"y": "2", "ID": "7"}))
     assert kept_columns([path], ALL) == ["x", "y", "ID"]
-    assert kept_columns([path], Reading()) == ["ID"]
-    assert kept_columns([path, "CCO"], Reading(keep_columns=False)) == []
+    assert kept_columns([path], ReadOptions()) == ["ID"]
+    assert kept_columns([path, "CCO"], ReadOptions(keep_columns=False)) == []
 
 
 def test_a_broken_record_keeps_its_fields(tmp_path):

@@ -10,18 +10,17 @@ from hypothesis import strategies as st
 from rdkit import Chem
 
 from molgeo.chem.files import tables as table_files
-from molgeo.chem.files.kept import kept_columns
-from molgeo.chem.files.readers import read
-from molgeo.chem.files.reading import Reading
+from molgeo.chem.files.formats import ReadOptions
+from molgeo.chem.files.readers import kept_columns, read
 from molgeo.chem.files.text import Lines
 from molgeo.chem.molecule import BadRow, InputError, Molecule, SmilesRow
 
-ALL = Reading(keep_columns=True)
+ALL = ReadOptions(keep_columns=True)
 
 
 def rows(path, text, encoding="utf-8", **reading):
     path.write_bytes(text.encode(encoding))
-    return list(read(path, Reading(**reading)))
+    return list(read(path, ReadOptions(**reading)))
 
 
 @pytest.mark.parametrize("header", ["smiles", "SMILES", "Smiles", "canonical_smiles"])
@@ -268,7 +267,7 @@ def test_what_is_kept(tmp_path):
     text = "ID,name,structure,,x,x\n7,ethanol,CCO,p,q,r\n"
     (row,) = rows(path, text)
     assert row.extra == {"ID": "7"}, "an identifier beside the name"
-    assert kept_columns([path], Reading()) == ["ID"]
+    assert kept_columns([path], ReadOptions()) == ["ID"]
     (row,) = rows(path, text, keep_columns=True)
     expected = {"ID": "7", "structure": "CCO", "column_4": "p", "x": "q", "x_2": "r"}
     assert row.extra == expected
@@ -315,13 +314,13 @@ def test_data_frames_are_tables():
     pd.testing.assert_frame_equal(frame, before)
     assert first == SmilesRow("CCO", "ethanol", "DataFrame:1", {"x": 1.5, "Molecule": "ethanol"})
     assert second.message == "no SMILES in column 3 of this record"
-    assert [row.extra for row in read(frame, Reading(keep_columns=False))] == [{}, {}]
+    assert [row.extra for row in read(frame, ReadOptions(keep_columns=False))] == [{}, {}]
 
 
 def test_data_frames_of_molecules():
     mol = Chem.AddHs(Chem.MolFromSmiles("CCO"))
     Chem.rdDistGeom.EmbedMolecule(mol, randomSeed=1)
-    (row,) = read(pd.DataFrame({"ID": ["a"], "ROMol": [mol]}), Reading(keep_columns=False))
+    (row,) = read(pd.DataFrame({"ID": ["a"], "ROMol": [mol]}), ReadOptions(keep_columns=False))
     assert isinstance(row, Molecule)
     assert (row.formula, row.name) == ("C2H6O", "a")
 

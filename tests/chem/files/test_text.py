@@ -56,7 +56,7 @@ def test_long_lines_are_cut(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(("ending", "head"), [(".smi", ""), (".csv", "smiles\n")])
 def test_a_long_line_is_one_bad_row(monkeypatch, tmp_path, ending, head):
-    for module in ("text", "smiles", "tables"):
+    for module in ("text", "smiles_lines", "tables"):
         monkeypatch.setattr(f"molgeo.chem.files.{module}.MAX_LINE", 100)
     path = tmp_path / f"a{ending}"
     path.write_text(f"{head}CCO\n{'N' * 1234}\nO\n")

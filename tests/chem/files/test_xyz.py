@@ -7,8 +7,9 @@ from ase.build import molecule as g2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from molgeo.chem.files.formats import DEFAULT
 from molgeo.chem.files.readers import read
-from molgeo.chem.files.xyz import xyz_frames
+from molgeo.chem.files.xyz import read_xyz
 from molgeo.chem.molecule import BadRow, Molecule, check_bonds, check_geometry
 from molgeo.units import COORDINATE_UNITS
 
@@ -17,7 +18,7 @@ FRAME = f"3\nwater\n{WATER}"
 
 
 def xyz(text):
-    return list(xyz_frames(io.StringIO(text), "a.xyz"))
+    return list(read_xyz(io.StringIO(text), "a.xyz", DEFAULT))
 
 
 def test_xyz_frame():

@@ -4,9 +4,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from molgeo.chem.files.formats import ReadOptions
+from molgeo.chem.files.locating import check_sources, locate
 from molgeo.chem.files.readers import read
-from molgeo.chem.files.reading import Reading
-from molgeo.chem.files.sources import check_sources, locate
 from molgeo.chem.molecule import BadRow, InputError, SmilesRow
 
 
@@ -68,11 +68,13 @@ def test_inchi_and_inchikey():
 
 
 def test_length_of_a_smiles():
-    (bad,) = read("C" * 101, Reading(max_smiles_length=100))
+    (bad,) = read("C" * 101, ReadOptions(max_smiles_length=100))
     assert "101 characters: at most 100 are read (--max-smiles-length)" in bad.message
-    (bad,) = read(SmilesRow("C" * 101), Reading(max_smiles_length=100))
+    (bad,) = read(SmilesRow("C" * 101), ReadOptions(max_smiles_length=100))
     assert isinstance(bad, BadRow)
-    assert [row.smiles for row in read("C" * 100, Reading(max_smiles_length=100))] == ["C" * 100]
+    assert [row.smiles for row in read("C" * 100, ReadOptions(max_smiles_length=100))] == [
+        "C" * 100
+    ]
 
 
 def test_names_that_are_no_utf_8(tmp_path, monkeypatch):
@@ -99,9 +101,9 @@ def test_input_format(tmp_path):
     path.write_text("name,smiles\na,CCO\n")
     with pytest.raises(InputError, match=r"unknown ending.*or say --input-format"):
         locate(path)
-    assert locate(path, Reading(input_format="csv")) == path
+    assert locate(path, ReadOptions(input_format="csv")) == path
     with pytest.raises(InputError, match="input_format 'cvs' is unknown, did you mean 'csv'"):
-        check_sources([], Reading(input_format="cvs"))
+        check_sources([], ReadOptions(input_format="cvs"))
 
 
 @pytest.mark.parametrize("text", [".", "..", "./", "/"])

@@ -1,37 +1,27 @@
-"""Other formats with coordinates: .pdb, .mol2, .cif and POSCAR."""
+"""Models of .pdb files and molecules of .mol2 files, parsed by RDKit."""
 
 from __future__ import annotations
 
-import io
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
 from rdkit import Chem
 
 from molgeo.chem.electrons import MOST_CHARGE
-from molgeo.chem.files.ase_files import from_ase
+from molgeo.chem.files.formats import ReadOptions
 from molgeo.chem.files.sdf import of_bonds, of_coordinates
-from molgeo.chem.molecule import BadRow, InputError, Molecule, Row, from_arrays
-from molgeo.chem.parsing import in_ascii
-from molgeo.chem.plausible import BONDED, bond_length
-from molgeo.chem.rdkit_log import rdkit_messages
+from molgeo.chem.molecule import BadRow, Row, from_arrays
+from molgeo.chem.parsing import in_ascii, one_line, rdkit_messages
 from molgeo.elements import SYMBOLS
-from molgeo.graph.closest import SEPARATION
 
 _MOL2: Final = "@<TRIPOS>"
 
 
-def pdb_records(lines: Iterable[str], origin: str) -> Iterator[Row]:
+def read_pdb(lines: Iterable[str], origin: str, _: ReadOptions) -> Iterator[Row]:
     """Models of a PDB file: their coordinates, as the file has no orders of bonds.
 
-    Args:
-        lines: of one structure, or of any number between MODEL and ENDMDL, or up to END.
-        origin: name of the file, for ``input``.
-
-    Yields:
-        One row a model.
+    A model is what is between MODEL and ENDMDL, or up to END.
     """
     title, record, number = "", list[str](), 0
     for line in itertools.chain(lines, ["END"]):
@@ -60,16 +50,8 @@ def _pdb_record(record: list[str], input: str, name: str) -> Row:
     return of_coordinates(mol, input, name)
 
 
-def mol2_records(lines: Iterable[str], origin: str) -> Iterator[Row]:
-    """Molecules of a mol2 file.
-
-    Args:
-        lines: of any number of molecules.
-        origin: name of the file, for ``input``.
-
-    Yields:
-        One row a molecule.
-    """
+def read_mol2(lines: Iterable[str], origin: str, _: ReadOptions) -> Iterator[Row]:
+    """Molecules of a mol2 file."""
     records: list[list[str]] = []
     number = 0
     for line in itertools.chain(lines, [f"{_MOL2}MOLECULE"]):
@@ -108,12 +90,7 @@ def _mol2_record(record: list[str], input: str) -> Row:
 
 
 def _mol2_atoms(record: list[str]) -> tuple[list[int], list[list[float]], list[float]]:
-    """Atomic numbers, coordinates and partial charges of the atoms.
-
-    Raises:
-        ValueError: there are none, or a line is none.
-        IndexError: a line is cut short.
-    """
+    """Atomic numbers, coordinates and partial charges; a broken line is a Value- or IndexError."""
     header = f"{_MOL2}ATOM"
     lines = [line.strip() for line in record]
     if header not in lines:
@@ -133,60 +110,7 @@ def _parsed(parse: Callable[[], Chem.Mol | None]) -> Chem.Mol | str:
         try:
             mol = parse()
         except Exception as error:  # RDKit's parsers return None or raise, as they like
-            return " ".join(str(error).split())[:200]
+            return one_line(error)
     if mol is None or not mol.GetNumConformers():
         return messages[0] if messages else "RDKit gives no reason"
     return mol
-
-
-def cif_structures(lines: Iterable[str], origin: str) -> Iterator[Molecule | BadRow]:
-    """Structures of a CIF; arguments as `pdb_records`."""
-    yield from _cells(lines, origin, "cif")
-
-
-def poscar_structures(lines: Iterable[str], origin: str) -> Iterator[Molecule | BadRow]:
-    """The structure of a POSCAR or CONTCAR; arguments as `pdb_records`."""
-    yield from _cells(lines, origin, "vasp")
-
-
-def _cells(lines: Iterable[str], origin: str, format: str) -> Iterator[Molecule | BadRow]:
-    import ase.io
-
-    file = io.StringIO("".join(f"{line.rstrip()}\n" for line in lines))
-    try:
-        structures = ase.io.read(file, index=":", format=format)
-    except Exception as error:  # ASE's parsers raise many kinds
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise InputError(f"{origin}: cannot be read as {format}: {reason}") from error
-    for number, atoms in enumerate(structures, start=1):
-        yield from_ase(_isolated(atoms), f"{origin}:{number}")
-
-
-def _isolated(atoms: Any) -> Any:
-    """A molecule alone in its cell, as one piece and not periodic; anything else as it is."""
-    from ase.neighborlist import neighbor_list
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import breadth_first_order
-
-    n = len(atoms)
-    if not n or not atoms.pbc.all() or abs(np.linalg.det(atoms.cell.array)) < 1e-6:
-        return atoms
-    numbers = sorted(set(atoms.numbers.tolist()))
-    reach = {(SYMBOLS[a], SYMBOLS[b]): BONDED * bond_length(a, b) for a in numbers for b in numbers}
-    i, j, shift = neighbor_list("ijS", atoms, reach)
-    matrix = coo_array((np.ones(len(i)), (i, j)), shape=(n, n)).tocsr()
-    order, parent = breadth_first_order(matrix, 0)
-    if len(order) < n:
-        return atoms
-    bond = {(a, b): s for a, b, s in zip(i.tolist(), j.tolist(), shift, strict=True)}
-    offset = np.zeros((n, 3))
-    for atom in order[1:].tolist():
-        offset[atom] = offset[parent[atom]] + bond[int(parent[atom]), atom]
-    if not np.array_equal(offset[j] - offset[i], shift):
-        return atoms  # its bonds go on from cell to cell
-    whole = atoms.copy()
-    whole.positions += offset @ atoms.cell.array
-    if neighbor_list("S", whole, SEPARATION).any():
-        return atoms  # it is packed in a crystal
-    whole.pbc, whole.cell = False, None
-    return whole

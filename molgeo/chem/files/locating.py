@@ -9,11 +9,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from molgeo.chem.files.formats import FORMATS, SUFFIXES, ending, format_of
-from molgeo.chem.files.reading import DEFAULT, Reading
+from molgeo.chem.files.formats import (
+    DEFAULT,
+    ReadOptions,
+    by_ending,
+    ending_of,
+    format_of,
+    formats,
+)
 from molgeo.chem.molecule import InputError
-from molgeo.chem.parsing import is_inchi, mol_from_smiles
-from molgeo.chem.rdkit_log import rdkit_messages
+from molgeo.chem.parsing import is_inchi, mol_from_smiles, rdkit_messages
 
 STDIN: Final = "-"
 
@@ -29,36 +34,36 @@ _ENDING: Final = re.compile(r"\.(?=.*[ad-mq-z])[a-z][a-z0-9_]{1,9}")
 """What may be the ending of a file, but is no row of atoms: one of its letters is none."""
 
 
-def check_sources(sources: Iterable[Any], reading: Reading = DEFAULT) -> None:
+def check_sources(sources: Iterable[Any], options: ReadOptions = DEFAULT) -> None:
     """Find inputs that cannot be read before any work starts.
 
     Args:
         sources: as in `molgeo.chem.files.readers.read`; only names of files are looked at.
-        reading: as there.
+        options: as there.
 
     Raises:
         InputError: the first that cannot be read.
     """
-    if reading.input_format is not None and reading.input_format not in FORMATS:
-        near = difflib.get_close_matches(reading.input_format, FORMATS, n=1)
+    if options.input_format is not None and options.input_format not in formats():
+        near = difflib.get_close_matches(options.input_format, formats(), n=1)
         hint = f", did you mean {near[0]!r}?" if near else ":"
         raise InputError(
-            f"input_format {reading.input_format!r} is unknown{hint} expected one of "
-            f"{', '.join(FORMATS)}"
+            f"input_format {options.input_format!r} is unknown{hint} expected one of "
+            f"{', '.join(formats())}"
         )
     for source in sources:
         if isinstance(source, str | Path) and source != STDIN:
-            path = locate(source, reading)
+            path = locate(source, options)
             if path is not None and _is_blank(path):
                 raise InputError(f"{path} is empty: it has no molecules")
 
 
-def locate(source: str | Path, reading: Reading = DEFAULT) -> Path | None:
+def locate(source: str | Path, options: ReadOptions = DEFAULT) -> Path | None:
     """The file that an input names, or None if it is a SMILES.
 
     Args:
         source: what a user gave; a name that exists on disk is a file.
-        reading: may say the format of all files.
+        options: may say the format of all files.
 
     Returns:
         A path to a readable file of a known kind, or None.
@@ -70,15 +75,18 @@ def locate(source: str | Path, reading: Reading = DEFAULT) -> Path | None:
     path = Path(text)
     is_folder = os.path.isdir(text)
     if os.path.exists(text) and not is_folder:
-        if format_of(path, reading) is None:
+        if format_of(path, options) is None:
             raise InputError(
-                f"{path} is a file with an unknown ending: expected one of {', '.join(SUFFIXES)}; "
-                "or say --input-format (a SMILES of that name can be given on standard input)"
+                f"{path} is a file with an unknown ending: expected one of "
+                f"{', '.join(by_ending())}; or say --input-format (a SMILES of that name can be "
+                "given on standard input)"
             )
         if not os.access(text, os.R_OK):
             raise InputError(f"{path}: no permission to read it")
         return path
-    if isinstance(source, Path) or ending(path) in SUFFIXES or _names_file(text, is_folder):
+    end = ending_of(path)
+    is_known = end != "" and end in by_ending()  # which looks for installed packages
+    if isinstance(source, Path) or is_known or _names_file(text, is_folder):
         what = "is a folder" if is_folder else "there is no such file"
         help = f"{path / '*.sdf'} gives its files" if is_folder else _alike(path)
         raise InputError(f"{path}: {what}; {help}, or give a SMILES")
@@ -114,7 +122,7 @@ def _alike(path: Path) -> str:
         near = []
     if near:
         return f"did you mean {path.parent / near[0]}?"
-    return f"give one of {', '.join(end for end in SUFFIXES if not end.endswith('.gz'))}"
+    return f"give one of {', '.join(end for end in by_ending() if not end.endswith('.gz'))}"
 
 
 def _is_blank(path: Path) -> bool:
