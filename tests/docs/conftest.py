@@ -1,0 +1,37 @@
+"""A folder with the files that the pages speak of."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from rdkit import Chem
+from rdkit.Chem import AllChem
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+
+TEXTS = {
+    "library.smi": "CCO ethanol\nC1=CC=CC=C1 benzene\nCC(=O)O acetic acid\n",
+    "names.smi": "CCO ethanol\nO water\n",
+    "table.csv": "id,structure,batch\nM1,CCO,a\nM2,CC(N)=O,b\n",
+    "water.xyz": "3\n\nO 0 0 0.119\nH 0 0.763 -0.477\nH 0 -0.763 -0.477\n",
+}
+
+
+@pytest.fixture
+def folder(small_data, tmp_path, monkeypatch):
+    """A working folder: the files of the pages, the configs, and some of QM9 as the data."""
+    for name, text in TEXTS.items():
+        (tmp_path / name).write_text(text)
+    with Chem.SDWriter(str(tmp_path / "molecules.sdf")) as writer:
+        for smiles in ("CCN", "CC=O"):
+            molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
+            AllChem.EmbedMolecule(molecule, randomSeed=1)
+            writer.write(molecule)
+    (tmp_path / "rmd17").mkdir()
+    shutil.copy(FIXTURES / "forces" / "ethanol.npz", tmp_path / "rmd17")
+    shutil.copytree(Path(__file__).parents[2] / "configs", tmp_path / "configs")
+    monkeypatch.setenv("MOLGEO_DATA", str(small_data))
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
