@@ -34,8 +34,8 @@ from numpy.typing import NDArray
 from molgeo.generate.methods import Method
 from molgeo.simulation.calculator import MolgeoCalculator
 from molgeo.simulation.command import VIB_FMAX
-from molgeo.simulation.integrators import degrees_of_freedom
 from molgeo.simulation.molecular_dynamics import simulate
+from molgeo.simulation.motion import degrees_of_freedom
 from molgeo.simulation.relaxation import Relaxed, relax
 from molgeo.simulation.report.summary import mean_of_blocks
 from molgeo.simulation.settings import MDSettings

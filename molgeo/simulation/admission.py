@@ -12,7 +12,7 @@ from molgeo.chem.molecule import InputError
 from molgeo.runtime.plain_text import one_line
 from molgeo.runtime.whole_file import is_same_file
 from molgeo.simulation.molecular_dynamics import state_of
-from molgeo.simulation.velocities import has_velocities
+from molgeo.simulation.motion import has_velocities
 
 LINE: Final = 600
 """Characters of a line, which may name several things that a model does not know."""

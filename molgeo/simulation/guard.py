@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from molgeo.simulation.calculator import MolgeoCalculator
-from molgeo.simulation.integrators import temperature
+from molgeo.simulation.motion import temperature
+from molgeo.simulation.settings import MDSettings
 
 BOND: Final = 1.25
 """Bonds at the start are the pairs closer than this times the sum of their covalent radii."""
@@ -28,9 +29,6 @@ HEADROOM: Final = 1.5
 
 HOT: Final = 3.0
 """Times the temperature of the run, below which a large system is only warm."""
-
-MAX_DISAGREEMENT: Final = 0.5
-"""eV/Å, of an ensemble's forces on one atom (‖standard deviation‖)."""
 
 
 class Guard:
@@ -53,7 +51,7 @@ class Guard:
         atoms: Atoms,
         temperature_K: float,
         n_degrees: int,
-        max_disagreement: float = MAX_DISAGREEMENT,
+        max_disagreement: float = MDSettings.max_disagreement,
     ) -> None:
         self.n_degrees, self.max_disagreement = n_degrees, max_disagreement
         models = atoms.calc.models if isinstance(atoms.calc, MolgeoCalculator) else []

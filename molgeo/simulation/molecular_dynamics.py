@@ -9,6 +9,7 @@ there, so that nothing is lost and nothing doubled. Saving changes nothing in a 
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -24,16 +25,14 @@ from molgeo.simulation.calculator import MolgeoCalculator, UnsupportedAtomsError
 from molgeo.simulation.guard import Guard
 from molgeo.simulation.integrators import (
     conserved_energy,
-    degrees_of_freedom,
     integrator_state,
     make_integrator,
     restore_integrator,
-    temperature,
 )
-from molgeo.simulation.records import ENDINGS, Records, Table, keep_results, open_frames
+from molgeo.simulation.motion import begin, degrees_of_freedom, temperature
+from molgeo.simulation.records import ENDINGS, Table, keep_results, open_frames
 from molgeo.simulation.settings import CHANGEABLE, MDSettings
 from molgeo.simulation.state import load_state, save_state
-from molgeo.simulation.velocities import begin
 
 SAVE_S = 10.0
 """Seconds of work that a kill may cost."""
@@ -90,12 +89,11 @@ def simulate(
         FileNotFoundError: there is nothing to resume.
         FileExistsError: the files of another run are there.
     """
-    files = _Files(output, log)
-    files.check(resume, overwrite)
+    check_files(output, log, resume, overwrite)
     _check_atoms(atoms, settings)
-    run = _Run(atoms, settings, files)
+    run = _Run(atoms, settings, output, log)
     if resume:
-        run.restore(load_state(files.state))
+        run.restore(load_state(state_of(output)))
     else:
         run.start()
     return run.go(report)
@@ -108,45 +106,30 @@ def state_of(output: Path) -> Path:
 
 def check_files(output: Path, log: Path, resume: bool, overwrite: bool) -> None:
     """Refuse names that cannot be written, and to write over another run; as `simulate` does."""
-    _Files(output, log).check(resume, overwrite)
-
-
-@dataclass(frozen=True)
-class _Files:
-    output: Path
-    log: Path
-
-    @property
-    def state(self) -> Path:
-        return state_of(self.output)
-
-    def check(self, resume: bool, overwrite: bool) -> None:
-        """Refuse names that cannot be written, and to write over another run."""
-        if self.output.suffix.lower() not in ENDINGS:
-            raise InputError(
-                f"output: expected a name that ends in {', '.join(ENDINGS)}, got {self.output}"
-            )
-        if self.log.resolve() in (self.output.resolve(), self.state.resolve()):
-            raise InputError(f"log: expected another file than the trajectory's, got {self.log}")
-        for path in (self.output, self.log):
-            if not path.absolute().parent.is_dir():
-                raise InputError(f"{path}: there is no such folder")
-        there = [path for path in (self.output, self.state, self.log) if path.exists()]
-        if there and not (resume or overwrite):
-            raise FileExistsError(
-                f"{there[0]} is there already: pass --resume to go on, --force to begin anew, "
-                "or choose other names"
-            )
+    if output.suffix.lower() not in ENDINGS:
+        raise InputError(f"output: expected a name that ends in {', '.join(ENDINGS)}, got {output}")
+    state = state_of(output)
+    if log.resolve() in (output.resolve(), state.resolve()):
+        raise InputError(f"log: expected another file than the trajectory's, got {log}")
+    for path in (output, log):
+        if not path.absolute().parent.is_dir():
+            raise InputError(f"{path}: there is no such folder")
+    there = [path for path in (output, state, log) if path.exists()]
+    if there and not (resume or overwrite):
+        raise FileExistsError(
+            f"{there[0]} is there already: pass --resume to go on, --force to begin anew, "
+            "or choose other names"
+        )
 
 
 class _Run:
     """One run in memory and on disk."""
 
-    def __init__(self, atoms: Atoms, settings: MDSettings, files: _Files) -> None:
+    def __init__(self, atoms: Atoms, settings: MDSettings, output: Path, log: Path) -> None:
         self.calc = atoms.calc
         self.atoms = atoms.copy()
         self.atoms.calc = self.calc
-        self.settings, self.files = settings, files
+        self.settings, self.output, self.log = settings, output, log
         self.rng = np.random.default_rng(settings.seed)
         self.constraints = list(self.atoms.constraints)
         self.n_degrees = degrees_of_freedom(self.atoms, settings.ensemble, settings.thermostat)
@@ -168,7 +151,7 @@ class _Run:
         reason = self.guard.check(self.atoms) if settings.guard else None
         if reason:
             raise InputError(f"the structure cannot be simulated as it is: {reason}")
-        self.files.state.unlink(missing_ok=True)
+        state_of(self.output).unlink(missing_ok=True)
 
     def restore(self, state: dict[str, Any]) -> None:
         """Become the run that wrote a state."""
@@ -199,7 +182,10 @@ class _Run:
         """Step to the end, recording on the way."""
         settings, first = self.settings, self.dynamics.nsteps
         started = time.monotonic()
-        with self._open() as self.records:
+        marks = self.marks or {}
+        frames = open_frames(self.output, marks.get("frames"))
+        table = Table(self.log, list(self._row(0)), marks.get("table"))
+        with closing(frames) as self.frames, closing(table) as self.table:
             saved = -np.inf if self.recorded < 0 else started
             try:
                 for _ in self.dynamics.irun(max(settings.steps - first, 0)):
@@ -224,8 +210,8 @@ class _Run:
 
     def record(self, step: int) -> None:
         """Write a frame and a row, and ask the guard."""
-        self.records.table.write(self._row(step))
-        self.records.frames.write(self._frame(step))
+        self.table.write(self._row(step))
+        self.frames.write(self._frame(step))
         self.recorded = step
         reason = self.guard.check(self.atoms) if self.settings.guard else None
         if reason and step > 0:
@@ -258,26 +244,14 @@ class _Run:
             "rng": self.rng.bit_generator.state,
             "guard": self.guard.state(),
             "remark": self.remark,
-            "marks": self.records.marks(),
+            "marks": {"frames": self.frames.mark(), "table": self.table.mark()},
         }
         if isinstance(self.calc, MolgeoCalculator):
             state["calculator_state"] = self.calc.state()
-        save_state(self.files.state, state)
+        save_state(state_of(self.output), state)
 
     def _integrator(self) -> Any:
-        s = self.settings
-        return make_integrator(
-            self.atoms,
-            s.ensemble,
-            s.thermostat,
-            s.temperature,
-            s.timestep,
-            s.thermostat_time,
-            s.pressure,
-            s.barostat_time,
-            self.rng,
-            self.n_degrees,
-        )
+        return make_integrator(self.atoms, self.settings, self.rng, self.n_degrees)
 
     def _guard(self, temperature_K: float) -> Guard:
         return Guard(self.atoms, temperature_K, self.n_degrees, self.settings.max_disagreement)
@@ -285,11 +259,6 @@ class _Run:
     def _constraints(self) -> str:
         """The input's constraints, as a text to compare."""
         return encode([each.todict() for each in self.constraints])
-
-    def _open(self) -> Records:
-        marks = self.marks or {}
-        frames = open_frames(self.files.output, marks.get("frames"))
-        return Records(frames, Table(self.files.log, list(self._row(0)), marks.get("table")))
 
     def _row(self, step: int) -> dict[str, Any]:
         """What the table holds of the present step."""

@@ -7,8 +7,7 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -21,6 +20,9 @@ from molgeo.runtime.whole_file import replacing
 
 ENDINGS: Final = (".extxyz", ".xyz", ".traj")
 """Of trajectories: extended xyz, or ASE's own."""
+
+_IN_TEXT: Final = (FixAtoms, FixCartesian)
+"""Constraints that extended xyz can hold."""
 
 
 def keep_results(frame: Atoms, results: Mapping[str, Any]) -> None:
@@ -53,24 +55,11 @@ def lost_constraints(path: Path, atoms: Atoms) -> str | None:
     return f"{path} cannot hold {', '.join(sorted(others))}, which are kept: .traj holds them too"
 
 
-_IN_TEXT: Final = (FixAtoms, FixCartesian)
-
-
-class Record(Protocol):
-    """A file that grows, and knows a place to be cut back to."""
-
-    def mark(self) -> int:
-        """The place where the file ends now; what is before it is on disk."""
-
-    def close(self) -> None:
-        """Write what is kept."""
-
-
 class TextRecord:
     """A text file that grows.
 
     Args:
-        path: overwritten where there is no mark.
+        path: overwritten if there is no mark.
         mark: bytes to keep, from `mark`; None to begin anew.
 
     Raises:
@@ -132,7 +121,7 @@ class AseFrames:
     """Frames in ASE's own format.
 
     Args:
-        path: overwritten where there is no mark.
+        path: overwritten if there is no mark.
         mark: frames to keep; None to begin anew.
 
     Raises:
@@ -167,35 +156,9 @@ def for_ase(frame: Atoms) -> Atoms:
     return frame
 
 
-Frames = TextFrames | AseFrames
-
-
-def open_frames(path: Path, mark: int | None = None) -> Frames:
+def open_frames(path: Path, mark: int | None = None) -> TextFrames | AseFrames:
     """A trajectory by its ending, one of `ENDINGS`; arguments as in `TextRecord`."""
     return AseFrames(path, mark) if path.suffix.lower() == ".traj" else TextFrames(path, mark)
-
-
-class Records:
-    """All records of a run, as a context that closes them."""
-
-    def __init__(self, frames: Frames, table: Table) -> None:
-        self.frames, self.table = frames, table
-
-    def marks(self) -> dict[str, int]:
-        """The present place in each."""
-        return {"frames": self.frames.mark(), "table": self.table.mark()}
-
-    def __enter__(self) -> Records:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.frames.close()
-        self.table.close()
 
 
 def _keep_frames(path: Path, n: int) -> None:

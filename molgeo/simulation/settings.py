@@ -1,15 +1,37 @@
-"""How to simulate."""
+"""How to simulate: the settings of a run of molecular dynamics."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Final
-
-from ase import Atoms
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from molgeo.chem.molecule import InputError
-from molgeo.simulation.guard import MAX_DISAGREEMENT
-from molgeo.simulation.integrators import ENSEMBLES, THERMOSTATS, Ensemble, Thermostat
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+Ensemble = Literal["nve", "nvt", "npt"]
+Thermostat = Literal["langevin", "bussi", "nose-hoover"]
+
+CHANGEABLE: Final = ("steps", "new_velocities", "guard", "max_disagreement")
+"""Settings that a resumed run may change; all others make it the run that it is."""
+
+OF_ENSEMBLES: Final = {
+    "thermostat": ("nvt",),
+    "thermostat_time": ("nvt", "npt"),
+    "pressure": ("npt",),
+    "barostat_time": ("npt",),
+}
+"""Settings that mean nothing to other ensembles."""
+
+SETTLING: Final = 5.0
+"""Times of the thermostat, after which 0.7% of a cold start are left."""
+
+PERIOD_FS: Final = (9.0, 15.0)
+"""Of the stiffest bonds, O–H and C≡N: the first for an atom of 1 u, and the least of heavy ones."""
+
+STEPS_PER_PERIOD: Final = 4.5
+"""With fewer steps the integrator is about to lose the vibration."""
 
 
 @dataclass(frozen=True)
@@ -22,13 +44,13 @@ class MDSettings:
         timestep: fs.
         steps: of the whole run.
         thermostat: of nvt: langevin, bussi or nose-hoover.
-        thermostat_time: fs within which heat is exchanged.
+        thermostat_time: fs within which heat is exchanged: the inverse friction of Langevin.
         pressure: bar, of npt.
         barostat_time: fs within which npt's volume answers.
         interval: steps between frames, which are rows of the table too.
         seed: of random velocities and noise.
         new_velocities: begin with random velocities, even if the input has some.
-        guard: stop where the model knows nothing any more.
+        guard: stop if the run leaves what the model knows.
         max_disagreement: eV/Å, of an ensemble's forces, above which the guard stops.
 
     Raises:
@@ -47,13 +69,14 @@ class MDSettings:
     seed: int = 0
     new_velocities: bool = False
     guard: bool = True
-    max_disagreement: float = MAX_DISAGREEMENT
+    max_disagreement: float = 0.5
 
     def __post_init__(self) -> None:
-        for name, known in (("ensemble", ENSEMBLES), ("thermostat", THERMOSTATS)):
-            if getattr(self, name) not in known:
+        for name, known in (("ensemble", Ensemble), ("thermostat", Thermostat)):
+            if getattr(self, name) not in get_args(known):
                 raise InputError(
-                    f"{name}: expected one of {', '.join(known)}, got {getattr(self, name)!r}"
+                    f"{name}: expected one of {', '.join(get_args(known))}, "
+                    f"got {getattr(self, name)!r}"
                 )
         positive = ("temperature", "timestep", "steps", "interval", "max_disagreement")
         for name in (*positive, "thermostat_time", "barostat_time"):
@@ -67,28 +90,6 @@ class MDSettings:
     def settling_fs(self) -> float:
         """Time that the thermostat needs, as far as is known beforehand; 0 without one."""
         return 0.0 if self.ensemble == "nve" else SETTLING * self.thermostat_time
-
-
-SETTLING: Final = 5.0
-"""Times of the thermostat, after which 0.7% of a cold start are left."""
-
-CHANGEABLE: Final = ("steps", "new_velocities", "guard", "max_disagreement")
-"""Settings that a resumed run may have otherwise; all others make it the run that it is."""
-
-
-OF_ENSEMBLES: Final = {
-    "thermostat": ("nvt",),
-    "thermostat_time": ("nvt", "npt"),
-    "pressure": ("npt",),
-    "barostat_time": ("npt",),
-}
-"""Settings that mean nothing to other ensembles."""
-
-PERIOD_FS: Final = (9.0, 15.0)
-"""Of the stiffest bonds, O–H and C≡N: the first for an atom of 1 u, and the least of heavy ones."""
-
-STEPS_PER_PERIOD: Final = 4.5
-"""Fewer, and the integrator is about to lose the vibration."""
 
 
 def remarks(settings: MDSettings, atoms: Atoms) -> list[str]:

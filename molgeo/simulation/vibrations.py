@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 from ase import Atoms, units
 from ase.thermochemistry import IdealGasThermo
-from ase.vibrations import Vibrations
+from ase.vibrations import VibrationsData
 from numpy.typing import NDArray
 
 from molgeo.chem.molecule import InputError
@@ -44,30 +42,13 @@ class Modes:
     @property
     def frequencies_cm(self) -> list[float]:
         """Wave numbers in 1/cm; imaginary ones are negative."""
-        return _wave_numbers(self.energies)
-
-    @property
-    def rest_cm(self) -> list[float]:
-        """Wave numbers of drift and rotation in 1/cm; imaginary ones are negative."""
-        return _wave_numbers(self.rest)
+        signed = np.where(self.energies.imag > 0, -self.energies.imag, self.energies.real)
+        return [float(value) for value in signed / units.invcm]
 
     @property
     def n_imaginary(self) -> int:
         """Modes along which the energy falls: zero at a minimum."""
         return int((self.energies.imag > 0).sum())
-
-
-class _Reported(Vibrations):
-    """ASE's vibrations, which say how far they have come."""
-
-    report: Report = staticmethod(silent)
-    done = 0
-
-    def calculate(self, atoms: Atoms, disp: Any) -> dict[str, Any]:
-        result: dict[str, Any] = super().calculate(atoms, disp)
-        self.done += 1
-        self.report(self.done, 2 * 3 * len(self.indices) + 1)
-        return result
 
 
 def vibrations(atoms: Atoms, displacement: float = DISPLACEMENT, report: Report = silent) -> Modes:
@@ -76,7 +57,7 @@ def vibrations(atoms: Atoms, displacement: float = DISPLACEMENT, report: Report 
     Args:
         atoms: a molecule with a calculator, best in float64; they are copied.
         displacement: Å.
-        report: called for each of the 6n + 1 structures.
+        report: called for each of the 6n displaced structures.
 
     Returns:
         The modes, without drift and rotation.
@@ -88,16 +69,32 @@ def vibrations(atoms: Atoms, displacement: float = DISPLACEMENT, report: Report 
     check_molecule(atoms)
     own = atoms.copy()
     own.calc = atoms.calc
-    with tempfile.TemporaryDirectory() as folder:  # ASE keeps each structure's forces in a file
-        finite = _Reported(own, name=str(Path(folder) / "vibrations"), delta=displacement)
-        finite.report = report
-        finite.run()
-        energies = finite.get_vibrations().get_energies()
+    energies = VibrationsData.from_2d(own, _hessian(own, displacement, report)).get_energies()
     shape = shape_of(atoms)
     n_rest = {"monatomic": 3, "linear": 5, "nonlinear": 6}[shape]
-    # By size, not by square: the imaginary mode of a saddle point is a mode.
-    order = np.abs(energies).argsort()
-    return Modes(_ascending(energies[order[n_rest:]]), _ascending(energies[order[:n_rest]]), shape)
+    # Drift and rotation are left out by size, not by square: the imaginary mode of a saddle point
+    # is a mode. Then squares ascend, the largest imaginary mode at the head.
+    energies = energies[np.abs(energies).argsort()]
+    rest, modes = energies[:n_rest], energies[n_rest:]
+    return Modes(modes[(modes**2).real.argsort()], rest, shape)
+
+
+def _hessian(atoms: Atoms, displacement: float, report: Report) -> NDArray[np.float64]:
+    """(3n, 3n) eV/Å²: H_ab = [F_b(x_a − δ) − F_b(x_a + δ)] / 2δ, made symmetric."""
+    places = atoms.positions.flatten()
+    rows = []
+    for k in range(len(places)):
+        forces = []
+        for step in (-displacement, displacement):
+            moved = places.copy()
+            moved[k] += step
+            atoms.positions = moved.reshape(-1, 3)
+            forces.append(atoms.get_forces().ravel())
+            report(2 * k + len(forces), 2 * len(places))
+        rows.append((forces[0] - forces[1]) / (2 * displacement))
+    atoms.positions = places.reshape(-1, 3)
+    hessian = np.array(rows)
+    return (hessian + hessian.T) / 2
 
 
 def check_molecule(atoms: Atoms) -> None:
@@ -173,13 +170,3 @@ def thermochemistry(
         "s_eV_K": float(gas.get_entropy(T, pressure_Pa, verbose=False)),
         "g_eV": float(gas.get_gibbs_energy(T, pressure_Pa, verbose=False)),
     }
-
-
-def _ascending(energies: NDArray[np.complex128]) -> NDArray[np.complex128]:
-    """Imaginary ones first, the largest of them at the head."""
-    return energies[(energies**2).real.argsort()]
-
-
-def _wave_numbers(energies: NDArray[np.complex128]) -> list[float]:
-    signed = np.where(energies.imag > 0, -energies.imag, energies.real)
-    return [float(value) for value in signed / units.invcm]

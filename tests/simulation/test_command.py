@@ -17,7 +17,7 @@ from molgeo.cli import program as cli
 from molgeo.graph.environments import Environments
 from molgeo.predictor import checkpoint
 from molgeo.predictor.checkpoint import catalogue
-from molgeo.simulation.integrators import set_momenta
+from molgeo.simulation.motion import set_momenta
 from molgeo.simulation.settings import MDSettings
 
 MODEL = str(Path(__file__).parents[1] / "fixtures" / "force_field" / "force_field.safetensors")

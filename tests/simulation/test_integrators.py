@@ -22,27 +22,32 @@ from scipy.stats import chi2, kstest
 from molgeo.chem.molecule import InputError
 from molgeo.simulation.integrators import (
     conserved_energy,
-    degrees_of_freedom,
     integrator_state,
-    is_turning,
     make_integrator,
-    remove_drift,
     restore_integrator,
+)
+from molgeo.simulation.motion import (
+    degrees_of_freedom,
+    is_turning,
+    remove_drift,
     set_momenta,
     temperature,
 )
+from molgeo.simulation.settings import MDSettings
 
 NVT = [("nvt", thermostat) for thermostat in ("langevin", "bussi", "nose-hoover")]
 
 
-def integrator(
-    atoms, ensemble="nve", thermostat="langevin", timestep=1.0, T=300.0, seed=0, **other
-):
-    rng = np.random.default_rng(seed)
-    n = degrees_of_freedom(atoms, ensemble, thermostat)
-    set_momenta(atoms, T, n, rng)
-    options = {"thermostat_time_fs": 30.0, "pressure_bar": 1.0, "barostat_time_fs": 300.0, **other}
-    return make_integrator(atoms, ensemble, thermostat, T, timestep, rng=rng, **options)
+def settings_of(ensemble="nve", thermostat="langevin", timestep=1.0, T=300.0, **other):
+    times = {"thermostat_time": 30.0, "pressure": 1.0, "barostat_time": 300.0, **other}
+    return MDSettings(ensemble, T, timestep, thermostat=thermostat, **times)
+
+
+def integrator(atoms, *kind, seed=0, **other):
+    rng, settings = np.random.default_rng(seed), settings_of(*kind, **other)
+    n = degrees_of_freedom(atoms, settings.ensemble, settings.thermostat)
+    set_momenta(atoms, settings.temperature, n, rng)
+    return make_integrator(atoms, settings, rng, n)
 
 
 def angular_momentum(atoms):
@@ -128,7 +133,7 @@ def test_thermostats_heat_what_can_move(thermostat):
     centres = 20.0 * np.random.default_rng(3).random((24, 3))
     atoms = Atoms("CHO" * 8, centres, calculator=Wells(centres))
     atoms.set_constraint(FixAtoms(range(0, 24, 3)))
-    dynamics = integrator(atoms, "nvt", thermostat, T=400.0, thermostat_time_fs=20.0)
+    dynamics = integrator(atoms, "nvt", thermostat, T=400.0, thermostat_time=20.0)
     n = degrees_of_freedom(atoms, "nvt", thermostat)
     assert n == 48
     dynamics.run(300)
@@ -185,7 +190,7 @@ def test_langevin_samples_the_canonical_distribution():
     rng = np.random.default_rng(3)
     centres = 20.0 * rng.random((60, 3))
     atoms = Atoms("CHO" * 20, centres, calculator=Wells(centres))
-    dynamics = integrator(atoms, "nvt", "langevin", T=400.0, thermostat_time_fs=20.0)
+    dynamics = integrator(atoms, "nvt", "langevin", T=400.0, thermostat_time=20.0)
     n, kT = degrees_of_freedom(atoms, "nvt", "langevin"), units.kB * 400.0
     assert n == 177
     dynamics.run(500)
@@ -209,7 +214,7 @@ def test_langevin_samples_the_canonical_distribution():
 def test_global_thermostats_count_the_degrees_of_freedom_that_there_are(thermostat):
     """A molecule without drift and rotation: 3N − 6, an eighth less than 3N of sixteen atoms."""
     atoms = cluster(16)
-    dynamics = integrator(atoms, "nvt", thermostat, T=200.0, thermostat_time_fs=10.0)
+    dynamics = integrator(atoms, "nvt", thermostat, T=200.0, thermostat_time=10.0)
     n = degrees_of_freedom(atoms, "nvt", thermostat)
     assert n == 42
     dynamics.run(500)
@@ -253,7 +258,7 @@ def copper():
 
 def test_npt_conserves_its_energy_and_moves_the_cell():
     atoms = copper()
-    dynamics = integrator(atoms, "npt", timestep=2.0, T=200.0, pressure_bar=50_000.0)
+    dynamics = integrator(atoms, "npt", timestep=2.0, T=200.0, pressure=50_000.0)
     volume = atoms.get_volume()
     found = [conserved_energy(dynamics) for _ in dynamics.irun(150)]
     assert atoms.get_volume() < 0.99 * volume
@@ -282,7 +287,8 @@ def test_every_integrator_can_be_gone_on_with(ensemble, thermostat):
     atoms.set_cell(first.atoms.cell.array)
     # The integrators look at their atoms when they are made.
     rng = np.random.default_rng(99)
-    second = make_integrator(atoms, ensemble, thermostat, 300.0, 1.0, 30.0, 1.0, 300.0, rng)
+    n = degrees_of_freedom(atoms, ensemble, thermostat)
+    second = make_integrator(atoms, settings_of(ensemble, thermostat), rng, n)
     restore_integrator(second, state)
     generator = getattr(first, "rng", None)
     if generator is not None:

@@ -9,7 +9,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms, FixBondLength, FixCartesian
 
 from molgeo.chem.molecule import InputError
-from molgeo.simulation.records import ENDINGS, Records, Table, lost_constraints, open_frames
+from molgeo.simulation.records import ENDINGS, Table, lost_constraints, open_frames
 
 
 def frame(step):
@@ -110,12 +110,13 @@ def test_tables(tmp_path):
     assert found.energy.tolist()[1:] == [1.1, 1 / 3]
 
 
-def test_records_close_together(tmp_path):
+def test_marks_of_a_trajectory_and_of_a_table(tmp_path):
     frames, table = open_frames(tmp_path / "a.traj"), Table(tmp_path / "a.csv", ["step"])
-    with Records(frames, table) as records:
-        frames.write(frame(0))
-        table.write({"step": 0})
-        assert records.marks() == {"frames": 1, "table": len("step\n0\n")}
+    frames.write(frame(0))
+    table.write({"step": 0})
+    assert (frames.mark(), table.mark()) == (1, len("step\n0\n"))
+    for each in (frames, table):
+        each.close()
     with pytest.raises(ValueError, match="closed"):
         table.write({"step": 1})
 
