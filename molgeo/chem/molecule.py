@@ -23,13 +23,10 @@ from molgeo.chem.plausible import (
 from molgeo.elements import SYMBOLS
 from molgeo.graph.closest import closest_pair
 from molgeo.graph.environments import formula
+from molgeo.runtime.errors import InputError as InputError
 
 MIN_DISTANCE: Final = 0.3
 """Å. Atoms closer than this are an error of the input: the shortest bond, H–H, is 0.74 Å."""
-
-
-class InputError(ValueError):
-    """An input that cannot be read or an output that cannot be written; one line, says why."""
 
 
 class Frame(NamedTuple):

@@ -3,9 +3,8 @@
 Exit status: 0 done; 3 done, but some rows failed, a structure was not relaxed or a simulation was
 stopped; 2 wrong usage or unreadable input; 1 anything else.
 
-An error is the user's to mend (2) where a file is missing, exists or is closed to them, and where
-molgeo itself refused a value (ValueError, TypeError). The same errors out of a library's depths,
-all others and an interrupt are 1.
+The class of an error decides: a `UserError` has a status of its own, and an error of a file is
+the user's to mend too (2). All others are bugs, whose message tells of ``--debug``.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import json
 import os
 import re
 import sys
-import traceback
 from argparse import SUPPRESS, Action, HelpFormatter, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,6 +25,7 @@ from molgeo.cli import moving as cli_moving
 from molgeo.cli import predict as cli_predict
 from molgeo.cli.config_option import ConfigOption
 from molgeo.cli.data import add_compact, add_generators, run_compact, run_label, run_sample
+from molgeo.runtime.errors import UserError
 from molgeo.runtime.exit_status import FAILED, OK, USAGE
 from molgeo.runtime.plain_text import one_line
 from molgeo.runtime.version import VERSION
@@ -45,6 +44,8 @@ EXAMPLES = {
     "models": "molgeo models",
     "info": "molgeo info spectrum_net-qm9",
 }
+
+_OF_FILES = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError)
 
 _MOST = 600
 """Characters of a message."""
@@ -135,8 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if debug:
             raise
-        _say(str(error).strip() or type(error).__name__)
-        return USAGE if _is_usage(error) else FAILED
+        return _failure(error)
 
 
 def build_parser() -> Parser:
@@ -444,13 +444,21 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
 }
 
 
-def _is_usage(error: Exception) -> bool:
-    """Whether the user can mend it: a file's error, or a value that molgeo itself refused."""
-    if isinstance(error, FileNotFoundError | FileExistsError | PermissionError):
-        return True
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    raised_by = frames[-1].f_globals.get("__name__", "")
-    return isinstance(error, ValueError | TypeError) and raised_by.split(".")[0] == "molgeo"
+def _failure(error: Exception) -> int:
+    """Tell an error in one line.
+
+    Returns:
+        The exit status.
+    """
+    message = str(error).strip() or type(error).__name__
+    if isinstance(error, UserError):
+        _say(message)
+        return error.exit_status
+    if isinstance(error, OSError) and (error.filename is not None or isinstance(error, _OF_FILES)):
+        _say(message)
+        return USAGE
+    _say(f"{type(error).__name__}: {message} (--debug shows where)")
+    return FAILED
 
 
 def _plain(message: str) -> str:

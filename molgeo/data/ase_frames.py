@@ -11,6 +11,7 @@ import numpy as np
 from ase import Atoms
 
 from molgeo.data.frames import Frames
+from molgeo.runtime.errors import InputError
 
 ENERGY_KEYS: Final = ("energy", "REF_energy", "ref_energy", "dft_energy", "TotEnergy", "Energy")
 FORCE_KEYS: Final = ("forces", "force", "REF_forces", "ref_forces", "dft_forces", "Forces")
@@ -31,7 +32,7 @@ def read_ase(path: Path, energy_key: str = "", force_key: str = "") -> Frames:
     try:
         images = list(ase.io.iread(path, ":"))
     except Exception as error:  # every format of ASE fails in its own way
-        raise ValueError(f"{path}: ASE cannot read it: {error}") from error
+        raise InputError(f"{path}: ASE cannot read it: {error}") from error
     return frames_of_atoms(images, str(path), energy_key, force_key)
 
 
@@ -55,7 +56,7 @@ def frames_of_atoms(
     """
     images = list(images)
     if not images:
-        raise ValueError(f"{source}: expected frames, got none")
+        raise InputError(f"{source}: expected frames, got none")
     energies, forces = [], []
     for row, atoms in enumerate(images):
         results = getattr(atoms.calc, "results", {})
@@ -92,5 +93,5 @@ def _label(
     if not found:
         has = ", ".join(sorted({str(name) for place in places for name in place})) or "nothing"
         wanted = repr(key) if key else f"{what} (one of {', '.join(usual)})"
-        raise ValueError(f"{source}: row {row}: expected {wanted}, got {has}")
+        raise InputError(f"{source}: row {row}: expected {wanted}, got {has}")
     return found[0]

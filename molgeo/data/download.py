@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from molgeo.runtime.errors import DownloadError
+
 CHUNK: Final = 1 << 18
 TIMEOUT_S: Final = 30.0
 
@@ -51,11 +53,11 @@ def fetch(
         part.unlink()  # longer than the file, or whole: only a fresh download can tell
         _receive(url, part, progress or (lambda done, total: None))
     except http.client.HTTPException as error:
-        raise OSError(f"{url}: {error!r}") from error
+        raise DownloadError(f"{url}: {error!r}") from error
     if md5 is not None and _md5(part) != md5:
         got = _md5(part)
         part.unlink()
-        raise OSError(f"{url}: expected MD5 {md5}, got {got}")
+        raise DownloadError(f"{url}: expected MD5 {md5}, got {got}")
     os.replace(part, path)
     return path
 
@@ -67,7 +69,7 @@ def _receive(url: str, part: Path, report: Callable[[int, int], None]) -> None:
     request = urllib.request.Request(url, headers=headers)
     with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
         if response.status not in (http.HTTPStatus.OK, http.HTTPStatus.PARTIAL_CONTENT):
-            raise OSError(f"{url}: expected status 200, got {response.status}")
+            raise DownloadError(f"{url}: expected status 200, got {response.status}")
         resumed = response.status == http.HTTPStatus.PARTIAL_CONTENT
         have = have if resumed else 0
         total = have + int(response.headers.get("Content-Length", 0))
@@ -77,7 +79,9 @@ def _receive(url: str, part: Path, report: Callable[[int, int], None]) -> None:
                 have += len(block)
                 report(have, max(have, total))
     if have < total:
-        raise OSError(f"{url}: broken off after {have} of {total} bytes; the next call goes on")
+        raise DownloadError(
+            f"{url}: broken off after {have} of {total} bytes; the next call goes on"
+        )
 
 
 def _md5(path: Path) -> str:

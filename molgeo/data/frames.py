@@ -9,6 +9,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from molgeo.runtime.errors import InputError
+
 TRAIN, VALIDATION, TEST, UNDECIDED = 0, 1, 2, -1
 """Parts that a file may assign its frames to."""
 
@@ -69,7 +71,7 @@ class Frames:
         }
         for name, shape in expected.items():
             if (got := np.shape(getattr(self, name))) != shape:
-                raise ValueError(
+                raise InputError(
                     f"{self.source}: {name}: expected shape {shape} for {n} frames of {atoms} "
                     f"atoms in all, got {got}"
                 )

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from molgeo.data.molecules import MoleculeSet
 from molgeo.data.tensor_file import write_tensors
+from molgeo.runtime.errors import InputError, SettingError
 
 FORMAT_VERSION: Final = 2
 MAX_STATUSES: Final = 256
@@ -43,7 +44,7 @@ def cheap(names: str) -> tuple[Cheap, ...]:
     kinds = []
     for name in names.split(","):
         if name.strip() not in known:
-            raise ValueError(f"geometries: expected some of {', '.join(known)}, got {name!r}")
+            raise SettingError(f"geometries: expected some of {', '.join(known)}, got {name!r}")
         kinds.append(known[known.index(name.strip())])
     return tuple(kinds)
 
@@ -147,9 +148,9 @@ def read(path: Path) -> tuple[FlatGeometries, dict[str, Any]]:
             header: dict[str, Any] = json.loads((file.metadata() or {})["molgeo"])
             arrays = {name: file.get_tensor(name).numpy() for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: damaged ({error}); delete it and prepare it anew") from error
+        raise InputError(f"{path}: damaged ({error}); delete it and prepare it anew") from error
     if header.get("version") != FORMAT_VERSION:
-        raise ValueError(
+        raise InputError(
             f"{path}: expected version {FORMAT_VERSION}, got {header.get('version')}; delete it "
             "and prepare it anew"
         )

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from molgeo.runtime.errors import SettingError
+
 if TYPE_CHECKING:
     from torch_geometric.data import Data
 
@@ -125,7 +127,7 @@ class MoleculeSet:
         """
         missing = [name for name in properties if name not in self.properties]
         if missing:
-            raise ValueError(
+            raise SettingError(
                 f"properties: expected some of {', '.join(self.properties)}, got {missing[0]!r}"
             )
         columns = [self.properties.index(name) for name in properties]

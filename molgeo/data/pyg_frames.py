@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from molgeo.data.frames import Frames
+from molgeo.runtime.errors import InputError
 
 NAMES: Final = ("z", "pos", "energy", "force")
 
@@ -25,12 +26,12 @@ def frames_of_pyg(data: Iterable[Any], source: str = "PyG data") -> Frames:
     """
     items = list(data)
     if not items:
-        raise ValueError(f"{source}: expected one item or more, got none")
+        raise InputError(f"{source}: expected one item or more, got none")
     for row, item in enumerate(items):
         missing = [name for name in NAMES if getattr(item, name, None) is None]
         if missing:
             has = ", ".join(sorted(item.keys())) if hasattr(item, "keys") else type(item).__name__
-            raise ValueError(f"{source}: row {row}: expected {', '.join(NAMES)}, got {has}")
+            raise InputError(f"{source}: row {row}: expected {', '.join(NAMES)}, got {has}")
     return Frames(
         z=np.concatenate([_array(item.z) for item in items]),
         pos=np.concatenate([_array(item.pos) for item in items]),

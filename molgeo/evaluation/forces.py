@@ -19,6 +19,7 @@ from molgeo.data.loader import FlatLoader
 from molgeo.data.molecules import MoleculeSet
 from molgeo.graph import Graph, radius_graph
 from molgeo.predictor import Predictor
+from molgeo.runtime.errors import InputError, SettingError
 from molgeo.runtime.precision import MatmulPrecision, matmul_precision
 
 COLUMNS: Final = ("energy_eV", "energy_eV_atom", "forces_eV_A")
@@ -146,7 +147,7 @@ def file_part(
     number = {"train": TRAIN, "validation": VALIDATION, "test": TEST}[split]
     rows = torch.from_numpy(np.flatnonzero(frames.part == number))
     if not len(rows):
-        raise ValueError(f"split: {path} has no part {split!r}")
+        raise SettingError(f"split: {path} has no part {split!r}")
     return molecules, rows, split
 
 
@@ -176,7 +177,7 @@ def evaluate_forces(
         ValueError: there is no molecule, or the model has no energy.
     """
     if not len(rows):
-        raise ValueError("evaluate: expected one molecule or more, got none")
+        raise InputError("evaluate: expected one molecule or more, got none")
     predictor.eval()
     errors: ForceErrors | None = None
     done = 0

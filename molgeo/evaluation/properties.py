@@ -17,6 +17,7 @@ from molgeo.prediction.conformer_average import CONFORMERS, ConformerAverage, co
 from molgeo.predictor import Predictor, calibration
 from molgeo.predictor.calibration import Calibration, calibration_of, half_widths
 from molgeo.properties import PROPERTIES, first_energy
+from molgeo.runtime.errors import InputError, SettingError
 from molgeo.runtime.precision import MatmulPrecision, matmul_precision
 
 if TYPE_CHECKING:
@@ -66,9 +67,9 @@ def evaluate(
             part could be evaluated.
     """
     if limit < 0:
-        raise ValueError(f"evaluate: limit must be 0 or more, got {limit}")
+        raise SettingError(f"evaluate: limit must be 0 or more, got {limit}")
     if not 1 <= conformers <= MAX_CONFORMERS:
-        raise ValueError(f"evaluate: conformers must be 1 to {MAX_CONFORMERS}, got {conformers}")
+        raise SettingError(f"evaluate: conformers must be 1 to {MAX_CONFORMERS}, got {conformers}")
     found = collect(
         predictor, root, split, geometry, limit, batch_size, progress, precision, conformers
     )
@@ -188,7 +189,7 @@ def collect(
         if progress:
             progress(done, len(rows))
     if not labels:
-        raise ValueError(f"evaluate: no molecule of split {split!r} has a geometry")
+        raise InputError(f"evaluate: no molecule of split {split!r} has a geometry")
     values, stds = (
         torch.from_numpy(np.stack([getattr(average, name) for average in averages]))
         for name in ("value", "std")

@@ -33,6 +33,7 @@ from molgeo.data.geometries import (
     write,
 )
 from molgeo.data.qm9.dataset import QM9, geometry_path
+from molgeo.runtime.errors import SettingError
 
 PIECE: Final = 1000
 """Molecules between two files."""
@@ -68,7 +69,7 @@ def prepare(
         OSError: the disk is full.
     """
     if not 1 <= conformers <= MAX_CONFORMERS:
-        raise ValueError(f"conformers: expected 1 to {MAX_CONFORMERS}, got {conformers}")
+        raise SettingError(f"conformers: expected 1 to {MAX_CONFORMERS}, got {conformers}")
     data = QM9(root)
     path = geometry_path(root, kind)
     header = _header(data, kind, conformers)

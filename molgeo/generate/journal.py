@@ -13,6 +13,7 @@ import ase.io
 from ase import Atoms
 
 from molgeo.generate.workers import Failure
+from molgeo.runtime.errors import InputError
 from molgeo.runtime.whole_file import replacing
 
 
@@ -59,13 +60,13 @@ class Journal:
             before = json.loads(about.read_text())
             for name in {**before, **run}:
                 if before.get(name) != run.get(name):
-                    raise ValueError(
+                    raise InputError(
                         f"{self.path} holds another run: {name} was {before.get(name)!r} and is "
                         f"{run.get(name)!r} now; choose another output, or remove it with {about}"
                     )
             return
         if self.path.exists() and self.path.stat().st_size:
-            raise ValueError(f"{self.path} exists, but {about} does not: choose another output")
+            raise InputError(f"{self.path} exists, but {about} does not: choose another output")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(about) as part:
             part.write_text(json.dumps(run, indent=2))

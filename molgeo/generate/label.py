@@ -18,6 +18,7 @@ from molgeo.data.ase_frames import read_ase
 from molgeo.generate.journal import Journal
 from molgeo.generate.methods import Method
 from molgeo.generate.workers import Failure, ordered_map
+from molgeo.runtime.errors import InputError, SettingError
 from molgeo.runtime.whole_file import is_same_file, replacing
 
 KEPT: Final = ("energy", "forces", "stress", "dipole", "charges")
@@ -96,12 +97,12 @@ def label(
     """
     output = Path(output)
     if output.suffix not in (".extxyz", ".npz"):
-        raise ValueError(f"output: expected a name that ends in .extxyz or .npz, got {output}")
+        raise SettingError(f"output: expected a name that ends in .extxyz or .npz, got {output}")
     path = output if output.suffix == ".extxyz" else output.with_suffix(".extxyz")
     for name in (output, path):
         if is_same_file(name, source):
             made = "is" if name == output else f"is made from {name}, which is"
-            raise ValueError(f"output: {output} {made} the input: give another name")
+            raise SettingError(f"output: {output} {made} the input: give another name")
     if output != path and output.exists() and not path.exists():
         raise FileExistsError(f"{output} exists, and no run that makes it: give another name")
     method.make()  # not first in every process
@@ -134,7 +135,7 @@ def len_of(source: str | Path) -> int:
     try:
         return sum(1 for _ in ase.io.iread(source, ":"))
     except Exception as error:  # every format of ASE fails in its own way
-        raise ValueError(f"{source}: ASE cannot read it: {error}") from error
+        raise InputError(f"{source}: ASE cannot read it: {error}") from error
 
 
 def write_npz(source: Path, output: Path) -> None:

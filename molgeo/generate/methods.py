@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from ase.calculators.calculator import Calculator
 
+from molgeo.runtime.errors import SettingError
+
 SHORT_NAMES: Final = {
     "xtb": ("tblite.ase:TBLite", {"method": "GFN2-xTB", "verbosity": 0}, "xtb"),
     "pyscf": ("molgeo.generate.pyscf_method:PySCF", {}, "pyscf"),
@@ -37,7 +39,7 @@ class Method:
         path, defaults, extra = SHORT_NAMES.get(self.name, (self.name, {}, ""))
         module, separator, name = path.partition(":") if ":" in path else path.rpartition(".")
         if not separator:
-            raise ValueError(
+            raise SettingError(
                 f"calculator: expected {', '.join(SHORT_NAMES)} or package.module:Class, "
                 f"got {self.name!r}"
             )
@@ -45,11 +47,11 @@ class Method:
             made = getattr(importlib.import_module(module), name)
         except ImportError as error:
             cure = f"pip install 'molgeo[{extra}]'" if extra else "install its package"
-            raise ValueError(f"calculator: {self.name} is not there ({error}): {cure}") from error
+            raise SettingError(f"calculator: {self.name} is not there ({error}): {cure}") from error
         except AttributeError as error:
-            raise ValueError(f"calculator: {module} has no class {name!r}") from error
+            raise SettingError(f"calculator: {module} has no class {name!r}") from error
         try:
             calculator: Calculator = made(**{**defaults, **self.options})
         except (TypeError, ValueError) as error:
-            raise ValueError(f"calculator: {self.name} refuses its options: {error}") from error
+            raise SettingError(f"calculator: {self.name} refuses its options: {error}") from error
         return calculator

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from molgeo.runtime.errors import SettingError
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -37,8 +39,8 @@ class Plan:
         """Refuse what means nothing."""
         for name in ("thermal", "noise", "geometry", "dimers"):
             if (value := getattr(self, name)) < 0:
-                raise ValueError(f"{name}: expected 0 or more, got {value}")
+                raise SettingError(f"{name}: expected 0 or more, got {value}")
         if not self.temperatures or min(self.temperatures) <= 0:
-            raise ValueError(f"temperatures: expected kelvins, got {self.temperatures}")
+            raise SettingError(f"temperatures: expected kelvins, got {self.temperatures}")
         if self.steps < 1:
-            raise ValueError(f"steps: expected 1 or more, got {self.steps}")
+            raise SettingError(f"steps: expected 1 or more, got {self.steps}")

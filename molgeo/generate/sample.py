@@ -21,6 +21,7 @@ from molgeo.generate.journal import Journal
 from molgeo.generate.plan import Plan
 from molgeo.generate.potentials import learned_forces, mmff_forces
 from molgeo.generate.workers import ordered_map
+from molgeo.runtime.errors import SettingError
 from molgeo.runtime.whole_file import is_same_file
 
 EQUILIBRATION: Final = 4
@@ -173,9 +174,9 @@ def sample(
     """
     output = Path(output)
     if output.suffix != ".extxyz":
-        raise ValueError(f"output: expected a name that ends in .extxyz, got {output}")
+        raise SettingError(f"output: expected a name that ends in .extxyz, got {output}")
     if any(is_same_file(output, source) for source in sources):
-        raise ValueError(f"output: {output} is an input: give another name")
+        raise SettingError(f"output: {output} is an input: give another name")
     rows = _rows(sources, limit)
     about = {"sources": list(sources), "molecules": len(rows), **asdict(plan)}
     about = {k: list(v) if isinstance(v, tuple) else v for k, v in about.items()}

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from molgeo.graph.edges import Graph
 from molgeo.graph.radius import radius_graph
+from molgeo.runtime.errors import SettingError
 
 Array = NDArray[np.float64]
 
@@ -47,7 +48,7 @@ class SkinGraph:
         self, cutoff: float, skin: float, dtype: torch.dtype, device: torch.device
     ) -> None:
         if not 0 <= skin < float("inf"):
-            raise ValueError(f"skin: expected a number of Å, zero or more, got {skin}")
+            raise SettingError(f"skin: expected a number of Å, zero or more, got {skin}")
         self.cutoff, self.skin, self.dtype, self.device = cutoff, skin, dtype, device
         self.reference: Array | None = None
         self.n_built = 0

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from molgeo.graph import Graph, given_or_found
 from molgeo.ops.segment import molecule_sum
+from molgeo.runtime.errors import SettingError, UnknownSettingError
 
 MOST: Final = 4096
 """Bound on every whole number of a config: widths and counts of layers."""
@@ -105,7 +106,9 @@ def model_class(name: str) -> type[Backbone]:
         TypeError: the module defines no model.
     """
     if name not in names():
-        raise ValueError(f"model: expected one of {names()}, got {name!r}{_nearest(name, names())}")
+        raise SettingError(
+            f"model: expected one of {names()}, got {name!r}{_nearest(name, names())}"
+        )
     module = importlib.import_module(f"{__name__}.{name}")
     for value in vars(module).values():
         # A model may stand on another one, whose class its module has imported.
@@ -140,14 +143,16 @@ def resolve_config(config_class: type, config: Any, fields: dict[str, Any]) -> A
     hints = get_type_hints(config_class)
     for name, value in fields.items():
         if name not in known:
-            raise TypeError(
+            raise UnknownSettingError(
                 f"{config_class.__name__}: unknown field {name!r}{_nearest(name, known)}; "
                 f"it has {', '.join(known)}"
             )
         if not _fits(value, hints[name]):
             hint = hints[name]
             expected = hint.__name__ if isinstance(hint, type) else str(hint).split(".")[-1]
-            raise ValueError(f"{config_class.__name__}: {name}: expected {expected}, got {value!r}")
+            raise SettingError(
+                f"{config_class.__name__}: {name}: expected {expected}, got {value!r}"
+            )
         _check_range(f"{config_class.__name__}: {name}", name, value)
     return dataclasses.replace(config or config_class(), **fields)
 
@@ -155,11 +160,11 @@ def resolve_config(config_class: type, config: Any, fields: dict[str, Any]) -> A
 def _check_range(place: str, name: str, value: Any) -> None:
     """Refuse a number that is out of its field's range."""
     if type(value) is float and not math.isfinite(value):
-        raise ValueError(f"{place}: expected a finite number, got {value}")
+        raise SettingError(f"{place}: expected a finite number, got {value}")
     if type(value) in (int, float) and (name in RANGES or type(value) is int):
         least, most = RANGES.get(name, (0, MOST))
         if not least <= value <= most:
-            raise ValueError(f"{place}: expected {least} to {most}, got {value}")
+            raise SettingError(f"{place}: expected {least} to {most}, got {value}")
 
 
 def _fits(value: Any, hint: Any) -> bool:

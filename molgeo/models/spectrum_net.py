@@ -42,6 +42,7 @@ from molgeo.ops.dense import ActivatedDense, Dense
 from molgeo.ops.density import NeighbourDensity
 from molgeo.ops.directional.legendre import racah_harmonics
 from molgeo.ops.segment import expand_pairs
+from molgeo.runtime.errors import SettingError
 
 LEAST = {"n_features": 2, "n_filters": 1, "n_products": 1, "n_gaussians": 2}
 
@@ -89,7 +90,7 @@ class SpectrumNet(Backbone):
         c = self.config
         for name, least in LEAST.items():
             if (value := getattr(c, name)) < least:
-                raise ValueError(f"{name}: expected {least} or more, got {value}")
+                raise SettingError(f"{name}: expected {least} or more, got {value}")
         self.cutoff = c.cutoff
         self.feature_dim = c.n_features
         self.embedding = nn.Embedding(100, c.n_features)

@@ -30,6 +30,7 @@ from molgeo.prediction.digits import Digits
 from molgeo.prediction.numbers import Numbers
 from molgeo.prediction.results import Answer, Done, Result, key, mark
 from molgeo.properties import ATOMIZATION, column, first_energy
+from molgeo.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from molgeo.chem.building import Built
@@ -48,7 +49,7 @@ _REMEMBERED: Final = 20_000
 """Molecules that are not predicted again where they come again."""
 
 
-class RowError(ValueError):
+class RowError(InputError):
     """The first bad row, where ``strict`` asks to stop at it."""
 
 

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, SupportsIndex, TypeVar, cast
 
+from molgeo.runtime.errors import UnknownSettingError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -194,7 +196,7 @@ def takes_settings(
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
-                raise TypeError(f"{function.__name__}: no argument {name!r}{hint}")
+                raise UnknownSettingError(f"{function.__name__}: no argument {name!r}{hint}")
         given = signature.bind(*arguments, **keywords).arguments
         return function(given.pop("inputs"), PredictSettings(**given))
 

@@ -21,13 +21,14 @@ from molgeo.prediction.structures import Structures, put_in_place
 from molgeo.prediction.summary import Tally
 from molgeo.prediction.tables import BLOCK
 from molgeo.prediction.writers import Writer, writer
+from molgeo.runtime.errors import UserError
 from molgeo.runtime.whole_file import replacing
 
 _TEXT: Final[dict[str, Any]] = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
 """How files are opened; half a character is written as an escape."""
 
 
-class WriteError(OSError):
+class WriteError(UserError, OSError):
     """Writing failed half-way; the message says how many rows are safe."""
 
 

@@ -34,6 +34,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from molgeo.runtime.errors import InputError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -120,7 +122,7 @@ def calibrate(
     """
     n = len(values)
     if math.ceil((n + 1) * INTERVAL) > n:
-        raise ValueError(f"calibrate: expected at least 9 molecules, got {n}")
+        raise InputError(f"calibrate: expected at least 9 molecules, got {n}")
     errors = np.abs(values - labels)
     error = np.median(errors, axis=0)
     scores = np.sort(errors / (error + stds), axis=0)

@@ -13,6 +13,7 @@ import torch
 from molgeo.elements import SYMBOLS
 from molgeo.predictor import checkpoint
 from molgeo.predictor.predictor import Potential, Predictor
+from molgeo.runtime.errors import SettingError
 from molgeo.units import DEBYE
 
 Model = str | Path | Predictor
@@ -50,10 +51,10 @@ def members(
     else:
         given = [model] if isinstance(model, str | Path | Predictor) else list(model)
     if not given:
-        raise ValueError("model: expected at least one, got an empty sequence")
+        raise SettingError("model: expected at least one, got an empty sequence")
     for k, each in enumerate(given):
         if any(each is other or (isinstance(each, str) and each == other) for other in given[:k]):
-            raise ValueError(
+            raise SettingError(
                 f"model: {getattr(each, 'name', each)} is given twice: an ensemble needs models "
                 "that were trained apart"
             )
@@ -79,7 +80,7 @@ def check_levels(models: Sequence[Predictor]) -> None:
             ("levels of theory", _level(first), _level(other)),
         ):
             if not {NOT_STATED, ""} & {a, b} and _plain(a) != _plain(b):
-                raise ValueError(
+                raise SettingError(
                     f"model: an ensemble needs models of one level of theory; the {what} of "
                     f"{first.name} and {other.name} are {a} and {b}"
                 )
@@ -160,7 +161,7 @@ def _check_free_atoms(first: Predictor, other: Predictor) -> None:
     apart = (a - b).abs().nan_to_num().cpu()
     element = int(apart.argmax())
     if apart[element] > SAME_ATOM:
-        raise ValueError(
+        raise SettingError(
             f"model: an ensemble needs models of one level of theory; the free "
             f"{SYMBOLS[element]} atom of {first.name} and {other.name} has {float(a[element]):.3f} "
             f"and {float(b[element]):.3f} eV"

@@ -25,6 +25,7 @@ from molgeo.models import MOST
 from molgeo.ops.dense import Dense
 from molgeo.ops.segment import molecule_sum
 from molgeo.properties import PROPERTIES
+from molgeo.runtime.errors import SettingError
 
 SQUARED_DISTANCE_UNIT = 10.0
 """Å²; r² of the extent head is divided by it, so that its charges are of the size of the others."""
@@ -56,13 +57,13 @@ class Heads(nn.Module):
         unknown = [name for name in properties if name not in PROPERTIES]
         if isinstance(properties, str) or unknown or not properties:
             got = properties if isinstance(properties, str) else ", ".join(unknown) or "none"
-            raise ValueError(
+            raise SettingError(
                 f"properties: expected a list of some of {', '.join(PROPERTIES)}, got {got!r}"
             )
         if len(set(properties)) < len(properties):
-            raise ValueError(f"properties: expected each once, got {', '.join(properties)}")
+            raise SettingError(f"properties: expected each once, got {', '.join(properties)}")
         if not 1 <= hidden <= MOST:
-            raise ValueError(f"head_features: expected 1 to {MOST}, got {hidden}")
+            raise SettingError(f"head_features: expected 1 to {MOST}, got {hidden}")
         self.properties = tuple(properties)
         self.kinds = [PROPERTIES[name].head for name in properties]
         self.hidden = hidden

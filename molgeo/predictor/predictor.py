@@ -16,6 +16,7 @@ from molgeo.ops.segment import molecule_sum
 from molgeo.predictor.domain import Domain
 from molgeo.predictor.heads import Heads, moment, pool
 from molgeo.properties import ATOMIZATION, PROPERTIES, QM9_PROPERTIES, first_energy
+from molgeo.runtime.errors import SettingError
 from molgeo.units import BOLTZMANN
 
 N_ELEMENTS = len(SYMBOLS)
@@ -209,7 +210,7 @@ class Predictor(nn.Module):
         """
         name = first_energy(self.properties)
         if name is None:
-            raise ValueError(
+            raise SettingError(
                 f"{self.name}: forces need an energy; it predicts {', '.join(self.properties)}"
             )
         return name
@@ -278,7 +279,7 @@ class Predictor(nn.Module):
         """
         _ = self.energy_name
         if not (allow_untrained_forces or self.header.get("trained_on_forces")):
-            raise ValueError(
+            raise SettingError(
                 f"{self.name} was trained on properties of relaxed molecules, so its forces mean "
                 "nothing; pass allow_untrained_forces=True to have them all the same"
             )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from molgeo.runtime.errors import SettingError
+
 
 def choose(name: str = "auto") -> torch.device:
     """The named device, or the best there is.
@@ -22,7 +24,9 @@ def choose(name: str = "auto") -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ValueError(f"device: expected auto, cpu or cuda, got {name!r}") from error
+        raise SettingError(f"device: expected auto, cpu or cuda, got {name!r}") from error
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device: {name!r} was asked for, but no CUDA device is at hand; try cpu")
+        raise SettingError(
+            f"device: {name!r} was asked for, but no CUDA device is at hand; try cpu"
+        )
     return device

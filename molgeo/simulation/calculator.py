@@ -32,6 +32,7 @@ from molgeo.graph.skin import SkinGraph
 from molgeo.predictor import Predictor
 from molgeo.predictor.ensemble import Model, check_energies, mean, members
 from molgeo.runtime.device import choose
+from molgeo.runtime.errors import SettingError, UnknownSettingError, UserError
 from molgeo.simulation.familiarity import Unfamiliar, UnfamiliarWarning, unfamiliar
 from molgeo.simulation.replay import Recorded, Replay
 
@@ -44,7 +45,7 @@ JUMP: Final = 0.3
 DTYPES: Final = {"float32": torch.float32, "float64": torch.float64}
 
 
-class UnsupportedAtomsError(InputError, ValueError):
+class UnsupportedAtomsError(UserError, InputError, ValueError):
     """Atoms that the models must not see; the message is one line and says why."""
 
 
@@ -131,7 +132,7 @@ class MolgeoCalculator(Calculator):
         for name in options:
             if self._options and name not in self._options:
                 close = difflib.get_close_matches(name, self._options, n=1)
-                raise TypeError(
+                raise UnknownSettingError(
                     f"{name}: expected some of {', '.join(self._options)}"
                     + (f"; did you mean {close[0]!r}?" if close else "")
                 )
@@ -145,11 +146,11 @@ class MolgeoCalculator(Calculator):
         """Make what depends on options."""
         if options["dtype"] not in DTYPES:
             known = ", ".join(DTYPES)
-            raise ValueError(f"dtype: expected one of {known}, got {options['dtype']!r}")
+            raise SettingError(f"dtype: expected one of {known}, got {options['dtype']!r}")
         if not isinstance(options["skin"], int | float):
-            raise ValueError(f"skin: expected a number of Å, got {options['skin']!r}")
+            raise SettingError(f"skin: expected a number of Å, got {options['skin']!r}")
         if options["replay"] not in (True, False, "auto"):
-            raise ValueError(f"replay: expected True, False or 'auto', got {options['replay']!r}")
+            raise SettingError(f"replay: expected True, False or 'auto', got {options['replay']!r}")
         device, dtype = choose(options["device"]), DTYPES[options["dtype"]]
         models = self.models if self._options else []
         if changed.keys() & {"model", "device", "dtype", "allow_untrained_forces"}:

@@ -10,13 +10,14 @@ from typing import Any, Final
 
 import numpy as np
 
+from molgeo.runtime.errors import InputError
 from molgeo.runtime.whole_file import replacing
 
 FORMAT_VERSION: Final = 1
 _TEXT: Final = "state"
 
 
-class StateError(ValueError):
+class StateError(InputError):
     """A state that cannot be gone on from; the message is one line and says why."""
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from molgeo.elements import SYMBOLS
 from molgeo.properties import QM9_PROPERTIES
+from molgeo.runtime.errors import SettingError
 from molgeo.runtime.plain_text import one_line
 from molgeo.runtime.precision import MatmulPrecision
 from molgeo.training.naming import check_name, data_name
@@ -142,14 +143,14 @@ class TrainingConfig(RunConfig):
         """Refuse what means nothing."""
         self.data = self.data or "qm9"
         if self.data != "qm9":
-            raise ValueError(
+            raise SettingError(
                 "data: expected 'qm9', or data_file to name the files of others, got "
                 f"'{one_line(self.data, 60)}'"
             )
         super().__post_init__()
         for name, value in self.loss_weights.items():
             if name not in self.properties:
-                raise ValueError(
+                raise SettingError(
                     f"loss_weights: expected some of {', '.join(self.properties)}, got "
                     f"'{one_line(name, 60)}'"
                 )
@@ -203,7 +204,7 @@ class ForceTrainingConfig(RunConfig):
     def __post_init__(self) -> None:
         """Refuse what means nothing."""
         if not self.data_file:
-            raise ValueError("data_file: expected one file or more, got none")
+            raise SettingError("data_file: expected one file or more, got none")
         self.data = self.data or data_name(self.data_file)
         if self.data.lower() == "qm9":
             raise ValueError(
@@ -212,10 +213,10 @@ class ForceTrainingConfig(RunConfig):
             )
         super().__post_init__()
         if not self.energy_weight + self.force_weight > 0:
-            raise ValueError("energy_weight, force_weight: expected one above 0, got 0 for both")
+            raise SettingError("energy_weight, force_weight: expected one above 0, got 0 for both")
         for symbol, value in self.atom_references.items():
             if symbol not in SYMBOLS[1:]:
-                raise ValueError(
+                raise SettingError(
                     f"atom_references: expected symbols of elements, got '{one_line(symbol, 60)}'"
                 )
             check_number(f"atom_references.{symbol}", value, -MOST)
@@ -238,7 +239,7 @@ def config_from(fields: dict[str, Any]) -> TrainingConfig | ForceTrainingConfig:
         default = f.default if factory is dataclasses.MISSING else factory()
         if f.name not in own and fields.get(f.name, default) != default:
             hint = "has no meaning with data_file" if is_force else "needs data_file"
-            raise ValueError(f"{f.name}: {hint}, got {fields[f.name]!r}")
+            raise SettingError(f"{f.name}: {hint}, got {fields[f.name]!r}")
     return kind(**{name: value for name, value in fields.items() if name in own})
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from molgeo.runtime.errors import SettingError
 from molgeo.runtime.plain_text import one_line
 from molgeo.training.config import ForceTrainingConfig, TrainingConfig, config_from
 from molgeo.training.yaml_text import parse_yaml, read_yaml
@@ -27,17 +28,19 @@ def read_config(
     """
     fields = read_yaml(path)
     if not isinstance(fields, dict):
-        raise ValueError(f"{path}: expected the keys of a run, got {_shown(fields)}")
+        raise SettingError(f"{path}: expected the keys of a run, got {_shown(fields)}")
     for assignment in assignments:
         key, is_one, value = assignment.partition("=")
         if not is_one:
-            raise ValueError(f"expected key=value, got {_shown(assignment)}")
+            raise SettingError(f"expected key=value, got {_shown(assignment)}")
         *outer, name = key.split(".")
         inner = fields
         for one in outer:
             inner = inner.setdefault(one, {})
             if not isinstance(inner, dict):
-                raise ValueError(f"{one}: expected a key with keys of its own, got {_shown(inner)}")
+                raise SettingError(
+                    f"{one}: expected a key with keys of its own, got {_shown(inner)}"
+                )
         inner[name] = parse_yaml(value, name)
     return config_from({name: _typed(name, value) for name, value in fields.items()})
 
@@ -48,23 +51,23 @@ def _typed(name: str, value: Any) -> Any:
     if name not in types:
         close = difflib.get_close_matches(str(name)[:100], types, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"{one_line(name, 60)}: no key of a run{hint}")
+        raise SettingError(f"{one_line(name, 60)}: no key of a run{hint}")
     wanted = types[name]
     if get_origin(wanted) is Literal:
         if value not in get_args(wanted):
             known = ", ".join(get_args(wanted))
-            raise ValueError(f"{name}: expected one of {known}, got {_shown(value)}")
+            raise SettingError(f"{name}: expected one of {known}, got {_shown(value)}")
         return value
     if wanted is float and not isinstance(value, bool):  # YAML takes 1e-3, without a dot, for text
         try:
             return float(value)
         except (TypeError, ValueError, OverflowError):
-            raise ValueError(f"{name}: expected a number, got {_shown(value)}") from None
+            raise SettingError(f"{name}: expected a number, got {_shown(value)}") from None
     if isinstance(value, dict):
         value = {key: _number_or_as_it_is(one) for key, one in value.items()}
     kind = get_origin(wanted) or wanted
     if type(value) is not kind:
-        raise ValueError(f"{name}: expected {kind.__name__}, got {_shown(value)}")
+        raise SettingError(f"{name}: expected {kind.__name__}, got {_shown(value)}")
     return value
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 from torch_geometric.data import Data
 
+from molgeo.runtime.errors import UserError
 from molgeo.training.config import RunConfig
 
 EVERY: Final = 50
@@ -21,12 +22,14 @@ NAMED: Final = 5
 """Molecules that a message names."""
 
 
-class NotFiniteError(ArithmeticError):
+class NotFiniteError(UserError, ArithmeticError):
     """A loss, a gradient or a weight became NaN or infinite; the message says where and what helps.
 
     Args:
         message: one line.
     """
+
+    exit_status = 1  # not wrong usage: a run that failed
 
 
 class Finite(Callback):

@@ -12,6 +12,7 @@ from torch import Tensor
 from molgeo.graph import radius_graph
 from molgeo.predictor import Predictor
 from molgeo.properties import PROPERTIES
+from molgeo.runtime.errors import SettingError
 from molgeo.training.config import RunConfig, TrainingConfig
 from molgeo.training.optimisation import optimiser_of
 from molgeo.training.schedule import learning_rate_factor
@@ -69,7 +70,7 @@ class PropertyTraining(Training):
         super().__init__(predictor, config)
         unknown = set(config.loss_weights) - set(predictor.properties)
         if unknown:
-            raise ValueError(
+            raise SettingError(
                 f"loss_weights: expected some of {', '.join(predictor.properties)}, "
                 f"got {', '.join(sorted(unknown))}"
             )

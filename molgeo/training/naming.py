@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from molgeo.runtime.errors import SettingError
 from molgeo.runtime.plain_text import one_line
 
 MOST: Final = 100
@@ -47,12 +48,12 @@ def check_name(field: str, name: str) -> None:
     """
     odd = [c for c in name if c in _FORBIDDEN or not c.isprintable()]
     if odd or not 1 <= len(name) <= MOST or name[0] in ".- " or name[-1] in ". ":
-        raise ValueError(
+        raise SettingError(
             f"{field}: expected the name of a file in run_dir, at most {MOST} characters and none "
             f"of / \\ : * ? \" < > |, not beginning with . or -, got '{one_line(name, 60)}'"
         )
     if _RESERVED.fullmatch(name):
-        raise ValueError(f"{field}: {name!r} is no file's name on some systems")
+        raise SettingError(f"{field}: {name!r} is no file's name on some systems")
 
 
 def of_own_files(fields: dict[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,7 +95,7 @@ def check_free(name: str, chosen: bool) -> None:
     if name.lower() not in {one.lower() for one in shipped()}:  # as many file systems compare
         return
     if not chosen:
-        raise ValueError(
+        raise SettingError(
             f"name: this run would export a second {name!r}, and --model {name} would take the "
             "shipped one; choose another --name (or --data, if the data are others)"
         )

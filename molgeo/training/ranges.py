@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import Any, Final, get_type_hints
 
+from molgeo.runtime.errors import SettingError
 from molgeo.runtime.plain_text import one_line
 
 MOST: Final = 10**12
@@ -65,7 +66,7 @@ def check_numbers(config: Any) -> None:
         if name in FRACTIONS or name in PARTS:
             check_number(name, value, -MOST)
             if not (0 < value < 1 if name in PARTS else 0 <= value <= 1):
-                raise ValueError(f"{name}: expected a number between 0 and 1, got {value}")
+                raise SettingError(f"{name}: expected a number between 0 and 1, got {value}")
         else:
             whole = hints[name] is int
             check_number(name, value, LEAST[name], MOST_OF.get(name, MOST), whole)
@@ -88,13 +89,13 @@ def check_number(
     """
     kind = "a whole number" if whole else "a number"
     if type(value) not in ((int,) if whole else (int, float)):
-        raise ValueError(f"{name}: expected {kind}, got {_shown(value)}")
+        raise SettingError(f"{name}: expected {kind}, got {_shown(value)}")
     if type(value) is float and not math.isfinite(value):
-        raise ValueError(f"{name}: expected a finite number, got {value}")
+        raise SettingError(f"{name}: expected a finite number, got {value}")
     if value < least:
-        raise ValueError(f"{name}: expected {least} or more, got {_shown(value)}")
+        raise SettingError(f"{name}: expected {least} or more, got {_shown(value)}")
     if value > most:
-        raise ValueError(f"{name}: expected at most {most}, got {_shown(value)}")
+        raise SettingError(f"{name}: expected at most {most}, got {_shown(value)}")
 
 
 def _shown(value: Any) -> str:

@@ -21,6 +21,7 @@ from molgeo.predictor import Predictor
 from molgeo.predictor.domain import Domain
 from molgeo.predictor.heads import pool
 from molgeo.properties import PROPERTIES
+from molgeo.runtime.errors import InputError
 
 COINCIDENT: Final = 0.01
 """Å, below which two atoms are in one place: no gradient is defined there."""
@@ -58,7 +59,7 @@ def fit_references(
     rows, batch, _ = molecules.atoms(train)
     z, pos, y = molecules.z[rows].long(), molecules.pos[rows].double(), molecules.y[train]
     if not y.isfinite().all():
-        raise ValueError("labels: expected numbers, got NaN or infinity in the training part")
+        raise InputError("labels: expected numbers, got NaN or infinity in the training part")
     elements = z.unique()
     graph = _without_edges(batch, len(train))
     for k, name in enumerate(predictor.properties):
@@ -152,7 +153,7 @@ def domain_of(molecules: MoleculeSet, train: Tensor) -> Domain:
     rows, _, ptr = molecules.atoms(train)
     shortest = _shortest(molecules, train, molecules.pos[rows], ptr)
     if shortest < COINCIDENT and len(rows) > len(train):
-        raise ValueError(_coincident(molecules, train))
+        raise InputError(_coincident(molecules, train))
     return Domain(
         elements=tuple(molecules.z[rows].long().unique().tolist()),
         max_atoms=int(ptr.diff().max()),

@@ -22,6 +22,7 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from molgeo.runtime.errors import SettingError
 from molgeo.runtime.precision import matmul_precision
 from molgeo.training.averaging import exponential_average
 from molgeo.training.config import RunConfig
@@ -146,7 +147,7 @@ def _check_resumable(config: RunConfig, task: Task, run_dir: Path) -> None:
     for name in task.fixed:
         now = getattr(config, name)
         if name in before and before[name] != now:
-            raise ValueError(
+            raise SettingError(
                 f"--resume: {name} was {before[name]!r} in {run_dir} and is {now!r} now; "
                 "it cannot change within a run"
             )

@@ -23,6 +23,7 @@ from molgeo.predictor import Predictor
 from molgeo.predictor.checkpoint import load, read_header
 from molgeo.predictor.heads import Heads
 from molgeo.properties import PROPERTIES
+from molgeo.runtime.errors import SettingError
 from molgeo.training.config import RunConfig
 from molgeo.training.references import domain_of, fit_references, fit_rest, gain_of
 from molgeo.training.tasks import Task
@@ -52,7 +53,7 @@ def with_model_of_checkpoint(config: RunConfig) -> RunConfig:
     defaults = RunConfig()
 
     def refuse(name: str, theirs: object, mine: object) -> None:
-        raise ValueError(
+        raise SettingError(
             f"start_from: {config.start_from} has {name} {theirs!r}, this run {mine!r}; "
             f"leave {name} out to take the checkpoint's"
         )
@@ -95,7 +96,7 @@ def first_predictor(
     shared = _copy_heads(before.heads, predictor.heads)
     if config.keep_references:
         if before.properties != predictor.properties or not shared:
-            raise ValueError(
+            raise SettingError(
                 f"keep_references: expected a checkpoint with the same heads, "
                 f"{', '.join(predictor.properties)} of width {config.head_features}; "
                 f"{config.start_from} has {', '.join(before.properties)} "

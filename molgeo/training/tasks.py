@@ -21,6 +21,7 @@ from molgeo.evaluation.forces import evaluate_forces
 from molgeo.evaluation.properties import evaluate
 from molgeo.prediction.conformer_average import CONFORMERS
 from molgeo.predictor import Predictor
+from molgeo.runtime.errors import SettingError
 from molgeo.training.config import ForceTrainingConfig, RunConfig, TrainingConfig
 from molgeo.training.config_file import read_config
 from molgeo.training.force_module import ForceTraining
@@ -245,7 +246,7 @@ def data_of_run(
     """
     config = read_config(path)
     if not isinstance(config, ForceTrainingConfig):
-        raise ValueError(f"{path}: expected the config of a run on forces, with data_file")
+        raise SettingError(f"{path}: expected the config of a run on forces, with data_file")
     data = force_data(config)
     data.check_units &= units_are_checked
     data.setup()

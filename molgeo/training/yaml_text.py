@@ -16,6 +16,7 @@ from yaml.events import (
     ScalarEvent,
 )
 
+from molgeo.runtime.errors import InputError
 from molgeo.runtime.plain_text import one_line
 
 MOST_BYTES: Final = 2**18
@@ -37,13 +38,13 @@ def read_yaml(path: str | Path) -> Any:
     path = Path(path)
     where = one_line(path, 100)
     if path.exists() and not path.is_file():
-        raise ValueError(f"{where}: expected a YAML file, got a folder, a pipe or a device")
+        raise InputError(f"{where}: expected a YAML file, got a folder, a pipe or a device")
     with path.open("rb") as file:
         content = file.read(MOST_BYTES + 1)
     try:
         return parse_yaml(content.decode(), where)
     except UnicodeDecodeError:
-        raise ValueError(f"{where}: expected YAML in UTF-8, got other bytes") from None
+        raise InputError(f"{where}: expected YAML in UTF-8, got other bytes") from None
 
 
 def parse_yaml(text: str, where: str = "config") -> Any:
@@ -58,7 +59,7 @@ def parse_yaml(text: str, where: str = "config") -> Any:
             aliases or tags, by which a few lines may stand for gigabytes or for objects.
     """
     if len(text) > MOST_BYTES:
-        raise ValueError(f"{where}: expected at most {MOST_BYTES:,} bytes of YAML")
+        raise InputError(f"{where}: expected at most {MOST_BYTES:,} bytes of YAML")
     try:
         _check(text, where)
         return _value(text, where)
@@ -66,7 +67,7 @@ def parse_yaml(text: str, where: str = "config") -> Any:
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark else ""
         problem = one_line(getattr(error, "problem", None) or error, 120)
-        raise ValueError(f"{where}: {line}no valid YAML: {problem}") from None
+        raise InputError(f"{where}: {line}no valid YAML: {problem}") from None
 
 
 def _value(text: str, where: str) -> Any:
@@ -74,7 +75,7 @@ def _value(text: str, where: str) -> Any:
         return yaml.load(text, Loader=_Loader)
     except (ValueError, OverflowError) as error:
         reason = one_line(error, 100)
-        raise ValueError(f"{where}: a number or a date that cannot be: {reason}") from None
+        raise InputError(f"{where}: a number or a date that cannot be: {reason}") from None
 
 
 def _check(text: str, where: str) -> None:
@@ -112,6 +113,6 @@ def _check(text: str, where: str) -> None:
                 raise _refusal(event, where, f"at most {MOST_DEPTH} levels", "more")
 
 
-def _refusal(event: Any, where: str, expected: str, got: str) -> ValueError:
+def _refusal(event: Any, where: str, expected: str, got: str) -> InputError:
     line = event.start_mark.line + 1
-    return ValueError(f"{where}: line {line}: expected {expected}, got {one_line(got, 60)}")
+    return InputError(f"{where}: line {line}: expected {expected}, got {one_line(got, 60)}")

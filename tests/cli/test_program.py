@@ -1,7 +1,7 @@
 """The command line: every command, its help, its errors and exit statuses."""
 
+import errno
 import json
-import random
 import re
 import shutil
 import subprocess
@@ -27,6 +27,7 @@ from molgeo.predictor.checkpoint import (
     shipped,
 )
 from molgeo.properties import PROPERTIES
+from molgeo.runtime.errors import UserError
 from molgeo.runtime.exit_status import MEANING
 
 MODEL = str(Path(__file__).parents[1] / "fixtures" / "format_1.safetensors")
@@ -190,15 +191,20 @@ def raising(error):
     return command
 
 
-def failing_in_a_library(_):
-    random.sample([], 1)
-
-
-def test_a_wrong_value_deep_in_a_library_is_status_1(capsys, monkeypatch):
-    monkeypatch.setitem(cli.COMMANDS, "models", failing_in_a_library)
+@pytest.mark.parametrize("error", [ValueError("odd"), TypeError("odd"), OSError("odd")])
+def test_a_bug_is_status_1_and_tells_of_debug(capsys, monkeypatch, error):
+    monkeypatch.setitem(cli.COMMANDS, "models", raising(error))
     status, _, err = run(capsys, "models")
     assert status == 1
-    assert "population" in err
+    assert err == f"molgeo: {type(error).__name__}: odd (--debug shows where)\n"
+
+
+def test_the_kind_of_an_error_decides_the_status(capsys, monkeypatch):
+    class OneOfOursError(UserError):
+        exit_status = 7
+
+    monkeypatch.setitem(cli.COMMANDS, "models", raising(OneOfOursError("try another")))
+    assert run(capsys, "models") == (7, "", "molgeo: try another\n")
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, MemoryError])
@@ -214,6 +220,14 @@ def test_what_the_user_cannot_mend_is_status_1(capsys, monkeypatch, error):
 def test_a_file_in_the_way_is_status_2(capsys, monkeypatch, error):
     monkeypatch.setitem(cli.COMMANDS, "models", raising(error))
     assert run(capsys, "models")[0] == 2
+
+
+def test_an_error_of_a_file_names_it(capsys, monkeypatch):
+    error = OSError(errno.EISDIR, "Is a directory", "/some/folder")
+    monkeypatch.setitem(cli.COMMANDS, "models", raising(error))
+    status, _, err = run(capsys, "models")
+    assert status == 2
+    assert "/some/folder" in err
 
 
 def test_debug_shows_the_traceback():

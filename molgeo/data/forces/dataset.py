@@ -15,6 +15,7 @@ from molgeo.data.frames import TEST, TRAIN, UNDECIDED, VALIDATION, Frames
 from molgeo.data.molecules import MoleculeSet
 from molgeo.data.qm9.dataset import Split
 from molgeo.elements import SYMBOLS
+from molgeo.runtime.errors import InputError, SettingError
 from molgeo.units import ENERGY_UNITS, LENGTH_UNITS, force_unit
 
 SHOWN: Final = 5
@@ -39,7 +40,9 @@ class Units:
         """Refuse unknown names."""
         for name, known in (("energy", ENERGY_UNITS), ("length", LENGTH_UNITS)):
             if (value := getattr(self, name)) not in known:
-                raise ValueError(f"{name}_unit: expected one of {', '.join(known)}, got {value!r}")
+                raise SettingError(
+                    f"{name}_unit: expected one of {', '.join(known)}, got {value!r}"
+                )
         force_unit(self.force_name)
 
     @property
@@ -98,7 +101,7 @@ def force_set(
     )
     frames = frames.select(~single)
     if not len(frames):
-        raise ValueError(f"{frames.source}: expected frames of molecules, got none")
+        raise InputError(f"{frames.source}: expected frames of molecules, got none")
     energy_unit = ENERGY_UNITS[units.energy]
     molecules = in_units(frames, units)
     if units_are_checked:
@@ -134,7 +137,7 @@ def check_labels(frames: Frames) -> None:
             (where,) = np.nonzero(rows)
             more = f" and {len(where) - SHOWN} more" if len(where) > SHOWN else ""
             listed = ", ".join(map(str, where[:SHOWN]))
-            raise ValueError(f"{frames.source}: {reason} (row {listed}{more} of {n}, from 0)")
+            raise InputError(f"{frames.source}: {reason} (row {listed}{more} of {n}, from 0)")
 
 
 def _any(atoms: Any, frame: NDArray[np.int64], n: int) -> NDArray[np.bool_]:
@@ -144,7 +147,7 @@ def _any(atoms: Any, frame: NDArray[np.int64], n: int) -> NDArray[np.bool_]:
 
 def _number(symbol: str) -> int:
     if symbol not in SYMBOLS[1:]:
-        raise ValueError(f"atom_references: expected symbols of elements, got {symbol!r}")
+        raise SettingError(f"atom_references: expected symbols of elements, got {symbol!r}")
     return SYMBOLS.index(symbol)
 
 
@@ -198,11 +201,11 @@ def split_frames(
             free = np.unique(place[is_free])
             part[is_free & np.isin(place, free[: max(1, round(fraction * len(free)))])] = number
         if not (part == number).any():
-            raise ValueError(f"{frames.source}: no frame is left for the {name} part")
+            raise InputError(f"{frames.source}: no frame is left for the {name} part")
     order = np.argsort(place, kind="stable")
     kind = part[order]
     train = order[(kind != TEST) & (kind != VALIDATION)]
     if not len(train):
-        raise ValueError(f"{frames.source}: no frame is left for the training part")
+        raise InputError(f"{frames.source}: no frame is left for the training part")
     rows = (train, np.flatnonzero(part == VALIDATION), np.flatnonzero(part == TEST))
     return Split(*(torch.from_numpy(r) for r in rows))

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from molgeo.data.molecules import MoleculeSet
 from molgeo.elements import COVALENT_RADII
 from molgeo.graph.environments import bonds, environments, near_pairs
+from molgeo.runtime.errors import SettingError
 from molgeo.units import ENERGY_UNITS, LENGTH_UNITS, force_unit
 
 Array = NDArray[np.float64]
@@ -149,7 +150,7 @@ def _refuse(
         explains = likely != claimed and abs(math.log(factor / ratio)) < math.log(2.0)
         mend = f"they look like {likely}: {_mend(factor)}, or set {setting(field, likely)}"
         advice = mend if explains else "no usual unit explains it"
-    raise ValueError(
+    raise SettingError(
         f"{field}: with {claimed!r} the {what} are {ratio:.3g} times what is plausible; {advice} "
         f"({setting('check_units', 'false')} goes on all the same)"
     )

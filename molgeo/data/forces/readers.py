@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molgeo.data.frames import TEST, TRAIN, Frames, concatenate
+from molgeo.runtime.errors import InputError
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -57,12 +58,12 @@ def _read_npz(path: Path) -> Frames:
                 try:
                     arrays = {name: file[name] for name in names if name in KNOWN}
                 except ValueError as error:
-                    raise ValueError(
+                    raise InputError(
                         f"{path}: holds pickled objects, which are not read: {error}"
                     ) from error
                 return layout(arrays, str(path))
     known = "; ".join(", ".join(sorted(needed)) for needed, _ in LAYOUTS)
-    raise ValueError(
+    raise InputError(
         f"{path}: expected the arrays of one of the layouts ({known}), "
         f"got {', '.join(sorted(names))}"
     )
@@ -98,7 +99,7 @@ def _one_molecule(
 ) -> Frames:
     """Frames of one molecule: ``z`` (atoms,), ``pos`` and ``force`` (frames, atoms, 3)."""
     if pos.ndim != 3 or pos.shape[1:] != (z.size, 3) or force.shape != pos.shape:
-        raise ValueError(
+        raise InputError(
             f"{source}: expected coordinates and forces (frames, {z.size}, 3), "
             f"got {pos.shape} and {force.shape}"
         )

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from molgeo.data.qm9.labels import DECIMALS, in_units
 from molgeo.data.tensor_file import write_tensors
+from molgeo.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from molgeo.data.qm9.dataset import QM9
@@ -98,7 +99,7 @@ def _digits(values: Tensor, name: str) -> Tensor:
     again = in_units((digits / scale)[:, None], [name])[:, 0]
     if (again != values.numpy()).any():
         row = int(np.flatnonzero(again != values.numpy())[0])
-        raise ValueError(
+        raise InputError(
             f"{name}: expected {DECIMALS[name]} decimals in QM9's unit, "
             f"got {values[row] / unit} in row {row}"
         )

@@ -29,6 +29,7 @@ from molgeo.data.location import data_dir
 from molgeo.data.molecules import MoleculeSet
 from molgeo.data.qm9.compact import expanded
 from molgeo.data.tensor_file import read_tensors
+from molgeo.runtime.errors import InputError
 from molgeo.units import HARTREE
 
 N_MOLECULES: Final = 130_831
@@ -112,7 +113,7 @@ class QM9:
                 if is_compact
                 else "run `molgeo data prepare qm9 --force`"
             )
-            raise ValueError(
+            raise InputError(
                 f"{compact if is_compact else path}: expected version {FORMAT_VERSION}, "
                 f"got {header['version']}; {cure}"
             )
@@ -167,7 +168,7 @@ class QM9:
             )
         geometries, header = read(path)
         if header["source"] != self.digest():
-            raise ValueError(
+            raise InputError(
                 f"{path} was made from another qm9.safetensors than the one beside it; run "
                 "`molgeo data prepare qm9 --conformers`"
             )

@@ -16,6 +16,7 @@ import numpy as np
 from molgeo.data.qm9 import dataset as qm9
 from molgeo.data.qm9.labels import HARTREE_PROPERTIES, in_units
 from molgeo.properties import QM9_PROPERTIES
+from molgeo.runtime.errors import InputError
 
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
@@ -113,10 +114,10 @@ def read(path: Path, progress: Progress | None = None) -> RawQM9:
         raise
     except Exception as error:  # the libraries' errors on damaged files share no base class
         reason = str(error).split("\n")[0] or type(error).__name__
-        raise ValueError(
+        raise InputError(
             f"{path}: not a readable form of QM9, perhaps truncated ({reason})"
         ) from error
-    raise ValueError(
+    raise InputError(
         f"{path}: expected .xyz.tar.bz2, gdb9.tar.gz, .sdf, .zip, .pt or .safetensors, "
         f"got {path.suffix!r}"
     )
@@ -220,7 +221,7 @@ def from_gdb9(sdf: IO[bytes], table: IO[str], progress: Progress | None = None) 
     with rdBase.BlockLogs():
         for mol in Chem.ForwardSDMolSupplier(sdf, sanitize=False, removeHs=False):
             if mol is None:
-                raise ValueError(f"molecule {len(molecules) + 1} of the sdf cannot be read")
+                raise InputError(f"molecule {len(molecules) + 1} of the sdf cannot be read")
             name = mol.GetProp("_Name")
             molecules.append(
                 _Molecule(
@@ -272,7 +273,7 @@ def from_pyg(file: IO[bytes]) -> RawQM9:
         n_atoms = slices["z"].diff()
         smiles = data.get("smiles", [""] * len(names))
     if y.shape != (len(names), 19):
-        raise ValueError(f"labels: expected (molecules, 19), got {tuple(y.shape)}")
+        raise InputError(f"labels: expected (molecules, 19), got {tuple(y.shape)}")
     numbers = z.numpy().astype(np.uint8)
     return RawQM9(
         idx=np.array([int(name.removeprefix("gdb_")) for name in names], np.int64),
@@ -305,7 +306,7 @@ def from_prepared(path: Path) -> RawQM9:
         ValueError: the file has another name.
     """
     if path.name != qm9.prepared_path().name:
-        raise ValueError(f"expected {qm9.prepared_path().name}, got {path.name}")
+        raise InputError(f"expected {qm9.prepared_path().name}, got {path.name}")
     data = qm9.QM9(path.parent)
     molecules = data.molecules
     return RawQM9(

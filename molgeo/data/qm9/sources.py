@@ -25,6 +25,7 @@ from molgeo.data.qm9.labels import DECIMALS, in_units
 from molgeo.data.qm9.readers import Progress, RawQM9, from_qm9pack, read
 from molgeo.data.tensor_file import write_tensors
 from molgeo.properties import QM9_PROPERTIES
+from molgeo.runtime.errors import DownloadError, InputError
 
 
 class Mirror(NamedTuple):
@@ -182,23 +183,23 @@ def check(raw: RawQM9, expected: Fingerprint = CONTENT) -> None:
     """
     n = len(np.unique(raw.idx))
     if n != expected.n_molecules or len(raw.idx) != n:
-        raise ValueError(
+        raise InputError(
             f"QM9: expected {expected.n_molecules} different molecules, got {n} of {len(raw.idx)}"
         )
     if raw.n_atoms.sum() != len(raw.z) or raw.pos.shape != (len(raw.z), 3):
-        raise ValueError(f"QM9: expected {raw.n_atoms.sum()} atoms, got {len(raw.z)}")
+        raise InputError(f"QM9: expected {raw.n_atoms.sum()} atoms, got {len(raw.z)}")
     if not (np.isfinite(raw.y).all() and np.isfinite(raw.pos).all()):
-        raise ValueError("QM9: a label or a coordinate is not a number")
+        raise InputError("QM9: a label or a coordinate is not a number")
     got = fingerprint(raw)
     if got.labels != expected.labels:
-        raise ValueError(
+        raise InputError(
             "QM9: the compositions or labels are not those published: expected SHA-256 "
             f"{expected.labels[:12]}…, got {got.labels[:12]}…"
         )
     if abs(got.extent - expected.extent) > EXTENT_TOLERANCE:
-        raise ValueError("QM9: r2 is not as published")
+        raise InputError("QM9: r2 is not as published")
     if abs(got.gyration - expected.gyration) > GYRATION_TOLERANCE:
-        raise ValueError("QM9: the geometries are not those published")
+        raise InputError("QM9: the geometries are not those published")
 
 
 def write(raw: RawQM9, path: Path, source: str) -> None:
@@ -259,7 +260,7 @@ def _download(folder: Path, progress: Progress | None, expected: Fingerprint) ->
             failures.append(f"{mirror.url}: {error}")
         else:
             return raw, mirror.name
-    raise OSError(
+    raise DownloadError(
         "QM9 could not be downloaded; `pip install qm9pack` brings it along, or name a file: "
         f"`molgeo data prepare qm9 --source dsgdb9nsd.xyz.tar.bz2` ({'; '.join(failures)})"
     )

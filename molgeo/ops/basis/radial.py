@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from molgeo.ops.basis.envelope import PolynomialEnvelope
+from molgeo.runtime.errors import SettingError
 
 
 class GaussianBasis(nn.Module):
@@ -30,7 +31,7 @@ class GaussianBasis(nn.Module):
     def __init__(self, start: float, stop: float, n_gaussians: int) -> None:
         super().__init__()
         if n_gaussians < 2:
-            raise ValueError(f"n_gaussians: expected 2 or more, got {n_gaussians}")
+            raise SettingError(f"n_gaussians: expected 2 or more, got {n_gaussians}")
         centres = torch.linspace(start, stop, n_gaussians)
         self.coefficient = -0.5 / (stop / (n_gaussians - 1) - start / (n_gaussians - 1)) ** 2
         self.register_buffer("centres", centres, persistent=False)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from molgeo.runtime.errors import InputError
 from molgeo.runtime.plain_text import one_line
 
 
-class CheckpointError(ValueError):
+class CheckpointError(InputError):
     """A file that cannot be used as a checkpoint; the message is one line and says why.
 
     Args:

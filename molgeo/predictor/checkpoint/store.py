@@ -25,6 +25,7 @@ from molgeo.predictor.checkpoint.header import SEAL, Header, check_fields, finit
 from molgeo.predictor.checkpoint.outline import check_shapes
 from molgeo.predictor.domain import Domain
 from molgeo.predictor.predictor import Predictor
+from molgeo.runtime.errors import SettingError
 from molgeo.runtime.plain_text import one_line
 from molgeo.runtime.whole_file import replacing
 
@@ -58,7 +59,7 @@ def save_checkpoint(predictor: Predictor, path: str | Path, header: Header) -> N
     """
     path = Path(path)
     if path.suffix != ENDING:
-        raise ValueError(f"checkpoint: expected a path that ends in {ENDING}, got {path}")
+        raise SettingError(f"checkpoint: expected a path that ends in {ENDING}, got {path}")
     if predictor.domain is None:
         raise ValueError("checkpoint: the predictor has no domain record, so it cannot be saved")
     other = {p.dtype for p in predictor.parameters()} - {torch.float32}
