@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from molgeo.chem.files.formats import FORMATS
+
 _PIECE: Final = 1 << 20
 
 
@@ -22,14 +24,16 @@ def expected_rows(inputs: Sequence[str]) -> int | None:
 
 
 def _rows(name: str) -> int | None:
-    path = Path(name)
+    if name == "-":
+        return None
     try:
-        if name == "-" or not os.path.exists(name):
-            return None if name == "-" else 1
-        count = _COUNTERS.get(path.suffix.lower())
-        if count is None or not path.is_file():
+        if not os.path.exists(name):
+            return 1  # a SMILES
+        ending = Path(name).suffix.lower()
+        count = next((n for one, n in _COUNTERS.items() if ending in FORMATS[one].endings), None)
+        if count is None or not os.path.isfile(name):
             return None
-        with path.open("rb") as file:
+        with open(name, "rb") as file:
             return count(file)
     except (OSError, ValueError):
         return None
@@ -53,13 +57,13 @@ def _records(file: BinaryIO) -> int:
     for line in file:
         if line.startswith(b"$$$$"):
             n, rest = n + 1, b""
-        elif not rest:
-            rest = line.strip()
+        else:
+            rest = rest or line.strip()
     return n + bool(rest)
 
 
 def _frames(file: BinaryIO) -> int:
-    """Of an xyz: each says how many lines it has."""
+    """Of an xyz: each frame says how many lines it has."""
     n = 0
     while (line := file.readline()).strip():
         for _ in range(int(line) + 1):
@@ -70,18 +74,9 @@ def _frames(file: BinaryIO) -> int:
 
 
 _COUNTERS: Final[dict[str, Callable[[BinaryIO], int]]] = {
-    ".smi": _lines,
-    ".smiles": _lines,
-    ".ism": _lines,
-    ".can": _lines,
-    ".inchi": _lines,
-    ".txt": _lines,
-    ".csv": _table,
-    ".tsv": _table,
-    ".tab": _table,
-    ".xyz": _frames,
-    ".extxyz": _frames,
-    ".sdf": _records,
-    ".sd": _records,
-    ".mol": lambda _: 1,
+    **dict.fromkeys(("smi", "txt"), _lines),
+    **dict.fromkeys(("csv", "tsv"), _table),
+    **dict.fromkeys(("xyz", "extxyz"), _frames),
+    **dict.fromkeys(("sdf", "mol"), _records),
 }
+"""Format of files → counts the rows of one."""

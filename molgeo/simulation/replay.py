@@ -52,7 +52,11 @@ class Recorded:
 
     def __init__(self, model: Predictor, replay: Replay = "auto") -> None:
         self.model, self.replay = model, replay
-        self.forget()
+        self.uses = 0
+        self._graph: Graph | None = None
+        self._tape: Tape | None = None
+        self._names: list[str] = []
+        self._failed = False
 
     def potential(
         self, z: Tensor, pos: Tensor, graph: Graph, derivatives: bool = True, strain: bool = False
@@ -77,11 +81,7 @@ class Recorded:
 
     def forget(self) -> None:
         """Begin anew, as for other atoms."""
-        self.uses = 0
-        self._graph: Graph | None = None
-        self._tape: Tape | None = None
-        self._names: list[str] = []
-        self._failed = False
+        self.uses, self._graph, self._tape, self._failed = 0, None, None, False
 
     def _is_due(self, pos: Tensor) -> bool:
         if self.replay is True:
