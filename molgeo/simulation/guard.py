@@ -1,16 +1,20 @@
-"""When a simulation has left what its model knows, so that going on is worth nothing."""
+"""When a simulation has left what its model knows, so that going on is worth nothing.
+
+Four rules, each a method of `Guard`: the temperature, bonds that break, atoms that come too close,
+and models that disagree.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from ase import Atoms
-from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
+from molgeo.elements import COVALENT_RADII
 from molgeo.simulation.calculator import MolgeoCalculator
 from molgeo.simulation.motion import temperature
 from molgeo.simulation.settings import MDSettings
@@ -22,13 +26,13 @@ BROKEN: Final = 1.75
 """A bond is broken beyond this times that sum: 2.7 Å for C–C, 1.9 Å for C–H."""
 
 SO_UNLIKELY: Final = 1e-9
-"""Probability of a temperature by chance above which it is one."""
+"""Temperature rule: a temperature less probable than this is no fluctuation."""
 
 HEADROOM: Final = 1.5
-"""Above that temperature, for what a relaxing geometry sets free."""
+"""Temperature rule: times the least of these, for what a relaxing geometry sets free."""
 
 HOT: Final = 3.0
-"""Times the temperature of the run, below which a large system is only warm."""
+"""Temperature rule: times the temperature of the run, below which a large system is only warm."""
 
 
 class Guard:
@@ -39,10 +43,10 @@ class Guard:
         temperature_K: of the run. The limit is the chi-square quantile of a system with so many
             degrees of freedom, as a small molecule's temperature fluctuates by its own size.
         n_degrees: degrees of freedom.
-        max_disagreement: as in `MAX_DISAGREEMENT`; without an ensemble it is of no use.
+        max_disagreement: eV/Å, of an ensemble's forces on one atom (‖standard deviation‖).
 
     Attributes:
-        closest: Å, below which a pair lies outside the domain of the models; 0 where none is known.
+        closest: Å, below which a pair lies outside the domain of the models; 0 if none is known.
         hottest: K, above which the temperature is no fluctuation.
     """
 
@@ -57,9 +61,10 @@ class Guard:
         models = atoms.calc.models if isinstance(atoms.calc, MolgeoCalculator) else []
         domains = [each.domain for each in models if each.domain is not None]
         self.closest = max((domain.closest for domain in domains), default=0.0)
+        # 2 E_kin / kT is a sum of n squares of normal numbers: chi-square distributed, of mean n.
         quantile = float(chi2.isf(SO_UNLIKELY, n_degrees)) / n_degrees
         self.hottest = max(HEADROOM * quantile, HOT) * temperature_K
-        self.bonds = bonds(atoms)
+        self.bonds = bonds_of(atoms)
 
     def check(self, atoms: Atoms) -> str | None:
         """Why a run should not go on from here, or None."""
@@ -76,7 +81,7 @@ class Guard:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Watch over what another guard watched over."""
-        self.bonds = tuple(state["bonds"])
+        self.bonds = Bonds(*state["bonds"])
         self.hottest = state.get("hottest", self.hottest)
 
     def _temperature_reason(self, atoms: Atoms) -> str | None:
@@ -89,14 +94,13 @@ class Guard:
         )
 
     def _bond_reason(self, atoms: Atoms) -> str | None:
-        i, j, shift, longest = self.bonds
-        if not len(i):
+        length = self.bonds.lengths(atoms)
+        stretch = length / self.bonds.longest
+        if not (stretch > 1).any():
             return None
-        length = np.linalg.norm(_vectors(atoms, i, j, shift), axis=1)
-        worst = int((length / longest).argmax())
-        if length[worst] <= longest[worst]:
-            return None
-        return f"the bond {_pair(atoms, i[worst], j[worst])} broke: {length[worst]:.2f} Å"
+        k = int(stretch.argmax())
+        name = _pair(atoms, self.bonds.i[k], self.bonds.j[k])
+        return f"the bond {name} broke: {length[k]:.2f} Å"
 
     def _contact_reason(self, atoms: Atoms) -> str | None:
         if not self.closest:
@@ -124,38 +128,41 @@ class Guard:
         )
 
 
-Bonds = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
+class Bonds(NamedTuple):
+    """Bonds that should hold.
 
-
-def bonds(atoms: Atoms) -> Bonds:
-    """Pairs within the sum of their covalent radii and a quarter.
-
-    Args:
-        atoms: periodic or not.
-
-    Returns:
-        Atoms i and j (bonds,), the lattice translation of j (bonds, 3), and the length in Å beyond
-        which each is broken.
+    Attributes:
+        i: (bonds,) one atom of each.
+        j: (bonds,) the other.
+        shift: (bonds, 3) lattice translation of j.
+        longest: (bonds,) Å, beyond which it is broken.
     """
-    radii = covalent_radii[atoms.numbers]
+
+    i: NDArray[np.int64]
+    j: NDArray[np.int64]
+    shift: NDArray[np.int64]
+    longest: NDArray[np.float64]
+
+    def lengths(self, atoms: Atoms) -> NDArray[np.float64]:
+        """(bonds,) Å."""
+        apart = atoms.positions[self.j] - atoms.positions[self.i] + self.shift @ atoms.cell.array
+        lengths: NDArray[np.float64] = np.linalg.norm(apart, axis=1)
+        return lengths
+
+
+def bonds_of(atoms: Atoms) -> Bonds:
+    """Pairs within `BOND` times the sum of their covalent radii, periodic or not."""
+    radii = np.array(COVALENT_RADII)[atoms.numbers]
     i, j, shift, d = neighbor_list("ijSd", atoms, 2 * BOND * radii.max(initial=0.0))
     bonded = (d < BOND * (radii[i] + radii[j])) & (i < j)  # one atom's own images are no bonds
     i, j, shift = i[bonded], j[bonded], shift[bonded]
-    return i, j, shift, BROKEN * (radii[i] + radii[j])
+    return Bonds(i, j, shift, BROKEN * (radii[i] + radii[j]))
 
 
 def broken_bonds(before: Bonds, atoms: Atoms) -> list[str]:
     """Names of the bonds that are broken now."""
-    i, j, shift, longest = before
-    length = np.linalg.norm(_vectors(atoms, i, j, shift), axis=1)
-    return [_pair(atoms, i[k], j[k]) for k in np.flatnonzero(length > longest)]
-
-
-def _vectors(atoms: Atoms, i: Any, j: Any, shift: Any) -> NDArray[np.float64]:
-    vectors: NDArray[np.float64] = (
-        atoms.positions[j] - atoms.positions[i] + shift @ atoms.cell.array
-    )
-    return vectors
+    broken = np.flatnonzero(before.lengths(atoms) > before.longest)
+    return [_pair(atoms, before.i[k], before.j[k]) for k in broken]
 
 
 def _name(atoms: Atoms, k: int) -> str:

@@ -11,7 +11,7 @@ from ase.optimize import BFGS, LBFGS
 
 from molgeo.chem.molecule import InputError
 from molgeo.runtime.progress import Report, silent
-from molgeo.simulation.guard import bonds, broken_bonds
+from molgeo.simulation.guard import bonds_of, broken_bonds
 
 MOST_ATOMS_OF_BFGS: Final = 100
 """Atoms up to which the whole Hessian is kept: diagonalising it is cubic."""
@@ -59,7 +59,7 @@ def relax(
             raise InputError(f"{name}: expected a number above zero, got {value}")
     own = atoms.copy()
     own.calc = atoms.calc
-    before = bonds(own)
+    before = bonds_of(own)
     optimizer = BFGS if len(own) <= MOST_ATOMS_OF_BFGS else LBFGS
     dynamics = optimizer(own, logfile=None)  # type: ignore[arg-type]  # LBFGS's hint is too narrow
     converged = False

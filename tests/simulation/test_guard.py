@@ -7,7 +7,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from force_fields import force_field
 
 from molgeo.simulation.calculator import MolgeoCalculator
-from molgeo.simulation.guard import Guard, bonds, broken_bonds
+from molgeo.simulation.guard import Guard, bonds_of, broken_bonds
 
 
 def ethanol(calc=None):
@@ -26,7 +26,7 @@ def test_nothing_to_complain_of():
 
 
 def test_bonds_of_a_molecule_and_across_a_boundary():
-    i, j, _, longest = bonds(ethanol())
+    i, j, _, longest = bonds_of(ethanol())
     pairs = set(zip(i.tolist(), j.tolist(), strict=True))
     assert pairs == {(0, 1), (0, 6), (0, 7), (0, 8), (1, 2), (1, 4), (1, 5), (2, 3)}
     assert longest.min() > 1.5
@@ -37,8 +37,8 @@ def test_bonds_of_a_molecule_and_across_a_boundary():
     inside = water.copy()
     inside.wrap()
     assert not np.allclose(inside.positions, water.positions)
-    assert len(bonds(inside)[0]) == 2
-    assert broken_bonds(bonds(inside), inside) == []
+    assert len(bonds_of(inside)[0]) == 2
+    assert broken_bonds(bonds_of(inside), inside) == []
 
 
 @pytest.mark.parametrize("periodic", [False, True])

@@ -6,6 +6,7 @@ every page, so that a page works without a network and wherever it is sent.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -99,9 +100,8 @@ def xyz(frames: Sequence[Atoms]) -> str:
     """Frames as plain xyz, to a thousandth of an Å."""
     lines = []
     for frame in frames:
-        lines += [str(len(frame)), ""]
-        for symbol, (x, y, z) in zip(frame.symbols, frame.positions, strict=True):
-            lines.append(f"{symbol} {x:.3f} {y:.3f} {z:.3f}")
+        places = zip(frame.symbols, frame.positions, strict=True)
+        lines += [str(len(frame)), "", *(f"{s} {x:.3f} {y:.3f} {z:.3f}" for s, (x, y, z) in places)]
     return "\n".join(lines) + "\n"
 
 
@@ -111,8 +111,7 @@ def cell_edges(atoms: Atoms) -> list[list[list[float]]]:
         return []
     edges = []
     for k in range(3):
-        for a in (0, 1):
-            for b in (0, 1):
-                start = np.insert(np.array([a, b]), k, 0) @ atoms.cell.array
-                edges.append([start.tolist(), (start + atoms.cell.array[k]).tolist()])
+        for a, b in itertools.product((0, 1), repeat=2):
+            start = np.insert([a, b], k, 0) @ atoms.cell.array
+            edges.append([start.tolist(), (start + atoms.cell.array[k]).tolist()])
     return edges

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any, Final
 
 import matplotlib as mpl
-from matplotlib.axes import Axes
+import pandas as pd
 from matplotlib.figure import Figure
 
 from molgeo.simulation.report.summary import Summary
@@ -31,6 +31,16 @@ STYLE: Final[dict[str, Any]] = {
     "lines.linewidth": 1.0,
 }
 
+COLUMNS: Final = {
+    "volume_A3": ("Volume", "volume / Å³"),
+    "pressure_bar": ("Pressure", "pressure / bar"),
+    "max_force_std_eV_A": ("Disagreement of the models", "largest force std / eV/Å"),
+}
+"""Columns that not every run has → title and axis of their plots."""
+
+Line = tuple[pd.Series, dict[str, Any]]
+"""Values by time in ps, and how they are drawn."""
+
 
 def plots(summary: Summary, target_K: float | None) -> list[tuple[str, str]]:
     """All plots of a run that have something to show.
@@ -42,78 +52,48 @@ def plots(summary: Summary, target_K: float | None) -> list[tuple[str, str]]:
     Returns:
         Titles and SVG texts.
     """
+    table = summary.table.set_index(summary.time_ps)
+    energies: list[Line] = [
+        (table[f"{name}_eV"] - table["potential_eV"].iloc[0], {"color": colour, "label": name})
+        for name, colour in (("potential", BLUE), ("total", ORANGE))
+    ]
+    now = table["temperature_K"]
+    mean = now.iloc[summary.settled_from[0] :].expanding().mean()
+    temperatures: list[Line] = [
+        (now, {"color": BLUE, "alpha": 0.5, "label": "now"}),
+        (mean, {"color": ORANGE, "linewidth": 1.8, "label": "mean from here on"}),
+    ]
+    if target_K is not None:
+        level = pd.Series(target_K, table.index)
+        temperatures.append((level, {"color": GREY, "linestyle": "--", "label": "thermostat"}))
     found = [
-        ("Energy", _svg(lambda ax: _energy(ax, summary))),
-        ("Temperature", _svg(lambda ax: _temperature(ax, summary, target_K))),
+        ("Energy", _svg("energy − E(0) / eV", energies)),
+        ("Temperature", _svg("temperature / K", temperatures, bottom=0)),
     ]
     if summary.deviation is not None:
-        found.append(("Drift of the conserved energy", _svg(lambda ax: _drift(ax, summary))))
-    for title, column, label in (
-        ("Volume", "volume_A3", "volume / Å³"),
-        ("Pressure", "pressure_bar", "pressure / bar"),
-        ("Disagreement of the models", "max_force_std_eV_A", "largest force std / eV/Å"),
-    ):
-        if column in summary.table:
-            found.append((title, _svg(lambda ax, c=column, t=label: _column(ax, summary, c, t))))  # type: ignore[misc]
+        drift = [(pd.Series(summary.deviation, table.index), {"color": GREEN})]
+        found.append(("Drift of the conserved energy", _svg("change / meV per atom", drift)))
+    for name, (title, label) in COLUMNS.items():
+        if name in table:
+            found.append((title, _svg(label, [(table[name], {"color": BLUE})])))
     return found
 
 
-def _svg(draw: Callable[[Axes], None]) -> str:
+def _svg(label: str, lines: Sequence[Line], bottom: float | None = None) -> str:
     """One plot as the text of an ``<svg>`` element."""
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]
         figure = Figure(figsize=(6.4, 2.8), layout="constrained")
         axes = figure.add_subplot()
-        draw(axes)
-        axes.set_xlabel("time / ps")
+        for values, style in lines:
+            shown = values.iloc[:: -(-len(values) // MOST_POINTS)]
+            axes.plot(shown.index, shown, **style)
+        axes.set(xlabel="time / ps", ylabel=label)
         axes.margins(x=0)
+        if bottom is not None:
+            axes.set_ylim(bottom=bottom)
+        if len(lines) > 1:  # above the plot: no line can run through it there
+            axes.legend(ncols=3, loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.0)
         text = io.StringIO()
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     svg = text.getvalue()
     return svg[svg.index("<svg") :]
-
-
-def _line(axes: Axes, summary: Summary, values: Any, **style: Any) -> None:
-    step = -(-len(values) // MOST_POINTS)
-    axes.plot(summary.time_ps[::step], values[::step], **style)
-
-
-def _legend(axes: Axes) -> None:
-    """Above the plot, where no line can run through it."""
-    axes.legend(ncols=3, loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.0)
-
-
-def _energy(axes: Axes, summary: Summary) -> None:
-    table = summary.table
-    for column, label, colour in (
-        ("potential_eV", "potential", BLUE),
-        ("total_eV", "total", ORANGE),
-    ):
-        values = (table[column] - table["potential_eV"].iloc[0]).to_numpy()
-        _line(axes, summary, values, color=colour, label=label)
-    axes.set_ylabel("energy − E(0) / eV")
-    _legend(axes)
-
-
-def _temperature(axes: Axes, summary: Summary, target_K: float | None) -> None:
-    values = summary.table["temperature_K"]
-    _line(axes, summary, values.to_numpy(), color=BLUE, alpha=0.5, label="now")
-    first = summary.settled_from[0]
-    mean = values[first:].expanding().mean().to_numpy()
-    step = -(-len(mean) // MOST_POINTS)
-    times = summary.time_ps[first:][::step]
-    axes.plot(times, mean[::step], color=ORANGE, linewidth=1.8, label="mean from here on")
-    if target_K is not None:
-        axes.axhline(target_K, color=GREY, linestyle="--", label="thermostat")
-    axes.set_ylabel("temperature / K")
-    axes.set_ylim(bottom=0)
-    _legend(axes)
-
-
-def _drift(axes: Axes, summary: Summary) -> None:
-    _line(axes, summary, summary.deviation, color=GREEN)
-    axes.set_ylabel("change / meV per atom")
-
-
-def _column(axes: Axes, summary: Summary, column: str, label: str) -> None:
-    _line(axes, summary, summary.table[column].to_numpy(), color=BLUE)
-    axes.set_ylabel(label)

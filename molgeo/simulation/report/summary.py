@@ -63,11 +63,6 @@ class Summary:
         return self.table.iloc[self.settled_from[0] :]
 
     @property
-    def mean_temperature(self) -> float:
-        """K, of the part that has settled."""
-        return float(self.settled["temperature_K"].mean())
-
-    @property
     def deviation(self) -> Array | None:
         """(rows,) meV an atom by which the conserved energy has moved; None where there is none."""
         values = self.table["conserved_eV"].to_numpy(dtype=float)
@@ -87,18 +82,16 @@ class Summary:
     def lines(self) -> list[tuple[str, str]]:
         """Names and values, for people."""
         settled = self.settled["temperature_K"].to_numpy()
-        mean = f"{self.mean_temperature:.0f}"
+        mean = f"{settled.mean():.0f}"
         if len(settled) >= MOST_BLOCKS:
             _, error = mean_of_blocks(settled, len(settled) // MOST_BLOCKS)
             mean += f" ± {error:.0f}"
         first, has_settled = self.settled_from
         over = f"the last {self.time_ps[-1] - self.time_ps[first]:.3f} ps"
+        over += "" if has_settled else ", as the run is too short to settle"
         rows = [
             ("simulated", f"{self.time_ps[-1]:.3f} ps"),
-            (
-                "means are over",
-                over + ("" if has_settled else ", as the run is too short to settle"),
-            ),
+            ("means are over", over),
             ("mean temperature", f"{mean} K, fluctuates by {settled.std():.0f} K"),
             ("mean potential energy", f"{self.settled['potential_eV'].mean():.4f} eV"),
         ]

@@ -25,7 +25,7 @@ def table(tmp_path, n=101, **more):
 
 def test_means_leave_out_the_start_and_drift_is_of_all(tmp_path):
     summary = summarise(table(tmp_path), n_atoms=10)
-    assert summary.mean_temperature == pytest.approx(300.0, abs=0.3)
+    assert summary.settled.temperature_K.mean() == pytest.approx(300.0, abs=0.3)
     assert summary.drift == pytest.approx(0.1)  # 1 meV/ps of ten atoms
     np.testing.assert_allclose(summary.deviation[-1], 0.05)
     lines = dict(summary.lines())
@@ -53,7 +53,7 @@ def test_a_cold_start_is_left_out(tmp_path, part, expected):
     table(tmp_path, n, temperature_K=300.0 + 20.0 * noise - 150.0 * cold)
     summary = summarise(path, 10)
     assert summary.settled_from == (pytest.approx(expected * n, abs=2), True)
-    assert summary.mean_temperature == pytest.approx(300.0, abs=3.0)
+    assert summary.settled.temperature_K.mean() == pytest.approx(300.0, abs=3.0)
 
 
 def test_a_run_that_has_not_settled_says_so(tmp_path):
