@@ -13,12 +13,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import torch
 from ase import Atoms
-from ase.calculators.calculator import (
-    CalculationFailed,
-    Calculator,
-    InputError,
-    all_changes,
-)
+from ase.calculators.calculator import CalculationFailed, Calculator, InputError, all_changes
 from ase.outputs import Properties, all_outputs
 from ase.stress import full_3x3_to_voigt_6_stress
 from torch import Tensor
@@ -52,19 +47,18 @@ class UnsupportedAtomsError(UserError, InputError, ValueError):
 class MolgeoCalculator(Calculator):
     """Energy, forces and more of one structure, from a force field or an ensemble of them.
 
-    What is in ``results``: ``energy`` and ``free_energy`` (the same, eV), ``energies`` (atoms,)
-    that sum to it, ``forces`` (atoms, 3) in eV/Å without constraints, ``stress`` (6,) in eV/Å³ and
-    Voigt's order where there is a periodic cell with a volume, ``dipole`` (3,) in e·Å where the
-    model predicts mu and nothing is periodic. Of several models all these are means, and
-    ``energy_std`` and ``forces_std`` (atoms, 3) their sample standard deviations.
+    ``results`` holds ``energy`` and ``free_energy`` (the same, eV), ``energies`` (atoms,) that sum
+    to it, ``forces`` (atoms, 3) in eV/Å without constraints, ``stress`` (6,) in eV/Å³ and Voigt's
+    order if there is a periodic cell with a volume, and ``dipole`` (3,) in e·Å if the model gives
+    mu and nothing is periodic. With several models all these are means, and ``energy_std`` and
+    ``forces_std`` (atoms, 3) are their sample standard deviations.
 
     Steps share a graph until an atom has moved by half the skin. Elements, charge and spin are
     checked once for each composition, distances at every step. A molecule whose bonds or
     environments the training data do not hold is computed with an `UnfamiliarWarning`, once. The
-    given atoms are never changed.
-    Copies share the weights, which never change either. Threads may share a calculator, which
-    computes for one at a time: each gets what it asked for, though ``results`` are those of the
-    last.
+    given atoms never change, nor do the weights, which copies share. Threads may share a
+    calculator, which computes for one at a time: each gets what it asked for, though ``results``
+    are those of the last.
 
     Args:
         model: name of a shipped force field, path of a checkpoint, a predictor (which is copied),
@@ -191,11 +185,8 @@ class MolgeoCalculator(Calculator):
         last = self.atoms
         if last is None:
             return [*all_changes]
-        pairs: dict[str, tuple[Any, Any]]
-        pairs = {name: (last.arrays.get(name), atoms.arrays.get(name)) for name in ARRAYS}
-        pairs |= {"cell": (last.cell.array, atoms.cell.array), "pbc": (last.pbc, atoms.pbc)}
-        pairs["charge"] = electronic_state(last), electronic_state(atoms)
-        return [name for name, pair in pairs.items() if not np.array_equal(*pair)]
+        before, now = _inputs(last), _inputs(atoms)
+        return [name for name in now if not np.array_equal(before[name], now[name])]
 
     def calculate(
         self,
@@ -278,8 +269,7 @@ class MolgeoCalculator(Calculator):
                 )
         if not self._options["check_geometry"]:
             return
-        is_known = self._is_as_before(atoms, moved=self._started.get(id(given)) is given)
-        if not is_known:
+        if not self._is_as_before(atoms, moved=self._started.get(id(given)) is given):
             z = atoms.numbers.astype(np.int64)
             reason = unfit_to_move(z, atoms.positions, atoms.cell.array, atoms.pbc.tolist())
             if reason:
@@ -302,11 +292,9 @@ class MolgeoCalculator(Calculator):
     def _domain_reason(self, atoms: Atoms, charge: int) -> str | None:
         """Why a composition or a charge lies outside the domain of one of the models, or None."""
         for each in self.models:
-            if each.domain is not None:
-                reason = each.domain.check(atoms.numbers, charge=charge)
-            else:
-                unknown = f"charge {charge:+d}: {each.name} says nothing of charges"
-                reason = unknown if charge else None
+            reason = each.domain.check(atoms.numbers, charge=charge) if each.domain else None
+            if each.domain is None and charge:
+                reason = f"charge {charge:+d}: {each.name} says nothing of charges"
             if reason:
                 return reason
         return None
@@ -393,12 +381,10 @@ class MolgeoCalculator(Calculator):
         """Refuse atoms on top of each other, where no model has anything to say."""
         if not distances.numel() or bool(distances.min() >= MIN_DISTANCE):
             return
-        pair = int(distances.argmin())
-        edge = self.neighbours.graph.forward[pair]
-        i, j = (
-            int(ends[edge]) for ends in (self.neighbours.graph.source, self.neighbours.graph.target)
-        )
-        names = [f"{k + 1} ({SYMBOLS[self._z[k]]})" for k in sorted((i, j))]
+        pair, graph = int(distances.argmin()), self.neighbours.graph
+        edge = graph.forward[pair]
+        ends = sorted((int(graph.source[edge]), int(graph.target[edge])))
+        names = [f"{k + 1} ({SYMBOLS[self._z[k]]})" for k in ends]
         raise UnsupportedAtomsError(
             f"atoms {names[0]} and {names[1]} are {float(distances[pair]):.3f} Å apart: "
             f"expected at least {MIN_DISTANCE} Å"
@@ -419,6 +405,13 @@ class MolgeoCalculator(Calculator):
         memo[id(self)] = other = type(self).__new__(type(self))
         other.__setstate__(copy.deepcopy(self.__getstate__(), memo))
         return other
+
+
+def _inputs(atoms: Atoms) -> dict[str, Any]:
+    """All that a calculation may depend on."""
+    values = {name: atoms.arrays.get(name) for name in ARRAYS}
+    cell = {"cell": atoms.cell.array, "pbc": atoms.pbc}
+    return values | cell | {"charge": electronic_state(atoms)}
 
 
 def _check_type(atoms: object) -> None:
