@@ -29,7 +29,8 @@ def kinds_of_outputs(notebook):
 
 @pytest.mark.filterwarnings("default")  # of the kernel's connection, which is not molgeo's
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs_and_its_outputs_are_stored(path, run, folder):
+def test_a_notebook_runs_and_its_outputs_are_stored(path, run, folder, monkeypatch):
+    monkeypatch.delenv("MPLBACKEND")  # the kernel brings its own, which keeps figures
     stored = nbformat.read(path, as_version=4)
     assert all(cell.execution_count for cell in stored.cells if cell.cell_type == "code")
     assert kinds_of_outputs(run(path, str(folder))) == kinds_of_outputs(stored)
