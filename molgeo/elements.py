@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Final
 
 _SYMBOLS = """
@@ -38,3 +40,11 @@ _RADII = """
 
 COVALENT_RADII: Final = tuple(float(radius) for radius in _RADII.split())
 """Covalent radii in Å by atomic number."""
+
+
+def formula(z: Iterable[int]) -> str:
+    """Molecular formula in Hill order of atomic numbers: C, H, then the others by symbol."""
+    count = Counter(SYMBOLS[int(n)] for n in z)
+    first = [symbol for symbol in ("C", "H") if symbol in count] if "C" in count else []
+    symbols = first + sorted(set(count) - set(first))
+    return "".join(s + (str(count[s]) if count[s] > 1 else "") for s in symbols)

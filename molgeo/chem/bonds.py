@@ -16,14 +16,19 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from rdkit.Chem import rdDetermineBonds
 
+from molgeo.elements import COVALENT_RADII
+
 _MAX_MATCHES: Final = 1000
 _MAX_STRETCH: Final = 1.35
 """A bond longer than this many sums of covalent radii is broken: C–C beyond 2.05 Å."""
 
-Pairs = NDArray[np.int64]
+_RADII: Final = np.array(COVALENT_RADII)
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 
-def assign(smiles_mol: Chem.Mol, z: NDArray[np.int64], pos: NDArray[np.float64]) -> Pairs | None:
+def assign(smiles_mol: Chem.Mol, z: Ints, pos: Floats) -> Ints | None:
     """Which atom of given coordinates is which atom of a SMILES.
 
     Among assignments that differ in their bond orders, such as the two ends of C=C–C, the one with
@@ -35,28 +40,27 @@ def assign(smiles_mol: Chem.Mol, z: NDArray[np.int64], pos: NDArray[np.float64])
         pos: (atoms, 3) Å.
 
     Returns:
-        (atoms,) ``order``, so that ``pos[order]`` has the SMILES's order; None where the
-        connectivity is not the SMILES's.
+        (atoms,) ``order``, so that ``pos[order]`` has the SMILES's order; None if the connectivity
+        is not the SMILES's.
     """
     wanted = atomic_numbers(smiles_mol)
     if sorted(wanted.tolist()) != sorted(z.tolist()) or not (z > 1).any():
         return None
-    bonds = np.array(_heavy_bonds(smiles_mol), dtype=np.int64).reshape(-1, 2)
+    bonds = [(a, b) for a, b in _bonds(smiles_mol).tolist() if wanted[a] > 1 and wanted[b] > 1]
+    ends = np.array(bonds, dtype=np.int64).reshape(-1, 2)
     parent, parent_there = _parents_in(smiles_mol), _parents(z, pos)
-    query, heavy = _skeleton(wanted, bonds, parent)
-    target, heavy_there = _skeleton(z, shortest_pairs(z, pos, len(bonds)), parent_there)
+    query, heavy = _skeleton(wanted, ends, parent)
+    target, heavy_there = _skeleton(z, shortest_pairs(z, pos, len(ends)), parent_there)
     matches = target.GetSubstructMatches(query, uniquify=False, maxMatches=_MAX_MATCHES)
     if not matches:
         return None
-    orders = np.array(
-        [smiles_mol.GetBondBetweenAtoms(a, b).GetBondTypeAsDouble() for a, b in bonds.tolist()]
-    )
+    orders = np.array([smiles_mol.GetBondBetweenAtoms(*b).GetBondTypeAsDouble() for b in bonds])
     order = np.full(len(z), -1)
 
     def weighted_length(match: Iterable[int]) -> float:
         order[heavy] = heavy_there[list(match)]
-        ends = pos[order[bonds]]
-        return round(float(orders @ np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1)), 6)
+        vectors = pos[order[ends[:, 0]]] - pos[order[ends[:, 1]]]
+        return round(float(orders @ np.linalg.norm(vectors, axis=1)), 6)
 
     order[heavy] = heavy_there[list(min(matches, key=weighted_length))]
     for atom in heavy.tolist():
@@ -64,15 +68,12 @@ def assign(smiles_mol: Chem.Mol, z: NDArray[np.int64], pos: NDArray[np.float64])
     return order
 
 
-def from_coordinates(z: NDArray[np.int64], pos: NDArray[np.float64]) -> Chem.Mol | None:
-    """A neutral molecule whose bonds are perceived from its coordinates alone.
+def from_coordinates(z: Ints, pos: Floats) -> Chem.Mol | None:
+    """A neutral molecule whose bonds are perceived from its coordinates; None if none make sense.
 
     Args:
         z: (atoms,) atomic numbers.
-        pos: (atoms, 3) Å.
-
-    Returns:
-        The molecule in the order of the coordinates, or None where no bonds make sense.
+        pos: (atoms, 3) Å, whose order the molecule has.
     """
     mol = Chem.RWMol()
     for number in z.tolist():
@@ -88,40 +89,37 @@ def from_coordinates(z: NDArray[np.int64], pos: NDArray[np.float64]) -> Chem.Mol
     return mol.GetMol()
 
 
-def agree(mol: Chem.Mol, pos: NDArray[np.float64]) -> bool:
+def agree(mol: Chem.Mol, pos: Floats) -> bool:
     """Whether coordinates still have a molecule's bonds, no more and no less.
 
     Args:
         mol: with explicit hydrogens.
         pos: (atoms, 3) Å, in its order.
     """
-    z = atomic_numbers(mol)
-    if not np.isfinite(pos).all():
-        return False
-    pairs = np.array([sorted(b) for b in _all_bonds(mol)], dtype=np.int64).reshape(-1, 2)
-    if (_stretch(z, pos, pairs) > _MAX_STRETCH).any():
+    z, pairs = atomic_numbers(mol), np.sort(_bonds(mol), axis=1)
+    if not np.isfinite(pos).all() or (_stretch(z, pos, pairs) > _MAX_STRETCH).any():
         return False
     if not (z > 1).any():
         return True
-    heavy = {tuple(pair) for pair in pairs.tolist() if (z[pair] > 1).all()}
-    if heavy != {tuple(pair) for pair in shortest_pairs(z, pos, len(heavy)).tolist()}:
+    heavy = pairs[(z[pairs] > 1).all(axis=1)].tolist()
+    if sorted(heavy) != sorted(shortest_pairs(z, pos, len(heavy)).tolist()):
         return False
     return bool((_parents_in(mol) == _parents(z, pos)).all())
 
 
-def conformer(pos: NDArray[np.float64]) -> Chem.Conformer:
+def conformer(pos: Floats) -> Chem.Conformer:
     """RDKit's form of (atoms, 3) coordinates in Å."""
     made = Chem.Conformer(len(pos))
     made.SetPositions(np.ascontiguousarray(pos))
     return made
 
 
-def atomic_numbers(mol: Chem.Mol) -> NDArray[np.int64]:
+def atomic_numbers(mol: Chem.Mol) -> Ints:
     """(atoms,) atomic numbers of an RDKit molecule."""
     return np.array([atom.GetAtomicNum() for atom in mol.GetAtoms()], dtype=np.int64)
 
 
-def shortest_pairs(z: NDArray[np.int64], pos: NDArray[np.float64], n: int) -> Pairs:
+def shortest_pairs(z: Ints, pos: Floats, n: int) -> Ints:
     """The (n, 2) pairs of heavy atoms that are shortest in units of their covalent radii."""
     heavy = np.flatnonzero(z > 1)
     a, b = np.triu_indices(len(heavy), 1)
@@ -129,26 +127,23 @@ def shortest_pairs(z: NDArray[np.int64], pos: NDArray[np.float64], n: int) -> Pa
     return pairs[np.argsort(_stretch(z, pos, pairs), kind="stable")[:n]]
 
 
-def _stretch(z: NDArray[np.int64], pos: NDArray[np.float64], pairs: Pairs) -> NDArray[np.float64]:
-    """Distances of pairs over the sums of their covalent radii."""
-    radius = _RADII[z]
+def _stretch(z: Ints, pos: Floats, pairs: Ints) -> Floats:
+    """(pairs,) distances over the sums of covalent radii; of unknown elements the last radius."""
     distance = np.linalg.norm(pos[pairs[:, 0]] - pos[pairs[:, 1]], axis=1)
-    return distance / (radius[pairs[:, 0]] + radius[pairs[:, 1]])
+    return distance / _RADII.take(z[pairs], mode="clip").sum(axis=1)
 
 
-_RADII: Final = np.array([Chem.GetPeriodicTable().GetRcovalent(n) for n in range(119)])
-
-
-def _parents(z: NDArray[np.int64], pos: NDArray[np.float64]) -> Pairs:
+def _parents(z: Ints, pos: Floats) -> Ints:
     """(atoms,) the heavy atom nearest to each hydrogen; -1 for heavy atoms."""
     heavy, hydrogen = np.flatnonzero(z > 1), np.flatnonzero(z == 1)
     parent = np.full(len(z), -1)
     distance = np.linalg.norm(pos[hydrogen, None] - pos[None, heavy], axis=-1)
-    parent[hydrogen] = heavy[np.argmin(distance / (_RADII[z[heavy]] + _RADII[1]), axis=1)]
+    radii = _RADII.take(z[heavy], mode="clip") + _RADII[1]
+    parent[hydrogen] = heavy[np.argmin(distance / radii, axis=1)]
     return parent
 
 
-def _parents_in(mol: Chem.Mol) -> Pairs:
+def _parents_in(mol: Chem.Mol) -> Ints:
     """(atoms,) the heavy atom to which each hydrogen is bonded; -1 for heavy atoms."""
     parent = np.full(mol.GetNumAtoms(), -1)
     for atom in mol.GetAtoms():
@@ -157,32 +152,24 @@ def _parents_in(mol: Chem.Mol) -> Pairs:
     return parent
 
 
-def _all_bonds(mol: Chem.Mol) -> list[tuple[int, int]]:
-    return [(b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in mol.GetBonds()]
+def _bonds(mol: Chem.Mol) -> Ints:
+    """(bonds, 2) the ends of all bonds."""
+    ends = [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in mol.GetBonds()]
+    return np.array(ends, dtype=np.int64).reshape(-1, 2)
 
 
-def _heavy_bonds(mol: Chem.Mol) -> list[tuple[int, int]]:
-    def is_heavy(atom: int) -> bool:
-        return bool(mol.GetAtomWithIdx(atom).GetAtomicNum() > 1)
-
-    return [(a, b) for a, b in _all_bonds(mol) if is_heavy(a) and is_heavy(b)]
-
-
-def _skeleton(
-    z: NDArray[np.int64], bonds: Iterable[Iterable[int]], parent: Pairs
-) -> tuple[Chem.Mol, Pairs]:
+def _skeleton(z: Ints, bonds: Ints, parent: Ints) -> tuple[Chem.Mol, Ints]:
     """Heavy atoms and single bonds, and the atoms' numbers.
 
     The number of its hydrogens is an atom's isotope, which RDKit's matching compares.
     """
     heavy = np.flatnonzero(z > 1)
-    number = {atom: k for k, atom in enumerate(heavy.tolist())}
     mol = Chem.RWMol()
     for k in heavy.tolist():
         atom = Chem.Atom(int(z[k]))
         atom.SetIsotope(1 + int((parent == k).sum()))
         atom.SetNoImplicit(True)
         mol.AddAtom(atom)
-    for a, b in bonds:
-        mol.AddBond(number[int(a)], number[int(b)], Chem.BondType.SINGLE)
+    for a, b in np.searchsorted(heavy, bonds).tolist():
+        mol.AddBond(a, b, Chem.BondType.SINGLE)
     return mol.GetMol(), heavy

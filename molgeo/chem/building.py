@@ -11,11 +11,10 @@ from rdkit import Chem
 from molgeo.chem import bonds
 from molgeo.chem.conformers.conformers import Embedder, Refusal
 from molgeo.chem.conformers.relaxation import FROM_COORDINATES, NO_BONDS, relax
-from molgeo.chem.limits import DEFAULT_LIMITS, Limits
+from molgeo.chem.limits import DEFAULT_LIMITS, Limits, ordered_map
 from molgeo.chem.molecule import BadRow, Molecule, Row, SmilesRow, check_bonds, check_geometry
 from molgeo.chem.parsing import mol_from_smiles, rdkit_messages
 from molgeo.chem.stereo import isomeric_smiles
-from molgeo.chem.threads import ordered_map
 
 Built = list[Molecule] | BadRow
 

@@ -1,16 +1,23 @@
-"""How much of time and memory one row may take: beyond, it is a bad row.
+"""Work over many rows: in threads, in order, and with bounds of time and memory for each row.
 
-RDKit's calls cannot be stopped from outside. But each of those that take long is bounded by the
-number of atoms, and between them a clock is looked at. What is made does not depend on the clock:
-all that time can do to a row is to make it a bad one.
+RDKit lets go of the interpreter lock while it embeds and minimises, so that threads, which need no
+pickling and no guarded main module, use all cores. Its calls cannot be stopped from outside. But
+each of those that take long is bounded by the number of atoms, and between them a clock is looked
+at. What is made does not depend on the clock: time can make a row a bad one, and nothing else.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
+import os
+import threading
 import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Generic, TypeVar
 
 MAX_ATOMS: Final = 300
 """Atoms, hydrogens included, up to which conformers are made: each of some seconds there."""
@@ -21,11 +28,91 @@ MAX_MEMORY: Final = 1000.0
 """MB."""
 
 _BYTES_PER_PAIR: Final = 300
-"""Of memory that RDKit takes to embed and minimise a molecule, per square of its atoms: measured
-for chains of 287 to 992 atoms, the most."""
+"""Of memory that RDKit takes to embed and minimise a molecule, per square of its atoms: the most
+that was measured, for chains of 287 to 992 atoms."""
 
 _BUSY: Final = 10
 """Seconds on the wall per second of the processor after which a row is given up."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def ordered_map(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None
+) -> Iterator[Result]:
+    """``map`` in threads, in order, a bounded number of items ahead.
+
+    Args:
+        function: of one item.
+        items: may be endless.
+        workers: threads; None for one per core, 1 for none.
+
+    Raises:
+        Exception: what ``items`` raises, after the values of all items before it.
+    """
+    workers = workers or n_cores()
+    if workers == 1:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(workers, thread_name_prefix="molgeo-conformers") as pool:
+
+        def submitted() -> Iterator[Future[Result]]:
+            try:
+                for item in items:
+                    yield pool.submit(function, item)
+            except Exception as error:
+                last: Future[Result] = Future()
+                last.set_exception(error)
+                yield last
+
+        source, pending = submitted(), deque[Future[Result]]()
+        try:
+            while True:  # pool.map would take all items at once
+                pending.extend(itertools.islice(source, 8 * workers - len(pending)))
+                if not pending:
+                    return
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def n_cores() -> int:
+    """Cores that this process may use, if the system says so."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Once(Generic[Result]):
+    """A function that is called once for each of its latest keys, though threads ask together.
+
+    Args:
+        function: of a key and of what its value does not depend on.
+        most: values that are kept.
+    """
+
+    def __init__(self, function: Callable[[Any, Any], Result], most: int) -> None:
+        self._function = function
+        self._most = most
+        self._lock = threading.Lock()
+        self._values: OrderedDict[Hashable, Future[Result]] = OrderedDict()
+
+    def __call__(self, key: Hashable, context: Any) -> Result:
+        """The function's value, computed here or waited for; an error is not kept."""
+        with self._lock:
+            mine = key not in self._values
+            value = self._values.setdefault(key, Future())
+            self._values.move_to_end(key)
+            if len(self._values) > self._most:
+                self._values.popitem(last=False)
+        if mine:
+            try:
+                value.set_result(self._function(key, context))
+            except BaseException as error:
+                with self._lock:
+                    self._values.pop(key, None)
+                value.set_exception(error)
+        return value.result()
 
 
 @dataclass(frozen=True)
@@ -49,19 +136,19 @@ class Limits:
             n_atoms: hydrogens included.
             more: such as "more than ", if only some of them were counted.
         """
-        counted = f"{more}{n_atoms} atoms with hydrogens"
-        if n_atoms > self.atoms:
-            return (
-                f"{counted}: conformers are made up to {self.atoms} atoms (--max-atoms); "
-                "give coordinates (xyz, sdf) instead"
-            )
         needed = _BYTES_PER_PAIR * n_atoms**2 / 1e6
-        if needed > self.memory:
-            return (
-                f"{counted}: conformers take some {needed:,.0f} MB, but {self.memory:g} MB are "
-                "allowed (--max-memory); give coordinates (xyz, sdf) instead"
+        if n_atoms > self.atoms:
+            reason = f"conformers are made up to {self.atoms} atoms (--max-atoms)"
+        elif needed > self.memory:
+            reason = (
+                f"conformers take some {needed:,.0f} MB, but {self.memory:g} MB are "
+                "allowed (--max-memory)"
             )
-        return None
+        else:
+            return None
+        return (
+            f"{more}{n_atoms} atoms with hydrogens: {reason}; give coordinates (xyz, sdf) instead"
+        )
 
 
 DEFAULT_LIMITS: Final = Limits()

@@ -20,9 +20,8 @@ from molgeo.chem.plausible import (
     implausible,
     missing_hydrogens,
 )
-from molgeo.elements import SYMBOLS
+from molgeo.elements import SYMBOLS, formula
 from molgeo.graph.closest import closest_pair
-from molgeo.graph.environments import formula
 from molgeo.runtime.errors import InputError as InputError
 
 MIN_DISTANCE: Final = 0.3

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from molgeo.elements import COVALENT_RADII, SYMBOLS
 from molgeo.graph.closest import Floats, Ints, pairs_below
@@ -71,16 +72,11 @@ _SINGLE: Final = {
 }
 
 
-def _single_bonds() -> Floats:
-    """(elements, elements) lengths of single bonds in Å."""
-    radii = np.array(COVALENT_RADII)
-    table = radii[:, None] + radii
-    for (a, b), length in _SINGLE.items():
-        table[a, b] = table[b, a] = length
-    return table
+_BOND: Final = np.add.outer(COVALENT_RADII, COVALENT_RADII)
+"""(elements, elements) lengths of single bonds in Å."""
+for _ends, _length in _SINGLE.items():
+    _BOND[_ends] = _BOND[_ends[::-1]] = _length
 
-
-_BOND: Final = _single_bonds()
 _CONJUGATED: Final = 1.15
 """Order of a bond, above which it is more than single."""
 
@@ -107,20 +103,10 @@ def implausible(
     seen = np.isfinite(ratio) & ~np.isin(z, _NOBLE)
     if not seen.any():
         return None
-    hydrogens = seen & (z == 1) & (z[nearest] > 1)
-    ratios = np.sort(ratio[hydrogens if hydrogens.any() else seen])
-    typical = float(ratios[(len(ratios) - 1) // 2])
     shortest = int(np.where(seen, ratio, np.inf).argmin())
-    # A wrong unit makes all bonds short; two atoms in one place make but theirs so.
-    if typical > SCALE[1] or np.quantile(ratio[seen], 0.9) < SCALE[0]:
-        unit = _unit(typical, EXPECTED_H if hydrogens.any() else EXPECTED)
-        if unit or ratio[shortest] > TOO_SHORT:
-            short, what = typical < 1, "bonds to hydrogen" if hydrogens.any() else "bonds"
-            by = f"{1 / typical if short else typical:.3g} times too {'short' if short else 'long'}"
-            return (
-                f"the coordinates are not in Å: {what} are {by}"
-                f"{unit or ', which no usual unit explains' + _flat(pos)}"
-            )
+    reason = _wrong_unit(z, pos, ratio, nearest, seen)
+    if reason is not None:
+        return reason
     if ratio[shortest] < TOO_SHORT:
         i, j = sorted((shortest, int(nearest[shortest])))
         fractions = "; they look like fractions of a cell" if np.abs(pos).max() <= 1 else ""
@@ -129,17 +115,46 @@ def implausible(
             f"{ratio[shortest] * _BOND[z[i], z[j]]:.3f} Å apart: give coordinates in Å, with one "
             f"entry for each atom{fractions}"
         )
-    limit = np.where(np.isin(z, _IONS), LONE_ION, LONE)
-    lone = np.flatnonzero(seen & (ratio > limit))
-    if len(lone):
-        i, j = int(lone[0]), int(nearest[lone[0]])
-        more = f" (and {len(lone) - 1} more)" if len(lone) > 1 else ""
-        return (
-            f"{label(z, i)} is bonded to nothing{more}: its nearest, {label(z, j)}, is "
-            f"{ratio[i] * _BOND[z[i], z[j]]:.2f} Å away, where a bond is "
-            f"{_BOND[z[i], z[j]]:.2f} Å long; check the coordinates"
-        )
-    return None
+    lone = np.flatnonzero(seen & (ratio > np.where(np.isin(z, _IONS), LONE_ION, LONE)))
+    if not len(lone):
+        return None
+    i, j = int(lone[0]), int(nearest[lone[0]])
+    more = f" (and {len(lone) - 1} more)" if len(lone) > 1 else ""
+    return (
+        f"{_label(z, i)} is bonded to nothing{more}: its nearest, {_label(z, j)}, is "
+        f"{ratio[i] * _BOND[z[i], z[j]]:.2f} Å away, where a bond is {_BOND[z[i], z[j]]:.2f} Å "
+        "long; check the coordinates"
+    )
+
+
+def _wrong_unit(
+    z: Ints, pos: Floats, ratio: Floats, nearest: Ints, seen: NDArray[np.bool_]
+) -> str | None:
+    """That all bonds are too long or too short by about the same factor."""
+    hydrogens = seen & (z == 1) & (z[nearest] > 1)
+    expected, what = (EXPECTED_H, "bonds to hydrogen") if hydrogens.any() else (EXPECTED, "bonds")
+    ratios = np.sort(ratio[hydrogens if hydrogens.any() else seen])
+    typical = float(ratios[(len(ratios) - 1) // 2])
+    # A wrong unit makes all bonds short; two atoms in one place make but theirs so.
+    if typical <= SCALE[1] and np.quantile(ratio[seen], 0.9) >= SCALE[0]:
+        return None
+    if not typical:
+        return None
+    by = f"{max(typical, 1 / typical):.3g} times too {'short' if typical < 1 else 'long'}"
+    reason = f"the coordinates are not in Å: {what} are {by}"
+    low, high = expected
+    for name, unit in COORDINATE_UNITS.items():
+        if low < unit * typical < high:
+            hint = f"{name}: multiply them by {unit:.4g}, or say units={name}"
+            return f"{reason}; they look like {hint}"
+        if low < typical / unit < high:
+            hint = f"Å that were taken for {name}: multiply them by {1 / unit:.4g}"
+            return f"{reason}; they look like {hint}"
+    if ratio[seen].min() <= TOO_SHORT:
+        return None
+    drawn = len(pos) > 3 and not np.ptp(pos, axis=0).all()
+    hint = "; all atoms lie in a plane: is it a drawing?" if drawn else ": check their unit"
+    return f"{reason}, which no usual unit explains{hint}"
 
 
 def unfit_to_move(
@@ -189,7 +204,7 @@ def missing_hydrogens(z: Ints, pos: Floats, charge: int = 0, at_least: int = 1) 
         at_least: valences that must be lacking; one of them may be a bond that is stretched.
 
     Returns:
-        0 where nothing is lacking, also for a single atom. Otherwise about as many as are missing;
+        0 if nothing is lacking, also for a single atom. Otherwise about as many as are missing;
         even for an even number of electrons. Of hot structures, whose bonds are of any length, only
         those are told that lack many.
     """
@@ -207,7 +222,7 @@ def missing_hydrogens(z: Ints, pos: Floats, charge: int = 0, at_least: int = 1) 
 
 
 def hydrogens_of_atom(z: int) -> int:
-    """How many hydrogens an atom that is alone would have; 0 where nothing is known."""
+    """How many hydrogens an atom that is alone would have; 0 if nothing is known."""
     return _VALENCE.get(z, 0)
 
 
@@ -232,7 +247,7 @@ def hydrogens_missing(n: int) -> str:
     )
 
 
-def label(z: Ints, index: int) -> str:
+def _label(z: Ints, index: int) -> str:
     """``atom 1 (C)``: counted from 1, as chemists and files do."""
     return f"atom {index + 1} ({SYMBOLS[z[index]]})"
 
@@ -244,7 +259,7 @@ def _is_hot(z: Ints, i: Ints, j: Ints, ratio: Floats) -> bool:
 
 
 def _lacking(z: Ints, i: Ints, j: Ints, order: Floats) -> Floats:
-    """(atoms,) valence that the bonds of each atom leave open, 0 where nothing is known."""
+    """(atoms,) valence that the bonds of each atom leave open, 0 if nothing is known."""
     total = np.zeros(len(z))
     np.add.at(total, i, order)
     np.add.at(total, j, order)
@@ -315,20 +330,3 @@ def _wrapped(pos: Floats, cell: Floats, pbc: Sequence[bool]) -> Floats:
     periodic = np.array(pbc, dtype=bool)
     part = pos @ np.linalg.pinv(cell[periodic])
     return np.asarray(pos - np.floor(part) @ cell[periodic])
-
-
-def _unit(ratio: float, expected: tuple[float, float]) -> str | None:
-    """The unit that explains bonds ``ratio`` times as long as they should be, and the factor."""
-    low, high = expected
-    for name, unit in COORDINATE_UNITS.items():
-        if low < unit * ratio < high:
-            return f"; they look like {name}: multiply them by {unit:.4g}, or say units={name}"
-        if low < ratio / unit < high:
-            return f"; they look like Å that were taken for {name}: multiply them by {1 / unit:.4g}"
-    return None
-
-
-def _flat(pos: Floats) -> str:
-    if len(pos) > 3 and not np.ptp(pos, axis=0).all():
-        return "; all atoms lie in a plane: is it a drawing?"
-    return ": check their unit"

@@ -68,12 +68,7 @@ def has_stereo(mol: Chem.Mol, pos: NDArray[np.float64]) -> bool:
 
 
 def isomeric_smiles(mol: Chem.Mol, pos: NDArray[np.float64]) -> str:
-    """SMILES of a molecule with the stereo of coordinates.
-
-    Args:
-        mol: with explicit hydrogens.
-        pos: (atoms, 3) Å, in its order.
-    """
+    """SMILES of a molecule with explicit hydrogens, with the stereo of its (atoms, 3) pos in Å."""
     return _smiles(with_stereo(mol, pos))
 
 
@@ -90,7 +85,7 @@ def stereo_smiles(smiles: str, z: NDArray[np.int64], pos: NDArray[np.float64]) -
         pos: (atoms, 3) Å.
 
     Returns:
-        The canonical SMILES; or the one given, where RDKit cannot read it or the bonds are not
+        The canonical SMILES; or the one given, if RDKit cannot read it or the bonds are not
         found in the coordinates.
     """
     with rdkit_messages():
@@ -103,7 +98,7 @@ def stereo_smiles(smiles: str, z: NDArray[np.int64], pos: NDArray[np.float64]) -
 
 
 def flat_smiles(smiles: str) -> str:
-    """A SMILES without its stereo; the one given where it has none."""
+    """A SMILES without its stereo; the one given if it has none."""
     if not set("@/\\") & set(smiles):
         return smiles
     with rdkit_messages():

@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from molgeo.chem.threads import n_cores
+from molgeo.chem.limits import n_cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

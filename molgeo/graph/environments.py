@@ -8,14 +8,14 @@ neither the strict nor the wide reading of its bonds is among them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from molgeo.elements import COVALENT_RADII, SYMBOLS
+from molgeo.elements import COVALENT_RADII, SYMBOLS, formula
 from molgeo.graph.closest import Ints, Pairs, pairs_below
 
 BOND: Final = 1.3
@@ -294,15 +294,6 @@ def _near(z: Ints, pairs: Pairs, limit: float = max(map(max, CLEAR))) -> Pairs:
     i, j, distance = pairs
     near = distance < limit * (_RADII[z[i]] + _RADII[z[j]])
     return i[near], j[near], distance[near]
-
-
-def formula(z: Sequence[int] | Ints) -> str:
-    """Molecular formula in Hill order: C, H, then the others by symbol."""
-    numbers, counts = np.unique(np.asarray(z), return_counts=True)
-    count = {SYMBOLS[n]: c for n, c in zip(numbers.tolist(), counts.tolist(), strict=True)}
-    first = [s for s in ("C", "H") if s in count] if "C" in count else []
-    symbols = first + sorted(set(count) - set(first))
-    return "".join(s + (str(count[s]) if count[s] > 1 else "") for s in symbols)
 
 
 def _few_formulas(z: Ints, ptr: Ints) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from molgeo.chem.threads import Once
+from molgeo.chem.limits import Once
 
 
 def test_threads_that_ask_together_share_one_call():

@@ -20,11 +20,10 @@ from molgeo.chem.conformers.canonical import Canonical, canonical, with_hydrogen
 from molgeo.chem.conformers.embedding import attempts
 from molgeo.chem.conformers.force_field import minimise
 from molgeo.chem.conformers.isomers import may_strain, open_stereo, opened_to_e, settled, told
-from molgeo.chem.limits import DEFAULT_LIMITS, Clock, Limits, OutOfTimeError
+from molgeo.chem.limits import DEFAULT_LIMITS, Clock, Limits, Once, OutOfTimeError
 from molgeo.chem.molecule import BadRow, Frame, Molecule, SmilesRow
 from molgeo.chem.parsing import isotope_reason, rdkit_messages, smiles_fault
 from molgeo.chem.stereo import has_stereo
-from molgeo.chem.threads import Once
 
 _NO_CONFORMER: Final = (
     "no conformer: RDKit could not embed this molecule; check its rings and stereo centres, "

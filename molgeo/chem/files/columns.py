@@ -1,6 +1,6 @@
-"""Which column of a table holds the structures, which one the names: by header and by content.
+"""Which column of a table holds the structures, which one the names: by title and by content.
 
-A header counts more than content, but only if the content agrees: codes such as ``NO`` and ``CO``
+A title counts more than content, but only if the content agrees: codes such as ``NO`` and ``CO``
 are SMILES by accident, and a column called ``mol`` may hold names.
 """
 
@@ -10,49 +10,45 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from molgeo.chem.files.formats import ReadOptions
 from molgeo.chem.molecule import InputError
 from molgeo.chem.parsing import is_inchi, mol_from_smiles, rdkit_messages
 
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
-
-
-_PARTIAL: Final = _words(
-    """scaffold murcko solvent salt fragment reactant reagent product core substituent rgroup
-    sidechain building linker ligase ring similar query"""
-)
-"""In the title of a column, they tell that its SMILES are not of the whole molecule."""
-
-_STRUCTURES: Final = _words(
-    """structure structures chemicalstructure compoundstructure molecularstructure structurestring
-    mol molecule molecules rdmol romol rdkitmol compound"""
-)
-
-CALLED_STRUCTURE: Final = 10
-"""Ranks below it are those of titles that say ``smiles`` or ``inchi``."""
-
-_NAMES: Final = _words(
-    """name molname moleculename compoundname chemicalname preferredname prefname drugname
-    commonname title compoundid moleculeid molid chemblid moleculechemblid compoundchemblid
-    pubchemcid zincid drugbankid chebiid id identifier cid molregno cas casnumber casno casrn
-    iupac iupacname inchikey standardinchikey synonym label compoundnumber compoundkey
-    catalognumber catalogid code sample sampleid key compound molecule mol"""
-)
-"""Titles of columns that name or identify molecules, the best first."""
-
-_FOR_PEOPLE: Final = _words("name title iupac synonym label")
-"""In titles of columns whose cells are names for people, not identifiers."""
-
 N_CELLS: Final = 100
 """Cells of a column that are looked at."""
 
 N_RECORDS: Final = 150
 """Records of a table that are looked at."""
+
+_words = str.split
+
+_PARTIAL: Final = _words(
+    """scaffold murcko solvent salt fragment reactant reagent product core substituent
+    rgroup sidechain building linker ligase ring similar query"""
+)
+"""In the title of a column, they tell that its SMILES are not of the whole molecule."""
+
+_STRUCTURES: Final = _words(
+    """structure structures chemicalstructure compoundstructure molecularstructure
+    structurestring mol molecule molecules rdmol romol rdkitmol compound"""
+)
+
+_CALLED_STRUCTURE: Final = 10
+"""Ranks below it are those of titles that say ``smiles`` or ``inchi``."""
+
+_NAMES: Final = _words(
+    """name molname moleculename compoundname chemicalname preferredname prefname
+    drugname commonname title compoundid moleculeid molid chemblid moleculechemblid compoundchemblid
+    pubchemcid zincid drugbankid chebiid id identifier cid molregno cas casnumber casno casrn iupac
+    iupacname inchikey standardinchikey synonym label compoundnumber compoundkey catalognumber
+    catalogid code sample sampleid key compound molecule mol"""
+)
+"""Titles of columns that name or identify molecules, the best first."""
+
+_FOR_PEOPLE: Final = ("name", "title", "iupac", "synonym", "label")
+"""In titles of columns whose cells are names for people, not identifiers."""
 
 _WRITTEN: Final = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9@+\-\[\]()=#$:/\\%.*~]+")
 _BY_LETTERS: Final = re.compile(r"InChI=.*|(Cl|Br|\[[^\]]*|[BCNOPSFIbcnops]|[^A-Za-z_ ])*")
@@ -61,28 +57,12 @@ _BY_LETTERS: Final = re.compile(r"InChI=.*|(Cl|Br|\[[^\]]*|[BCNOPSFIbcnops]|[^A-
 _LITTLE: Final = 4
 """Heavy atoms below which a SMILES may well be a code."""
 
-
 _LOOSE: Final = re.compile(r"[\W_]+")
 _TOKEN: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _LONGEST: Final = 60
 
 
-class Content(NamedTuple):
-    """What the cells of a column look like.
-
-    Attributes:
-        n: cells that are not empty, of those that were looked at.
-        valid: the part of them that are structures.
-        rich: how much larger than a code these are on average, from 0 to 1.
-    """
-
-    n: int
-    valid: float
-    rich: float
-
-
-@dataclass(frozen=True)
-class Columns:
+class Columns(NamedTuple):
     """The columns of a table that are used, by their places from 0.
 
     Attributes:
@@ -118,9 +98,6 @@ def choose(
         origin: name of the table, for errors.
         titled: the first record is a header for sure.
 
-    Returns:
-        The choice.
-
     Raises:
         InputError: there is no column of structures, or none of the name that is asked for.
     """
@@ -133,56 +110,38 @@ def choose(
     titles = [cell.strip().lstrip("\ufeff") for cell in first]
     structure = _structure(titles, columns, options, origin)
     has_header = titled or _is_header(titles, columns, structure, options)
-    header = _header(titles, len(titles)) if has_header else _header([], width)
+    header = _header(titles if has_header else [""] * width)
     name, identifiers = None, list[int]()
     if has_header:
-        identifiers = [k for k in named(titles) if k != structure and _holds(columns[k])]
+        identifiers = [
+            k
+            for k in named(titles)
+            if k != structure and (not columns[k] or any(map(str.strip, columns[k])))
+        ]
         name = identifiers[0] if identifiers else None
     if options.name_column is not None:
         name = _asked("name_column", options.name_column, titles, width, origin)
     kept: Sequence[int] = range(len(header)) if options.keep_columns else ()
     if options.keep_columns is None:
         kept = identifier(header, identifiers, name)
-    return Columns(
-        header,
-        has_header,
-        structure,
-        name,
-        tuple(k for k in kept if not _is_told(header[k], k, structure, name, options)),
-    )
-
-
-def shows_structure(cell: str) -> bool:
-    """Whether a cell is a structure, or the header of a column of such."""
-    return is_title(cell) or _n_heavy(cell.strip()) > 0
-
-
-def content(cells: Iterable[Any]) -> Content:
-    """What cells look like, up to `N_CELLS` that are not empty."""
-    n = valid = 0
-    rich = 0.0
-    for cell in cells:
-        text = str(cell).strip()
-        if not text:
-            continue
-        atoms = _n_heavy(text)
-        n, valid, rich = n + 1, valid + (atoms > 0), rich + min(1.0, atoms / _LITTLE)
-        if n == N_CELLS:
-            break
-    return Content(n, valid / max(1, n), rich / max(1, valid))
+    # What the output has anyway, under this very name, does not come along.
+    told = {name: "name", structure: None if options.strip_salts else "smiles"}
+    kept = tuple(k for k in kept if header[k].lower() != told.get(k))
+    return Columns(header, has_header, structure, name, kept)
 
 
 def _structure(
     titles: Sequence[str], columns: Sequence[Sequence[str]], options: ReadOptions, origin: str
 ) -> int:
+    """The column of structures."""
     if options.smiles_column is not None:
         return _asked("smiles_column", options.smiles_column, titles, len(columns), origin)
-    ranks = [structure_rank(title) for title in titles]
-    ranks += [None] * (len(columns) - len(titles))
-    by_name = sorted((rank, k) for k, rank in enumerate(ranks) if rank is not None)
-    called = [k for rank, k in by_name if rank < CALLED_STRUCTURE]
+    ranks = {
+        k: rank for k, title in enumerate(titles) if (rank := structure_rank(title)) is not None
+    }
+    called = sorted((k for k in ranks if ranks[k] < _CALLED_STRUCTURE), key=lambda k: (ranks[k], k))
     for k in called:  # by its very title, also if many of its cells are in bad shape
-        if content(columns[k]).valid >= 0.2:
+        if content(columns[k])[0] >= 0.2:
             return k
     scores = []
     identifiers = set(named(titles))
@@ -190,26 +149,32 @@ def _structure(
         if k in called:
             continue
         # Without a second record the first one is all there is to see.
-        found = content(cells or titles[k : k + 1])
-        more = bonus(ranks[k]) if found.valid > 0 else 0.0
-        is_code = k in identifiers and found.rich < 1
-        if more or (found.valid >= 0.5 and not is_code):
-            scores.append((found.valid * found.rich + more, -k))
+        valid, rich = content(cells or titles[k : k + 1])
+        more = _bonus(ranks.get(k)) if valid > 0 else 0.0
+        is_code = k in identifiers and rich < 1
+        if more or (valid >= 0.5 and not is_code):
+            scores.append((valid * rich + more, -k))
     if scores and (max(scores)[0] >= 0.8 or not called):
         return -max(scores)[1]
     if called:
         return called[0]
-    shown = ", ".join(map(repr, titles[:20])) + (" …" if len(titles) > 20 else "")
     raise InputError(
         f"{origin}: no column is called 'smiles' and in none do the values parse as SMILES; "
-        f"the columns are {shown}; name it with --smiles-column"
+        f"the columns are {_shown(titles)}; name it with --smiles-column"
     )
+
+
+def _bonus(rank: int | None) -> float:
+    """What a title that does not say ``smiles`` adds to the score of a column's content."""
+    if rank is None or rank >= _CALLED_STRUCTURE + len(_STRUCTURES):
+        return 0.0
+    return 0.8 if "struct" in _STRUCTURES[rank - _CALLED_STRUCTURE] else 0.3
 
 
 def _asked(what: str, wanted: str | int, titles: Sequence[str], width: int, origin: str) -> int:
     """The place of a column that the user names, or numbers from 1."""
     text = str(wanted).strip()
-    for same in (str, str.lower, loose):
+    for same in (str, str.lower, _loose):
         for place, title in enumerate(titles):
             if title and same(title) == same(text):
                 return place
@@ -217,18 +182,18 @@ def _asked(what: str, wanted: str | int, titles: Sequence[str], width: int, orig
         return int(text) - 1
     near = difflib.get_close_matches(text, titles, n=1)
     hint = f", did you mean {near[0]!r}?" if near else ""
-    shown = ", ".join(map(repr, titles[:20])) + (" …" if len(titles) > 20 else "")
     raise InputError(
         f"{origin}: {what}: no column {text!r}{hint}; expected a number from 1 to {width} or one "
-        f"of {shown}"
+        f"of {_shown(titles)}"
     )
 
 
+def _shown(titles: Sequence[str]) -> str:
+    return ", ".join(map(repr, titles[:20])) + (" …" if len(titles) > 20 else "")
+
+
 def _is_header(
-    titles: Sequence[str],
-    columns: Sequence[Sequence[str]],
-    structure: int,
-    options: ReadOptions,
+    titles: Sequence[str], columns: Sequence[Sequence[str]], structure: int, options: ReadOptions
 ) -> bool:
     """Whether the first record is a header: by its words, by its structure, by its numbers."""
     for column in (options.smiles_column, options.name_column):
@@ -243,43 +208,6 @@ def _is_header(
     )
 
 
-def _is_told(
-    title: str, place: int, structure: int, name: int | None, options: ReadOptions
-) -> bool:
-    """Whether the output has a column of this name with this very content anyway."""
-    if place == structure:
-        return title.lower() == "smiles" and not options.strip_salts
-    return place == name and title.lower() == "name"
-
-
-def _header(titles: Sequence[str], width: int) -> tuple[str, ...]:
-    """Names of all columns: a number for those without, and for the second of a name."""
-    found: list[str] = []
-    for place in range(width):
-        title = (titles[place] if place < len(titles) else "") or f"column_{place + 1}"
-        name, n = title, 1
-        while name in found:
-            n += 1
-            name = f"{title}_{n}"
-        found.append(name)
-    return tuple(found)
-
-
-def _holds(cells: Sequence[str]) -> bool:
-    return not cells or any(cell.strip() for cell in cells)
-
-
-def _n_heavy(text: str) -> int:
-    """Heavy atoms of a structure as text; 0 if it is none."""
-    if is_inchi(text):
-        return _LITTLE
-    if not _WRITTEN.fullmatch(text):
-        return 0
-    with rdkit_messages():
-        mol = mol_from_smiles(text)
-    return 0 if mol is None else max(1, mol.GetNumHeavyAtoms()) if mol.GetNumAtoms() else 0
-
-
 def _is_number(text: str) -> bool:
     try:
         float(text.strip() or "nan")
@@ -288,9 +216,47 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def loose(title: str) -> str:
-    """A title without what people write in different ways: case, spaces, punctuation."""
-    return _LOOSE.sub("", title).lower()
+def _header(titles: Sequence[str]) -> tuple[str, ...]:
+    """Names of all columns: a number for those without, and for the second of a name."""
+    found: list[str] = []
+    for place, title in enumerate(titles, start=1):
+        name = title = title or f"column_{place}"
+        n = 1
+        while name in found:
+            n += 1
+            name = f"{title}_{n}"
+        found.append(name)
+    return tuple(found)
+
+
+def content(cells: Iterable[Any]) -> tuple[float, float]:
+    """What cells look like, up to `N_CELLS` that are not empty.
+
+    Returns:
+        The part of them that are structures, and how much larger than a code these are on average,
+        from 0 to 1.
+    """
+    texts = (text for cell in cells if (text := str(cell).strip()))
+    atoms = [_n_heavy(text) for text, _ in zip(texts, range(N_CELLS), strict=False)]
+    valid = sum(n > 0 for n in atoms)
+    rich = sum(min(1.0, n / _LITTLE) for n in atoms)
+    return valid / max(1, len(atoms)), rich / max(1, valid)
+
+
+def shows_structure(cell: str) -> bool:
+    """Whether a cell is a structure, or the header of a column of such."""
+    return is_title(cell) or _n_heavy(cell.strip()) > 0
+
+
+def _n_heavy(text: str) -> int:
+    """Heavy atoms of a structure as text, at least 1; 0 if it is none."""
+    if is_inchi(text):
+        return _LITTLE
+    if not _WRITTEN.fullmatch(text):
+        return 0
+    with rdkit_messages():
+        mol = mol_from_smiles(text)
+    return 0 if mol is None or not mol.GetNumAtoms() else max(1, mol.GetNumHeavyAtoms())
 
 
 def is_title(cell: str) -> bool:
@@ -300,12 +266,12 @@ def is_title(cell: str) -> bool:
 
 def structure_rank(title: str) -> int | None:
     """How sure a title is that of the structures, 0 being the surest; None if it is not."""
-    word = loose(title)
+    word = _loose(title)
     if is_inchi(title):
         return None
     if "smiles" in word or word in ("smi", "smile"):
         if any(part in word for part in _PARTIAL):
-            return CALLED_STRUCTURE + len(_STRUCTURES)
+            return _CALLED_STRUCTURE + len(_STRUCTURES)
         if any(part in word for part in ("flat", "nostereo", "nonstereo", "connectivity")):
             return 4
         if "isomeric" in word or "stereo" in word or word in ("isosmiles", "absolutesmiles"):
@@ -315,28 +281,20 @@ def structure_rank(title: str) -> int | None:
         return 2 if "canonical" in word or word == "cansmiles" else 3
     if "inchi" in word and "key" not in word:
         return 8
-    return CALLED_STRUCTURE + _STRUCTURES.index(word) if word in _STRUCTURES else None
-
-
-def bonus(rank: int | None) -> float:
-    """What a title that does not say ``smiles`` adds to the score of a column's content."""
-    if rank is None or rank >= CALLED_STRUCTURE + len(_STRUCTURES):
-        return 0.0
-    return 0.8 if "struct" in _STRUCTURES[rank - CALLED_STRUCTURE] else 0.3
+    return _CALLED_STRUCTURE + _STRUCTURES.index(word) if word in _STRUCTURES else None
 
 
 def named(titles: Sequence[str]) -> list[int]:
     """Places of the titles that name or identify molecules, the best first."""
-    rank = {name: k for k, name in enumerate(_NAMES)}
     found = []
     for place, title in enumerate(titles):
-        tokens = [token.lower() for token in _TOKEN.findall(title)]
-        if loose(title) in rank:
-            found.append((rank[loose(title)], place))
-        elif tokens and (tokens[-1] == "id" or "iupac" in tokens):
-            found.append((len(rank), place))
-        elif tokens and tokens[-1] == "name":
-            found.append((len(rank) + 1, place))
+        tokens = [token.lower() for token in _TOKEN.findall(title)] or [""]
+        if (word := _loose(title)) in _NAMES:
+            found.append((_NAMES.index(word), place))
+        elif tokens[-1] == "id" or "iupac" in tokens:
+            found.append((len(_NAMES), place))
+        elif tokens[-1] == "name":
+            found.append((len(_NAMES) + 1, place))
     return [place for _, place in sorted(found)]
 
 
@@ -350,8 +308,13 @@ def identifier(titles: Sequence[str], places: Iterable[int], name: int | None) -
     """
 
     def for_people(place: int) -> bool:
-        return any(word in loose(titles[place]) for word in _FOR_PEOPLE)
+        return any(word in _loose(titles[place]) for word in _FOR_PEOPLE)
 
     if name is not None and not for_people(name):
         return []
     return [k for k in places if k != name and not for_people(k)][:1]
+
+
+def _loose(title: str) -> str:
+    """A title without what people write in different ways: case, spaces, punctuation."""
+    return _LOOSE.sub("", title).lower()

@@ -12,7 +12,7 @@ from typing import Final
 
 from molgeo.chem.files.columns import is_title, shows_structure
 from molgeo.chem.files.formats import ReadOptions, formats
-from molgeo.chem.files.tables import read_table, sniff_delimiter
+from molgeo.chem.files.tables import read_csv, sniff_delimiter
 from molgeo.chem.files.text import MAX_LINE, STDIN_NAME, Lines, is_cut
 from molgeo.chem.molecule import BadRow, InputError, Row
 from molgeo.chem.parsing import is_inchi, structure_row
@@ -26,22 +26,17 @@ _LONE_ATOM: Final = re.compile(r"[A-Za-z]{1,2}( [+-]?(\d+\.?\d*|\.\d+)([eEdD][+-
 _NUMBER: Final = r"[+-]?(\d+\.?\d*|\.\d+)([eEdD][+-]?\d+|\*\^[+-]?\d+)?"
 _ATOM: Final = re.compile(rf"\s*(\d{{1,3}}|[A-Za-z]{{1,2}}[\d_]*)(\s+{_NUMBER}){{3}}(\s.*)?")
 _COUNTS: Final = re.compile(r".{33,} V[23]000\s*")
-_BEGINNINGS: Final = (
-    ("@<TRIPOS>", "mol2"),
-    ("HETATM", "pdb"),
-    ("ATOM  ", "pdb"),
-    ("HEADER  ", "pdb"),
-    ("COMPND  ", "pdb"),
-    ("CRYST1", "pdb"),
-    ("data_", "cif"),
-    ("{", "json"),
-    ("[{", "json"),
-    ("<", "html or xml"),
-    ("%PDF", "pdf"),
-    ("PK\x03\x04", "a spreadsheet or zip archive"),
-    ("PAR1", "parquet"),
-    ("SQLite format", "a database"),
-)
+_BEGINNINGS: Final = {
+    "mol2": ("@<TRIPOS>",),
+    "pdb": ("HETATM", "ATOM  ", "HEADER  ", "COMPND  ", "CRYST1"),
+    "cif": ("data_",),
+    "json": ("{", "[{"),
+    "html or xml": ("<",),
+    "pdf": ("%PDF",),
+    "a spreadsheet or zip archive": ("PK\x03\x04",),
+    "parquet": ("PAR1",),
+    "a database": ("SQLite format",),
+}
 
 
 def read_smiles(lines: Lines, origin: str, options: ReadOptions) -> Iterator[Row]:
@@ -53,7 +48,7 @@ def read_smiles(lines: Lines, origin: str, options: ReadOptions) -> Iterator[Row
         InputError: the lines look like another format.
     """
     if _is_titled(lines, origin, options):
-        yield from read_table(lines, origin, options, "\t")
+        yield from read_csv(lines, origin, options, "\t")
         return
     smiles_at = 0
     for line in lines:
@@ -66,8 +61,7 @@ def read_smiles(lines: Lines, origin: str, options: ReadOptions) -> Iterator[Row
             continue
         input = f"{origin}:{lines.number}"
         if is_cut(line):
-            message = f"this line has more than {MAX_LINE:,} characters"
-            yield BadRow(input, message=message)
+            yield BadRow(input, message=f"this line has more than {MAX_LINE:,} characters")
             continue
         if options.input_format != "smi" and _LONE_ATOM.fullmatch(" ".join(words)):
             message = f"{line.strip()[:60]!r} is an atom with its coordinates, not a SMILES"
@@ -80,7 +74,7 @@ def read_smiles(lines: Lines, origin: str, options: ReadOptions) -> Iterator[Row
 
 def read_txt(lines: Lines, origin: str, options: ReadOptions) -> Iterator[Row]:
     """Rows of a table, if the first lines look like one, else SMILES lines."""
-    read = read_table if looks_like(lines.peek(N_LINES)) == "csv" else read_smiles
+    read = read_csv if looks_like(lines.peek(N_LINES)) == "csv" else read_smiles
     yield from read(lines, origin, options)
 
 
@@ -113,8 +107,8 @@ def looks_like(lines: Sequence[str]) -> str | None:
     written = [line.rstrip("\r\n") for line in lines if line.strip()][:N_LINES]
     if not written:
         return None
-    for beginning, name in _BEGINNINGS:
-        if any(line.startswith(beginning) for line in written[:3]):
+    for name, beginnings in _BEGINNINGS.items():
+        if any(line.startswith(beginnings) for line in written[:3]):
             return name
     if any(_COUNTS.fullmatch(line) or line.startswith(("$$$$", "M  END")) for line in written):
         return "sdf"
@@ -123,26 +117,19 @@ def looks_like(lines: Sequence[str]) -> str | None:
         return "xyz"
     if sum(atoms) > 0.8 * len(atoms):
         return "xyz without its two first lines"
-    return _table(written)
+    return "csv" if any(_is_table(written, delimiter) for delimiter in ",;|") else None
 
 
-def _table(lines: Sequence[str]) -> str | None:
-    """Whether most lines are cut into cells by a delimiter, one of which is a structure."""
-    for delimiter in ",;|":
-        rows = [[cell.strip().strip('"') for cell in line.split(delimiter)] for line in lines]
-        n = sum(len(cells) > 1 for cells in rows)
-        if n <= 0.5 * len(rows):
-            continue
-        if len(rows[0]) > 1 and any(map(is_title, rows[0])):
-            return "csv"
-        # A line of SMILES may have the delimiter in the name behind them, or in an InChI.
-        sure = sum(
-            len(cells) > 1 and not _with_name(cells[0]) and any(map(shows_structure, cells))
-            for cells in rows
-        )
-        if sure > 0.5 * len(rows):
-            return "csv"
-    return None
+def _is_table(lines: Sequence[str], delimiter: str) -> bool:
+    """Whether a delimiter cuts most lines into cells, one of which is a structure."""
+    rows = [[cell.strip().strip('"') for cell in line.split(delimiter)] for line in lines]
+    cut = [cells for cells in rows if len(cells) > 1]
+    if len(cut) <= 0.5 * len(rows):
+        return False
+    # A line of SMILES may have the delimiter in the name behind them, or in an InChI.
+    sure = sum(not _with_name(cells[0]) and any(map(shows_structure, cells)) for cells in cut)
+    is_titled = len(rows[0]) > 1 and any(map(is_title, rows[0]))
+    return is_titled or sure > 0.5 * len(rows)
 
 
 def _with_name(cell: str) -> bool:

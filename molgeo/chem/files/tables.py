@@ -53,10 +53,10 @@ class Record(NamedTuple):
     fault: str = ""
 
 
-def read_table(
+def read_csv(
     lines: Lines, origin: str, options: ReadOptions, delimiter: str | None = None
 ) -> Iterator[Row]:
-    """Rows of a table as text.
+    """Rows of a table as text, separated by commas, semicolons, tabs or ``|``.
 
     Args:
         lines: of the table.
@@ -64,40 +64,20 @@ def read_table(
         options: names columns, and says what is kept.
         delimiter: of cells; None to find it.
 
-    Yields:
-        One row a record.
-
     Raises:
         InputError: there is no column of structures.
     """
     yield from _rows(_all_records(lines, delimiter), origin, options)
 
 
-def read_csv(lines: Lines, origin: str, options: ReadOptions) -> Iterator[Row]:
-    """Rows of a table separated by commas, semicolons, tabs or ``|``."""
-    yield from read_table(lines, origin, options)
-
-
 def read_tsv(lines: Lines, origin: str, options: ReadOptions) -> Iterator[Row]:
     """Rows of a table separated by tabs, unless there is none in the first lines."""
     has_tabs = any("\t" in line for line in lines.peek(_N_SNIFFED))
-    yield from read_table(lines, origin, options, "\t" if has_tabs else None)
+    yield from read_csv(lines, origin, options, "\t" if has_tabs else None)
 
 
 def read_frame(frame: pd.DataFrame, origin: str, options: ReadOptions) -> Iterator[Row]:
-    """Rows of a DataFrame, whose columns keep their types.
-
-    Args:
-        frame: a table with a header.
-        origin: name of the table, for ``input``.
-        options: as in `read_table`; all columns are kept if it does not say.
-
-    Yields:
-        One row a record.
-
-    Raises:
-        InputError: there is no column of structures.
-    """
+    """Rows of a DataFrame, whose columns keep their types; all of them if options do not say."""
     keep = options.keep_columns is None or options.keep_columns
     yield from _rows(_records_of(frame), origin, replace(options, keep_columns=keep), True)
 
@@ -128,26 +108,16 @@ def _all_records(lines: Lines, delimiter: str | None) -> Iterator[Record]:
         told = _SEPARATOR.match(first)  # as Excel writes and reads it
         if told:
             delimiter = told[1]
-        elif first.strip() and not (first.startswith("#") and not _has_title(first)):
+        elif first.strip() and (
+            first[0] != "#" or any(map(is_title, re.split(r"[,;|\t]", first.strip("# \r\n"))))
+        ):
             break
         next(lines)
-    return records(lines, delimiter or sniff_delimiter(lines.peek(_N_SNIFFED)))
+    return _records(lines, delimiter or sniff_delimiter(lines.peek(_N_SNIFFED)))
 
 
-def _has_title(line: str) -> bool:
-    return any(is_title(cell) for cell in re.split(r"[,;|\t]", line.strip("# \r\n")))
-
-
-def records(lines: Lines, delimiter: str) -> Iterator[Record]:
-    """Records of text that are not blank.
-
-    Args:
-        lines: of any number of records.
-        delimiter: of cells.
-
-    Yields:
-        Each with the number of its first line.
-    """
+def _records(lines: Lines, delimiter: str) -> Iterator[Record]:
+    """Records of text that are not blank."""
     width: int | None = None
     for line in lines:
         if not line.strip():
@@ -162,7 +132,7 @@ def sniff_delimiter(lines: Sequence[str]) -> str:
     """The delimiter that cuts most of the first lines into as many cells, header and all."""
     best = (0.0, 0, 0, ",")
     for k, delimiter in enumerate(_DELIMITERS):
-        found = [record.cells for record in records(Lines(lines), delimiter) if not record.fault]
+        found = [record.cells for record in _records(Lines(lines), delimiter) if not record.fault]
         counts = list(map(len, found))
         if not counts or counts[0] < 2:
             continue
@@ -179,47 +149,47 @@ def _record(lines: Lines, first: str, delimiter: str, width: int | None) -> Reco
     place = lines.number
     if is_cut(first):
         return Record(place, [], f"this line has more than {MAX_LINE:,} characters")
-    taken: list[str] = []
+    taken = [first]
 
     def more() -> Iterator[str]:
         yield first
-        size = len(first)
-        while len(taken) < MAX_RECORD_LINES - 1 and size < MAX_LINE:
+        while len(taken) < MAX_RECORD_LINES and sum(map(len, taken)) < MAX_LINE:
             line = next(lines, None)
             if line is None:
                 return
             taken.append(line)
-            size += len(line)
             yield line
 
-    fault = ""
-    cells: list[str] = []
     try:
         cells = next(csv.reader(more(), delimiter=delimiter, strict=True))
+        fault = _swallowed(cells, taken, delimiter, width)
     except csv.Error as error:
-        fault = f"malformed record: {_explained(error)}"
-    if taken and not fault and width is not None:
-        each = [line.strip("\r\n").split(delimiter) for line in (first, *taken)]
-        if len(cells) != width or (len(each) > 2 and all(_is_record(one, width) for one in each)):
-            fault = (
-                f"malformed record: a quote opens in this line and is closed {len(taken)} lines "
-                "further on only"
-            )
-    if fault:
-        lines.give_back(taken)
-    return Record(place, [] if fault else cells, fault)
+        reason = f"{error}; write a quote inside a quoted cell twice"
+        if "unexpected end of data" in reason:
+            reason = f"a quote is not closed within {MAX_RECORD_LINES:,} lines"
+        fault = f"malformed record: {reason}"
+    if not fault:
+        return Record(place, cells)
+    lines.give_back(taken[1:])
+    return Record(place, [], fault)
+
+
+def _swallowed(cells: list[str], lines: list[str], delimiter: str, width: int | None) -> str:
+    """That a record of several lines is no record, as it took others along; else ""."""
+    if len(lines) < 2 or width is None:
+        return ""
+    each = [line.strip("\r\n").split(delimiter) for line in lines]
+    if len(cells) == width and (len(each) < 3 or not all(_is_record(one, width) for one in each)):
+        return ""
+    return (
+        f"malformed record: a quote opens in this line and is closed {len(lines) - 1} lines "
+        "further on only"
+    )
 
 
 def _is_record(cells: Sequence[str], width: int) -> bool:
     """Whether a line is a record by itself, so that the quotes around several of them are none."""
     return len(cells) == width > 1 and any(shows_structure(cell.strip('"')) for cell in cells)
-
-
-def _explained(error: csv.Error) -> str:
-    text = str(error)
-    if "unexpected end of data" in text:
-        return f"a quote is not closed within {MAX_RECORD_LINES:,} lines"
-    return f"{text}; write a quote inside a quoted cell twice"
 
 
 def _rows(
@@ -229,49 +199,37 @@ def _rows(
     head = list(itertools.islice(found, N_RECORDS))
     if not head:
         return
-    columns = _choice(head, origin, options, titled)
-    if options.say is not None:
-        options.say(f"{origin}: {columns}")
-    for record in itertools.chain(_without_header(head, columns), found):
-        yield _row(record, columns, f"{origin}:{record.place}", options)
-
-
-def _choice(head: Sequence[Record], origin: str, options: ReadOptions, titled: bool) -> Columns:
-    sound = [[_text(cell) for cell in record.cells] for record in head if not record.fault]
+    sound = [record for record in head if not record.fault]
     if not sound:
         raise InputError(f"{origin}: no record of this table is sound: {head[0].fault}")
-    return choose(sound, options, origin, titled=titled)
-
-
-def _without_header(head: Sequence[Record], columns: Columns) -> Iterator[Record]:
-    """Records without the first sound one, if that is the header."""
-    skip = columns.has_header
-    for record in head:
-        if skip and not record.fault:
-            skip = False
-            continue
-        yield record
+    texts = [[*map(_text, record.cells)] for record in sound]
+    columns = choose(texts, options, origin, titled=titled)
+    if options.say is not None:
+        options.say(f"{origin}: {columns}")
+    for record in itertools.chain(head, found):
+        if not (columns.has_header and record is sound[0]):
+            yield _row(record, columns, f"{origin}:{record.place}", options)
 
 
 def _row(record: Record, columns: Columns, input: str, options: ReadOptions) -> Row:
     if record.fault:
         return BadRow(input, message=record.fault)
-    cells = record.cells
-    extra = {columns.header[k]: cells[k] if k < len(cells) else "" for k in columns.kept}
-    at = columns.structure
-    name = ""
-    if columns.name is not None and columns.name < len(cells):
-        name = _text(cells[columns.name]).strip()
-    text = _text(cells[at]).strip() if at < len(cells) else ""
+    cells, at = record.cells, columns.structure
+
+    def cell(place: int | None) -> Any:
+        return "" if place is None or place >= len(cells) else cells[place]
+
+    extra = {columns.header[k]: cell(k) for k in columns.kept}
+    name, text = _text(cell(columns.name)).strip(), _text(cell(at)).strip()
     too_many = len(cells) - len(columns.header)
-    if too_many > 0 and at > 0 and any(_text(cell).strip() for cell in cells[-too_many:]):
+    if too_many > 0 and at > 0 and any(_text(one).strip() for one in cells[-too_many:]):
         message = (
             f"this record has {len(cells)} cells, {too_many} more than the header: quote the cell "
             "that holds a delimiter"
         )
         return BadRow(input, name, message=message, extra=extra)
-    if isinstance(cells[at] if at < len(cells) else None, Chem.Mol):
-        return replace(from_rdkit(cells[at], input, name), extra=extra)
+    if isinstance(cell(at), Chem.Mol):
+        return replace(from_rdkit(cell(at), input, name), extra=extra)
     if not text:
         message = f"no SMILES in column {at + 1} of this record"
         return BadRow(input, name, message=message, extra=extra)

@@ -9,8 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,39 +17,42 @@ from rdkit import Chem
 
 from molgeo.chem.electrons import spin_reason, whole_charge
 from molgeo.chem.parsing import mol_from_smiles, rdkit_messages
-from molgeo.elements import SYMBOLS
-from molgeo.graph.environments import formula
+from molgeo.elements import SYMBOLS, formula
 from molgeo.units import COORDINATE_UNITS
 
+_words = str.split
+
 _LENGTHS: Final = {
-    **dict.fromkeys(["angstrom", "angstroms", "angström", "ångström", "ångstrom"], "angstrom"),
-    **dict.fromkeys(["ang", "angs", "å", "å", "a", "metal", "real"], "angstrom"),
-    **dict.fromkeys(
-        ["bohr", "bohrs", "bohrradius", "bohrradii", "a0", "au", "a.u.", "a.u"], "bohr"
-    ),
-    **dict.fromkeys(["atomic", "atomicunit", "atomicunits"], "bohr"),
-    **dict.fromkeys(["nm", "nanometer", "nanometers", "nanometre", "nanometres"], "nm"),
-    **dict.fromkeys(["pm", "picometer", "picometers", "picometre", "picometres"], "pm"),
+    word: unit
+    for unit, words in {
+        "angstrom": "angstrom angstroms angström ångström ångstrom ang angs å å a metal real",
+        "bohr": "bohr bohrs bohrradius bohrradii a0 au a.u. a.u atomic atomicunit atomicunits",
+        "nm": "nm nanometer nanometers nanometre nanometres",
+        "pm": "pm picometer picometers picometre picometres",
+    }.items()
+    for word in words.split()
 }
 """Words for units of length; those of LAMMPS whose unit of length is Å too."""
 
-_WORDS_OTHERS = """
-ev mev kev hartree hartrees ha eh mha kcal cal kcal/mol kj j rydberg ry k kelvin cm-1 cm^-1 1/cm fs
-ps s e debye d hz thz gpa bar kbar amu u dalton degree degrees deg rad radian radians
-"""
-_OTHERS: Final = frozenset(_WORDS_OTHERS.split())
+_OTHERS: Final = _words(
+    """ev mev kev hartree hartrees ha eh mha kcal cal kcal/mol kj j rydberg ry k kelvin cm-1 cm^-1
+    1/cm fs ps s e debye d hz thz gpa bar kbar amu u dalton degree degrees deg rad radian radians"""
+)
 """Words for units of something else, of which a comment may tell too."""
 
-_WORDS_OF_SOMETHING_ELSE = """
-energy energies e force forces gradient gradients dipole charge charges mass masses time velocity
-velocities momenta stress pressure virial frequency frequencies angle temperature atomic
-"""
-_OF_SOMETHING_ELSE: Final = frozenset(_WORDS_OF_SOMETHING_ELSE.split())
-_WORDS_OF_LENGTH = """
-length lengths distance distances coord coords coordinate coordinates pos position positions
-geometry geom xyz cell lattice space spatial
-"""
-_OF_LENGTH: Final = frozenset(_WORDS_OF_LENGTH.split())
+_OF_SOMETHING_ELSE: Final = _words(
+    """energy energies e force forces gradient gradients dipole charge charges mass masses time
+    velocity velocities momenta stress pressure virial frequency frequencies angle temperature
+    atomic"""
+)
+_OF_LENGTH: Final = _words(
+    """length lengths distance distances coord coords coordinate coordinates pos position positions
+    geometry geom xyz cell lattice space spatial"""
+)
+_OTHER_CHARGE: Final = _words(
+    """partial nuclear core atomic mulliken esp resp hirshfeld lowdin löwdin bader nbo npa max min
+    point effective"""
+)
 
 _UNIT = re.compile(
     r"(?:(?P<of>[^\W\d_]+)[ _-]*)?(?<![^\W_])units?\b['\"]?\s*(?:[=:]|\bis\b|\bare\b|\bin\b)\s*"
@@ -62,31 +64,25 @@ _BARE_UNIT = re.compile(
     r"(?![\w^*/²³-])",
     re.IGNORECASE,
 )
-
-_NUMBER: Final = r"[+\-−]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?[+\-−]?"
+_NUMBER: Final = r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?[+-]?"
 _END: Final = r"(?![\w.])"
 _CHARGE = re.compile(
     r"(?:(?P<of>[^\W\d_]+)[ _-]*)?(?:(?<![^\W_])(?:charge|chrg|chg)\b)['\"]?\s*(?:"
     rf"(?:[=:]|\bis\b|\bof\b)\s*['\"]?(?P<said>[^\s,;'\")\]}}|]+)|\s(?P<number>{_NUMBER}){_END})",
     re.IGNORECASE,
 )
-_WORDS_OTHER_CHARGE = """
-partial nuclear core atomic mulliken esp resp hirshfeld lowdin löwdin bader nbo npa max min point
-effective
-"""
-_OTHER_CHARGE: Final = frozenset(_WORDS_OTHER_CHARGE.split())
 _Q = re.compile(rf"(?<![\w.])q\s*[=:]\s*({_NUMBER}){_END}", re.IGNORECASE)
 _BOTH = re.compile(
     r"(?<![^\W_])charge\s*(?:/|,|&|and)?\s*(?:and\s+)?(?:spin[ _-]*)?mult(?:iplicity)?\s*[=:]?\s*"
-    r"([+\-−]?\d+)[\s,/]+(\d+)\b",
+    r"([+-]?\d+)[\s,/]+(\d+)\b",
     re.IGNORECASE,
 )
-_ALONE = re.compile(r"\s*(?:\*\s*xyz\s+)?([+\-−]?\d{1,2})[\s,]+(\d{1,2})\s*")
-_PARENTHESES = re.compile(r"\(\s*(?:(\d{1,2})\s*([+\-−])|([+\-−])\s*(\d{1,2}))\s*\)(?![\w-])")
-_AT_END = re.compile(r"(?<![\d,;/+\-−])\s([1-9][+\-−]|\+[1-9])\s*$")
+_ALONE = re.compile(r"\s*(?:\*\s*xyz\s+)?([+-]?\d{1,2})[\s,]+(\d{1,2})\s*")
+_PARENTHESES = re.compile(r"\(\s*(?:(\d{1,2})\s*([+-])|([+-])\s*(\d{1,2}))\s*\)(?![\w-])")
+_AT_END = re.compile(r"(?<![\d,;/+-])\s([1-9][+-]|\+[1-9])\s*$")
 _ION = re.compile(
     r"\[?(?P<formula>(?:[A-Z][a-z]?\d*)+)\]?\^?[({]?"
-    r"(?:(?P<size>\d?)(?P<sign>[+\-−]+)|(?P<sign_first>[+\-−])(?P<size_last>\d))[)}]?"
+    r"(?:(?P<size>\d?)(?P<sign>\++|-+)|(?P<sign_first>[+-])(?P<size_last>\d))[)}]?"
 )
 _SPIN = re.compile(
     r"(?<![^\W_])(?P<key>(?:spin[ _-]*)?mult(?:iplicity)?|2S\+1|spin|uhf|nopen|"
@@ -104,23 +100,26 @@ _OPEN_WORD = re.compile(
     re.IGNORECASE,
 )
 _ION_WORD = re.compile(r"(?<![\w-])(?:(di)?(cat|an)ion)(?![\w-])", re.IGNORECASE)
+_CHARGE_WORDS: Final = dict(
+    pair.split("=")
+    for pair in _words("neutral=0 none=0 +=1 cation=1 -=-1 anion=-1 dication=2 dianion=-2")
+)
 
 
-@dataclass(frozen=True)
-class Comment:
+class Comment(NamedTuple):
     """What a comment says.
 
     Attributes:
         charge: total charge, e.
         open_shell: what it says of unpaired electrons, as a sentence; "" for nothing.
-        unit: of length, as in `molgeo.units.COORDINATE_UNITS`; None where it says none.
+        unit: of length, as in `molgeo.units.COORDINATE_UNITS`; None if it says none.
         maybe: a unit that it names, perhaps of something else.
     """
 
-    charge: int = 0
-    open_shell: str = ""
-    unit: str | None = None
-    maybe: str | None = None
+    charge: int
+    open_shell: str
+    unit: str | None
+    maybe: str | None
 
 
 def read_comment(text: str, z: NDArray[np.int64]) -> Comment:
@@ -133,13 +132,13 @@ def read_comment(text: str, z: NDArray[np.int64]) -> Comment:
     Raises:
         ValueError: a charge, spin or unit that cannot be, or several that do not agree.
     """
+    text = text.replace("−", "-")
     charges = dict.fromkeys(_charges(text, z))
     if len(charges) > 1:
         said = " and ".join(f"{charge:+d}" if charge else "0" for charge in charges)
         raise ValueError(f"the comment says two charges, {said}: correct it")
-    charge = next(iter(charges), 0)
-    open_shell = next(_open_shells(text, z), "")
-    return Comment(charge, open_shell, _unit(text), _bare_unit(text))
+    open_shell = next(filter(None, _open_shells(text, z)), "")
+    return Comment(next(iter(charges), 0), open_shell, _unit(text), _bare_unit(text))
 
 
 def unit_of_info(info: Mapping[Any, Any]) -> str | None:
@@ -165,37 +164,34 @@ def _charges(text: str, z: NDArray[np.int64]) -> Iterator[int]:
         if (found["of"] or "").lower() not in _OTHER_CHARGE:
             yield _whole(found["said"] or found["number"])
     for found in _Q.finditer(text):
-        if re.fullmatch(r"[+\-−]?\d+(?:\.0*)?[+\-−]?", found[1]):  # q = 0.3 is another quantity
+        if re.fullmatch(r"[+-]?\d+(?:\.0*)?[+-]?", found[1]):  # q = 0.3 is another quantity
             yield _whole(found[1])
     for found in _PARENTHESES.finditer(text):
-        size, sign = (found[1], found[2]) if found[1] else (found[4], found[3])
-        yield _whole(f"{size}{sign}")
+        yield _whole(f"{found[1]}{found[2]}" if found[1] else f"{found[4]}{found[3]}")
     if at_end := _AT_END.search(text):
         yield _whole(at_end[1])
     for token, following in itertools.pairwise([*text.split(), ""]):
         charge = _of_ion(token, z)
-        if charge is None and re.fullmatch(r"\d?[+\-−]", following):
+        if charge is None and re.fullmatch(r"\d?[+-]", following):
             charge = _of_ion(token + following, z)  # SO4 2-
         if charge is None and re.search(r"\[[^\]]*[+-]\d*\]", token):
             charge = _of_smiles(token, z)
         if charge is not None:
             yield charge
     if (ion := _ION_WORD.search(text)) and (ion[1] or int(z.sum()) % 2):
-        yield (2 if ion[1] else 1) * (1 if ion[2].lower() == "cat" else -1)
+        yield int(_CHARGE_WORDS[ion[0].lower()])
 
 
-def _open_shells(text: str, z: NDArray[np.int64]) -> Iterator[str]:
-    """What a comment says of unpaired electrons, as sentences."""
+def _open_shells(text: str, z: NDArray[np.int64]) -> Iterator[str | None]:
+    """What a comment says of unpaired electrons, as sentences; None for a closed shell."""
     if both := _alone(text, z) or _BOTH.search(text):
-        yield from filter(None, [spin_reason("multiplicity", int(both[2]))])
+        yield spin_reason("multiplicity", int(both[2]))
     for found in _SPIN.finditer(_BOTH.sub(" ", text)):
         value = found["said"] or found["number"]
-        if value.lower() in ("singlet", "closed"):
-            continue
-        key = re.sub(r"[ _-]+", "_", found["key"].lower())
-        known = {"spin": "spin", "uhf": "uhf", "nopen": "nopen"}
-        name = known.get(key, "unpaired_electrons" if "unpaired" in key else "multiplicity")
-        yield from filter(None, [spin_reason(name, _as_number(value))])
+        if value.lower() not in ("singlet", "closed"):
+            key = found["key"].lower()
+            other = "unpaired_electrons" if "unpaired" in key else "multiplicity"
+            yield spin_reason(key if key in ("spin", "uhf", "nopen") else other, _as_number(value))
     if (number := _QUANTUM_NUMBER.search(text)) and _as_number(number[1]):
         yield f"S = {number[1]}: expected a closed shell (0)"
     if word := _UNPAIRED.search(text) or _OPEN_WORD.search(text):
@@ -212,17 +208,8 @@ def _alone(text: str, z: NDArray[np.int64]) -> re.Match[str] | None:
 
 
 def _whole(text: str) -> int:
-    """A charge as people write it: ``-1``, ``2-``, ``+``, ``0.0``, ``neutral``.
-
-    Raises:
-        ValueError: it is none.
-    """
-    plain = text.replace("−", "-")
-    named = {"neutral": 0, "none": 0, "cation": 1, "anion": -1, "dication": 2, "dianion": -2}
-    if plain.lower() in named:
-        return named[plain.lower()]
-    if plain in ("+", "-"):
-        return int(f"{plain}1")
+    """A charge as people write it: ``-1``, ``2-``, ``+``, ``0.0``, ``neutral``."""
+    plain = _CHARGE_WORDS.get(text.lower(), text)
     if re.fullmatch(r"\d+[+-]", plain):
         plain = plain[-1] + plain[:-1]
     try:
@@ -245,20 +232,16 @@ def _as_number(text: str) -> str | float:
 def _of_ion(token: str, z: NDArray[np.int64]) -> int | None:
     """The charge of an ion's formula, ``SO4(2-)``, if it is that of the atoms."""
     found = _ION.fullmatch(token.strip(",;:.\"'"))
-    if found is None:
+    if found is None or (found["size"] and len(found["sign"]) > 1):
         return None
-    written = found["sign"] or found["sign_first"]
-    signs = set(written.replace("−", "-"))
-    if len(signs) > 1 or (found["size"] and len(written) > 1):
-        return None
-    sign = 1 if signs == {"+"} else -1
+    signs = found["sign"] or found["sign_first"]
     symbols, size, after = found["formula"], found["size"] or "", found["size_last"]
-    readings = [(symbols, int(size or after or len(written))), (symbols + size, 1)]
-    if not size and not after and symbols[-1].isdigit() and len(written) == 1:
-        readings.append((symbols[:-1], int(symbols[-1])))  # SO42-
-    for atoms, charge in readings:
+    meanings = [(symbols, int(size or after or len(signs))), (symbols + size, 1)]
+    if not size and not after and symbols[-1].isdigit() and len(signs) == 1:
+        meanings.append((symbols[:-1], int(symbols[-1])))  # SO42-
+    for atoms, charge in meanings:
         if charge and _composition(atoms) == formula(z):
-            return sign * charge
+            return charge if signs[0] == "+" else -charge
     return None
 
 
@@ -297,11 +280,7 @@ def _unit(text: str) -> str | None:
 
 
 def _length(text: str, of_length: bool) -> str | None:
-    """The unit of a word; None for one of energy, say.
-
-    Raises:
-        ValueError: the word is no known unit.
-    """
+    """The unit of a word; None for one of energy, say; a ValueError for no known unit."""
     first = text.lower().split("/")[0]
     unit = _LENGTHS.get("".join(text.lower().split())) or _LENGTHS.get(first.rstrip("."))
     if unit is None and (of_length or first not in _OTHERS):

@@ -107,9 +107,9 @@ def test_no_structures_at_all():
 
 
 def test_content():
-    assert content([*DRUGS, "", "?"]) == (4, 0.75, 1.0)
-    assert content(["NO", "N"]).rich < 0.5
-    assert content([]) == (0, 0.0, 0.0)
+    assert content([*DRUGS, "", "?"]) == (0.75, 1.0)
+    assert content(["NO", "N"])[1] < 0.5
+    assert content([]) == (0.0, 0.0)
 
 
 def test_titles():

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rdkit import Chem
+from rdkit.Chem import rdDistGeom
 
 from molgeo.chem.files import tables as table_files
 from molgeo.chem.files.formats import ReadOptions
@@ -319,7 +320,7 @@ def test_data_frames_are_tables():
 
 def test_data_frames_of_molecules():
     mol = Chem.AddHs(Chem.MolFromSmiles("CCO"))
-    Chem.rdDistGeom.EmbedMolecule(mol, randomSeed=1)
+    rdDistGeom.EmbedMolecule(mol, randomSeed=1)
     (row,) = read(pd.DataFrame({"ID": ["a"], "ROMol": [mol]}), ReadOptions(keep_columns=False))
     assert isinstance(row, Molecule)
     assert (row.formula, row.name) == ("C2H6O", "a")
@@ -361,7 +362,7 @@ def test_parquet(tmp_path, monkeypatch):
 def test_records_are_bounded(monkeypatch):
     monkeypatch.setattr(table_files, "MAX_RECORD_LINES", 3)
     text = '"a\nb\nc"\n"d\ne\nf\ng"\n'
-    found = list(table_files.records(Lines(text.splitlines(keepends=True)), ","))
+    found = list(table_files._records(Lines(text.splitlines(keepends=True)), ","))
     assert [(r.place, bool(r.fault)) for r in found] == [
         (1, False),
         (4, True),
