@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from rdkit import Chem
 
 from molgeo.chem import bonds
 from molgeo.chem.conformers.conformers import Embedder, Refusal
-from molgeo.chem.conformers.relaxation import FROM_COORDINATES, NO_BONDS, relax
+from molgeo.chem.conformers.force_field import FROM_COORDINATES, NO_BONDS, relax
 from molgeo.chem.limits import DEFAULT_LIMITS, Limits, ordered_map
 from molgeo.chem.molecule import BadRow, Molecule, Row, SmilesRow, check_bonds, check_geometry
-from molgeo.chem.parsing import mol_from_smiles, rdkit_messages
+from molgeo.chem.parsing import mol_from_smiles, one_line, rdkit_messages
 from molgeo.chem.stereo import isomeric_smiles
 
 Built = list[Molecule] | BadRow
@@ -21,11 +21,11 @@ Built = list[Molecule] | BadRow
 GeometrySource = Literal["auto", "given", "mmff", "smiles"]
 """Where coordinates come from:
 
-* ``auto``: those given, and where only a SMILES is, conformers made of it;
+* ``auto``: those given, and conformers of a SMILES that is given alone;
 * ``given``: those given; a SMILES alone is a bad row;
 * ``mmff``: those given, minimised by MMFF94 (``given+mmff``); conformers of a SMILES;
-* ``smiles``: conformers of the SMILES also where coordinates are given, whose bonds and stereo
-  make the SMILES where there is none.
+* ``smiles``: conformers of the SMILES also if coordinates are given, whose bonds and stereo
+  make the SMILES if there is none.
 """
 
 NO_COORDINATES: Final = (
@@ -56,7 +56,7 @@ def build(
     Args:
         rows: bad rows pass through.
         n: conformers of each SMILES.
-        workers: threads that work; None for one a core, 1 for none.
+        workers: threads that work; None for one per core, 1 for none.
         geometry: where coordinates come from.
         refuse: asked about the molecule of a SMILES before any conformer is made.
         limits: of each row of a SMILES.
@@ -70,41 +70,35 @@ def build(
     embedder = Embedder(n, refuse, limits)
 
     def make(row: Row) -> Built:
-        return _labelled(safely(row), row)
-
-    def safely(row: Row) -> Built:
         try:
-            return made(row)
+            made = _made(row, geometry, embedder)
         except Exception as error:  # whatever a library meets in one row, the others go on
-            reason = " ".join(str(error).split())[:200]
-            message = f"this row cannot be read: {type(error).__name__}: {reason}"
-            return BadRow(row.input, row.name, row.smiles, message)
-
-    def made(row: Row) -> Built:
-        if isinstance(row, BadRow):
-            return row
-        if isinstance(row, SmilesRow):
-            if geometry == "given":
-                return BadRow(row.input, row.name, row.smiles, NO_COORDINATES)
-            return embedder.molecules(row)
-        if geometry in ("auto", "given") or check_geometry(row) is not None:
-            return row.conformers()  # why it is no molecule is for who predicts to say
-        reason = next(filter(None, map(check_bonds, row.conformers())), None)
-        if reason is not None:
-            return _bad(row, reason)
-        return _minimised(row) if geometry == "mmff" else _from_smiles(row, embedder)
+            message = f"this row cannot be read: {type(error).__name__}: {one_line(error)}"
+            made = BadRow(row.input, row.name, row.smiles, message)
+        if not (row.extra or row.stripped):
+            return made
+        # What its input says besides the structure.
+        if isinstance(made, BadRow):
+            return replace(made, extra=row.extra, stripped=row.stripped)
+        return [replace(one, extra=row.extra, stripped=row.stripped) for one in made]
 
     return ordered_map(make, rows, workers)
 
 
-def _labelled(built: Built, row: Row) -> Built:
-    """What was built of a row, with what its input says besides the structure."""
-    labels: dict[str, Any] = {"extra": row.extra, "stripped": row.stripped}
-    if not any(labels.values()):
-        return built
-    if isinstance(built, BadRow):
-        return replace(built, **labels)
-    return [replace(molecule, **labels) for molecule in built]
+def _made(row: Row, geometry: GeometrySource, embedder: Embedder) -> Built:
+    """A row with its coordinates."""
+    if isinstance(row, BadRow):
+        return row
+    if isinstance(row, SmilesRow):
+        if geometry == "given":
+            return BadRow(row.input, row.name, row.smiles, NO_COORDINATES)
+        return embedder.molecules(row)
+    if geometry in ("auto", "given") or check_geometry(row) is not None:
+        return row.conformers()  # why it is no molecule is for who predicts to say
+    reason = next(filter(None, map(check_bonds, row.conformers())), None)
+    if reason is not None:
+        return _bad(row, reason)
+    return _minimised(row) if geometry == "mmff" else _from_smiles(row, embedder)
 
 
 def _minimised(molecule: Molecule) -> Built:
@@ -128,29 +122,22 @@ def _from_smiles(molecule: Molecule, embedder: Embedder) -> Built:
     """Conformers of the molecule that coordinates show."""
     row = SmilesRow(molecule.smiles or "", molecule.name, molecule.input)
     with rdkit_messages():
-        if molecule.smiles:
-            parsed = mol_from_smiles(molecule.smiles)
-            if parsed is None:
-                return embedder.molecules(row)  # which says why it cannot be read
+        if not molecule.smiles:
+            shown = bonds.from_coordinates(molecule.z, molecule.pos)
+            if shown is None:
+                return _bad(molecule, NO_MOLECULE)
+            smiles = isomeric_smiles(shown, molecule.pos)
+        elif (parsed := mol_from_smiles(molecule.smiles)) is None:
+            smiles = molecule.smiles  # of which the embedder says why it cannot be read
+        else:
             mol = Chem.AddHs(parsed)
             order = bonds.assign(mol, molecule.z, molecule.pos)
             if order is None:
                 return _bad(molecule, OTHER_MOLECULE)
             smiles = isomeric_smiles(mol, molecule.pos[order])
-        else:
-            shown = bonds.from_coordinates(molecule.z, molecule.pos)
-            if shown is None:
-                return _bad(molecule, NO_MOLECULE)
-            smiles = isomeric_smiles(shown, molecule.pos)
     return embedder.molecules(replace(row, smiles=smiles))
 
 
 def _bad(molecule: Molecule, message: str) -> BadRow:
-    return BadRow(
-        molecule.input,
-        molecule.name,
-        molecule.smiles,
-        message,
-        molecule.formula,
-        molecule.n_atoms,
-    )
+    own = molecule.input, molecule.name, molecule.smiles
+    return BadRow(*own, message, molecule.formula, molecule.n_atoms)

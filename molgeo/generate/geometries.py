@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from molgeo.chem.conformers.conformers import Conformers, generate
 from molgeo.chem.conformers.embedding import ATTEMPTS
-from molgeo.chem.conformers.relaxation import relax
+from molgeo.chem.conformers.force_field import relax
 from molgeo.chem.limits import ordered_map
 from molgeo.chem.molecule import BadRow, SmilesRow
 from molgeo.chem.stereo import flat_smiles, stereo_smiles

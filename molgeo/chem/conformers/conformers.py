@@ -11,15 +11,22 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from rdkit import Chem
 from rdkit.Chem import rdMolDescriptors
 
 from molgeo.chem.bonds import agree, atomic_numbers
-from molgeo.chem.conformers.canonical import Canonical, canonical, with_hydrogens
+from molgeo.chem.conformers.canonical import (
+    Canonical,
+    canonical,
+    may_strain,
+    open_stereo,
+    opened_to_e,
+    settled,
+    told,
+    with_hydrogens,
+)
 from molgeo.chem.conformers.embedding import attempts
-from molgeo.chem.conformers.force_field import minimise
-from molgeo.chem.conformers.isomers import may_strain, open_stereo, opened_to_e, settled, told
+from molgeo.chem.conformers.force_field import Conformers, failure, minimise
 from molgeo.chem.limits import DEFAULT_LIMITS, Clock, Limits, Once, OutOfTimeError
 from molgeo.chem.molecule import BadRow, Frame, Molecule, SmilesRow
 from molgeo.chem.parsing import isotope_reason, rdkit_messages, smiles_fault
@@ -40,27 +47,6 @@ RECENT: Final = 512
 Refusal = Callable[[list[int], int], str | None]
 """Why a model would refuse a molecule, by its atomic numbers and total charge; None if it does
 not."""
-
-
-class Conformers(NamedTuple):
-    """Conformers of one molecule, lowest force-field energy first.
-
-    Attributes:
-        z: (atoms,) int64 atomic numbers.
-        pos: (conformers, atoms, 3) float64, Å.
-        energy: (conformers,) float64, kcal/mol of the force field.
-        number: (conformers,) int64, the order in which they were made: number 0 is the one that is
-            made where one is asked for, and so on.
-        charge: total charge, e.
-        geometry: as in `Molecule`.
-    """
-
-    z: NDArray[np.int64]
-    pos: NDArray[np.float64]
-    energy: NDArray[np.float64]
-    number: NDArray[np.int64]
-    charge: int
-    geometry: str
 
 
 class Embedder:
@@ -84,12 +70,9 @@ class Embedder:
     def molecules(self, row: SmilesRow) -> list[Molecule] | BadRow:
         """Conformers with the atoms in the order of a SMILES, and of its handedness.
 
-        Args:
-            row: the SMILES.
-
         Returns:
             One to ``n`` molecules, lowest force-field energy first; their ``geometry`` is
-            ``etkdg+mmff``, ``etkdg+uff``, or ``etkdg`` where neither force field knows the atoms.
+            ``etkdg+mmff``, ``etkdg+uff``, or ``etkdg`` if neither force field knows the atoms.
             Or the reason why there are none.
         """
         found = self._found(row)
@@ -115,7 +98,7 @@ class Embedder:
         ]
 
     def canonical(self, row: SmilesRow) -> Conformers | BadRow:
-        """Conformers of the canonical form of a SMILES, in its order; arguments as above."""
+        """Conformers of the canonical form of a SMILES, in its order."""
         found = self._found(row)
         return found if isinstance(found, BadRow) else found.made
 
@@ -162,31 +145,24 @@ class Embedder:
         isomer = self._isomer_of(form.smiles, clock)
         if isinstance(isomer, str):
             return isomer
-        form = isomer.form.of(form)
+        form, n_open = isomer[0].of(form), isomer[1]
         made = self._made_of(form.smiles, clock)
         if isinstance(made, str):
             return made
-        return _Found(mol, form, made, told(form, isomer.n_open))
+        return _Found(mol, form, made, told(form, n_open))
 
-    def _isomer(self, smiles: str, clock: Clock) -> _Isomer | str:
-        """The isomer that a trial conformer shows, or why there is none."""
+    def _isomer(self, smiles: str, clock: Clock) -> tuple[Canonical, int] | str:
+        """The isomer that a trial conformer shows and how much was open, or why there is none."""
         mol = Chem.MolFromSmiles(smiles)
         free = open_stereo(mol)
         if not free:
-            return _Isomer(canonical(mol), 0)
+            return canonical(mol), 0
         n = TRIALS if may_strain(mol, free) else 1
         trial = _conformers_or_reason(opened_to_e(mol), n, clock)
-        return trial if isinstance(trial, str) else _Isomer(*settled(mol, trial.pos[0]))
+        return trial if isinstance(trial, str) else settled(mol, trial.pos[0])
 
     def _make(self, smiles: str, clock: Clock) -> Conformers | str:
         return _conformers_or_reason(Chem.MolFromSmiles(smiles), self.n, clock)
-
-
-class _Isomer(NamedTuple):
-    """The form of one isomer of a molecule, and how much of that molecule's stereo was open."""
-
-    form: Canonical
-    n_open: int
 
 
 class _Found(NamedTuple):
@@ -223,7 +199,9 @@ def conformers(mol: Chem.Mol, n: int, clock: Clock) -> Conformers | None:
     for numbers, sound in attempts(mol, n, clock):
         energies, force_field = minimise(mol, clock)
         pos = [conformer.GetPositions() for conformer in mol.GetConformers()]
-        good = [k for k in range(len(pos)) if sound or _is_the_molecule(mol, pos[k])]
+        good = [
+            k for k, one in enumerate(pos) if sound or (agree(mol, one) and has_stereo(mol, one))
+        ]
         if 0 not in good:  # the one that would be made alone
             continue
         order = sorted(good, key=lambda k: energies[k])
@@ -236,11 +214,6 @@ def conformers(mol: Chem.Mol, n: int, clock: Clock) -> Conformers | None:
             geometry=f"etkdg+{force_field}" if force_field else "etkdg",
         )
     return None
-
-
-def _is_the_molecule(mol: Chem.Mol, pos: NDArray[np.float64]) -> bool:
-    """Whether coordinates have the bonds and the stereo of a molecule."""
-    return agree(mol, pos) and has_stereo(mol, pos)
 
 
 def _refusal(mol: Chem.Mol | None, messages: list[str]) -> str | None:
@@ -264,11 +237,6 @@ def _refusal(mol: Chem.Mol | None, messages: list[str]) -> str | None:
             "radicals are not supported, add the missing hydrogens"
         )
     return None
-
-
-def failure(error: Exception) -> str:
-    """What RDKit threw, in one line."""
-    return f"no conformer: RDKit failed with {' '.join(str(error).split())[:200]}"
 
 
 def _n_atoms(mol: Chem.Mol) -> int:

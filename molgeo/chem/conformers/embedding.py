@@ -38,23 +38,29 @@ class Attempt(NamedTuple):
     tries: int = 1
 
 
+_FAST: Final = {"maxIterations": 20, "optimizerForceTol": 0.0135}
+_BARE: Final = {
+    "useRandomCoords": True,
+    "useBasicKnowledge": False,
+    "useExpTorsionAnglePrefs": False,
+    "useMacrocycleTorsions": False,
+    "useMacrocycle14config": False,
+}
+"""Distance geometry without what ETKDG knows of torsions and rings."""
+
 LADDER: Final = (
-    Attempt({"maxIterations": 20, "optimizerForceTol": 0.0135}),
-    Attempt({"maxIterations": 20, "optimizerForceTol": 0.0135, "enforceChirality": False}, tries=8),
+    Attempt(_FAST),
+    Attempt({**_FAST, "enforceChirality": False}, tries=8),
     Attempt(
         {
+            **_BARE,
             "maxIterations": 20,
-            "useRandomCoords": True,
-            "useBasicKnowledge": False,
             "ignoreSmoothingFailures": True,
             "enforceChirality": False,
-            "useExpTorsionAnglePrefs": False,
-            "useMacrocycleTorsions": False,
-            "useMacrocycle14config": False,
         },
         tries=8,
     ),
-    Attempt({"maxIterations": 100, "optimizerForceTol": 0.0135, "useRandomCoords": True}),
+    Attempt({**_FAST, "maxIterations": 100, "useRandomCoords": True}),
 )
 """Successive attempts, from ETKDGv3's own settings to plain distance geometry; after them come
 distances alone (`_from_bounds`).
@@ -71,16 +77,7 @@ LARGE: Final = 100
 
 LARGE_LADDER: Final = (
     Attempt({"maxIterations": 10, "useRandomCoords": True}),
-    Attempt(
-        {
-            "maxIterations": 10,
-            "useRandomCoords": True,
-            "useBasicKnowledge": False,
-            "useExpTorsionAnglePrefs": False,
-            "useMacrocycleTorsions": False,
-            "useMacrocycle14config": False,
-        }
-    ),
+    Attempt({**_BARE, "maxIterations": 10}),
 )
 """For large molecules, whose first coordinates RDKit's matrices rarely give. With their many
 centres, no luck would replace enforced stereo."""

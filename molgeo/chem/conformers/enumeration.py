@@ -10,8 +10,14 @@ from typing import Any, Final
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
-from molgeo.chem.conformers.canonical import canonical, canonical_smiles, has_handedness
-from molgeo.chem.conformers.isomers import OpenStereo, may_strain, open_stereo
+from molgeo.chem.conformers.canonical import (
+    OpenStereo,
+    canonical,
+    canonical_smiles,
+    has_handedness,
+    may_strain,
+    open_stereo,
+)
 from molgeo.chem.limits import MAX_ATOMS, ordered_map
 from molgeo.chem.molecule import BadRow, Row, SmilesRow
 from molgeo.chem.parsing import MAX_SMILES_LENGTH, rdkit_messages, smiles_fault

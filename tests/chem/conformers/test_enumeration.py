@@ -4,7 +4,7 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem.EnumerateStereoisomers import EnumerateStereoisomers
 
-from molgeo.chem.conformers.canonical import canonical
+from molgeo.chem.conformers.canonical import canonical, open_stereo
 from molgeo.chem.conformers.conformers import embed
 from molgeo.chem.conformers.enumeration import (
     MAX_ISOMERS,
@@ -12,7 +12,6 @@ from molgeo.chem.conformers.enumeration import (
     isomers,
     with_isomers,
 )
-from molgeo.chem.conformers.isomers import open_stereo
 from molgeo.chem.molecule import BadRow, SmilesRow, from_arrays
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from molgeo.chem.conformers import relaxation
-from molgeo.chem.conformers.relaxation import relax
+from molgeo.chem.conformers import force_field
+from molgeo.chem.conformers.force_field import relax
 from molgeo.chem.molecule import BadRow, SmilesRow
 
 
@@ -55,8 +55,8 @@ def test_uff_where_mmff_lacks_parameters():
 @pytest.mark.parametrize(
     ("smiles", "z", "distance", "reason"),
     [
-        ("F[Xe]F", [9, 54, 9], 1.98, relaxation.NO_FORCE_FIELD),
-        ("FCF", [9, 6, 9], 100.0, relaxation.NO_BONDS),
+        ("F[Xe]F", [9, 54, 9], 1.98, force_field.NO_FORCE_FIELD),
+        ("FCF", [9, 6, 9], 100.0, force_field.NO_BONDS),
     ],
 )
 def test_failures_have_reasons(smiles, z, distance, reason):
@@ -71,16 +71,16 @@ def test_a_broken_bond_is_a_failure(samples, monkeypatch):
         mol.GetConformer().SetAtomPosition(0, (9.0, 9.0, 9.0))
         return [0.0], "mmff"
 
-    monkeypatch.setattr(relaxation, "minimise", explode)
+    monkeypatch.setattr(force_field, "minimise", explode)
     smiles, z, pos = samples["CCO"]
-    assert relax(SmilesRow(smiles), z, pos).message == relaxation.CHANGED
+    assert relax(SmilesRow(smiles), z, pos).message == force_field.CHANGED
 
 
 def test_a_crash_of_rdkit_is_a_bad_row(samples, monkeypatch):
     def crash(_):
         raise RuntimeError("Invariant\n\tViolation")
 
-    monkeypatch.setattr(relaxation, "minimise", crash)
+    monkeypatch.setattr(force_field, "minimise", crash)
     smiles, z, pos = samples["CCO"]
     assert relax(SmilesRow(smiles), z, pos).message == (
         "no conformer: RDKit failed with Invariant Violation"
