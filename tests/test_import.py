@@ -38,6 +38,12 @@ def test_molgeo_alone_imports_nothing():
     assert not imported_by("import molgeo") & (HEAVY | {"torch", "torch_geometric"})
 
 
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["relax", "--help"], ["predikt"]])
+def test_the_command_line_answers_at_once(words):
+    code = f"from molgeo.cli import main; main({words})"
+    assert not imported_by(f"{code}") & (HEAVY | {"torch", "torch_geometric", "numpy"})
+
+
 def test_attributes_come_when_asked_for():
     code = (
         "import molgeo; assert callable(molgeo.load); assert molgeo.models.names(); "

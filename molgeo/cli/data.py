@@ -1,60 +1,94 @@
-"""``molgeo data sample`` and ``label``, which make force data, and ``compact``, which packs QM9."""
+"""Data sets: ``molgeo data prepare``, ``compact``, ``sample`` and ``label``."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Final, Literal
 
 from jsonargparse import Namespace
 
-OK, SOME_FAILED = 0, 3
+from molgeo.cli.command import Command, Parser
+from molgeo.runtime.exit_status import OK, SOME_FAILED
 
 
-def add_generators(data_commands: Any, command: Callable[[str, str], Any]) -> None:
-    """Add the commands to the parser.
+def _prepare_options(parser: Parser) -> None:
+    add = parser.add_argument
+    add("data", type=Literal["qm9"])
+    add("--source", default="auto", type=str, help="auto, qm9pack, download, FILE")
+    add("--data-dir", default=None, type=str | None, help="folder of the data sets")
+    add("--force", action="store_true", help="prepare anew")
+    add(
+        "--conformers",
+        nargs="?",
+        const=2,
+        default=0,
+        type=int,
+        help="make cheap geometries too, so many per SMILES; 2 if no number follows. A run that "
+        "was killed goes on",
+    )
+    add(
+        "--geometries",
+        default="mmff,smiles",
+        type=str,
+        help="which with --conformers: some of mmff,smiles,flat",
+    )
 
-    Args:
-        data_commands: where ``molgeo data`` holds its commands.
-        command: makes a command's parser from its name and description.
-    """
+
+def _compact_options(parser: Parser) -> None:
+    add = parser.add_argument
+    add("data", type=Literal["qm9"])
+    add("--output", default=None, type=str | None, help="file; beside the data set if not given")
+    add("--data-dir", default=None, type=str | None, help="folder of the data sets")
+
+
+def _sample_options(parser: Parser) -> None:
     from molgeo.generate.plan import Plan
 
-    sample = command("data sample", "Make structures off equilibrium, to be labelled.")
-    sample.add_argument("inputs", nargs="+", metavar="INPUT", help="SMILES, file, or qm9")
-    sample.add_argument("--output", required=True, type=str, help="extxyz file; goes on if killed")
-    sample.add_class_arguments(Plan)
-    sample.add_argument("--limit", default=0, type=int, help="molecules; 0 for all")
-    sample.add_argument("--workers", default=0, type=int, help="processes; 0 for one a core")
-    data_commands.add_subcommand("sample", sample, help="make structures")
-
-    label = command("data label", "Compute energies and forces of structures by an ASE calculator.")
-    label.add_argument("input", type=str, metavar="INPUT", help="file of structures")
-    label.add_argument("--calculator", required=True, type=str, help="xtb, pyscf or module:Class")
-    label.add_argument("--options", default={}, type=dict, help="of the calculator, as JSON")
-    label.add_argument("--output", required=True, type=str, help="extxyz or npz; goes on if killed")
-    label.add_argument("--workers", default=0, type=int, help="processes; 0 for one a core")
-    data_commands.add_subcommand("label", label, help="compute energies and forces")
+    add = parser.add_argument
+    add("inputs", nargs="+", metavar="INPUT", help="SMILES, file, or qm9")
+    add("--output", required=True, type=str, help="extxyz file; a run that was killed goes on")
+    parser.add_class_arguments(Plan)
+    add("--limit", default=0, type=int, help="molecules; 0 for all")
+    add("--workers", default=0, type=int, help="processes; 0 for one per core")
 
 
-def add_compact(data_commands: Any, command: Callable[[str, str], Any]) -> None:
-    """Add ``molgeo data compact`` to the parser.
-
-    Args:
-        data_commands: where ``molgeo data`` holds its commands.
-        command: makes a command's parser from its name and description.
-    """
-    from typing import Literal
-
-    compact = command("data compact", "Pack a prepared data set, to be carried elsewhere.")
-    compact.add_argument("data", type=Literal["qm9"])
-    compact.add_argument("--output", default=None, type=str | None, help="file; beside it if none")
-    compact.add_argument("--data-dir", default=None, type=str | None, help="where data lie")
-    data_commands.add_subcommand("compact", compact, help="pack a data set")
+def _label_options(parser: Parser) -> None:
+    add = parser.add_argument
+    add("input", type=str, metavar="INPUT", help="file of structures")
+    add("--calculator", required=True, type=str, help="xtb, pyscf or module:Class")
+    add("--options", default={}, type=dict, help="of the calculator, as JSON")
+    add("--output", required=True, type=str, help="extxyz or npz; a run that was killed goes on")
+    add("--workers", default=0, type=int, help="processes; 0 for one per core")
 
 
-def run_compact(options: Namespace) -> int:
+def _prepare(options: Namespace) -> int:
+    from molgeo.data.location import data_dir
+    from molgeo.data.qm9.sources import prepare
+    from molgeo.runtime.progress import progress
+
+    root = data_dir(options.data_dir) / options.data
+    with progress("preparing") as report:
+        path = prepare(root, options.source, force=options.force, progress=report)
+    print(path)
+    return _prepare_geometries(root, options) if options.conformers else OK
+
+
+def _prepare_geometries(root: Path, options: Namespace) -> int:
+    from molgeo.data.geometries import cheap
+    from molgeo.generate import geometries
+    from molgeo.runtime.progress import progress
+
+    for kind in cheap(options.geometries):
+        with progress(f"making {kind} geometries") as report:
+            path = geometries.prepare(root, kind, options.conformers, report)
+        print(path)
+        for status, n in geometries.tally(path).items():
+            print(f"molgeo: {kind}: {n} {status}", file=sys.stderr)
+    return OK
+
+
+def _compact(options: Namespace) -> int:
     """Pack QM9, and name the file."""
     from molgeo.data.location import data_dir
     from molgeo.data.qm9.compact import write_compact
@@ -67,7 +101,7 @@ def run_compact(options: Namespace) -> int:
     return OK
 
 
-def run_sample(options: Namespace) -> int:
+def _sample(options: Namespace) -> int:
     """Make structures, and say how many."""
     from molgeo.generate.plan import Plan
     from molgeo.generate.sample import sample
@@ -79,7 +113,7 @@ def run_sample(options: Namespace) -> int:
     return _report(options.output, *done)
 
 
-def run_label(options: Namespace) -> int:
+def _label(options: Namespace) -> int:
     """Label structures, and say how many."""
     from molgeo.generate.label import label
     from molgeo.generate.methods import Method
@@ -98,3 +132,36 @@ def _report(output: str, n_done: int, n_failed: int) -> int:
         where = f"{output.removesuffix('.npz').removesuffix('.extxyz')}.extxyz.failed.jsonl"
         print(f"molgeo: {n_failed} of {n_done + n_failed} failed, see {where}", file=sys.stderr)
     return SOME_FAILED if n_failed else OK
+
+
+COMMANDS: Final = (
+    Command("data", "Data sets.", "molgeo data prepare qm9 --conformers 2"),
+    Command(
+        "data prepare",
+        "Prepare a data set for training and evaluation.",
+        "molgeo data prepare qm9 --conformers 2",
+        _prepare_options,
+        _prepare,
+    ),
+    Command(
+        "data compact",
+        "Pack a prepared data set, to be carried elsewhere.",
+        "molgeo data compact qm9 --output qm9_compact.safetensors",
+        _compact_options,
+        _compact,
+    ),
+    Command(
+        "data sample",
+        "Make structures off equilibrium, to be labelled.",
+        "molgeo data sample molecules.smi --output structures.extxyz",
+        _sample_options,
+        _sample,
+    ),
+    Command(
+        "data label",
+        "Compute energies and forces of structures by an ASE calculator.",
+        "molgeo data label structures.extxyz --calculator xtb --output labelled.npz",
+        _label_options,
+        _label,
+    ),
+)

@@ -2,53 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import fields
-from typing import Any, Final, cast
+from collections.abc import Sequence
+from typing import Final
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 
-from molgeo.prediction.columns import MEANINGS
+from molgeo.cli.command import Command, Parser, add_fields, settings_from
 from molgeo.prediction.settings import OutputSettings, PredictSettings
-from molgeo.properties import PROPERTIES
-from molgeo.runtime.exit_status import MEANING
-
-Command = Callable[[str, str], ArgumentParser]
-"""Makes the parser of a command from its name and what it does."""
-
-EXAMPLES: Final = {"predict": "molgeo predict CCO benzene.xyz --properties gap,mu --output out.csv"}
 
 
-def add(commands: Any, command: Command) -> None:
-    """Add the command to a parser's.
-
-    Args:
-        commands: the action that subcommands are added to.
-        command: makes a parser.
-    """
-    predict = command("predict", "Properties of molecules.")
-    predict.add_argument("inputs", nargs="+", metavar="INPUT", help="SMILES, file, or - for stdin")
-    for settings in (PredictSettings, OutputSettings):
-        _add_fields(predict, settings)
-    predict.epilog = cast(Any, _epilog)  # made when it is shown: formats are slow to import
-    commands.add_subcommand("predict", predict, help="properties of molecules")
+def _options(parser: Parser) -> None:
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="SMILES, file, or - for stdin")
+    add_fields(parser, PredictSettings, OutputSettings)
 
 
-def _add_fields(parser: ArgumentParser, settings: type) -> None:
-    """One option per field."""
-    for field in fields(settings):
-        kind, words = field.metadata["type"], {"help": field.metadata["help"]}
-        name = "--" + field.name.replace("_", "-")
-        if kind is bool:
-            parser.add_argument(name, action="store_true", default=field.default, **words)
-        else:
-            parser.add_argument(name, default=field.default, type=kind, **words)
-
-
-def _epilog() -> str:
+def _notes() -> str:
     """What can be predicted, read and written, and what the exit status says."""
     from molgeo.chem.files.formats import formats
+    from molgeo.prediction.columns import MEANINGS
     from molgeo.prediction.writers import FORMATS as OUTPUTS
+    from molgeo.properties import PROPERTIES
+    from molgeo.runtime.exit_status import MEANING
 
     properties = [(one.name, one.unit, one.description) for one in PROPERTIES.values()]
     energies = ", ".join(one.name for one in PROPERTIES.values() if one.is_energy)
@@ -71,8 +45,6 @@ def _epilog() -> str:
             "",
             "exit status:",
             *_columns([(str(status), meaning) for status, meaning in MEANING.items()]),
-            "",
-            f"example: {EXAMPLES['predict']}",
         ]
     )
 
@@ -86,12 +58,17 @@ def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
 def _predict(options: Namespace) -> int:
     from molgeo.prediction.command import run_predict
 
-    given = vars(options)
-    settings, output = (
-        {field.name: given[field.name] for field in fields(kind)}
-        for kind in (PredictSettings, OutputSettings)
-    )
-    return run_predict(given["inputs"], PredictSettings(**settings), OutputSettings(**output))
+    settings = settings_from(options, PredictSettings)
+    return run_predict(options.inputs, settings, settings_from(options, OutputSettings))
 
 
-COMMANDS: Final[dict[str, Callable[[Namespace], int]]] = {"predict": _predict}
+COMMANDS: Final = (
+    Command(
+        "predict",
+        "Properties of molecules.",
+        "molgeo predict CCO benzene.xyz --properties gap,mu --output out.csv",
+        _options,
+        _predict,
+        _notes,
+    ),
+)

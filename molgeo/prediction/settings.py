@@ -11,10 +11,11 @@ import difflib
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass, field, fields
+from dataclasses import KW_ONLY, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, SupportsIndex, TypeVar, cast
 
-from molgeo.runtime.errors import UnknownSettingError
+from molgeo.runtime.errors import InputError, UnknownSettingError
+from molgeo.runtime.options import option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,17 +28,6 @@ Arguments = ParamSpec("Arguments")
 
 Geometry = Literal["auto", "given", "mmff", "smiles"]
 """As `molgeo.chem.building.GeometrySource`, which is slow to import."""
-
-
-def option(default: Any, help: str, type: Any = str | None) -> Any:
-    """A field that is an option of the command line too.
-
-    Args:
-        default: where nothing is given.
-        help: one line, for the help and for docstrings.
-        type: of the option's value on the command line; ``bool`` for a switch.
-    """
-    return field(default=default, metadata={"help": help, "type": type})
 
 
 @dataclass(frozen=True)
@@ -115,18 +105,18 @@ class PredictSettings:
     def __post_init__(self) -> None:
         n = self.conformers
         if n is not None and (not isinstance(n, SupportsIndex) or int(n) < 1):
-            raise _error(f"conformers must be a whole number from 1 on, got {n!r}")
+            raise InputError(f"conformers must be a whole number from 1 on, got {n!r}")
         known = Geometry.__args__  # type: ignore[attr-defined]
         if self.geometry not in known:
-            raise _error(f"geometry must be one of {', '.join(known)}, got {self.geometry!r}")
+            raise InputError(f"geometry must be one of {', '.join(known)}, got {self.geometry!r}")
         for name in ("max_smiles_length", "max_atoms"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
-                raise _error(f"{name} must be a whole number from 1 on, got {value!r}")
+                raise InputError(f"{name} must be a whole number from 1 on, got {value!r}")
         for name in ("max_seconds", "max_memory"):
             value = getattr(self, name)
             if not isinstance(value, int | float) or not value > 0:
-                raise _error(f"{name} must be a number above 0, got {value!r}")
+                raise InputError(f"{name} must be a number above 0, got {value!r}")
 
     def reading(self, say: Callable[[str], None] | None = None) -> ReadOptions:
         """How inputs are read.
@@ -205,9 +195,3 @@ def takes_settings(
     wrapped.__doc__ = "\n".join([doc, "", "Settings:", *listed])
     cast(Any, wrapped).__signature__ = signature
     return wrapped
-
-
-def _error(message: str) -> Exception:
-    from molgeo.chem.molecule import InputError
-
-    return InputError(message)

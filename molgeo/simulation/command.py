@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import ase.io
 from ase import Atoms
@@ -35,7 +35,16 @@ from molgeo.simulation.relaxation import Relaxed, relax
 from molgeo.simulation.report.page import write_page
 from molgeo.simulation.report.summary import summarise
 from molgeo.simulation.report.text import pairs, vibration_table
-from molgeo.simulation.settings import MDSettings, remarks
+from molgeo.simulation.settings import (
+    ForceFieldSettings,
+    MDFiles,
+    MDForceFieldSettings,
+    MDSettings,
+    Precision,
+    RelaxSettings,
+    VibrationSettings,
+    remarks,
+)
 from molgeo.simulation.structures import one_structure, structures
 from molgeo.simulation.vibrations import Modes, check_molecule, thermochemistry, vibrations
 
@@ -46,41 +55,27 @@ VIB_FMAX: Final = 1e-4
 rotation, 10 1/cm for 1e-3 eV/Å."""
 
 
-def run_relax(
-    input: str,
-    model: str | None = None,
-    fmax: float = 0.01,
-    output: str | None = None,
-    max_steps: int = 1000,
-    device: str = "auto",
-    allow_unfamiliar: bool = False,
-    force: bool = False,
-) -> int:
+def run_relax(input: str, force_field: ForceFieldSettings, settings: RelaxSettings) -> int:
     """The command ``molgeo relax``: every structure of an input to its next minimum.
 
     Args:
         input: a SMILES, ``-`` or the name of a file.
-        model: name or path of a force field, or several with commas; None for the default.
-        fmax: eV/Å, the largest force that may be left.
-        output: ``.extxyz``, ``.xyz`` or ``.traj``; None for extended xyz on standard output.
-        max_steps: of the optimiser.
-        device: as in `MolgeoCalculator`.
-        allow_unfamiliar: relax molecules unlike the training data too.
-        force: replace the output.
+        force_field: the model.
+        settings: how far, and where to.
 
     Returns:
         The exit status.
 
     Raises:
-        ValueError: wrong usage, or an input that cannot be read.
+        UserError: wrong usage, or an input that cannot be read.
         FileExistsError: the output is there already.
     """
-    path = writable(output, input, ENDINGS, force)
-    calculator = _calculator(model, device, dtype="float64")
+    path = writable(settings.output, input, ENDINGS, settings.force)
+    calculator = _calculator(force_field)
     incomplete = False
     done: list[Atoms] = []
     for atoms in structures(input, say):
-        relaxed = _relaxed(atoms, calculator, fmax, max_steps, allow_unfamiliar)
+        relaxed = _relaxed(atoms, calculator, settings, force_field.allow_unfamiliar)
         if isinstance(relaxed, BadRow):
             say(f"{relaxed.input}: {relaxed.message}")
             incomplete = True
@@ -106,52 +101,34 @@ def run_relax(
 
 
 def run_md(
-    input: str,
-    settings: MDSettings,
-    model: str | None = None,
-    output: str = "traj.extxyz",
-    log: str = "md.csv",
-    page: str | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    device: str = "auto",
-    dtype: Literal["float32", "float64"] = "float32",
-    skin: float = 0.5,
-    allow_unfamiliar: bool = False,
+    input: str, force_field: MDForceFieldSettings, settings: MDSettings, names: MDFiles
 ) -> int:
     """The command ``molgeo md``: a trajectory, a table, and a page that shows them.
 
     Args:
         input: a SMILES, ``-`` or the name of a file with one structure.
+        force_field: the model.
         settings: of the run.
-        model: as in `run_relax`.
-        output: trajectory; its state is kept beside it.
-        log: table, CSV.
-        page: HTML; None for the trajectory's name with ``.html``.
-        resume: go on with the run that wrote the files.
-        overwrite: replace the files of another run.
-        device: as in `MolgeoCalculator`.
-        dtype: as in `MolgeoCalculator`.
-        skin: as in `MolgeoCalculator`.
-        allow_unfamiliar: move molecules unlike the training data too.
+        names: of the files.
 
     Returns:
         The exit status.
 
     Raises:
-        ValueError: wrong usage, or an input that cannot be read.
+        UserError: wrong usage, or an input that cannot be read.
         OSError: files that are missing or in the way.
     """
-    files = Path(output), Path(log)
-    page_path = Path(page) if page else files[0].with_suffix(".html")
+    files = Path(names.output), Path(names.log)
+    resume, overwrite = names.resume, names.overwrite
+    page_path = Path(names.page) if names.page else files[0].with_suffix(".html")
     check_names(input, *files, page_path)
     atoms = one_structure(input, say)
-    atoms.calc = _calculator(model, device, dtype, skin)
+    atoms.calc = _calculator(force_field, force_field.dtype, force_field.skin)
     check_files(*files, resume, overwrite)
     if page_path.exists() and not (resume or overwrite):
         raise is_there(page_path)
     if not resume:
-        check(atoms, allow_unfamiliar, by_stress=settings.ensemble == "npt")
+        check(atoms, force_field.allow_unfamiliar, by_stress=settings.ensemble == "npt")
     for remark in (*remarks(settings, atoms), lost_constraints(files[0], atoms)):
         if remark:
             say(remark)
@@ -163,52 +140,34 @@ def run_md(
     about = _about(atoms, settings, outcome)
     target = None if settings.ensemble == "nve" else settings.temperature
     write_page(page_path, title(atoms), about, summary, files[0], target, outcome.reason)
-    names = [("trajectory", files[0]), ("table", files[1]), ("page", page_path)]
-    sys.stdout.write(pairs([*about, *summary.lines(), *((k, str(v)) for k, v in names)]))
+    written = [("trajectory", files[0]), ("table", files[1]), ("page", page_path)]
+    sys.stdout.write(pairs([*about, *summary.lines(), *((k, str(v)) for k, v in written)]))
     if outcome.reason is not None:
         say(f"stopped: {outcome.reason}")
     return DONE if outcome.reason is None else INCOMPLETE
 
 
-def run_vib(
-    input: str,
-    model: str | None = None,
-    temperature: float = 298.15,
-    pressure: float = 1.01325,
-    symmetry_number: int = 1,
-    output: str | None = None,
-    format: Literal["table", "json"] | None = None,
-    device: str = "auto",
-    allow_unfamiliar: bool = False,
-    force: bool = False,
-) -> int:
+def run_vib(input: str, force_field: ForceFieldSettings, settings: VibrationSettings) -> int:
     """The command ``molgeo vib``: frequencies and thermochemistry at the next minimum.
 
     Args:
         input: a SMILES, ``-`` or the name of a file with one molecule, which is relaxed first.
-        model: as in `run_relax`.
-        temperature: K.
-        pressure: bar.
-        symmetry_number: as in `thermochemistry`.
-        output: file to write; None for standard output.
-        format: table or json; None for json in a file that ends so and in a pipe.
-        device: as in `MolgeoCalculator`.
-        allow_unfamiliar: take a molecule unlike the training data too.
-        force: replace the output.
+        force_field: the model.
+        settings: conditions, and where to write.
 
     Returns:
         The exit status.
 
     Raises:
-        ValueError: wrong usage, or an input that cannot be read.
+        UserError: wrong usage, or an input that cannot be read.
         FileExistsError: the output is there already.
     """
-    path = writable(output, input, (".json", ".txt"), force)
+    path = writable(settings.output, input, (".json", ".txt"), settings.force)
     atoms = one_structure(input, say)
-    atoms.calc = _calculator(model, device, dtype="float64")
+    atoms.calc = _calculator(force_field)
     atoms.calc.check(atoms)
     check_molecule(atoms)
-    check(atoms, allow_unfamiliar)
+    check(atoms, force_field.allow_unfamiliar)
     say_velocities(atoms, "a relaxation")
     with progress("relaxing") as report:
         relaxed = relax(atoms, VIB_FMAX, report=report)
@@ -216,8 +175,11 @@ def run_vib(
         modes = vibrations(relaxed.atoms, report=report)
     problem = _problem(relaxed)
     result = _about_modes(relaxed, modes, atoms.calc.model_name)
-    conditions: dict[str, Any] = {"temperature_K": temperature, "pressure_bar": pressure}
-    conditions["symmetry_number"] = symmetry_number
+    conditions: dict[str, Any] = {
+        "temperature_K": settings.temperature,
+        "pressure_bar": settings.pressure,
+        "symmetry_number": settings.symmetry_number,
+    }
     try:
         result |= conditions | thermochemistry(relaxed.atoms, modes, **conditions)
     except InputError as error:
@@ -225,7 +187,7 @@ def run_vib(
             raise
         problem = str(error)
     by_default = path.suffix == ".json" if path else not sys.stdout.isatty()
-    as_json = format == "json" or (format is None and by_default)
+    as_json = settings.format == "json" or (settings.format is None and by_default)
     text = json.dumps(result, indent=2) + "\n" if as_json else vibration_table(result)
     if path is None:
         sys.stdout.write(text)
@@ -244,22 +206,23 @@ def _models(names: str | None) -> str | list[str] | None:
 
 
 def _calculator(
-    model: str | None,
-    device: str,
-    dtype: Literal["float32", "float64"],
-    skin: float = 0.5,
+    force_field: ForceFieldSettings, dtype: Precision = "float64", skin: float = 0.5
 ) -> MolgeoCalculator:
     """A calculator that leaves warnings and the start to `admission` and `structures`."""
     return MolgeoCalculator(
-        _models(model), device, dtype, skin, allow_unfamiliar=True, check_geometry=False
+        _models(force_field.model),
+        force_field.device,
+        dtype,
+        skin,
+        allow_unfamiliar=True,
+        check_geometry=False,
     )
 
 
 def _relaxed(
     atoms: Atoms | BadRow,
     calculator: MolgeoCalculator,
-    fmax: float,
-    max_steps: int,
+    settings: RelaxSettings,
     allow_unfamiliar: bool,
 ) -> Relaxed | BadRow:
     """Relax one structure; what is wrong with it stays its own."""
@@ -273,7 +236,7 @@ def _relaxed(
         if reason:
             return BadRow(title(atoms), message=reason)
         with progress("relaxing") as report:
-            return relax(atoms, fmax, max_steps, report)
+            return relax(atoms, settings.fmax, settings.max_steps, report)
     except (UnsupportedAtomsError, CalculationFailed) as error:
         return BadRow(title(atoms), message=str(error))
 

@@ -1,17 +1,19 @@
-"""How to simulate: the settings of a run of molecular dynamics."""
+"""Settings of what moves atoms. Each is written once, here: it is an option of the command too."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
-from molgeo.chem.molecule import InputError
+from molgeo.runtime.errors import InputError
+from molgeo.runtime.options import option
 
 if TYPE_CHECKING:
     from ase import Atoms
 
 Ensemble = Literal["nve", "nvt", "npt"]
 Thermostat = Literal["langevin", "bussi", "nose-hoover"]
+Precision = Literal["float32", "float64"]
 
 CHANGEABLE: Final = ("steps", "new_velocities", "guard", "max_disagreement")
 """Settings that a resumed run may change; all others make it the run that it is."""
@@ -35,41 +37,92 @@ STEPS_PER_PERIOD: Final = 4.5
 
 
 @dataclass(frozen=True)
-class MDSettings:
-    """How to simulate.
+class ForceFieldSettings:
+    """Which model moves the atoms, and which molecules it may move."""
 
-    Attributes:
-        ensemble: nve, nvt or npt.
-        temperature: K, of the thermostat and of random velocities.
-        timestep: fs.
-        steps: of the whole run.
-        thermostat: of nvt: langevin, bussi or nose-hoover.
-        thermostat_time: fs within which heat is exchanged: the inverse friction of Langevin.
-        pressure: bar, of npt.
-        barostat_time: fs within which npt's volume answers.
-        interval: steps between frames, which are rows of the table too.
-        seed: of random velocities and noise.
-        new_velocities: begin with random velocities, even if the input has some.
-        guard: stop if the run leaves what the model knows.
-        max_disagreement: eV/Å, of an ensemble's forces, above which the guard stops.
+    model: str | None = option(None, "force field; several with commas: ensemble")
+    device: str = option("auto", "auto, cpu, cuda …", str)
+    allow_unfamiliar: bool = option(
+        False,
+        "molecules unlike the model's training data too, whose energies may be anything",
+        bool,
+    )
+
+
+@dataclass(frozen=True)
+class MDForceFieldSettings(ForceFieldSettings):
+    """The same for molecular dynamics, which needs fewer digits and more speed."""
+
+    dtype: Precision = option("float32", "precision of the model", Precision)
+    skin: float = option(0.5, "Å of the neighbour list", float)
+
+
+@dataclass(frozen=True)
+class RelaxSettings:
+    """How ``molgeo relax`` moves atoms, and where it writes them."""
+
+    fmax: float = option(0.01, "largest force left, eV/Å", float)
+    max_steps: int = option(1000, "after which to give up", int)
+    output: str | None = option(None, ".extxyz, .xyz or .traj; else extxyz on standard output")
+    force: bool = option(False, "replace the output", bool)
+
+
+@dataclass(frozen=True)
+class VibrationSettings:
+    """What ``molgeo vib`` computes, and where it writes it."""
+
+    temperature: float = option(298.15, "K", float)
+    pressure: float = option(1.01325, "bar", float)
+    symmetry_number: int = option(1, "2 for water, 12 for benzene", int)
+    output: str | None = option(None, ".json or .txt; else standard output")
+    force: bool = option(False, "replace the output", bool)
+    format: Literal["table", "json"] | None = option(
+        None,
+        "else json in a file that ends so and in a pipe",
+        Literal["table", "json"] | None,
+    )
+
+
+@dataclass(frozen=True)
+class MDFiles:
+    """Files of a run of ``molgeo md``, and what is done if they are there."""
+
+    output: str = option("traj.extxyz", ".extxyz, .xyz or .traj; its state is kept beside it", str)
+    log: str = option("md.csv", "table of energies and more", str)
+    page: str | None = option(None, "default: OUTPUT with .html")
+    resume: bool = option(False, "go on with the run of --output", bool)
+    overwrite: bool = option(False, "replace the run of --output", bool, ("--force",))
+
+
+@dataclass(frozen=True)
+class MDSettings:
+    """How to simulate. Each field's ``metadata["help"]`` says what it does.
 
     Raises:
         InputError: a value out of its range; the message names it.
     """
 
-    ensemble: Ensemble = "nvt"
-    temperature: float = 300.0
-    timestep: float = 0.5
-    steps: int = 10_000
-    thermostat: Thermostat = "langevin"
-    thermostat_time: float = 100.0
-    pressure: float = 1.01325
-    barostat_time: float = 1000.0
-    interval: int = 10
-    seed: int = 0
-    new_velocities: bool = False
-    guard: bool = True
-    max_disagreement: float = 0.5
+    ensemble: Ensemble = option("nvt", "what is held constant", Ensemble)
+    temperature: float = option(
+        300.0, "K; of nve, at the start, with new velocities; 300 if not given", float
+    )
+    timestep: float = option(0.5, "fs", float)
+    steps: int = option(10_000, "of the whole run", int)
+    thermostat: Thermostat = option("langevin", "of nvt", Thermostat)
+    thermostat_time: float = option(
+        100.0, "fs within which heat is exchanged: the inverse friction of Langevin", float
+    )
+    pressure: float = option(1.01325, "bar, of npt", float)
+    barostat_time: float = option(1000.0, "fs within which the volume of npt answers", float)
+    interval: int = option(10, "steps from frame to frame; a frame is a row of the table", int)
+    seed: int = option(0, "of random velocities and noise", int)
+    new_velocities: bool = option(
+        False, "random velocities of --temperature, even if the input has some", bool
+    )
+    guard: bool = option(True, "do not stop if the run leaves what the model knows", bool)
+    max_disagreement: float = option(
+        0.5, "eV/Å, of an ensemble's forces, above which the run stops", float
+    )
 
     def __post_init__(self) -> None:
         for name, known in (("ensemble", Ensemble), ("thermostat", Thermostat)):

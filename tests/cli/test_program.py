@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -40,10 +41,10 @@ def run(capsys, *words):
     return status, captured.out, captured.err
 
 
-@pytest.mark.parametrize("command", cli.EXAMPLES)
+@pytest.mark.parametrize("command", cli.COMMANDS)
 def test_help_shows_a_working_example(capsys, command):
     status, out, _ = run(capsys, *command.split(), "--help")
-    example = cli.EXAMPLES[command]
+    example = cli.COMMANDS[command].example
     assert status == 0
     assert example in " ".join(out.split())
     assert example.startswith(f"molgeo {command}")
@@ -51,8 +52,53 @@ def test_help_shows_a_working_example(capsys, command):
     cli.build_parser().parse_args(example.split()[1:])
 
 
-def test_every_command_has_a_handler_and_an_example():
-    assert set(cli.COMMANDS) == set(cli.EXAMPLES)
+NEW_COMMAND = '''
+"""Say hello."""
+from molgeo.cli.command import Command
+
+
+def _options(parser):
+    parser.add_argument("--name", default="you", type=str, help="whom to greet")
+
+
+def _run(options):
+    print(f"hello {options.name}")
+    return 0
+
+
+COMMANDS = (Command("hello", "Greet.", "molgeo hello --name me", _options, _run),)
+'''
+
+
+def test_a_new_command_is_one_file_and_one_line(capsys, monkeypatch, tmp_path):
+    (tmp_path / "hello_command.py").write_text(NEW_COMMAND)
+    monkeypatch.syspath_prepend(tmp_path)
+    modules = [*cli.MODULES, "hello_command"]  # the line
+    monkeypatch.setattr(cli, "COMMANDS", cli.commands_of(modules))
+    assert run(capsys, "hello", "--name", "me") == (0, "hello me\n", "")
+    status, out, _ = run(capsys, "hello", "--help")
+    assert status == 0
+    assert "example: molgeo hello --name me" in out
+    assert "--debug" in out
+    status, _, err = run(capsys, "hello", "--nam", "me")
+    assert status == 2
+    assert "did you mean 'name'" in err
+    assert "hello" in run(capsys, "--help")[1]
+    assert "did you mean 'hello'" in run(capsys, "helo")[2]
+
+
+def test_only_the_options_of_a_command_are_made(monkeypatch):
+    made = []
+    commands = {
+        name: replace(one, options=lambda parser, name=name: made.append(name))
+        for name, one in cli.COMMANDS.items()
+    }
+    monkeypatch.setattr(cli, "COMMANDS", commands)
+    cli.build_parser(["data", "label", "--help"])
+    assert made == ["data", "data label"]
+    made.clear()
+    cli.build_parser(["--help"])
+    assert made == []
 
 
 @pytest.mark.parametrize(
@@ -83,7 +129,7 @@ def test_a_wrong_choice_lists_the_choices(capsys):
     assert "expected one of table, csv, tsv, json, jsonl, sdf. Got value: xml" in err
 
 
-@pytest.mark.parametrize("command", ["", "data", *cli.EXAMPLES])
+@pytest.mark.parametrize("command", ["", *cli.COMMANDS])
 def test_every_help_has_an_example_and_says_how_to_see_a_traceback(capsys, command):
     status, out, _ = run(capsys, *command.split(), "--help")
     assert status == 0
@@ -185,10 +231,10 @@ def test_a_negative_limit_is_status_2(capsys, small_data):
 
 
 def raising(error):
-    def command(_):
+    def run(_):
         raise error
 
-    return command
+    return replace(cli.COMMANDS["models"], run=run)
 
 
 @pytest.mark.parametrize("error", [ValueError("odd"), TypeError("odd"), OSError("odd")])

@@ -1,0 +1,150 @@
+"""What a command is, and its parser: an error is one line and names the nearest valid option."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+from argparse import SUPPRESS, Action, HelpFormatter, RawDescriptionHelpFormatter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Final, NoReturn, TypeVar
+
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
+
+from molgeo.runtime.exit_status import USAGE
+from molgeo.runtime.plain_text import one_line
+
+Settings = TypeVar("Settings")
+
+MOST: Final = 600
+"""Characters of a message."""
+
+_LITERAL = re.compile(r"[Ee]xpected a (?:typing\.)?Literal\[([^]]*)\]")
+_GIVEN = re.compile(
+    r"unrecognized arguments: --([\w.-]+)|option '([\w.-]+)'|choice: '([\w-]+)'|value: ([\w-]+)$"
+)
+
+
+def say(message: str) -> None:
+    """One line on standard error, which a terminal shows and does not obey."""
+    sys.stderr.write(f"molgeo: {one_line(message, MOST)}\n")
+
+
+class _Shown(Action):
+    """An option that is in the help only, and in no namespace or configuration."""
+
+    def __init__(self, option_strings: Sequence[str], help: str, **_: Any) -> None:
+        super().__init__(option_strings, dest=SUPPRESS, default=SUPPRESS, nargs=0, help=help)
+
+    def __call__(self, *_: Any) -> None:
+        """Nothing is left to do."""
+
+
+class Formatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """jsonargparse's, which leaves the lines of what follows the options as they are."""
+
+
+class Parser(ArgumentParser):
+    """jsonargparse's parser, whose errors also name the nearest valid option."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=Formatter, **settings)
+        # `molgeo.cli.program.main` takes it before any parser sees it.
+        self.add_argument("--debug", action=_Shown, help="show the traceback of an error")
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Print one line and exit with status 2."""
+        message = _LITERAL.sub(lambda m: f"expected one of {m[1].replace(chr(39), '')}", message)
+        message = re.sub(r"Expected a <class '(\w+)'>", r"expected \1", message)
+        say(f"{message}{self._nearest(message)}")
+        raise SystemExit(USAGE)
+
+    def format_help(self, formatter: HelpFormatter | None = None) -> str:
+        """The help; an epilog that is slow to make is made when it is shown."""
+        if callable(self.epilog):
+            self.epilog = self.epilog()
+        return str(super().format_help(formatter))
+
+    def _nearest(self, message: str) -> str:
+        wrong = _GIVEN.search(message)
+        if not wrong:
+            return ""
+        given = next(filter(None, wrong.groups())).split(".")[-1]
+        if wrong[3] or wrong[4]:  # one of a few, which the message lists
+            listed = re.search(r"choose from ([^)]*)|one of ([^.]*)", message)
+            known = re.findall(r"[\w-]+", listed[0])[2:] if listed else []
+        else:
+            known = sorted(self._option_names())
+        close = difflib.get_close_matches(given, known, n=1)
+        return f"; did you mean {close[0]!r}?" if close else ""
+
+    def _option_names(self) -> set[str]:
+        names = set()
+        for action in self._actions:
+            names |= {option.lstrip("-") for option in action.option_strings}
+            for sub in (getattr(action, "_name_parser_map", None) or {}).values():
+                names |= sub._option_names()
+        return names
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command, or a group of them.
+
+    Attributes:
+        name: after ``molgeo``, such as ``predict``; one of a group has two words.
+        about: what it does, a sentence.
+        example: a whole command line, which works.
+        options: adds the options to a parser.
+        run: does the work with the options' values, and returns the exit status; None for a group.
+        notes: makes the lines of the help between the options and the example.
+    """
+
+    name: str
+    about: str
+    example: str
+    options: Callable[[Parser], None] | None = None
+    run: Callable[[Namespace], int] | None = None
+    notes: Callable[[], str] | None = None
+
+    def parser(self, filled: bool = True) -> Parser:
+        """The parser of its options; unless ``filled``, of none, for a list of commands."""
+        notes, example = self.notes, f"example: {self.example}"
+        epilog: Any = (lambda: f"{notes()}\n\n{example}") if notes else example
+        parser = Parser(description=self.about, epilog=epilog)
+        if filled and self.options is not None:
+            self.options(parser)
+        return parser
+
+
+def add_fields(parser: Parser, *kinds: type, **defaults: Any) -> None:
+    """Add an option for each field of settings, as `molgeo.runtime.options.option` describes it.
+
+    A switch that is on by default gets the option that turns it off, ``--no-NAME``.
+
+    Args:
+        parser: of a command.
+        kinds: dataclasses.
+        defaults: of the command line, if they are others than the fields'.
+    """
+    for field in (field for kind in kinds for field in fields(kind)):
+        about, name = field.metadata, field.name.replace("_", "-")
+        default = defaults.get(field.name, field.default)
+        words = {"default": default, "dest": field.name, "help": about["help"]}
+        if about["type"] is not bool:
+            parser.add_argument(f"--{name}", type=about["type"], **words)
+        elif field.default is True:
+            parser.add_argument(f"--no-{name}", action="store_false", **words)
+        else:
+            parser.add_argument(f"--{name}", *about["aliases"], action="store_true", **words)
+
+
+def settings_from(options: Namespace, kind: type[Settings]) -> Settings:
+    """The settings that options tell.
+
+    Args:
+        options: of a command whose parser has them by `add_fields`.
+        kind: a dataclass.
+    """
+    return kind(**{field.name: options[field.name] for field in fields(kind)})  # type: ignore[arg-type]
