@@ -23,8 +23,8 @@ import torch
 from torch import Tensor
 
 from molgeo.data.datamodule import FlatDataModule
+from molgeo.data.qm9.properties import NAMES, PROPERTIES
 from molgeo.predictor import Predictor
-from molgeo.properties import PROPERTIES, QM9_PROPERTIES
 from molgeo.runtime.precision import matmul_precision
 from molgeo.training.averaging import Average, exponential_average
 from molgeo.training.config import TrainingConfig
@@ -137,7 +137,7 @@ def forever(data: FlatDataModule) -> Any:
 def start(name: str, config: TrainingConfig, task: Task, data: FlatDataModule, steps: int) -> Run:
     """A backbone with fresh weights."""
     torch.manual_seed(config.seed)
-    predictor = Predictor(name, BACKBONES[name], QM9_PROPERTIES, config.head_features)
+    predictor = Predictor(name, BACKBONES[name], list(PROPERTIES.values()), config.head_features)
     fit_references(predictor, data.molecules, data.parts.train, task.free_atoms())
     module = PropertyTraining(predictor.train(), config)
     optimizer = optimiser_of(predictor, config)
@@ -155,7 +155,7 @@ def validated(run: Run, data: FlatDataModule, batches: int = 32) -> dict[str, An
         weight.copy_(average)
     errors = [run.module._loss(b)[1].double() for b in islice(data.val_dataloader(), batches)]
     mae = torch.cat(errors).mean(0)
-    scaled = dict(zip(QM9_PROPERTIES, (mae * run.module.predictor.scale).tolist(), strict=True))
+    scaled = dict(zip(NAMES, (mae * run.module.predictor.scale).tolist(), strict=True))
     return {
         "model": run.name,
         "parameters": sum(p.numel() for p in run.module.parameters()),

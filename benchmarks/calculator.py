@@ -27,6 +27,7 @@ from pyg_graphs import finder, found_by_pyg, given_by_us
 from sides import FIELDS, built
 from torch import Tensor, nn
 
+from molgeo.data.forces.properties import ENERGY
 from molgeo.graph import Graph, radius_graph
 from molgeo.predictor import Predictor
 from molgeo.simulation.calculator import MolgeoCalculator
@@ -107,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
 def _predictor(ours: nn.Module) -> Predictor:
     """The published model as a force field."""
     fields = {k: v for k, v in vars(ours.config).items() if k != "n_out"}
-    predictor = Predictor("dimenet_pp", fields, ("energy",))
+    predictor = Predictor("dimenet_pp", fields, (ENERGY,))
     predictor.backbone, predictor.heads = ours, Published()  # type: ignore[assignment]
     predictor.header = {"trained_on_forces": True}
     return predictor

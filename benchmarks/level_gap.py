@@ -30,13 +30,13 @@ from torch import Tensor, nn
 from molgeo.data.loader import FlatLoader
 from molgeo.data.location import data_dir
 from molgeo.data.qm9.dataset import QM9
+from molgeo.data.qm9.properties import PROPERTIES
 from molgeo.graph import Graph, radius_graph
 from molgeo.models.schnet import SchNet
 from molgeo.ops.basis.envelope import cosine_cutoff
 from molgeo.ops.dense import ActivatedDense, Dense
 from molgeo.predictor import Predictor
 from molgeo.predictor.checkpoint import load
-from molgeo.properties import PROPERTIES
 from molgeo.runtime.precision import matmul_precision
 from molgeo.training.averaging import exponential_average
 from molgeo.training.config import TrainingConfig
@@ -156,7 +156,7 @@ def run(way: str, data: Paired, steps: int, limit: int, batch_size: int) -> dict
     """Train one way and measure it on test molecules."""
     torch.manual_seed(0)
     before = load("schnet-qm9")
-    properties = before.properties
+    properties = before.property_names
     relaxed = data.relaxed.select(properties)
     loader = FlatLoader(relaxed, data.rows(data.parts.train), batch_size, seed=7)
     predictor, refiner = copy.deepcopy(before).train(), Refiner()

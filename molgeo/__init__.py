@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from molgeo.prediction import predict as predict
     from molgeo.predictor import Predictor as Predictor
     from molgeo.predictor.checkpoint import load as load
+    from molgeo.properties import Property as Property
     from molgeo.simulation.calculator import MolgeoCalculator as MolgeoCalculator
 
 __version__ = VERSION
@@ -26,12 +27,22 @@ __version__ = VERSION
 _EXPORTS = {
     "MolgeoCalculator": "simulation.calculator",
     "Predictor": "predictor",
+    "Property": "properties",
     "load": "predictor.checkpoint",
     "predict": "prediction",
 }
 _SUBPACKAGES = ("datasets", "models")
 
-__all__ = ["MolgeoCalculator", "Predictor", "__version__", "datasets", "load", "models", "predict"]
+__all__ = [
+    "MolgeoCalculator",
+    "Predictor",
+    "Property",
+    "__version__",
+    "datasets",
+    "load",
+    "models",
+    "predict",
+]
 
 
 def __getattr__(name: str) -> Any:

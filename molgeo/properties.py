@@ -1,101 +1,151 @@
-"""The property table: what molgeo predicts, in which unit, and which physics its head follows."""
+"""What a property is: its name and unit, and the physics that its head follows.
+
+A predictor carries its properties, and a checkpoint stores them whole: there is no table of known
+ones here. QM9's stand in `molgeo.data.qm9.properties`, a force field's energy in
+`molgeo.data.forces.properties`, and anybody's own is a `Property` that is handed to `Predictor`.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final, Literal
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final, Literal, get_args
 
 HeadKind = Literal["sum", "mean", "dipole", "extent"]
+
+ATOMIZATION: Final = "_atomization"
+"""Ends the name of an energy relative to its free atoms: ``u0`` → ``u0_atomization``."""
+
+LONGEST: Final = {"name": 60, "unit": 40, "symbol": 40, "description": 200, "column": 120}
+"""Characters of each text of a property."""
+
+MOST_PROPERTIES: Final = 1000
+"""Of one predictor."""
 
 
 @dataclass(frozen=True)
 class Property:
-    """One molecular property.
+    """One molecular property. Two are equal if they share name, unit and physics.
 
     Attributes:
-        name: short name, as in ``--properties``.
-        column: name with its unit, as in every output.
-        symbol: as papers write it.
-        unit: of predictions, labels and errors.
-        description: one line for people.
+        name: short name of letters, digits and ``_``, as in ``--properties``.
+        unit: of predictions, labels and errors; "" for a number without one.
         head: how per-atom outputs become the property: ``sum`` (extensive), ``mean`` (intensive),
             ``dipole`` (norm of a sum of charges times positions) or ``extent`` (second moment).
-        is_energy: a total energy, which has atom references and an atomization energy.
-        minimum: what no molecule's value is below, in the unit: 0 for norms, extents, sums of
-            squares, and for the gap, as the orbitals of closed shells are filled from below.
+        symbol: as papers write it; the name if it is not given.
+        description: one line for people.
+        is_energy: a total energy in eV, which has free atoms and an atomization energy, and whose
+            gradient is a force.
+        minimum: no molecule's value is below it, in the unit: 0 for norms, extents and sums of
+            squares.
+        column: name with its unit, as in every output. If it is not given: NAME_UNIT, with ``_``
+            in place of every character of the unit that is neither a letter nor a digit.
+        tied_to: name of another property, and the constant by which this one lies above it, in the
+            unit. If a model predicts both, both come from the mean of the two heads.
+        total: of an atomization energy: the total energy that it belongs to.
+
+    Raises:
+        ValueError: a field means nothing.
     """
 
     name: str
-    column: str
-    symbol: str
     unit: str
-    description: str
-    head: HeadKind
+    head: HeadKind = "mean"
+    symbol: str = field(default="", compare=False)
+    description: str = field(default="", compare=False)
     is_energy: bool = False
-    minimum: float = -math.inf
+    minimum: float = field(default=-math.inf, compare=False)
+    column: str = field(default="", compare=False)
+    tied_to: tuple[str, float] | None = field(default=None, compare=False)
+    total: Property | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        """Fill in symbol and column, and refuse what means nothing."""
+        if not self.column:
+            unit = "".join(c if c.isalpha() or c.isdecimal() else "_" for c in str(self.unit))
+            object.__setattr__(self, "column", f"{self.name}_{unit}" if unit else self.name)
+        if not self.symbol:
+            object.__setattr__(self, "symbol", self.name)
+        for key, longest in LONGEST.items():
+            value = getattr(self, key)
+            if not isinstance(value, str) or len(value) > longest or not value.isprintable():
+                self._refuse(key, f"printable text of at most {longest} characters")
+        for key in ("name", "column"):
+            if not re.fullmatch(r"\w+", getattr(self, key)):
+                self._refuse(key, "letters, digits and _")
+        if self.head not in get_args(HeadKind):
+            self._refuse("head", f"one of {', '.join(get_args(HeadKind))}")
+        if not self.minimum < math.inf:
+            self._refuse("minimum", "a number, or -inf for none")
+        if self.is_energy and (self.unit != "eV" or self.head != "sum"):
+            self._refuse("is_energy", "True for a property of unit 'eV' and head 'sum' alone")
+
+    def _refuse(self, key: str, expected: str) -> None:
+        shown = f"{self.name!r:.60}"
+        raise ValueError(
+            f"property {shown}: {key}: expected {expected}, got {getattr(self, key)!r:.60}"
+        )
+
+    @cached_property
+    def atomization(self) -> Property:
+        """The energy relative to free atoms that belongs to this total energy."""
+        return dataclasses.replace(
+            self,
+            name=self.name + ATOMIZATION,
+            symbol=f"{self.symbol} at.",
+            description=self.description.replace("total", "atomization"),
+            is_energy=False,
+            column=f"{self.name}{ATOMIZATION}_{self.unit}",
+            tied_to=None,
+            total=self,
+        )
 
 
-_TABLE: Final = (
-    Property("mu", "mu_debye", "μ", "D", "dipole moment", "dipole", minimum=0.0),
-    Property("alpha", "alpha_bohr3", "α", "a0³", "isotropic polarizability", "sum", minimum=0.0),
-    Property("homo", "homo_eV", "ε_HOMO", "eV", "highest occupied orbital energy", "mean"),
-    Property("lumo", "lumo_eV", "ε_LUMO", "eV", "lowest unoccupied orbital energy", "mean"),
-    Property("gap", "gap_eV", "Δε", "eV", "HOMO–LUMO gap, learned on its own", "mean", minimum=0.0),
-    Property("r2", "r2_bohr2", "⟨R²⟩", "a0²", "electronic spatial extent", "extent", minimum=0.0),
-    Property("zpve", "zpve_eV", "ZPVE", "eV", "zero-point vibrational energy", "sum", minimum=0.0),
-    Property("u0", "u0_eV", "U0", "eV", "internal energy at 0 K, total", "sum", True),
-    Property("u298", "u298_eV", "U", "eV", "internal energy at 298.15 K, total", "sum", True),
-    Property("h298", "h298_eV", "H", "eV", "enthalpy at 298.15 K, total", "sum", True),
-    Property("g298", "g298_eV", "G", "eV", "free energy at 298.15 K, total", "sum", True),
-    Property(
-        "cv",
-        "cv_cal_mol_K",
-        "Cv",
-        "cal/mol/K",
-        "heat capacity at constant volume",
-        "sum",
-        minimum=0.0,
-    ),
-    Property("energy", "energy_eV", "E", "eV", "potential energy, total", "sum", True),
-)
-
-PROPERTIES: Final[dict[str, Property]] = {p.name: p for p in _TABLE}
-"""Every known property by name, in the order of output columns."""
-
-QM9_PROPERTIES: Final = tuple(name for name in PROPERTIES if name != "energy")
-"""The twelve of QM9, which knows relaxed molecules only; ``energy`` is a force field's."""
-
-ATOMIZATION: Final = "_atomization"
-"""Suffix of the key of an energy relative to its free atoms: ``u0`` → ``u0_atomization``."""
+def names_of(properties: Iterable[Property]) -> tuple[str, ...]:
+    """Names of some properties."""
+    return tuple(one.name for one in properties)
 
 
-def first_energy(names: Iterable[str]) -> str | None:
-    """The first energy of some properties: forces derive from it, conformers are weighted by it.
+def first_energy(properties: Iterable[Property]) -> Property | None:
+    """The first energy of some properties: forces derive from it, conformers are weighted by it."""
+    return next((one for one in properties if one.is_energy), None)
+
+
+def check_properties(properties: Sequence[Property]) -> tuple[Property, ...]:
+    """Refuse properties that one predictor cannot have together.
 
     Args:
-        names: known properties.
-    """
-    return next((name for name in names if PROPERTIES[name].is_energy), None)
-
-
-def column(key: str) -> str:
-    """Output column of a property or of an energy's atomization energy.
-
-    Args:
-        key: a property's name, or one with ``_atomization`` (``u0_atomization``).
+        properties: of a predictor.
 
     Returns:
-        The name with its unit: ``gap`` → ``gap_eV``, ``u0_atomization`` → ``u0_atomization_eV``.
+        The same.
 
     Raises:
-        KeyError: the property is unknown, or has no atomization energy.
+        ValueError: there is none, one is no `Property`, two share a name or a column, or one is
+            tied to another one of another unit.
     """
-    known = PROPERTIES.get(key.removesuffix(ATOMIZATION))
-    if known is None or not (known.name == key or known.is_energy):
-        raise KeyError(
-            f"property: expected one of {', '.join(PROPERTIES)}, or an energy with "
-            f"{ATOMIZATION!r}, got {key!r}"
+    known = list(properties)
+    other = [one for one in known if not isinstance(one, Property)]
+    if isinstance(properties, str) or other or not 0 < len(known) <= MOST_PROPERTIES:
+        got = properties if isinstance(properties, str) else other[0] if other else len(known)
+        raise ValueError(
+            f"properties: expected 1 to {MOST_PROPERTIES} of molgeo.Property, got {got!r:.60}"
         )
-    return known.column if known.name == key else f"{key}_{known.unit}"
+    own = [*known, *(one.atomization for one in known if one.is_energy)]
+    for key in ("name", "column"):
+        values = [getattr(one, key) for one in own]
+        if twice := [value for value in values if values.count(value) > 1]:
+            raise ValueError(f"properties: expected each {key} once, got {', '.join(twice)}")
+    by_name = {one.name: one for one in known}
+    for one in known:
+        other_one = by_name.get(one.tied_to[0]) if one.tied_to else None
+        if other_one and (other_one.unit, other_one.head) != (one.unit, one.head):
+            raise ValueError(
+                f"properties: {one.name} is tied to {other_one.name}, so they need one unit and "
+                f"head, got {one.unit} and {other_one.unit}"
+            )
+    return tuple(known)

@@ -8,6 +8,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from molgeo.data.qm9.properties import named
 from molgeo.predictor import Predictor
 from molgeo.predictor.checkpoint import CheckpointError, file, load
 from molgeo.predictor.checkpoint.header import seal
@@ -23,7 +24,7 @@ WATER = (
 def small_predictor():
     """A SchNet of three properties and three elements, in evaluation mode."""
     torch.manual_seed(0)
-    predictor = Predictor("schnet", SMALL, ("gap", "u0", "mu"), head_features=4)
+    predictor = Predictor("schnet", SMALL, named(("gap", "u0", "mu")), head_features=4)
     predictor.baseline.normal_()
     predictor.scale.uniform_(0.5, 2.0)
     predictor.atom_reference[1, [1, 6]] = torch.tensor([-13.6, -1029.0]).double()

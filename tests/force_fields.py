@@ -4,6 +4,8 @@ import numpy as np
 import torch
 from ase import Atoms
 
+from molgeo.data.forces.properties import ENERGY
+from molgeo.data.qm9.properties import PROPERTIES
 from molgeo.predictor import Predictor
 from molgeo.predictor.domain import Domain
 
@@ -29,12 +31,17 @@ BACKBONES = {
 }
 
 
+KNOWN = {**PROPERTIES, "energy": ENERGY}
+
+
 def force_field(model="schnet", properties=("energy",), seed=0):
     """As a training on forces leaves it, but with random weights and references."""
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        predictor = Predictor(model, BACKBONES[model], properties, head_features=8).eval()
+        predictor = Predictor(
+            model, BACKBONES[model], [KNOWN[name] for name in properties], head_features=8
+        ).eval()
         torch.nn.init.normal_(predictor.heads.out_weight)
     sums = [k for k, kind in enumerate(predictor.heads.kinds) if kind == "sum"]
     noise = torch.rand(len(sums), 10, generator=generator, dtype=torch.float64)

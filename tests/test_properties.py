@@ -1,55 +1,105 @@
 import dataclasses
+import math
 
 import pytest
 
-from molgeo.properties import ATOMIZATION, PROPERTIES, column
+from molgeo import Property
+from molgeo.properties import check_properties, first_energy
 
-# The contract with users' scripts; a change here breaks them.
-COLUMNS = (
-    "mu_debye alpha_bohr3 homo_eV lumo_eV gap_eV r2_bohr2 zpve_eV u0_eV u298_eV h298_eV g298_eV "
-    "cv_cal_mol_K energy_eV"
-)
-ENERGIES = ("u0", "u298", "h298", "g298", "energy")
-
-
-def test_columns_and_their_order():
-    assert " ".join(column(name) for name in PROPERTIES) == COLUMNS
-    assert all(name == known.name for name, known in PROPERTIES.items())
-
-
-def test_atomization_columns():
-    assert [column(name + ATOMIZATION) for name in ENERGIES] == [
-        "u0_atomization_eV",
-        "u298_atomization_eV",
-        "h298_atomization_eV",
-        "g298_atomization_eV",
-        "energy_atomization_eV",
-    ]
+ENERGY = Property("e", "eV", "sum", is_energy=True, description="energy, total")
 
 
 @pytest.mark.parametrize(
-    "key", ["colour", "", "U0", "u0_eV", "gap_atomization", "_atomization", "u0_atomization_eV"]
+    ("name", "unit", "column"),
+    [
+        ("logS", "log mol/L", "logS_log_mol_L"),
+        ("density", "g/cm³", "density_g_cm_"),
+        ("ring_count", "", "ring_count"),
+        ("gap", "eV", "gap_eV"),
+        ("μ", "e·Å", "μ_e_Å"),
+    ],
 )
-def test_unknown_keys(key):
-    with pytest.raises(KeyError, match=rf"expected one of mu, .*, cv.* got '{key}'"):
-        column(key)
+def test_the_column_is_the_name_with_its_unit(name, unit, column):
+    assert Property(name, unit).column == column
+    assert Property(name, unit, column="own_name").column == "own_name"
 
 
-def test_units_stand_in_the_column():
-    written = {"D": "debye", "a0³": "bohr3", "a0²": "bohr2", "cal/mol/K": "cal_mol_K", "eV": "eV"}
-    for known in PROPERTIES.values():
-        assert known.column == f"{known.name}_{written[known.unit]}"
-
-
-def test_heads_follow_physics():
-    heads = {name: known.head for name, known in PROPERTIES.items()}
-    assert [name for name in heads if heads[name] == "mean"] == ["homo", "lumo", "gap"]
-    assert heads["mu"] == "dipole"
-    assert heads["r2"] == "extent"
-    assert all(heads[name] == "sum" for name in ("alpha", "zpve", "cv", *ENERGIES))
-    assert tuple(name for name, known in PROPERTIES.items() if known.is_energy) == ENERGIES
-
-
-def test_the_table_cannot_be_changed_by_accident():
+def test_what_is_not_given():
+    logs = Property("logS", "log mol/L")
+    assert (logs.head, logs.symbol, logs.is_energy, logs.minimum) == (
+        "mean",
+        "logS",
+        False,
+        -math.inf,
+    )
     with pytest.raises(dataclasses.FrozenInstanceError):
-        PROPERTIES["gap"].unit = "Hartree"
+        logs.unit = "mol"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"name": ""}, "property '': name: expected letters, digits and _, got ''"),
+        ({"name": "a,b"}, "name: expected letters, digits and _, got 'a,b'"),
+        ({"name": "a b"}, "name: expected letters"),
+        ({"name": "x" * 61}, "name: expected printable text of at most 60 characters"),
+        ({"name": 3}, "name: expected printable text"),
+        ({"unit": "e\x1bV"}, "unit: expected printable text of at most 40"),
+        ({"unit": "x" * 41}, "unit: expected printable text of at most 40"),
+        ({"symbol": "\n"}, "symbol: expected printable text"),
+        ({"description": "x" * 201}, "description: expected printable text of at most 200"),
+        ({"column": "=1+1"}, "column: expected letters, digits and _, got '=1\\+1'"),
+        ({"head": "max"}, "head: expected one of sum, mean, dipole, extent, got 'max'"),
+        ({"minimum": math.nan}, "minimum: expected a number, or -inf for none, got nan"),
+        (
+            {"is_energy": True},
+            "is_energy: expected True for a property of unit 'eV' and head 'sum'",
+        ),
+    ],
+)
+def test_fields_that_mean_nothing(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Property(**{"name": "a", "unit": "eV", **fields})
+
+
+def test_atomization_energy():
+    free = ENERGY.atomization
+    assert (free.name, free.column) == ("e_atomization", "e_atomization_eV")
+    assert (free.description, free.symbol) == ("energy, atomization", "e at.")
+    assert free.total is ENERGY
+    assert not free.is_energy
+
+
+def test_equal_are_those_of_one_name_unit_and_physics():
+    same = Property("a", "eV", symbol="A", description="another text", minimum=0.0)
+    assert same == Property("a", "eV")
+    assert same != Property("a", "eV", "sum")
+    assert same != Property("a", "kcal/mol")
+
+
+def test_the_first_energy():
+    assert first_energy([Property("a", "eV"), ENERGY]) is ENERGY
+    assert first_energy([Property("a", "eV")]) is None
+
+
+@pytest.mark.parametrize(
+    ("properties", "message"),
+    [
+        ([], "expected 1 to 1000 of molgeo.Property, got 0"),
+        ("gap", "got 'gap'"),
+        (["gap"], "got 'gap'"),
+        ([ENERGY] * 2, "expected each name once, got e, e"),
+        (
+            [Property("a", "m/s"), Property("a_m", "s")],
+            "expected each column once, got a_m_s, a_m_s",
+        ),
+        ([ENERGY, Property("e_atomization", "eV")], "each name once, got e_atomization"),
+        (
+            [ENERGY, Property("h", "kcal/mol", "sum", tied_to=("e", 1.0))],
+            "h is tied to e, so they need one unit and head, got kcal/mol and eV",
+        ),
+    ],
+)
+def test_properties_that_cannot_be_together(properties, message):
+    with pytest.raises(ValueError, match=message):
+        check_properties(properties)

@@ -26,8 +26,8 @@ import torch
 from carry import pack, unpack
 from lightning.pytorch.utilities import rank_zero_only
 
+from molgeo.data.qm9.properties import PROPERTIES
 from molgeo.predictor.checkpoint import read_header
-from molgeo.properties import PROPERTIES
 from molgeo.training.config import RunConfig, TrainingConfig
 from molgeo.training.config_file import read_config
 from molgeo.training.export import hardware, validations

@@ -19,19 +19,21 @@ def _options(parser: Parser) -> None:
 def _notes() -> str:
     """What can be predicted, read and written, and what the exit status says."""
     from molgeo.chem.files.formats import formats
+    from molgeo.data.forces.properties import ENERGY
+    from molgeo.data.qm9.properties import PROPERTIES
     from molgeo.prediction.columns import MEANINGS
     from molgeo.prediction.writers import FORMATS as OUTPUTS
-    from molgeo.properties import PROPERTIES
     from molgeo.runtime.exit_status import MEANING
 
-    properties = [(one.name, one.unit, one.description) for one in PROPERTIES.values()]
-    energies = ", ".join(one.name for one in PROPERTIES.values() if one.is_energy)
+    known = [*PROPERTIES.values(), ENERGY]
+    properties = [(one.name, one.unit, one.description) for one in known]
+    energies = ", ".join(one.name for one in known if one.is_energy)
     return "\n".join(
         [
-            "properties, with the units of their columns:",
+            "properties of the shipped models, with the units of their columns:",
             *_columns(properties),
             f"  {energies}: with _atomization too, relative to free atoms (u0_atomization).",
-            "  Which of them there are depends on the model: molgeo info MODEL.",
+            "  Which of them there are, and which others, depends on the model: molgeo info MODEL.",
             "",
             "columns of each property, such as gap_eV_std:",
             *_columns(list(MEANINGS.items())),

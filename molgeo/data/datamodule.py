@@ -16,7 +16,7 @@ from molgeo.data.geometries import Geometry, GeometrySet
 from molgeo.data.loader import FlatLoader
 from molgeo.data.molecules import MoleculeSet
 from molgeo.data.qm9.dataset import QM9, Split
-from molgeo.properties import QM9_PROPERTIES
+from molgeo.data.qm9.properties import NAMES
 
 TrainingGeometry = Literal["dft", "mmff", "smiles", "cheap"]
 
@@ -126,7 +126,7 @@ class QM9DataModule(FlatDataModule):
     def __init__(
         self,
         root: str | Path | None = None,
-        properties: Sequence[str] = QM9_PROPERTIES,
+        properties: Sequence[str] = NAMES,
         batch_size: int = 64,
         seed: int = 42,
         limit_train: int = 0,

@@ -17,7 +17,8 @@ from molgeo.predictor.checkpoint import (
     read_header,
     shipped,
 )
-from molgeo.properties import PROPERTIES, Property
+from molgeo.predictor.checkpoint.header import properties_of
+from molgeo.properties import Property
 from molgeo.runtime.plain_text import one_line
 
 if TYPE_CHECKING:
@@ -120,10 +121,9 @@ def info(name: str) -> None:
     console.print(facts)
     mae = header.get("metrics", {}).get("mae", {})
     table = Table("property", "", "unit", "test MAE", box=None, pad_edge=False)
-    for key in header["config"]["properties"]:
-        known = PROPERTIES[key]
-        error = _number(mae.get(known.column), ".4g")
-        table.add_row(key, known.description, known.unit, error)
+    for one in properties_of(header["config"]):
+        error = _number(mae.get(one.column), ".4g")
+        table.add_row(*map(_plain, (one.name, one.description, one.unit, error)))
     if header.get("trained_on_forces"):
         for name, (column, description, unit) in FORCE_ERRORS.items():
             error = _number(mae.get(column), ".4g")
@@ -291,7 +291,7 @@ def _smiles_errors(header: dict[str, Any]) -> list[str]:
 
 def _property_rows(header: dict[str, Any], cells: Callable[[Property], list[str]]) -> list[str]:
     """One row of a table for each property of a model, with what ``cells`` says of it."""
-    known = [PROPERTIES[key] for key in header["config"]["properties"]]
+    known = properties_of(header["config"])
     return [f"| {k.symbol}, {k.name} | {k.unit} | " + " | ".join(cells(k)) + " |" for k in known]
 
 

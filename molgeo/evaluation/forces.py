@@ -97,7 +97,7 @@ def force_errors(predictor: Predictor, batch: Any) -> ForceErrors:
     """
     graph = batch_graph(batch, predictor.cutoff)
     energy, forces = predictor.standardised_forces(batch.z, batch.pos, graph)
-    k = predictor.properties.index(predictor.energy_name)
+    k = predictor.energy_index
     unit = predictor.scale[k]
     baseline = predictor.baseline_of(batch.z, batch.pos, graph)[:, k]
     return ForceErrors.of(

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from molgeo.data.geometries import MAX_CONFORMERS, Geometry, GeometrySet, with_labels
 from molgeo.data.qm9.dataset import QM9
+from molgeo.data.qm9.properties import PROPERTIES
 from molgeo.prediction.conformer_average import CONFORMERS, ConformerAverage, conformer_average
 from molgeo.predictor import Predictor, calibration
 from molgeo.predictor.calibration import Calibration, calibration_of, half_widths
-from molgeo.properties import PROPERTIES, first_energy
+from molgeo.properties import Property, first_energy, names_of
 from molgeo.runtime.errors import InputError, SettingError
 from molgeo.runtime.precision import MatmulPrecision, matmul_precision
 
@@ -74,7 +75,7 @@ def evaluate(
         predictor, root, split, geometry, limit, batch_size, progress, precision, conformers
     )
     error = found.values - found.labels
-    names = [PROPERTIES[name].column for name in found.properties]
+    columns = [one.column for one in found.properties]
     result = {
         "model": predictor.name,
         "data": "qm9",
@@ -83,12 +84,12 @@ def evaluate(
         "n": len(error),
         "failed": found.reasons.total(),
         "reasons": dict(found.reasons.most_common()),
-        "mae": dict(zip(names, error.abs().mean(0).tolist(), strict=True)),
-        "rmse": dict(zip(names, error.square().mean(0).sqrt().tolist(), strict=True)),
+        "mae": dict(zip(columns, error.abs().mean(0).tolist(), strict=True)),
+        "rmse": dict(zip(columns, error.square().mean(0).sqrt().tolist(), strict=True)),
     }
     known = calibration_of(predictor.header, conformers) if geometry == "smiles" else None
     if known is not None:
-        result["coverage"] = dict(zip(names, _coverage(found, known), strict=True))
+        result["coverage"] = dict(zip(columns, _coverage(found, known), strict=True))
     return result
 
 
@@ -124,7 +125,7 @@ def calibrate(
 
         found = collect(predictor, root, "validation", "smiles", limit, 256, step, conformers=n)
         values, stds, labels = (t.numpy() for t in (found.values, found.stds, found.labels))
-        made.append(calibration.calibrate(found.properties, values, stds, labels, n))
+        made.append(calibration.calibrate(names_of(found.properties), values, stds, labels, n))
     return made
 
 
@@ -132,14 +133,14 @@ class Collected(NamedTuple):
     """Predictions of a part of a data set beside its labels.
 
     Attributes:
-        properties: names of the columns.
+        properties: of the columns.
         values: (molecules, properties) float64, averages over the conformers.
         stds: (molecules, properties) float64, over the conformers.
         labels: (molecules, properties) float64.
         reasons: why molecules are missing, and how many.
     """
 
-    properties: list[str]
+    properties: list[Property]
     values: Tensor
     stds: Tensor
     labels: Tensor
@@ -159,14 +160,14 @@ def collect(
 ) -> Collected:
     """What `evaluate` compares; arguments and errors as there."""
     data = QM9(root)
-    known = [name for name in predictor.properties if name in data.molecules.properties]
+    known = [one for one in predictor.properties if one == PROPERTIES.get(one.name)]
     if not known:
         raise ValueError(
             f"evaluate: expected a model of some of QM9's properties, got {predictor.name} of "
-            f"{', '.join(predictor.properties)}; name its own data with --data"
+            f"{', '.join(predictor.property_names)}; name its own data with --data"
         )
     rows: Tensor = getattr(data.split(), split)[: limit or None]
-    columns = [data.molecules.properties.index(name) for name in known]
+    columns = [data.molecules.properties.index(one.name) for one in known]
     source = _source(data, geometry, conformers)
     averages: list[ConformerAverage] = []
     labels: list[Tensor] = []
@@ -200,23 +201,23 @@ def collect(
 def _coverage(found: Collected, known: Calibration) -> list[dict[str, float]]:
     """Of each property, the shares of labels within the intervals for one molecule."""
     shares = []
-    for k, name in enumerate(found.properties):
+    for k, one in enumerate(found.properties):
         error = (found.values[:, k] - found.labels[:, k]).abs()
-        widths = half_widths(known.scales[name], found.stds[:, k])
+        widths = half_widths(known.scales[one.name], found.stds[:, k])
         share = [float((error <= width).double().mean()) for width in widths]
         shares.append(dict(zip(("std", "low90_high90"), share, strict=True)))
     return shares
 
 
-def _predicted(predictor: Predictor, batch: Data, known: list[str]) -> Tensor:
+def _predicted(predictor: Predictor, batch: Data, known: list[Property]) -> Tensor:
     """Properties of a batch on the model's device, (conformers, properties) on the CPU."""
     device = predictor.scale.device
     with torch.inference_mode():
         out = predictor(batch.z.to(device), batch.pos.to(device), batch.batch.to(device))
-    return torch.stack([out[name] for name in known], dim=-1).cpu()
+    return torch.stack([out[one.name] for one in known], dim=-1).cpu()
 
 
-def _average(values: Tensor, known: list[str]) -> ConformerAverage:
+def _average(values: Tensor, known: list[Property]) -> ConformerAverage:
     """One molecule's numbers from those of its conformers, (conformers, properties)."""
     energy = first_energy(known)
     weighing = values[:, known.index(energy)] if energy else torch.zeros(len(values))

@@ -33,8 +33,7 @@ class BatchPredictor:
     Attributes:
         predictor: the model.
         max_pairs: bound on Σ n² over the molecules of a batch, where there is no ``batch_size``.
-        available: what it predicts: names of properties, and of atomization energies.
-        keys: what of it `values` returns; all, until it is changed.
+        keys: which of the predictor's outputs `values` returns; all, until it is changed.
 
     Raises:
         ValueError: a device that is not there, or a bad batch size.
@@ -51,8 +50,7 @@ class BatchPredictor:
         self.batch_size = None if batch_size == "auto" else int(batch_size)
         self.predictor, self.device = _ready(model, device)
         self.max_pairs = _PAIRS.get(self.device.type, _PAIRS["cpu"])
-        self.available = _probe(self.predictor, self.device)
-        self.keys = self.available
+        self.keys = list(self.predictor.outputs)
 
     def refuses(self, z: list[int], charge: int) -> str | None:
         """Why the model would refuse a molecule, whatever its coordinates, or None."""
@@ -129,7 +127,7 @@ class BatchPredictor:
 
     def _is_sound(self, values: Values) -> bool:
         """Whether all properties are finite; an atomization energy may lack its free atoms."""
-        known = set(self.predictor.properties)
+        known = set(self.predictor.property_names)
         return bool(values) and all(math.isfinite(v) for k, v in values.items() if k in known)
 
     def _alone(self, molecule: Molecule) -> Values | str:
@@ -156,15 +154,6 @@ def _ready(model: str | Path | Predictor | None, device: str) -> tuple[Predictor
 def _dtype(predictor: Predictor) -> torch.dtype:
     """Floating-point type of the model's weights."""
     return next((p.dtype for p in predictor.parameters()), torch.float32)
-
-
-def _probe(predictor: Predictor, device: torch.device) -> list[str]:
-    """What a predictor gives, in its order: its answer to a single atom."""
-    element = predictor.domain.elements[-1] if predictor.domain is not None else 6
-    z = torch.tensor([element], device=device)
-    pos = torch.zeros(1, 3, dtype=_dtype(predictor), device=device)
-    with torch.no_grad():
-        return list(predictor(z, pos, torch.zeros_like(z)))
 
 
 def _one_line(error: Exception) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from molgeo.prediction.columns import STD, SUFFIXES, Row
 from molgeo.prediction.digits import Places, text
-from molgeo.properties import ATOMIZATION, PROPERTIES, Property, column
+from molgeo.properties import Property
 from molgeo.runtime.plain_text import one_line
 
 LABEL_WIDTH: Final = 32
@@ -19,19 +19,14 @@ _ERRORS: Final = (STD, "_conformer_std")
 _UNKNOWN_ERROR: Final = 4
 """Digits after the point of a value whose error nobody has measured."""
 
-KNOWN: Final[dict[str, tuple[Property, bool]]] = {
-    column(key): (PROPERTIES[key.removesuffix(ATOMIZATION)], key.endswith(ATOMIZATION))
-    for name, known in PROPERTIES.items()
-    for key in ([name, name + ATOMIZATION] if known.is_energy else [name])
-}
-"""Column of values → the property, and whether it is an atomization energy."""
-
-_WITH_NUMBERS: Final = frozenset(name + suffix for name in KNOWN for suffix in SUFFIXES)
+Outputs = Mapping[str, Property]
+"""Column of values → the property, or the atomization energy."""
 
 
-def number_columns(columns: Sequence[str]) -> list[str]:
+def number_columns(columns: Sequence[str], outputs: Outputs) -> list[str]:
     """Those of a row's columns that hold predicted numbers."""
-    return [name for name in columns if name in _WITH_NUMBERS]
+    with_numbers = {name + suffix for name in outputs for suffix in SUFFIXES}
+    return [name for name in columns if name in with_numbers]
 
 
 def numbers(row: Row, columns: Sequence[str], digits: Places) -> dict[str, str]:

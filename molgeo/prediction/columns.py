@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from molgeo.properties import column
+from molgeo.properties import Property
 
 Row = dict[str, Any]
 """One value per column, None where there is none."""
@@ -55,15 +55,15 @@ def plain(value: Any) -> Any:
     return value.item() if getattr(value, "ndim", None) == 0 else str(value)
 
 
-def property_columns(keys: Iterable[str], suffixes: Iterable[str]) -> list[str]:
+def property_columns(outputs: Iterable[Property], suffixes: Iterable[str]) -> list[str]:
     """Columns of properties: all that is known of one, then of the next.
 
     Args:
-        keys: names of properties, and of atomization energies.
+        outputs: properties and atomization energies.
         suffixes: some of `SUFFIXES`.
     """
     suffixes = [suffix for suffix in SUFFIXES if suffix in set(suffixes)]
-    return [column(key) + suffix for key in keys for suffix in suffixes]
+    return [one.column + suffix for one in outputs for suffix in suffixes]
 
 
 PREFIX: Final = "input_"

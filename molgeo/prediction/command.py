@@ -89,7 +89,7 @@ def _is_finished(target: Target) -> bool:
 
 
 def _sink(run: PropertyRun, target: Target, output: OutputSettings, inputs: Sequence[str]) -> Sink:
-    layout = Layout(run.columns, run.numbers, run.digits, output.raw_csv)
+    layout = Layout(run.columns, run.numbers, run.outputs, run.digits, output.raw_csv)
 
     def total() -> int | None:
         return expected_rows(inputs)

@@ -8,11 +8,11 @@ model on its test molecules; if there is none either, the value keeps all its di
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from molgeo.prediction.columns import STD, SUFFIXES, Row
-from molgeo.properties import ATOMIZATION, PROPERTIES, column
+from molgeo.properties import Property
 
 Places = Callable[[Row], Mapping[str, int | None]]
 """Tells the digits after the point of each column's number, as `Digits` does; None for all."""
@@ -39,27 +39,27 @@ class Digits:
     """Digits after the point of every number of a row.
 
     Args:
-        keys: names of properties, and of atomization energies.
+        outputs: properties and atomization energies.
         headers: of the checkpoints of the models, by their names.
     """
 
-    def __init__(self, keys: list[str], headers: Mapping[str, dict[str, Any]]) -> None:
-        self._keys = {column(key): key for key in keys}
+    def __init__(self, outputs: Iterable[Property], headers: Mapping[str, dict[str, Any]]) -> None:
+        self._outputs = {one.column: one for one in outputs}
         self._headers = headers
 
     def __call__(self, row: Row) -> dict[str, int | None]:
         """Column → digits after the point; None for all of them."""
         places: dict[str, int | None] = {}
-        for name, key in self._keys.items():
+        for name, one in self._outputs.items():
             error = row.get(name + STD)
-            digits = decimals(self._measured(key, row) if error is None else error)
+            digits = decimals(self._measured(one, row) if error is None else error)
             places |= {name + suffix: digits for suffix in SUFFIXES}
         return places
 
-    def _measured(self, key: str, row: Row) -> float | None:
+    def _measured(self, one: Property, row: Row) -> float | None:
         """Error of the row's model on its test molecules, at geometries most like the row's."""
         header = self._headers.get(row["model"], {})
         given = row["geometry"].startswith("given")
         metrics = (not given and header.get("from_smiles")) or header.get("metrics") or {}
-        error = metrics.get("mae", {}).get(PROPERTIES[key.removesuffix(ATOMIZATION)].column)
+        error = metrics.get("mae", {}).get((one.total or one).column)
         return float(error) if isinstance(error, int | float) else None

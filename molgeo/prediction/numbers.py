@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from molgeo.prediction.columns import CONFORMER_COLUMNS, INTERVAL_COLUMNS, STD, SUFFIXES
 from molgeo.prediction.conformer_average import ConformerAverage, conformer_average
 from molgeo.predictor.calibration import Calibration, half_widths
-from molgeo.properties import ATOMIZATION, PROPERTIES, column
+from molgeo.properties import Property
 
 Array = NDArray[np.float64]
 
@@ -24,26 +24,26 @@ class Numbers:
     """Averages and error bars of some properties.
 
     Args:
-        keys: names of properties, and of atomization energies.
+        outputs: properties and atomization energies.
         suffixes: of the columns that are wanted of each.
         calibration: of all of them; None if their errors are not known.
     """
 
     def __init__(
-        self, keys: Sequence[str], suffixes: Sequence[str], calibration: Calibration | None
+        self, outputs: Sequence[Property], suffixes: Sequence[str], calibration: Calibration | None
     ) -> None:
-        self._keys = keys
+        self._outputs = outputs
         self._suffixes = [suffix for suffix in SUFFIXES if suffix in suffixes]
-        names = [key.removesuffix(ATOMIZATION) for key in keys]
+        totals = [one.total or one for one in outputs]
         # An atomization energy is as uncertain as the total.
-        self._scales = [calibration.scales[name] for name in names] if calibration else []
-        self._minimum = np.array([PROPERTIES[name].minimum for name in names])
+        self._scales = [calibration.scales[one.name] for one in totals] if calibration else []
+        self._minimum = np.array([one.minimum for one in outputs])
 
     def of(self, values: Array, energies: Array, of_conformers: bool) -> dict[str, float]:
         """Column → number; what is not finite is left out.
 
         Args:
-            values: (conformers, keys).
+            values: (conformers, outputs).
             energies: (conformers,) eV, up to a constant, that the conformers are weighted by.
             of_conformers: they were made of a SMILES, so that the calibration holds.
         """
@@ -57,8 +57,8 @@ class Numbers:
         for suffix in numbers.keys() & set(_BOUNDED):
             numbers[suffix] = np.maximum(numbers[suffix], self._minimum)
         return {
-            column(key) + suffix: float(numbers[suffix][k])
-            for k, key in enumerate(self._keys)
+            one.column + suffix: float(numbers[suffix][k])
+            for k, one in enumerate(self._outputs)
             for suffix in self._suffixes
             if suffix in numbers and math.isfinite(numbers[suffix][k])
         }

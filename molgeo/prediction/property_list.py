@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from molgeo.prediction.cells import (
-    KNOWN,
     MESSAGE_WIDTH,
+    Outputs,
     aligned,
     error_column,
     label,
@@ -18,12 +18,15 @@ from molgeo.prediction.digits import Places
 from molgeo.runtime.plain_text import one_line
 
 
-def property_list(row: Row, columns: Sequence[str], digits: Places, room: int) -> Iterator[str]:
+def property_list(
+    row: Row, columns: Sequence[str], outputs: Outputs, digits: Places, room: int
+) -> Iterator[str]:
     """Lines of text: what the molecule is, then a line per property, or why there are none.
 
     Args:
         row: one row of output.
         columns: of the row.
+        outputs: what is predicted, by its columns of values.
         digits: tells each number's digits after the point.
         room: characters of a line. Where they are too few, symbols go, then descriptions.
     """
@@ -33,30 +36,26 @@ def property_list(row: Row, columns: Sequence[str], digits: Places, room: int) -
     if row["status"] != "ok":
         yield f"error: {one_line(row['message'], MESSAGE_WIDTH)}"
         return
-    names = number_columns(columns)
+    names = number_columns(columns, outputs)
     cells = numbers(row, names, digits)
-    names = [name for name in names if name in KNOWN]
+    names = [name for name in names if name in outputs]
     errors = [_error(name, cells) for name in names]
-    whats, symbols = zip(*map(_names, names), strict=True)
+    known = [outputs[name] for name in names]
+    whats = [one.description or one.name for one in known]
+    symbols = [one.symbol for one in known]
+    # A property of someone's own may have no other symbol than its name.
+    beside = ["" if symbol in whats else symbol for symbol in symbols]
     figures = [
         aligned([cells[name] for name in names]),
         [f"± {cell}" if cell.strip() else "" for cell in aligned(errors)],
-        [KNOWN[name][0].unit for name in names],
+        [one.unit for one in known],
         [_interval(name, cells) for name in names],
     ]
-    for about in ([whats, symbols], [whats], [symbols]):
+    for about in ([whats, beside], [whats], [symbols]):
         lines = list(_lines([*about, *figures]))
         if max(map(len, lines)) <= room:
             break
     yield from lines
-
-
-def _names(name: str) -> tuple[str, str]:
-    """Description and symbol of a column's property."""
-    known, is_atomization = KNOWN[name]
-    if is_atomization:
-        return known.description.replace("total", "atomization"), f"{known.symbol} at."
-    return known.description, known.symbol
 
 
 def _error(name: str, cells: dict[str, str]) -> str:

@@ -29,7 +29,7 @@ from molgeo.prediction.conformer_average import CONFORMERS
 from molgeo.prediction.digits import Digits
 from molgeo.prediction.numbers import Numbers
 from molgeo.prediction.results import Answer, Done, Result, key, mark
-from molgeo.properties import ATOMIZATION, column, first_energy
+from molgeo.properties import Property, first_energy
 from molgeo.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from molgeo.chem.molecule import Row as Source
     from molgeo.prediction.batches import BatchPredictor
     from molgeo.prediction.settings import PredictSettings
+    from molgeo.predictor import Predictor
 
 _WINDOW: Final = {"cpu": 256, "cuda": 4096}
 """Most rows that are held at once."""
@@ -65,7 +66,7 @@ class PropertyRun:
         reading: how inputs are read.
         given: the model for given geometries.
         made: the model for geometries of a force field; often the same.
-        keys: what is predicted: names of properties, and of atomization energies.
+        outputs: what is predicted, by its column: properties and atomization energies.
         suffixes: of the columns of each property.
         numbers: columns of the properties.
         columns: of every row.
@@ -87,28 +88,31 @@ class PropertyRun:
         self.given = self.made = BatchPredictor(settings.model, device, batch_size)
         if settings.model is None:
             self.made = BatchPredictor(DEFAULT_SMILES_MODEL, device, batch_size)
-        self.keys = _select(self.given, settings.properties)
+        wanted = _select(self.given.predictor, settings.properties)
+        self.outputs = {one.column: one for one in wanted}
+        self._keys = [one.name for one in wanted]
         calibration = calibration_of(self.made.predictor.header, self.conformers)
-        wanted = {key.removesuffix(ATOMIZATION) for key in self.keys}
-        if calibration is not None and not wanted <= calibration.scales.keys():
+        measured = {(one.total or one).name for one in wanted}
+        if calibration is not None and not measured <= calibration.scales.keys():
             calibration = None
         self.suffixes = ["", *([STD] if calibration else [])]
         if conformers is not None and self.conformers > 1:
             self.suffixes += [*CONFORMER_COLUMNS, *(INTERVAL_COLUMNS if calibration else ())]
         # Conformers are weighted by their energies, whatever is asked for.
-        self._energy = first_energy(self.made.predictor.properties)
+        energy = first_energy(self.made.predictor.properties)
+        self._energy = energy.name if energy else None
         weighing = [self._energy] if self._energy else []
         for one in (self.given, self.made):
-            one.keys = list(dict.fromkeys([*self.keys, *weighing]))
-        self._numbers = Numbers(self.keys, self.suffixes, calibration)
-        self.numbers = property_columns(self.keys, self.suffixes)
+            one.keys = list(dict.fromkeys([*self._keys, *weighing]))
+        self._numbers = Numbers(wanted, self.suffixes, calibration)
+        self.numbers = property_columns(wanted, self.suffixes)
         self.columns = [*ROW_COLUMNS, *self.numbers, *([STRIPPED] if settings.strip_salts else [])]
         self.late: dict[str, str] = {}
         self._own = tuple(self.columns)
         self._kept: dict[str, str] = {}
         self._is_fixed = False
         self.digits = Digits(
-            self.keys,
+            wanted,
             {one.predictor.name: one.predictor.header for one in (self.given, self.made)},
         )
         self._known: dict[str, Answer] = {}
@@ -279,7 +283,7 @@ class PropertyRun:
             if len(good) < len(own):
                 answers[k] = next(one for one in own if isinstance(one, str))
                 continue
-            table = np.array([[one[key] for key in self.keys] for one in good])
+            table = np.array([[one[key] for key in self._keys] for one in good])
             energies = [one[self._energy] for one in good] if self._energy else []
             made = not conformers[0].geometry.startswith("given")
             numbers = self._numbers.of(table, np.array(energies or [0.0] * len(good)), made)
@@ -371,22 +375,23 @@ def _windows(items: Iterable[Built], most: int, done: int = 0) -> Iterator[list[
         raise failure
 
 
-def _select(model: BatchPredictor, wanted: str | Sequence[str] | None) -> list[str]:
-    """The wanted keys, each once, or an error that names the nearest ones."""
+def _select(predictor: Predictor, wanted: str | Sequence[str] | None) -> list[Property]:
+    """The wanted outputs of a model, each once, or an error that names the nearest ones."""
     from molgeo.chem.molecule import InputError
 
+    outputs = predictor.outputs
     if wanted is None:
-        return model.available
+        return list(outputs.values())
     names = wanted.split(",") if isinstance(wanted, str) else wanted
-    by_column = {column(key): key for key in model.available}
+    by_column = {one.column: key for key, one in outputs.items()}
     names = [by_column.get(name.strip(), name.strip()) for name in names]
     names = list(dict.fromkeys(names))
-    known = f"{model.predictor.name} predicts {', '.join(model.available)}"
+    known = f"{predictor.name} predicts {', '.join(outputs)}"
     if not names:
         raise InputError(f"properties is empty: {known}")
     for name in names:
-        if name not in model.available:
-            near = difflib.get_close_matches(name, [*model.available, *by_column], n=1)
+        if name not in outputs:
+            near = difflib.get_close_matches(name, [*outputs, *by_column], n=1)
             hint = f", did you mean {near[0]!r}?" if near else ":"
             raise InputError(f"unknown property {name!r}{hint} {known}")
-    return names
+    return [outputs[name] for name in names]

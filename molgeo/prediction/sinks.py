@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol, TextIO
 
 from molgeo.chem.mol_blocks import mol_block
 from molgeo.chem.molecule import InputError
+from molgeo.prediction.cells import Outputs
 from molgeo.prediction.digits import Places
 from molgeo.prediction.journal import Entry, Journal
 from molgeo.prediction.output import Target
@@ -39,12 +40,14 @@ class Layout:
     Attributes:
         columns: of the rows.
         numbers: those of the properties.
+        outputs: what is predicted, by its columns of values.
         digits: tells each number's digits after the point.
         raw: as in `molgeo.prediction.writers.CsvWriter`.
     """
 
     columns: Sequence[str]
     numbers: Sequence[str]
+    outputs: Outputs
     digits: Places
     raw: bool = False
 
@@ -118,7 +121,12 @@ class Stream:
         shown = 0 if target.format != "table" else BLOCK - 1
         self._progress = RowProgress(total, until=shown if self.on_screen else None)
         self._writer: Writer | None = writer(
-            target.format, self._file, layout.columns, layout.digits, layout.raw
+            target.format,
+            self._file,
+            layout.columns,
+            layout.outputs,
+            layout.digits,
+            layout.raw,
         )
 
     def done(self) -> Iterable[Done]:
@@ -251,8 +259,8 @@ class WholeFile:
             self._journal.remove()
 
     def _make(self, file: TextIO) -> None:
-        columns = self._layout.columns
-        out = writer(self._format, file, columns, self._layout.digits, self._layout.raw)
+        columns, outputs = self._layout.columns, self._layout.outputs
+        out = writer(self._format, file, columns, outputs, self._layout.digits, self._layout.raw)
         for entry in self._journal.entries():
             row = dict.fromkeys(columns) | entry.row
             out.write(row, entry.block)

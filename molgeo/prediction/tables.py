@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final, TextIO
 
 from molgeo.prediction.cells import (
-    KNOWN,
     MESSAGE_WIDTH,
+    Outputs,
     aligned,
     error_column,
     label,
@@ -40,14 +40,18 @@ class TableWriter:
     Args:
         file: where to write; its kind decides on colours and widths.
         columns: of the rows.
+        outputs: what is predicted, by its columns of values.
         digits: tells each number's digits after the point.
     """
 
-    def __init__(self, file: TextIO, columns: Sequence[str], digits: Places) -> None:
+    def __init__(
+        self, file: TextIO, columns: Sequence[str], outputs: Outputs, digits: Places
+    ) -> None:
         from rich.console import Console
 
         self._file = file
         self._columns = columns
+        self._outputs = outputs
         self._digits = digits
         self._terminal = file.isatty()
         self._console = Console(file=file, highlight=False)
@@ -66,7 +70,9 @@ class TableWriter:
     def close(self) -> None:
         """Write what is kept."""
         if len(self._rows) == 1 and not self._widths:
-            lines = property_list(self._rows[0], self._columns, self._digits, self._room)
+            lines = property_list(
+                self._rows[0], self._columns, self._outputs, self._digits, self._room
+            )
             for k, line in enumerate(lines):
                 self._line(line, "bold" if k == 0 else "")
             return
@@ -77,15 +83,15 @@ class TableWriter:
 
     def _flush(self) -> None:
         """Many molecules: one line each, in as many panels as the width asks for."""
-        names = number_columns(self._columns)
+        names = number_columns(self._columns, self._outputs)
         rows = [self._cells(row, names) for row in self._rows]
         if self._terminal:
-            names = _beside(names, rows)
+            names = _beside(names, rows, self._outputs)
         else:
             names += ["model", "message"]
         heads = ["id", "molecule", *names]
         for name in heads:
-            if name not in _LEFT and not (self._terminal and name in KNOWN):
+            if name not in _LEFT and not (self._terminal and name in self._outputs):
                 for row, cell in zip(rows, aligned([row[name] for row in rows]), strict=True):
                     row[name] = cell
         first = not self._widths
@@ -144,10 +150,10 @@ class TableWriter:
         self._console.print(Text(text.rstrip(), style))
 
 
-def _beside(names: list[str], rows: list[Cells]) -> list[str]:
+def _beside(names: list[str], rows: list[Cells], outputs: Outputs) -> list[str]:
     """Put errors beside their values; what columns are left."""
     used = set()
-    for name in (name for name in names if name in KNOWN):
+    for name in (name for name in names if name in outputs):
         of = error_column(name, names)
         values = aligned([row[name] for row in rows])
         errors = aligned([row[of] if of and row[of] != "-" else "" for row in rows])

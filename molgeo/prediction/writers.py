@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol, TextIO
 
 from molgeo.chem.mol_blocks import NO_ATOMS, sdf_record
+from molgeo.prediction.cells import Outputs
 from molgeo.prediction.columns import Row, plain
 from molgeo.prediction.digits import Places, rounded, text
 from molgeo.prediction.tables import TableWriter
@@ -148,7 +149,12 @@ class SdfWriter:
 
 
 def writer(
-    format: str, file: TextIO, columns: Sequence[str], digits: Places, raw: bool = False
+    format: str,
+    file: TextIO,
+    columns: Sequence[str],
+    outputs: Outputs,
+    digits: Places,
+    raw: bool = False,
 ) -> Writer:
     """The writer of a format.
 
@@ -156,13 +162,16 @@ def writer(
         format: one of `FORMATS`.
         file: open for writing.
         columns: of the rows.
+        outputs: what is predicted, by its columns of values.
         digits: tells each number's digits after the point.
         raw: as in `CsvWriter`.
     """
     if format in ("csv", "tsv"):
         return CsvWriter(file, columns, digits, raw, "," if format == "csv" else "\t")
+    if format == "table":
+        return TableWriter(file, columns, outputs, digits)
     kinds: dict[str, Callable[[TextIO, Sequence[str], Places], Writer]]
-    kinds = {"json": JsonWriter, "jsonl": JsonLinesWriter, "sdf": SdfWriter, "table": TableWriter}
+    kinds = {"json": JsonWriter, "jsonl": JsonLinesWriter, "sdf": SdfWriter}
     return kinds[format](file, columns, digits)
 
 

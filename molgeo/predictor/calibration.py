@@ -28,6 +28,7 @@ Deviation:
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -103,7 +104,7 @@ def calibration_of(header: dict[str, Any], conformers: int) -> Calibration | Non
 
 
 def calibrate(
-    properties: list[str], values: Array, stds: Array, labels: Array, conformers: int
+    properties: Sequence[str], values: Array, stds: Array, labels: Array, conformers: int
 ) -> Calibration:
     """Scales from molecules that the model was not trained on.
 

@@ -76,7 +76,7 @@ def check_levels(models: Sequence[Predictor]) -> None:
     first = models[0]
     for other in models[1:]:
         for what, a, b in (
-            ("energies", first.energy_name, other.energy_name),
+            ("energies", first.energy.name, other.energy.name),
             ("levels of theory", _level(first), _level(other)),
         ):
             if not {NOT_STATED, ""} & {a, b} and _plain(a) != _plain(b):
@@ -157,7 +157,7 @@ def _plain(text: str) -> str:
 
 def _check_free_atoms(first: Predictor, other: Predictor) -> None:
     """Refuse models whose free atoms are known and not the same."""
-    a, b = (each.atom_reference[each.properties.index(each.energy_name)] for each in (first, other))
+    a, b = (each.atom_reference[each.energy_index] for each in (first, other))
     apart = (a - b).abs().nan_to_num().cpu()
     element = int(apart.argmax())
     if apart[element] > SAME_ATOM:

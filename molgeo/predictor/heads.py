@@ -24,7 +24,7 @@ from molgeo.graph import Graph
 from molgeo.models import MOST
 from molgeo.ops.dense import Dense
 from molgeo.ops.segment import molecule_sum
-from molgeo.properties import PROPERTIES
+from molgeo.properties import Property, check_properties
 from molgeo.runtime.errors import SettingError
 
 SQUARED_DISTANCE_UNIT = 10.0
@@ -44,28 +44,19 @@ class Heads(nn.Module):
 
     Args:
         feature_dim: width of the backbone's atom features.
-        properties: names of the properties.
+        properties: what is predicted.
         hidden: width of each property's hidden layer.
 
     Raises:
-        ValueError: there is no property, one is unknown or given twice, or the width is out of
-            range.
+        ValueError: the properties cannot be together, or the width is out of range.
     """
 
-    def __init__(self, feature_dim: int, properties: Sequence[str], hidden: int = 64) -> None:
+    def __init__(self, feature_dim: int, properties: Sequence[Property], hidden: int = 64) -> None:
         super().__init__()
-        unknown = [name for name in properties if name not in PROPERTIES]
-        if isinstance(properties, str) or unknown or not properties:
-            got = properties if isinstance(properties, str) else ", ".join(unknown) or "none"
-            raise SettingError(
-                f"properties: expected a list of some of {', '.join(PROPERTIES)}, got {got!r}"
-            )
-        if len(set(properties)) < len(properties):
-            raise SettingError(f"properties: expected each once, got {', '.join(properties)}")
+        self.properties = check_properties(properties)
         if not 1 <= hidden <= MOST:
             raise SettingError(f"head_features: expected 1 to {MOST}, got {hidden}")
-        self.properties = tuple(properties)
-        self.kinds = [PROPERTIES[name].head for name in properties]
+        self.kinds = [one.head for one in self.properties]
         self.hidden = hidden
         self.in_layer = Dense(feature_dim, len(self.properties) * hidden)
         # The extent has two outputs an atom, s and q; every other property has one.

@@ -15,14 +15,10 @@ from molgeo.graph import Graph, given_or_found
 from molgeo.ops.segment import molecule_sum
 from molgeo.predictor.domain import Domain
 from molgeo.predictor.heads import Heads, moment, pool
-from molgeo.properties import ATOMIZATION, PROPERTIES, QM9_PROPERTIES, first_energy
+from molgeo.properties import Property, first_energy, names_of
 from molgeo.runtime.errors import SettingError
-from molgeo.units import BOLTZMANN
 
 N_ELEMENTS = len(SYMBOLS)
-
-PV_298 = BOLTZMANN * 298.15
-"""H − U of an ideal gas at 298.15 K, eV a molecule: RT, the difference of QM9's own labels."""
 
 
 class Potential(NamedTuple):
@@ -34,7 +30,7 @@ class Potential(NamedTuple):
         forces: (atoms, 3) eV/Å, the negative gradient; None where it was not asked for.
         strain_gradient: (molecules, 3, 3) eV, symmetric; over the volume it is the stress. None
             where it was not asked for.
-        dipole: (molecules, 3) float64, Debye; None where the model does not predict mu. Training
+        dipole: (molecules, 3) float64, Debye; None if the model predicts no dipole in D. Training
             sees its norm only, so that all of a molecule's dipoles may have the wrong sign.
     """
 
@@ -54,7 +50,7 @@ class Predictor(nn.Module):
     Args:
         model: name of the backbone, as in `molgeo.models.names`.
         backbone: fields of its config; it is built without the published readout.
-        properties: names of the properties, as in `molgeo.properties`.
+        properties: what it predicts.
         head_features: hidden width of each property's head.
 
     Attributes:
@@ -67,7 +63,7 @@ class Predictor(nn.Module):
             unknown.
 
     Raises:
-        ValueError: unknown model or property.
+        ValueError: unknown model, or properties that cannot be together.
         TypeError: unknown field of the backbone's config.
     """
 
@@ -78,21 +74,21 @@ class Predictor(nn.Module):
     def __init__(
         self,
         model: str,
-        backbone: dict[str, Any] | None = None,
-        properties: Sequence[str] = QM9_PROPERTIES,
+        backbone: dict[str, Any] | None,
+        properties: Sequence[Property],
         head_features: int = 64,
     ) -> None:
         super().__init__()
         self.backbone = models.build(model, {**(backbone or {}), "n_out": None})
+        self.heads = Heads(self.backbone.feature_dim, properties, head_features)
         # All fields, so that a checkpoint does not change its meaning when a default does.
         self.config = {
             "model": model,
             "backbone": dataclasses.asdict(self.backbone.config),
-            "properties": list(properties),
+            "properties": self.properties,
             "head_features": head_features,
         }
-        self.heads = Heads(self.backbone.feature_dim, properties, head_features)
-        n = len(properties)
+        n = len(self.properties)
         self.register_buffer("baseline", torch.zeros(n, 2, N_ELEMENTS, dtype=torch.float64))
         self.register_buffer("scale", torch.ones(n, dtype=torch.float64))
         self.register_buffer(
@@ -103,9 +99,24 @@ class Predictor(nn.Module):
         self.header: dict[str, Any] = {}
 
     @property
-    def properties(self) -> tuple[str, ...]:
-        """Names of the properties, in the order of the heads."""
+    def properties(self) -> tuple[Property, ...]:
+        """What the model predicts, in the order of the heads."""
         return self.heads.properties
+
+    @property
+    def property_names(self) -> tuple[str, ...]:
+        """Names of the properties."""
+        return names_of(self.properties)
+
+    @property
+    def outputs(self) -> dict[str, Property]:
+        """What a call gives by its keys: the properties, and energies relative to free atoms."""
+        free = [
+            one.atomization
+            for k, one in enumerate(self.properties)
+            if one.is_energy and not self.atom_reference[k].isnan().all()
+        ]
+        return {one.name: one for one in (*self.properties, *free)}
 
     @property
     def cutoff(self) -> float:
@@ -125,9 +136,9 @@ class Predictor(nn.Module):
                 find them.
 
         Returns:
-            Property name → (molecules,) float64, in the property's unit. Energies are totals; those
-            with known free atoms add ``<name>_atomization``, the energy relative to them. Where
-            u298 and h298 are both predicted they obey ``H = U + kT``, the ideal gas's pV.
+            Key of `outputs` → (molecules,) float64, in the property's unit. Energies are totals;
+            those with known free atoms add ``<name>_atomization``, the energy relative to them.
+            A property that is tied to another one lies above it by its constant.
 
         Raises:
             TypeError: no tensors, or numbers of the wrong kind.
@@ -138,9 +149,9 @@ class Predictor(nn.Module):
         graph = given_or_found(graph, pos, self.cutoff, batch)
         out = self._named(self.to_units(self.standardised(z, pos, graph), z, pos, graph))
         free = molecule_sum(self.atom_reference.T[z], graph)
-        for k, name in enumerate(self.properties):
-            if PROPERTIES[name].is_energy and not self.atom_reference[k].isnan().all():
-                out[name + ATOMIZATION] = out[name] - free[:, k]
+        for key, one in self.outputs.items():
+            if one.total is not None:
+                out[key] = out[one.total.name] - free[:, self.properties.index(one.total)]
         return out
 
     def _accepted(
@@ -164,11 +175,13 @@ class Predictor(nn.Module):
 
     def _named(self, values: Tensor) -> dict[str, Tensor]:
         """Columns of (molecules, properties) by name, with what two of them say of each other."""
-        out = dict(zip(self.properties, values.unbind(-1), strict=True))
-        if {"u298", "h298"} <= out.keys():
-            # Two heads estimate one number: their mean is the better estimate, and consistent.
-            out["u298"] = 0.5 * (out["u298"] + out["h298"] - PV_298)
-            out["h298"] = out["u298"] + PV_298
+        out = dict(zip(self.property_names, values.unbind(-1), strict=True))
+        for one in self.properties:
+            if one.tied_to is not None and one.tied_to[0] in out:
+                # Two heads estimate one number: their mean is the better estimate, and consistent.
+                base, constant = one.tied_to
+                out[base] = 0.5 * (out[base] + out[one.name] - constant)
+                out[one.name] = out[base] + constant
         return out
 
     def standardised(self, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
@@ -194,7 +207,7 @@ class Predictor(nn.Module):
         Raises:
             ValueError: the model has no energy.
         """
-        k = self.properties.index(self.energy_name)
+        k = self.energy_index
         with torch.enable_grad():
             pos = pos.detach().requires_grad_()
             energy = self.standardised(z, pos, graph)[:, k]
@@ -202,18 +215,31 @@ class Predictor(nn.Module):
         return energy, -gradient
 
     @property
-    def energy_name(self) -> str:
+    def energy(self) -> Property:
         """The property that forces are derived from: the first of the model's energies.
 
         Raises:
             ValueError: the model has no energy.
         """
-        name = first_energy(self.properties)
-        if name is None:
+        energy = first_energy(self.properties)
+        if energy is None:
             raise SettingError(
-                f"{self.name}: forces need an energy; it predicts {', '.join(self.properties)}"
+                f"{self.name}: forces need an energy; it predicts {', '.join(self.property_names)}"
             )
-        return name
+        return energy
+
+    @property
+    def energy_index(self) -> int:
+        """Number of `energy` among the properties."""
+        return self.properties.index(self.energy)
+
+    @property
+    def dipole_index(self) -> int | None:
+        """Number of the first dipole moment in Debye among the properties; None without any."""
+        dipoles = (
+            k for k, one in enumerate(self.properties) if (one.head, one.unit) == ("dipole", "D")
+        )
+        return next(dipoles, None)
 
     def to_units(self, standardised: Tensor, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
         """Add the baseline: (molecules, properties) float64 in the properties' units."""
@@ -254,7 +280,7 @@ class Predictor(nn.Module):
         Raises:
             ValueError: the model has no energy, or was not trained on forces.
         """
-        energy = self.energy_name
+        energy = self.energy.name
         self.check_forces(allow_untrained_forces)
         _check_kinds({"z": z, "pos": pos} | ({} if batch is None else {"batch": batch}))
         # A copy made outside inference mode can be differentiated, whatever the caller's mode is.
@@ -277,7 +303,7 @@ class Predictor(nn.Module):
         Raises:
             ValueError: the model has no energy, or was not trained on forces.
         """
-        _ = self.energy_name
+        _ = self.energy
         if not (allow_untrained_forces or self.header.get("trained_on_forces")):
             raise SettingError(
                 f"{self.name} was trained on properties of relaxed molecules, so its forces mean "
@@ -305,7 +331,7 @@ class Predictor(nn.Module):
         Raises:
             ValueError: the model has no energy.
         """
-        k = self.properties.index(self.energy_name)
+        k = self.energy_index
         with torch.inference_mode(False), torch.set_grad_enabled(derivatives):
             pos = pos.detach().clone().requires_grad_(derivatives)
             moved, by = pos, [pos]
@@ -316,7 +342,7 @@ class Predictor(nn.Module):
             features = self.backbone.atom_features(z, moved, graph)
             atoms, charges = self.heads.per_atom(features)
             out = pool(atoms, charges, self.heads.kinds, z, moved, graph)
-            total = self._named(self.to_units(out, z, moved, graph))[self.energy_name]
+            total = self._named(self.to_units(out, z, moved, graph))[self.energy.name]
             gradients = torch.autograd.grad(total.sum(), by) if derivatives else ()
         with torch.no_grad():
             own = self.baseline[k, 0][z] + self.scale[k] * atoms[:, k].double()
@@ -331,10 +357,10 @@ class Predictor(nn.Module):
             )
 
     def _dipole(self, atoms: Tensor, pos: Tensor, graph: Graph) -> Tensor | None:
-        """(molecules, 3) vector whose norm is mu, in Debye; None where mu is not predicted."""
-        if "mu" not in self.properties:
+        """(molecules, 3) the vector whose norm is the model's dipole moment, in Debye."""
+        k = self.dipole_index
+        if k is None:
             return None
-        k = self.properties.index("mu")
         return self.scale[k] * moment(atoms[:, k].double(), pos.double(), graph)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Predictor:

@@ -160,7 +160,7 @@ class MolgeoCalculator(Calculator):
         self.parameters.update(model=self.model_name, **kept)
         self._recorded = [Recorded(each, options["replay"]) for each in models]
         self.implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]
-        if all("mu" in each.properties for each in models):
+        if all(each.dipole_index is not None for each in models):
             self.implemented_properties.append("dipole")
         if len(models) > 1:
             self.implemented_properties += ["energy_std", "forces_std"]

@@ -6,8 +6,10 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from molgeo.data.forces.properties import ENERGY
+from molgeo.data.qm9 import properties as qm9
 from molgeo.elements import SYMBOLS
-from molgeo.properties import QM9_PROPERTIES
+from molgeo.properties import Property
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.plain_text import one_line
 from molgeo.runtime.precision import MatmulPrecision
@@ -136,7 +138,7 @@ class TrainingConfig(RunConfig):
 
     data_dir: str = ""
     geometry: Literal["dft", "mmff", "smiles", "cheap"] = "dft"
-    properties: list[str] = field(default_factory=lambda: list(QM9_PROPERTIES))
+    properties: list[str] = field(default_factory=lambda: list(qm9.NAMES))
     loss_weights: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -243,6 +245,15 @@ def config_from(fields: dict[str, Any]) -> TrainingConfig | ForceTrainingConfig:
     return kind(**{name: value for name, value in fields.items() if name in own})
 
 
+def properties_of(config: RunConfig) -> tuple[Property, ...]:
+    """What a run learns.
+
+    Raises:
+        ValueError: QM9 has no such property.
+    """
+    return qm9.named(config.properties) if isinstance(config, TrainingConfig) else (ENERGY,)
+
+
 def _check_model(config: RunConfig) -> None:
     """Refuse a model that cannot be built, or could not be loaded again, before data are read."""
     from molgeo.predictor.checkpoint.outline import outline_of
@@ -251,7 +262,7 @@ def _check_model(config: RunConfig) -> None:
         {
             "model": config.model,
             "backbone": config.backbone,
-            "properties": getattr(config, "properties", ["energy"]),
+            "properties": properties_of(config),
             "head_features": config.head_features,
         }
     )

@@ -20,7 +20,6 @@ from molgeo.evaluation.cards import markdown
 from molgeo.predictor import Predictor
 from molgeo.predictor.calibration import Calibration
 from molgeo.predictor.checkpoint import load, save_checkpoint
-from molgeo.properties import PROPERTIES
 from molgeo.training.config import RunConfig
 
 
@@ -56,7 +55,7 @@ def export(
         {
             "name": config.model_name,
             **about,
-            "units": {name: PROPERTIES[name].unit for name in predictor.properties},
+            "units": {one.name: one.unit for one in predictor.properties},
             "epochs": content["epoch"] + 1,
             "steps": content["global_step"],
             "interrupted": interrupted,

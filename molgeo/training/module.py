@@ -11,7 +11,6 @@ from torch import Tensor
 
 from molgeo.graph import radius_graph
 from molgeo.predictor import Predictor
-from molgeo.properties import PROPERTIES
 from molgeo.runtime.errors import SettingError
 from molgeo.training.config import RunConfig, TrainingConfig
 from molgeo.training.optimisation import optimiser_of
@@ -68,13 +67,14 @@ class PropertyTraining(Training):
 
     def __init__(self, predictor: Predictor, config: TrainingConfig) -> None:
         super().__init__(predictor, config)
-        unknown = set(config.loss_weights) - set(predictor.properties)
+        names = predictor.property_names
+        unknown = set(config.loss_weights) - set(names)
         if unknown:
             raise SettingError(
-                f"loss_weights: expected some of {', '.join(predictor.properties)}, "
+                f"loss_weights: expected some of {', '.join(names)}, "
                 f"got {', '.join(sorted(unknown))}"
             )
-        weights = torch.tensor([config.loss_weights.get(p, 1.0) for p in predictor.properties])
+        weights = torch.tensor([config.loss_weights.get(p, 1.0) for p in names])
         self.register_buffer("loss_weights", weights / weights.sum(), persistent=False)
         self._errors: list[Tensor] = []
 
@@ -96,8 +96,8 @@ class PropertyTraining(Training):
         mae = total[:-1] / total[-1]
         self.log("val_loss", (mae * self.loss_weights).sum(), prog_bar=True, rank_zero_only=True)
         scaled = mae * self.predictor.scale
-        for name, value in zip(self.predictor.properties, scaled.tolist(), strict=True):
-            self.log(f"val_mae_{PROPERTIES[name].column}", value, rank_zero_only=True)
+        for one, value in zip(self.predictor.properties, scaled.tolist(), strict=True):
+            self.log(f"val_mae_{one.column}", value, rank_zero_only=True)
 
     def _loss(self, batch: Any) -> tuple[Tensor, Tensor]:
         """The loss and (molecules, properties) absolute errors, both standardised."""

@@ -20,7 +20,6 @@ from molgeo.graph.environments import (
 from molgeo.predictor import Predictor
 from molgeo.predictor.domain import Domain
 from molgeo.predictor.heads import pool
-from molgeo.properties import PROPERTIES
 from molgeo.runtime.errors import InputError
 
 COINCIDENT: Final = 0.01
@@ -54,33 +53,34 @@ def fit_references(
     Raises:
         ValueError: the labels are not those of the predictor, or not numbers.
     """
-    if molecules.properties != predictor.properties:
-        raise ValueError(f"labels {molecules.properties} are not {predictor.properties}")
+    names = predictor.property_names
+    if molecules.properties != names:
+        raise ValueError(f"labels {molecules.properties} are not {names}")
     rows, batch, _ = molecules.atoms(train)
     z, pos, y = molecules.z[rows].long(), molecules.pos[rows].double(), molecules.y[train]
     if not y.isfinite().all():
         raise InputError("labels: expected numbers, got NaN or infinity in the training part")
     elements = z.unique()
     graph = _without_edges(batch, len(train))
-    for k, name in enumerate(predictor.properties):
+    for k, own in enumerate(predictor.properties):
         residual = y[:, k]
-        if predictor.heads.kinds[k] != "dipole":
-            design = _design(predictor.heads.kinds[k], z, pos, graph, elements)
-            known = [free_atoms.get(name, {}).get(e, 0.0) for e in elements.tolist()]
+        if own.head != "dipole":
+            design = _design(own.head, z, pos, graph, elements)
+            known = [free_atoms.get(own.name, {}).get(e, 0.0) for e in elements.tolist()]
             start = y.new_zeros(design.shape[1])
             start[: len(elements)] = y.new_tensor(known)
             fit = start + _least_squares(design, residual - design @ start)
             residual = residual - design @ fit
             for part, values in enumerate(fit.split(len(elements))):
                 predictor.baseline[k, part, elements] = values
-        if molecules.force is not None and PROPERTIES[name].is_energy:
+        if molecules.force is not None and own.is_energy:
             spread = molecules.force[rows].square().mean().sqrt()
         else:
             spread = residual.std()
         predictor.scale[k] = spread if spread > 0 else 1.0
     for name, table in free_atoms.items():
-        if name in predictor.properties:
-            row = predictor.atom_reference[predictor.properties.index(name)]
+        if name in names:
+            row = predictor.atom_reference[names.index(name)]
             for number, value in table.items():
                 row[number] = value
 

@@ -22,7 +22,7 @@ from molgeo.evaluation.forces import batch_graph
 from molgeo.predictor import Predictor
 from molgeo.predictor.checkpoint import load, read_header
 from molgeo.predictor.heads import Heads
-from molgeo.properties import PROPERTIES
+from molgeo.properties import Property, names_of
 from molgeo.runtime.errors import SettingError
 from molgeo.training.config import RunConfig
 from molgeo.training.references import domain_of, fit_references, fit_rest, gain_of
@@ -98,8 +98,8 @@ def first_predictor(
         if before.properties != predictor.properties or not shared:
             raise SettingError(
                 f"keep_references: expected a checkpoint with the same heads, "
-                f"{', '.join(predictor.properties)} of width {config.head_features}; "
-                f"{config.start_from} has {', '.join(before.properties)} "
+                f"{', '.join(predictor.property_names)} of width {config.head_features}; "
+                f"{config.start_from} has {', '.join(before.property_names)} "
                 f"of width {before.heads.hidden}"
             )
         for name in ("baseline", "scale", "atom_reference"):
@@ -112,15 +112,15 @@ def first_predictor(
     return predictor
 
 
-def _copy_heads(before: Heads, heads: Heads) -> list[str]:
-    """Take over the heads of properties that both have, and name these."""
+def _copy_heads(before: Heads, heads: Heads) -> list[Property]:
+    """Take over the heads of properties that both have; which these are."""
     if before.hidden != heads.hidden:
         return []
-    shared = [name for name in heads.properties if name in before.properties]
+    shared = [one for one in heads.properties if one in before.properties]
     n = before.hidden
     with torch.no_grad():
-        for name in shared:
-            old, new = before.properties.index(name), heads.properties.index(name)
+        for one in shared:
+            old, new = before.properties.index(one), heads.properties.index(one)
             for layer in ("weight", "bias"):
                 here, there = getattr(heads.in_layer, layer), getattr(before.in_layer, layer)
                 here[new * n : (new + 1) * n] = there[old * n : (old + 1) * n]
@@ -139,7 +139,7 @@ def _outputs(heads: Heads, k: int) -> list[int]:
 def _fit_heads(
     predictor: Predictor,
     before: Predictor,
-    shared: list[str],
+    shared: list[Property],
     molecules: MoleculeSet,
     rows: Tensor,
 ) -> None:
@@ -153,10 +153,10 @@ def _fit_heads(
         rows: (n,) of the training part.
     """
     outputs, force_gain = _outputs_on(before, molecules, rows)
-    for name in shared:
-        new, old = predictor.properties.index(name), before.properties.index(name)
+    for one in shared:
+        new, old = predictor.properties.index(one), before.properties.index(one)
         own = outputs[:, old]
-        gain = force_gain if PROPERTIES[name].is_energy else None
+        gain = force_gain if one.is_energy else None
         if gain is None:
             gain = gain_of(predictor, molecules, rows, new, own)
         gain = min(max(gain, GAIN[0]), GAIN[1])
@@ -185,7 +185,7 @@ def _outputs_on(
         with torch.no_grad():
             found.append(before.standardised(batch.z, batch.pos, graph).double())
         if has_forces:
-            k = before.properties.index(before.energy_name)
+            k = before.energy_index
             _, force = before.standardised_forces(batch.z, batch.pos, graph)
             force = before.scale[k] * force.detach().double()
             products += float((force * batch.force).sum())
@@ -196,10 +196,12 @@ def _outputs_on(
 
 @rank_zero_only
 def _tell(
-    config: RunConfig, task: Task, predictor: Predictor, before: Predictor, shared: list[str]
+    config: RunConfig, task: Task, predictor: Predictor, before: Predictor, shared: list[Property]
 ) -> None:
     """Say on standard error what was taken, and where levels of theory and elements differ."""
-    heads = f" and the heads of {', '.join(shared)}" if shared else "; the heads are fresh"
+    heads = (
+        f" and the heads of {', '.join(names_of(shared))}" if shared else "; the heads are fresh"
+    )
     kept = "the checkpoint's" if config.keep_references else "fitted to the data"
     lines = [
         f"{config.start_from} gives the backbone ({config.model}){heads}; references are {kept}"

@@ -14,6 +14,7 @@ from molgeo.data.datamodule import (
     QM9DataModule,
 )
 from molgeo.data.forces.datamodule import ForceDataModule
+from molgeo.data.forces.properties import ENERGY
 from molgeo.data.location import data_dir
 from molgeo.data.molecules import MoleculeSet
 from molgeo.data.qm9 import dataset as qm9
@@ -21,8 +22,9 @@ from molgeo.evaluation.forces import evaluate_forces
 from molgeo.evaluation.properties import evaluate
 from molgeo.prediction.conformer_average import CONFORMERS
 from molgeo.predictor import Predictor
+from molgeo.properties import Property
 from molgeo.runtime.errors import SettingError
-from molgeo.training.config import ForceTrainingConfig, RunConfig, TrainingConfig
+from molgeo.training.config import ForceTrainingConfig, RunConfig, TrainingConfig, properties_of
 from molgeo.training.config_file import read_config
 from molgeo.training.force_module import ForceTraining
 from molgeo.training.module import PropertyTraining, Training
@@ -66,7 +68,7 @@ class Task(ABC):
     """
 
     fixed: tuple[str, ...] = COMMON_FIXED
-    properties: list[str]
+    properties: tuple[Property, ...]
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -100,7 +102,7 @@ class PropertyTask(Task):
 
     def __init__(self, config: TrainingConfig) -> None:
         super().__init__(config)
-        self.properties = config.properties
+        self.properties = properties_of(config)
 
     def data(self, first_step: int) -> FlatDataModule:
         """QM9 in its standard split."""
@@ -151,7 +153,7 @@ class ForceTask(Task):
     """Energies and forces of files."""
 
     config: ForceTrainingConfig
-    properties = ["energy"]  # noqa: RUF012
+    properties = (ENERGY,)
     fixed = (
         *COMMON_FIXED,
         "data_file",
@@ -174,7 +176,7 @@ class ForceTask(Task):
 
     def free_atoms(self) -> dict[str, dict[int, float]]:
         """The files' and the config's."""
-        return {"energy": self._data.free_atoms}
+        return {ENERGY.name: self._data.free_atoms}
 
     def module(self, predictor: Predictor) -> Training:
         """Energy and forces."""

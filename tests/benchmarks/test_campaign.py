@@ -85,7 +85,7 @@ def test_from_call_to_call(config, tmp_path):
     assert rows[0]["hardware"].startswith("1 CPU thread")
     path = tmp_path / "run" / "schnet-qm9.safetensors"
     assert f"{path}\n" in done.stdout
-    assert load(path).properties == ("gap", "u0")
+    assert load(path).property_names == ("gap", "u0")
     header = read_header(path)
     assert header["config"]["backbone"]["cutoff"] == 4.0
     assert header["training"]["learning_rate"] == 5e-3

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from molgeo.data.qm9.properties import PROPERTIES
 from molgeo.predictor import Predictor
 from molgeo.predictor.checkpoint import load, save_checkpoint
 from molgeo.predictor.domain import Domain
@@ -13,12 +14,13 @@ from molgeo.predictor.domain import Domain
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "campaign"))
 from merge import main, merge
 
+ALL = list(PROPERTIES.values())
 BACKBONE = {"n_features": 12, "n_filters": 8, "n_blocks": 2, "n_gaussians": 10, "cutoff": 4.0}
 
 
 def predictor(seed, **fields):
     torch.manual_seed(seed)
-    made = Predictor("schnet", {**BACKBONE, **fields}, head_features=6)
+    made = Predictor("schnet", {**BACKBONE, **fields}, ALL, head_features=6)
     made.scale[:] = torch.arange(1.0, 13.0)
     made.domain = Domain((1, 6 + seed, 8), max_atoms=9 + seed, min_distance=0.9 - 0.1 * seed)
     return made.eval()
@@ -35,7 +37,7 @@ def test_the_mean_of_both(molecules):
     a, b = predictor(0), predictor(1)
     with torch.no_grad():
         found, of_a, of_b = (model(*molecules) for model in (merge(a, b), a, b))
-    for name in set(a.properties) - {"mu"}:
+    for name in set(a.property_names) - {"mu"}:
         torch.testing.assert_close(found[name], (of_a[name] + of_b[name]) / 2, rtol=1e-5, atol=1e-5)
         assert not torch.allclose(of_a[name], of_b[name])
 
@@ -48,7 +50,7 @@ def test_a_model_merged_with_itself_is_itself(molecules):
     a = predictor(0)
     with torch.no_grad():
         found, expected = merge(a, a)(*molecules), a(*molecules)
-    for name in a.properties:
+    for name in a.property_names:
         torch.testing.assert_close(found[name], expected[name], rtol=1e-5, atol=1e-5)
 
 
@@ -62,7 +64,7 @@ def test_other_sizes_and_references_are_refused():
     with pytest.raises(ValueError, match="scale: expected the same in both"):
         merge(predictor(0), other)
     with pytest.raises(ValueError, match="expected schnet, got dimenet_pp"):
-        merge(Predictor("dimenet_pp"), predictor(0))
+        merge(Predictor("dimenet_pp", {}, ALL), predictor(0))
 
 
 def test_the_command(tmp_path, monkeypatch, molecules, capsys):

@@ -18,6 +18,7 @@ import molgeo
 from molgeo.chem.files.formats import FORMATS as INPUTS
 from molgeo.cli import program as cli
 from molgeo.data.qm9.dataset import QM9, Split
+from molgeo.data.qm9.properties import PROPERTIES
 from molgeo.prediction.writers import FORMATS as OUTPUTS
 from molgeo.predictor.checkpoint import (
     DEFAULT_MODEL,
@@ -27,7 +28,6 @@ from molgeo.predictor.checkpoint import (
     save_checkpoint,
     shipped,
 )
-from molgeo.properties import PROPERTIES
 from molgeo.runtime.errors import UserError
 from molgeo.runtime.exit_status import MEANING
 

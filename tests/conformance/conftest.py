@@ -11,8 +11,8 @@ from ase.build import molecule
 from torch import Tensor, nn
 
 from molgeo import models
+from molgeo.data.qm9.properties import NAMES, named
 from molgeo.predictor import Predictor
-from molgeo.properties import PROPERTIES, QM9_PROPERTIES
 
 CUTOFF = 4.0
 Atoms = tuple[Tensor, Tensor]
@@ -44,9 +44,9 @@ def build_model(name: str, **overrides: Any) -> nn.Module:
     return randomise(models.build(name, small_fields(name) | overrides))
 
 
-def build_predictor(name: str, properties: tuple[str, ...] = QM9_PROPERTIES) -> Predictor:
+def build_predictor(name: str, names: tuple[str, ...] = NAMES) -> Predictor:
     torch.manual_seed(0)
-    predictor = Predictor(name, small_fields(name), properties, head_features=8)
+    predictor = Predictor(name, small_fields(name), named(names), head_features=8)
     randomise(predictor)
     generator = torch.Generator().manual_seed(1)
     predictor.baseline.normal_(generator=generator)
@@ -86,11 +86,10 @@ def predictor(name: str) -> Predictor:
 def subject(request: pytest.FixtureRequest, model: nn.Module, predictor: Predictor) -> Subject:
     if request.param == "published":
         return Subject(model, ["sum"] * model.config.n_out)
-    energies = [name for name in predictor.properties if PROPERTIES[name].is_energy]
-    names = [*predictor.properties, *energies]
     # H = U + kT holds for a molecule, hence not for the sum of two.
+    totals = [(one.total or one) for one in predictor.outputs.values()]
     coupled = ("u298", "h298")
-    return Subject(predictor, ["coupled" if n in coupled else PROPERTIES[n].head for n in names])
+    return Subject(predictor, ["coupled" if one.name in coupled else one.head for one in totals])
 
 
 @pytest.fixture

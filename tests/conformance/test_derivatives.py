@@ -147,7 +147,7 @@ def test_potential_is_energy_forces_and_parts(predictor, mixture, collate):
     parts = torch.zeros_like(energy).index_add(0, batch, found.energies)
     torch.testing.assert_close(parts, energy)
     mu = predictor(z, pos, batch)["mu"]
-    baseline = predictor.baseline_of(z, pos, graph)[:, predictor.properties.index("mu")]
+    baseline = predictor.baseline_of(z, pos, graph)[:, predictor.dipole_index]
     norm = torch.linalg.vector_norm(found.dipole, dim=-1)
     torch.testing.assert_close(norm, mu.detach() - baseline)
     alone = predictor.potential(z, pos, graph, derivatives=False)

@@ -98,10 +98,10 @@ def test_an_isolated_atom_is_its_reference(predictor):
     torch.nn.init.zeros_(predictor.heads.out_bias)
     for number in (1, 6, 9):
         out = predictor(torch.tensor([number]), torch.full((1, 3), 5.0).double())
-        for k, name in enumerate(predictor.properties):
+        for k, name in enumerate(predictor.property_names):
             if name in ("u298", "h298"):
                 continue  # coupled by H = U + kT
             reference = predictor.baseline[k, 0, number] * (name != "mu")
             torch.testing.assert_close(out[name][0], reference, rtol=1e-14, atol=0)
-        free = predictor.atom_reference[predictor.properties.index("u0"), number]
+        free = predictor.atom_reference[predictor.energy_index, number]
         assert out["u0_atomization"][0] == out["u0"][0] - free

@@ -10,7 +10,7 @@ from rdkit import Chem
 from rdkit.Chem import rdDetermineBonds
 
 from molgeo.data.qm9.dataset import ATOM_REFERENCES
-from molgeo.properties import QM9_PROPERTIES
+from molgeo.data.qm9.properties import NAMES
 
 SYMBOL = {1: "H", 6: "C", 7: "N", 8: "O", 9: "F"}
 ENERGIES = tuple(ATOM_REFERENCES)
@@ -71,7 +71,7 @@ def write_xyz_archive(raw, path):
 def atomization(z, y):
     """U0, U, H and G relative to free atoms in kcal/mol, as in ``gdb9.sdf.csv``."""
     return [
-        (y[QM9_PROPERTIES.index(name)] - sum(ATOM_REFERENCES[name][int(n)] for n in z)) * 627.509
+        (y[NAMES.index(name)] - sum(ATOM_REFERENCES[name][int(n)] for n in z)) * 627.509
         for name in ENERGIES
     ]
 
@@ -79,7 +79,7 @@ def atomization(z, y):
 def sdf_and_table(raw):
     """``gdb9.sdf`` (coordinates to 1e-4 Å) and ``gdb9.sdf.csv``."""
     blocks = []
-    names = ",".join(["mol_id,A,B,C", *QM9_PROPERTIES, *(f"{n}_atom" for n in ENERGIES)])
+    names = ",".join(["mol_id,A,B,C", *NAMES, *(f"{n}_atom" for n in ENERGIES)])
     rows = [names]
     for idx, z, pos, y, _ in molecules(raw):
         text = "\n".join(

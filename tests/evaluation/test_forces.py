@@ -9,6 +9,7 @@ import torch
 
 from molgeo.cli import program as cli
 from molgeo.data.forces.dataset import Units
+from molgeo.data.forces.properties import ENERGY
 from molgeo.datasets import ForceDataModule
 from molgeo.evaluation.forces import COLUMNS, ForceErrors, evaluate_forces, file_part
 from molgeo.predictor import Predictor
@@ -30,7 +31,7 @@ def data():
 @pytest.fixture(scope="module")
 def predictor(data):
     torch.manual_seed(0)
-    predictor = Predictor("schnet", BACKBONE, ["energy"], 8)
+    predictor = Predictor("schnet", BACKBONE, [ENERGY], 8)
     fit_references(predictor, data.molecules, data.parts.train, {})
     predictor.header = {"trained_on_forces": True}
     return predictor.eval()

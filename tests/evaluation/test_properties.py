@@ -120,7 +120,8 @@ def test_options_out_of_range(predictor, root, option, value):
 
 
 def test_a_model_of_other_properties(root):
+    from molgeo.data.forces.properties import ENERGY
     from molgeo.predictor import Predictor
 
     with pytest.raises(ValueError, match="expected a model of some of QM9's properties, got"):
-        evaluate(Predictor("schnet", {"n_blocks": 1}, ["energy"]), root)
+        evaluate(Predictor("schnet", {"n_blocks": 1}, [ENERGY]), root)

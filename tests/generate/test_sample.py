@@ -10,6 +10,7 @@ import torch
 from molgeo.chem.conformers.conformers import embed
 from molgeo.chem.molecule import Molecule, SmilesRow
 from molgeo.cli import program as cli
+from molgeo.data.forces.properties import ENERGY
 from molgeo.generate.plan import Plan
 from molgeo.generate.potentials import learned_forces, mmff_forces
 from molgeo.generate.sample import sample
@@ -112,7 +113,7 @@ def test_mmff_needs_bonds_it_knows():
 def test_a_learned_force_field(tmp_path):
     torch.manual_seed(0)
     backbone = {"n_features": 8, "n_filters": 8, "n_blocks": 1, "n_gaussians": 8, "cutoff": 4.0}
-    predictor = Predictor("schnet", backbone, ["energy"], 4)
+    predictor = Predictor("schnet", backbone, [ENERGY], 4)
     predictor.domain = Domain(elements=(1, 8), max_atoms=3, min_distance=0.9)
     path = tmp_path / "ff.safetensors"
     save_checkpoint(predictor, path, {"trained_on_forces": True})

@@ -7,14 +7,14 @@ import pandas as pd
 import pytest
 
 from molgeo.chem.molecule import InputError
+from molgeo.data.qm9.properties import PROPERTIES
 from molgeo.prediction import predict
 from molgeo.prediction.columns import ROW_COLUMNS
 from molgeo.prediction.command import run_predict
 from molgeo.prediction.settings import OutputSettings, PredictSettings
 from molgeo.predictor import checkpoint
-from molgeo.properties import PROPERTIES, QM9_PROPERTIES
 
-PROPERTY_COLUMNS = [known.column for known in map(PROPERTIES.__getitem__, QM9_PROPERTIES)]
+PROPERTY_COLUMNS = [known.column for known in PROPERTIES.values()]
 
 
 def command(inputs, model, properties=None, strict=False, reading=None, **output):

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from molgeo.data.qm9.properties import PROPERTIES, named
 from molgeo.prediction.digits import Digits, decimals, rounded, text
 
 
@@ -51,7 +52,7 @@ HEADER = {
 
 
 def digits(geometry="etkdg+mmff", header=HEADER, **row):
-    of = Digits(["gap", "u0", "u0_atomization"], {"m": header})
+    of = Digits([*named(["gap", "u0"]), PROPERTIES["u0"].atomization], {"m": header})
     return of({"model": "m", "geometry": geometry, **row})
 
 

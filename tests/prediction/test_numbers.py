@@ -1,20 +1,21 @@
 import numpy as np
 import pytest
 
+from molgeo.data.qm9.properties import PROPERTIES
 from molgeo.prediction.columns import CONFORMER_COLUMNS, INTERVAL_COLUMNS, STD, SUFFIXES
 from molgeo.prediction.conformer_average import conformer_average
 from molgeo.prediction.numbers import Numbers
 from molgeo.predictor.calibration import Calibration, Scale
-from molgeo.properties import PROPERTIES
 
 KEYS = [*PROPERTIES, "u0_atomization"]
+OUTPUTS = [*PROPERTIES.values(), PROPERTIES["u0"].atomization]
 CALIBRATION = Calibration(8, 100, {name: Scale(0.5, 1.5, 3.0) for name in PROPERTIES})
 POSITIVE = ["mu", "alpha", "gap", "r2", "zpve", "cv"]
 
 
 def numbers(value, suffixes=SUFFIXES, calibration=CALIBRATION, of_conformers=True, n=3):
     values = np.full((n, len(KEYS)), value) + 0.1 * np.arange(n)[:, None]
-    return Numbers(KEYS, suffixes, calibration).of(values, np.arange(n) * 0.05, of_conformers)
+    return Numbers(OUTPUTS, suffixes, calibration).of(values, np.arange(n) * 0.05, of_conformers)
 
 
 def test_norms_extents_and_gaps_are_not_negative_and_all_else_may_be():
@@ -60,4 +61,4 @@ def test_without_a_calibration_nothing_is_said_of_errors():
 
 def test_what_is_not_finite_is_left_out():
     values = np.full((1, len(KEYS)), np.nan)
-    assert Numbers(KEYS, SUFFIXES, None).of(values, np.zeros(1), False) == {}
+    assert Numbers(OUTPUTS, SUFFIXES, None).of(values, np.zeros(1), False) == {}

@@ -2,10 +2,12 @@ import io
 
 import pytest
 
+from molgeo.data.qm9.properties import PROPERTIES, named
 from molgeo.prediction import tables
 from molgeo.prediction.tables import TableWriter
 
 COLUMNS = ["gap_eV", "u0_eV", "mu_debye", "u0_atomization_eV"]
+OUTPUTS = {one.column: one for one in (*named(["gap", "u0", "mu"]), PROPERTIES["u0"].atomization)}
 
 
 class Terminal(io.StringIO):
@@ -36,7 +38,7 @@ def digits(row):
 
 def table(rows, columns=COLUMNS, file=None, digits=digits):
     file = file or io.StringIO()
-    writer = TableWriter(file, columns, digits)
+    writer = TableWriter(file, columns, OUTPUTS, digits)
     for each in rows:
         writer.write(each)
     writer.close()

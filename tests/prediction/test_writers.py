@@ -25,7 +25,7 @@ def no_digits(row):
 
 def written(format, rows, digits=no_digits, raw=False, block="", columns=COLUMNS):
     file = io.StringIO(newline="")
-    out = writer(format, file, columns, digits, raw)
+    out = writer(format, file, columns, {}, digits, raw)
     for each in rows:
         out.write(each, block)
     out.close()
@@ -35,7 +35,7 @@ def written(format, rows, digits=no_digits, raw=False, block="", columns=COLUMNS
 @pytest.mark.parametrize("format", ["csv", "tsv", "jsonl", "json", "sdf"])
 def test_each_row_is_handed_over_before_the_next(format):
     file = io.StringIO()
-    out = writer(format, file, COLUMNS, no_digits)
+    out = writer(format, file, COLUMNS, {}, no_digits)
     for k in range(3):
         out.write(row(k))
         assert f"{k}.5" in file.getvalue()

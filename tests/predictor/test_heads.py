@@ -2,9 +2,11 @@ import pytest
 import torch
 from ase.build import molecule
 
+from molgeo.data.qm9.properties import PROPERTIES, named
 from molgeo.graph import radius_graph
 from molgeo.predictor.heads import SQUARED_DISTANCE_UNIT, Heads, centred, pool
-from molgeo.properties import PROPERTIES
+
+ALL = list(PROPERTIES.values())
 
 
 def g2(formula):
@@ -120,7 +122,7 @@ def test_two_copies(kind, factor):
 
 def test_pooling_a_batch_is_pooling_each():
     molecules = [g2("H2O"), g2("C6H6"), (torch.tensor([6]), torch.ones(1, 3).double())]
-    heads = Heads(5, tuple(PROPERTIES), hidden=3).double()
+    heads = Heads(5, ALL, hidden=3).double()
     torch.nn.init.normal_(heads.out_bias)
     z, pos, graph = join(molecules)
     features = torch.rand(len(z), 5, generator=torch.Generator().manual_seed(3)).double()
@@ -132,22 +134,22 @@ def test_pooling_a_batch_is_pooling_each():
 
 
 def test_each_property_has_its_own_network():
-    heads = Heads(5, tuple(PROPERTIES), hidden=3).double()
+    heads = Heads(5, ALL, hidden=3).double()
     z, pos, graph = join([g2("CH3CH2OH")])
     features = torch.rand(len(z), 5, generator=torch.Generator().manual_seed(3)).double()
     before = heads(features, z, pos, graph)[0]
     with torch.no_grad():
         heads.out_weight[4] += 1.0
     changed = (heads(features, z, pos, graph)[0] != before).nonzero().flatten().tolist()
-    assert [heads.properties[k] for k in changed] == ["gap"]
+    assert [heads.properties[k].name for k in changed] == ["gap"]
     with torch.no_grad():
-        heads.out_weight[len(PROPERTIES)] += 1.0  # the charges of the extent
+        heads.out_weight[len(ALL)] += 1.0  # the charges of the extent
     changed = (heads(features, z, pos, graph)[0] != before).nonzero().flatten().tolist()
-    assert [heads.properties[k] for k in changed] == ["gap", "r2"]
+    assert [heads.properties[k].name for k in changed] == ["gap", "r2"]
 
 
 def test_sums_over_atoms_are_at_least_float32():
-    heads = Heads(4, ("u0", "r2", "mu"), hidden=3)
+    heads = Heads(4, named(("u0", "r2", "mu")), hidden=3)
     z, pos, graph = join([g2("H2O")])
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert heads(torch.ones(3, 4), z, pos.float(), graph).dtype == torch.float32
@@ -157,10 +159,10 @@ def test_sums_over_atoms_are_at_least_float32():
 @pytest.mark.parametrize(
     ("properties", "match"),
     [
-        ([], "got 'none'"),
-        (["gap", "colour", "taste"], "expected a list of some of mu, .*, got 'colour, taste'"),
-        ("gap", "expected a list .* got 'gap'"),
-        (["gap", "mu", "gap"], "each once, got gap, mu, gap"),
+        ([], "expected 1 to 1000 of molgeo.Property, got 0"),
+        (["gap"], "expected 1 to 1000 of molgeo.Property, got 'gap'"),
+        ("gap", "expected 1 to 1000 of molgeo.Property, got 'gap'"),
+        (named(["gap", "mu", "gap"]), "each name once, got gap, gap"),
     ],
 )
 def test_wrong_properties(properties, match):

@@ -4,10 +4,10 @@ import pytest
 import torch
 from ase.build import molecule
 
+from molgeo.data.qm9.properties import NAMES, PROPERTIES, named
 from molgeo.elements import SYMBOLS
 from molgeo.graph import radius_graph
 from molgeo.predictor import Predictor
-from molgeo.properties import PROPERTIES, QM9_PROPERTIES
 
 SMALL = {"n_features": 8, "n_filters": 8, "n_blocks": 1, "n_gaussians": 8, "cutoff": 4.0}
 REFERENCES = ("baseline", "scale", "atom_reference")
@@ -18,9 +18,9 @@ def g2(formula):
     return torch.tensor(atoms.numbers), torch.tensor(atoms.positions).float()
 
 
-def make(properties=QM9_PROPERTIES):
+def make(names=NAMES):
     torch.manual_seed(0)
-    predictor = Predictor("schnet", SMALL, properties, head_features=4).eval()
+    predictor = Predictor("schnet", SMALL, named(names), head_features=4).eval()
     torch.nn.init.normal_(predictor.heads.out_weight)
     predictor.baseline.normal_()
     predictor.scale.uniform_(0.5, 2.0)
@@ -35,9 +35,9 @@ def predictor():
 def test_all_properties_are_float64_a_molecule(predictor):
     z, pos = g2("CH3CH2OH")
     out = predictor(z.repeat(3), pos.repeat(3, 1), torch.arange(3).repeat_interleave(len(z)))
-    assert list(out) == list(QM9_PROPERTIES)
+    assert list(out) == list(NAMES)
     assert all(value.shape == (3,) and value.dtype == torch.float64 for value in out.values())
-    assert predictor.properties == QM9_PROPERTIES
+    assert predictor.property_names == NAMES
     assert predictor.cutoff == 4.0
 
 
@@ -48,7 +48,7 @@ def test_value_is_baseline_plus_scaled_output(predictor):
     heads = predictor.standardised(z, pos, graph)[0].double()
     scaled = predictor.scale * heads
     composition = predictor.baseline[:, 0, 8] + 2 * predictor.baseline[:, 0, 1]
-    for k, (name, known) in enumerate((p, PROPERTIES[p]) for p in predictor.properties):
+    for k, (name, known) in enumerate(PROPERTIES.items()):
         if known.head == "sum" and name not in ("u298", "h298"):
             torch.testing.assert_close(out[name][0], composition[k] + scaled[k])
         elif known.head == "mean":
@@ -61,7 +61,7 @@ def test_enthalpy_and_energy_differ_by_the_gas(predictor):
     graph = radius_graph(pos, predictor.cutoff)
     out = predictor(z, pos)
     heads = predictor.to_units(predictor.standardised(z, pos, graph), z, pos, graph)[0]
-    u, h = (heads[predictor.properties.index(name)] for name in ("u298", "h298"))
+    u, h = (heads[NAMES.index(name)] for name in ("u298", "h298"))
     kt = 8.314462618 * 298.15 / 96485.33212  # RT in J/mol over Faraday's constant
     torch.testing.assert_close(out["h298"] - out["u298"], torch.full_like(out["u298"], kt))
     torch.testing.assert_close(out["h298"][0] + out["u298"][0], u + h)
@@ -78,7 +78,7 @@ def test_a_single_thermal_energy_is_left_alone():
 def test_labels_to_network_and_back(predictor):
     z, pos = g2("H2O")
     graph = radius_graph(pos, predictor.cutoff)
-    y = torch.randn(1, len(QM9_PROPERTIES), generator=torch.Generator().manual_seed(1)).double()
+    y = torch.randn(1, len(NAMES), generator=torch.Generator().manual_seed(1)).double()
     standardised = predictor.to_standardised(y, z, pos, graph)
     assert standardised.dtype == torch.float32
     again = predictor.to_units(standardised, z, pos, graph)
@@ -128,12 +128,12 @@ def test_references_move_with_the_module(predictor):
 
 def test_atomization_energy_is_relative_to_free_atoms(predictor):
     z, pos = g2("H2O")
-    assert set(predictor(z, pos)) == set(QM9_PROPERTIES)  # no free atom is known
+    assert set(predictor(z, pos)) == set(NAMES)  # no free atom is known
     for name, values in {"u0": (-13.6, -2042.0), "g298": (-14.0, -2043.0)}.items():
-        row = predictor.atom_reference[predictor.properties.index(name)]
+        row = predictor.atom_reference[NAMES.index(name)]
         row[torch.tensor([1, 8])] = torch.tensor(values, dtype=torch.float64)
     out = predictor(z, pos)
-    assert set(out) == {*QM9_PROPERTIES, "u0_atomization", "g298_atomization"}
+    assert set(out) == {*NAMES, "u0_atomization", "g298_atomization"}
     torch.testing.assert_close(out["u0_atomization"], out["u0"] + 2 * 13.6 + 2042.0)
     torch.testing.assert_close(out["g298_atomization"], out["g298"] + 2 * 14.0 + 2043.0)
     z, pos = g2("CO2")
@@ -276,8 +276,10 @@ def test_references_cover_every_element(predictor):
 
 def test_unknown_names():
     with pytest.raises(ValueError, match="did you mean 'schnet'"):
-        Predictor("schnett")
+        Predictor("schnett", {}, named(["gap"]))
     with pytest.raises(TypeError, match="did you mean 'n_blocks'"):
-        Predictor("schnet", {"n_block": 2})
-    with pytest.raises(ValueError, match="got 'colour'"):
-        Predictor("schnet", SMALL, ["colour"])
+        Predictor("schnet", {"n_block": 2}, named(["gap"]))
+    with pytest.raises(ValueError, match=r"of molgeo\.Property, got 'gap'"):
+        Predictor("schnet", SMALL, ["gap"])
+    with pytest.raises(ValueError, match=r"expected some of mu, .*, got 'colour'"):
+        named(["gap", "colour"])

@@ -18,9 +18,9 @@ from ase.md.verlet import VelocityVerlet
 from ase.optimize import FIRE
 from force_fields import BACKBONES, crystal, force_field
 
+from molgeo.data.qm9.properties import PROPERTIES
 from molgeo.predictor import checkpoint
 from molgeo.predictor.checkpoint import catalogue
-from molgeo.properties import PROPERTIES
 from molgeo.simulation.calculator import MolgeoCalculator, UnsupportedAtomsError
 from molgeo.units import DEBYE
 

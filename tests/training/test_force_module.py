@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from molgeo.data.forces.properties import ENERGY
 from molgeo.datasets import ForceDataModule
 from molgeo.predictor import Predictor
 from molgeo.training.config import ForceTrainingConfig
@@ -27,7 +28,7 @@ def data():
 
 def training(model, data, **fields):
     torch.manual_seed(0)
-    predictor = Predictor(model, SMALL[model], ["energy"], 4)
+    predictor = Predictor(model, SMALL[model], [ENERGY], 4)
     fit_references(predictor, data.molecules, data.parts.train, data.free_atoms)
     module = ForceTraining(predictor, ForceTrainingConfig(data_file=["x"], **fields))
     module.log = lambda *_, **__: None

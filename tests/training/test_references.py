@@ -5,12 +5,14 @@ import dataclasses
 import pytest
 import torch
 
+from molgeo.data.forces.properties import ENERGY
 from molgeo.data.molecules import MoleculeSet
 from molgeo.data.qm9.dataset import QM9, atom_references
+from molgeo.data.qm9.properties import named
 from molgeo.predictor import Predictor
 from molgeo.training.references import domain_of, fit_references
 
-PROPERTIES = ("mu", "gap", "r2", "u0")
+NAMES = ("mu", "gap", "r2", "u0")
 BACKBONE = {"n_features": 8, "n_filters": 8, "n_blocks": 1, "n_gaussians": 4, "cutoff": 3.0}
 LAW = {1: -13.6, 6: -1030.0, 7: -1488.0, 8: -2045.0, 9: -2717.0}
 
@@ -18,13 +20,13 @@ LAW = {1: -13.6, 6: -1030.0, 7: -1488.0, 8: -2045.0, 9: -2717.0}
 @pytest.fixture
 def predictor():
     torch.manual_seed(0)
-    return Predictor("schnet", BACKBONE, PROPERTIES, 4)
+    return Predictor("schnet", BACKBONE, named(NAMES), 4)
 
 
 @pytest.fixture
 def molecules(small_data):
     """Real molecules whose u0 obeys a linear law of their composition, the gap its average."""
-    whole = QM9(small_data / "qm9").molecules.select(PROPERTIES)
+    whole = QM9(small_data / "qm9").molecules.select(NAMES)
     y = whole.y.clone()
     for m in range(len(whole)):
         energies = [LAW[z] for z in whole.z[whole.ptr[m] : whole.ptr[m + 1]].tolist()]
@@ -42,7 +44,7 @@ def test_linear_laws_are_recovered(predictor, molecules):
 
 
 def test_what_is_left_has_unit_spread(predictor, small_data):
-    whole = QM9(small_data / "qm9").molecules.select(PROPERTIES)
+    whole = QM9(small_data / "qm9").molecules.select(NAMES)
     fit_references(predictor, whole, torch.arange(61), {})
     batch = whole.batch(torch.arange(61))
     from molgeo.graph import radius_graph
@@ -123,7 +125,7 @@ def force_data(z, energies, force=None, **fields):
 @pytest.fixture
 def force_field():
     torch.manual_seed(0)
-    return Predictor("schnet", BACKBONE, ["energy"], 4)
+    return Predictor("schnet", BACKBONE, [ENERGY], 4)
 
 
 def test_energies_are_scaled_by_the_forces(force_field):

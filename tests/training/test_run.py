@@ -8,8 +8,8 @@ import torch
 import yaml
 
 from molgeo.data.qm9.dataset import QM9
+from molgeo.data.qm9.properties import NAMES, PROPERTIES, named
 from molgeo.predictor.checkpoint import load, read_header
-from molgeo.properties import PROPERTIES, QM9_PROPERTIES
 from molgeo.training.config import TrainingConfig
 from molgeo.training.module import PropertyTraining
 from molgeo.training.run import train
@@ -19,12 +19,12 @@ def validation_errors(predictor, data_dir):
     """MAE of every property over the validation part, in published units, molecule by molecule."""
     data = QM9(data_dir / "qm9")
     rows = data.split().validation
-    errors = {name: [] for name in predictor.properties}
+    errors = {name: [] for name in predictor.property_names}
     for row in rows.tolist():
         item = data[row]
         with torch.no_grad():
             out = predictor(item.z, item.pos)
-        for name in predictor.properties:
+        for name in predictor.property_names:
             label = item.y[0, data.molecules.properties.index(name)]
             errors[name].append(abs(float(out[name]) - float(label)))
     return {name: sum(e) / len(e) for name, e in errors.items()}
@@ -41,12 +41,12 @@ def test_a_run_leaves_config_log_and_model(tiny, metrics, small_data, tmp_path, 
     assert [(s, "train_loss") in log for s in range(18)] == [True] * 18
     assert (17, "lr-AdamW") in log
     for s in (5, 11, 17):
-        columns = {f"val_mae_{PROPERTIES[p].column}" for p in QM9_PROPERTIES}
+        columns = {f"val_mae_{PROPERTIES[p].column}" for p in NAMES}
         assert columns <= {name for t, name in log if t == s}
     assert float(log[17, "val_loss"]) < float(log[5, "val_loss"])
 
     predictor = load(exported)
-    assert predictor.properties == QM9_PROPERTIES
+    assert predictor.property_names == NAMES
     header = read_header(exported)
     assert header["steps"] == 18
     assert header["validation_loss"] == pytest.approx(float(log[17, "val_loss"]))
@@ -73,7 +73,7 @@ def test_averaged_weights_differ_from_the_last(tiny, tmp_path):
 def test_one_target(tiny, metrics, tmp_path):
     path = train(tiny(properties=["gap"], max_epochs=1, name="gap-only"))
     assert path.name == "gap-only.safetensors"
-    assert load(path).properties == ("gap",)
+    assert load(path).property_names == ("gap",)
     columns = {n for _, n in metrics(tmp_path / "run") if n.startswith("val_mae")}
     assert columns == {"val_mae_gap_eV"}
 
@@ -94,7 +94,7 @@ def test_loss_weights(tiny):
     from molgeo.predictor import Predictor
 
     config = tiny(properties=["gap", "mu"], loss_weights={"gap": 3.0})
-    predictor = Predictor("schnet", config.backbone, config.properties, 8)
+    predictor = Predictor("schnet", config.backbone, named(config.properties), 8)
     module = PropertyTraining(predictor, config)
     assert module.loss_weights.tolist() == [0.75, 0.25]
 

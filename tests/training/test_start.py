@@ -8,10 +8,12 @@ import pytest
 import torch
 import yaml
 
+from molgeo.data.qm9.properties import named
 from molgeo.generate.geometries import prepare
 from molgeo.graph import radius_graph
 from molgeo.predictor import Predictor
 from molgeo.predictor.checkpoint import load, read_header
+from molgeo.properties import names_of
 from molgeo.training.config import ForceTrainingConfig
 from molgeo.training.run import train
 from molgeo.training.start import _copy_heads
@@ -87,10 +89,10 @@ def test_heads_are_taken_where_they_fit(tiny, tmp_path, capsys, fields, said):
 def test_copied_heads_give_the_same():
     """Of properties in another order, and an extent, which has two outputs an atom."""
     torch.manual_seed(0)
-    before = Predictor("schnet", BACKBONE, ("mu", "r2", "gap", "u0"), 8)
-    after = Predictor("schnet", BACKBONE, ("gap", "alpha", "r2"), 8)
+    before = Predictor("schnet", BACKBONE, named(("mu", "r2", "gap", "u0")), 8)
+    after = Predictor("schnet", BACKBONE, named(("gap", "alpha", "r2")), 8)
     after.backbone.load_state_dict(before.backbone.state_dict())
-    assert _copy_heads(before.heads, after.heads) == ["gap", "r2"]
+    assert names_of(_copy_heads(before.heads, after.heads)) == ("gap", "r2")
     z, pos = torch.tensor([8, 1, 1]), torch.eye(3)
     graph = radius_graph(pos, 4.0)
     old, new = (p.standardised(z, pos, graph)[0] for p in (before, after))

@@ -117,7 +117,7 @@ def test_any_text_is_a_value_or_one_line(text):
         ("loss_weights: {gap: .nan}", "loss_weights.gap: expected a finite number"),
         ("loss_weights: {gap: heavy}", "loss_weights.gap: expected a number, got 'heavy'"),
         ("properties: [colour]", "'colour'"),
-        ("properties: []", "properties: expected a list"),
+        ("properties: []", "properties: expected some of mu, .*, got none"),
         ("model: ../schnet", "model: expected one of"),
         ('name: "../../x"', "name: expected the name of a file in run_dir"),
         (

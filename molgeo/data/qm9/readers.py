@@ -15,7 +15,7 @@ import numpy as np
 
 from molgeo.data.qm9 import dataset as qm9
 from molgeo.data.qm9.labels import HARTREE_PROPERTIES, in_units
-from molgeo.properties import QM9_PROPERTIES
+from molgeo.data.qm9.properties import NAMES
 from molgeo.runtime.errors import InputError
 
 Progress = Callable[[int, int], None]
@@ -146,7 +146,7 @@ def from_tables(paths: Iterable[Path]) -> RawQM9:
     table = pd.concat([pd.read_csv(f, usecols=wanted) for f in paths], ignore_index=True)
     symbols = ",".join(table["Elements"].str.replace(r"[\[\]' ]", "", regex=True)).split(",")
     numbers = ",".join(table["XYZ_Ang"].str.replace(r"[\[\]]", "", regex=True)).split(",")
-    columns = [QM9PACK_COLUMNS[name] for name in QM9_PROPERTIES]
+    columns = [QM9PACK_COLUMNS[name] for name in NAMES]
     return RawQM9(
         idx=table["Index"].to_numpy(np.int64),
         n_atoms=table["N_atoms"].to_numpy(np.int64),
@@ -213,10 +213,7 @@ def from_gdb9(sdf: IO[bytes], table: IO[str], progress: Progress | None = None) 
     """
     from rdkit import Chem, rdBase
 
-    labels = {
-        row["mol_id"]: [float(row[name]) for name in QM9_PROPERTIES]
-        for row in csv.DictReader(table)
-    }
+    labels = {row["mol_id"]: [float(row[name]) for name in NAMES] for row in csv.DictReader(table)}
     molecules = []
     with rdBase.BlockLogs():
         for mol in Chem.ForwardSDMolSupplier(sdf, sanitize=False, removeHs=False):
@@ -287,7 +284,7 @@ def from_pyg(file: IO[bytes]) -> RawQM9:
 
 def _pyg_labels(y: np.ndarray, z: np.ndarray, n_atoms: np.ndarray) -> np.ndarray:
     """(molecules, 19) of PyG → (molecules, 12) in QM9's units."""
-    factors = [PYG_HARTREE if p in HARTREE_PROPERTIES else 1.0 for p in QM9_PROPERTIES]
+    factors = [PYG_HARTREE if p in HARTREE_PROPERTIES else 1.0 for p in NAMES]
     labels = y[:, :12] / np.array(factors)
     molecule = np.repeat(np.arange(len(y)), n_atoms)
     for k, (name, table) in enumerate(qm9.ATOM_REFERENCES.items()):
@@ -295,7 +292,7 @@ def _pyg_labels(y: np.ndarray, z: np.ndarray, n_atoms: np.ndarray) -> np.ndarray
         free_atom[list(table)] = list(table.values())
         free = np.bincount(molecule, free_atom[z], minlength=len(y))
         atomization = y[:, 12 + k] / (PYG_KCAL_MOL * GDB9_KCAL_MOL)
-        labels[:, QM9_PROPERTIES.index(name)] = atomization + free
+        labels[:, NAMES.index(name)] = atomization + free
     return labels
 
 
@@ -314,7 +311,7 @@ def from_prepared(path: Path) -> RawQM9:
         n_atoms=molecules.ptr.diff().numpy(),
         z=molecules.z.numpy(),
         pos=molecules.pos.double().numpy(),
-        y=molecules.y.numpy() / in_units(np.ones((1, 12)), QM9_PROPERTIES),
+        y=molecules.y.numpy() / in_units(np.ones((1, 12)), NAMES),
         smiles=data.all_smiles(),
     )
 

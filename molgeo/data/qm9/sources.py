@@ -22,9 +22,9 @@ from safetensors import SafetensorError, safe_open
 from molgeo.data.download import fetch
 from molgeo.data.qm9 import dataset as qm9
 from molgeo.data.qm9.labels import DECIMALS, in_units
+from molgeo.data.qm9.properties import NAMES
 from molgeo.data.qm9.readers import Progress, RawQM9, from_qm9pack, read
 from molgeo.data.tensor_file import write_tensors
-from molgeo.properties import QM9_PROPERTIES
 from molgeo.runtime.errors import DownloadError, InputError
 
 
@@ -135,7 +135,7 @@ def normalised(raw: RawQM9) -> RawQM9:
     first = np.concatenate([[0], raw.n_atoms.cumsum()])
     none = np.zeros(0, np.int64)
     atoms = np.concatenate([none, *(np.arange(first[m], first[m + 1]) for m in rows)])
-    scale = 10.0 ** np.array([DECIMALS[name] for name in QM9_PROPERTIES])
+    scale = 10.0 ** np.array([DECIMALS[name] for name in NAMES])
     return RawQM9(
         idx=raw.idx[rows],
         n_atoms=raw.n_atoms[rows],
@@ -160,7 +160,7 @@ def fingerprint(raw: RawQM9) -> Fingerprint:
     composition = [np.bincount(molecule[raw.z == z], minlength=n) for z in ELEMENTS]
     digits = [
         np.rint(raw.y[:, k] * 10.0 ** DECIMALS[name])
-        for k, name in enumerate(QM9_PROPERTIES)
+        for k, name in enumerate(NAMES)
         if name != "r2"
     ]
     table = np.stack([raw.idx, *composition, *digits], axis=1).astype("<i8")
@@ -170,7 +170,7 @@ def fingerprint(raw: RawQM9) -> Fingerprint:
     return Fingerprint(
         n_molecules=n,
         labels=hashlib.sha256(table.tobytes()).hexdigest(),
-        extent=float(direction @ raw.y[:, QM9_PROPERTIES.index("r2")]),
+        extent=float(direction @ raw.y[:, NAMES.index("r2")]),
         gyration=float(direction @ np.bincount(molecule, square, n)),
     )
 
@@ -219,14 +219,14 @@ def write(raw: RawQM9, path: Path, source: str) -> None:
         "z": torch.from_numpy(raw.z.astype(np.uint8)),
         "pos": torch.from_numpy(raw.pos.astype(np.float32)),
         "ptr": torch.from_numpy(np.concatenate([[0], raw.n_atoms.cumsum()]).astype(np.int64)),
-        "y": torch.from_numpy(in_units(raw.y, QM9_PROPERTIES)),
+        "y": torch.from_numpy(in_units(raw.y, NAMES)),
         "idx": torch.from_numpy(raw.idx.astype(np.int64)),
         "smiles": torch.frombuffer(bytearray(b"".join(smiles)), dtype=torch.uint8),
         "smiles_ptr": torch.from_numpy(np.concatenate([[0], sizes.cumsum()])),
     }
     header = {
         "version": qm9.FORMAT_VERSION,
-        "properties": QM9_PROPERTIES,
+        "properties": NAMES,
         "level_of_theory": qm9.LEVEL_OF_THEORY,
         "source": source,
     }

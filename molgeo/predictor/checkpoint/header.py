@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
-from typing import Any, Final, NoReturn
+from collections.abc import Sequence
+from typing import Any, Final, NoReturn, get_args
 
 from molgeo.elements import SYMBOLS
 from molgeo.predictor.checkpoint.fields import (
@@ -24,7 +26,14 @@ from molgeo.predictor.checkpoint.fields import (
     text,
     whole,
 )
-from molgeo.properties import ATOMIZATION, PROPERTIES
+from molgeo.properties import (
+    ATOMIZATION,
+    LONGEST,
+    MOST_PROPERTIES,
+    HeadKind,
+    Property,
+    check_properties,
+)
 
 Header = dict[str, Any]
 
@@ -43,6 +52,15 @@ _element: Final = whole(1, len(SYMBOLS) - 1)
 _count: Final = whole()
 _errors: Final = table(maybe(number()))
 _scale: Final = record({"error": number(0), "sigma": number(0), "interval": number(0)})
+
+_property: Final = record(
+    {
+        **{key: text(longest) for key, longest in LONGEST.items()},
+        "head": one_of(get_args(HeadKind)),
+        "is_energy": flag,
+    },
+    {"minimum": number(), "tied_to": row(text(LONGEST["name"]), number())},
+)
 
 _length: Final = number(0.01, 1000)
 _environments: Final = record(
@@ -63,7 +81,7 @@ _FIELDS: Final[Check] = record(
             {
                 "model": text(100, least=1),
                 "backbone": table(plain, most=100),
-                "properties": each(one_of(PROPERTIES), 1, len(PROPERTIES)),
+                "properties": each(_property, 1, MOST_PROPERTIES),
                 "head_features": whole(1, 4096),
             }
         ),
@@ -80,7 +98,7 @@ _FIELDS: Final[Check] = record(
             {
                 "z": each(_element, 1, MOST_ATOMS),
                 "pos": each(row(*3 * [number(-1000, 1000)]), 1, MOST_ATOMS),
-                "outputs": table(number(), most=2 * len(PROPERTIES)),
+                "outputs": table(number(), most=2 * MOST_PROPERTIES),
             }
         ),
         "sha256": text(64, least=64),
@@ -171,10 +189,11 @@ def check_fields(header: Header) -> None:
         FieldError: a field is missing, of another type, out of range, or contradicts another one.
     """
     _FIELDS(header, "")
-    properties, test = header["config"]["properties"], header["self_test"]
-    elements = header["domain"]["elements"]
-    if len(set(properties)) < len(properties):
-        raise FieldError(f"config.properties: expected each once, got {', '.join(properties)}")
+    test, elements = header["self_test"], header["domain"]["elements"]
+    try:
+        known = check_properties(properties_of(header["config"]))
+    except ValueError as error:
+        raise FieldError(f"config.properties: {error}") from error
     if sorted(set(elements)) != elements:
         raise FieldError(f"domain.elements: expected them in ascending order, got {elements}")
     if len(test["z"]) != len(test["pos"]):
@@ -186,14 +205,30 @@ def check_fields(header: Header) -> None:
         raise FieldError(
             f"self_test.z: expected the domain's elements {elements}, got {sorted(set(test['z']))}"
         )
-    _check_outputs(properties, test["outputs"])
+    _check_outputs(known, test["outputs"])
     seen = header["domain"].get("environments") or {}
     for pair, (low, high) in seen.get("bonds", {}).items():
         if low > high:
             raise FieldError(f"domain.environments.bonds.{pair}: {low} is above {high}")
     for k, calibration in enumerate(header.get("calibration", [])):
-        if missing := set(properties) - set(calibration["scales"]):
+        if missing := {one.name for one in known} - set(calibration["scales"]):
             raise FieldError(f"calibration[{k}].scales: {', '.join(sorted(missing))} is missing")
+
+
+def properties_of(config: dict[str, Any]) -> tuple[Property, ...]:
+    """The properties that a header's config holds."""
+    records: list[dict[str, Any]] = config["properties"]
+    for one in records:
+        if "tied_to" in one:
+            one["tied_to"] = tuple(one["tied_to"])
+    return tuple(Property(**one) for one in records)
+
+
+def config_record(config: dict[str, Any]) -> dict[str, Any]:
+    """A predictor's config as a header holds it."""
+    properties = [finite(dataclasses.asdict(one)) for one in config["properties"]]
+    told = [{key: value for key, value in one.items() if value is not None} for one in properties]
+    return {**config, "properties": told}
 
 
 def finite(value: Any) -> Any:
@@ -205,13 +240,14 @@ def finite(value: Any) -> Any:
     return value if is_finite(value) else None
 
 
-def _check_outputs(properties: list[str], outputs: dict[str, float]) -> None:
-    if missing := [name for name in properties if name not in outputs]:
+def _check_outputs(properties: Sequence[Property], outputs: dict[str, float]) -> None:
+    names = [one.name for one in properties]
+    if missing := [name for name in names if name not in outputs]:
         raise FieldError(f"self_test.outputs: {', '.join(missing)} is missing")
-    energies = {name + ATOMIZATION for name in properties if PROPERTIES[name].is_energy}
+    energies = {one.name + ATOMIZATION for one in properties if one.is_energy}
     for name in outputs:
-        if name not in properties and name not in energies:
-            raise FieldError(f"self_test.outputs: expected {', '.join(properties)}, got {name!r}")
+        if name not in names and name not in energies:
+            raise FieldError(f"self_test.outputs: expected {', '.join(names)}, got {name!r}")
 
 
 def _is_deep(content: str) -> bool:

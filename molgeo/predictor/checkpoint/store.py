@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import safetensors.torch
 import torch
-from torch import Tensor
 
 from molgeo.predictor.calibration import Calibration
 from molgeo.predictor.checkpoint import file, self_test
@@ -21,7 +20,17 @@ from molgeo.predictor.checkpoint.catalogue import (
     shipped,
 )
 from molgeo.predictor.checkpoint.errors import CheckpointError
-from molgeo.predictor.checkpoint.header import SEAL, Header, check_fields, finite, parse, seal
+from molgeo.predictor.checkpoint.header import (
+    SEAL,
+    Header,
+    check_fields,
+    config_record,
+    finite,
+    parse,
+    properties_of,
+    seal,
+)
+from molgeo.predictor.checkpoint.migrations import MIGRATIONS, Weights
 from molgeo.predictor.checkpoint.outline import check_shapes
 from molgeo.predictor.domain import Domain
 from molgeo.predictor.predictor import Predictor
@@ -29,16 +38,7 @@ from molgeo.runtime.errors import SettingError
 from molgeo.runtime.plain_text import one_line
 from molgeo.runtime.whole_file import replacing
 
-FORMAT_VERSION: Final = 1
-
-Weights = dict[str, Tensor]
-
-MIGRATIONS: Final[dict[int, Callable[[Header, Weights], tuple[Header, Weights]]]] = {}
-"""Format version → function that takes header and weights of that version to the next.
-
-The weights are empty when only the header is read. The header is strict JSON of a known version,
-but of unknown fields.
-"""
+FORMAT_VERSION: Final = 2
 
 
 def save_checkpoint(predictor: Predictor, path: str | Path, header: Header) -> None:
@@ -69,7 +69,7 @@ def save_checkpoint(predictor: Predictor, path: str | Path, header: Header) -> N
     full = {
         **header,
         "format": FORMAT_VERSION,
-        "config": predictor.config,
+        "config": config_record(predictor.config),
         "domain": predictor.domain.to_dict(),
         "self_test": self_test.make(predictor),
         "sha256": file.digest(tensors),
@@ -102,9 +102,10 @@ def load(name: str | Path | None = None, verify: bool = True) -> Predictor:
         check_shipped(path)
     header, tensors = _read(path)
     with _refusing(path, "header and weights do not fit together"):
-        check_shapes(header["config"], tensors)
+        config = {**header["config"], "properties": properties_of(header["config"])}
+        check_shapes(config, tensors)
         _check_numbers(tensors)
-        predictor = Predictor(**header["config"])
+        predictor = Predictor(**config)
         predictor.load_state_dict(tensors, strict=True)
         predictor.domain = Domain.from_dict(header["domain"])
         predictor.header = header

@@ -15,8 +15,8 @@ from molgeo.data.datamodule import QM9DataModule
 from molgeo.data.qm9 import dataset as qm9
 from molgeo.data.qm9.dataset import QM9
 from molgeo.data.qm9.labels import HARTREE_PROPERTIES, in_units
+from molgeo.data.qm9.properties import NAMES
 from molgeo.generate.geometries import prepare as prepare_geometries
-from molgeo.properties import QM9_PROPERTIES
 
 
 def test_split_checksums():
@@ -48,9 +48,9 @@ def test_hartree_is_pygs_and_ases():
 
 
 def test_conversion_touches_energies_only():
-    converted = in_units(np.ones((1, 12), np.float32), QM9_PROPERTIES)
+    converted = in_units(np.ones((1, 12), np.float32), NAMES)
     assert converted.dtype == np.float64
-    got = dict(zip(QM9_PROPERTIES, converted[0].tolist(), strict=True))
+    got = dict(zip(NAMES, converted[0].tolist(), strict=True))
     for name in ("mu", "alpha", "r2", "cv"):
         assert got[name] == 1.0
     for name in ("homo", "lumo", "gap", "zpve", "u0", "u298", "h298", "g298"):
@@ -61,7 +61,7 @@ def test_methane(small_data):
     """U0 = -40.47893 Ha as published; its atomization energy is the literature's -17.17 eV."""
     data = QM9(small_data / "qm9")
     methane = data[0]
-    label = dict(zip(QM9_PROPERTIES, methane.y[0].tolist(), strict=True))
+    label = dict(zip(NAMES, methane.y[0].tolist(), strict=True))
     assert label["u0"] == pytest.approx(-40.47893 * 27.211386245988, abs=1e-9)
     assert label["gap"] == pytest.approx(0.5048 * 27.211386245988, abs=1e-9)
     assert label["cv"] == 6.469
@@ -192,7 +192,7 @@ class TestWhole:
         rows = pd.read_csv(sorted(folder.glob("qm9_part*.csv"))[1], nrows=200)
         for _, row in rows.iloc[::40].iterrows():
             m = int((data.molecules.idx == row["Index"]).nonzero())
-            for k, name in enumerate(QM9_PROPERTIES):
+            for k, name in enumerate(NAMES):
                 factor = units.HARTREE if name in HARTREE_PROPERTIES else 1.0
                 expected = row[QM9PACK_COLUMNS[name]] * factor
                 assert float(data.molecules.y[m, k]) == pytest.approx(expected, rel=1e-15)
@@ -203,7 +203,7 @@ class TestWhole:
     def test_gap_is_lumo_less_homo(self, data):
         """To the four digits each is published with."""
         y = data.molecules.y
-        homo, lumo, gap = (y[:, QM9_PROPERTIES.index(n)] for n in ("homo", "lumo", "gap"))
+        homo, lumo, gap = (y[:, NAMES.index(n)] for n in ("homo", "lumo", "gap"))
         assert (gap - (lumo - homo)).abs().max() < 1.1e-4 * units.HARTREE
 
     def test_smiles_have_the_elements(self, data):

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from molgeo.data.qm9 import readers as qm9_readers
+from molgeo.data.qm9.properties import NAMES
 from molgeo.data.qm9.sources import check, normalised
-from molgeo.properties import QM9_PROPERTIES
 
 
 def assert_same(raw, expected, pos_tolerance, r2_tolerance=0.0):
@@ -17,8 +17,8 @@ def assert_same(raw, expected, pos_tolerance, r2_tolerance=0.0):
     np.testing.assert_array_equal(got.n_atoms, expected.n_atoms)
     np.testing.assert_array_equal(got.z, expected.z)
     np.testing.assert_allclose(got.pos, expected.pos, rtol=0, atol=pos_tolerance)
-    r2 = QM9_PROPERTIES.index("r2")
-    exact = [k for k in range(len(QM9_PROPERTIES)) if k != r2]
+    r2 = NAMES.index("r2")
+    exact = [k for k in range(len(NAMES)) if k != r2]
     np.testing.assert_array_equal(got.y[:, exact], expected.y[:, exact])
     np.testing.assert_allclose(got.y[:, r2], expected.y[:, r2], rtol=0, atol=r2_tolerance)
 

@@ -14,8 +14,8 @@ from molgeo.data.download import fetch
 from molgeo.data.qm9 import sources as qm9_sources
 from molgeo.data.qm9.dataset import QM9
 from molgeo.data.qm9.labels import DECIMALS
+from molgeo.data.qm9.properties import NAMES
 from molgeo.data.qm9.sources import Mirror, check, fingerprint, normalised, prepare
-from molgeo.properties import QM9_PROPERTIES
 
 
 def test_uncharacterized_molecules():
@@ -56,16 +56,16 @@ class TestCheck:
         with pytest.raises(ValueError, match="not a number"):
             check(some_qm9._replace(**{field: values}), some_content)
 
-    @pytest.mark.parametrize("name", [n for n in QM9_PROPERTIES if n != "r2"])
+    @pytest.mark.parametrize("name", [n for n in NAMES if n != "r2"])
     def test_one_wrong_digit(self, some_qm9, some_content, name):
         y = some_qm9.y.copy()
-        y[7, QM9_PROPERTIES.index(name)] += 10.0 ** -DECIMALS[name]
+        y[7, NAMES.index(name)] += 10.0 ** -DECIMALS[name]
         with pytest.raises(ValueError, match="labels are not those published"):
             check(some_qm9._replace(y=y), some_content)
 
     def test_wrong_extent(self, some_qm9, some_content):
         y = some_qm9.y.copy()
-        y[7, QM9_PROPERTIES.index("r2")] += 2.0
+        y[7, NAMES.index("r2")] += 2.0
         with pytest.raises(ValueError, match="r2 is not as published"):
             check(some_qm9._replace(y=y), some_content)
 

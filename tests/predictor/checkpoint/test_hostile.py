@@ -10,6 +10,7 @@ from hostile_headers import FACTS, changed, crafted, leaves
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from molgeo.data.qm9.properties import named
 from molgeo.predictor import Predictor
 from molgeo.predictor.checkpoint import (
     CheckpointError,
@@ -110,7 +111,7 @@ def test_nothing_large_is_made_for_a_file_of_few_weights(full, monkeypatch):
 
 def test_a_self_test_that_is_too_large_for_its_model():
     wide = {"n_features": 1024, "n_filters": 1, "n_blocks": 1, "n_gaussians": 2}
-    predictor = Predictor("schnet", wide, ("gap",), head_features=1)
+    predictor = Predictor("schnet", wide, named(["gap"]), head_features=1)
     atoms = {"z": [1] * 260, "pos": [[0.0, 0.0, float(k)] for k in range(260)], "outputs": {}}
     with pytest.raises(ValueError, match="260 atoms are too many for layers of 1024"):
         self_test.run(predictor, atoms)

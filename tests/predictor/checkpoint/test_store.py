@@ -1,5 +1,6 @@
 """Whatever is wrong with a file is seen, and is a `CheckpointError` of one line."""
 
+import dataclasses
 import io
 import json
 import math
@@ -12,6 +13,7 @@ from checkpoint_files import SMALL, WATER, parts, refused, rewrite, small_predic
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from molgeo.data.qm9.properties import PROPERTIES
 from molgeo.predictor.checkpoint import (
     DEFAULT_MODEL,
     FORMAT_VERSION,
@@ -23,8 +25,8 @@ from molgeo.predictor.checkpoint import (
     save_checkpoint,
     store,
 )
+from molgeo.predictor.checkpoint.header import properties_of
 from molgeo.predictor.domain import Domain
-from molgeo.properties import QM9_PROPERTIES
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 
@@ -60,10 +62,19 @@ def test_header(path, predictor):
     assert header["format"] == FORMAT_VERSION
     assert header["data"] == "QM9"
     assert header["note"] == "Å, ⟨R²⟩"
-    assert header["config"] == predictor.config
+    assert properties_of(header["config"]) == predictor.properties
     # Every field is there, so that a default that changes later does not change this model.
     assert header["config"]["backbone"] == {**SMALL, "activation": "ssp", "n_out": None}
-    assert header["config"]["properties"] == ["gap", "u0", "mu"]
+    assert header["config"]["properties"][1] == {
+        "name": "u0",
+        "unit": "eV",
+        "head": "sum",
+        "symbol": "U0",
+        "description": "internal energy at 0 K, total",
+        "is_energy": True,
+        "column": "u0_eV",
+    }
+    assert load(path).outputs.keys() == {"gap", "u0", "mu", "u0_atomization"}
     expected = {"elements": [1, 6, 8], "max_atoms": 9, "min_distance": 0.9, "charge": 0}
     assert header["domain"] == expected
     assert set(header["self_test"]) == {"z", "pos", "outputs"}
@@ -355,23 +366,23 @@ def test_self_test_sees_altered_weights(path):
 def test_migrations_run_in_order_on_header_and_weights(path, monkeypatch):
     header, tensors = parts(path)
     config = dict(header["config"])
-    old = {**header, "format": -1, "net": config.pop("model"), "config": config}
+    old = {**header, "format": FORMAT_VERSION - 2, "net": config.pop("model"), "config": config}
     tensors["heads.bias"] = tensors.pop("heads.out_bias")
     rewrite(path, old, tensors)
 
     def rename_model(header, weights):
         header["config"]["model"] = header.pop("net")
-        return {**header, "format": 0}, weights
+        return {**header, "format": FORMAT_VERSION - 1}, weights
 
     def rename_bias(header, weights):
-        assert header["format"] == 0
+        assert header["format"] == FORMAT_VERSION - 1
         renamed = {k.replace("heads.bias", "heads.out_bias"): v for k, v in weights.items()}
-        return {**header, "format": 1}, renamed
+        return {**header, "format": FORMAT_VERSION}, renamed
 
-    monkeypatch.setattr(store, "MIGRATIONS", {-1: rename_model, 0: rename_bias})
-    monkeypatch.setattr(store, "FORMAT_VERSION", 1)
+    steps = {FORMAT_VERSION - 2: rename_model, FORMAT_VERSION - 1: rename_bias}
+    monkeypatch.setattr(store, "MIGRATIONS", steps)
     assert read_header(path)["config"]["model"] == "schnet"
-    assert load(path).header["format"] == 1
+    assert load(path).header["format"] == FORMAT_VERSION
 
 
 def test_every_format_has_a_fixture_and_every_old_one_a_migration():
@@ -400,13 +411,50 @@ FORMAT_1_WATER = {
 }
 
 
+FORMAT_2_WATER = {
+    "mu": 0.214493,
+    "alpha": 2.1242401,
+    "homo": 1.0352097,
+    "lumo": 1.2694161,
+    "gap": 0.7488452,
+    "r2": 3.2872859,
+    "zpve": 3.711427,
+    "u0": 2.8794098,
+    "u298": 2.6753879,
+    "h298": 2.7010805,
+    "g298": 2.6921422,
+    "cv": 2.9248932,
+    "logS": 1.344466,
+    "u0_atomization": -0.6598587,
+    "u298_atomization": 0.2765978,
+    "h298_atomization": 0.5544725,
+    "g298_atomization": 0.4128162,
+}
+
+
 def test_format_1_still_loads():
     path = FIXTURES / "format_1.safetensors"
     assert path.stat().st_size < 60_000
     predictor = load(path)
-    assert predictor.properties == QM9_PROPERTIES
+    assert predictor.properties == tuple(PROPERTIES.values())
     assert predictor.domain == Domain((1, 6, 7, 8, 9), max_atoms=29, min_distance=0.96)
     with torch.no_grad():
         out = predictor(*WATER)
     for name, expected in FORMAT_1_WATER.items():
         assert float(out[name]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_format_2_still_loads():
+    predictor = load(FIXTURES / "format_2.safetensors")
+    *published, own = predictor.properties
+    assert tuple(published) == tuple(PROPERTIES.values())
+    assert dataclasses.astuple(own)[:5] == (
+        "logS",
+        "log mol/L",
+        "mean",
+        "log S",
+        "aqueous solubility",
+    )
+    with torch.no_grad():
+        out = predictor(*WATER)
+    assert {k: float(v) for k, v in out.items()} == pytest.approx(FORMAT_2_WATER, rel=1e-5)
