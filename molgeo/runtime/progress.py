@@ -1,12 +1,12 @@
-"""A progress bar on stderr for what lasts, silent where stderr is no terminal."""
+"""How far work has come: a bar on standard error for what lasts, if that is a terminal."""
 
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from threading import Lock, Timer
+from typing import Any, Protocol
 
 PATIENCE_S = 2.0
 """Work shorter than this shows no bar."""
@@ -23,6 +23,80 @@ def silent(done: int, total: int, note: str = "", /) -> None:
     """Report nothing."""
 
 
+class Bar:
+    """A bar that appears after two seconds, by a clock: the first report may be long in coming.
+
+    Args:
+        what: the work, such as ``evaluating`` or ``rows``.
+        total: tells how much there is to do, None if that is not known; called when the bar
+            appears, unless a report has told it by then.
+        done: of the whole, by an earlier run.
+    """
+
+    def __init__(
+        self, what: str, total: Callable[[], int | None] = lambda: None, done: int = 0
+    ) -> None:
+        self._what, self._total = what, total
+        self._state: dict[str, Any] = {"completed": done, "total": None, "note": ""}
+        self._bar: Any = None
+        self._lock = Lock()
+        self._is_wanted = sys.stderr.isatty()
+        self._timer = Timer(PATIENCE_S, self._start)
+        self._timer.daemon = True
+        if self._is_wanted:
+            self._timer.start()
+
+    def show(self, done: int, total: int | None = None, note: str = "") -> None:
+        """Show so much of the whole, and a few words beside it."""
+        with self._lock:
+            total = total or self._state["total"]
+            self._state = {"completed": done, "total": total, "note": note}
+            if self._bar is not None:
+                self._bar.update(0, **self._state)
+
+    def stop(self) -> None:
+        """Clear the bar for good."""
+        self._timer.cancel()
+        with self._lock:
+            self._is_wanted = False
+            if self._bar is not None:
+                self._bar.stop()
+                self._bar = None
+
+    def _start(self) -> None:
+        total = self._state["total"] or self._total()
+        with self._lock:
+            if self._is_wanted:  # not stopped while the timer struck
+                self._state["total"] = self._state["total"] or total
+                self._bar = _rich_bar()
+                self._bar.add_task(self._what, **self._state)
+                self._bar.start()
+
+
+def _rich_bar() -> Any:
+    from rich import progress as rich
+    from rich.console import Console
+    from rich.text import Text
+
+    class Count(rich.ProgressColumn):
+        """Pieces of work, and how many per second."""
+
+        def render(self, task: rich.Task) -> Text:
+            whole = f"/{task.total:,.0f}" if task.total else ""
+            rate = f" {task.speed:.3g}/s" if task.speed else ""
+            return Text(f"{task.completed:,.0f}{whole}{rate}")
+
+    return rich.Progress(
+        rich.TextColumn("{task.description}"),
+        rich.BarColumn(),
+        Count(),
+        rich.TimeRemainingColumn(),
+        rich.TextColumn("{task.fields[note]}"),
+        console=Console(stderr=True),
+        transient=True,
+    )
+
+
 @contextmanager
 def progress(what: str) -> Iterator[Report]:
     """Show how far work has come.
@@ -31,48 +105,10 @@ def progress(what: str) -> Iterator[Report]:
         what: the work, as a participle: ``evaluating``.
 
     Yields:
-        A function to call with (done, total), and with a note where there is more to say.
+        A function to call with (done, total), and with a note if there is more to say.
     """
-    if not sys.stderr.isatty():
-        yield silent
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-    from rich.text import Text
-
-    class Rate(ProgressColumn):
-        """Pieces of work a second."""
-
-        def render(self, task: Task) -> Text:
-            return Text(f"{task.speed:.3g}/s" if task.speed else "")
-
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        Rate(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    task = bar.add_task(what, total=None, note="")
-    started = time.monotonic()
-
-    def report(done: int, total: int, note: str = "", /) -> None:
-        bar.update(task, completed=done, total=total, note=note)
-        if not bar.live.is_started and time.monotonic() - started > PATIENCE_S:
-            bar.start()
-
+    bar = Bar(what)
     try:
-        yield report
+        yield bar.show
     finally:
         bar.stop()
