@@ -232,13 +232,10 @@ class _Run:
             "step": self.dynamics.nsteps,
             "recorded": self.recorded,
             "stopped": self.stopped,
-            "numbers": self.atoms.numbers,
+            **self._system(),
             "positions": self.atoms.positions,
             "momenta": self.atoms.get_momenta(),
             "cell": self.atoms.cell.array,
-            "pbc": self.atoms.pbc,
-            "masses": self.atoms.get_masses(),
-            "constraints": self._constraints(),
             "n_degrees": self.n_degrees,
             "integrator": integrator_state(self.dynamics),
             "rng": self.rng.bit_generator.state,
@@ -256,9 +253,14 @@ class _Run:
     def _guard(self, temperature_K: float) -> Guard:
         return Guard(self.atoms, temperature_K, self.n_degrees, self.settings.max_disagreement)
 
-    def _constraints(self) -> str:
-        """The input's constraints, as a text to compare."""
-        return encode([each.todict() for each in self.constraints])
+    def _system(self) -> dict[str, Any]:
+        """What makes the input's structure the one it is, whatever its coordinates."""
+        return {
+            "numbers": self.atoms.numbers,
+            "pbc": self.atoms.pbc,
+            "masses": self.atoms.get_masses(),
+            "constraints": encode([each.todict() for each in self.constraints]),
+        }
 
     def _row(self, step: int) -> dict[str, Any]:
         """What the table holds of the present step."""
@@ -307,14 +309,15 @@ class _Run:
                     f"--resume: {name} was {before.get(name)!r} and is {value!r} now; "
                     "it cannot change within a run"
                 )
-        same_atoms = np.array_equal(self.atoms.numbers, state["numbers"])
-        if not (same_atoms and np.array_equal(self.atoms.pbc, state["pbc"])):
-            raise InputError("--resume: the structure is another one than that of the run")
-        masses = self.atoms.get_masses()
-        if not np.array_equal(masses, state.get("masses", masses)):
-            raise InputError("--resume: the masses are not those of the run")
-        if self._constraints() != state.get("constraints", "[]"):
-            raise InputError("--resume: the constraints are not those of the run")
+        now = self._system()
+        before = {**now, "constraints": "[]", **state}
+        for what, names in (
+            ("structure is another one than that", ("numbers", "pbc")),
+            ("masses are not those", ("masses",)),
+            ("constraints are not those", ("constraints",)),
+        ):
+            if not all(np.array_equal(now[name], before[name]) for name in names):
+                raise InputError(f"--resume: the {what} of the run")
 
     def _note(self, steps: int, started: float) -> str:
         return (

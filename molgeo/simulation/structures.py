@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Final
 
 from ase import Atoms
 
@@ -41,18 +41,16 @@ def structures(source: str, say: Say | None = None) -> Iterator[Atoms | BadRow]:
         if isinstance(molecule, SmilesRow):
             made = embed(molecule)
             molecule = made if isinstance(made, BadRow) else made[0]
-        reason = _refusal(molecule) if isinstance(molecule, Molecule) else None
-        if reason is not None:
+        if isinstance(molecule, Molecule) and (reason := _refusal(molecule)):
             molecule = BadRow(molecule.input, molecule.name, molecule.smiles, reason)
         if isinstance(molecule, BadRow):
             yield molecule
             continue
-        open_stereo = [f"stereo: {molecule.stereo}"] if molecule.stereo else []
-        for remark in [*not_used(molecule), *open_stereo]:
+        for remark in _remarks(molecule):
             if say is not None and remark not in said:
                 say(f"{molecule.input}: {remark}")
             said.add(remark)
-        yield to_atoms(molecule)
+        yield _as_atoms(molecule)
 
 
 def _refusal(molecule: Molecule) -> str | None:
@@ -80,47 +78,33 @@ def one_structure(source: str, say: Say | None = None) -> Atoms:
     return atoms
 
 
-def not_used(molecule: Molecule) -> list[str]:
-    """What a file says of a molecule that moves no atom here, a phrase each."""
+def _remarks(molecule: Molecule) -> list[str]:
+    """What of a file moves no atom here, and what stereo a SMILES leaves open; a phrase each."""
+    found = [f"stereo: {molecule.stereo}"] if molecule.stereo else []
     given = molecule.atoms
     if given is None:
-        return []
+        return found
     named = {str(name).lower(): name for name in given.arrays}
-    found = [
+    if given.cell.rank and not given.pbc.any():
+        found.insert(0, "the cell is not used: pbc is F F F")
+    unused = [
         f"{named[name]} are not used, as their unit is not known: expected momenta in ASE's "
         "units, √(eV·u)"
         for name in VELOCITIES
         if name in named
     ]
-    if given.cell.rank and not given.pbc.any():
-        found.append("the cell is not used: pbc is F F F")
-    return found
+    return unused + found
 
 
-def to_atoms(molecule: Molecule) -> Atoms:
-    """A molecule as atoms of ASE, with float64 positions of their own."""
-    info = {
-        "name": molecule.name,
-        "smiles": molecule.smiles,
-        "geometry": molecule.geometry,
-        "charge": molecule.charge,
-        "stereo": molecule.stereo,
-    }
-    atoms = Atoms(
-        molecule.z,
-        molecule.pos,
-        cell=molecule.cell,
-        pbc=molecule.pbc,
-        info={key: value for key, value in info.items() if value},
-    )
-    if molecule.atoms is not None:
-        _take_along(atoms, molecule.atoms)
+def _as_atoms(molecule: Molecule) -> Atoms:
+    """A molecule as atoms of ASE, with all that decides how they move."""
+    names = ("name", "smiles", "geometry", "charge", "stereo")
+    info = {name: value for name in names if (value := getattr(molecule, name))}
+    atoms = Atoms(molecule.z, molecule.pos, cell=molecule.cell, pbc=molecule.pbc, info=info)
+    given = molecule.atoms
+    if given is not None:
+        for name in ("masses", "momenta", "tags"):
+            if given.has(name):
+                atoms.set_array(name, given.get_array(name))
+        atoms.set_constraint([constraint.copy() for constraint in given.constraints])
     return atoms
-
-
-def _take_along(atoms: Atoms, given: Any) -> None:
-    """What of a file's atoms decides how they move."""
-    for name in ("masses", "momenta", "tags"):
-        if given.has(name):
-            atoms.set_array(name, given.get_array(name))
-    atoms.set_constraint([constraint.copy() for constraint in given.constraints])
