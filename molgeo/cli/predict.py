@@ -21,7 +21,7 @@ def _notes() -> str:
     from molgeo.chem.files.formats import formats
     from molgeo.data.forces.properties import ENERGY
     from molgeo.data.qm9.properties import PROPERTIES
-    from molgeo.prediction.columns import MEANINGS
+    from molgeo.prediction.rows import MEANINGS
     from molgeo.prediction.writers import FORMATS as OUTPUTS
     from molgeo.runtime.exit_status import MEANING
 

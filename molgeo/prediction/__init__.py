@@ -28,7 +28,7 @@ def predict(inputs: Any, settings: PredictSettings) -> pd.DataFrame:
         settings: each of the settings below is an argument of its own.
 
     Returns:
-        One row per molecule: `molgeo.prediction.columns.ROW_COLUMNS`, then the properties with
+        One row per molecule: `molgeo.prediction.rows.ROW_COLUMNS`, then the properties with
         their units in their names, then the columns that come along from the inputs, as they are:
         all of a DataFrame's, if ``keep_columns`` does not say otherwise.
 

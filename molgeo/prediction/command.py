@@ -14,7 +14,7 @@ from molgeo.prediction.journal import Journal, n_started
 from molgeo.prediction.output import Target, check_output
 from molgeo.prediction.run import PropertyRun, RowError
 from molgeo.prediction.settings import OutputSettings, PredictSettings
-from molgeo.prediction.sinks import Layout, Sink, Stream, WholeFile
+from molgeo.prediction.sinks import Sink, Stream, WholeFile
 from molgeo.runtime.exit_status import OK, SOME_FAILED
 from molgeo.runtime.plain_text import one_line
 from molgeo.runtime.version import VERSION
@@ -89,7 +89,7 @@ def _is_finished(target: Target) -> bool:
 
 
 def _sink(run: PropertyRun, target: Target, output: OutputSettings, inputs: Sequence[str]) -> Sink:
-    layout = Layout(run.columns, run.numbers, run.outputs, run.digits, output.raw_csv)
+    layout = run.layout(output.raw_csv)
 
     def total() -> int | None:
         return expected_rows(inputs)

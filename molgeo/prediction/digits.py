@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from molgeo.prediction.columns import STD, SUFFIXES, Row
+from molgeo.prediction.rows import STD, SUFFIXES, Row
 from molgeo.properties import Property
 
 Places = Callable[[Row], Mapping[str, int | None]]

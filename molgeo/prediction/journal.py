@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from molgeo.chem.molecule import InputError
-from molgeo.prediction.columns import Row, plain
-from molgeo.prediction.results import Answer, Done
+from molgeo.prediction.rows import Answer, Done, Row, plain
 
 _START: Final = b'{"molgeo journal": '
 _COMMIT: Final = b'{"rows": '
@@ -26,9 +25,9 @@ class Entry(NamedTuple):
 
     Attributes:
         row: columns that have a value.
-        mark: as in `molgeo.prediction.results.Result`.
-        key: as in `molgeo.prediction.results.Result`.
-        energies: as in `molgeo.prediction.results.Result`.
+        mark: as in `molgeo.prediction.rows.Result`, like ``key`` and ``energies``.
+        key: equal for molecules that have equal conformers.
+        energies: eV, of each conformer.
         block: the structure as a mol block, if the output has structures.
     """
 
@@ -95,21 +94,22 @@ class Journal:
             raise InputError(f"{self.path}: another process is writing it") from None
 
     def _begin(self, about: dict[str, Any], resume: bool, force: bool) -> None:
-        before, state = _look(self.path)
-        self.n_rows, self.extent, self.is_whole, end = state
-        if not self.n_rows or (force and not resume):
+        there = _look(self.path)
+        if not there.n_rows or (force and not resume):
             self.n_rows, self.extent, self.is_whole = 0, 0, False
             self._file.truncate(0)
             self._write(json.dumps({"molgeo journal": 1, **about}) + "\n")
             return
-        check_started(self.path, self.n_rows, resume, force)
+        check_started(self.path, there.n_rows, resume, force)
+        before = there.about
         for name in {**before, **about}:
             if before.get(name) != about.get(name):
                 raise InputError(
                     f"{self.path} is of another run: {name} was {before.get(name)!r} and is "
                     f"{about.get(name)!r} now; --force starts anew"
                 )
-        self._file.truncate(end)
+        self.n_rows, self.extent, self.is_whole = there.n_rows, there.extent, there.is_whole
+        self._file.truncate(there.end)
 
     def add(self, entries: Sequence[Entry], extent: int = 0) -> None:
         """Append a window of rows; they are on the disk when this returns.
@@ -180,25 +180,33 @@ def n_started(output: Path) -> int:
         InputError: the file is there, but is no journal.
     """
     path = journal_path(output)
-    return _look(path)[1][0] if path.exists() else 0
+    return _look(path).n_rows if path.exists() else 0
 
 
-def _look(path: Path) -> tuple[dict[str, Any], tuple[int, int, bool, int]]:
-    """What the run is; rows that are safe, extent, whether that is all, and bytes of it."""
-    before: dict[str, Any] = {}
-    n_rows, extent, is_whole, end = 0, 0, False, 0
+class _Found(NamedTuple):
+    """What a journal holds: whose it is, rows that are safe, if those are all, bytes up to them."""
+
+    about: dict[str, Any]
+    n_rows: int = 0
+    extent: int = 0
+    is_whole: bool = False
+    end: int = 0
+
+
+def _look(path: Path) -> _Found:
     with path.open("rb") as file:
         head = file.readline()
         is_torn = len(head) < len(_START) and _START.startswith(head) and not file.read(1)
         if not (head.startswith(_START) or is_torn):
             raise InputError(f"{path} is in the way, and no journal of molgeo: move it")
+        found = _Found({})
         if not head.endswith(b"\n"):
-            return before, (0, 0, False, 0)
-        before = json.loads(head)
-        del before["molgeo journal"]
+            return found
+        about = json.loads(head)
+        del about["molgeo journal"]
+        found = _Found(about)
         for line in iter(file.readline, b""):
             if line.startswith(_COMMIT) and line.endswith(b"\n"):
                 state = json.loads(line)
-                n_rows, extent, end = state["rows"], state["extent"], file.tell()
-                is_whole = "whole" in state
-    return before, (n_rows, extent, is_whole, end)
+                found = _Found(about, state["rows"], state["extent"], "whole" in state, file.tell())
+    return found

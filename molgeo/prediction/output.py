@@ -12,6 +12,7 @@ from molgeo.chem.molecule import InputError
 from molgeo.prediction.journal import check_started, journal_path, n_started
 from molgeo.prediction.settings import OutputSettings
 from molgeo.prediction.writers import FORMATS
+from molgeo.runtime.whole_file import is_same_file
 
 STDOUT: Final = "-"
 GEOMETRIES: Final = (".sdf", ".extxyz")
@@ -58,28 +59,24 @@ def check_output(settings: OutputSettings, inputs: Sequence[str] = ()) -> Target
         if settings.resume:
             raise InputError("--resume goes on with a file: give the --output of the run too")
         _check_new(geometries, settings.force)
-        return Target(None, format or _usual(), False, geometries)
+        usual = "table" if sys.stdout.isatty() else "csv"
+        return Target(None, format or usual, False, geometries)
     path = Path(str(settings.output))
     endings = {ending: name for name, (ending, _) in FORMATS.items()}
-    known = endings.get(path.suffix.lower())
-    if format is None and known is None:
+    format = format or endings.get(path.suffix.lower())
+    if format is None:
         raise InputError(
             f"{path}: the ending says no format; end it in {', '.join(endings)} or give --format"
         )
     _check_writable(path, inputs)
     if path.exists() and not path.is_file():  # a device or a pipe
-        return Target(path, format or str(known), False, geometries)
+        return Target(path, format, False, geometries)
     path = path.resolve()
-    n = n_started(path)
-    check_started(journal_path(path), n, settings.resume, settings.force)
+    check_started(journal_path(path), n_started(path), settings.resume, settings.force)
     if not settings.resume:
         for each in (path, geometries):
             _check_new(each, settings.force)
-    return Target(path, format or str(known), True, geometries)
-
-
-def _usual() -> str:
-    return "table" if sys.stdout.isatty() else "csv"
+    return Target(path, format, True, geometries)
 
 
 def _geometries(settings: OutputSettings, inputs: Sequence[str]) -> Path | None:
@@ -104,9 +101,8 @@ def _check_new(path: Path | None, force: bool) -> None:
 
 
 def _check_writable(path: Path, inputs: Sequence[str]) -> None:
-    for name in inputs:
-        if os.path.exists(name) and path.exists() and path.samefile(name):
-            raise InputError(f"{path} is an input too: give another --output")
+    if any(is_same_file(path, name) for name in inputs):
+        raise InputError(f"{path} is an input too: give another --output")
     if path.is_dir():
         raise InputError(f"{path} cannot be written: Is a directory")
     if not path.parent.is_dir():

@@ -16,19 +16,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from molgeo.prediction.columns import (
+from molgeo.prediction.conformer_average import CONFORMERS, Numbers
+from molgeo.prediction.rows import (
     CONFORMER_COLUMNS,
     INTERVAL_COLUMNS,
     ROW_COLUMNS,
     STD,
     STRIPPED,
+    Answer,
+    Done,
+    Result,
     Row,
+    key,
+    mark,
+    output_name,
     property_columns,
 )
-from molgeo.prediction.conformer_average import CONFORMERS
-from molgeo.prediction.digits import Digits
-from molgeo.prediction.numbers import Numbers
-from molgeo.prediction.results import Answer, Done, Result, key, mark
 from molgeo.properties import Property, first_energy
 from molgeo.runtime.errors import InputError
 
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from molgeo.chem.molecule import Molecule
     from molgeo.chem.molecule import Row as Source
     from molgeo.prediction.batches import BatchPredictor
+    from molgeo.prediction.layout import Layout
     from molgeo.prediction.settings import PredictSettings
     from molgeo.predictor import Predictor
 
@@ -68,7 +72,7 @@ class PropertyRun:
         made: the model for geometries of a force field; often the same.
         outputs: what is predicted, by its column: properties and atomization energies.
         suffixes: of the columns of each property.
-        numbers: columns of the properties.
+        numbers: columns of the properties' numbers.
         columns: of every row.
         late: columns of inputs that came after `fix_columns` and are left out → where they came.
 
@@ -111,10 +115,6 @@ class PropertyRun:
         self._own = tuple(self.columns)
         self._kept: dict[str, str] = {}
         self._is_fixed = False
-        self.digits = Digits(
-            wanted,
-            {one.predictor.name: one.predictor.header for one in (self.given, self.made)},
-        )
         self._known: dict[str, Answer] = {}
 
     def fix_columns(self, inputs: Sequence[Any]) -> None:
@@ -208,6 +208,19 @@ class PropertyRun:
                 row = results[first].row
                 raise RowError(f"row {row['id']} ({row['input']}): {row['message']}")
             start += len(window)
+
+    def layout(self, raw: bool = False) -> Layout:
+        """What rows are written as.
+
+        Args:
+            raw: as in `Layout`.
+        """
+        from molgeo.prediction.digits import Digits
+        from molgeo.prediction.layout import Layout
+
+        headers = {one.predictor.name: one.predictor.header for one in (self.given, self.made)}
+        digits = Digits(self.outputs.values(), headers)
+        return Layout(self.columns, self.outputs, digits, raw)
 
     def files(self) -> dict[str, Path]:
         """Name of each model → its checkpoint; those that were given as objects are left out."""
@@ -324,8 +337,6 @@ class PropertyRun:
 
     def _kept_name(self, name: str) -> str:
         """The name in the output of a column or field that comes along from an input."""
-        from molgeo.prediction.columns import output_name
-
         if name not in self._kept:
             self._kept[name] = output_name(name, self._own)
         return self._kept[name]

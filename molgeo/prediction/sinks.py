@@ -6,22 +6,20 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol, TextIO
+from typing import Any, Final, TextIO
 
 from molgeo.chem.mol_blocks import mol_block
 from molgeo.chem.molecule import InputError
-from molgeo.prediction.cells import Outputs
-from molgeo.prediction.digits import Places
 from molgeo.prediction.journal import Entry, Journal
+from molgeo.prediction.layout import Layout, Writer
 from molgeo.prediction.output import Target
-from molgeo.prediction.results import Done, Result
 from molgeo.prediction.row_progress import RowProgress
+from molgeo.prediction.rows import Done, Result
 from molgeo.prediction.structures import Structures, put_in_place
 from molgeo.prediction.summary import Tally
 from molgeo.prediction.tables import BLOCK
-from molgeo.prediction.writers import Writer, writer
+from molgeo.prediction.writers import WRITERS
 from molgeo.runtime.errors import UserError
 from molgeo.runtime.whole_file import replacing
 
@@ -33,43 +31,32 @@ class WriteError(UserError, OSError):
     """Writing failed half-way; the message says how many rows are safe."""
 
 
-@dataclass(frozen=True)
-class Layout:
-    """What rows are written as.
-
-    Attributes:
-        columns: of the rows.
-        numbers: those of the properties.
-        outputs: what is predicted, by its columns of values.
-        digits: tells each number's digits after the point.
-        raw: as in `molgeo.prediction.writers.CsvWriter`.
-    """
-
-    columns: Sequence[str]
-    numbers: Sequence[str]
-    outputs: Outputs
-    digits: Places
-    raw: bool = False
-
-
-class Sink(Protocol):
+class Sink:
     """Takes windows of rows and counts them.
+
+    Args:
+        target: where rows go.
+        layout: what they are written as.
+        progress: shows how far the run has come.
 
     Attributes:
         tally: counts the rows of the output.
         n_new: rows that this process has made.
         on_screen: rows are shown to someone as they come.
+        ready: to be called as each row has its coordinates.
     """
 
-    tally: Tally
-    n_new: int
-    on_screen: bool
+    def __init__(self, target: Target, layout: Layout, progress: RowProgress) -> None:
+        self.tally = Tally()
+        self.n_new = 0
+        self.on_screen = False
+        self.ready = progress.ready
+        self._layout, self._format, self._progress = layout, target.format, progress
+        self._structures: Structures | None = None
 
     def done(self) -> Iterable[Done]:
         """Rows at the start that an earlier run has made."""
-
-    def ready(self) -> None:
-        """One more row has its coordinates."""
+        return ()
 
     def write(self, results: Sequence[Result]) -> None:
         """Take the next rows.
@@ -78,6 +65,7 @@ class Sink(Protocol):
             WriteError: writing failed, such as for a full disk.
             BrokenPipeError: the reader of a pipe has gone.
         """
+        raise NotImplementedError
 
     def finish(self) -> None:
         """All rows are there.
@@ -85,15 +73,30 @@ class Sink(Protocol):
         Raises:
             WriteError: as in `write`.
         """
+        raise NotImplementedError
 
     def kept(self) -> str:
         """What becomes of the rows of a run that stops early, in one line; "" for nothing."""
+        return ""
 
     def close(self) -> None:
         """Leave the output, whole or not."""
+        raise NotImplementedError
+
+    def _writer(self, file: TextIO) -> Writer:
+        return WRITERS[self._format](file, self._layout)
+
+    def _block(self, result: Result) -> str:
+        """The structure, if the format has structures."""
+        is_wanted = self._format == "sdf" and result.conformers
+        return mol_block(result.conformers[0]) if is_wanted else ""
+
+    def _count(self, result: Result) -> None:
+        self.n_new += 1
+        self._progress.advance(result.row["status"] == "error")
 
 
-class Stream:
+class Stream(Sink):
     """Rows go out as they come: to standard output, a device or a pipe.
 
     Args:
@@ -108,47 +111,29 @@ class Stream:
     def __init__(
         self, target: Target, layout: Layout, total: Callable[[], int | None] = lambda: None
     ) -> None:
-        self.tally = Tally()
-        self.n_new = 0
         self._name = str(target.path or "standard output")
-        self._with_blocks = target.format == "sdf"
         self._file = _opened(target.path)
-        self._structures: Structures | None = None
-        if target.geometries is not None:
-            self._structures = Structures(target.geometries, layout.columns, layout.digits)
-        self.on_screen = target.path is None and self._file.isatty()
+        on_screen = target.path is None and self._file.isatty()
         # On a terminal the rows themselves show progress, but for those that a table waits for.
         shown = 0 if target.format != "table" else BLOCK - 1
-        self._progress = RowProgress(total, until=shown if self.on_screen else None)
-        self._writer: Writer | None = writer(
-            target.format,
-            self._file,
-            layout.columns,
-            layout.outputs,
-            layout.digits,
-            layout.raw,
-        )
-
-    def done(self) -> Iterable[Done]:
-        """None: a stream has no memory."""
-        return ()
-
-    def ready(self) -> None:
-        """Show it."""
-        self._progress.ready()
+        progress = RowProgress(total, until=shown if on_screen else None)
+        super().__init__(target, layout, progress)
+        self.on_screen = on_screen
+        if target.geometries is not None:
+            self._structures = Structures(target.geometries, layout)
+        self._out: Writer | None = self._writer(self._file)
 
     def write(self, results: Sequence[Result]) -> None:
         """Write each row at once."""
-        assert self._writer is not None
+        assert self._out is not None
         with self._guard():
             if self._structures is not None:
                 self._structures.write(results)
             for result in results:
                 self._progress.make_room()
-                self._writer.write(result.row, _block(result) if self._with_blocks else "")
+                self._out.write(result.row, self._block(result))
                 self.tally.add(result.row)
-                self.n_new += 1
-                self._progress.advance(result.row["status"] == "error")
+                self._count(result)
 
     def finish(self) -> None:
         """Write what is kept back."""
@@ -156,10 +141,6 @@ class Stream:
             self._end()
             if self._structures is not None:
                 self._structures.finish()
-
-    def kept(self) -> str:
-        """Nothing: who reads the stream has them."""
-        return ""
 
     def close(self) -> None:
         """End what is written, so that it can be read."""
@@ -172,7 +153,7 @@ class Stream:
             self._structures.discard()
 
     def _end(self) -> None:
-        last, self._writer = self._writer, None
+        last, self._out = self._out, None
         if last is not None:
             last.close()
             self._file.flush()
@@ -181,7 +162,7 @@ class Stream:
         return _guard(self._name, lambda: f"{self.tally.n:,} rows, which are kept")
 
 
-class WholeFile:
+class WholeFile(Sink):
     """Rows go to a journal, and the file is made once all are there.
 
     Args:
@@ -202,38 +183,23 @@ class WholeFile:
         total: Callable[[], int | None] = lambda: None,
     ) -> None:
         assert target.path is not None
-        self.tally = Tally()
-        self.n_new = 0
-        self.on_screen = False
-        self._path: Path = target.path
-        self._format = target.format
-        self._layout = layout
-        self._journal = journal
-        self._geometries = target.geometries
-        self._structures: Structures | None = None
+        super().__init__(target, layout, RowProgress(total, done=journal.n_rows))
+        self._path, self._journal, self._geometries = target.path, journal, target.geometries
         if target.geometries is not None and not journal.is_whole:
-            self._structures = Structures(
-                target.geometries, layout.columns, layout.digits, journal.extent
-            )
-        self._progress = RowProgress(total, done=journal.n_rows)
+            self._structures = Structures(target.geometries, layout, journal.extent)
 
     def done(self) -> Iterable[Done]:
         """The rows of the journal."""
         numbers = set(self._layout.numbers)
         return (entry.done(numbers) for entry in self._journal.entries())
 
-    def ready(self) -> None:
-        """Show it."""
-        self._progress.ready()
-
     def write(self, results: Sequence[Result]) -> None:
         """Add a window to the journal."""
-        with_blocks = self._format == "sdf"
         entries = []
         for result in results:
             row = {name: value for name, value in result.row.items() if value is not None}
-            block = _block(result) if with_blocks else ""
-            entries.append(Entry(row, result.mark, result.key, result.energies, block))
+            known = result.mark, result.key, result.energies
+            entries.append(Entry(row, *known, self._block(result)))
         with self._guard():
             extent = 0
             if self._structures is not None:
@@ -241,8 +207,7 @@ class WholeFile:
                 extent = self._structures.extent()
             self._journal.add(entries, extent)
         for result in results:
-            self.n_new += 1
-            self._progress.advance(result.row["status"] == "error")
+            self._count(result)
 
     def finish(self) -> None:
         """Make the file from the journal."""
@@ -259,10 +224,9 @@ class WholeFile:
             self._journal.remove()
 
     def _make(self, file: TextIO) -> None:
-        columns, outputs = self._layout.columns, self._layout.outputs
-        out = writer(self._format, file, columns, outputs, self._layout.digits, self._layout.raw)
+        out = self._writer(file)
         for entry in self._journal.entries():
-            row = dict.fromkeys(columns) | entry.row
+            row = dict.fromkeys(self._layout.columns) | entry.row
             out.write(row, entry.block)
             self.tally.add(row)
         out.close()
@@ -310,7 +274,3 @@ def _opened(path: Path | None) -> TextIO:
         return path.open("w", **_TEXT)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}") from error
-
-
-def _block(result: Result) -> str:
-    return mol_block(result.conformers[0]) if result.conformers else ""

@@ -11,9 +11,8 @@ import numpy as np
 from molgeo.chem.mol_blocks import extxyz_frame, mol_block, sdf_record
 from molgeo.chem.molecule import InputError
 from molgeo.prediction.conformer_average import ROOM, weights
-from molgeo.prediction.digits import Places
-from molgeo.prediction.results import Result
-from molgeo.prediction.writers import as_text
+from molgeo.prediction.layout import Layout
+from molgeo.prediction.rows import Result
 
 ENERGY, WEIGHT = "conformer_energy_eV", "conformer_weight"
 """Fields of a conformer: predicted energy above the lowest one; its share at 298.15 K."""
@@ -24,8 +23,7 @@ class Structures:
 
     Args:
         path: ``.sdf`` or ``.extxyz``; meanwhile it is ``PATH.part``.
-        columns: of the rows, which become fields of every conformer.
-        digits: tells each number's digits after the point.
+        layout: of the rows, whose columns become fields of every conformer.
         extent: bytes of an earlier run that are kept.
 
     Raises:
@@ -33,11 +31,8 @@ class Structures:
         OSError: the file cannot be written.
     """
 
-    def __init__(self, path: Path, columns: Sequence[str], digits: Places, extent: int = 0) -> None:
-        self._path = path
-        self._part = _part(path)
-        self._columns = columns
-        self._digits = digits
+    def __init__(self, path: Path, layout: Layout, extent: int = 0) -> None:
+        self._path, self._part, self._layout = path, _part(path), layout
         self._file = self._part.open("ab")
         if self._file.tell() < extent:
             self.discard()
@@ -57,18 +52,16 @@ class Structures:
                 self._file.write(text.encode("utf-8", "backslashreplace"))
 
     def _records(self, result: Result) -> Iterator[str]:
-        row = result.row
-        cells = as_text(row, self._columns, self._digits(row))
+        cells = self._layout.cells(result.row)
         energies = np.array(result.energies)
         shares = weights(energies, ROOM) if len(energies) else energies
         for k, molecule in enumerate(result.conformers):
-            own = {"conformer": str(k + 1), "conformers": str(len(result.conformers))}
+            fields = cells | {"conformer": str(k + 1), "conformers": str(len(result.conformers))}
             if len(energies):
-                own[ENERGY] = f"{energies[k] - energies.min():.4f}"
-                own[WEIGHT] = f"{shares[k]:.4f}"
-            fields = cells | own
+                fields[ENERGY] = f"{energies[k] - energies.min():.4f}"
+                fields[WEIGHT] = f"{shares[k]:.4f}"
             if self._path.suffix.lower() == ".sdf":
-                yield sdf_record(mol_block(molecule), row["name"], fields)
+                yield sdf_record(mol_block(molecule), result.row["name"], fields)
             else:
                 yield extxyz_frame(molecule, {name: cell for name, cell in fields.items() if cell})
 

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from typing import Final
 
-from molgeo.prediction.columns import Row
+from molgeo.prediction.rows import Row
 from molgeo.runtime.plain_text import one_line
 
 _MOST_REASONS: Final = 5

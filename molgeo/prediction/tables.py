@@ -1,9 +1,9 @@
 """Rows laid out for people: one molecule as a list of its properties, many as a table.
 
-On a terminal a value and its error share a column, and a wide table is split into panels that fit;
-into a pipe or a file it is plain: one line per row, one column per number, with at least two spaces
-between columns and ``-`` where there is no value. The models stand below the table on a terminal,
-else in a column: every plain line is a row.
+On a terminal a value and its error share a column, and a wide table is split into panels that fit.
+Into a pipe or a file the table is plain: one line per row, one column per number, with at least two
+spaces between columns and ``-`` if there is no value. The models stand below the table on a
+terminal, else in a column: every plain line is a row.
 """
 
 from __future__ import annotations
@@ -11,18 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final, TextIO
 
-from molgeo.prediction.cells import (
-    MESSAGE_WIDTH,
-    Outputs,
-    aligned,
-    error_column,
-    label,
-    number_columns,
-    numbers,
-)
-from molgeo.prediction.columns import Row
-from molgeo.prediction.digits import Places
-from molgeo.prediction.property_list import property_list
+from molgeo.prediction.digits import text
+from molgeo.prediction.layout import Layout, Writer
+from molgeo.prediction.rows import INTERVAL_COLUMNS, STD, Row
 from molgeo.runtime.plain_text import one_line
 
 BLOCK: Final = 256
@@ -31,28 +22,25 @@ BLOCK: Final = 256
 _LEFT: Final = ("molecule", "model", "message")
 """Columns of text; all others are aligned at their points."""
 
+_LABEL_WIDTH: Final = 32
+_MESSAGE_WIDTH: Final = 1000
+
+_ERRORS: Final = (STD, "_conformer_std")
+"""What stands behind ±: the standard error, else the spread over the conformers."""
+
+_UNKNOWN_ERROR: Final = 4
+"""Digits after the point of a value whose error nobody has measured."""
+
 Cells = dict[str, str]
 
 
-class TableWriter:
-    """A list for one molecule, a table for many.
+class TableWriter(Writer):
+    """A list for one molecule, a table for many; the kind of file decides on colours and widths."""
 
-    Args:
-        file: where to write; its kind decides on colours and widths.
-        columns: of the rows.
-        outputs: what is predicted, by its columns of values.
-        digits: tells each number's digits after the point.
-    """
-
-    def __init__(
-        self, file: TextIO, columns: Sequence[str], outputs: Outputs, digits: Places
-    ) -> None:
+    def __init__(self, file: TextIO, layout: Layout) -> None:
         from rich.console import Console
 
-        self._file = file
-        self._columns = columns
-        self._outputs = outputs
-        self._digits = digits
+        super().__init__(file, layout)
         self._terminal = file.isatty()
         self._console = Console(file=file, highlight=False)
         self._room = self._console.width if self._terminal else 10**9
@@ -70,10 +58,7 @@ class TableWriter:
     def close(self) -> None:
         """Write what is kept."""
         if len(self._rows) == 1 and not self._widths:
-            lines = property_list(
-                self._rows[0], self._columns, self._outputs, self._digits, self._room
-            )
-            for k, line in enumerate(lines):
+            for k, line in enumerate(property_list(self._rows[0], self.layout, self._room)):
                 self._line(line, "bold" if k == 0 else "")
             return
         if self._rows:
@@ -83,16 +68,13 @@ class TableWriter:
 
     def _flush(self) -> None:
         """Many molecules: one line each, in as many panels as the width asks for."""
-        names = number_columns(self._columns, self._outputs)
+        names = self.layout.numbers
         rows = [self._cells(row, names) for row in self._rows]
-        if self._terminal:
-            names = _beside(names, rows, self._outputs)
-        else:
-            names += ["model", "message"]
+        names = self._beside(names, rows) if self._terminal else [*names, "model", "message"]
         heads = ["id", "molecule", *names]
         for name in heads:
-            if name not in _LEFT and not (self._terminal and name in self._outputs):
-                for row, cell in zip(rows, aligned([row[name] for row in rows]), strict=True):
+            if name not in _LEFT and not (self._terminal and name in self.layout.outputs):
+                for row, cell in zip(rows, _aligned([row[name] for row in rows]), strict=True):
                     row[name] = cell
         first = not self._widths
         if first:
@@ -106,58 +88,136 @@ class TableWriter:
                 self._line("")
         if self._terminal:
             for failed in (row for row in self._rows if row["status"] != "ok"):
-                message = one_line(failed["message"], MESSAGE_WIDTH)
-                self._line(f"row {failed['id']} ({label(failed)}): {message}")
+                message = one_line(failed["message"], _MESSAGE_WIDTH)
+                self._line(f"row {failed['id']} ({_label(failed)}): {message}")
         self._rows = []
-        self._file.flush()
+        self.file.flush()
 
     def _cells(self, row: Row, names: Sequence[str]) -> Cells:
         return {
             "id": str(row["id"]),
-            "molecule": label(row),
+            "molecule": _label(row),
             "model": one_line(row["model"]) or "-",
-            "message": one_line(row["message"], MESSAGE_WIDTH) or "-",
-            **numbers(row, names, self._digits),
+            "message": one_line(row["message"], _MESSAGE_WIDTH) or "-",
+            **_numbers(row, names, self.layout),
         }
+
+    def _beside(self, names: list[str], rows: list[Cells]) -> list[str]:
+        """Put errors beside their values; what columns are left."""
+        used = set()
+        for name in (name for name in names if name in self.layout.outputs):
+            values = _aligned([row[name] for row in rows])
+            errors = _aligned([_error(name, row) for row in rows])
+            for row, value, own in zip(rows, values, errors, strict=True):
+                row[name] = f"{value} ± {own}" if own.strip() else value
+            used.add(_error_column(name, names))
+        return [name for name in names if name not in used]
 
     def _panels(self, names: list[str]) -> Iterator[list[str]]:
         """Groups of columns that fit side by side, each behind the molecule's label."""
         lead = ["id", "molecule"]
-        panel, width = lead[:], sum(self._widths[name] + 2 for name in lead)
+        panel = list(lead)
         for name in names:
-            if len(panel) > len(lead) and width + self._widths[name] > self._room:
+            width = sum(self._widths[one] + 2 for one in panel) + self._widths[name]
+            if len(panel) > len(lead) and width > self._room:
                 yield panel
-                panel, width = lead[:], sum(self._widths[lead_] + 2 for lead_ in lead)
+                panel = list(lead)
             panel.append(name)
-            width += self._widths[name] + 2
         yield panel
 
     def _joined(self, panel: list[str], row: Cells) -> str:
-        return "  ".join(
-            row[name].ljust(self._widths[name])
-            if name in _LEFT
-            else row[name].rjust(self._widths[name])
-            for name in panel
-        )
+        sides = (str.ljust if name in _LEFT else str.rjust for name in panel)
+        cells = zip(panel, sides, strict=True)
+        return "  ".join(side(row[name], self._widths[name]) for name, side in cells)
 
     def _line(self, text: str, style: str = "") -> None:
         """One line as it is: a SMILES is full of what a markup language would take for itself."""
         from rich.text import Text
 
         if not self._terminal:
-            self._file.write(text.rstrip() + "\n")
+            self.file.write(text.rstrip() + "\n")
             return
         self._console.print(Text(text.rstrip(), style))
 
 
-def _beside(names: list[str], rows: list[Cells], outputs: Outputs) -> list[str]:
-    """Put errors beside their values; what columns are left."""
-    used = set()
-    for name in (name for name in names if name in outputs):
-        of = error_column(name, names)
-        values = aligned([row[name] for row in rows])
-        errors = aligned([row[of] if of and row[of] != "-" else "" for row in rows])
-        for row, value, own in zip(rows, values, errors, strict=True):
-            row[name] = f"{value} ± {own}" if own.strip() else value
-        used.add(of)
-    return [name for name in names if name not in used]
+def property_list(row: Row, layout: Layout, room: int) -> Iterator[str]:
+    """Lines of text: what the molecule is, then a line per property, or why there are none.
+
+    Args:
+        row: one row of output.
+        layout: of the row.
+        room: characters of a line. If they are too few, symbols go, then descriptions.
+    """
+    yield _label(row)
+    atoms = f"{row['n_atoms']} atoms" if row["n_atoms"] else ""
+    yield "  ".join(filter(None, [row["formula"], atoms, row["geometry"], one_line(row["model"])]))
+    if row["status"] != "ok":
+        yield f"error: {one_line(row['message'], _MESSAGE_WIDTH)}"
+        return
+    cells = _numbers(row, layout.numbers, layout)
+    names = [name for name in layout.numbers if name in layout.outputs]
+    known = [layout.outputs[name] for name in names]
+    whats = [one.description or one.name for one in known]
+    symbols = [one.symbol for one in known]
+    # A property of someone's own may have no other symbol than its name.
+    beside = ["" if symbol in whats else symbol for symbol in symbols]
+    errors = [_error(name, cells) for name in names]
+    figures = [
+        _aligned([cells[name] for name in names]),
+        [f"± {cell}" if cell.strip() else "" for cell in _aligned(errors)],
+        [one.unit for one in known],
+        [_interval(name, cells) for name in names],
+    ]
+    for about in ([whats, beside], [whats], [symbols]):
+        lines = list(_side_by_side([*about, *figures]))
+        if max(map(len, lines)) <= room:
+            break
+    yield from lines
+
+
+def _error(name: str, cells: Cells) -> str:
+    """The error of a value, "" if there is none."""
+    of = _error_column(name, list(cells))
+    return "" if of is None or cells[of] == "-" else cells[of]
+
+
+def _interval(name: str, cells: Cells) -> str:
+    low, high = (cells.get(name + suffix, "-") for suffix in INTERVAL_COLUMNS)
+    return "" if "-" in (low, high) else f"90%: {low} … {high}"
+
+
+def _side_by_side(columns: list[list[str]]) -> Iterator[str]:
+    """Lines of columns with two spaces between them; empty columns are left out."""
+    columns = [cells for cells in columns if any(cell.strip() for cell in cells)]
+    widths = [max(map(len, cells)) for cells in columns]
+    for line in zip(*columns, strict=True):
+        yield "  ".join(map(str.ljust, line, widths)).rstrip()
+
+
+def _numbers(row: Row, columns: Sequence[str], layout: Layout) -> Cells:
+    """Column → number as text, ``-`` if there is none."""
+    cells, places = {}, layout.digits(row)
+    for name in columns:
+        value, known = row.get(name), places.get(name)
+        digits = _UNKNOWN_ERROR if known is None else known
+        cells[name] = "-" if value is None else text(value, digits)
+    return cells
+
+
+def _error_column(name: str, names: Sequence[str]) -> str | None:
+    """The column with the error of a value's column, if there is one."""
+    return next((name + suffix for suffix in _ERRORS if name + suffix in names), None)
+
+
+def _label(row: Row) -> str:
+    """A short name for a molecule: what the user calls it, else what it is."""
+    called = one_line(row["name"] or row["smiles"] or row["input"])
+    return called if len(called) <= _LABEL_WIDTH else called[: _LABEL_WIDTH - 1] + "…"
+
+
+def _aligned(cells: Sequence[str]) -> list[str]:
+    """Numbers of one column with their points below each other."""
+    parts = [cell.partition(".") for cell in cells]
+    before = max((len(head) for head, _, _ in parts), default=0)
+    after = max((len(point + tail) for _, point, tail in parts), default=0)
+    return [head.rjust(before) + (point + tail).ljust(after) for head, point, tail in parts]

@@ -9,15 +9,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, Protocol, TextIO
+from collections.abc import Iterable
+from typing import Final, TextIO
 
 from molgeo.chem.mol_blocks import NO_ATOMS, sdf_record
-from molgeo.prediction.cells import Outputs
-from molgeo.prediction.columns import Row, plain
-from molgeo.prediction.digits import Places, rounded, text
+from molgeo.prediction.layout import Layout, Writer
+from molgeo.prediction.rows import Row, plain
 from molgeo.prediction.tables import TableWriter
 
 FORMATS: Final = {
@@ -34,157 +32,79 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "�
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
-class Writer(Protocol):
-    """Writes rows to an open text file."""
+class CsvWriter(Writer):
+    """Comma-separated values with a header; an empty field if there is no value."""
 
-    def write(self, row: Row, block: str = "") -> None:
-        """Write one row, or keep it until there are enough to lay out.
+    delimiter = ","
 
-        Args:
-            row: one value per column.
-            block: the structure as a mol block, for a format that has structures.
-        """
-
-    def close(self) -> None:
-        """Write what is kept, and the end."""
-
-
-class CsvWriter:
-    """Separated values with a header; an empty field where there is no value.
-
-    Args:
-        file: open for writing, without translation of line ends.
-        columns: of the rows.
-        digits: tells each number's digits after the point.
-        raw: leave cells as they are that a spreadsheet takes for formulas.
-        delimiter: what stands between two cells.
-    """
-
-    def __init__(
-        self,
-        file: TextIO,
-        columns: Sequence[str],
-        digits: Places,
-        raw: bool = False,
-        delimiter: str = ",",
-    ) -> None:
-        self._file = file
-        self._columns = columns
-        self._digits = digits
-        self._safe = str if raw else inert
-        self._delimiter = delimiter
-        self._line([self._safe(name) for name in columns])
+    def __init__(self, file: TextIO, layout: Layout) -> None:
+        super().__init__(file, layout)
+        self._safe = str if layout.raw else inert
+        self._line(map(self._safe, layout.columns))
 
     def write(self, row: Row, block: str = "") -> None:
         """Write one line."""
-        places = self._digits(row)
-        cells = as_text(row, self._columns, places)
-        texts = (name for name in self._columns if isinstance(row[name], str))
-        self._line((cells | {name: self._safe(row[name]) for name in texts}).values())
+        cells = self.layout.cells(row)
+        self._line(
+            self._safe(cell) if isinstance(row[name], str) else cell for name, cell in cells.items()
+        )
 
     def _line(self, cells: Iterable[str]) -> None:
-        """A lone carriage return is quoted only where it is a part of the line's end."""
+        """A lone carriage return is quoted only if it is a part of the line's end."""
         line = io.StringIO()
-        csv.writer(line, delimiter=self._delimiter, lineterminator="\r\n").writerow(cells)
-        self._file.write(line.getvalue()[:-2] + "\n")
-        self._file.flush()
-
-    def close(self) -> None:
-        """Nothing is kept back."""
+        csv.writer(line, delimiter=self.delimiter, lineterminator="\r\n").writerow(cells)
+        self.put(line.getvalue()[:-2] + "\n")
 
 
-class JsonWriter:
-    """A list of objects with one key per column; null where there is no value."""
+class TsvWriter(CsvWriter):
+    """The same with tabs."""
 
-    def __init__(self, file: TextIO, columns: Sequence[str], digits: Places) -> None:
-        self._file = file
-        self._columns = columns
-        self._digits = digits
-        self._before = "[\n"
+    delimiter = "\t"
+
+
+class JsonLinesWriter(Writer):
+    """An object per line."""
+
+    def write(self, row: Row, block: str = "") -> None:
+        """Write one line."""
+        self.put(self._object(row) + "\n")
+
+    def _object(self, row: Row) -> str:
+        values = self.layout.values(row)
+        return json.dumps(values, ensure_ascii=False, allow_nan=False, default=plain)
+
+
+class JsonWriter(JsonLinesWriter):
+    """A list of objects."""
+
+    _lead = "[\n"
 
     def write(self, row: Row, block: str = "") -> None:
         """Write one object."""
-        self._file.write(self._before + _json(row, self._columns, self._digits))
-        self._file.flush()
-        self._before = ",\n"
+        self.put(self._lead + self._object(row))
+        self._lead = ",\n"
 
     def close(self) -> None:
-        """End the list, also after an error: what was written is valid."""
-        self._file.write("\n]\n" if self._before == ",\n" else "[]\n")
+        """End the list."""
+        self.put("[]\n" if self._lead == "[\n" else "\n]\n")
 
 
-class JsonLinesWriter:
-    """One JSON object a line."""
-
-    def __init__(self, file: TextIO, columns: Sequence[str], digits: Places) -> None:
-        self._file = file
-        self._columns = columns
-        self._digits = digits
-
-    def write(self, row: Row, block: str = "") -> None:
-        """Write one line."""
-        self._file.write(_json(row, self._columns, self._digits) + "\n")
-        self._file.flush()
-
-    def close(self) -> None:
-        """Nothing is kept back."""
-
-
-class SdfWriter:
+class SdfWriter(Writer):
     """One record per row, with its columns as fields; a bad row is a record without atoms."""
-
-    def __init__(self, file: TextIO, columns: Sequence[str], digits: Places) -> None:
-        self._file = file
-        self._columns = columns
-        self._digits = digits
 
     def write(self, row: Row, block: str = "") -> None:
         """Write one record."""
-        cells = as_text(row, self._columns, self._digits(row))
-        self._file.write(sdf_record(block or NO_ATOMS, row["name"], cells))
-        self._file.flush()
-
-    def close(self) -> None:
-        """Nothing is kept back."""
+        self.put(sdf_record(block or NO_ATOMS, row["name"], self.layout.cells(row)))
 
 
-def writer(
-    format: str,
-    file: TextIO,
-    columns: Sequence[str],
-    outputs: Outputs,
-    digits: Places,
-    raw: bool = False,
-) -> Writer:
-    """The writer of a format.
-
-    Args:
-        format: one of `FORMATS`.
-        file: open for writing.
-        columns: of the rows.
-        outputs: what is predicted, by its columns of values.
-        digits: tells each number's digits after the point.
-        raw: as in `CsvWriter`.
-    """
-    if format in ("csv", "tsv"):
-        return CsvWriter(file, columns, digits, raw, "," if format == "csv" else "\t")
-    if format == "table":
-        return TableWriter(file, columns, outputs, digits)
-    kinds: dict[str, Callable[[TextIO, Sequence[str], Places], Writer]]
-    kinds = {"json": JsonWriter, "jsonl": JsonLinesWriter, "sdf": SdfWriter}
-    return kinds[format](file, columns, digits)
-
-
-def as_text(row: Row, columns: Sequence[str], places: Mapping[str, int | None]) -> dict[str, str]:
-    """Column → cell, in the order of ``columns``; "" where there is no value."""
-    cells = {}
-    for name in columns:
-        value = row[name]
-        if isinstance(value, float):
-            cells[name] = text(value, places.get(name))
-        else:
-            cells[name] = "" if value is None else str(value)
-    return cells
+WRITERS: Final[dict[str, type[Writer]]] = {
+    "table": TableWriter,
+    "csv": CsvWriter,
+    "tsv": TsvWriter,
+    "json": JsonWriter,
+    "jsonl": JsonLinesWriter,
+    "sdf": SdfWriter,
+}
 
 
 def inert(cell: str) -> str:
@@ -194,14 +114,3 @@ def inert(cell: str) -> str:
     """
     is_formula = cell.lstrip(" ").startswith(_FORMULA) and not _NUMBER.fullmatch(cell.strip())
     return f"'{cell}" if is_formula else cell
-
-
-def _json(row: Row, columns: Sequence[str], digits: Places) -> str:
-    places = digits(row)
-    values = {}
-    for name in columns:
-        value = row[name]
-        if isinstance(value, float):
-            value = rounded(value, places.get(name)) if math.isfinite(value) else None
-        values[name] = value
-    return json.dumps(values, ensure_ascii=False, allow_nan=False, default=plain)

@@ -9,8 +9,8 @@ import pytest
 from molgeo.chem.molecule import InputError
 from molgeo.data.qm9.properties import PROPERTIES
 from molgeo.prediction import predict
-from molgeo.prediction.columns import ROW_COLUMNS
 from molgeo.prediction.command import run_predict
+from molgeo.prediction.rows import ROW_COLUMNS
 from molgeo.prediction.settings import OutputSettings, PredictSettings
 from molgeo.predictor import checkpoint
 

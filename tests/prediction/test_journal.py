@@ -4,7 +4,7 @@ import pytest
 
 from molgeo.chem.molecule import InputError
 from molgeo.prediction.journal import Entry, Journal, journal_path, n_started
-from molgeo.prediction.results import Answer, Done
+from molgeo.prediction.rows import Answer, Done
 
 ABOUT = {"inputs": ["a.smi"], "properties": "gap"}
 

@@ -14,8 +14,8 @@ from molgeo.data.qm9.properties import NAMES, PROPERTIES, named
 from molgeo.prediction import predict, predict_rows
 from molgeo.prediction import run as module
 from molgeo.prediction.batches import BatchPredictor
-from molgeo.prediction.columns import ROW_COLUMNS
 from molgeo.prediction.conformer_average import conformer_average
+from molgeo.prediction.rows import ROW_COLUMNS
 from molgeo.prediction.settings import PredictSettings
 from molgeo.predictor.checkpoint import DEFAULT_MODEL, DEFAULT_SMILES_MODEL
 from molgeo.predictor.domain import Domain

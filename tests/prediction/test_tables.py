@@ -4,6 +4,7 @@ import pytest
 
 from molgeo.data.qm9.properties import PROPERTIES, named
 from molgeo.prediction import tables
+from molgeo.prediction.layout import Layout
 from molgeo.prediction.tables import TableWriter
 
 COLUMNS = ["gap_eV", "u0_eV", "mu_debye", "u0_atomization_eV"]
@@ -38,7 +39,7 @@ def digits(row):
 
 def table(rows, columns=COLUMNS, file=None, digits=digits):
     file = file or io.StringIO()
-    writer = TableWriter(file, columns, OUTPUTS, digits)
+    writer = TableWriter(file, Layout(columns, OUTPUTS, digits))
     for each in rows:
         writer.write(each)
     writer.close()

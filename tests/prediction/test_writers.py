@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rdkit import Chem
 
-from molgeo.prediction.writers import FORMATS, inert, writer
+from molgeo.prediction.layout import Layout
+from molgeo.prediction.writers import FORMATS, WRITERS, inert
 
 COLUMNS = ["id", "name", "status", "gap_eV", "n"]
 
@@ -25,7 +26,7 @@ def no_digits(row):
 
 def written(format, rows, digits=no_digits, raw=False, block="", columns=COLUMNS):
     file = io.StringIO(newline="")
-    out = writer(format, file, columns, {}, digits, raw)
+    out = WRITERS[format](file, Layout(columns, {}, digits, raw))
     for each in rows:
         out.write(each, block)
     out.close()
@@ -35,7 +36,7 @@ def written(format, rows, digits=no_digits, raw=False, block="", columns=COLUMNS
 @pytest.mark.parametrize("format", ["csv", "tsv", "jsonl", "json", "sdf"])
 def test_each_row_is_handed_over_before_the_next(format):
     file = io.StringIO()
-    out = writer(format, file, COLUMNS, {}, no_digits)
+    out = WRITERS[format](file, Layout(COLUMNS, {}, no_digits))
     for k in range(3):
         out.write(row(k))
         assert f"{k}.5" in file.getvalue()
