@@ -27,12 +27,12 @@ from molgeo.data.qm9.properties import NAMES, PROPERTIES
 from molgeo.predictor import Predictor
 from molgeo.runtime.precision import matmul_precision
 from molgeo.training.averaging import Average, exponential_average
-from molgeo.training.config import TrainingConfig
 from molgeo.training.module import PropertyTraining
 from molgeo.training.optimisation import optimiser_of
+from molgeo.training.qm9 import QM9Config
 from molgeo.training.references import fit_references
 from molgeo.training.schedule import learning_rate_factor
-from molgeo.training.tasks import Task, task_of
+from molgeo.training.task import Task, task_of
 
 BACKBONES: dict[str, dict[str, Any]] = {
     "schnet": {"n_blocks": 4, "cutoff": 5.0, "n_gaussians": 48, "activation": "silu"},
@@ -107,7 +107,7 @@ def compare(
     Returns:
         One row a model: parameters, milliseconds a step (median), validation loss and errors.
     """
-    config = TrainingConfig(
+    config = QM9Config(
         data_dir=data_dir,
         batch_size=batch_size,
         optimizer="muon",
@@ -118,7 +118,7 @@ def compare(
         decay_fraction=0.7,
     )
     task = task_of(config)
-    data = task.data(0)
+    data = task.data
     data.setup()
     runs = [start(name, config, task, data, steps) for name in models]
     for batch in islice(forever(data), steps):
@@ -134,7 +134,7 @@ def forever(data: FlatDataModule) -> Any:
         yield from loader
 
 
-def start(name: str, config: TrainingConfig, task: Task, data: FlatDataModule, steps: int) -> Run:
+def start(name: str, config: QM9Config, task: Task, data: FlatDataModule, steps: int) -> Run:
     """A backbone with fresh weights."""
     torch.manual_seed(config.seed)
     predictor = Predictor(name, BACKBONES[name], list(PROPERTIES.values()), config.head_features)

@@ -39,8 +39,8 @@ from molgeo.predictor import Predictor
 from molgeo.predictor.checkpoint import load
 from molgeo.runtime.precision import matmul_precision
 from molgeo.training.averaging import exponential_average
-from molgeo.training.config import TrainingConfig
 from molgeo.training.optimisation import optimiser_of
+from molgeo.training.qm9 import QM9Config
 from molgeo.training.schedule import learning_rate_factor
 
 WAYS = ("plain", "heads", "noise", "pairs", "refiner")
@@ -124,7 +124,7 @@ def property_loss(predictor: Predictor, batch: Any, pos: Tensor) -> Tensor:
 def train(model: nn.Module, loss: Loss, loader: FlatLoader, steps: int, rate: float) -> None:
     """Muon, cosine to zero; the model ends with its averaged weights."""
     warm_up = max(1, min(100, steps // 5))
-    config = TrainingConfig(
+    config = QM9Config(
         optimizer="muon",
         learning_rate=rate,
         weight_decay=0.0,

@@ -6,10 +6,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from molgeo.data.datamodule import QM9DataModule as QM9DataModule
     from molgeo.data.forces.datamodule import ForceDataModule as ForceDataModule
     from molgeo.data.geometries import GeometrySet as GeometrySet
     from molgeo.data.molecules import MoleculeSet as MoleculeSet
+    from molgeo.data.qm9.datamodule import QM9DataModule as QM9DataModule
     from molgeo.data.qm9.dataset import QM9 as QM9
 
 # The data modules need Lightning, the data sets do not.
@@ -18,7 +18,7 @@ _EXPORTS = {
     "GeometrySet": "geometries",
     "MoleculeSet": "molecules",
     "QM9": "qm9.dataset",
-    "QM9DataModule": "datamodule",
+    "QM9DataModule": "qm9.datamodule",
 }
 
 __all__ = ["QM9", "ForceDataModule", "GeometrySet", "MoleculeSet", "QM9DataModule"]

@@ -28,9 +28,9 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from molgeo.data.qm9.properties import PROPERTIES
 from molgeo.predictor.checkpoint import read_header
-from molgeo.training.config import RunConfig, TrainingConfig
-from molgeo.training.config_file import read_config
+from molgeo.training.config import RunConfig, read_config
 from molgeo.training.export import hardware, validations
+from molgeo.training.qm9 import QM9Config
 from molgeo.training.run import train
 
 FORCE_ERRORS = ("energy_meV", "energy_meV_atom", "forces_meV_A")
@@ -64,7 +64,7 @@ def go_on(config: Path, minutes: float, run_dir: str, assignments: Sequence[str]
     run = read_config(config, [*assignments, *where])
     if run.logger != "csv":
         raise ValueError(f"logger: expected csv, which the campaign reads, got {run.logger}")
-    run.max_minutes = minutes
+    run = run.model_copy(update={"max_minutes": minutes})
     folder = Path(run.run_dir)
     unpack(folder)
     before = state(folder)
@@ -99,7 +99,7 @@ def state(folder: Path) -> dict[str, Any]:
 
 def error_columns(run: RunConfig) -> list[str]:
     """Columns of the run's log that hold errors of validations."""
-    if isinstance(run, TrainingConfig):
+    if isinstance(run, QM9Config):
         return [f"val_mae_{PROPERTIES[name].column}" for name in run.properties]
     return [f"val_{kind}_{name}" for kind in ("mae", "rmse") for name in FORCE_ERRORS]
 

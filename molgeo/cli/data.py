@@ -91,12 +91,11 @@ def _prepare_geometries(root: Path, options: Namespace) -> int:
 def _compact(options: Namespace) -> int:
     """Pack QM9, and name the file."""
     from molgeo.data.location import data_dir
-    from molgeo.data.qm9.compact import write_compact
     from molgeo.data.qm9.dataset import QM9, compact_path
 
     root = data_dir(options.data_dir) / options.data
     path = Path(options.output) if options.output else compact_path(root)
-    write_compact(QM9(root), path)
+    QM9(root).write_compact(path)
     print(path)
     return OK
 

@@ -20,7 +20,7 @@ def _evaluate_options(parser: Parser) -> None:
         "--data",
         default="qm9",
         type=str,
-        help="qm9, a file with energies and forces, or the config.yaml of a run on forces",
+        help="qm9, a file with energies and forces, or the config.yaml of a run",
     )
     add("--energy-unit", default="eV", type=str, help="of the file")
     add("--length-unit", default="angstrom", type=str, help="of the file")
@@ -54,83 +54,97 @@ def _evaluate_options(parser: Parser) -> None:
 def _calibrate_options(parser: Parser) -> None:
     add = parser.add_argument
     add("--model", required=True, type=str, help="checkpoint, which is rewritten")
+    add(
+        "--data",
+        default=None,
+        type=str | None,
+        help="qm9, or the config.yaml of the run that trained the model; by default that of QM9",
+    )
     add("--limit", default=2000, type=int, help="validation and test molecules; 0 for all")
     add("--data-dir", default=None, type=str | None, help="folder of the data sets")
 
 
 def _evaluate(options: Namespace) -> int:
-    from molgeo.data.location import data_dir
-    from molgeo.evaluation.properties import evaluate
     from molgeo.predictor.checkpoint import DEFAULT_MODEL, DEFAULT_SMILES_MODEL, load
     from molgeo.runtime.device import choose
     from molgeo.runtime.progress import progress
 
     default = DEFAULT_MODEL if options.geometry == "dft" else DEFAULT_SMILES_MODEL
     predictor = load(options.model or default).to(choose(options.device))
-    if options.data != "qm9":
-        return _evaluate_forces(predictor, options)
     with progress("evaluating") as report:
-        result = evaluate(
-            predictor,
-            str(data_dir(options.data_dir) / options.data),
-            options.split,
-            options.geometry,
-            options.limit,
-            progress=report,
-            precision=options.matmul_precision,
-            conformers=options.conformers,
-        )
+        settings = {"progress": report, "precision": options.matmul_precision}
+        result = _errors(predictor, options, settings)
     print(json.dumps(result, indent=2))
     return OK
 
 
-def _evaluate_forces(predictor: Any, options: Namespace) -> int:
+def _errors(predictor: Any, options: Namespace, settings: dict[str, Any]) -> dict[str, Any]:
+    """Errors of a model on what ``--data`` names."""
+    if options.data == "qm9":
+        from molgeo.data.location import data_dir
+        from molgeo.evaluation.qm9 import evaluate
+
+        return evaluate(
+            predictor,
+            data_dir(options.data_dir) / "qm9",
+            options.split,
+            options.geometry,
+            options.limit,
+            conformers=options.conformers,
+            **settings,
+        )
+    if options.data.endswith((".yaml", ".yml")):
+        task = _task(options.data, options.check_units)
+        return task.errors(predictor, options.split, limit=options.limit, **settings)
     from molgeo.data.forces.dataset import Units
     from molgeo.evaluation.forces import evaluate_forces, file_part
-    from molgeo.runtime.progress import progress
 
-    split = options.split
-    if options.data.endswith((".yaml", ".yml")):
-        from molgeo.training.tasks import data_of_run
-
-        molecules, rows = data_of_run(options.data, split, options.check_units)
-    else:
-        units = Units(options.energy_unit, options.length_unit, options.force_unit)
-        molecules, rows, split = file_part(options.data, split, units, options.check_units)
-    rows = rows[: options.limit or None]
-    with progress("evaluating") as report:
-        found = evaluate_forces(
-            predictor, molecules, rows, progress=report, precision=options.matmul_precision
-        )
+    units = Units(options.energy_unit, options.length_unit, options.force_unit)
+    molecules, rows, split = file_part(options.data, options.split, units, options.check_units)
     about = {"model": predictor.name, "data": options.data, "split": split, "geometry": "given"}
-    print(json.dumps({**about, **found}, indent=2))
-    return OK
+    found = evaluate_forces(predictor, molecules, rows[: options.limit or None], **settings)
+    return {**about, **found}
+
+
+def _task(data: str, units_are_checked: bool = True, data_dir: str = "") -> Any:
+    """The task of a run's config, or of a kind of data that needs no more; its data are loaded."""
+    from molgeo.training.config import config_from, read_config
+    from molgeo.training.task import task_of
+
+    is_file = data.endswith((".yaml", ".yml"))
+    config = read_config(data) if is_file else config_from({"data": data, "data_dir": data_dir})
+    if not units_are_checked and "check_units" in type(config).model_fields:
+        config = config.model_copy(update={"check_units": False})
+    task = task_of(config)
+    task.data.setup()
+    return task
 
 
 def _calibrate(options: Namespace) -> int:
-    from molgeo.data.location import data_dir
-    from molgeo.evaluation.properties import calibrate, evaluate
-    from molgeo.predictor.checkpoint import find, shipped
+    from molgeo.predictor.checkpoint import find, read_header, shipped
     from molgeo.runtime.errors import SettingError
     from molgeo.runtime.progress import progress
     from molgeo.training import export
 
-    root, limit = data_dir(options.data_dir) / "qm9", options.limit
     if options.model in shipped():
         raise SettingError(
             f"calibrate: {options.model} is shipped and calibrated; expected the path of a "
             "checkpoint, which is rewritten"
         )
-
-    def calibrations(predictor: Any) -> Any:
-        with progress("calibrating") as report:
-            return calibrate(predictor, root, limit, report)
-
-    def errors(predictor: Any) -> Any:
-        with progress("evaluating") as report:
-            return evaluate(predictor, root, "test", "smiles", limit, progress=report)
-
-    result = export.calibrate(find(options.model), calibrations, errors)
+    path, limit = find(options.model), options.limit
+    data = options.data or read_header(path).get("training", {}).get("data", "qm9")
+    if data != "qm9" and not options.data:
+        raise SettingError(
+            "calibrate: expected --data, the config.yaml of the run that trained the model, "
+            "got none"
+        )
+    task = _task(data, data_dir=options.data_dir or "")
+    with progress("calibrating") as report:
+        result = export.calibrate(
+            path,
+            lambda predictor: task.calibrations(predictor, limit, report),
+            lambda predictor: task.calibrated_errors(predictor, limit, report),
+        )
     print(json.dumps(result, indent=2))
     return OK
 
@@ -145,7 +159,7 @@ COMMANDS: Final = (
     ),
     Command(
         "calibrate",
-        "Measure errors from SMILES on validation molecules, for a model's _std columns.",
+        "Measure errors on validation molecules, for a model's _std columns.",
         "molgeo calibrate --model runs/X/X.safetensors --limit 2000",
         _calibrate_options,
         _calibrate,

@@ -18,6 +18,7 @@ from typing import Any, Final
 from jsonargparse import Namespace
 
 from molgeo.cli.command import Command, Parser, say
+from molgeo.cli.train import as_assignments
 from molgeo.runtime.errors import UserError
 from molgeo.runtime.exit_status import FAILED, OK, USAGE
 from molgeo.runtime.version import VERSION
@@ -58,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:
+        words = as_assignments(words)
         command, options = _selected(build_parser(words).parse_args(words))
         return command.run(options) if command.run else OK
     except SystemExit as stop:

@@ -2,56 +2,98 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 from typing import Any, Final
 
-from jsonargparse import ActionConfigFile, Namespace
+from jsonargparse import Namespace
 
 from molgeo.cli.command import Command, Parser
-from molgeo.runtime.errors import InputError
+from molgeo.runtime.errors import SettingError
 from molgeo.runtime.exit_status import OK
-from molgeo.runtime.plain_text import one_line
+
+_FLAGS: Final = ("resume", "resolved", "help")
 
 
-class ConfigOption(ActionConfigFile):
-    """A YAML file, or YAML itself, of plain values alone (`molgeo.training.yaml_text`)."""
+def as_assignments(words: Sequence[str]) -> list[str]:
+    """Words of the command in which each key of the config is an assignment.
 
-    def __call__(self, parser: Any, cfg: Any, values: Any, option_string: Any = None) -> None:
-        """Parse the keys of a run, or raise InputError."""
-        from molgeo.training.yaml_text import parse_yaml, read_yaml
+    A kind of data from outside brings keys that no parser knows beforehand.
 
-        is_text = not os.path.exists(values) and ":" in values
-        fields = parse_yaml(values, "--config") if is_text else read_yaml(values)
-        if not isinstance(fields, dict) or {"config", "resume"} & fields.keys():
-            raise InputError(f"{one_line(values, 100)}: expected the keys of a run and no others")
-        super().__call__(parser, cfg, values, option_string)
+    Args:
+        words: after ``molgeo``, such as ``train --batch_size 8``.
+
+    Returns:
+        Such as ``train --key=batch_size=8``; those of another command as they are.
+
+    Raises:
+        SettingError: a key has no value.
+    """
+    if list(words[:1]) != ["train"]:
+        return list(words)
+    found, left = ["train"], list(words[1:])
+    while left:
+        word = left.pop(0)
+        word = "--resolved" if word == "--print_config" else word
+        key, has_value, value = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or key in (*_FLAGS, "key"):
+            found.append(word)
+            continue
+        if not has_value:
+            if not left or left[0].startswith("--"):
+                raise SettingError(f"--{key}: expected a value after it")
+            value = left.pop(0)
+        found.append(f"--config={value}" if key == "config" else f"--key={key}={value}")
+    return found
 
 
 def _options(parser: Parser) -> None:
-    from molgeo.training.config import ForceTrainingConfig, TrainingConfig
-
-    parser.add_argument(
-        "--config", action=ConfigOption, help="YAML file, such as configs/spectrum_net_qm9.yaml"
-    )
-    parser.add_class_arguments(TrainingConfig)
-    shared = set(TrainingConfig.__dataclass_fields__)
-    parser.add_class_arguments(ForceTrainingConfig, skip=shared)
-    parser.add_argument("--resume", action="store_true", help="go on from the run folder's state")
+    add = parser.add_argument
+    add("--config", type=str | None, help="YAML file, such as configs/spectrum_net_qm9.yaml")
+    add("--key", action="append", type=str, help="KEY=VALUE, as --KEY VALUE")
+    add("--resume", action="store_true", help="go on from the run folder's state")
+    add("--resolved", action="store_true", help="print the config, and end; also --print_config")
 
 
 def _train(options: Namespace) -> int:
-    from molgeo.training.config import config_from
-    from molgeo.training.naming import of_own_files
-    from molgeo.training.run import train
-    from molgeo.training.yaml_text import read_yaml
+    import yaml
 
-    fields = {k: v for k, v in vars(options).items() if k not in ("config", "resume")}
-    files = [str(path) for path in options.config or [] if path is not None]
-    if files and os.path.isfile(files[-1]):
-        fields = of_own_files(fields, read_yaml(files[-1]))
-    path = train(config_from(fields), resume=options.resume)
-    print(path)
+    from molgeo.training.config import read_config
+
+    config = read_config(options.config, options.key or [])
+    if options.resolved:
+        print(yaml.safe_dump(config.model_dump(), sort_keys=False), end="")
+        return OK
+    from molgeo.training.run import train
+
+    print(train(config, resume=options.resume))
     return OK
+
+
+def _keys() -> str:
+    """All keys with their defaults, for the help."""
+    from molgeo.training.config import KINDS, RunConfig, task_class
+
+    lines = ["keys of every run:", *_described(RunConfig, {})]
+    for kind, (_, needs) in KINDS.items():
+        lines += ["", f"keys of data: {kind} ({needs}):"]
+        lines += _described(task_class(kind).config_class, RunConfig.model_fields)
+    return "\n".join(lines)
+
+
+def _described(config: Any, known: Any) -> list[str]:
+    from docstring_parser import parse
+
+    classes = [one for one in config.__mro__ if "model_fields" in dir(one) and one.__doc__]
+    texts = {p.arg_name: p.description for one in classes for p in parse(one.__doc__).params}
+    lines = []
+    for name, field in config.model_fields.items():
+        if name in known:
+            continue
+        value = field.get_default(call_default_factory=True)
+        default = "" if field.is_required() else f" (default: {value!r})"
+        text = " ".join((texts.get(name) or "").replace("``", "").split())
+        lines.append(f"  --{name}: {text}{default}")
+    return lines
 
 
 COMMANDS: Final = (
@@ -61,5 +103,6 @@ COMMANDS: Final = (
         "molgeo train --config configs/spectrum_net_qm9.yaml --max_epochs 10 --seed 1",
         _options,
         _train,
+        _keys,
     ),
 )

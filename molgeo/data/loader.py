@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from molgeo.data.molecules import MoleculeSet
-
-if TYPE_CHECKING:
-    from torch_geometric.data import Data
+from molgeo.data.molecules import Batch, MoleculeSet
 
 
 class FlatLoader:
@@ -62,7 +59,7 @@ class FlatLoader:
         own = self.indices.numel() // self.world_size // self.batch_size
         return max(1, own // self._epochs_a_pass)
 
-    def __iter__(self) -> Iterator[Data]:
+    def __iter__(self) -> Iterator[Batch]:
         """The rest of this epoch, from its start unless a state was loaded."""
         order = self._order()[self.epoch % self._epochs_a_pass * len(self) * self.batch_size :]
         for number in range(self.next_batch, len(self)):

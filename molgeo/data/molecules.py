@@ -4,15 +4,63 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from molgeo.runtime.errors import SettingError
 
-if TYPE_CHECKING:
-    from torch_geometric.data import Data
+
+class Split(NamedTuple):
+    """Rows of the three parts of a data set, each (n,) int64."""
+
+    train: Tensor
+    validation: Tensor
+    test: Tensor
+
+
+class Batch(NamedTuple):
+    """Some molecules, in the order wanted, under the names of PyG's ``Data``.
+
+    Attributes:
+        z: (atoms,) int64 atomic numbers.
+        pos: (atoms, 3) Å.
+        batch: (atoms,) int64, the molecule of each atom.
+        ptr: (molecules + 1,) int64, atoms ``ptr[m]:ptr[m + 1]`` form molecule m.
+        y: (molecules, properties) float64 labels.
+        idx: (molecules,) int64, the data set's own number of each molecule.
+        energy: (molecules,) float64, eV; None if the set has no ``energy``.
+        force: (atoms, 3) float64, eV/Å; None if the set has none.
+        cell: (molecules, 3, 3) float64 lattice vectors in Å, as rows; None for open systems.
+        pbc: (molecules, 3) bool; None for open systems.
+    """
+
+    z: Tensor
+    pos: Tensor
+    batch: Tensor
+    ptr: Tensor
+    y: Tensor
+    idx: Tensor
+    energy: Tensor | None = None
+    force: Tensor | None = None
+    cell: Tensor | None = None
+    pbc: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device."""
+        parts = {name: t.to(device) for name, t in self._asdict().items() if t is not None}
+        return Batch(**parts)
+
+    def molecule(self, m: int) -> Batch:
+        """Molecule m alone, as a batch."""
+        atoms = slice(int(self.ptr[m]), int(self.ptr[m + 1]))
+        own = {"batch": self.batch[atoms] - m, "ptr": self.ptr[m : m + 2] - self.ptr[m]}
+        for name, part in self._asdict().items():
+            if name not in own and part is not None:
+                of_atoms = name in ("z", "pos", "force")
+                own[name] = part[atoms] if of_atoms else part[m : m + 1]
+        return Batch(**own)
 
 
 @dataclass(frozen=True)
@@ -69,35 +117,27 @@ class MoleculeSet:
         rows = torch.arange(n_atoms, device=first.device) + (first - ptr[:-1])[batch]
         return rows, batch, ptr
 
-    def batch(self, indices: Tensor) -> Data:
+    def batch(self, indices: Tensor) -> Batch:
         """A batch of molecules.
 
         Args:
             indices: (n,) int64, molecules, in the order wanted.
-
-        Returns:
-            PyG ``Data`` with z (atoms,) int64, pos (atoms, 3) Å, batch (atoms,), ptr (n + 1,),
-            y (n, properties) float64 and idx (n,); where the set has them also force (atoms, 3)
-            float64, energy (n,) float64, cell (n, 3, 3) float64 and pbc (n, 3).
         """
-        from torch_geometric.data import Data
-
         rows, batch, ptr = self.atoms(indices)
-        data = Data(
+        y = self.y[indices]
+        has_energy = "energy" in self.properties
+        return Batch(
             z=self.z[rows].long(),
             pos=self.pos[rows],
             batch=batch,
             ptr=ptr,
-            y=self.y[indices],
+            y=y,
             idx=self.idx[indices],
+            energy=y[:, self.properties.index("energy")] if has_energy else None,
+            force=None if self.force is None else self.force[rows],
+            cell=None if self.cell is None else self.cell[indices],
+            pbc=None if self.pbc is None else self.pbc[indices],
         )
-        if "energy" in self.properties:
-            data.energy = data.y[:, self.properties.index("energy")]
-        if self.force is not None:
-            data.force = self.force[rows]
-        if self.cell is not None and self.pbc is not None:
-            data.cell, data.pbc = self.cell[indices], self.pbc[indices]
-        return data
 
     def joined(self, other: MoleculeSet) -> MoleculeSet:
         """These molecules, then those of another set with the same labels.

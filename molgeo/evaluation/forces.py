@@ -109,9 +109,7 @@ def force_errors(predictor: Predictor, batch: Any) -> ForceErrors:
 
 def batch_graph(batch: Any, cutoff: float) -> Graph:
     """The graph of a batch, periodic where it has a lattice."""
-    return radius_graph(
-        batch.pos, cutoff, batch.batch, getattr(batch, "cell", None), getattr(batch, "pbc", None)
-    )
+    return radius_graph(batch.pos, cutoff, batch.batch, batch.cell, batch.pbc)
 
 
 def file_part(
@@ -185,7 +183,7 @@ def evaluate_forces(
         with matmul_precision(precision):
             here = force_errors(predictor, batch.to(predictor.scale.device))
         errors = here if errors is None else errors + here
-        done += len(batch.energy)
+        done += len(batch.idx)
         if progress:
             progress(done, len(rows))
     assert errors is not None

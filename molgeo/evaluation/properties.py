@@ -1,129 +1,116 @@
-"""Errors of a model over a part of a data set, in published units."""
+"""Errors of a model on molecules with labels, in published units."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from molgeo.data.geometries import MAX_CONFORMERS, Geometry, GeometrySet, with_labels
-from molgeo.data.qm9.dataset import QM9
-from molgeo.data.qm9.properties import PROPERTIES
-from molgeo.prediction.conformer_average import CONFORMERS, ConformerAverage, conformer_average
+from molgeo.data.geometries import GeometrySet
+from molgeo.data.molecules import Batch
+from molgeo.prediction.conformer_average import ConformerAverage, conformer_average
 from molgeo.predictor import Predictor, calibration
 from molgeo.predictor.calibration import Calibration, calibration_of, half_widths
 from molgeo.properties import Property, first_energy, names_of
-from molgeo.runtime.errors import InputError, SettingError
+from molgeo.runtime.errors import SettingError
 from molgeo.runtime.precision import MatmulPrecision, matmul_precision
-
-if TYPE_CHECKING:
-    from torch_geometric.data import Data
 
 Part = Literal["train", "validation", "test"]
 Progress = Callable[[int, int], None]
 Source = Callable[[Tensor], tuple[GeometrySet, Tensor]]
-"""From rows of QM9 to geometries and the rows' places among them."""
+"""From rows of a data set to geometries and the rows' places among them."""
 
 
-def evaluate(
+class Sample(NamedTuple):
+    """Molecules with labels to compare a model with.
+
+    Attributes:
+        source: of their geometries.
+        rows: (n,) int64, which molecules of the data set.
+        properties: of the labels.
+        conformers: whose values are averaged, of each molecule.
+        made: the geometries are made of SMILES.
+    """
+
+    source: Source
+    rows: Tensor
+    properties: tuple[Property, ...]
+    conformers: int = 1
+    made: bool = False
+
+
+def errors(
     predictor: Predictor,
-    root: str | Path | None = None,
-    split: Part = "test",
-    geometry: Geometry = "dft",
-    limit: int = 0,
+    sample: Sample,
     batch_size: int = 256,
     progress: Progress | None = None,
     precision: MatmulPrecision = "highest",
-    conformers: int = CONFORMERS,
 ) -> dict[str, Any]:
-    """Mean absolute and root mean square errors on QM9.
+    """Mean absolute and root mean square errors; labels that are missing do not count.
 
     Args:
         predictor: the model.
-        root: folder of the prepared QM9; None for the default one.
-        split: part of the standard split.
-        geometry: as in `molgeo.datasets.QM9.geometry`. What ``molgeo data prepare qm9
-            --conformers`` has made is used, anything else is made on the fly, with the same result.
-        limit: molecules, taken from the start of the (random) part; 0 for all.
-        batch_size: molecules a batch.
+        sample: to compare it with.
+        batch_size: molecules per batch.
         progress: called with (molecules done, molecules in all).
         precision: of float32 matrix products; ``medium`` multiplies in bfloat16, which is faster.
-        conformers: of each SMILES; their values are averaged as `molgeo.predict` does.
 
     Returns:
-        ``model, data, split, geometry, n``; ``failed``, molecules without a geometry, which are
-        not among n, and ``reasons``, how many for which reason; and ``mae`` and ``rmse``: output
-        column → error in the unit of its name. From SMILES, where the model is calibrated,
-        also ``coverage``: output column → shares of labels within value ± ``_std`` and between
-        ``_low90`` and ``_high90``, as `molgeo.predict` gives them.
+        ``n``; ``failed``, molecules without a geometry, which are not among n, and ``reasons``,
+        how many for which reason; and ``mae`` and ``rmse``: output column → error in the unit of
+        its name. If the model is calibrated for such molecules, also ``coverage``: output column →
+        shares of labels within value ± ``_std`` and between ``_low90`` and ``_high90``, as
+        `molgeo.predict` gives them.
 
     Raises:
-        FileNotFoundError: QM9 is not prepared.
-        ValueError: ``limit`` is negative, ``conformers`` is not in 1 to 255, or no molecule of the
-            part could be evaluated.
+        SettingError: the model has none of the labels, or no molecule could be evaluated.
     """
-    if limit < 0:
-        raise SettingError(f"evaluate: limit must be 0 or more, got {limit}")
-    if not 1 <= conformers <= MAX_CONFORMERS:
-        raise SettingError(f"evaluate: conformers must be 1 to {MAX_CONFORMERS}, got {conformers}")
-    found = collect(
-        predictor, root, split, geometry, limit, batch_size, progress, precision, conformers
-    )
+    found = collect(predictor, sample, batch_size, progress, precision)
     error = found.values - found.labels
     columns = [one.column for one in found.properties]
     result = {
-        "model": predictor.name,
-        "data": "qm9",
-        "split": split,
-        "geometry": geometry,
         "n": len(error),
         "failed": found.reasons.total(),
         "reasons": dict(found.reasons.most_common()),
-        "mae": dict(zip(columns, error.abs().mean(0).tolist(), strict=True)),
-        "rmse": dict(zip(columns, error.square().mean(0).sqrt().tolist(), strict=True)),
+        "mae": dict(zip(columns, error.abs().nanmean(0).tolist(), strict=True)),
+        "rmse": dict(zip(columns, error.square().nanmean(0).sqrt().tolist(), strict=True)),
     }
-    known = calibration_of(predictor.header, conformers) if geometry == "smiles" else None
+    known = calibration_of(predictor.header, sample.conformers) if sample.made else None
     if known is not None:
         result["coverage"] = dict(zip(columns, _coverage(found, known), strict=True))
     return result
 
 
-def calibrate(
+def calibrations(
     predictor: Predictor,
-    root: str | Path | None = None,
-    limit: int = 0,
+    samples: Mapping[int, Sample],
     progress: Progress | None = None,
-    conformers: Sequence[int] = (1, 2, 4, CONFORMERS),
 ) -> list[Calibration]:
-    """How the errors of values from SMILES are distributed, on validation molecules.
+    """How the errors of values are distributed, for several numbers of conformers.
 
     Args:
         predictor: the model.
-        root: as in `evaluate`.
-        limit: as in `evaluate`.
-        progress: as in `evaluate`.
-        conformers: numbers of conformers, each of which has a calibration of its own.
+        samples: number of conformers → molecules that the model was not trained on.
+        progress: called with (molecules done, molecules in all).
 
     Returns:
         Calibrations, for the header of a checkpoint.
 
     Raises:
-        FileNotFoundError: QM9 is not prepared.
-        ValueError: as in `molgeo.predictor.calibration.calibrate`.
+        SettingError: as in `molgeo.predictor.calibration.calibrate`.
     """
     made = []
-    for k, n in enumerate(conformers):
+    for k, (n, sample) in enumerate(samples.items()):
 
         def step(done: int, total: int, before: int = k) -> None:
             if progress:
-                progress(before * total + done, len(conformers) * total)
+                progress(before * total + done, len(samples) * total)
 
-        found = collect(predictor, root, "validation", "smiles", limit, 256, step, conformers=n)
+        found = collect(predictor, sample, progress=step)
         values, stds, labels = (t.numpy() for t in (found.values, found.stds, found.labels))
         made.append(calibration.calibrate(names_of(found.properties), values, stds, labels, n))
     return made
@@ -149,37 +136,31 @@ class Collected(NamedTuple):
 
 def collect(
     predictor: Predictor,
-    root: str | Path | None,
-    split: Part,
-    geometry: Geometry,
-    limit: int = 0,
+    sample: Sample,
     batch_size: int = 256,
     progress: Progress | None = None,
     precision: MatmulPrecision = "highest",
-    conformers: int = CONFORMERS,
 ) -> Collected:
-    """What `evaluate` compares; arguments and errors as there."""
-    data = QM9(root)
-    known = [one for one in predictor.properties if one == PROPERTIES.get(one.name)]
+    """What `errors` compares; arguments and errors as there."""
+    known = [one for one in predictor.properties if one in sample.properties]
     if not known:
-        raise ValueError(
-            f"evaluate: expected a model of some of QM9's properties, got {predictor.name} of "
-            f"{', '.join(predictor.property_names)}; name its own data with --data"
+        raise SettingError(
+            f"evaluate: expected a model of some of {', '.join(names_of(sample.properties))}, got "
+            f"{predictor.name} of {', '.join(predictor.property_names)}"
         )
-    rows: Tensor = getattr(data.split(), split)[: limit or None]
-    columns = [data.molecules.properties.index(one.name) for one in known]
-    source = _source(data, geometry, conformers)
+    columns = [sample.properties.index(one) for one in known]
+    rows = sample.rows
     averages: list[ConformerAverage] = []
     labels: list[Tensor] = []
     reasons: Counter[str] = Counter()
     done = 0
     predictor.eval()
     for chunk in rows.split(batch_size):
-        geometries, places = source(chunk)
+        geometries, places = sample.source(chunk)
         exists = geometries.exists[places]
         reasons.update(geometries.tally(places[~exists]))
         if exists.any():
-            found = [geometries.all_of(place[None], conformers) for place in places[exists]]
+            found = [geometries.all_of(place[None], sample.conformers) for place in places[exists]]
             batch = geometries.molecules.batch(torch.cat(found))
             with matmul_precision(precision):
                 predicted = _predicted(predictor, batch, known)
@@ -190,7 +171,7 @@ def collect(
         if progress:
             progress(done, len(rows))
     if not labels:
-        raise InputError(f"evaluate: no molecule of split {split!r} has a geometry")
+        raise SettingError("evaluate: expected molecules with a geometry, got none")
     values, stds = (
         torch.from_numpy(np.stack([getattr(average, name) for average in averages]))
         for name in ("value", "std")
@@ -209,7 +190,7 @@ def _coverage(found: Collected, known: Calibration) -> list[dict[str, float]]:
     return shares
 
 
-def _predicted(predictor: Predictor, batch: Data, known: list[Property]) -> Tensor:
+def _predicted(predictor: Predictor, batch: Batch, known: list[Property]) -> Tensor:
     """Properties of a batch on the model's device, (conformers, properties) on the CPU."""
     device = predictor.scale.device
     with torch.inference_mode():
@@ -222,26 +203,3 @@ def _average(values: Tensor, known: list[Property]) -> ConformerAverage:
     energy = first_energy(known)
     weighing = values[:, known.index(energy)] if energy else torch.zeros(len(values))
     return conformer_average(values.numpy(), weighing.numpy())
-
-
-def _source(data: QM9, kind: Geometry, conformers: int) -> Source:
-    """Where geometries come from: the prepared file, or a force field when they are asked for."""
-    if kind == "dft":
-        own = data.geometry(kind)
-        return lambda rows: (own, rows)
-    try:
-        prepared = data.geometry(kind)
-        if prepared.conformers >= conformers:
-            return lambda rows: (prepared, rows)
-    except FileNotFoundError:
-        pass
-    # Here, so that training, which evaluates at the end, needs no RDKit.
-    from molgeo.generate.geometries import make
-
-    def made(rows: Tensor) -> tuple[GeometrySet, Tensor]:
-        geometries = make(data, rows.numpy(), kind, conformers)
-        molecules = data.molecules
-        labels = molecules.y[rows], molecules.idx[rows], molecules.properties
-        return with_labels(geometries, *labels, conformers), torch.arange(len(rows))
-
-    return made

@@ -1,36 +1,60 @@
-"""What a training run is made of; the keys of ``configs/*.yaml``."""
+"""What a training run is made of: the keys of ``configs/*.yaml`` and their checks.
+
+A run's key ``data`` names its kind of data, which brings keys of its own. A kind is one module with
+a `molgeo.training.task.Task`; that of a stranger is named by its import path.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass, field
-from typing import Any, Literal
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from molgeo.data.forces.properties import ENERGY
-from molgeo.data.qm9 import properties as qm9
-from molgeo.elements import SYMBOLS
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
 from molgeo.properties import Property
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.plain_text import one_line
 from molgeo.runtime.precision import MatmulPrecision
-from molgeo.training.naming import check_name, data_name
-from molgeo.training.ranges import MOST, check_number, check_numbers
+from molgeo.runtime.validation import (
+    Amount,
+    Count,
+    Fraction,
+    Part,
+    Seed,
+    Settings,
+    Several,
+    nearest,
+    shown,
+)
+from molgeo.training.naming import check_file_name, check_set_name, data_name
+from molgeo.training.yaml_text import parse_yaml, read_yaml
 
-Schedule = Literal["cosine", "stable", "exponential", "constant"]
+if TYPE_CHECKING:
+    from molgeo.training.task import Task
+
+KINDS: Final = {
+    "qm9": ("molgeo.training.qm9.QM9Task", "properties of QM9, as `molgeo data prepare` makes it"),
+    "forces": ("molgeo.training.forces.ForceTask", "energies and forces of the files in data_file"),
+}
+"""Kinds of data: name → import path of its task, and what it needs."""
+
+Limit = Annotated[int, Field(ge=-1, le=10**12)]
+FileName = Annotated[str, AfterValidator(check_file_name)]
 
 
-@dataclass
-class RunConfig:
+class RunConfig(Settings):
     """What all training runs share.
 
     Attributes:
+        data: kind of data, which brings keys of its own, or the import path of a task.
         run_dir: folder of the run: resolved configuration, log, states to resume from, the
             exported model.
-        name: name of the exported model, a file in ``run_dir``; empty for MODEL-DATA, where that
-            is not a shipped model's.
+        name: name of the exported model, a file in ``run_dir``; empty for MODEL-DATA, if that is
+            not a shipped model's.
         seed: of weights and shuffling.
-        data: name of the data set to train on; empty for ``qm9``, or for the name of the files in
-            ``data_file``.
         start_from: checkpoint whose backbone, and heads of the same properties, the run starts
             from, a shipped name or a path; empty for fresh ones. The model, its fields and the
             width of its heads are then the checkpoint's.
@@ -39,9 +63,9 @@ class RunConfig:
         model: backbone, as ``molgeo models`` lists them.
         backbone: fields of the backbone's config that differ from the paper's.
         head_features: hidden width of each property's head.
-        batch_size: molecules a step (on each device).
-        epoch_size: molecules an epoch, at whose end there is a validation; 0 for the whole
-            training part. Where it is fewer, successive epochs go on through the data.
+        batch_size: molecules per step (on each device).
+        epoch_size: molecules per epoch, at whose end there is a validation; 0 for the whole
+            training part. If it is fewer, successive epochs go on through the data.
         max_epochs: epochs of the run.
         max_steps: steps after which to end all the same, with a validation; -1 for no limit.
         max_minutes: minutes after which to stop and leave a state to resume from; 0 for no limit.
@@ -72,197 +96,220 @@ class RunConfig:
         logger: ``csv``, ``tensorboard`` or ``wandb``.
     """
 
+    data: str
     run_dir: str = "runs/molgeo"
-    name: str = ""
-    seed: int = 42
-    data: str = ""
+    name: FileName = ""
+    seed: Seed = 42
     start_from: str = ""
     keep_references: bool = False
     model: str = "schnet"
-    backbone: dict[str, Any] = field(default_factory=dict)
-    head_features: int = 64
-    batch_size: int = 64
-    epoch_size: int = 0
-    max_epochs: int = 100
-    max_steps: int = -1
-    max_minutes: float = 0.0
-    limit_train: int = 0
-    limit_validation: int = 0
+    backbone: dict[str, Any] = Field(default_factory=dict)
+    head_features: Annotated[int, Field(ge=1, le=4096)] = 64
+    batch_size: Several = 64
+    epoch_size: Count = 0
+    max_epochs: Limit = 100
+    max_steps: Limit = -1
+    max_minutes: Amount = 0.0
+    limit_train: Count = 0
+    limit_validation: Count = 0
     optimizer: Literal["adamw", "muon"] = "adamw"
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.01
+    learning_rate: Amount = 1e-3
+    weight_decay: Amount = 0.01
     amsgrad: bool = False
-    warmup_steps: int = 500
-    schedule: Schedule = "cosine"
-    decay_fraction: float = 0.3
-    decay_rate: float = 0.01
-    decay_steps: int = 4_000_000
-    ema_decay: float = 0.999
-    clip_norm: float = 5.0
-    patience: int = 0
+    warmup_steps: Count = 500
+    schedule: Literal["cosine", "stable", "exponential", "constant"] = "cosine"
+    decay_fraction: Fraction = 0.3
+    decay_rate: Amount = 0.01
+    decay_steps: Several = 4_000_000
+    ema_decay: Fraction = 0.999
+    clip_norm: Amount = 5.0
+    patience: Count = 0
     precision: str = "32-true"
     matmul_precision: MatmulPrecision = "highest"
     accelerator: str = "auto"
-    devices: int = 1
+    devices: Several = 1
     strategy: str = "auto"
-    threads: int = 0
-    save_every_steps: int = 500
-    log_every_steps: int = 50
+    threads: Count = 0
+    save_every_steps: Several = 500
+    log_every_steps: Several = 50
     logger: Literal["csv", "tensorboard", "wandb"] = "csv"
 
-    def __post_init__(self) -> None:
-        """Refuse what means nothing."""
-        check_numbers(self)
-        _check_model(self)
-        check_name("name" if self.name else "data", self.model_name)
+    @model_validator(mode="after")
+    def _is_possible(self) -> RunConfig:
+        """Refuse, before data are read, a model that cannot be built or loaded again."""
+        from molgeo.predictor.checkpoint.outline import outline_of
+
+        fields = {"backbone": self.backbone, "head_features": self.head_features}
+        outline_of({"model": self.model, "properties": self.learned, **fields})
+        check_file_name(self.model_name)
+        return self
+
+    @property
+    def learned(self) -> tuple[Property, ...]:
+        """Properties that the model will have."""
+        raise TypeError(f"{type(self).__name__} does not say what is learned")
+
+    @property
+    def set_name(self) -> str:
+        """Name of the data set, for the model's name and its card."""
+        raise TypeError(f"{type(self).__name__} does not name its data")
 
     @property
     def model_name(self) -> str:
         """Name of the exported model."""
-        return self.name or f"{self.model}-{self.data}"
+        return self.name or f"{self.model.rpartition('.')[2]}-{self.set_name}"
 
 
-@dataclass
-class TrainingConfig(RunConfig):
-    """A run on QM9.
+def _one_or_more(files: Any) -> Any:
+    return [files] if isinstance(files, str) else files
+
+
+Files = Annotated[list[str], BeforeValidator(_one_or_more)]
+"""Paths, of which a single one needs no list."""
+
+
+class FilesConfig(RunConfig):
+    """A run on a user's files.
 
     Attributes:
-        data_dir: where data lie; empty for ``$MOLGEO_DATA``, a checkout's ``data/`` or the user's
-            cache.
-        geometry: of the molecules: ``dft``, the data set's own; ``mmff``, the same conformer at
-            MMFF94; ``smiles``, conformers made from the SMILES; ``cheap``, both of these (``molgeo
-            data prepare qm9 --conformers`` makes them).
-        properties: what to predict; one for single-target training.
-        loss_weights: property → weight in the loss; 1 where not given.
+        data_file: files to train on.
+        data_name: of the data set, for the model's name and card; empty for that of the files.
+        level_of_theory: of the labels, for the model's card.
+        validation_fraction: part of the molecules to validate on, if the files name none.
+        test_fraction: part of the molecules to test on, if the files name none.
+        split_seed: of the split.
     """
 
-    data_dir: str = ""
-    geometry: Literal["dft", "mmff", "smiles", "cheap"] = "dft"
-    properties: list[str] = field(default_factory=lambda: list(qm9.NAMES))
-    loss_weights: dict[str, float] = field(default_factory=dict)
+    data_file: Annotated[Files, Field(min_length=1)]
+    data_name: Annotated[str, AfterValidator(check_set_name)] = ""
+    level_of_theory: str = ""
+    validation_fraction: Part = 0.05
+    test_fraction: Part = 0.05
+    split_seed: Seed = 42
 
-    def __post_init__(self) -> None:
-        """Refuse what means nothing."""
-        self.data = self.data or "qm9"
-        if self.data != "qm9":
-            raise SettingError(
-                "data: expected 'qm9', or data_file to name the files of others, got "
-                f"'{one_line(self.data, 60)}'"
-            )
-        super().__post_init__()
-        for name, value in self.loss_weights.items():
-            if name not in self.properties:
-                raise SettingError(
-                    f"loss_weights: expected some of {', '.join(self.properties)}, got "
-                    f"'{one_line(name, 60)}'"
-                )
-            check_number(f"loss_weights.{name}", value, 0)
+    @model_validator(mode="before")
+    @classmethod
+    def _named_by_its_files(cls, fields: Any) -> Any:
+        files = _one_or_more(fields.get("data_file"))
+        if fields.get("data_name") or not files or not all(isinstance(f, str) for f in files):
+            return fields
+        return {**fields, "data_name": data_name(files)}
 
     @property
-    def model_name(self) -> str:
-        """Name of the exported model, which tells the geometry where it is not the data set's."""
-        source = "" if self.geometry == "dft" else f"-{self.geometry}"
-        return self.name or f"{self.model}-{self.data}{source}"
+    def set_name(self) -> str:
+        """The user's, or that of the files."""
+        return self.data_name
 
 
-@dataclass
-class ForceTrainingConfig(RunConfig):
-    """A run on energies and forces.
-
-    Attributes:
-        data_file: files to train on: npz, extxyz, ASE databases.
-        test_file: files of the test part; none to take it from ``data_file``.
-        energy_unit: of the files: ``eV``, ``kcal/mol``, ``hartree`` …
-        length_unit: of the files: ``angstrom``, ``bohr`` or ``nm``.
-        force_unit: of the files, such as ``hartree/bohr``; empty for energy over length.
-        atom_references: element → energy of the free atom in ``energy_unit``.
-        energy_key: name of the energy in extxyz and other files of ASE; empty for the usual ones.
-        force_key: name of the forces there; empty for the usual ones.
-        check_units: refuse units with which the data are implausible.
-        level_of_theory: of the labels, for the model's card.
-        validation_fraction: part of the molecules to validate on, where the files name none.
-        test_fraction: part of the molecules to test on, where the files name none.
-        split_seed: of the split.
-        energy_weight: of the energy error of an atom in the loss.
-        force_weight: of the force error in the loss.
-    """
-
-    data_file: list[str] = field(default_factory=list)
-    test_file: list[str] = field(default_factory=list)
-    energy_unit: str = "eV"
-    length_unit: str = "angstrom"
-    force_unit: str = ""
-    atom_references: dict[str, float] = field(default_factory=dict)
-    energy_key: str = ""
-    force_key: str = ""
-    check_units: bool = True
-    level_of_theory: str = ""
-    validation_fraction: float = 0.05
-    test_fraction: float = 0.05
-    split_seed: int = 42
-    energy_weight: float = 1.0
-    force_weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Refuse what means nothing."""
-        if not self.data_file:
-            raise SettingError("data_file: expected one file or more, got none")
-        self.data = self.data or data_name(self.data_file)
-        if self.data.lower() == "qm9":
-            raise ValueError(
-                "data: 'qm9' is QM9's own properties, and this run is on the files in data_file; "
-                "give these another name with --data"
-            )
-        super().__post_init__()
-        if not self.energy_weight + self.force_weight > 0:
-            raise SettingError("energy_weight, force_weight: expected one above 0, got 0 for both")
-        for symbol, value in self.atom_references.items():
-            if symbol not in SYMBOLS[1:]:
-                raise SettingError(
-                    f"atom_references: expected symbols of elements, got '{one_line(symbol, 60)}'"
-                )
-            check_number(f"atom_references.{symbol}", value, -MOST)
-
-
-def config_from(fields: dict[str, Any]) -> TrainingConfig | ForceTrainingConfig:
-    """The config of a run from the keys of both kinds: one with ``data_file`` is on forces.
+def task_class(data: Any) -> type[Task]:
+    """The task of a kind of data.
 
     Args:
-        fields: keys and values; those of the other kind must have their defaults.
+        data: name of the kind, or the import path of a `Task`.
 
     Raises:
-        ValueError: a value means nothing, or a key belongs to the other kind.
+        SettingError: there is no such kind; the message lists the kinds and what each needs.
     """
-    is_force = bool(fields.get("data_file"))
-    kind, other = (TrainingConfig, ForceTrainingConfig)[:: -1 if is_force else 1]
-    own = {f.name for f in dataclasses.fields(kind)}
-    for f in dataclasses.fields(other):
-        factory = f.default_factory
-        default = f.default if factory is dataclasses.MISSING else factory()
-        if f.name not in own and fields.get(f.name, default) != default:
-            hint = "has no meaning with data_file" if is_force else "needs data_file"
-            raise SettingError(f"{f.name}: {hint}, got {fields[f.name]!r}")
-    return kind(**{name: value for name, value in fields.items() if name in own})
+    from molgeo.training.task import Task
+
+    path = KINDS[data][0] if data in tuple(KINDS) else data if isinstance(data, str) else ""
+    module, _, name = path.rpartition(".")
+    if module:
+        try:
+            found = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise SettingError(f"data: {shown(data)}: {one_line(error, 200)}") from None
+        if not (isinstance(found, type) and issubclass(found, Task)):
+            raise SettingError(f"data: expected the import path of a Task, got {shown(data)}")
+        return found
+    kinds = "; ".join(f"{kind} ({needs})" for kind, (_, needs) in KINDS.items())
+    got = "nothing" if data is None else shown(data) + nearest(str(data), KINDS)
+    raise SettingError(f"data: expected a kind of data, got {got}. There are {kinds}")
 
 
-def properties_of(config: RunConfig) -> tuple[Property, ...]:
-    """What a run learns.
+def config_from(fields: dict[str, Any]) -> RunConfig:
+    """The config of a run from its keys; ``data`` says which there are.
 
     Raises:
-        ValueError: QM9 has no such property.
+        SettingError: ``data`` is no kind, a key is unknown or a value means nothing.
     """
-    return qm9.named(config.properties) if isinstance(config, TrainingConfig) else (ENERGY,)
+    kind = _config_class(fields)
+    for key in fields.keys() - kind.model_fields.keys():
+        others = (other for other in KINDS if key in task_class(other).config_class.model_fields)
+        hint = nearest(str(key), kind.model_fields)
+        hint = next((f"; it is one of data: {other}" for other in others), hint)
+        raise SettingError(f"'{one_line(key, 60)}': no such key of data: {fields['data']}{hint}")
+    return kind(**fields)
 
 
-def _check_model(config: RunConfig) -> None:
-    """Refuse a model that cannot be built, or could not be loaded again, before data are read."""
-    from molgeo.predictor.checkpoint.outline import outline_of
+def _config_class(fields: dict[str, Any]) -> type[RunConfig]:
+    data = fields.get("data")
+    if data not in tuple(KINDS) and fields.get("data_file") and "." not in str(data):
+        named = "" if data is None else f", data_name: {one_line(data, 60)}"
+        raise SettingError(
+            f"data: expected a kind of data beside data_file, got {shown(data)}; for files of "
+            f"energies and forces write data: forces{named}"
+        )
+    return task_class(data).config_class
 
-    outline_of(
-        {
-            "model": config.model,
-            "backbone": config.backbone,
-            "properties": properties_of(config),
-            "head_features": config.head_features,
-        }
+
+def read_config(path: str | Path | None, assignments: Sequence[str] = ()) -> RunConfig:
+    """Read a config as ``molgeo train --config`` does.
+
+    Args:
+        path: of the YAML file; None for assignments alone.
+        assignments: ``key=value``, the value in YAML; ``backbone.n_blocks=3`` is a key of a key.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        SettingError: it is no config, a key is unknown, or a value means nothing.
+    """
+    theirs = {} if path is None else read_yaml(path)
+    if not isinstance(theirs, dict):
+        raise SettingError(f"{path}: expected the keys of a run, got {shown(theirs)}")
+    fields = {k: dict(v) if isinstance(v, dict) else v for k, v in theirs.items()}
+    texts = {}
+    for assignment in assignments:
+        key, is_one, texts[key] = assignment.partition("=")
+        if not is_one:
+            raise SettingError(f"expected key=value, got {shown(assignment)}")
+        *outer, name = key.split(".")
+        inner = fields
+        for one in outer:
+            inner = inner.setdefault(one, {})
+            if not isinstance(inner, dict):
+                raise SettingError(
+                    f"{one}: expected a key with keys of its own, got {shown(inner)}"
+                )
+        inner[name] = parse_yaml(texts[key], name)
+    fields = _of_own_files(fields, theirs)
+    known = _config_class(fields).model_fields
+    for key in fields.keys() & texts.keys() & known.keys():
+        if known[key].annotation is str and not isinstance(fields[key], str):
+            fields[key] = texts[key]  # a name that YAML takes for a number
+    return config_from(fields)
+
+
+def _of_own_files(fields: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
+    """The keys of a run without what its config file says of other data.
+
+    Files of the same names in another folder are the same data.
+    """
+
+    def of(keys: dict[str, Any]) -> tuple[Any, list[str]]:
+        files = keys.get("data_file") or []
+        files = files if isinstance(files, list) else [files]
+        return keys.get("data"), [Path(str(file)).name for file in files]
+
+    said = ("name", "data_name", "level_of_theory")
+    left = [key for key in said if theirs.get(key) and fields[key] == theirs[key]]
+    (kind, files), (their_kind, their_files) = of(fields), of(theirs)
+    is_same = kind == their_kind and (files == their_files or not their_files)
+    if is_same or their_kind is None or not left:
+        return fields
+    listed = ", ".join(f"{key} '{one_line(theirs[key], 60)}'" for key in left)
+    sys.stderr.write(
+        f"molgeo: the data are not the config file's, whose {listed} {'are' if left[1:] else 'is'} "
+        "left out; name those of your data\n"
     )
+    return {key: value for key, value in fields.items() if key not in left}

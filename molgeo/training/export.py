@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import datetime
 import math
 import platform
@@ -94,36 +93,33 @@ def calibrate(
     calibrations: Callable[[Predictor], list[Calibration]],
     errors: Callable[[Predictor], dict[str, Any]],
 ) -> dict[str, Any]:
-    """Write how wrong values from SMILES are into a checkpoint's header and card.
+    """Write how wrong values of molecules are into a checkpoint's header and card.
 
     Args:
         path: of the checkpoint, rewritten with the same weights.
         calibrations: measures a predictor's errors on validation molecules.
-        errors: evaluates the calibrated predictor from SMILES on test molecules.
+        errors: evaluates the calibrated predictor on test molecules.
 
     Returns:
         What ``errors`` gives.
     """
     predictor = load(path)
     predictor.header["calibration"] = [one.as_json() for one in calibrations(predictor)]
-    from_smiles = errors(predictor)
-    header = {"name": predictor.name, **predictor.header, "from_smiles": from_smiles}
+    found = errors(predictor)
+    part = "metrics" if found["geometry"] == "given" else "from_smiles"
+    header = {"name": predictor.name, **predictor.header, part: found}
     save_checkpoint(predictor, path, header)
     path.with_suffix(".md").write_text(markdown(header))
-    return from_smiles
+    return found
 
 
 def command(config: RunConfig) -> str:
     """``molgeo train`` with all that differs from the defaults and makes the run what it is."""
-    published = _published(config)
-    published.pop("max_minutes")  # of one call, not of the run
-    words = ["molgeo train"]
-    for key in dataclasses.fields(config):
-        default = key.default_factory() if callable(key.default_factory) else key.default
-        value = published.get(key.name, default)
-        if value != default:
+    words = [f"molgeo train --data {config.data}"]
+    for key, value in _published(config, exclude_defaults=True).items():
+        if key not in ("data", "max_minutes"):  # the latter is of one call, not of the run
             text = yaml.safe_dump([value], default_flow_style=True, width=math.inf).strip()[1:-1]
-            words.append(f"--{key.name} {shlex.quote(text)}")
+            words.append(f"--{key} {shlex.quote(text)}")
     return " ".join(words)
 
 
@@ -148,15 +144,14 @@ def validation_curve(log: Path, most: int = 12) -> list[tuple[int, float]]:
     return [(int(row["step"]) + 1, float(row["val_loss"])) for row in kept]
 
 
-def _published(config: RunConfig) -> dict[str, Any]:
+def _published(config: RunConfig, exclude_defaults: bool = False) -> dict[str, Any]:
     """The config as the header holds it: with names of files, without the folders of a machine."""
-    fields = dataclasses.asdict(config)
-    for name in ("run_dir", "data_dir"):
-        fields.pop(name, None)
+    fields = config.model_dump(exclude={"run_dir", "data_dir"}, exclude_defaults=exclude_defaults)
     for name in ("data_file", "test_file"):
         if name in fields:
             fields[name] = [Path(file).name for file in fields[name]]
-    fields["start_from"] = Path(config.start_from).name
+    if config.start_from:
+        fields["start_from"] = Path(config.start_from).name
     return fields
 
 

@@ -10,7 +10,6 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torch.nn.utils import get_total_norm
-from torch_geometric.data import Data
 
 from molgeo.runtime.errors import UserError
 from molgeo.training.config import RunConfig
@@ -152,7 +151,7 @@ class Finite(Callback):
             batch = batch.to(pl_module.device)
             if _is_finite(pl_module, batch):
                 continue
-            parts = {int(batch.idx[m]): single(batch, m) for m in range(len(batch.y))}
+            parts = {int(batch.idx[m]): batch.molecule(m) for m in range(len(batch.y))}
             found = [idx for idx, part in parts.items() if not _is_finite(pl_module, part)]
             if 2 * len(found) <= len(parts):
                 bad += found
@@ -167,20 +166,3 @@ def _is_finite(pl_module: Any, batch: Any) -> bool:
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
     norm = get_total_norm([g for g in gradients if g is not None])
     return math.isfinite(float(loss.detach() + norm))
-
-
-_OF_MOLECULES: Final = ("y", "idx", "energy", "cell", "pbc")
-
-
-def single(batch: Any, m: int) -> Any:
-    """Molecule m of a batch, as a batch.
-
-    Args:
-        batch: as `molgeo.data.molecules.MoleculeSet.batch` makes it.
-        m: number of the molecule in it.
-    """
-    atoms = slice(int(batch.ptr[m]), int(batch.ptr[m + 1]))
-    ptr = batch.ptr[m : m + 2] - batch.ptr[m]
-    part = {key: batch[key][atoms] for key in ("z", "pos", "force") if key in batch}
-    part |= {key: batch[key][m : m + 1] for key in _OF_MOLECULES if key in batch}
-    return Data(**part, ptr=ptr, batch=torch.zeros_like(batch.batch[atoms]))

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from molgeo.graph import radius_graph
 from molgeo.predictor import Predictor
-from molgeo.runtime.errors import SettingError
-from molgeo.training.config import RunConfig, TrainingConfig
+from molgeo.training.config import RunConfig
 from molgeo.training.optimisation import optimiser_of
 from molgeo.training.schedule import learning_rate_factor
 
@@ -60,21 +59,15 @@ class PropertyTraining(Training):
 
     Args:
         predictor: with its references fitted.
-        config: of the run.
+        config: of the run, with ``loss_weights``: property → weight, 1 if not given.
     """
 
     loss_weights: Tensor
 
-    def __init__(self, predictor: Predictor, config: TrainingConfig) -> None:
+    def __init__(self, predictor: Predictor, config: Any) -> None:
         super().__init__(predictor, config)
         names = predictor.property_names
-        unknown = set(config.loss_weights) - set(names)
-        if unknown:
-            raise SettingError(
-                f"loss_weights: expected some of {', '.join(names)}, "
-                f"got {', '.join(sorted(unknown))}"
-            )
-        weights = torch.tensor([config.loss_weights.get(p, 1.0) for p in names])
+        weights = torch.tensor([config.loss_weights.get(name, 1.0) for name in names])
         self.register_buffer("loss_weights", weights / weights.sum(), persistent=False)
         self._errors: list[Tensor] = []
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.plain_text import one_line
@@ -14,7 +14,9 @@ from molgeo.runtime.plain_text import one_line
 MOST: Final = 100
 """Characters of a name, which becomes one of a file."""
 
-_ENDINGS: Final = re.compile(r"(\.(extxyz|xyz|npz|db|traj|json|h5|hdf5|gz|bz2|xz|zip))+$", re.I)
+_ENDINGS: Final = re.compile(
+    r"(\.(extxyz|xyz|npz|db|traj|json|h5|hdf5|gz|bz2|xz|zip|csv|tsv|txt|smi|sdf|parquet))+$", re.I
+)
 _FORBIDDEN: Final = frozenset('/\\:*?"<>|')
 _RESERVED: Final = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I)
 """What is a device on some systems, whatever its ending."""
@@ -35,49 +37,37 @@ def data_name(files: Sequence[str]) -> str:
     return joined if len(joined) <= 60 else f"{words[0][:50]}+{len(files) - 1}"
 
 
-def check_name(field: str, name: str) -> None:
-    """Refuse what cannot be the name of a file in the run's folder.
-
-    Args:
-        field: of the config that the name comes from.
-        name: of the exported model.
+def check_file_name(name: str) -> str:
+    """The name of a file in the run's folder, or an empty one.
 
     Raises:
-        ValueError: it has a separator of paths, a control character, an end that some systems
+        SettingError: it has a separator of paths, a control character, an end that some systems
             drop, or too many characters; or it is reserved.
     """
     odd = [c for c in name if c in _FORBIDDEN or not c.isprintable()]
-    if odd or not 1 <= len(name) <= MOST or name[0] in ".- " or name[-1] in ". ":
+    if name and (odd or len(name) > MOST or name[0] in ".- " or name[-1] in ". "):
         raise SettingError(
-            f"{field}: expected the name of a file in run_dir, at most {MOST} characters and none "
+            f"expected the name of a file in run_dir, at most {MOST} characters and none "
             f"of / \\ : * ? \" < > |, not beginning with . or -, got '{one_line(name, 60)}'"
         )
     if _RESERVED.fullmatch(name):
-        raise SettingError(f"{field}: {name!r} is no file's name on some systems")
+        raise SettingError(f"{name!r} is no file's name on some systems")
+    return name
 
 
-def of_own_files(fields: dict[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of a run without what its config file says of other data.
+def check_set_name(name: str) -> str:
+    """The name of a user's own data set, or an empty one.
 
-    Files of the same names in another folder are the same data.
-
-    Args:
-        fields: of the run.
-        config: keys in its config file.
+    Raises:
+        SettingError: it cannot be part of a file's name, or is that of a data set that molgeo
+            knows, so that a card would claim this one.
     """
-    given, theirs = ([Path(f).name for f in c.get("data_file") or []] for c in (fields, config))
-    is_of_files = config.get("data") != "qm9"
-    if given == theirs or (is_of_files and not theirs):
-        return fields
-    said = ("name", "data", "level_of_theory")
-    left = [k for k in said if config.get(k) and fields.get(k) == config[k]]
-    if left:
-        listed = ", ".join(f"{name} '{one_line(config[name], 60)}'" for name in left)
-        sys.stderr.write(
-            f"molgeo: data_file is not the config file's, whose {listed} "
-            f"{'are' if left[1:] else 'is'} left out; name those of your data\n"
+    if name.lower() == "qm9":
+        raise SettingError(
+            f"{name!r} is another data set; give the files in data_file a name of their own with "
+            "data_name"
         )
-    return {**fields, **dict.fromkeys(left, "")}
+    return check_file_name(name)
 
 
 def check_free(name: str, chosen: bool) -> None:
@@ -88,7 +78,7 @@ def check_free(name: str, chosen: bool) -> None:
         chosen: it was given, not made of the model's and the data's names; then it is remarked on.
 
     Raises:
-        ValueError: it was not chosen and a shipped model has it.
+        SettingError: it was not chosen and a shipped model has it.
     """
     from molgeo.predictor.checkpoint import shipped
 
@@ -97,7 +87,7 @@ def check_free(name: str, chosen: bool) -> None:
     if not chosen:
         raise SettingError(
             f"name: this run would export a second {name!r}, and --model {name} would take the "
-            "shipped one; choose another --name (or --data, if the data are others)"
+            "shipped one; choose another --name (or --data_name, if the data are others)"
         )
     sys.stderr.write(
         f"molgeo: the run's model is named as the shipped {name!r} is: "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import os
 import sys
 from importlib.util import find_spec
@@ -25,14 +24,14 @@ from lightning.pytorch.utilities import rank_zero_only
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.precision import matmul_precision
 from molgeo.training.averaging import exponential_average
-from molgeo.training.config import RunConfig
+from molgeo.training.config import KINDS, RunConfig, task_class
 from molgeo.training.export import export, measure
 from molgeo.training.finite import Finite, NotFiniteError
 from molgeo.training.naming import check_free
 from molgeo.training.quiet import quiet_lightning
 from molgeo.training.start import first_predictor, with_model_of_checkpoint
 from molgeo.training.states import KeptState, LastStep, TimeIsUp, TimeLimit, last_state
-from molgeo.training.tasks import Task, task_of
+from molgeo.training.task import task_of
 from molgeo.training.yaml_text import read_yaml
 
 
@@ -58,7 +57,6 @@ def train(config: RunConfig, resume: bool = False) -> Path:
             state are those before, and the best weights are exported.
     """
     config = with_model_of_checkpoint(config)
-    task = task_of(config)
     check_free(config.model_name, chosen=bool(config.name) or resume)
     run_dir = Path(config.run_dir)
     last = run_dir / "last.ckpt"
@@ -71,18 +69,18 @@ def train(config: RunConfig, resume: bool = False) -> Path:
             f"{run_dir} holds a run already: pass --resume to go on, or choose another run_dir"
         )
     if resume:
-        _check_resumable(config, task, run_dir)
+        _check_resumable(config, run_dir)
     if config.threads:
         torch.set_num_threads(config.threads)
     seed_everything(config.seed, verbose=False)
 
     first_step = _step_of(last) if resume else 0
-    data = task.data(first_step)
-    data.setup()
-    predictor = first_predictor(config, task, data, resume)
+    task = task_of(config, first_step)
+    task.data.setup()
+    predictor = first_predictor(config, task, resume)
     module = task.module(predictor)
     run_dir.mkdir(parents=True, exist_ok=True)
-    resolved = yaml.safe_dump(dataclasses.asdict(config), sort_keys=False)
+    resolved = yaml.safe_dump(config.model_dump(), sort_keys=False)
     (run_dir / "config.yaml").write_text(resolved)
     trainer = _trainer(config, run_dir, first_step, limit)
     exported = run_dir / f"{config.model_name}.safetensors"
@@ -90,7 +88,9 @@ def train(config: RunConfig, resume: bool = False) -> Path:
     try:
         if not 0 <= config.max_steps <= first_step:  # there is a step to make
             with matmul_precision(config.matmul_precision):
-                trainer.fit(module, data, ckpt_path=last if resume else None, weights_only=True)
+                trainer.fit(
+                    module, task.data, ckpt_path=last if resume else None, weights_only=True
+                )
     except TimeIsUp as stop:
         if trainer.is_global_zero:
             sys.stderr.write(f"molgeo: {stop}\n")
@@ -140,11 +140,13 @@ def _trainer(config: RunConfig, run_dir: Path, first_step: int, limit: TimeLimit
     )
 
 
-def _check_resumable(config: RunConfig, task: Task, run_dir: Path) -> None:
-    """Raise ValueError where a run is resumed as another one."""
+def _check_resumable(config: RunConfig, run_dir: Path) -> None:
+    """Raise SettingError if a run is resumed as another one."""
     path = run_dir / "config.yaml"
     before = read_yaml(path) if path.exists() else {}
-    for name in task.fixed:
+    if before.get("data_file") and before.get("data") not in KINDS:
+        before["data"] = "forces"  # of a run when files had no kind
+    for name in task_class(config.data).fixed:
         now = getattr(config, name)
         if name in before and before[name] != now:
             raise SettingError(

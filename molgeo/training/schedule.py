@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from molgeo.training.config import TrainingConfig
+from molgeo.training.config import RunConfig
 
 
-def learning_rate_factor(config: TrainingConfig, total_steps: int) -> Callable[[int], float]:
+def learning_rate_factor(config: RunConfig, total_steps: int) -> Callable[[int], float]:
     """The factor of the peak learning rate at each step.
 
     Linear warm-up, then ``config.schedule``. The factor depends on the step and the config alone,

@@ -7,7 +7,6 @@ so that what they add to the references, in eV and eV/Å, is what the checkpoint
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from typing import Final
 
@@ -15,7 +14,6 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from molgeo.data.datamodule import FlatDataModule
 from molgeo.data.molecules import MoleculeSet
 from molgeo.elements import SYMBOLS
 from molgeo.evaluation.forces import batch_graph
@@ -26,7 +24,7 @@ from molgeo.properties import Property, names_of
 from molgeo.runtime.errors import SettingError
 from molgeo.training.config import RunConfig
 from molgeo.training.references import domain_of, fit_references, fit_rest, gain_of
-from molgeo.training.tasks import Task
+from molgeo.training.task import Task
 
 SAMPLE: Final = 512
 """Training molecules on which a checkpoint is compared with the data."""
@@ -50,7 +48,7 @@ def with_model_of_checkpoint(config: RunConfig) -> RunConfig:
     if not config.start_from:
         return config
     there = read_header(config.start_from)["config"]
-    defaults = RunConfig()
+    defaults = {name: field.default for name, field in RunConfig.model_fields.items()}
 
     def refuse(name: str, theirs: object, mine: object) -> None:
         raise SettingError(
@@ -58,34 +56,31 @@ def with_model_of_checkpoint(config: RunConfig) -> RunConfig:
             f"leave {name} out to take the checkpoint's"
         )
 
-    if config.model not in (defaults.model, there["model"]):
+    if config.model not in (defaults["model"], there["model"]):
         refuse("model", there["model"], config.model)
     for name, value in config.backbone.items():
         if there["backbone"].get(name) != value:
             refuse(f"backbone.{name}", there["backbone"].get(name), value)
     backbone = {name: value for name, value in there["backbone"].items() if name != "n_out"}
-    is_default = config.head_features == defaults.head_features
+    is_default = config.head_features == defaults["head_features"]
     hidden = there["head_features"] if is_default else config.head_features
-    return dataclasses.replace(
-        config, model=there["model"], backbone=backbone, head_features=hidden
-    )
+    model = {"model": there["model"], "backbone": backbone, "head_features": hidden}
+    return type(config)(**{**config.model_dump(), **model})
 
 
-def first_predictor(
-    config: RunConfig, task: Task, data: FlatDataModule, resume: bool = False
-) -> Predictor:
+def first_predictor(config: RunConfig, task: Task, resume: bool = False) -> Predictor:
     """The predictor that a run starts with, its references fitted and its domain recorded.
 
     Args:
         config: of the run, as `with_model_of_checkpoint` gives it.
-        task: of the run.
-        data: that it is trained on, set up.
+        task: of the run, its data set up.
         resume: the run goes on from a state of its own, which is no start to speak of.
 
     Raises:
         ValueError: references are to be kept that are of other properties.
     """
-    predictor = Predictor(config.model, config.backbone, task.properties, config.head_features)
+    predictor = Predictor(config.model, config.backbone, config.learned, config.head_features)
+    data = task.data
     train = data.parts.train
     predictor.domain = domain_of(data.molecules, train)
     if not config.start_from:
@@ -184,7 +179,7 @@ def _outputs_on(
         graph = batch_graph(batch, before.cutoff)
         with torch.no_grad():
             found.append(before.standardised(batch.z, batch.pos, graph).double())
-        if has_forces:
+        if has_forces and batch.force is not None:
             k = before.energy_index
             _, force = before.standardised_forces(batch.z, batch.pos, graph)
             force = before.scale[k] * force.detach().double()

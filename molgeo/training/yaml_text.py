@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,13 +17,20 @@ from yaml.events import (
     ScalarEvent,
 )
 
-from molgeo.runtime.errors import InputError
+from molgeo.runtime.errors import SettingError
 from molgeo.runtime.plain_text import one_line
 
 MOST_BYTES: Final = 2**18
 MOST_DEPTH: Final = 10
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """A number may be written 1e-3, as in YAML 1.2, without a dot."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d{1,4}$"), list("-+0123456789")
+)
 
 
 def read_yaml(path: str | Path) -> Any:
@@ -38,13 +46,13 @@ def read_yaml(path: str | Path) -> Any:
     path = Path(path)
     where = one_line(path, 100)
     if path.exists() and not path.is_file():
-        raise InputError(f"{where}: expected a YAML file, got a folder, a pipe or a device")
+        raise SettingError(f"{where}: expected a YAML file, got a folder, a pipe or a device")
     with path.open("rb") as file:
         content = file.read(MOST_BYTES + 1)
     try:
         return parse_yaml(content.decode(), where)
     except UnicodeDecodeError:
-        raise InputError(f"{where}: expected YAML in UTF-8, got other bytes") from None
+        raise SettingError(f"{where}: expected YAML in UTF-8, got other bytes") from None
 
 
 def parse_yaml(text: str, where: str = "config") -> Any:
@@ -59,7 +67,7 @@ def parse_yaml(text: str, where: str = "config") -> Any:
             aliases or tags, by which a few lines may stand for gigabytes or for objects.
     """
     if len(text) > MOST_BYTES:
-        raise InputError(f"{where}: expected at most {MOST_BYTES:,} bytes of YAML")
+        raise SettingError(f"{where}: expected at most {MOST_BYTES:,} bytes of YAML")
     try:
         _check(text, where)
         return _value(text, where)
@@ -67,7 +75,7 @@ def parse_yaml(text: str, where: str = "config") -> Any:
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark else ""
         problem = one_line(getattr(error, "problem", None) or error, 120)
-        raise InputError(f"{where}: {line}no valid YAML: {problem}") from None
+        raise SettingError(f"{where}: {line}no valid YAML: {problem}") from None
 
 
 def _value(text: str, where: str) -> Any:
@@ -75,7 +83,7 @@ def _value(text: str, where: str) -> Any:
         return yaml.load(text, Loader=_Loader)
     except (ValueError, OverflowError) as error:
         reason = one_line(error, 100)
-        raise InputError(f"{where}: a number or a date that cannot be: {reason}") from None
+        raise SettingError(f"{where}: a number or a date that cannot be: {reason}") from None
 
 
 def _check(text: str, where: str) -> None:
@@ -113,6 +121,6 @@ def _check(text: str, where: str) -> None:
                 raise _refusal(event, where, f"at most {MOST_DEPTH} levels", "more")
 
 
-def _refusal(event: Any, where: str, expected: str, got: str) -> InputError:
+def _refusal(event: Any, where: str, expected: str, got: str) -> SettingError:
     line = event.start_mark.line + 1
-    return InputError(f"{where}: line {line}: expected {expected}, got {one_line(got, 60)}")
+    return SettingError(f"{where}: line {line}: expected {expected}, got {one_line(got, 60)}")

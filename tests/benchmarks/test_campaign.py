@@ -11,7 +11,6 @@ import pytest
 import torch
 import yaml
 
-from molgeo.data.qm9.compact import write_compact
 from molgeo.data.qm9.dataset import QM9
 from molgeo.predictor.checkpoint import load, read_header
 
@@ -31,8 +30,9 @@ for words in json.loads(sys.argv[2]):
 @pytest.fixture
 def config(small_data, tmp_path):
     """A run of twelve steps on the compact file."""
-    write_compact(QM9(small_data / "qm9"), tmp_path / "data" / "qm9" / "qm9_compact.safetensors")
+    QM9(small_data / "qm9").write_compact(tmp_path / "data" / "qm9" / "qm9_compact.safetensors")
     fields = {
+        "data": "qm9",
         "run_dir": str(tmp_path / "run"),
         "name": "schnet-qm9",
         "data_dir": str(tmp_path / "data"),
@@ -124,7 +124,10 @@ def test_the_log_is_only_added_to(campaign, tmp_path):
     [
         (["--minutes", "0"], "--minutes: expected more than 0, got 0"),
         (["--minutes", "1", "logger=wandb"], "logger: expected csv"),
-        (["--minutes", "1", "batch_sise=8"], "batch_sise: no key of a run; did you mean"),
+        (
+            ["--minutes", "1", "batch_sise=8"],
+            "'batch_sise': no such key of data: qm9; did you mean",
+        ),
         (["--minutes", "1", "data_dir=nowhere"], "molgeo data prepare qm9"),
     ],
 )
@@ -192,8 +195,8 @@ def test_another_run_folder(campaign, config, tmp_path):
 
 
 def test_columns_of_forces(campaign):
-    from molgeo.training.config import ForceTrainingConfig
+    from molgeo.training.forces import ForceConfig
 
-    columns = campaign.error_columns(ForceTrainingConfig(data_file=["x.npz"]))
+    columns = campaign.error_columns(ForceConfig(data_file=["x.npz"]))
     assert "val_mae_forces_meV_A" in columns
     assert len(columns) == 6

@@ -160,7 +160,7 @@ def test_forces_follow_their_molecules():
     assert torch.equal(batch.energy, labelled.y[[2, 0], 0])
     assert torch.equal(batch.cell, cell[[2, 0]])
     assert batch.pbc.tolist() == [[True] * 3, [True] * 3]
-    assert not hasattr(whole.batch(torch.tensor([0])), "force")
+    assert whole.batch(torch.tensor([0])).force is None
     assert labelled.select(("energy",)).force is force
 
 
@@ -171,7 +171,7 @@ def test_sets_are_joined_in_order():
     for m, (one, k) in enumerate([(a, 0), (a, 1), (b, 0), (b, 1), (b, 2)]):
         got, expected = joined.batch(torch.tensor([m])), one.batch(torch.tensor([k]))
         for name in ("z", "pos", "y", "idx"):
-            assert torch.equal(got[name], expected[name])
+            assert torch.equal(getattr(got, name), getattr(expected, name))
 
 
 def test_sets_of_other_labels_are_not_joined():

@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from molgeo.training.config import TrainingConfig
+from molgeo.training.qm9 import QM9Config
 
 BACKBONE = {"n_features": 16, "n_filters": 16, "n_blocks": 1, "n_gaussians": 8, "cutoff": 4.0}
 
@@ -40,7 +40,7 @@ def tiny(small_data, tiny_run):
     """Make configs of a run over 51 real molecules, six steps an epoch."""
 
     def config(**fields):
-        return TrainingConfig(**{"data_dir": str(small_data), **tiny_run, **fields})
+        return QM9Config(**{"data_dir": str(small_data), **tiny_run, **fields})
 
     return config
 

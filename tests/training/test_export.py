@@ -6,9 +6,11 @@ import shlex
 import pytest
 
 from molgeo.cli.program import build_parser
+from molgeo.cli.train import as_assignments
 from molgeo.predictor.checkpoint import read_header
-from molgeo.training.config import ForceTrainingConfig
+from molgeo.training.config import read_config
 from molgeo.training.export import command, validation_curve
+from molgeo.training.forces import ForceConfig
 from molgeo.training.run import train
 
 
@@ -50,14 +52,16 @@ def test_the_command_makes_the_same_config(tiny):
     config = tiny(properties=["gap", "u0"], loss_weights={"gap": 2.0}, seed=7, patience=3)
     words = shlex.split(command(config))
     assert words[:2] == ["molgeo", "train"]
-    options = build_parser().parse_args(words[1:]).train
-    for name, value in vars(config).items():
-        if name not in ("run_dir", "data_dir"):
-            assert options[name] == value, name
+    options = build_parser().parse_args(as_assignments(words[1:])).train
+    again = read_config(options.config, options.key)
+    own = {"run_dir": config.run_dir, "data_dir": config.data_dir}
+    assert again.model_copy(update=own) == config
 
 
 def test_the_command_of_a_force_field(tmp_path):
-    config = ForceTrainingConfig(
-        data="mine", data_file=["/somewhere/a.npz"], max_steps=5, max_minutes=9
+    config = ForceConfig(
+        data_name="mine", data_file=["/somewhere/a.npz"], max_steps=5, max_minutes=9
     )
-    assert command(config) == "molgeo train --data mine --max_steps 5 --data_file '[a.npz]'"
+    assert command(config) == (
+        "molgeo train --data forces --max_steps 5 --data_file '[a.npz]' --data_name mine"
+    )

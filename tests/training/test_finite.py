@@ -10,11 +10,11 @@ from molgeo.data.datamodule import FlatDataModule
 from molgeo.predictor import Predictor
 from molgeo.predictor.checkpoint import load, read_header
 from molgeo.training import finite
-from molgeo.training.config import ForceTrainingConfig
-from molgeo.training.finite import Finite, NotFiniteError, single
+from molgeo.training.finite import Finite, NotFiniteError
+from molgeo.training.forces import ForceConfig
 from molgeo.training.module import PropertyTraining
 from molgeo.training.run import train
-from molgeo.training.tasks import task_of
+from molgeo.training.task import task_of
 
 from .test_start import ETHANOL
 
@@ -94,7 +94,15 @@ def test_states_are_those_before(tiny, tmp_path, monkeypatch, looks, step):
 
 def test_the_command_ends_with_one_line(tiny, tmp_path, monkeypatch, capsys, small_data):
     monkeypatch.setattr(PropertyTraining, "training_step", explode_at(8))
-    words = ["train", "--data_dir", str(small_data), "--run_dir", str(tmp_path / "run")]
+    words = [
+        "train",
+        "--data",
+        "qm9",
+        "--data_dir",
+        str(small_data),
+        "--run_dir",
+        str(tmp_path / "run"),
+    ]
     words += ["--backbone", "{n_features: 16, n_filters: 16, n_blocks: 1, n_gaussians: 8}"]
     words += ["--head_features", "8", "--batch_size", "8", "--max_epochs", "3", "--threads", "1"]
     words += ["--accelerator", "cpu", "--warmup_steps", "0", "--matmul_precision", "medium"]
@@ -130,7 +138,7 @@ def no_references(monkeypatch):
 
 def test_a_bad_row_is_named(tiny, monkeypatch, no_references):
     setup = with_bad_row("train", infinite_label)
-    monkeypatch.setattr("molgeo.data.datamodule.QM9DataModule.setup", setup)
+    monkeypatch.setattr("molgeo.data.qm9.datamodule.QM9DataModule.setup", setup)
     with pytest.raises(NotFiniteError) as error:
         train(tiny(max_epochs=1))
     assert f"look at molecule {setup.idx} of the data" in str(error.value)
@@ -139,15 +147,15 @@ def test_a_bad_row_is_named(tiny, monkeypatch, no_references):
 def test_a_bad_row_among_forces_is_named(tiny_run, monkeypatch, no_references):
     setup = with_bad_row("train", infinite_force)
     monkeypatch.setattr("molgeo.data.forces.datamodule.ForceDataModule.setup", setup)
-    about = {"data": "e", "data_file": [str(ETHANOL)], "energy_unit": "kcal/mol"}
+    about = {"data_name": "e", "data_file": [str(ETHANOL)], "energy_unit": "kcal/mol"}
     with pytest.raises(NotFiniteError) as error:
-        train(ForceTrainingConfig(**tiny_run, **about))
+        train(ForceConfig(**tiny_run, **about))
     assert f"look at molecule {setup.idx} of the data" in str(error.value)
 
 
 def test_atoms_in_one_place_are_refused_before_the_run(tiny, tmp_path, monkeypatch):
     setup = with_bad_row("train", atoms_on_atoms)
-    monkeypatch.setattr("molgeo.data.datamodule.QM9DataModule.setup", setup)
+    monkeypatch.setattr("molgeo.data.qm9.datamodule.QM9DataModule.setup", setup)
     with pytest.raises(ValueError, match=r"two atoms are less than 0\.01 Å apart") as error:
         train(tiny(max_epochs=1))
     assert f"in molecule {setup.idx}" in str(error.value)
@@ -156,7 +164,7 @@ def test_atoms_in_one_place_are_refused_before_the_run(tiny, tmp_path, monkeypat
 
 def test_a_bad_validation(tiny, tmp_path, monkeypatch):
     setup = with_bad_row("validation", infinite_label)
-    monkeypatch.setattr("molgeo.data.datamodule.QM9DataModule.setup", setup)
+    monkeypatch.setattr("molgeo.data.qm9.datamodule.QM9DataModule.setup", setup)
     with pytest.raises(NotFiniteError, match=r"step 6, .*: the validation loss is inf") as error:
         train(tiny(max_epochs=3, save_every_steps=4))
     assert f"look at molecule {setup.idx} of the data" in str(error.value)
@@ -176,14 +184,14 @@ def test_what_is_finite_is_left_alone(tiny, tmp_path, monkeypatch):
 
 
 def test_single_molecules_sum_to_the_batch(tiny_run):
-    about = {"data": "e", "data_file": [str(ETHANOL)], "energy_unit": "kcal/mol"}
-    config = ForceTrainingConfig(**tiny_run, **about)
+    about = {"data_name": "e", "data_file": [str(ETHANOL)], "energy_unit": "kcal/mol"}
+    config = ForceConfig(**tiny_run, **about)
     task = task_of(config)
-    data = task.data(0)
+    data = task.data
     data.setup()
     torch.manual_seed(0)
-    module = task.module(Predictor("schnet", config.backbone, task.properties, 8))
+    module = task.module(Predictor("schnet", config.backbone, config.learned, 8))
     batch = data.molecules.batch(torch.tensor([3, 17, 5]))
     whole = module.losses(batch)["train_loss"].detach()
-    parts = [module.losses(single(batch, m))["train_loss"].detach() for m in range(3)]
+    parts = [module.losses(batch.molecule(m))["train_loss"].detach() for m in range(3)]
     assert float(torch.stack(parts).mean()) == pytest.approx(float(whole), rel=1e-5)

@@ -8,8 +8,7 @@ import torch
 from molgeo.data.forces.properties import ENERGY
 from molgeo.datasets import ForceDataModule
 from molgeo.predictor import Predictor
-from molgeo.training.config import ForceTrainingConfig
-from molgeo.training.force_module import ForceTraining
+from molgeo.training.forces import ForceConfig, ForceTraining
 from molgeo.training.references import fit_references
 
 GFN2 = Path(__file__).parents[1] / "fixtures" / "forces" / "gfn2.npz"
@@ -30,7 +29,7 @@ def training(model, data, **fields):
     torch.manual_seed(0)
     predictor = Predictor(model, SMALL[model], [ENERGY], 4)
     fit_references(predictor, data.molecules, data.parts.train, data.free_atoms)
-    module = ForceTraining(predictor, ForceTrainingConfig(data_file=["x"], **fields))
+    module = ForceTraining(predictor, ForceConfig(data_file=["x"], **fields))
     module.log = lambda *_, **__: None
     return module
 
@@ -61,7 +60,7 @@ def test_the_gradient_of_the_loss_goes_through_the_forces(model, data):
     module = training(model, data, energy_weight=0.0).double()
     p = module.predictor
     batch = next(iter(data.test_dataloader()))
-    batch.pos = batch.pos.double()
+    batch = batch._replace(pos=batch.pos.double())
     weights = [w for w in p.parameters() if w.requires_grad]
     torch.manual_seed(1)
     direction = [torch.randn_like(w) for w in weights]

@@ -11,8 +11,8 @@ from molgeo.cli import program as cli
 from molgeo.datasets import ForceDataModule
 from molgeo.evaluation.forces import evaluate_forces
 from molgeo.predictor.checkpoint import load
-from molgeo.training.config import ForceTrainingConfig, config_from
-from molgeo.training.force_module import ForceTraining
+from molgeo.training.config import config_from
+from molgeo.training.forces import ForceConfig, ForceTraining
 from molgeo.training.run import train
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "forces"
@@ -25,12 +25,12 @@ def tiny(tiny_run):
 
     def config(**fields):
         about = {
-            "data": "ethanol",
+            "data_name": "ethanol",
             "data_file": [str(FIXTURES / "ethanol.npz")],
             "energy_unit": "kcal/mol",
             "level_of_theory": "PBE/def2-SVP",
         }
-        return ForceTrainingConfig(**(tiny_run | about | fields))
+        return ForceConfig(**(tiny_run | about | fields))
 
     return config
 
@@ -168,7 +168,7 @@ def test_refused(tiny, fields, message):
 
 def test_command_and_evaluation_by_the_runs_config(tiny, tmp_path, capsys):
     config = tiny(max_epochs=1)
-    (tmp_path / "x.yaml").write_text(yaml.safe_dump(vars(config)))
+    (tmp_path / "x.yaml").write_text(yaml.safe_dump(config.model_dump()))
     assert cli.main(["train", "--config", str(tmp_path / "x.yaml")]) == 0
     path = capsys.readouterr().out.strip()
     run = tmp_path / "run" / "config.yaml"
@@ -177,8 +177,12 @@ def test_command_and_evaluation_by_the_runs_config(tiny, tmp_path, capsys):
     got = json.loads(capsys.readouterr().out)
     assert got["n"] == 20
     assert got["mae"] == pytest.approx(load(path).header["metrics"]["mae"], rel=1e-4)
-    (tmp_path / "y.yaml").write_text("data: qm9\n")
+    (tmp_path / "y.yaml").write_text(f"data: qm9\ndata_dir: {tmp_path}\n")
     assert cli.main(["evaluate", "--model", path, "--data", str(tmp_path / "y.yaml")]) == 2
-    assert "the config of a run on forces" in capsys.readouterr().err
+    assert "QM9 is not prepared" in capsys.readouterr().err
+    assert cli.main(["calibrate", "--model", path, "--data", str(run)]) == 2
+    assert "calibrate: forces has no values of molecules" in capsys.readouterr().err
+    assert cli.main(["calibrate", "--model", path]) == 2
+    assert "expected --data, the config.yaml of the run" in capsys.readouterr().err
     assert cli.main(["info", path]) == 0
     assert "forces" in capsys.readouterr().out

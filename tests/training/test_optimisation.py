@@ -7,9 +7,9 @@ from torch import nn
 
 from molgeo.models.dimenet_pp import DimeNetPlusPlus
 from molgeo.predictor.checkpoint import load
-from molgeo.training.config import TrainingConfig
 from molgeo.training.module import PropertyTraining
 from molgeo.training.optimisation import MuonAndAdamW, optimiser_of
+from molgeo.training.qm9 import QM9Config
 from molgeo.training.run import train
 
 
@@ -120,7 +120,7 @@ def test_a_closure_gives_its_loss(layers):
 
 
 def test_adamw_is_torchs_own(layers):
-    assert type(optimiser_of(layers, TrainingConfig())) is torch.optim.AdamW
+    assert type(optimiser_of(layers, QM9Config())) is torch.optim.AdamW
 
 
 class Killed(BaseException):

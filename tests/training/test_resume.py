@@ -1,6 +1,5 @@
 """A run that was killed goes on as if nothing had happened."""
 
-import dataclasses
 import json
 import os
 import random
@@ -17,7 +16,8 @@ from molgeo.training.run import train
 
 RUN = """
 import json, os, signal, sys
-from molgeo.training.config import TrainingConfig
+sys.modules["torch_geometric"] = None  # training needs nothing of it
+from molgeo.training.qm9 import QM9Config
 from molgeo.training.module import PropertyTraining
 from molgeo.training.run import train
 
@@ -31,7 +31,7 @@ def training_step(self, batch, batch_idx):
 
 PropertyTraining.training_step = training_step
 if __name__ == "__main__":
-    train(TrainingConfig(**fields))
+    train(QM9Config(**fields))
 """
 
 
@@ -72,7 +72,7 @@ def test_resumed_after_kill_9(tiny, tmp_path, metrics, uninterrupted):
         [
             sys.executable,
             tmp_path / "child.py",
-            json.dumps(dataclasses.asdict(config)),
+            json.dumps(config.model_dump()),
             str(victim),
         ],
         capture_output=True,
@@ -133,7 +133,7 @@ def test_two_processes(tiny, tmp_path, metrics):
     config = tiny(devices=2, strategy="ddp", batch_size=4, max_epochs=1, name="schnet-qm9")
     (tmp_path / "child.py").write_text(RUN)
     done = subprocess.run(
-        [sys.executable, tmp_path / "child.py", json.dumps(dataclasses.asdict(config)), "-1"],
+        [sys.executable, tmp_path / "child.py", json.dumps(config.model_dump()), "-1"],
         capture_output=True,
         text=True,
         check=False,

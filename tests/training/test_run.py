@@ -10,8 +10,8 @@ import yaml
 from molgeo.data.qm9.dataset import QM9
 from molgeo.data.qm9.properties import NAMES, PROPERTIES, named
 from molgeo.predictor.checkpoint import load, read_header
-from molgeo.training.config import TrainingConfig
 from molgeo.training.module import PropertyTraining
+from molgeo.training.qm9 import QM9Config
 from molgeo.training.run import train
 
 
@@ -35,7 +35,7 @@ def test_a_run_leaves_config_log_and_model(tiny, metrics, small_data, tmp_path, 
     exported = train(config)
     assert exported == tmp_path / "run" / "schnet-qm9.safetensors"
     written = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
-    assert TrainingConfig(**written) == config, "the resolved configuration, defaults included"
+    assert QM9Config(**written) == config, "the resolved configuration, defaults included"
 
     log = metrics(tmp_path / "run")
     assert [(s, "train_loss") in log for s in range(18)] == [True] * 18
@@ -175,7 +175,7 @@ def test_nan_labels_are_refused(tiny, monkeypatch):
             y[self.split().train[0]] = torch.nan
             self.molecules = dataclasses.replace(self.molecules, y=y)
 
-    monkeypatch.setattr("molgeo.data.datamodule.QM9", Damaged)
+    monkeypatch.setattr("molgeo.data.qm9.datamodule.QM9", Damaged)
     with pytest.raises(ValueError, match="labels: expected numbers, got NaN"):
         train(tiny())
 
@@ -214,4 +214,4 @@ def test_the_precision_of_a_run_ends_with_it(tiny):
 )
 def test_numbers_that_mean_nothing_are_refused(field, value):
     with pytest.raises(ValueError, match=rf"^{field}: expected .* got {value}"):
-        TrainingConfig(**{field: value})
+        QM9Config(**{field: value})

@@ -5,12 +5,12 @@ from itertools import pairwise
 
 import pytest
 
-from molgeo.training.config import TrainingConfig
+from molgeo.training.qm9 import QM9Config
 from molgeo.training.schedule import learning_rate_factor
 
 
 def factors(total=1000, **fields):
-    factor = learning_rate_factor(TrainingConfig(**fields), total)
+    factor = learning_rate_factor(QM9Config(**fields), total)
     return [factor(step) for step in range(total + 1)]
 
 
@@ -50,7 +50,7 @@ def test_stable_with_a_later_end_agrees_until_the_decay():
 
 def test_exponential_is_dimenets():
     """×0.01 every 4 million steps."""
-    factor = learning_rate_factor(TrainingConfig(schedule="exponential", warmup_steps=3000), 10**7)
+    factor = learning_rate_factor(QM9Config(schedule="exponential", warmup_steps=3000), 10**7)
     assert factor(3000 + 4_000_000) == pytest.approx(0.01)
     assert factor(3000 + 2_000_000) == pytest.approx(0.1)
 

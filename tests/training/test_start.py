@@ -14,7 +14,7 @@ from molgeo.graph import radius_graph
 from molgeo.predictor import Predictor
 from molgeo.predictor.checkpoint import load, read_header
 from molgeo.properties import names_of
-from molgeo.training.config import ForceTrainingConfig
+from molgeo.training.forces import ForceConfig
 from molgeo.training.run import train
 from molgeo.training.start import _copy_heads
 from molgeo.units import ENERGY_UNITS
@@ -116,8 +116,8 @@ def ethanol(tiny_run, tmp_path):
             arrays[f"{part}_forces"] = factor * KCAL * arrays[f"{part}_forces"]
         path = tmp_path / f"ethanol-{factor}-{shift}.npz"
         np.savez(path, **arrays)
-        about = {"data": "ethanol", "data_file": [str(path)], "level_of_theory": level}
-        return ForceTrainingConfig(**(tiny_run | about | fields))
+        about = {"data_name": "ethanol", "data_file": [str(path)], "level_of_theory": level}
+        return ForceConfig(**(tiny_run | about | fields))
 
     return config
 

@@ -13,9 +13,8 @@ from molgeo.data.datamodule import FlatDataModule
 from molgeo.data.forces.dataset import ForceSet, Units, force_set
 from molgeo.data.forces.readers import read_frames
 from molgeo.data.frames import TEST, Frames, concatenate
-from molgeo.data.molecules import MoleculeSet
+from molgeo.data.molecules import MoleculeSet, Split
 from molgeo.data.pyg_frames import frames_of_pyg
-from molgeo.data.qm9.dataset import Split
 
 Source = str | Path | Sequence[Any]
 """A file, several files, or a PyG data set or list of ``Data``."""

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from molgeo.data.forces.plausibility import check_units
 from molgeo.data.frames import TEST, TRAIN, UNDECIDED, VALIDATION, Frames
-from molgeo.data.molecules import MoleculeSet
-from molgeo.data.qm9.dataset import Split
+from molgeo.data.molecules import MoleculeSet, Split
 from molgeo.elements import SYMBOLS
 from molgeo.runtime.errors import InputError, SettingError
 from molgeo.units import ENERGY_UNITS, LENGTH_UNITS, force_unit

@@ -8,36 +8,30 @@ integers are sorted by their significance and compressed.
 from __future__ import annotations
 
 import zlib
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from molgeo.data.molecules import MoleculeSet
 from molgeo.data.qm9.labels import DECIMALS, in_units
-from molgeo.data.tensor_file import write_tensors
 from molgeo.runtime.errors import InputError
-
-if TYPE_CHECKING:
-    from molgeo.data.qm9.dataset import QM9
 
 STEP: Final = 5e-6
 """Å. Coordinates are off by half of it at most; in float32 they are by a tenth of that."""
 
 
-def write_compact(data: QM9, path: Path) -> None:
-    """Write the compact form, all or nothing.
+def packed(molecules: MoleculeSet, smiles: list[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of the compact form, and what a header says of them.
 
     Args:
-        data: the prepared set. What was compact before stays the same.
-        path: where to.
+        molecules: of the prepared form.
+        smiles: of each.
 
     Raises:
         ValueError: a label has more digits than QM9's.
-        OSError: the folder cannot be written to, or the disk is full.
     """
-    molecules = data.molecules
     names = molecules.properties
     tensors = {
         "z": _packed(molecules.z),
@@ -45,24 +39,18 @@ def write_compact(data: QM9, path: Path) -> None:
         "pos": _packed(_centred(molecules.pos.double().div(STEP).round(), molecules.ptr)),
         "idx": _packed(molecules.idx),
         "y": _packed(torch.stack([_digits(molecules.y[:, k], n) for k, n in enumerate(names)])),
-        "smiles": _bytes(zlib.compress("\n".join(data.all_smiles()).encode())),
+        "smiles": _bytes(zlib.compress("\n".join(smiles).encode())),
     }
-    header = {
-        "version": data.version,
-        "properties": names,
-        "level_of_theory": data.level_of_theory,
-        "step": STEP,
-        "decimals": [DECIMALS[name] for name in names],
-    }
-    write_tensors(tensors, header, path)
+    decimals = [DECIMALS[name] for name in names]
+    return tensors, {"properties": names, "step": STEP, "decimals": decimals}
 
 
 def expanded(tensors: dict[str, Tensor], header: dict[str, Any]) -> dict[str, Tensor]:
     """The tensors of the prepared form from those of the compact one.
 
     Args:
-        tensors: as `write_compact` wrote them.
-        header: as it wrote it.
+        tensors: as `packed` gives them.
+        header: as it gives it.
     """
     names = header["properties"]
     text = zlib.decompress(tensors["smiles"].numpy().tobytes()).decode()

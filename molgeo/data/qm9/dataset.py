@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from itertools import pairwise
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import torch
@@ -26,9 +26,9 @@ from molgeo.data.geometries import (
     with_labels,
 )
 from molgeo.data.location import data_dir
-from molgeo.data.molecules import MoleculeSet
-from molgeo.data.qm9.compact import expanded
-from molgeo.data.tensor_file import read_tensors
+from molgeo.data.molecules import MoleculeSet, Split
+from molgeo.data.qm9.compact import expanded, packed
+from molgeo.data.tensor_file import read_tensors, write_tensors
 from molgeo.runtime.errors import InputError
 from molgeo.units import HARTREE
 
@@ -46,14 +46,6 @@ ATOM_REFERENCES: Final[dict[str, dict[int, float]]] = {
     "h298": {1: -0.497912, 6: -37.844411, 7: -54.581501, 8: -75.062219, 9: -99.716370},
     "g298": {1: -0.510927, 6: -37.861317, 7: -54.598897, 8: -75.079532, 9: -99.733544},
 }
-
-
-class Split(NamedTuple):
-    """Rows of the three parts of QM9, each (n,) int64."""
-
-    train: Tensor
-    validation: Tensor
-    test: Tensor
 
 
 def split(n: int = N_MOLECULES, seed: int = SPLIT_SEED) -> Split:
@@ -131,9 +123,11 @@ class QM9:
 
     def __getitem__(self, row: int):  # type: ignore[no-untyped-def]
         """One molecule as PyG ``Data``, with its SMILES."""
-        data = self.molecules.batch(torch.tensor([range(len(self))[row]]))
-        data.smiles = self.smiles(row)
-        return data
+        from torch_geometric.data import Data
+
+        one = self.molecules.batch(torch.tensor([range(len(self))[row]]))._asdict()
+        fields = {name: value for name, value in one.items() if value is not None}
+        return Data(**fields, smiles=self.smiles(row))
 
     def smiles(self, row: int) -> str:
         """SMILES of one molecule."""
@@ -182,6 +176,17 @@ class QM9:
         content = hashlib.sha256("\n".join(self.all_smiles()).encode())
         content.update(self.molecules.z.numpy().tobytes())
         return content.hexdigest()
+
+    def write_compact(self, path: Path) -> None:
+        """Write the compact form, all or nothing; what was compact before stays the same.
+
+        Raises:
+            ValueError: a label has more digits than QM9's.
+            OSError: the folder cannot be written to, or the disk is full.
+        """
+        tensors, header = packed(self.molecules, self.all_smiles())
+        about = {"version": self.version, "level_of_theory": self.level_of_theory}
+        write_tensors(tensors, {**about, **header}, path)
 
     def split(self) -> Split:
         """The standard split of these molecules."""

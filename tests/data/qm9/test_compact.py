@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from molgeo.cli import program as cli
-from molgeo.data.datamodule import QM9DataModule
-from molgeo.data.qm9.compact import STEP, write_compact
+from molgeo.data.qm9.compact import STEP
+from molgeo.data.qm9.datamodule import QM9DataModule
 from molgeo.data.qm9.dataset import QM9
 
 
@@ -19,7 +19,7 @@ def prepared(small_data):
 
 @pytest.fixture
 def compact(prepared, tmp_path):
-    write_compact(prepared, tmp_path / "qm9_compact.safetensors")
+    prepared.write_compact(tmp_path / "qm9_compact.safetensors")
     return QM9(tmp_path)
 
 
@@ -49,7 +49,7 @@ def test_positions_are_rounded_and_centred(prepared, compact):
 
 
 def test_packing_twice_changes_nothing(compact, tmp_path):
-    write_compact(compact, tmp_path / "again.safetensors")
+    compact.write_compact(tmp_path / "again.safetensors")
     again = (tmp_path / "again.safetensors").read_bytes()
     assert again == (tmp_path / "qm9_compact.safetensors").read_bytes()
 
@@ -75,7 +75,7 @@ def test_labels_of_more_digits_are_refused(prepared, tmp_path):
         prepared.molecules, y=prepared.molecules.y * (1.0 + 1e-9)
     )
     with pytest.raises(ValueError, match=r"mu: expected 4 decimals in QM9's unit, got .* in row 1"):
-        write_compact(prepared, tmp_path / "x.safetensors")
+        prepared.write_compact(tmp_path / "x.safetensors")
     assert not list(tmp_path.iterdir())
 
 
@@ -96,7 +96,7 @@ def test_command(small_data, tmp_path, capsys):
 def test_whole(whole_qm9, tmp_path):
     data = QM9(whole_qm9)
     path = tmp_path / "qm9_compact.safetensors"
-    write_compact(data, path)
+    data.write_compact(path)
     assert path.stat().st_size < 22 * 2**20
     compact = QM9(tmp_path)
     assert torch.equal(compact.molecules.y, data.molecules.y)

@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from torch_geometric.datasets.qm9 import HAR2EV
 
 from molgeo import units
-from molgeo.data.datamodule import QM9DataModule
 from molgeo.data.qm9 import dataset as qm9
+from molgeo.data.qm9.datamodule import QM9DataModule
 from molgeo.data.qm9.dataset import QM9
 from molgeo.data.qm9.labels import HARTREE_PROPERTIES, in_units
 from molgeo.data.qm9.properties import NAMES

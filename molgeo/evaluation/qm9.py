@@ -1,0 +1,120 @@
+"""Errors of a model over a part of QM9."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from molgeo.data.geometries import MAX_CONFORMERS, Geometry, GeometrySet, with_labels
+from molgeo.data.qm9.dataset import QM9
+from molgeo.data.qm9.properties import named
+from molgeo.evaluation.properties import Part, Progress, Sample, Source, calibrations, errors
+from molgeo.prediction.conformer_average import CONFORMERS
+from molgeo.predictor import Predictor
+from molgeo.predictor.calibration import Calibration
+from molgeo.runtime.errors import SettingError
+from molgeo.runtime.precision import MatmulPrecision
+
+
+def evaluate(
+    predictor: Predictor,
+    root: str | Path | None = None,
+    split: Part = "test",
+    geometry: Geometry = "dft",
+    limit: int = 0,
+    batch_size: int = 256,
+    progress: Progress | None = None,
+    precision: MatmulPrecision = "highest",
+    conformers: int = CONFORMERS,
+) -> dict[str, Any]:
+    """Mean absolute and root mean square errors on QM9.
+
+    Args:
+        predictor: the model.
+        root: folder of the prepared QM9; None for the default one.
+        split: part of the standard split.
+        geometry: as in `molgeo.datasets.QM9.geometry`. What ``molgeo data prepare qm9
+            --conformers`` has made is used, anything else is made on the fly, with the same result.
+        limit: molecules, taken from the start of the (random) part; 0 for all.
+        batch_size: molecules per batch.
+        progress: called with (molecules done, molecules in all).
+        precision: of float32 matrix products; ``medium`` multiplies in bfloat16, which is faster.
+        conformers: of each SMILES; their values are averaged as `molgeo.predict` does.
+
+    Returns:
+        ``model, data, split, geometry``, and what `molgeo.evaluation.properties.errors` gives.
+
+    Raises:
+        FileNotFoundError: QM9 is not prepared.
+        SettingError: ``limit`` is negative, ``conformers`` is not in 1 to 255, or no molecule of
+            the part could be evaluated.
+    """
+    if limit < 0:
+        raise SettingError(f"evaluate: limit must be 0 or more, got {limit}")
+    if not 1 <= conformers <= MAX_CONFORMERS:
+        raise SettingError(f"evaluate: conformers must be 1 to {MAX_CONFORMERS}, got {conformers}")
+    sample = sample_of(QM9(root), split, geometry, limit, conformers)
+    about = {"model": predictor.name, "data": "qm9", "split": split, "geometry": geometry}
+    return {**about, **errors(predictor, sample, batch_size, progress, precision)}
+
+
+def calibrate(
+    predictor: Predictor,
+    root: str | Path | None = None,
+    limit: int = 0,
+    progress: Progress | None = None,
+    conformers: Sequence[int] = (1, 2, 4, CONFORMERS),
+) -> list[Calibration]:
+    """How the errors of values from SMILES are distributed, on validation molecules.
+
+    Args:
+        predictor: the model.
+        root: as in `evaluate`.
+        limit: as in `evaluate`.
+        progress: as in `evaluate`.
+        conformers: numbers of conformers, each of which has a calibration of its own.
+
+    Returns:
+        Calibrations, for the header of a checkpoint.
+
+    Raises:
+        FileNotFoundError: QM9 is not prepared.
+        ValueError: as in `molgeo.predictor.calibration.calibrate`.
+    """
+    data = QM9(root)
+    samples = {n: sample_of(data, "validation", "smiles", limit, n) for n in conformers}
+    return calibrations(predictor, samples, progress)
+
+
+def sample_of(data: QM9, split: Part, geometry: Geometry, limit: int, conformers: int) -> Sample:
+    """A part of QM9; arguments as in `evaluate`."""
+    rows: Tensor = getattr(data.split(), split)[: limit or None]
+    source = _source(data, geometry, conformers)
+    return Sample(source, rows, named(data.molecules.properties), conformers, geometry == "smiles")
+
+
+def _source(data: QM9, kind: Geometry, conformers: int) -> Source:
+    """Where geometries come from: the prepared file, or a force field when they are asked for."""
+    if kind == "dft":
+        own = data.geometry(kind)
+        return lambda rows: (own, rows)
+    try:
+        prepared = data.geometry(kind)
+        if prepared.conformers >= conformers:
+            return lambda rows: (prepared, rows)
+    except FileNotFoundError:
+        pass
+    # Here, so that training, which evaluates at the end, needs no RDKit.
+    from molgeo.generate.geometries import make
+
+    def made(rows: Tensor) -> tuple[GeometrySet, Tensor]:
+        geometries = make(data, rows.numpy(), kind, conformers)
+        molecules = data.molecules
+        labels = molecules.y[rows], molecules.idx[rows], molecules.properties
+        return with_labels(geometries, *labels, conformers), torch.arange(len(rows))
+
+    return made

@@ -1,0 +1,188 @@
+"""Training on energies and forces: the kind of data ``forces``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from molgeo.data.forces.datamodule import ForceDataModule
+from molgeo.data.forces.properties import ENERGY
+from molgeo.elements import SYMBOLS
+from molgeo.evaluation.forces import ForceErrors, batch_graph, evaluate_forces, force_errors
+from molgeo.predictor import Predictor
+from molgeo.properties import Property
+from molgeo.runtime.errors import SettingError
+from molgeo.runtime.plain_text import one_line
+from molgeo.runtime.validation import Amount, Number
+from molgeo.training import task
+from molgeo.training.config import Files, FilesConfig
+from molgeo.training.module import Training
+
+FORCE_EPSILON = 1e-6
+"""Keeps the norm of an exact force differentiable; in units of the forces' spread."""
+
+
+class ForceConfig(FilesConfig):
+    """A run on energies and forces: npz, extxyz, ASE databases.
+
+    Attributes:
+        test_file: files of the test part; none to take it from ``data_file``.
+        energy_unit: of the files: ``eV``, ``kcal/mol``, ``hartree`` …
+        length_unit: of the files: ``angstrom``, ``bohr`` or ``nm``.
+        force_unit: of the files, such as ``hartree/bohr``; empty for energy over length.
+        atom_references: element → energy of the free atom in ``energy_unit``.
+        energy_key: name of the energy in extxyz and other files of ASE; empty for the usual ones.
+        force_key: name of the forces there; empty for the usual ones.
+        check_units: refuse units with which the data are implausible.
+        energy_weight: of the energy error of an atom in the loss.
+        force_weight: of the force error in the loss.
+    """
+
+    data: str = "forces"
+    test_file: Files = Field(default_factory=list)
+    energy_unit: str = "eV"
+    length_unit: str = "angstrom"
+    force_unit: str = ""
+    atom_references: dict[str, Number] = Field(default_factory=dict)
+    energy_key: str = ""
+    force_key: str = ""
+    check_units: bool = True
+    energy_weight: Amount = 1.0
+    force_weight: Amount = 1.0
+
+    @model_validator(mode="after")
+    def _weights_and_elements(self) -> ForceConfig:
+        if not self.energy_weight + self.force_weight > 0:
+            raise SettingError("energy_weight, force_weight: expected one above 0, got 0 for both")
+        for symbol in self.atom_references.keys() - set(SYMBOLS[1:]):
+            raise SettingError(
+                f"atom_references: expected symbols of elements, got '{one_line(symbol, 60)}'"
+            )
+        return self
+
+    @property
+    def learned(self) -> tuple[Property, ...]:
+        """The energy, whose derivative the forces are."""
+        return (ENERGY,)
+
+
+class ForceTask(task.Task):
+    """Energies and forces of files."""
+
+    config_class = ForceConfig
+    config: ForceConfig
+    data: ForceDataModule
+    fixed = (
+        *task.COMMON_FIXED,
+        "data_file",
+        "test_file",
+        "energy_unit",
+        "length_unit",
+        "force_unit",
+        "atom_references",
+        "energy_key",
+        "force_key",
+        "validation_fraction",
+        "test_fraction",
+        "split_seed",
+    )
+
+    @classmethod
+    def data_module(cls, config: ForceConfig, first_step: int) -> ForceDataModule:
+        """The files' frames."""
+        its_own = (
+            "energy_unit length_unit force_unit atom_references energy_key force_key check_units "
+            "validation_fraction test_fraction split_seed batch_size seed limit_train "
+            "limit_validation epoch_size"
+        )
+        settings = {name: getattr(config, name) for name in its_own.split()}
+        test = config.test_file or None
+        return ForceDataModule(config.data_file, test, first_step=first_step, **settings)
+
+    def free_atoms(self) -> dict[str, dict[int, float]]:
+        """The files' and the config's."""
+        return {ENERGY.name: self.data.free_atoms}
+
+    def module(self, predictor: Predictor) -> Training:
+        """Energy and forces."""
+        return ForceTraining(predictor, self.config)
+
+    def about(self) -> dict[str, Any]:
+        """Level of theory and split."""
+        c, parts = self.config, self.data.parts
+        sizes = "/".join(str(len(part)) for part in parts)
+        return {
+            "data": c.set_name,
+            "n_train": len(parts.train),
+            "split": f"{sizes}, seed {c.split_seed}",
+            "level_of_theory": c.level_of_theory or "not stated",
+            "geometry_source": "configurations off equilibrium",
+            "trained_on_forces": True,
+        }
+
+    def errors(
+        self, predictor: Predictor, part: task.Part = "test", **options: Any
+    ) -> dict[str, Any]:
+        """Errors of energy and forces on a part of the files."""
+        rows = getattr(self.data.parts, part)[: options.pop("limit", 0) or None]
+        about = {"model": predictor.name, "data": self.config.set_name, "split": part}
+        found = evaluate_forces(predictor, self.data.molecules, rows, **options)
+        return {**about, "geometry": "given", **found}
+
+
+class ForceTraining(Training):
+    """Fits an energy and its exact negative gradient.
+
+        loss = w_E ⟨|ΔE|/n⟩ / s + w_F ⟨‖ΔF‖⟩ / s
+
+    averaged over molecules and atoms, with the root mean square s of the force components (eV/Å)
+    as the one unit of both: E in s·1 Å, so that the scaled force is the scaled energy's derivative.
+
+    Args:
+        predictor: with its references fitted.
+        config: of the run.
+    """
+
+    def __init__(self, predictor: Predictor, config: ForceConfig) -> None:
+        super().__init__(predictor, config)
+        self._errors: list[ForceErrors] = []
+
+    def losses(self, batch: Any) -> dict[str, Tensor]:
+        """The loss of the class's docstring, and the errors of energy and forces in it."""
+        p = self.predictor
+        graph = batch_graph(batch, p.cutoff)
+        energy, force = p.standardised_forces(batch.z, batch.pos, graph, create_graph=True)
+        labels = p.to_standardised(batch.y, batch.z, batch.pos, graph)[:, 0]
+        energy_error = ((energy - labels).abs() / batch.ptr.diff()).mean()
+        difference = force - (batch.force / p.scale[0]).to(force.dtype)
+        force_error = (difference.square().sum(-1) + FORCE_EPSILON**2).sqrt().mean()
+        c = self.config
+        return {
+            "train_loss": c.energy_weight * energy_error + c.force_weight * force_error,
+            "train_loss_energy": energy_error,
+            "train_loss_forces": force_error,
+        }
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Collect errors; Lightning's ``no_grad`` does not hold for the forces."""
+        self._errors.append(force_errors(self.predictor, batch))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the loss and the errors in meV, meV an atom and meV/Å."""
+        total = torch.stack([errors.to_vector() for errors in self._errors]).sum(0)
+        self._errors.clear()
+        errors = ForceErrors.from_vector(self.trainer.strategy.reduce(total, reduce_op="sum"))
+        mae, rmse = errors.mae(), errors.rmse()
+        unit = float(self.predictor.scale[0])
+        loss = (
+            self.config.energy_weight * mae["energy_eV_atom"]
+            + self.config.force_weight * float(errors.norms / errors.n_atoms)
+        ) / unit
+        self.log("val_loss", loss, prog_bar=True, rank_zero_only=True)
+        for kind, values in (("mae", mae), ("rmse", rmse)):
+            for column, value in values.items():
+                name = f"val_{kind}_{column.replace('_eV', '_meV')}"
+                self.log(name, 1000.0 * value, rank_zero_only=True)

@@ -1,0 +1,99 @@
+"""What differs between kinds of data: config, what is learned, and what is said in the end."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+from molgeo.data.datamodule import FlatDataModule
+from molgeo.evaluation.properties import Part, Progress
+from molgeo.predictor import Predictor
+from molgeo.predictor.calibration import Calibration
+from molgeo.runtime.errors import SettingError
+from molgeo.training.config import RunConfig, task_class
+from molgeo.training.module import PropertyTraining, Training
+
+__all__ = ["COMMON_FIXED", "Part", "Progress", "Task", "task_of"]
+
+COMMON_FIXED = (
+    "data",
+    "seed",
+    "start_from",
+    "keep_references",
+    "model",
+    "backbone",
+    "head_features",
+    "batch_size",
+    "optimizer",
+    "learning_rate",
+    "weight_decay",
+    "amsgrad",
+    "limit_train",
+    "epoch_size",
+)
+"""What cannot change within a run: the weights' shapes and meaning, the optimiser's state, and the
+place in the data."""
+
+
+class Task(ABC):
+    """One kind of data to train on; `molgeo.training.qm9` and its neighbours are examples.
+
+    Args:
+        config: of the run.
+        data: of the run; it is loaded by its ``setup``, not here.
+
+    Attributes:
+        config_class: keys of the kind's configs.
+        fixed: keys of the config that cannot change within a run.
+    """
+
+    config_class: ClassVar[type[RunConfig]]
+    fixed: ClassVar[tuple[str, ...]] = COMMON_FIXED
+
+    def __init__(self, config: Any, data: Any) -> None:
+        self.config = config
+        self.data = data
+
+    @classmethod
+    @abstractmethod
+    def data_module(cls, config: Any, first_step: int) -> FlatDataModule:
+        """The data that a config describes, from a step on."""
+
+    @abstractmethod
+    def about(self) -> dict[str, Any]:
+        """What the exported header says of the data: ``data``, ``n_train``, ``split`` …."""
+
+    @abstractmethod
+    def errors(self, predictor: Predictor, part: Part = "test", **options: Any) -> dict[str, Any]:
+        """Errors on a part of the data, as ``molgeo evaluate`` prints them."""
+
+    def free_atoms(self) -> dict[str, dict[int, float]]:
+        """Property → atomic number → energy of the free atom in eV, as far as known."""
+        return {}
+
+    def module(self, predictor: Predictor) -> Training:
+        """How the model is fitted."""
+        return PropertyTraining(predictor, self.config)
+
+    def calibrations(
+        self, predictor: Predictor, limit: int = 0, progress: Progress | None = None
+    ) -> list[Calibration]:
+        """How wrong a model is on validation molecules."""
+        raise SettingError(f"calibrate: {self.config.data} has no values of molecules to measure")
+
+    def calibrated_errors(
+        self, predictor: Predictor, limit: int = 0, progress: Progress | None = None
+    ) -> dict[str, Any]:
+        """Errors of a calibrated model on test molecules, such as `calibrations` measured."""
+        return self.errors(predictor, "test", limit=limit, progress=progress)
+
+
+def task_of(config: RunConfig, first_step: int = 0) -> Task:
+    """The task that a config describes.
+
+    Args:
+        config: of the run.
+        first_step: steps that a resumed run has behind it.
+    """
+    kind = task_class(config.data)
+    return kind(config, kind.data_module(config, first_step))
