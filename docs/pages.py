@@ -40,8 +40,7 @@ COMMANDS: Final = (
 def on_files(files: Any, config: Any) -> Any:
     """Add the pages that come from elsewhere."""
     for source, page in PAGES.items():
-        text = with_links_to_pages(source, page)
-        files.append(File.generated(config, page, content=text))
+        files.append(File.generated(config, page, content=(ROOT / source).read_text()))
     options = "# All options\n\n" + "\n".join(map(help_of, COMMANDS))
     files.append(File.generated(config, "commands/options.md", content=options))
     for notebook in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
@@ -50,25 +49,26 @@ def on_files(files: Any, config: Any) -> Any:
     return files
 
 
-def with_links_to_pages(source: str, page: str) -> str:
-    """The text of a file of the repository, with its links as they are on a page of the site.
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Links of the repository's files, which go from file to file, as links from page to page.
 
-    Args:
-        source: the file, below the repository's root.
-        page: where it goes, below docs/.
+    Raises:
+        ValueError: a link goes to a file that is no page.
     """
+    uri = page.file.src_uri
+    source = {page: source for source, page in PAGES.items()}.get(uri, f"docs/{uri}")
 
     def moved(match: re.Match[str]) -> str:
         target, mark, anchor = match[1].partition("#")
-        found = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
-        if not target or "://" in target:
+        if not target or "://" in target or uri.startswith("notebooks/"):
             return match[0]
+        found = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
         if found not in PAGES and not found.startswith("docs/"):
             raise ValueError(f"{source}: {target} is no page: name it, without a link")
         found = PAGES.get(found, found.removeprefix("docs/")).replace(".ipynb", ".md")
-        return f"]({posixpath.relpath(found, posixpath.dirname(page) or '.')}{mark}{anchor})"
+        return f"]({posixpath.relpath(found, posixpath.dirname(uri) or '.')}{mark}{anchor})"
 
-    return re.sub(r"\]\(([^)\s]+)\)", moved, (ROOT / source).read_text())
+    return re.sub(r"\]\(([^)\s]+)\)", moved, markdown)
 
 
 def help_of(command: str) -> str:

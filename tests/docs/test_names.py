@@ -47,3 +47,9 @@ def _resolves(name):
             found = getattr(found, part)
         return True
     return False
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_links_of_a_page_lead_to_files(page):
+    for target in re.findall(r"\]\(([^)\s#]+)[^)]*\)", page.read_text()):
+        assert "://" in target or (page.parent / target).exists(), target
