@@ -9,14 +9,9 @@ import numpy as np
 
 CHARGE_KEYS: Final = ("charge", "total_charge", "net_charge", "formal_charge", "chrg", "q")
 SPIN_KEYS: Final = {
-    "spin": (0, 1),
-    "total_spin": (0, 1),
-    "multiplicity": (1,),
-    "mult": (1,),
-    "spin_multiplicity": (1,),
-    "uhf": (0,),
-    "nopen": (0,),
-    "unpaired_electrons": (0,),
+    **dict.fromkeys(["spin", "total_spin"], (0, 1)),
+    **dict.fromkeys(["multiplicity", "mult", "spin_multiplicity"], (1,)),
+    **dict.fromkeys(["uhf", "nopen", "unpaired_electrons"], (0,)),
 }
 """Keys of ``atoms.info``, in any case of letters, and what is a closed shell.
 
@@ -33,9 +28,6 @@ _NEAR: Final = 0.1
 
 def whole_charge(value: Any) -> int:
     """A charge in e, from a number, text, or an array or tensor with one element.
-
-    Args:
-        value: what was given; whole numbers may be written as floats.
 
     Raises:
         ValueError: it is no whole number of electrons.
@@ -71,13 +63,7 @@ def charge_of(atoms: Any, extra: Mapping[str, Any] | None = None) -> int:
 
 
 def open_shell_reason(atoms: Any) -> str | None:
-    """What says that electrons are unpaired, or None for a closed shell.
-
-    Args:
-        atoms: `ase.Atoms`.
-
-    Returns:
-        A sentence that names the reason, or None.
+    """What says that electrons of `ase.Atoms` are unpaired, as a sentence; None: a closed shell.
 
     Raises:
         ValueError: the charge is no whole number.
@@ -90,21 +76,21 @@ def open_shell_reason(atoms: Any) -> str | None:
         reason = None if info.get(key) is None else spin_reason(key, info[key])
         if reason is not None:
             return reason
-    if (int(atoms.numbers.sum()) - charge_of(atoms)) % 2:
-        return (
-            f"odd number of electrons ({atoms.get_chemical_formula()}): radicals are not "
-            "supported; check for a missing hydrogen, or a charge that was not given"
-        )
-    return None
+    return odd_electrons(atoms.numbers, charge_of(atoms), atoms.get_chemical_formula())
+
+
+def odd_electrons(z: Any, charge: int, shown: str) -> str | None:
+    """Why a molecule of atomic numbers (atoms,) and a charge in e is a radical, or None."""
+    if (int(np.sum(z)) - charge) % 2 == 0:
+        return None
+    return (
+        f"odd number of electrons ({shown}): radicals are not supported; check for a missing "
+        "hydrogen, or a charge that was not given"
+    )
 
 
 def spin_reason(key: str, value: Any) -> str | None:
-    """Why a spin is no closed shell, or None.
-
-    Args:
-        key: one of `SPIN_KEYS`.
-        value: what was given for it.
-    """
+    """Why a value of one of `SPIN_KEYS` is no closed shell, or None."""
     closed = SPIN_KEYS[key]
     try:
         is_closed = float(_single(value)) in closed
@@ -117,8 +103,6 @@ def spin_reason(key: str, value: Any) -> str | None:
 
 def electronic_state(atoms: Any) -> tuple[Any, ...]:
     """What of ``info`` says charge or spin, to compare with that of other atoms."""
-    if not atoms.info:
-        return ()
     known = {*CHARGE_KEYS, *SPIN_KEYS}
     return tuple((k, repr(v)) for k, v in sorted(_lower(atoms.info).items()) if k in known)
 
@@ -129,12 +113,7 @@ def _single(value: Any) -> Any:
         raise TypeError("a truth value is no number")
     if hasattr(value, "detach"):
         value = value.detach().cpu().numpy()
-    if isinstance(value, np.ndarray | list | tuple):
-        array = np.asarray(value)
-        if array.size != 1:
-            raise ValueError(f"expected one number, got {array.size}")
-        return array.reshape(-1)[0]
-    return value
+    return np.asarray(value).item() if isinstance(value, np.ndarray | list | tuple) else value
 
 
 def _shown(value: Any) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from molgeo.chem.electrons import odd_electrons
 from molgeo.chem.plausible import (
     fragments,
     hydrogens_missing,
@@ -153,16 +154,16 @@ def from_arrays(
     input: str = "",
     geometry: str = "given",
 ) -> Molecule | BadRow:
-    """Build a molecule from a copy of arrays, tensors or lists, or say what is wrong with them.
+    """Build a molecule from a copy of arrays, tensors or lists.
 
     Args:
         z: (atoms,) atomic numbers.
         pos: (atoms, 3) Å.
-        charge: total charge, e.
-        smiles: as in `Molecule`.
-        name: as in `Molecule`.
-        input: as in `Molecule`.
-        geometry: as in `Molecule`.
+        charge: total charge, e; the others as in `Molecule`.
+        smiles: of the molecule.
+        name: of the molecule.
+        input: what the user gave.
+        geometry: how the coordinates were made.
 
     Returns:
         The molecule, or a bad row that names the field, what was expected and what came.
@@ -208,14 +209,7 @@ def _plain(array: Any) -> Any:
 
 
 def check_geometry(molecule: Molecule) -> str | None:
-    """Why no model could predict a molecule, whatever its domain.
-
-    Args:
-        molecule: of any origin.
-
-    Returns:
-        A sentence that names the reason and the cure, or None for a sound molecule.
-    """
+    """Why no model could predict a molecule, whatever its domain; None for a sound one."""
     if any(molecule.pbc):
         return "periodic structure: molgeo predicts molecules; set pbc to F F F if it is one"
     if molecule.n_atoms == 0:
@@ -230,19 +224,10 @@ def check_geometry(molecule: Molecule) -> str | None:
             f"{_atoms([i, j], molecule)} are {distance:.3f} Å apart: give coordinates in Å, "
             "with one entry for each atom"
         )
-    return _electrons_reason(molecule)
-
-
-def _electrons_reason(molecule: Molecule) -> str | None:
-    """Why a molecule is no closed shell, or None."""
     if molecule.open_shell:
         return f"open shell: {molecule.open_shell}"
-    if (int(molecule.z.sum()) - molecule.charge) % 2:
-        return (
-            f"odd number of electrons ({molecule.formula}, charge {molecule.charge:+d}): radicals "
-            "are not supported; check for a missing hydrogen, or a charge that was not given"
-        )
-    return None
+    shown = f"{molecule.formula}, charge {molecule.charge:+d}"
+    return odd_electrons(molecule.z, molecule.charge, shown)
 
 
 def check_bonds(molecule: Molecule) -> str | None:
@@ -252,8 +237,8 @@ def check_bonds(molecule: Molecule) -> str | None:
         molecule: that `check_geometry` has nothing against.
 
     Returns:
-        A sentence that names the reason and the cure, or None, also for coordinates that a force
-        field made.
+        A sentence that names the reason and the cure; None if there is no reason, also for
+        coordinates that a force field made.
     """
     if not molecule.geometry.startswith("given"):
         return None

@@ -52,28 +52,27 @@ def structure_row(
     """A row of a SMILES or an InChI as text, checked as far as that goes without parsing a SMILES.
 
     Args:
-        text: of the structure.
-        name: as in `Molecule`.
-        input: as in `Molecule`.
+        text: of the structure; ``name``, ``input`` and ``extra`` are as in `Molecule`.
+        name: of the molecule.
+        input: what the user gave.
         max_length: most characters.
-        extra: as in `Molecule`.
-
-    Returns:
-        The row, or why there is none.
+        extra: what else the input says.
     """
     text, extra = text.strip(), extra or {}
     fault = smiles_fault(text, max_length)
     if fault is None and _INCHI_KEY.fullmatch(text):
         fault = "an InChIKey does not tell the structure: give the SMILES or the InChI"
-    smiles: str | None = text
+    smiles = text
     if fault is None and is_inchi(text):
         with rdkit_messages() as messages:
-            smiles = smiles_from_inchi(text)
-        if smiles is None:
-            reason = "".join(messages[:1]).removeprefix("ERROR:").strip()
-            fault = f"not a valid InChI: {reason or 'RDKit gives no reason'}"
-    if fault is not None or smiles is None:
-        return BadRow(input, name, text, fault or "", extra=extra)
+            mol = Chem.MolFromInchi(in_ascii(text))
+            if mol is not None and mol.GetNumAtoms():
+                smiles = str(Chem.MolToSmiles(mol))
+            else:
+                reason = "".join(messages[:1]).removeprefix("ERROR:").strip()
+                fault = f"not a valid InChI: {reason or 'RDKit gives no reason'}"
+    if fault is not None:
+        return BadRow(input, name, text, fault, extra=extra)
     return SmilesRow(smiles, name, input, extra)
 
 
@@ -83,9 +82,6 @@ def smiles_fault(smiles: str, max_length: int | None = None) -> str | None:
     Args:
         smiles: text without white space around it.
         max_length: most characters; None for any number.
-
-    Returns:
-        A sentence that names what was found and what helps.
     """
     if max_length is not None and len(smiles) > max_length:
         return (
@@ -111,17 +107,6 @@ def mol_from_smiles(smiles: str) -> Chem.Mol | None:
 def is_inchi(text: str) -> bool:
     """Whether a text says that it is an InChI."""
     return text.startswith("InChI=")
-
-
-def smiles_from_inchi(inchi: str) -> str | None:
-    """The SMILES of an InChI's molecule, or None if RDKit cannot read it."""
-    mol = Chem.MolFromInchi(in_ascii(inchi))
-    return None if mol is None or not mol.GetNumAtoms() else str(Chem.MolToSmiles(mol))
-
-
-def mol_from_block(block: str) -> Chem.Mol | None:
-    """A molecule with its explicit hydrogens, or None if RDKit cannot read the mol block."""
-    return Chem.MolFromMolBlock(in_ascii(block), removeHs=False)
 
 
 def isotope_reason(mol: Chem.Mol) -> str | None:

@@ -16,7 +16,7 @@ from molgeo.chem.files.columns import identifier, named
 from molgeo.chem.files.formats import ReadOptions
 from molgeo.chem.files.text import RecordLines
 from molgeo.chem.molecule import BadRow, Molecule, Row, SmilesRow, from_arrays
-from molgeo.chem.parsing import in_ascii, isotope_reason, mol_from_block, rdkit_messages
+from molgeo.chem.parsing import in_ascii, isotope_reason, rdkit_messages
 from molgeo.chem.plausible import bond_length, has_all_hydrogens, hydrogens_missing, implausible
 
 _FIELD: Final = re.compile(r">.*?<(.+)>")
@@ -77,31 +77,28 @@ def data_fields(record: Sequence[str]) -> dict[str, str]:
         Field → value; of several fields of one name the first.
     """
     fields: dict[str, str] = {}
-    values: list[str] | None = None
-    name = ""
-    for line in record:
-        field = _FIELD.match(line)
-        if field and not values:
-            name, values = field[1].strip(), []
-        elif values is not None and line.strip():
-            values.append(line)
-        elif values is not None:
-            fields.setdefault(name, "\n".join(values))
-            values = None
-    if values is not None:
-        fields.setdefault(name, "\n".join(values))
+    name, value = None, list[str]()
+    for line in [*record, ""]:
+        field = None if value else _FIELD.match(line)
+        if field is not None:
+            name = field[1].strip()
+        elif name is not None and line.strip():
+            value.append(line)
+        elif name is not None:
+            fields.setdefault(name, "\n".join(value))
+            name, value = None, []
     return fields
 
 
 def _of_block(record: list[str], input: str) -> Row:
     name = record[0].strip() if record else ""
-    block = "\n".join(record) + "\n"
+    block = in_ascii("\n".join(record) + "\n")
     with rdkit_messages() as messages:
-        mol = mol_from_block(block)
+        mol = Chem.MolFromMolBlock(block, removeHs=False)
         if mol is not None:
             return of_bonds(mol, input, name)
         reason = messages[0] if messages else "RDKit gives no reason"
-        raw = Chem.MolFromMolBlock(in_ascii(block), sanitize=False, removeHs=False)
+        raw = Chem.MolFromMolBlock(block, sanitize=False, removeHs=False)
         if raw is not None and raw.GetNumAtoms() and _has_depth(raw):
             return of_coordinates(raw, input, name)
     return BadRow(input, name, message=f"broken record: {reason}")
@@ -116,12 +113,12 @@ def from_rdkit(mol: Chem.Mol, input: str, name: str = "") -> Row:
         name: as in `Molecule`; "" for the molecule's own.
 
     Returns:
-        A molecule; a SMILES where there are no 3D coordinates; a bad row where hydrogens are
-        missing from them, and for labelled isotopes and several fragments.
+        A molecule; a SMILES if there are no 3D coordinates; a bad row if hydrogens are missing from
+        them, and for labelled isotopes and several fragments.
     """
-    ids = [each.GetId() for each in mol.GetConformers()] or [-1]
+    each = [Chem.Mol(mol, False, one.GetId()) for one in mol.GetConformers()] or [Chem.Mol(mol)]
     with rdkit_messages():
-        first, *others = (of_bonds(mol, input, name, conformer) for conformer in ids)
+        first, *others = (of_bonds(one, input, name) for one in each)
     if not isinstance(first, Molecule):
         return first
     odd = next((row for row in others if not isinstance(row, Molecule)), None)
@@ -130,25 +127,17 @@ def from_rdkit(mol: Chem.Mol, input: str, name: str = "") -> Row:
     return replace(first, further=tuple(row.pos for row in others if isinstance(row, Molecule)))
 
 
-def of_bonds(mol: Chem.Mol, input: str, name: str = "", conformer: int = -1) -> Row:
-    """A row of one conformer of a molecule whose bonds are known.
+def of_bonds(mol: Chem.Mol, input: str, name: str = "") -> Row:
+    """A row of a molecule whose bonds are known and that has one conformer at most.
 
-    Args:
-        mol: left as it is.
-        input: as in `Molecule`.
-        name: as in `Molecule`; "" for the molecule's own.
-        conformer: its id; -1 for the first.
-
-    Returns:
-        As `from_rdkit`.
+    As `from_rdkit`, but implicit hydrogens of the molecule are counted there and then.
     """
-    mol = Chem.Mol(mol)
     name = name or (mol.GetProp("_Name").strip() if mol.HasProp("_Name") else "")
     mol.UpdatePropertyCache(strict=False)
     smiles = Chem.MolToSmiles(Chem.RemoveHs(mol, sanitize=False))
-    if not mol.GetNumConformers() or not shows_3d(mol, conformer):
+    if not mol.GetNumConformers() or not _shows_3d(mol):
         return SmilesRow(smiles, name, input)
-    pos = mol.GetConformer(conformer).GetPositions()
+    pos = mol.GetConformer().GetPositions()
     reason = isotope_reason(mol)
     n_fragments = len(Chem.GetMolFrags(mol))
     if reason is None and n_fragments > 1 and mol.GetNumBonds():  # without bonds they are unknown
@@ -157,56 +146,49 @@ def of_bonds(mol: Chem.Mol, input: str, name: str = "", conformer: int = -1) -> 
         return BadRow(input, name, smiles, reason, n_atoms=len(pos))
     missing = sum(atom.GetTotalNumHs() for atom in mol.GetAtoms())
     if missing and has_all_hydrogens(bonds.atomic_numbers(mol), pos):
-        return of_coordinates(mol, input, name, conformer)  # orders of bonds are what is wrong
+        return of_coordinates(mol, input, name)  # orders of bonds are what is wrong
     if missing:
         message = hydrogens_missing(missing)
         return BadRow(input, name, smiles, message, n_atoms=len(pos) + missing)
-    return replace(of_coordinates(mol, input, name, conformer), smiles=smiles)
+    return replace(of_coordinates(mol, input, name), smiles=smiles)
 
 
-def of_coordinates(
-    mol: Chem.Mol, input: str, name: str = "", conformer: int = -1
-) -> Molecule | BadRow:
-    """A row of the coordinates alone, whatever the bonds are said to be; arguments as `of_bonds`.
+def of_coordinates(mol: Chem.Mol, input: str, name: str = "") -> Molecule | BadRow:
+    """A row of the coordinates alone, whatever the bonds are said to be.
 
     Open Babel, for one, writes orders of bonds that are no molecule.
     """
     reason = isotope_reason(mol)
     if reason is not None:
         return BadRow(input, name, message=reason, n_atoms=mol.GetNumAtoms())
-    pos = mol.GetConformer(conformer).GetPositions()
-    charge = Chem.GetFormalCharge(mol)
-    return from_arrays(bonds.atomic_numbers(mol), pos, charge=charge, name=name, input=input)
+    z, pos = bonds.atomic_numbers(mol), mol.GetConformer().GetPositions()
+    return from_arrays(z, pos, charge=Chem.GetFormalCharge(mol), name=name, input=input)
 
 
-def shows_3d(mol: Chem.Mol, conformer: int = -1) -> bool:
+def _shows_3d(mol: Chem.Mol) -> bool:
     """Whether coordinates are a geometry, not a drawing; whatever the file says they are.
 
     A drawing is flat. So are some molecules, which then have all of their hydrogens, bonds of
     chemical lengths, and neither wedges nor tetrahedral atoms. One atom is what the file says.
-
-    Args:
-        mol: with implicit hydrogens counted.
-        conformer: its id; -1 for the first.
     """
-    pos = mol.GetConformer(conformer).GetPositions()
+    pos, atoms = mol.GetConformer().GetPositions(), list(mol.GetAtoms())
     if len(pos) == 1:  # of which only the file can say what it is
-        return mol.GetConformer(conformer).Is3D() or not mol.GetAtomWithIdx(0).GetTotalNumHs()
-    if _has_depth(mol, conformer):
+        return mol.GetConformer().Is3D() or not atoms[0].GetTotalNumHs()
+    if _has_depth(mol):
         return True
     if not np.any(pos) or any(map(_is_wedge, mol.GetBonds())):
         return False
-    for atom in mol.GetAtoms():
-        tetrahedral = atom.GetDegree() > 3 and atom.GetAtomicNum() in (5, 6, 7, 14, 15)
-        if atom.GetTotalNumHs() or tetrahedral:
-            return False
+    if any(atom.GetTotalNumHs() for atom in atoms):
+        return False
+    if any(a.GetDegree() > 3 and a.GetAtomicNum() in (5, 6, 7, 14, 15) for a in atoms):
+        return False
     if not mol.GetNumBonds():
         return implausible(bonds.atomic_numbers(mol), pos) is None
-    return _has_lengths(list(mol.GetBonds()), pos)
+    return _has_lengths(mol, pos)
 
 
-def _has_depth(mol: Chem.Mol, conformer: int = -1) -> bool:
-    return bool(np.ptp(mol.GetConformer(conformer).GetPositions()[:, 2]) > _FLAT)
+def _has_depth(mol: Chem.Mol) -> bool:
+    return bool(np.ptp(mol.GetConformer().GetPositions()[:, 2]) > _FLAT)
 
 
 def _is_wedge(bond: Chem.Bond) -> bool:
@@ -217,20 +199,15 @@ def _is_wedge(bond: Chem.Bond) -> bool:
     return bond.GetBondType() == Chem.BondType.SINGLE and any(said)
 
 
-def _has_lengths(drawn: list[Chem.Bond], pos: NDArray[np.float64]) -> bool:
+def _has_lengths(mol: Chem.Mol, pos: NDArray[np.float64]) -> bool:
     """Whether bonds are as long as those of their kind are, and not all as long as each other."""
-    ends = [(bond.GetBeginAtom(), bond.GetEndAtom()) for bond in drawn]
-    orders = [bond.GetBondTypeAsDouble() for bond in drawn]
-    usual = np.array(
-        [
-            bond_length(a.GetAtomicNum(), b.GetAtomicNum(), order)
-            for (a, b), order in zip(ends, orders, strict=True)
-        ]
-    )
-    heavy = [a.GetAtomicNum() > 1 and b.GetAtomicNum() > 1 for a, b in ends]
-    is_single = np.array(heavy) & (np.array(orders) == 1.0)
-    found = np.linalg.norm([pos[a.GetIdx()] - pos[b.GetIdx()] for a, b in ends], axis=1)
+    z = bonds.atomic_numbers(mol)
+    i, j = np.array([(b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in mol.GetBonds()]).T
+    order = np.array([bond.GetBondTypeAsDouble() for bond in mol.GetBonds()])
+    usual = np.array(list(map(bond_length, z[i], z[j], order)))
+    found = np.linalg.norm(pos[i] - pos[j], axis=1)
     if np.ptp(usual) > 0.1 and np.ptp(found) < 0.02 * found.mean():
         return False
+    is_single = (z[i] > 1) & (z[j] > 1) & (order == 1.0)
     least = usual - np.where(is_single, _SHORTER_SINGLE, _SHORTER)
     return bool(((found > least) & (found < usual + _LONGER)).all())

@@ -82,12 +82,7 @@ class Lines(Iterator[str]):
 
 
 class RecordLines:
-    """Lines of one record of a file, in bounded memory.
-
-    Attributes:
-        lines: as they came, up to `MAX_RECORD`.
-        n: how many came.
-    """
+    """Lines of one record of a file, up to `MAX_RECORD`, and how many came."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from molgeo.chem.files.ase_files import from_ase
 from molgeo.chem.files.formats import ReadOptions
-from molgeo.chem.files.text import RecordLines
+from molgeo.chem.files.text import Lines, RecordLines
 from molgeo.chem.files.xyz_comments import Comment, read_comment
 from molgeo.chem.molecule import BadRow, Molecule, from_arrays
 from molgeo.chem.plausible import implausible
@@ -32,49 +32,52 @@ _FORTRAN = re.compile(r"(?<=[\d.])[dD](?=[+-]?\d)")
 _LABEL = re.compile(r"([A-Za-z]{1,2}?)(?=[\d_'*.()@#+\-])")
 
 
-def read_xyz(
-    lines: Iterable[str], origin: str, options: ReadOptions
-) -> Iterator[Molecule | BadRow]:
+def read_xyz(lines: Lines, origin: str, options: ReadOptions) -> Iterator[Molecule | BadRow]:
     """Frames of xyz or extxyz text; a frame that is cut short or malformed is a bad row.
 
     A line with one integer can only be the number of atoms, so that is where reading goes on after
     a malformed frame, and after QM9's own frames, which end in frequencies, SMILES and InChI.
     """
-    numbered = enumerate(lines, start=1)
-    frame, header = 0, next(numbered, None)
-    while header is not None:
-        line, text = header
-        if not text.strip():
-            header = next(numbered, None)
-            continue
-        frame += 1
-        name = f"{origin}:{frame}"
-        if not _is_count(text):
-            message = f"line {line}: expected the number of atoms, got {text.strip()[:40]!r}"
-            yield BadRow(name, message=message)
-            header = next((item for item in numbered if _is_count(item[1])), None)
-            continue
-        n_atoms = int(text)
-        comment = next(numbered, (0, ""))[1].strip()
-        atoms = RecordLines()
-        header = next(numbered, None)
-        while header is not None and atoms.n < n_atoms and not _is_count(header[1]):
-            atoms.add(header[1])
-            header = next(numbered, None)
-        if atoms.fault:
-            yield BadRow(name, message=f"line {line}: frame {atoms.fault}")
-        elif atoms.n < n_atoms:
-            where = "the file ends" if header is None else "the next frame begins"
-            message = f"expected {n_atoms} atoms, {where} after {atoms.n}"
-            yield BadRow(name, message=f"line {line}: truncated frame, {message}")
-        elif header is not None and _is_atom(header[1], in_qm9=comment.startswith("gdb ")):
-            message = f"line {line}: more atoms follow than the {n_atoms} that are announced"
-            yield BadRow(name, message=message)
-            header = next((item for item in numbered if _is_count(item[1])), None)
-        else:
-            yield _xyz_frame(atoms.lines, comment, name, line, options)
-            if comment.startswith("gdb ") and header is not None and not _is_count(header[1]):
-                header = next((item for item in numbered if _is_count(item[1])), None)
+    number = 0
+    for text in lines:
+        if text.strip():
+            number += 1
+            yield _next_frame(text, lines, f"{origin}:{number}", options)
+
+
+def _next_frame(text: str, lines: Lines, input: str, options: ReadOptions) -> Molecule | BadRow:
+    """The frame that begins with a line, which was taken from the lines."""
+    at = lines.number
+    if not _is_count(text):
+        _go_on(lines)
+        got = text.strip()[:40]
+        return BadRow(input, message=f"line {at}: expected the number of atoms, got {got!r}")
+    n_atoms, comment, atoms = int(text), next(lines, "").strip(), RecordLines()
+    in_qm9 = comment.startswith("gdb ")
+    while atoms.n < n_atoms and (ahead := lines.peek(1)) and not _is_count(ahead[0]):
+        atoms.add(next(lines))
+    following = "".join(lines.peek(1))
+    if atoms.fault:
+        return BadRow(input, message=f"line {at}: frame {atoms.fault}")
+    if atoms.n < n_atoms:
+        where = "the next frame begins" if following else "the file ends"
+        message = f"expected {n_atoms} atoms, {where} after {atoms.n}"
+        return BadRow(input, message=f"line {at}: truncated frame, {message}")
+    if _is_atom(following, in_qm9):
+        _go_on(lines)
+        message = f"line {at}: more atoms follow than the {n_atoms} that are announced"
+        return BadRow(input, message=message)
+    if in_qm9:
+        _go_on(lines)
+    return _xyz_frame(atoms.lines, comment, input, at, options)
+
+
+def _go_on(lines: Lines) -> None:
+    """Leave out lines up to the next number of atoms."""
+    for text in lines:
+        if _is_count(text):
+            lines.give_back([text])
+            return
 
 
 def _is_count(text: str) -> bool:
@@ -123,20 +126,19 @@ def _extended(
     try:
         return from_ase(ase.io.read(io.StringIO(text), format="extxyz"), input, options)
     except Exception as error:  # ASE's parser raises many kinds
-        first = next((cells[0] for a in atoms if (cells := a.split())), "")
-        reasons = [f"malformed extxyz frame: {error}"]
+        reason = f"malformed extxyz frame: {error}"
         if isinstance(error, KeyError):  # of the table of elements
-            symbols = (cells[0] for a in atoms if (cells := a.split()))
-            first = next((s for s in symbols if s.capitalize() not in _NUMBERS), first)
-            reasons.append(_symbol_fault(first) or "")
-        return BadRow(input, message=f"line {line}: {': '.join(filter(None, reasons))}")
+            symbols = (text.split()[0] for text in atoms if text.strip())
+            faults = (_symbol_fault(one) for one in symbols if one.capitalize() not in _NUMBERS)
+            reason = ": ".join(filter(None, [reason, next(faults, None)]))
+        return BadRow(input, message=f"line {line}: {reason}")
 
 
 def _unit(molecule: Molecule, said: Comment) -> str:
     """The unit of a frame's coordinates.
 
-    A unit that a comment names without saying of what is that of the coordinates only where they
-    make no molecule in Å, but one in it.
+    A unit that a comment names without saying of what is that of the coordinates only if they make
+    no molecule in Å, but one in it.
     """
     if said.unit is not None or said.maybe is None or not np.isfinite(molecule.pos).all():
         return said.unit or "angstrom"

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from molgeo.chem.files.formats import DEFAULT
 from molgeo.chem.files.readers import read
+from molgeo.chem.files.text import Lines
 from molgeo.chem.files.xyz import read_xyz
 from molgeo.chem.molecule import BadRow, Molecule, check_bonds, check_geometry
 from molgeo.units import COORDINATE_UNITS
@@ -18,7 +19,7 @@ FRAME = f"3\nwater\n{WATER}"
 
 
 def xyz(text):
-    return list(read_xyz(io.StringIO(text), "a.xyz", DEFAULT))
+    return list(read_xyz(Lines(io.StringIO(text)), "a.xyz", DEFAULT))
 
 
 def test_xyz_frame():
