@@ -9,12 +9,12 @@ from typing import Final, Literal
 from rdkit import Chem
 
 from molgeo.chem import bonds
+from molgeo.chem.bonds import isomeric_smiles
 from molgeo.chem.conformers.conformers import Embedder, Refusal
 from molgeo.chem.conformers.force_field import FROM_COORDINATES, NO_BONDS, relax
 from molgeo.chem.limits import DEFAULT_LIMITS, Limits, ordered_map
 from molgeo.chem.molecule import BadRow, Molecule, Row, SmilesRow, check_bonds, check_geometry
 from molgeo.chem.parsing import mol_from_smiles, one_line, rdkit_messages
-from molgeo.chem.stereo import isomeric_smiles
 
 Built = list[Molecule] | BadRow
 

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from molgeo.chem.molecule import odd_electrons
+
 CHARGE_KEYS: Final = ("charge", "total_charge", "net_charge", "formal_charge", "chrg", "q")
 SPIN_KEYS: Final = {
     **dict.fromkeys(["spin", "total_spin"], (0, 1)),
@@ -77,16 +79,6 @@ def open_shell_reason(atoms: Any) -> str | None:
         if reason is not None:
             return reason
     return odd_electrons(atoms.numbers, charge_of(atoms), atoms.get_chemical_formula())
-
-
-def odd_electrons(z: Any, charge: int, shown: str) -> str | None:
-    """Why a molecule of atomic numbers (atoms,) and a charge in e is a radical, or None."""
-    if (int(np.sum(z)) - charge) % 2 == 0:
-        return None
-    return (
-        f"odd number of electrons ({shown}): radicals are not supported; check for a missing "
-        "hydrogen, or a charge that was not given"
-    )
 
 
 def spin_reason(key: str, value: Any) -> str | None:

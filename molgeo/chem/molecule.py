@@ -13,7 +13,6 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from molgeo.chem.electrons import odd_electrons
 from molgeo.chem.plausible import (
     fragments,
     hydrogens_missing,
@@ -228,6 +227,16 @@ def check_geometry(molecule: Molecule) -> str | None:
         return f"open shell: {molecule.open_shell}"
     shown = f"{molecule.formula}, charge {molecule.charge:+d}"
     return odd_electrons(molecule.z, molecule.charge, shown)
+
+
+def odd_electrons(z: Any, charge: int, shown: str) -> str | None:
+    """Why a molecule of atomic numbers (atoms,) and a charge in e is a radical, or None."""
+    if (int(np.sum(z)) - charge) % 2 == 0:
+        return None
+    return (
+        f"odd number of electrons ({shown}): radicals are not supported; check for a missing "
+        "hydrogen, or a charge that was not given"
+    )
 
 
 def check_bonds(molecule: Molecule) -> str | None:

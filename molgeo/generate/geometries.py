@@ -17,12 +17,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from molgeo.chem.bonds import flat_smiles, stereo_smiles
 from molgeo.chem.conformers.conformers import Conformers, generate
 from molgeo.chem.conformers.embedding import ATTEMPTS
 from molgeo.chem.conformers.force_field import relax
 from molgeo.chem.limits import ordered_map
 from molgeo.chem.molecule import BadRow, SmilesRow
-from molgeo.chem.stereo import flat_smiles, stereo_smiles
 from molgeo.data.geometries import (
     FORMAT_VERSION,
     MAX_CONFORMERS,

@@ -6,13 +6,12 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
-from molgeo.chem.bonds import agree
+from molgeo.chem.bonds import agree, has_stereo
 from molgeo.chem.building import build
 from molgeo.chem.conformers import conformers, embedding, force_field
 from molgeo.chem.conformers.conformers import Embedder, embed
 from molgeo.chem.limits import Clock, Limits, OutOfTimeError
 from molgeo.chem.molecule import SmilesRow
-from molgeo.chem.stereo import has_stereo
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import pytest
 from rdkit import Chem
 
 from molgeo.chem import bonds
+from molgeo.chem.bonds import flat_smiles, has_stereo, isomeric_smiles, stereo_smiles, with_stereo
 from molgeo.chem.conformers.conformers import embed
 from molgeo.chem.molecule import SmilesRow
-from molgeo.chem.stereo import flat_smiles, has_stereo, isomeric_smiles, stereo_smiles, with_stereo
 
 CHIRAL = ["C[C@H](N)C(=O)O", "F/C=C/Cl", "C[C@H]1CC[C@@H](C)CC1", "C1[C@H]2C[C@H]2O1"]
 

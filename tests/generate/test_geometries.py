@@ -10,11 +10,10 @@ import pytest
 import torch
 from rdkit import Chem
 
-from molgeo.chem.bonds import agree, assign
+from molgeo.chem.bonds import agree, assign, has_stereo, stereo_smiles
 from molgeo.chem.conformers.canonical import canonical
 from molgeo.chem.conformers.conformers import embed
 from molgeo.chem.molecule import SmilesRow
-from molgeo.chem.stereo import has_stereo, stereo_smiles
 from molgeo.data.geometries import read
 from molgeo.data.loader import FlatLoader
 from molgeo.data.qm9.dataset import QM9, geometry_path

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
 
-from molgeo.chem.stereo import is_set, with_stereo
+from molgeo.chem.bonds import is_set, with_stereo
 
 _ROUNDS: Final = 10
 """Most times that a SMILES is read and written; once is enough for all but a few molecules."""

@@ -14,7 +14,7 @@ import numpy as np
 from rdkit import Chem
 from rdkit.Chem import rdMolDescriptors
 
-from molgeo.chem.bonds import agree, atomic_numbers
+from molgeo.chem.bonds import agree, atomic_numbers, has_stereo
 from molgeo.chem.conformers.canonical import (
     Canonical,
     canonical,
@@ -30,7 +30,6 @@ from molgeo.chem.conformers.force_field import Conformers, failure, minimise
 from molgeo.chem.limits import DEFAULT_LIMITS, Clock, Limits, Once, OutOfTimeError
 from molgeo.chem.molecule import BadRow, Frame, Molecule, SmilesRow
 from molgeo.chem.parsing import isotope_reason, rdkit_messages, smiles_fault
-from molgeo.chem.stereo import has_stereo
 
 _NO_CONFORMER: Final = (
     "no conformer: RDKit could not embed this molecule; check its rings and stereo centres, "

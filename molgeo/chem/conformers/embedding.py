@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from rdkit import Chem, DistanceGeometry
 from rdkit.Chem import rdDistGeom
 
-from molgeo.chem.bonds import agree, conformer
+from molgeo.chem.bonds import agree, conformer, has_stereo
 from molgeo.chem.conformers.force_field import minimise
 from molgeo.chem.limits import Clock
-from molgeo.chem.stereo import has_stereo
 
 SEED: Final = 42
 

@@ -32,10 +32,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from rdkit import Chem
+
 from molgeo.chem.files.formats import DEFAULT, ReadOptions, format_of, formats
 from molgeo.chem.files.locating import STDIN, check_sources, locate, names_no_file
 from molgeo.chem.files.text import STDIN_NAME, Lines, open_text, stdin_lines
-from molgeo.chem.molecule import BadRow, InputError, Molecule, Row, SmilesRow, is_pair
+from molgeo.chem.molecule import BadRow, InputError, Molecule, Row, SmilesRow, from_arrays, is_pair
 from molgeo.chem.parsing import smiles_fault, structure_row, without_surrogates
 
 __all__ = ["STDIN", "ReadOptions", "check_sources", "is_single", "kept_columns", "read", "read_all"]
@@ -121,9 +123,7 @@ def _rows(source: Any, options: ReadOptions) -> Iterator[Row]:
     elif isinstance(source, Molecule | SmilesRow | BadRow):
         yield source
     elif not isinstance(source, str | Path):
-        from molgeo.chem.files.objects import from_object
-
-        yield from from_object(source, options)
+        yield from _from_object(source, options)
     elif source == STDIN:
         yield from _from_stdin(options)
     else:
@@ -174,9 +174,58 @@ def _converted(items: Iterable[Any], origin: str, options: ReadOptions) -> Itera
         if isinstance(item, Molecule | SmilesRow | BadRow):
             yield item
         else:
-            from molgeo.chem.files.objects import from_object
+            yield from _from_object(item, options, f"{origin}:{number}")
 
-            yield from from_object(item, options, f"{origin}:{number}")
+
+def _from_object(source: Any, options: ReadOptions, input: str = "") -> Iterator[Row]:
+    """Rows of a Python object, which is left as it is; an unknown kind is a bad row."""
+    from molgeo.chem.files.ase_files import from_ase
+    from molgeo.chem.files.rdkit_files import from_rdkit
+
+    kind = input or type(source).__name__
+    if isinstance(source, Chem.Mol):
+        row = from_rdkit(source, kind)
+        yield replace(row, extra=source.GetPropsAsDict()) if options.keep_columns else row
+    elif is_pair(source):
+        yield from_arrays(*source, input=input or "(z, pos)")
+    elif hasattr(source, "to_data_list"):  # a PyG Batch
+        for data in source.to_data_list():
+            yield from _from_object(data, options, input)
+    elif hasattr(source, "numbers") and hasattr(source, "positions"):
+        yield from_ase(source, kind, options)
+    elif hasattr(source, "z") and hasattr(source, "pos"):
+        yield _from_data(source, kind)
+    else:
+        table = ", a table as a pandas.DataFrame" if isinstance(source, Mapping) else ""
+        message = (
+            f"cannot read a {type(source).__name__}: expected a SMILES, the name of a file, "
+            f"ase.Atoms, PyG Data with z and pos, an RDKit Mol or a pair (z, pos){table}"
+        )
+        yield BadRow(input or repr(source)[:80], message=message)
+
+
+def _from_data(data: Any, input: str) -> Molecule | BadRow:
+    """PyG's ``Data``; ``smiles``, ``name``, charge and spin come along if they are there."""
+    from molgeo.chem.electrons import SPIN_KEYS, spin_reason, whole_charge
+
+    if data.z is None or data.pos is None:
+        missing = "z" if data.z is None else "pos"
+        return BadRow(
+            input, message=f"{input} has no {missing}: expected z (atoms,) and pos (atoms, 3)"
+        )
+    smiles, name = (getattr(data, key, None) for key in ("smiles", "name"))
+    smiles, name = smiles if isinstance(smiles, str) else None, "" if name is None else str(name)
+    said = {key: getattr(data, key, None) for key in ("charge", *SPIN_KEYS)}
+    try:
+        charge = 0 if said["charge"] is None else whole_charge(said.pop("charge"))
+    except ValueError as error:
+        return BadRow(input, name, smiles, str(error))
+    molecule = from_arrays(data.z, data.pos, charge=charge, smiles=smiles, name=name, input=input)
+    spins = {key: value for key, value in said.items() if key in SPIN_KEYS and value is not None}
+    reasons = [reason for key, value in spins.items() if (reason := spin_reason(key, value))]
+    if not reasons or isinstance(molecule, BadRow):
+        return molecule
+    return replace(molecule, open_shell=reasons[0])
 
 
 def _whole(rows: Iterator[Row], origin: str) -> Iterator[Row]:

@@ -23,7 +23,7 @@ from rdkit import Chem
 
 from molgeo.chem.files.columns import N_RECORDS, Columns, choose, is_title, shows_structure
 from molgeo.chem.files.formats import ReadOptions
-from molgeo.chem.files.sdf import from_rdkit
+from molgeo.chem.files.rdkit_files import from_rdkit
 from molgeo.chem.files.text import MAX_LINE, Lines, is_cut
 from molgeo.chem.molecule import BadRow, InputError, Row
 from molgeo.chem.parsing import one_line, structure_row

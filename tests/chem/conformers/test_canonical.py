@@ -8,12 +8,11 @@ import pytest
 from rdkit import Chem, RDConfig
 from rdkit.Chem.EnumerateStereoisomers import EnumerateStereoisomers, StereoEnumerationOptions
 
-from molgeo.chem.bonds import agree, atomic_numbers
+from molgeo.chem.bonds import agree, atomic_numbers, has_stereo
 from molgeo.chem.conformers.canonical import canonical, has_handedness, mirror_image, with_hydrogens
 from molgeo.chem.conformers.conformers import Embedder
 from molgeo.chem.molecule import SmilesRow
 from molgeo.chem.parsing import rdkit_messages
-from molgeo.chem.stereo import has_stereo
 
 SHOWN = (
     "C[C@H](N)C(=O)O",

@@ -5,14 +5,13 @@ import pytest
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
-from molgeo.chem.bonds import agree
+from molgeo.chem.bonds import agree, has_stereo
 from molgeo.chem.building import build
 from molgeo.chem.conformers.conformers import embed, generate
 from molgeo.chem.conformers.embedding import ATTEMPTS
 from molgeo.chem.limits import MAX_ATOMS
 from molgeo.chem.molecule import BadRow, SmilesRow
 from molgeo.chem.parsing import rdkit_messages
-from molgeo.chem.stereo import has_stereo
 
 IBUPROFEN = "CC(C)Cc1ccc(cc1)C(C)C(=O)O"
 

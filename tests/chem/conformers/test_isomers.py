@@ -3,11 +3,11 @@
 import pytest
 from rdkit import Chem
 
+from molgeo.chem.bonds import has_stereo
 from molgeo.chem.conformers.canonical import open_stereo, opened_to_e
 from molgeo.chem.conformers.conformers import embed
 from molgeo.chem.conformers.enumeration import with_isomers
 from molgeo.chem.molecule import SmilesRow
-from molgeo.chem.stereo import has_stereo
 
 
 def stereo(smiles):

@@ -2,8 +2,8 @@ import pytest
 from rdkit import Chem
 
 from molgeo.chem.files.formats import ReadOptions
+from molgeo.chem.files.rdkit_files import data_fields
 from molgeo.chem.files.readers import kept_columns, read
-from molgeo.chem.files.sdf import data_fields
 
 ALL = ReadOptions(keep_columns=True)
 
