@@ -16,7 +16,10 @@ from typing import Any, Final, NamedTuple
 from molgeo.chem.molecule import InputError
 from molgeo.prediction.rows import Answer, Done, Row, plain
 
-_START: Final = b'{"molgeo journal": '
+FORMAT_VERSION: Final = 2
+
+_KIND: Final = "molgeo journal"
+_START: Final = f'{{"{_KIND}": '.encode()
 _COMMIT: Final = b'{"rows": '
 
 
@@ -29,6 +32,7 @@ class Entry(NamedTuple):
         key: equal for molecules that have equal conformers.
         energies: eV, of each conformer.
         block: the structure as a mol block, if the output has structures.
+        conformers: text for the file of geometries, if there is one.
     """
 
     row: Row
@@ -36,6 +40,7 @@ class Entry(NamedTuple):
     key: str
     energies: list[float]
     block: str = ""
+    conformers: str = ""
 
     def done(self, columns: Container[str]) -> Done:
         """What a run that goes on needs to know of it.
@@ -61,8 +66,6 @@ class Journal:
     Attributes:
         path: ``OUTPUT.part``.
         n_rows: rows that are safe.
-        extent: bytes of the file of geometries that belong to them.
-        is_whole: all rows are there.
 
     Raises:
         InputError: the file is no journal, belongs to another run or is in use; or there is one
@@ -94,40 +97,29 @@ class Journal:
             raise InputError(f"{self.path}: another process is writing it") from None
 
     def _begin(self, about: dict[str, Any], resume: bool, force: bool) -> None:
-        there = _look(self.path)
-        if not there.n_rows or (force and not resume):
-            self.n_rows, self.extent, self.is_whole = 0, 0, False
+        about = {_KIND: FORMAT_VERSION, **about}
+        before, n_rows, end = _look(self.path)
+        if not n_rows or (force and not resume):
+            self.n_rows = 0
             self._file.truncate(0)
-            self._write(json.dumps({"molgeo journal": 1, **about}) + "\n")
+            self._write(json.dumps(about) + "\n")
             return
-        check_started(self.path, there.n_rows, resume, force)
-        before = there.about
+        check_started(self.path, n_rows, resume, force)
         for name in {**before, **about}:
             if before.get(name) != about.get(name):
                 raise InputError(
                     f"{self.path} is of another run: {name} was {before.get(name)!r} and is "
                     f"{about.get(name)!r} now; --force starts anew"
                 )
-        self.n_rows, self.extent, self.is_whole = there.n_rows, there.extent, there.is_whole
-        self._file.truncate(there.end)
+        self.n_rows = n_rows
+        self._file.truncate(end)
 
-    def add(self, entries: Sequence[Entry], extent: int = 0) -> None:
-        """Append a window of rows; they are on the disk when this returns.
-
-        Args:
-            entries: the next rows.
-            extent: bytes of the file of geometries so far.
-        """
+    def add(self, entries: Sequence[Entry]) -> None:
+        """Append a window of rows; they are on the disk when this returns."""
         n = self.n_rows + len(entries)
         lines = [json.dumps(entry._asdict(), default=plain) for entry in entries]
-        self._write("\n".join([*lines, json.dumps({"rows": n, "extent": extent})]) + "\n")
-        self.n_rows, self.extent = n, extent
-
-    def end(self) -> None:
-        """Note that all rows are there."""
-        if not self.is_whole:
-            self._write(json.dumps({"rows": self.n_rows, "extent": self.extent, "whole": 1}) + "\n")
-            self.is_whole = True
+        self._write("\n".join([*lines, json.dumps({"rows": n})]) + "\n")
+        self.n_rows = n
 
     def entries(self) -> Iterator[Entry]:
         """All rows that are safe."""
@@ -180,33 +172,20 @@ def n_started(output: Path) -> int:
         InputError: the file is there, but is no journal.
     """
     path = journal_path(output)
-    return _look(path).n_rows if path.exists() else 0
+    return _look(path)[1] if path.exists() else 0
 
 
-class _Found(NamedTuple):
-    """What a journal holds: whose it is, rows that are safe, if those are all, bytes up to them."""
-
-    about: dict[str, Any]
-    n_rows: int = 0
-    extent: int = 0
-    is_whole: bool = False
-    end: int = 0
-
-
-def _look(path: Path) -> _Found:
+def _look(path: Path) -> tuple[dict[str, Any], int, int]:
+    """What the run is, rows that are safe, and bytes up to the last of them."""
     with path.open("rb") as file:
         head = file.readline()
         is_torn = len(head) < len(_START) and _START.startswith(head) and not file.read(1)
         if not (head.startswith(_START) or is_torn):
             raise InputError(f"{path} is in the way, and no journal of molgeo: move it")
-        found = _Found({})
         if not head.endswith(b"\n"):
-            return found
-        about = json.loads(head)
-        del about["molgeo journal"]
-        found = _Found(about)
+            return {}, 0, 0
+        n_rows, end = 0, 0
         for line in iter(file.readline, b""):
             if line.startswith(_COMMIT) and line.endswith(b"\n"):
-                state = json.loads(line)
-                found = _Found(about, state["rows"], state["extent"], "whole" in state, file.tell())
-    return found
+                n_rows, end = json.loads(line)["rows"], file.tell()
+    return json.loads(head), n_rows, end

@@ -1,16 +1,70 @@
-"""What rows are written as, and what all writers of rows have in common."""
+"""What rows are written as: their columns, how many digits of a number mean something, writers.
+
+Of an error two digits are kept, and of a value the digits down to the error's last one. The error
+is the row's own standard error; if it has none, the mean absolute error that was measured of the
+model on its test molecules; if there is none either, the value keeps all its digits.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TextIO
 
-from molgeo.prediction.digits import Places, rounded, text
-from molgeo.prediction.rows import SUFFIXES, Row
+from molgeo.prediction.rows import STD, SUFFIXES, Row
 from molgeo.properties import Property
+
+Places = Callable[[Row], Mapping[str, int | None]]
+"""Tells the digits after the point of each column's number, as `Digits` does; None for all."""
+
+
+def decimals(error: float | None) -> int | None:
+    """Digits after the point of numbers that are uncertain by ``error``; None for all of them."""
+    if error is None or not math.isfinite(error) or error <= 0:
+        return None
+    return max(0, 1 - math.floor(math.log10(float(f"{error:.1e}"))))
+
+
+def rounded(value: float, places: int | None) -> float:
+    """A number to so many digits after the point; None for all of them."""
+    return value if places is None else round(value, places) + 0.0  # no −0.0
+
+
+def text(value: float, places: int | None) -> str:
+    """The same as text, with zeros at the end where they are digits."""
+    return repr(value) if places is None else f"{rounded(value, places):.{places}f}"
+
+
+class Digits:
+    """Digits after the point of every number of a row.
+
+    Args:
+        outputs: properties and atomization energies.
+        headers: of the checkpoints of the models, by their names.
+    """
+
+    def __init__(self, outputs: Iterable[Property], headers: Mapping[str, dict[str, Any]]) -> None:
+        self._outputs = {one.column: one for one in outputs}
+        self._headers = headers
+
+    def __call__(self, row: Row) -> dict[str, int | None]:
+        """Column → digits after the point; None for all of them."""
+        places: dict[str, int | None] = {}
+        for name, one in self._outputs.items():
+            error = row.get(name + STD)
+            digits = decimals(self._measured(one, row) if error is None else error)
+            places |= {name + suffix: digits for suffix in SUFFIXES}
+        return places
+
+    def _measured(self, one: Property, row: Row) -> float | None:
+        """Error of the row's model on its test molecules, at geometries most like the row's."""
+        header = self._headers.get(row["model"], {})
+        given = row["geometry"].startswith("given")
+        metrics = (not given and header.get("from_smiles")) or header.get("metrics") or {}
+        error = metrics.get("mae", {}).get((one.total or one).column)
+        return float(error) if isinstance(error, int | float) else None
 
 
 @dataclass(frozen=True)

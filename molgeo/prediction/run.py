@@ -215,8 +215,7 @@ class PropertyRun:
         Args:
             raw: as in `Layout`.
         """
-        from molgeo.prediction.digits import Digits
-        from molgeo.prediction.layout import Layout
+        from molgeo.prediction.layout import Digits, Layout
 
         headers = {one.predictor.name: one.predictor.header for one in (self.given, self.made)}
         digits = Digits(self.outputs.values(), headers)

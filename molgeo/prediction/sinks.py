@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -16,12 +16,15 @@ from molgeo.prediction.layout import Layout, Writer
 from molgeo.prediction.output import Target
 from molgeo.prediction.row_progress import RowProgress
 from molgeo.prediction.rows import Done, Result
-from molgeo.prediction.structures import Structures, put_in_place
+from molgeo.prediction.structures import conformers_text
 from molgeo.prediction.summary import Tally
 from molgeo.prediction.tables import BLOCK
 from molgeo.prediction.writers import WRITERS
 from molgeo.runtime.errors import UserError
 from molgeo.runtime.whole_file import replacing
+
+Total = Callable[[], int | None]
+"""Tells how many rows there will be, None if that is not known."""
 
 _TEXT: Final[dict[str, Any]] = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
 """How files are opened; half a character is written as an escape."""
@@ -51,8 +54,7 @@ class Sink:
         self.n_new = 0
         self.on_screen = False
         self.ready = progress.ready
-        self._layout, self._format, self._progress = layout, target.format, progress
-        self._structures: Structures | None = None
+        self._target, self._layout, self._progress = target, layout, progress
 
     def done(self) -> Iterable[Done]:
         """Rows at the start that an earlier run has made."""
@@ -84,12 +86,17 @@ class Sink:
         raise NotImplementedError
 
     def _writer(self, file: TextIO) -> Writer:
-        return WRITERS[self._format](file, self._layout)
+        return WRITERS[self._target.format](file, self._layout)
 
     def _block(self, result: Result) -> str:
         """The structure, if the format has structures."""
-        is_wanted = self._format == "sdf" and result.conformers
+        is_wanted = self._target.format == "sdf" and result.conformers
         return mol_block(result.conformers[0]) if is_wanted else ""
+
+    def _conformers(self, result: Result) -> str:
+        """The conformers, if there is a file of them."""
+        path = self._target.geometries
+        return conformers_text(result, self._layout, path.suffix.lower()) if path else ""
 
     def _count(self, result: Result) -> None:
         self.n_new += 1
@@ -102,34 +109,32 @@ class Stream(Sink):
     Args:
         target: where they go.
         layout: what they are written as.
-        total: tells how many rows there will be, None if that is not known.
+        total: how many rows there will be.
 
     Raises:
         InputError: the file cannot be opened.
     """
 
-    def __init__(
-        self, target: Target, layout: Layout, total: Callable[[], int | None] = lambda: None
-    ) -> None:
-        self._name = str(target.path or "standard output")
+    def __init__(self, target: Target, layout: Layout, total: Total = lambda: None) -> None:
         self._file = _opened(target.path)
         on_screen = target.path is None and self._file.isatty()
         # On a terminal the rows themselves show progress, but for those that a table waits for.
         shown = 0 if target.format != "table" else BLOCK - 1
-        progress = RowProgress(total, until=shown if on_screen else None)
-        super().__init__(target, layout, progress)
+        super().__init__(target, layout, RowProgress(total, until=shown if on_screen else None))
         self.on_screen = on_screen
+        self._extra: TextIO | None = None
         if target.geometries is not None:
-            self._structures = Structures(target.geometries, layout)
+            self._part = target.geometries.with_name(f"{target.geometries.name}.part")
+            self._extra = self._part.open("w", **_TEXT)
         self._out: Writer | None = self._writer(self._file)
 
     def write(self, results: Sequence[Result]) -> None:
         """Write each row at once."""
         assert self._out is not None
         with self._guard():
-            if self._structures is not None:
-                self._structures.write(results)
             for result in results:
+                if self._extra is not None:
+                    self._extra.write(self._conformers(result))
                 self._progress.make_room()
                 self._out.write(result.row, self._block(result))
                 self.tally.add(result.row)
@@ -139,8 +144,9 @@ class Stream(Sink):
         """Write what is kept back."""
         with self._guard():
             self._end()
-            if self._structures is not None:
-                self._structures.finish()
+            if self._extra is not None and self._target.geometries is not None:
+                self._extra.close()
+                os.replace(self._part, self._target.geometries)
 
     def close(self) -> None:
         """End what is written, so that it can be read."""
@@ -149,8 +155,10 @@ class Stream(Sink):
             self._end()
             if self._file is not sys.stdout:
                 self._file.close()
-        if self._structures is not None:
-            self._structures.discard()
+        if self._extra is not None:
+            with suppress(OSError):
+                self._extra.close()
+            self._part.unlink(missing_ok=True)
 
     def _end(self) -> None:
         last, self._out = self._out, None
@@ -159,34 +167,25 @@ class Stream(Sink):
             self._file.flush()
 
     def _guard(self) -> Any:
-        return _guard(self._name, lambda: f"{self.tally.n:,} rows, which are kept")
+        name = str(self._target.path or "standard output")
+        return _guard(name, lambda: f"{self.tally.n:,} rows, which are kept")
 
 
 class WholeFile(Sink):
-    """Rows go to a journal, and the file is made once all are there.
+    """Rows go to a journal, and the files are made once all are there.
 
     Args:
         target: the file.
         layout: what rows are written as.
         journal: where they are kept until then.
-        total: tells how many rows there will be, None if that is not known.
-
-    Raises:
-        InputError: conformers of an earlier run are missing.
+        total: how many rows there will be.
     """
 
     def __init__(
-        self,
-        target: Target,
-        layout: Layout,
-        journal: Journal,
-        total: Callable[[], int | None] = lambda: None,
+        self, target: Target, layout: Layout, journal: Journal, total: Total = lambda: None
     ) -> None:
-        assert target.path is not None
         super().__init__(target, layout, RowProgress(total, done=journal.n_rows))
-        self._path, self._journal, self._geometries = target.path, journal, target.geometries
-        if target.geometries is not None and not journal.is_whole:
-            self._structures = Structures(target.geometries, layout, journal.extent)
+        self._journal = journal
 
     def done(self) -> Iterable[Done]:
         """The rows of the journal."""
@@ -199,39 +198,28 @@ class WholeFile(Sink):
         for result in results:
             row = {name: value for name, value in result.row.items() if value is not None}
             known = result.mark, result.key, result.energies
-            entries.append(Entry(row, *known, self._block(result)))
+            entries.append(Entry(row, *known, self._block(result), self._conformers(result)))
         with self._guard():
-            extent = 0
-            if self._structures is not None:
-                self._structures.write(results)
-                extent = self._structures.extent()
-            self._journal.add(entries, extent)
+            self._journal.add(entries)
         for result in results:
             self._count(result)
 
     def finish(self) -> None:
-        """Make the file from the journal."""
+        """Make the files from the journal."""
         with self._guard():
-            self._journal.end()
-            if self._structures is not None:
-                self._structures.finish()
-                self._structures = None
-            elif self._geometries is not None:
-                put_in_place(self._geometries)
-            new = self._path.with_name(f"{self._path.name}.new")  # the journal is locked: one of us
-            with replacing(self._path, new) as part, part.open("w", **_TEXT) as file:
-                self._make(file)
+            with ExitStack() as files:
+                paths = (self._target.path, self._target.geometries)
+                out, extra = (files.enter_context(_new(path)) if path else None for path in paths)
+                assert out is not None
+                writer = self._writer(out)
+                for entry in self._journal.entries():
+                    row = dict.fromkeys(self._layout.columns) | entry.row
+                    writer.write(row, entry.block)
+                    self.tally.add(row)
+                    if extra is not None:
+                        extra.write(entry.conformers)
+                writer.close()
             self._journal.remove()
-
-    def _make(self, file: TextIO) -> None:
-        out = self._writer(file)
-        for entry in self._journal.entries():
-            row = dict.fromkeys(self._layout.columns) | entry.row
-            out.write(row, entry.block)
-            self.tally.add(row)
-        out.close()
-        file.flush()
-        os.fsync(file.fileno())
 
     def kept(self) -> str:
         """How many rows the journal has, and where."""
@@ -241,16 +229,24 @@ class WholeFile(Sink):
     def close(self) -> None:
         """Leave the journal, if there still is one, to be gone on with."""
         self._progress.stop()
-        if self._structures is not None:
-            self._structures.close()
         self._journal.close()
 
     def _guard(self) -> Any:
         journal = self._journal
         return _guard(
-            str(self._path),
+            str(self._target.path),
             lambda: f"{journal.n_rows:,} rows, which are kept in {journal.path} for --resume",
         )
+
+
+@contextmanager
+def _new(path: Path) -> Iterator[TextIO]:
+    """A file that takes its place once it is whole, and on the disk."""
+    part = path.with_name(f"{path.name}.new")  # the journal is locked: one of us
+    with replacing(path, part), part.open("w", **_TEXT) as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
 
 
 @contextmanager

@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final, TextIO
 
-from molgeo.prediction.digits import text
-from molgeo.prediction.layout import Layout, Writer
+from molgeo.prediction.layout import Layout, Writer, text
 from molgeo.prediction.rows import INTERVAL_COLUMNS, STD, Row
 from molgeo.runtime.plain_text import one_line
 

@@ -13,7 +13,7 @@ def entry(k, status="ok", name="é\ud800\n"):
     row = {"id": k, "name": name, "status": status}
     if status == "ok":
         row["gap_eV"] = k + 1 / 3
-    return Entry(row, f"mark{k}", f"key{k}", [-1 / 3, 0.1], "block")
+    return Entry(row, f"mark{k}", f"key{k}", [-1 / 3, 0.1], "block", "conformers\ud800")
 
 
 @pytest.fixture
@@ -23,8 +23,8 @@ def output(tmp_path):
 
 def started(output, windows=((0, 1), (2,))):
     journal = Journal(output, ABOUT)
-    for k, window in enumerate(windows):
-        journal.add([entry(n) for n in window], extent=10 * (k + 1))
+    for window in windows:
+        journal.add([entry(n) for n in window])
     journal.close()
     return journal.path
 
@@ -32,13 +32,12 @@ def started(output, windows=((0, 1), (2,))):
 def test_rows_are_read_back_exactly(output):
     started(output)
     journal = Journal(output, ABOUT, resume=True)
-    assert (journal.n_rows, journal.extent, journal.is_whole) == (3, 20, False)
+    assert journal.n_rows == 3
     assert list(journal.entries()) == [entry(0), entry(1), entry(2)]
-    journal.add([entry(3, "error")], extent=30)
-    journal.end()
+    journal.add([entry(3, "error")])
     journal.close()
     journal = Journal(output, ABOUT, resume=True)
-    assert (journal.n_rows, journal.extent, journal.is_whole) == (4, 30, True)
+    assert journal.n_rows == 4
     journal.remove()
     assert not journal.path.exists()
 
@@ -78,6 +77,13 @@ def test_rows_are_not_lost_without_a_word(output):
     journal = Journal(output, ABOUT, force=True)
     assert journal.n_rows == 0
     journal.close()
+
+
+def test_a_journal_of_another_version_is_refused(output):
+    path = started(output)
+    path.write_bytes(path.read_bytes().replace(b'"molgeo journal": 2', b'"molgeo journal": 1'))
+    with pytest.raises(InputError, match="molgeo journal was 1 and is 2 now; --force starts anew"):
+        Journal(output, ABOUT, resume=True)
 
 
 def test_a_journal_of_another_run_is_refused(output):

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from molgeo.data.qm9.properties import PROPERTIES, named
-from molgeo.prediction.digits import Digits, decimals, rounded, text
+from molgeo.prediction.layout import Digits, decimals, rounded, text
 
 
 @pytest.mark.parametrize(
