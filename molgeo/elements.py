@@ -28,7 +28,7 @@ SYMBOLS: Final = tuple(_SYMBOLS.split())
 MASSES: Final = tuple(float(mass) for mass in _MASSES.split())
 """Standard atomic weights in u by atomic number, to four digits."""
 
-# As in ASE: Cordero et al., Dalton Trans. 2832 (2008); 0.20 Å where unknown.
+# As in ASE: Cordero et al., Dalton Trans. 2832 (2008); 0.20 Å if unknown.
 _RADII = """
 .20 .31 .28 1.28 .96 .84 .76 .71 .66 .57 .58 1.66 1.41 1.21 1.11 1.07 1.05 1.02 1.06 2.03 1.76
 1.70 1.60 1.53 1.39 1.39 1.32 1.26 1.24 1.32 1.22 1.22 1.20 1.19 1.20 1.20 1.16 2.20 1.95 1.90

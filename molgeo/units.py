@@ -1,7 +1,7 @@
 """Physical constants and unit conversions; the only place in molgeo that converts.
 
-Inside molgeo energies are eV, lengths Å, forces eV/Å, dipoles Debye (e·Å towards ASE), time fs and
-temperature K. Constants are CODATA 2018 (Tiesinga et al., Rev. Mod. Phys. 93, 025010, 2021) unless
+Inside molgeo energies are eV, lengths Å, forces eV/Å, dipoles Debye (e·Å for ASE), times fs and
+temperatures K. Constants are CODATA 2018 (Tiesinga et al., Rev. Mod. Phys. 93, 025010, 2021) unless
 stated otherwise. PyG's ``QM9`` uses 27.211386246 eV per Hartree and ASE 27.211386024 (CODATA 2014);
 over the largest QM9 energy (19,444 eV) the difference to the value below is below 0.2 meV.
 """

@@ -40,8 +40,8 @@ def langevin(
 
     Args:
         z: (atoms,) atomic numbers.
-        pos: (atoms, 3) Å, where to start; velocities are drawn at twice the temperature, half of
-            which a minimum takes up.
+        pos: (atoms, 3) Å, of the start. Velocities are drawn at twice the temperature, because the
+            potential energy of a minimum takes up half of it.
         forces: of the potential.
         temperature_K: of the bath.
         rng: of velocities and noise.
@@ -53,7 +53,7 @@ def langevin(
         (atoms, 3) Å, about the centre of mass.
 
     Raises:
-        FloatingPointError: an atom is thrown out: the potential has broken down.
+        FloatingPointError: an atom flies away: the potential has broken down.
 
     Source:
         Leimkuhler and Matthews, Appl. Math. Res. Express 2013, 34 (2013).

@@ -1,7 +1,7 @@
-"""Make cheap geometries of all of QM9: in threads, in pieces that survive a kill, repeatable.
+"""Make cheap geometries of all of QM9, in threads and in pieces that survive a kill.
 
-Every molecule's geometry is a function of its SMILES (and coordinates) alone. A piece of 1,000 is
-written all or nothing and found again by the next call; the pieces are joined in the end.
+The geometry of a molecule depends on its SMILES (and coordinates) alone. A piece of 1,000 molecules
+is written as a whole, and the next call finds it again. The pieces are joined in the end.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ def prepare(
     progress: Progress | None = None,
     workers: int | None = None,
 ) -> Path:
-    """Make the geometries of all molecules, except where they are there already.
+    """Make the geometries of all molecules, except those that are there already.
 
-    A file made with fewer attempts at embedding than there are now keeps what it has; only the
-    molecules that failed are tried again. So is a file with more conformers than asked for kept.
+    A file that was made with fewer attempts at embedding than there are now keeps what it has; only
+    the molecules that failed are tried again. A file with more conformers than asked for is kept.
 
     Args:
         root: folder of the prepared QM9; None for the default one.
         kind: as in `molgeo.datasets.QM9.geometry`, but not ``dft``.
-        conformers: to make of each SMILES.
+        conformers: per SMILES.
         progress: told (molecules done, molecules in all).
-        workers: threads; None for one a core.
+        workers: threads; None for one per core.
 
     Returns:
         Path of the file.

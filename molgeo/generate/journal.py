@@ -1,4 +1,4 @@
-"""An extxyz file that grows row by row and survives being killed at any moment."""
+"""An extxyz file that grows row by row, and from which a run that was killed goes on."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from molgeo.runtime.whole_file import replacing
 class Journal:
     """Frames of successive rows, appended in order, and beside them the rows that failed.
 
-    Each frame's ``row`` says which row of the input it belongs to. Whoever opens the file again
-    goes on after what is there; the frames of the last row, which may be torn, are made again. So
-    no row is lost or there twice, and the file in the end is the one of an undisturbed run.
+    The ``row`` of a frame says which row of the input it belongs to. Whoever opens the file again
+    goes on after what is there. The frames of the last row may be torn, so they are made again. No
+    row is lost or there twice, and the file in the end is that of an undisturbed run.
 
     Args:
         path: the extxyz file. ``PATH.failed.jsonl`` holds the failed rows with their reasons,

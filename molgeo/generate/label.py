@@ -22,7 +22,7 @@ from molgeo.runtime.errors import InputError, SettingError
 from molgeo.runtime.whole_file import is_same_file, replacing
 
 KEPT: Final = ("energy", "forces", "stress", "dipole", "charges")
-"""Results that are written where the calculator has them at no cost."""
+"""Results that are written if the calculator has them at no cost."""
 
 
 @dataclass
@@ -75,15 +75,15 @@ def label(
 ) -> tuple[int, int]:
     """Compute energies and forces of all structures of a file.
 
-    A run that was killed goes on where it was when it is called again; a structure that fails is
-    set aside with its reason in ``OUTPUT.failed.jsonl``.
+    A run that was killed goes on if it is called again. A structure that fails is set aside with
+    its reason in ``OUTPUT.failed.jsonl``.
 
     Args:
         source: whatever ASE reads with one structure or many.
         output: ``.extxyz``, which grows row by row, in the order of the source; or ``.npz`` (arrays
             ``z, r, f, n, e, group``), made in the end from an extxyz beside it.
         method: the calculator.
-        workers: processes; 0 for one a core.
+        workers: processes; 0 for one per core.
         progress: called with (structures done, structures in all).
 
     Returns:
@@ -105,7 +105,7 @@ def label(
             raise SettingError(f"output: {output} {made} the input: give another name")
     if output != path and output.exists() and not path.exists():
         raise FileExistsError(f"{output} exists, and no run that makes it: give another name")
-    method.make()  # not first in every process
+    method.make()  # so that an error comes here, not in every process
     total = len_of(source)
     about = {"source": str(source), "structures": total}
     about |= {"calculator": method.name, "options": method.options}

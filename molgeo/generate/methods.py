@@ -1,4 +1,4 @@
-"""ASE calculators by name, made where they are needed: they are rarely picklable."""
+"""ASE calculators by name. Each process makes its own, because few can be pickled."""
 
 from __future__ import annotations
 

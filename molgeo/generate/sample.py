@@ -154,8 +154,8 @@ def sample(
 ) -> tuple[int, int]:
     """Make structures of all molecules of some inputs.
 
-    A run that was killed goes on where it was when it is called again; a molecule that fails is
-    set aside with its reason in ``OUTPUT.failed.jsonl``.
+    A run that was killed goes on if it is called again. A molecule that fails is set aside with
+    its reason in ``OUTPUT.failed.jsonl``.
 
     Args:
         sources: SMILES and files, as `molgeo.chem.files.readers` reads them, and ``qm9``.
@@ -163,7 +163,7 @@ def sample(
             ``group`` is the number of its (first) molecule, from 0.
         plan: what to make of each.
         limit: molecules; 0 for all.
-        workers: processes; 0 for one a core.
+        workers: processes; 0 for one per core.
         progress: called with (molecules done, molecules in all).
 
     Returns:

@@ -1,4 +1,4 @@
-"""A function over many items in several processes, in order, whatever dies."""
+"""A function over many items in several processes, in order, even if processes die."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def ordered_map(
     Args:
         function: of one item; both are pickled.
         items: taken as they are needed, a bounded number ahead.
-        workers: processes; 0 for one a core. 1 stays in this process, which then dies with an item.
+        workers: processes; 0 for one per core. 1 for none: an item may then kill this one.
 
     Yields:
         A result or a failure for each item, in order.
@@ -81,13 +81,13 @@ class _Pool(Generic[Item, Result]):
             return future.result()
         except BrokenProcessPool:
             pass
-        # Some pending item has killed a process, which one is not known: this one goes alone.
+        # Some pending item has killed a process. It is not known which one, so this one goes alone.
         self.shutdown()
         alone = self._start(1)
         try:
             result = alone.submit(_guarded, self.function, item).result()
         except BrokenProcessPool:
-            result = Failure("its process died, as of a crash or for want of memory")
+            result = Failure("its process died, of a crash or because memory ran out")
         finally:
             alone.shutdown(cancel_futures=True)
         self.executor = self._start(self.workers)
@@ -102,8 +102,8 @@ class _Pool(Generic[Item, Result]):
 def _prepare() -> None:
     """What a process does first.
 
-    Processes take the cores; their libraries' threads would only compete for them. And each ends
-    with the one that started it: where that is killed, nobody else tells them.
+    The processes take the cores, for which the threads of their libraries would only compete. Each
+    ends with the process that started it: if that one is killed, nobody else tells them.
     """
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"

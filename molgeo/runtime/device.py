@@ -26,7 +26,5 @@ def choose(name: str = "auto") -> torch.device:
     except RuntimeError as error:
         raise SettingError(f"device: expected auto, cpu or cuda, got {name!r}") from error
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise SettingError(
-            f"device: {name!r} was asked for, but no CUDA device is at hand; try cpu"
-        )
+        raise SettingError(f"device: {name!r} was asked for, but there is no CUDA device; try cpu")
     return device

@@ -1,4 +1,4 @@
-"""What the exit status of a command says."""
+"""Exit statuses of commands, and what they say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text of unknown origin, made fit for a line of a terminal."""
+"""Text of unknown origin as one line that a terminal shows and does not obey."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ LINE: Final = 300
 def one_line(text: object, most: int = LINE) -> str:
     r"""Text as one line of bounded length that cannot move a cursor, colour it or reverse it.
 
-    White space becomes single spaces; control characters, lone surrogates and invisible marks (of
-    direction, of width zero) become escapes such as ``\x1b``; of a line that is too long the
-    middle is left out.
+    White space becomes single spaces. Control characters, lone surrogates and invisible marks (of
+    direction, of width zero) become escapes such as ``\x1b``. The middle of a line that is too
+    long is left out.
 
     Args:
         text: anything; its ``str`` is taken.

@@ -1,4 +1,4 @@
-"""The precision of float32 matrix products, for a while."""
+"""The precision of float32 matrix products, as a context."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MatmulPrecision = Literal["highest", "high", "medium"]
 
 
 class MatmulPrecisionContext:
-    """Multiply float32 matrices in a precision, then as before; it is a global of PyTorch.
+    """Multiply float32 matrices in a precision, then as before. PyTorch's setting is global.
 
     One context can be entered again and again, as each backward pass through a recomputed block
     does, but not inside itself.
@@ -49,8 +49,8 @@ def present_precision() -> MatmulPrecisionContext:
 def full_on_cpu(x: Tensor) -> AbstractContextManager[None]:
     """Full precision for products of a tensor that is on a CPU.
 
-    For small products, whose conversion to bfloat16 takes longer than they do. The setting is
-    global, hence left alone where it is that already.
+    Small products take less time than their conversion to bfloat16. The setting is global, so it
+    is left alone if it is ``highest`` already.
 
     Args:
         x: a factor.

@@ -1,4 +1,4 @@
-"""How far work has come: a bar on standard error for what lasts, if that is a terminal."""
+"""Progress bars: on standard error if that is a terminal, for work of more than two seconds."""
 
 from __future__ import annotations
 

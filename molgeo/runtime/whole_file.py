@@ -12,7 +12,7 @@ from pathlib import Path
 def replacing(path: Path, part: Path | None = None) -> Iterator[Path]:
     """Write a file beside its place, and put it there once it is whole.
 
-    What was there before stays where anything is raised, or the process is killed.
+    What was there before stays if anything is raised, or if the process is killed.
 
     Args:
         path: of the file.
