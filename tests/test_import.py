@@ -7,6 +7,9 @@ import pytest
 
 HEAVY = {"rdkit", "ase", "lightning", "pytorch_lightning", "matplotlib", "pandas", "rich", "scipy"}
 
+MOST_MODULES = 76
+"""Between a SMILES and its numbers in Python; to be lowered with each that goes."""
+
 
 def imported_by(code):
     """Top-level modules that an interpreter holds after running some code."""
@@ -63,6 +66,16 @@ def test_predict_is_a_function_whichever_is_imported_first():
     imported_by("import molgeo; assert callable(molgeo.predict)")
     imported_by("import molgeo; import molgeo.prediction; assert callable(molgeo.predict)")
     imported_by("from molgeo import predict; import molgeo; assert callable(molgeo.predict)")
+
+
+def test_the_way_of_a_smiles_to_a_number_is_short():
+    """Of molgeo's own modules, packages included; no model but the one that is used."""
+    code = (
+        "import molgeo; assert len(molgeo.predict('C', properties='gap', conformers=1)) == 1; "
+        "own = [name for name in sys.modules if name.split('.')[0] == 'molgeo']; "
+        f"assert len(own) <= {MOST_MODULES}, own; assert 'molgeo.models.spectrum_net' not in own"
+    )
+    imported_by(code)
 
 
 def test_unknown_attribute():

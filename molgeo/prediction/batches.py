@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
 
 from molgeo.chem.molecule import InputError, Molecule, check_bonds, check_geometry
 from molgeo.predictor import Predictor, checkpoint
+from molgeo.predictor.checkpoint.header import properties_of
+from molgeo.properties import Property
 from molgeo.runtime.device import choose
 
 _PAIRS: Final = {"cpu": 32_000, "cuda": 2_000_000}
@@ -22,35 +25,51 @@ Values = dict[str, float]
 
 
 class BatchPredictor:
-    """A model on its device, which predicts molecules in batches.
+    """A model on its device, which predicts molecules in batches. It is loaded when it is needed.
 
     Args:
         model: name of a shipped model, path of a checkpoint, or a predictor, which is set to
-            evaluation mode; None for the default.
+            evaluation mode.
         device: "cpu", "cuda", or "auto": where a given predictor is, else the fastest there is.
         batch_size: most molecules of a batch; "auto" bounds the work of a batch instead.
 
     Attributes:
-        predictor: the model.
-        max_pairs: bound on Σ n² over the molecules of a batch, where there is no ``batch_size``.
-        keys: which of the predictor's outputs `values` returns; all, until it is changed.
+        device: where it computes.
+        max_pairs: bound on Σ n² over the molecules of a batch, if there is no ``batch_size``.
+        name: of the model.
+        header: of its checkpoint.
+        outputs: what it predicts: properties and atomization energies, by name.
+        keys: names of those that `values` returns; all, until it is changed.
 
     Raises:
-        ValueError: a device that is not there, or a bad batch size.
+        ValueError: a device that is not there, a bad batch size, or a file that is no checkpoint.
     """
 
     def __init__(
-        self,
-        model: str | Path | Predictor | None = None,
-        device: str = "auto",
-        batch_size: BatchSize = "auto",
+        self, model: str | Path | Predictor, device: str = "auto", batch_size: BatchSize = "auto"
     ) -> None:
         if batch_size != "auto" and not (str(batch_size).isdecimal() and int(batch_size) > 0):
             raise InputError(f"batch_size must be 'auto' or at least 1, got {batch_size!r}")
         self.batch_size = None if batch_size == "auto" else int(batch_size)
-        self.predictor, self.device = _ready(model, device)
+        self._model = model
+        if isinstance(model, torch.nn.Module):
+            here = next(model.parameters(), torch.empty(0)).device
+            self.device = here if device == "auto" else choose(device)
+            self.name, self.outputs = model.name, model.outputs
+            self.header = getattr(model, "header", {})
+        else:
+            self.device = choose(device)
+            self.name, self.header = checkpoint.find(model).stem, checkpoint.read_header(model)
+            self.outputs = _outputs(self.header)
         self.max_pairs = _PAIRS.get(self.device.type, _PAIRS["cpu"])
-        self.keys = list(self.predictor.outputs)
+        self.keys = list(self.outputs)
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        """The model, in evaluation mode on its device."""
+        model = self._model
+        loaded = model if isinstance(model, torch.nn.Module) else checkpoint.load(model)
+        return loaded.eval().to(self.device)
 
     def refuses(self, z: list[int], charge: int) -> str | None:
         """Why the model would refuse a molecule, whatever its coordinates, or None."""
@@ -142,13 +161,12 @@ class BatchPredictor:
         return f"the model gave no finite value of {', '.join(bad)}: check the geometry"
 
 
-def _ready(model: str | Path | Predictor | None, device: str) -> tuple[Predictor, torch.device]:
-    """The predictor in evaluation mode on its device; one that was given stays where it is."""
-    given = isinstance(model, torch.nn.Module)
-    predictor = model if isinstance(model, torch.nn.Module) else checkpoint.load(model)
-    here = next(predictor.parameters(), torch.empty(0)).device
-    chosen = here if given and device == "auto" else choose(device)
-    return predictor.eval().to(chosen), chosen
+def _outputs(header: dict[str, Any]) -> dict[str, Property]:
+    """What the model of a checkpoint predicts; its self-test says which free atoms it knows."""
+    known = properties_of(header["config"])
+    free = [one.atomization for one in known if one.is_energy]
+    tested = header["self_test"]["outputs"]
+    return {one.name: one for one in (*known, *free) if one.name in tested}
 
 
 def _dtype(predictor: Predictor) -> torch.dtype:

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from molgeo.prediction.batches import BatchPredictor
     from molgeo.prediction.layout import Layout
     from molgeo.prediction.settings import PredictSettings
-    from molgeo.predictor import Predictor
 
 _WINDOW: Final = {"cpu": 256, "cuda": 4096}
 """Most rows that are held at once."""
@@ -83,19 +82,22 @@ class PropertyRun:
     def __init__(self, settings: PredictSettings, say: Callable[[str], None] | None = None) -> None:
         from molgeo.prediction.batches import BatchPredictor
         from molgeo.predictor.calibration import calibration_of
-        from molgeo.predictor.checkpoint import DEFAULT_SMILES_MODEL
+        from molgeo.predictor.checkpoint import DEFAULT_MODEL, DEFAULT_SMILES_MODEL
 
         self.settings = settings
         self.reading = settings.reading(say)
         conformers, device, batch_size = settings.conformers, settings.device, settings.batch_size
         self.conformers = CONFORMERS if conformers is None else int(conformers)
-        self.given = self.made = BatchPredictor(settings.model, device, batch_size)
-        if settings.model is None:
-            self.made = BatchPredictor(DEFAULT_SMILES_MODEL, device, batch_size)
-        wanted = _select(self.given.predictor, settings.properties)
+        if settings.model is None:  # each is loaded with the first row that needs it
+            names = (DEFAULT_MODEL, DEFAULT_SMILES_MODEL)
+            self.given, self.made = (BatchPredictor(one, device, batch_size) for one in names)
+        else:
+            self.given = self.made = BatchPredictor(settings.model, device, batch_size)
+            _ = self.given.predictor  # what is wrong with it is said before a file is opened
+        wanted = _select(self.given, settings.properties)
         self.outputs = {one.column: one for one in wanted}
         self._keys = [one.name for one in wanted]
-        calibration = calibration_of(self.made.predictor.header, self.conformers)
+        calibration = calibration_of(self.made.header, self.conformers)
         measured = {(one.total or one).name for one in wanted}
         if calibration is not None and not measured <= calibration.scales.keys():
             calibration = None
@@ -103,7 +105,7 @@ class PropertyRun:
         if conformers is not None and self.conformers > 1:
             self.suffixes += [*CONFORMER_COLUMNS, *(INTERVAL_COLUMNS if calibration else ())]
         # Conformers are weighted by their energies, whatever is asked for.
-        energy = first_energy(self.made.predictor.properties)
+        energy = first_energy(self.made.outputs.values())
         self._energy = energy.name if energy else None
         weighing = [self._energy] if self._energy else []
         for one in (self.given, self.made):
@@ -217,7 +219,7 @@ class PropertyRun:
         """
         from molgeo.prediction.layout import Digits, Layout
 
-        headers = {one.predictor.name: one.predictor.header for one in (self.given, self.made)}
+        headers = {one.name: one.header for one in (self.given, self.made)}
         digits = Digits(self.outputs.values(), headers)
         return Layout(self.columns, self.outputs, digits, raw)
 
@@ -231,8 +233,6 @@ class PropertyRun:
 
     def _passed(self, source: Iterator[Source], done: Iterable[Done]) -> int:
         """Read the rows that are done, and remember what may come again; how many they were."""
-        from molgeo.chem.molecule import InputError
-
         n = 0
         for n, was in enumerate(done, 1):
             row = next(source, None)
@@ -269,7 +269,7 @@ class PropertyRun:
             elif not keys[k] or first.setdefault(keys[k], k) == k:
                 sound[models[k]][k] = built
         for model, molecules in sound.items():
-            answers |= self._predicted(model, molecules)
+            answers |= self._predicted(model, molecules) if molecules else {}
         all_answers = [answers[k if k in answers else first[keys[k]]] for k in range(len(window))]
         for own, answer in zip(keys, all_answers, strict=True):
             self._remember(own, answer)
@@ -318,7 +318,7 @@ class PropertyRun:
             stereo=getattr(source, "stereo", ""),
             status="ok",
             message="",
-            model=model.predictor.name,
+            model=model.name,
         )
         if self.settings.strip_salts:
             row[STRIPPED] = source.stripped
@@ -385,18 +385,16 @@ def _windows(items: Iterable[Built], most: int, done: int = 0) -> Iterator[list[
         raise failure
 
 
-def _select(predictor: Predictor, wanted: str | Sequence[str] | None) -> list[Property]:
+def _select(model: BatchPredictor, wanted: str | Sequence[str] | None) -> list[Property]:
     """The wanted outputs of a model, each once, or an error that names the nearest ones."""
-    from molgeo.chem.molecule import InputError
-
-    outputs = predictor.outputs
+    outputs = model.outputs
     if wanted is None:
         return list(outputs.values())
     names = wanted.split(",") if isinstance(wanted, str) else wanted
     by_column = {one.column: key for key, one in outputs.items()}
     names = [by_column.get(name.strip(), name.strip()) for name in names]
     names = list(dict.fromkeys(names))
-    known = f"{predictor.name} predicts {', '.join(outputs)}"
+    known = f"{model.name} predicts {', '.join(outputs)}"
     if not names:
         raise InputError(f"properties is empty: {known}")
     for name in names:

@@ -540,3 +540,15 @@ def test_what_is_remembered_is_bounded(monkeypatch):
     assert [row["gap_eV"] for row in rows] == [5, 8, 11, 11, 5]
     assert len(run._known) == 2
     assert sum(map(len, stand_in.batches)) == 4
+
+
+def test_default_models_are_loaded_by_the_first_row_that_needs_them():
+    run = module.PropertyRun(PredictSettings(properties="gap", conformers=1))
+    assert run.given.name == DEFAULT_MODEL != run.made.name == DEFAULT_SMILES_MODEL
+    both = (run.given, run.made)
+    assert not any("predictor" in vars(one) for one in both)
+    assert [row["model"] for row in run.rows(["O"])] == [DEFAULT_SMILES_MODEL]
+    assert ["predictor" in vars(one) for one in both] == [False, True]
+    assert [row["model"] for row in run.rows([g2("H2O")])] == [DEFAULT_MODEL]
+    for one in both:
+        assert list(one.outputs) == list(one.predictor.outputs)
