@@ -12,7 +12,7 @@ neighbours keeps its sign there: none of them passes through the plane of the ot
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import Final
 
 import numpy as np
@@ -183,11 +183,22 @@ def _skeleton(z: Ints, bonds: Ints, parent: Ints) -> tuple[Chem.Mol, Ints]:
     return mol.GetMol(), heavy
 
 
-def is_set(element: Chem.Atom | Chem.Bond) -> bool:
-    """Whether an atom has a handedness, or a double bond its E or Z."""
-    if isinstance(element, Chem.Atom):
-        return element.GetChiralTag() in _TAGS
-    return element.GetStereo() not in _OPEN
+def said_stereo(mol: Chem.Mol) -> tuple[set[int], set[int]]:
+    """Indices of the atoms that have a handedness, and of the double bonds that are E or Z."""
+    return (
+        {atom.GetIdx() for atom in mol.GetAtoms() if atom.GetChiralTag() in _TAGS},
+        {bond.GetIdx() for bond in mol.GetBonds() if bond.GetStereo() not in _OPEN},
+    )
+
+
+def keep_stereo(mol: Chem.Mol, atoms: Set[int], bonds: Set[int]) -> None:
+    """Leave open, in place, what is not at one of these atoms and bonds."""
+    for atom in mol.GetAtoms():
+        if atom.GetIdx() not in atoms:
+            atom.SetChiralTag(Chem.ChiralType.CHI_UNSPECIFIED)
+    for bond in mol.GetBonds():
+        if bond.GetIdx() not in bonds:
+            bond.SetStereo(Chem.BondStereo.STEREONONE)
 
 
 def with_stereo(mol: Chem.Mol, pos: Floats) -> Chem.Mol:
@@ -219,15 +230,11 @@ def has_stereo(mol: Chem.Mol, pos: Floats) -> bool:
         mol: with explicit hydrogens.
         pos: (atoms, 3) Å, in its order.
     """
-    open_atoms = [a.GetIdx() for a in mol.GetAtoms() if not is_set(a)]
-    open_bonds = [b.GetIdx() for b in mol.GetBonds() if not is_set(b)]
-    if len(open_atoms) == mol.GetNumAtoms() and len(open_bonds) == mol.GetNumBonds():
+    atoms, double_bonds = said_stereo(mol)
+    if not atoms and not double_bonds:
         return True
     found = with_stereo(mol, pos)
-    for atom in open_atoms:
-        found.GetAtomWithIdx(atom).SetChiralTag(Chem.ChiralType.CHI_UNSPECIFIED)
-    for bond in open_bonds:
-        found.GetBondWithIdx(bond).SetStereo(Chem.BondStereo.STEREONONE)
+    keep_stereo(found, atoms, double_bonds)
     # Two centres of a ring may both be inverted and the molecule the same: only SMILES compare it.
     return bool(_smiles(found) == _smiles(mol))
 
@@ -242,16 +249,13 @@ def _smiles(mol: Chem.Mol) -> str:
 
 
 def stereo_smiles(smiles: str, z: Ints, pos: Floats) -> str:
-    """A SMILES with the stereo of coordinates in any order of atoms.
+    """A canonical SMILES with the stereo of coordinates in any order of atoms.
 
     Args:
-        smiles: of the molecule; what stereo it has counts for nothing.
+        smiles: of the molecule; what stereo it has counts for nothing. It comes back as it is if
+            RDKit cannot read it or its bonds are not found in the coordinates.
         z: (atoms,) atomic numbers.
         pos: (atoms, 3) Å.
-
-    Returns:
-        The canonical SMILES; or the one given, if RDKit cannot read it or the bonds are not
-        found in the coordinates.
     """
     with rdkit_messages():
         mol = mol_from_smiles(smiles)
@@ -264,10 +268,8 @@ def stereo_smiles(smiles: str, z: Ints, pos: Floats) -> str:
 
 def flat_smiles(smiles: str) -> str:
     """A SMILES without its stereo; the one given if it has none."""
-    if not set("@/\\") & set(smiles):
-        return smiles
     with rdkit_messages():
-        mol = mol_from_smiles(smiles)
+        mol = mol_from_smiles(smiles) if set("@/\\") & set(smiles) else None
         if mol is None:
             return smiles
         Chem.RemoveStereochemistry(mol)

@@ -21,34 +21,23 @@ from molgeo.units import COORDINATE_UNITS
 BONDED: Final = 1.35
 """Times the length of a single bond, within which two atoms are bonded: C–C up to 2.05 Å."""
 
-LONE: Final = 1.5
-"""Times that length, beyond which from its nearest an atom is bonded to nothing."""
+# Times that length: beyond it from its nearest, an atom is bonded to nothing; the same for atoms
+# that may be ions; and no bond is shorter than the third (N≡N has 0.76, a hot C–H 0.65).
+_LONE, _LONE_ION, _TOO_SHORT = 1.5, 2.2, 0.5
 
-LONE_ION: Final = 2.2
-"""The same for atoms that may be ions, whose partners are further away."""
-
-TOO_SHORT: Final = 0.5
-"""Times that length, below which no bond is: N≡N has 0.76, a hot C–H 0.65."""
-
-SCALE: Final = (0.75, 1.3)
+_SCALE: Final = (0.75, 1.3)
 """Bounds of the typical ratio of a molecule."""
 
-EXPECTED: Final = (0.72, 1.25)
-EXPECTED_H: Final = (0.88, 1.13)
-"""Typical ratios in the right unit; bonds to hydrogen are always single ones."""
+# Typical ratios in the right unit; bonds to hydrogen are always single ones.
+_EXPECTED, _EXPECTED_H = (0.72, 1.25), (0.88, 1.13)
 
-LACKING: Final = 0.65
-"""Of an atom's valence, what must be lacking to tell a hydrogen from a long bond: relaxed molecules
-lack 0.4 at most, molecules in motion at 500 K 0.65."""
-
-CERTAIN: Final = 0.45
-"""The same, below which an atom of a relaxed molecule has all of its hydrogens."""
+# Of an atom's valence, what must be lacking to tell a hydrogen from a long bond: relaxed molecules
+# lack 0.4 at most, molecules in motion at 500 K 0.65. Then the same for structures that are hot,
+# and below which an atom of a relaxed molecule has all of its hydrogens for certain.
+_LACKING, _LACKING_HOT, _CERTAIN = 0.65, 0.85, 0.45
 
 HOT: Final = 0.065
 """Deviation of a bond to hydrogen from its usual length, relative, that only motion explains."""
-
-LACKING_HOT: Final = 0.85
-"""As `LACKING`, for structures that are hot."""
 
 _ROWS: Final = 1000
 """Atoms whose neighbours are looked at; a unit is wrong for all or for none."""
@@ -58,24 +47,15 @@ _IONS: Final = (3, 4, 9, 11, 12, 17, 19, 20, 35, 37, 38, 53, 55, 56)
 _VALENCE: Final = {6: 4, 7: 3, 8: 2, 9: 1, 14: 4, 15: 3, 16: 2, 17: 1, 34: 2, 35: 1, 53: 1}
 """Least valences; boron and metals share electrons among many atoms."""
 
-# Bonds that lone pairs make longer than the sum of covalent radii, and H2: CRC Handbook, "Bond
-# lengths in gas-phase molecules" (H2, N2H4, NH2OH, NF3, H2O2, OF2, F2, P4), Å.
-_SINGLE: Final = {
-    (1, 1): 0.741,
-    (7, 7): 1.449,
-    (7, 8): 1.453,
-    (7, 9): 1.365,
-    (8, 8): 1.475,
-    (8, 9): 1.405,
-    (9, 9): 1.412,
-    (15, 15): 2.21,
-}
-
-
 _BOND: Final = np.add.outer(COVALENT_RADII, COVALENT_RADII)
 """(elements, elements) lengths of single bonds in Å."""
-for _ends, _length in _SINGLE.items():
-    _BOND[_ends] = _BOND[_ends[::-1]] = _length
+# Bonds that lone pairs make longer than the sum of covalent radii, and H2: CRC Handbook, "Bond
+# lengths in gas-phase molecules" (H2, N2H4, NH2OH, NF3, H2O2, OF2, F2, P4), Å.
+for _a, _b, _length in (
+    *((1, 1, 0.741), (7, 7, 1.449), (7, 8, 1.453), (7, 9, 1.365)),
+    *((8, 8, 1.475), (8, 9, 1.405), (9, 9, 1.412), (15, 15, 2.21)),
+):
+    _BOND[_a, _b] = _BOND[_b, _a] = _length
 
 _CONJUGATED: Final = 1.15
 """Order of a bond, above which it is more than single."""
@@ -103,11 +83,11 @@ def implausible(
     seen = np.isfinite(ratio) & ~np.isin(z, _NOBLE)
     if not seen.any():
         return None
-    shortest = int(np.where(seen, ratio, np.inf).argmin())
     reason = _wrong_unit(z, pos, ratio, nearest, seen)
     if reason is not None:
         return reason
-    if ratio[shortest] < TOO_SHORT:
+    shortest = int(np.where(seen, ratio, np.inf).argmin())
+    if ratio[shortest] < _TOO_SHORT:
         i, j = sorted((shortest, int(nearest[shortest])))
         fractions = "; they look like fractions of a cell" if np.abs(pos).max() <= 1 else ""
         return (
@@ -115,15 +95,15 @@ def implausible(
             f"{ratio[shortest] * _BOND[z[i], z[j]]:.3f} Å apart: give coordinates in Å, with one "
             f"entry for each atom{fractions}"
         )
-    lone = np.flatnonzero(seen & (ratio > np.where(np.isin(z, _IONS), LONE_ION, LONE)))
+    lone = np.flatnonzero(seen & (ratio > np.where(np.isin(z, _IONS), _LONE_ION, _LONE)))
     if not len(lone):
         return None
     i, j = int(lone[0]), int(nearest[lone[0]])
     more = f" (and {len(lone) - 1} more)" if len(lone) > 1 else ""
     return (
-        f"{_label(z, i)} is bonded to nothing{more}: its nearest, {_label(z, j)}, is "
-        f"{ratio[i] * _BOND[z[i], z[j]]:.2f} Å away, where a bond is {_BOND[z[i], z[j]]:.2f} Å "
-        "long; check the coordinates"
+        f"atom {i + 1} ({SYMBOLS[z[i]]}) is bonded to nothing{more}: its nearest, atom {j + 1} "
+        f"({SYMBOLS[z[j]]}), is {ratio[i] * _BOND[z[i], z[j]]:.2f} Å away, where a bond is "
+        f"{_BOND[z[i], z[j]]:.2f} Å long; check the coordinates"
     )
 
 
@@ -132,17 +112,15 @@ def _wrong_unit(
 ) -> str | None:
     """That all bonds are too long or too short by about the same factor."""
     hydrogens = seen & (z == 1) & (z[nearest] > 1)
-    expected, what = (EXPECTED_H, "bonds to hydrogen") if hydrogens.any() else (EXPECTED, "bonds")
+    low, high = _EXPECTED_H if hydrogens.any() else _EXPECTED
     ratios = np.sort(ratio[hydrogens if hydrogens.any() else seen])
     typical = float(ratios[(len(ratios) - 1) // 2])
     # A wrong unit makes all bonds short; two atoms in one place make but theirs so.
-    if typical <= SCALE[1] and np.quantile(ratio[seen], 0.9) >= SCALE[0]:
+    if not typical or (typical <= _SCALE[1] and np.quantile(ratio[seen], 0.9) >= _SCALE[0]):
         return None
-    if not typical:
-        return None
+    what = "bonds to hydrogen" if hydrogens.any() else "bonds"
     by = f"{max(typical, 1 / typical):.3g} times too {'short' if typical < 1 else 'long'}"
     reason = f"the coordinates are not in Å: {what} are {by}"
-    low, high = expected
     for name, unit in COORDINATE_UNITS.items():
         if low < unit * typical < high:
             hint = f"{name}: multiply them by {unit:.4g}, or say units={name}"
@@ -150,7 +128,7 @@ def _wrong_unit(
         if low < typical / unit < high:
             hint = f"Å that were taken for {name}: multiply them by {1 / unit:.4g}"
             return f"{reason}; they look like {hint}"
-    if ratio[seen].min() <= TOO_SHORT:
+    if ratio[seen].min() <= _TOO_SHORT:
         return None
     drawn = len(pos) > 3 and not np.ptp(pos, axis=0).all()
     hint = "; all atoms lie in a plane: is it a drawing?" if drawn else ": check their unit"
@@ -168,10 +146,8 @@ def unfit_to_move(
     if not np.isfinite(pos).all() or np.linalg.matrix_rank(periodic) < len(periodic):
         return None  # which is for others to say
     reason = implausible(z, pos, cell, pbc)
-    if reason is None and not any(pbc):
-        n = missing_hydrogens(z, pos, at_least=2)
-        reason = hydrogens_missing(n) if n else None
-    return reason
+    n = 0 if reason or any(pbc) else missing_hydrogens(z, pos, at_least=2)
+    return hydrogens_missing(n) if n else reason
 
 
 def fragments(z: Ints, pos: Floats) -> list[Ints]:
@@ -210,10 +186,8 @@ def missing_hydrogens(z: Ints, pos: Floats, charge: int = 0, at_least: int = 1) 
     """
     if len(z) < 2:
         return 0
-    i, j, ratio, order = _bonds(z, pos)
-    is_hot = _is_hot(z, i, j, ratio)
-    lacking = _lacking(z, i, j, order)
-    found = lacking[lacking > (LACKING_HOT if is_hot else LACKING)]
+    lacking, is_hot = _lacking(z, pos)
+    found = lacking[lacking > (_LACKING_HOT if is_hot else _LACKING)]
     n = float(np.rint(found).sum()) - abs(charge)
     if n < at_least or (is_hot and (n < 2 or 3 * n <= (z == 1).sum())):
         return 0
@@ -230,8 +204,8 @@ def has_all_hydrogens(z: Ints, pos: Floats) -> bool:
     """Whether the lengths of bonds say that each atom has all of its bonds, beyond doubt."""
     if len(z) < 2 or not np.isfinite(pos).all() or implausible(z, pos):
         return False
-    i, j, ratio, order = _bonds(z, pos)
-    return bool(_lacking(z, i, j, order).max() < CERTAIN) and not _is_hot(z, i, j, ratio)
+    lacking, is_hot = _lacking(z, pos)
+    return bool(lacking.max() < _CERTAIN) and not is_hot
 
 
 def bond_length(a: int, b: int, order: float = 1.0) -> float:
@@ -241,25 +215,13 @@ def bond_length(a: int, b: int, order: float = 1.0) -> float:
 
 def hydrogens_missing(n: int) -> str:
     """What to say of hydrogens that are not there."""
-    return (
-        f"{n} hydrogen{'s are' if n > 1 else ' is'} missing from the 3D coordinates: add "
-        f"{'them' if n > 1 else 'it'}, or give the SMILES"
-    )
+    are, them = ("s are", "them") if n > 1 else (" is", "it")
+    return f"{n} hydrogen{are} missing from the 3D coordinates: add {them}, or give the SMILES"
 
 
-def _label(z: Ints, index: int) -> str:
-    """``atom 1 (C)``: counted from 1, as chemists and files do."""
-    return f"atom {index + 1} ({SYMBOLS[z[index]]})"
-
-
-def _is_hot(z: Ints, i: Ints, j: Ints, ratio: Floats) -> bool:
-    """Whether bonds to hydrogen tell that a structure is in motion."""
-    to_hydrogen = (z[i] == 1) != (z[j] == 1)
-    return bool((np.abs(ratio[to_hydrogen] - 1.0) > HOT).any())
-
-
-def _lacking(z: Ints, i: Ints, j: Ints, order: Floats) -> Floats:
-    """(atoms,) valence that the bonds of each atom leave open, 0 if nothing is known."""
+def _lacking(z: Ints, pos: Floats) -> tuple[Floats, bool]:
+    """Valence that the bonds of each atom leave open, 0 if nothing is known; is it in motion?"""
+    i, j, ratio, order = _bonds(z, pos)
     total = np.zeros(len(z))
     np.add.at(total, i, order)
     np.add.at(total, j, order)
@@ -277,7 +239,8 @@ def _lacking(z: Ints, i: Ints, j: Ints, order: Floats) -> Floats:
         lacking[a[(valence[b] == 0) & (z[b] != 1)]] = 0.0
         # The lone pair of CO, isocyanides and SiO.
         lacking[a[alone[a] & (order > 2.0) & (valence[a] == 4) & (valence[b] < 4)]] = 0.0
-    return lacking
+    to_hydrogen = (z[i] == 1) != (z[j] == 1)
+    return lacking, bool((np.abs(ratio[to_hydrogen] - 1.0) > HOT).any())
 
 
 def _bonds(z: Ints, pos: Floats) -> tuple[Ints, Ints, Floats, Floats]:
@@ -288,12 +251,13 @@ def _bonds(z: Ints, pos: Floats) -> tuple[Ints, Ints, Floats, Floats]:
     ratio = d / length
     # Of two hydrogens that meet, each keeps to its own molecule.
     rank = ratio + 10.0 * ((z[i] == 1) & (z[j] == 1))
-    keep = ratio < BONDED
     best = np.full(len(z), np.inf)
     np.minimum.at(best, i, rank)
     np.minimum.at(best, j, rank)
+    keep = ratio < BONDED
     for a in (i, j):
         keep &= (z[a] != 1) | (rank <= best[a])
+    # Pauling: n = exp((d1 − d) / 0.3 Å), from single to triple bonds.
     is_single = (z[i] == 1) | (z[j] == 1)
     order = np.where(is_single, 1.0, np.clip(np.exp((length - d) / _PAULING), 1.0, 3.0))
     return i[keep], j[keep], ratio[keep], order[keep]
@@ -310,7 +274,8 @@ def _nearest(z: Ints, pos: Floats, cell: Floats | None, pbc: Sequence[bool]) -> 
     if cell is not None and any(pbc):
         ranges = [(-1, 0, 1) if periodic else (0,) for periodic in pbc]
         shifts = np.stack(np.meshgrid(*ranges, indexing="ij"), -1).reshape(-1, 3) @ cell
-        pos = _wrapped(pos, cell, pbc)
+        periodic = cell[np.array(pbc, dtype=bool)]
+        pos = pos - np.floor(pos @ np.linalg.pinv(periodic)) @ periodic  # all in one cell
     rows = np.unique(np.linspace(0, n - 1, min(n, _ROWS)).astype(np.int64)) if n else nearest
     block = max(1, 1_000_000 // (n * len(shifts))) if n else 1
     for start in range(0, len(rows), block):
@@ -323,10 +288,3 @@ def _nearest(z: Ints, pos: Floats, cell: Floats | None, pbc: Sequence[bool]) -> 
         ratio[row] = relative.min(1)
     ratio[np.isinf(ratio)] = np.nan
     return ratio, nearest
-
-
-def _wrapped(pos: Floats, cell: Floats, pbc: Sequence[bool]) -> Floats:
-    """Positions within the cell along its periodic vectors; as they are where it has none."""
-    periodic = np.array(pbc, dtype=bool)
-    part = pos @ np.linalg.pinv(cell[periodic])
-    return np.asarray(pos - np.floor(part) @ cell[periodic])

@@ -176,7 +176,6 @@ class PropertyRun:
             RowError: as in `rows`.
         """
         from molgeo.chem.building import build
-        from molgeo.chem.conformers.enumeration import with_isomers
         from molgeo.chem.files.readers import check_sources, is_single, read_all
         from molgeo.chem.limits import Limits
 
@@ -186,6 +185,8 @@ class PropertyRun:
         limits = Limits(own.max_atoms, own.max_seconds, own.max_memory)
         source = iter(read_all(inputs, self.reading))
         if self.settings.enumerate_stereo:
+            from molgeo.chem.conformers.enumeration import with_isomers
+
             source = with_isomers(source, limits.atoms)
         start = self._passed(source, done)
         # A row of the input becomes one row of output, so that marks and results stay in step.

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
 
-from molgeo.chem.bonds import is_set, with_stereo
+from molgeo.chem.bonds import keep_stereo, said_stereo, with_stereo
 
 _ROUNDS: Final = 10
 """Most times that a SMILES is read and written; once is enough for all but a few molecules."""
@@ -226,18 +226,11 @@ def _isomer(mol: Chem.Mol, pos: NDArray[np.float64]) -> tuple[Chem.Mol, int]:
     """A molecule with what coordinates show of its open stereo, and how much of it they do."""
     free = open_stereo(mol)
     isomer = with_stereo(Chem.AddHs(mol), pos)
-    for atom in isomer.GetAtoms():
-        k = atom.GetIdx()
-        if k not in free.atoms and not (k < mol.GetNumAtoms() and is_set(mol.GetAtomWithIdx(k))):
-            atom.SetChiralTag(Chem.ChiralType.CHI_UNSPECIFIED)
-    for bond in isomer.GetBonds():
-        k = bond.GetIdx()
-        if k not in free.bonds and not (k < mol.GetNumBonds() and is_set(mol.GetBondWithIdx(k))):
-            bond.SetStereo(Chem.BondStereo.STEREONONE)
+    atoms, bonds = said_stereo(mol)
+    keep_stereo(isomer, atoms.union(free.atoms), bonds.union(free.bonds))
     isomer = Chem.RemoveHs(isomer)
     if isomer.GetNumAtoms() != mol.GetNumAtoms():
         return mol, 0
     Chem.AssignStereochemistry(isomer, cleanIt=True, force=True)
-    return isomer, sum(is_set(isomer.GetAtomWithIdx(k)) for k in free.atoms) + sum(
-        is_set(isomer.GetBondWithIdx(k)) for k in free.bonds
-    )
+    atoms, bonds = said_stereo(isomer)
+    return isomer, len(atoms.intersection(free.atoms)) + len(bonds.intersection(free.bonds))
