@@ -13,7 +13,7 @@ from molgeo.chem.bonds import isomeric_smiles
 from molgeo.chem.conformers.conformers import Embedder, Refusal
 from molgeo.chem.conformers.force_field import FROM_COORDINATES, NO_BONDS, relax
 from molgeo.chem.limits import DEFAULT_LIMITS, Limits, ordered_map
-from molgeo.chem.molecule import BadRow, Molecule, Row, SmilesRow, check_bonds, check_geometry
+from molgeo.chem.molecule import BadRow, Molecule, Row, SmilesRow, bad, check_bonds, check_geometry
 from molgeo.chem.parsing import mol_from_smiles, one_line, rdkit_messages
 
 Built = list[Molecule] | BadRow
@@ -71,16 +71,10 @@ def build(
 
     def make(row: Row) -> Built:
         try:
-            made = _made(row, geometry, embedder)
+            return _made(row, geometry, embedder)
         except Exception as error:  # whatever a library meets in one row, the others go on
-            message = f"this row cannot be read: {type(error).__name__}: {one_line(error)}"
-            made = BadRow(row.input, row.name, row.smiles, message)
-        if not (row.extra or row.stripped):
-            return made
-        # What its input says besides the structure.
-        if isinstance(made, BadRow):
-            return replace(made, extra=row.extra, stripped=row.stripped)
-        return [replace(one, extra=row.extra, stripped=row.stripped) for one in made]
+            reason = f"{type(error).__name__}: {one_line(error)}"
+            return bad(row, f"this row cannot be read: {reason}")
 
     return ordered_map(make, rows, workers)
 
@@ -91,13 +85,13 @@ def _made(row: Row, geometry: GeometrySource, embedder: Embedder) -> Built:
         return row
     if isinstance(row, SmilesRow):
         if geometry == "given":
-            return BadRow(row.input, row.name, row.smiles, NO_COORDINATES)
+            return bad(row, NO_COORDINATES)
         return embedder.molecules(row)
     if geometry in ("auto", "given") or check_geometry(row) is not None:
         return row.conformers()  # why it is no molecule is for who predicts to say
     reason = next(filter(None, map(check_bonds, row.conformers())), None)
     if reason is not None:
-        return _bad(row, reason)
+        return bad(row, reason)
     return _minimised(row) if geometry == "mmff" else _from_smiles(row, embedder)
 
 
@@ -105,27 +99,25 @@ def _minimised(molecule: Molecule) -> Built:
     """The same conformers at MMFF94, or UFF."""
     if molecule.further:
         each = [_minimised(conformer) for conformer in molecule.conformers()]
-        bad = next((built for built in each if isinstance(built, BadRow)), None)
-        return bad or [one for built in each if isinstance(built, list) for one in built]
-    row = SmilesRow(molecule.smiles or "", molecule.name, molecule.input)
-    made = relax(row, molecule.z, molecule.pos)
+        odd = next((built for built in each if isinstance(built, BadRow)), None)
+        return odd or [one for built in each if isinstance(built, list) for one in built]
+    made = relax(SmilesRow(molecule.smiles or ""), molecule.z, molecule.pos)
     if isinstance(made, BadRow):
         unseen = made.message == NO_BONDS and not molecule.smiles
-        return _bad(molecule, NO_MOLECULE if unseen else made.message)
+        return bad(molecule, NO_MOLECULE if unseen else made.message)
     if molecule.smiles and made.geometry.endswith(FROM_COORDINATES):
-        return _bad(molecule, OTHER_MOLECULE)
+        return bad(molecule, OTHER_MOLECULE)
     how = made.geometry.removesuffix(FROM_COORDINATES)
     return [replace(molecule, pos=made.pos[0], geometry=f"given+{how}")]
 
 
 def _from_smiles(molecule: Molecule, embedder: Embedder) -> Built:
     """Conformers of the molecule that coordinates show."""
-    row = SmilesRow(molecule.smiles or "", molecule.name, molecule.input)
     with rdkit_messages():
         if not molecule.smiles:
             shown = bonds.from_coordinates(molecule.z, molecule.pos)
             if shown is None:
-                return _bad(molecule, NO_MOLECULE)
+                return bad(molecule, NO_MOLECULE)
             smiles = isomeric_smiles(shown, molecule.pos)
         elif (parsed := mol_from_smiles(molecule.smiles)) is None:
             smiles = molecule.smiles  # of which the embedder says why it cannot be read
@@ -133,11 +125,7 @@ def _from_smiles(molecule: Molecule, embedder: Embedder) -> Built:
             mol = Chem.AddHs(parsed)
             order = bonds.assign(mol, molecule.z, molecule.pos)
             if order is None:
-                return _bad(molecule, OTHER_MOLECULE)
+                return bad(molecule, OTHER_MOLECULE)
             smiles = isomeric_smiles(mol, molecule.pos[order])
-    return embedder.molecules(replace(row, smiles=smiles))
-
-
-def _bad(molecule: Molecule, message: str) -> BadRow:
-    own = molecule.input, molecule.name, molecule.smiles
-    return BadRow(*own, message, molecule.formula, molecule.n_atoms)
+    row = SmilesRow(smiles, molecule.name, molecule.input, molecule.extra, molecule.stripped)
+    return embedder.molecules(row)

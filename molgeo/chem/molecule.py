@@ -143,6 +143,15 @@ class BadRow:
 Row = Molecule | SmilesRow | BadRow
 
 
+def bad(row: Row, message: str) -> BadRow:
+    """A row that goes no further, and why: what is known of it stays."""
+    known: dict[str, Any] = (
+        {"formula": row.formula, "n_atoms": row.n_atoms} if isinstance(row, Molecule) else {}
+    )
+    own = row.input, row.name, row.smiles
+    return BadRow(*own, message, extra=row.extra, stripped=row.stripped, **known)
+
+
 def from_arrays(
     z: Any,
     pos: Any,

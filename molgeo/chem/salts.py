@@ -10,7 +10,7 @@ from rdkit import Chem
 from rdkit.Chem.MolStandardize import rdMolStandardize
 from rdkit.Chem.SaltRemover import SaltRemover
 
-from molgeo.chem.molecule import BadRow, SmilesRow
+from molgeo.chem.molecule import BadRow, SmilesRow, bad
 from molgeo.chem.parsing import mol_from_smiles, rdkit_messages
 
 _SIMILAR: Final = 0.5
@@ -35,7 +35,7 @@ def stripped(row: SmilesRow) -> SmilesRow | BadRow:
     """The row of a salt's largest fragment; any other row as it is."""
     found = parent(row.smiles)
     if isinstance(found, str):
-        return BadRow(row.input, row.name, row.smiles, found, extra=row.extra)
+        return bad(row, found)
     return row if found is None else replace(row, smiles=found.smiles, stripped=found.stripped)
 
 

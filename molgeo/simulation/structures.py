@@ -9,7 +9,7 @@ from ase import Atoms
 
 from molgeo.chem.conformers.conformers import embed
 from molgeo.chem.files.readers import check_sources, read
-from molgeo.chem.molecule import BadRow, InputError, Molecule, SmilesRow
+from molgeo.chem.molecule import BadRow, InputError, Molecule, SmilesRow, bad
 from molgeo.chem.plausible import unfit_to_move
 
 VELOCITIES: Final = ("velo", "vel", "velocities", "velocity", "v", "momentum")
@@ -42,7 +42,7 @@ def structures(source: str, say: Say | None = None) -> Iterator[Atoms | BadRow]:
             made = embed(molecule)
             molecule = made if isinstance(made, BadRow) else made[0]
         if isinstance(molecule, Molecule) and (reason := _refusal(molecule)):
-            molecule = BadRow(molecule.input, molecule.name, molecule.smiles, reason)
+            molecule = bad(molecule, reason)
         if isinstance(molecule, BadRow):
             yield molecule
             continue

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from rdkit import Chem
@@ -28,7 +28,7 @@ from molgeo.chem.conformers.canonical import (
 from molgeo.chem.conformers.embedding import attempts
 from molgeo.chem.conformers.force_field import Conformers, failure, minimise
 from molgeo.chem.limits import DEFAULT_LIMITS, Clock, Limits, Once, OutOfTimeError
-from molgeo.chem.molecule import BadRow, Frame, Molecule, SmilesRow
+from molgeo.chem.molecule import BadRow, Frame, Molecule, SmilesRow, bad
 from molgeo.chem.parsing import isotope_reason, rdkit_messages, smiles_fault
 
 _NO_CONFORMER: Final = (
@@ -80,20 +80,16 @@ class Embedder:
         given, form, made, stereo = found
         order = with_hydrogens(form.order, given, form.mol)
         frame = Frame(form.smiles, order, form.mirrored)
-        own = -made.pos if form.mirrored else made.pos
+        own = row.smiles, row.name, row.input, made.geometry
+        labels: dict[str, Any] = {
+            "extra": row.extra,
+            "stripped": row.stripped,
+            "frame": frame,
+            "stereo": stereo,
+        }
         return [
-            Molecule(
-                z=made.z[order],
-                pos=pos[order],
-                charge=made.charge,
-                smiles=row.smiles,
-                name=row.name,
-                input=row.input,
-                geometry=made.geometry,
-                frame=frame,
-                stereo=stereo,
-            )
-            for pos in own
+            Molecule(made.z[order], pos[order], made.charge, *own, **labels)
+            for pos in (-made.pos if form.mirrored else made.pos)
         ]
 
     def canonical(self, row: SmilesRow) -> Conformers | BadRow:
@@ -105,7 +101,7 @@ class Embedder:
         """What was made of a SMILES, or why nothing was."""
         fault = smiles_fault(row.smiles)
         if fault is not None:
-            return BadRow(row.input, row.name, row.smiles, fault)
+            return bad(row, fault)
         with rdkit_messages() as messages:
             mol, reason = self._read(row.smiles, messages)
             try:
@@ -114,10 +110,11 @@ class Embedder:
                 found = failure(error)
         if isinstance(found, _Found):
             return found
-        bad = BadRow(row.input, row.name, row.smiles, found or "")
+        refused = bad(row, found or "")
         if mol is None:
-            return bad
-        return replace(bad, formula=rdMolDescriptors.CalcMolFormula(mol), n_atoms=_n_atoms(mol))
+            return refused
+        formula = rdMolDescriptors.CalcMolFormula(mol)
+        return replace(refused, formula=formula, n_atoms=_n_atoms(mol))
 
     def _read(self, smiles: str, messages: list[str]) -> tuple[Chem.Mol | None, str | None]:
         """The molecule of a SMILES, and why it is refused."""

@@ -19,7 +19,7 @@ from molgeo.chem.conformers.canonical import (
     open_stereo,
 )
 from molgeo.chem.limits import MAX_ATOMS, ordered_map
-from molgeo.chem.molecule import BadRow, Row, SmilesRow
+from molgeo.chem.molecule import Row, SmilesRow, bad
 from molgeo.chem.parsing import MAX_SMILES_LENGTH, rdkit_messages, smiles_fault
 
 MAX_ISOMERS: Final = 32
@@ -54,7 +54,7 @@ def with_isomers(rows: Iterable[Row], max_atoms: int = MAX_ATOMS) -> Iterator[Ro
             try:
                 return [replace(row, smiles=one) for one in _isomeric(row.smiles, max_atoms)]
             except TooManyIsomersError as error:
-                return [BadRow(row.input, row.name, row.smiles, str(error), extra=row.extra)]
+                return [bad(row, str(error))]
             except Exception:  # whatever RDKit meets in one row is for who makes conformers to say
                 return [row]
 

@@ -12,7 +12,7 @@ from rdkit.Chem import rdForceFieldHelpers
 
 from molgeo.chem import bonds
 from molgeo.chem.limits import Clock
-from molgeo.chem.molecule import BadRow, SmilesRow
+from molgeo.chem.molecule import BadRow, SmilesRow, bad
 from molgeo.chem.parsing import mol_from_smiles, one_line, rdkit_messages
 
 _ENDLESS: Final = Clock()
@@ -132,7 +132,7 @@ def relax(row: SmilesRow, z: NDArray[np.int64], pos: NDArray[np.float64]) -> Con
             found = _relaxed(row.smiles, z, pos)
         except (RuntimeError, ValueError) as error:  # RDKit's invariants and preconditions
             found = failure(error)
-    return BadRow(row.input, row.name, row.smiles, found) if isinstance(found, str) else found
+    return bad(row, found) if isinstance(found, str) else found
 
 
 def _relaxed(smiles: str, z: NDArray[np.int64], pos: NDArray[np.float64]) -> Conformers | str:

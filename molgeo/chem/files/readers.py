@@ -37,7 +37,16 @@ from rdkit import Chem
 from molgeo.chem.files.formats import DEFAULT, ReadOptions, format_of, formats
 from molgeo.chem.files.locating import STDIN, check_sources, locate, names_no_file
 from molgeo.chem.files.text import STDIN_NAME, Lines, open_text, stdin_lines
-from molgeo.chem.molecule import BadRow, InputError, Molecule, Row, SmilesRow, from_arrays, is_pair
+from molgeo.chem.molecule import (
+    BadRow,
+    InputError,
+    Molecule,
+    Row,
+    SmilesRow,
+    bad,
+    from_arrays,
+    is_pair,
+)
 from molgeo.chem.parsing import smiles_fault, structure_row, without_surrogates
 
 __all__ = ["STDIN", "ReadOptions", "check_sources", "is_single", "kept_columns", "read", "read_all"]
@@ -252,7 +261,7 @@ def _finished(row: Row, options: ReadOptions) -> Row:
     if isinstance(row, SmilesRow):
         fault = smiles_fault(row.smiles, options.max_smiles_length)
         if fault is not None:
-            row = BadRow(row.input, row.name, row.smiles, fault, extra=row.extra)
+            row = bad(row, fault)
         elif options.strip_salts and "." in row.smiles:
             from molgeo.chem.salts import stripped
 
