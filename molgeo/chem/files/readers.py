@@ -61,8 +61,8 @@ def read(source: Any, options: ReadOptions = DEFAULT) -> Iterator[Row]:
     Args:
         source: a SMILES or InChI, ``-`` for lines of them from standard input, the name of a file,
             a `pathlib.Path`, a DataFrame with a column of them, `ase.Atoms`, PyG ``Data`` or
-            ``Batch`` (``z``, ``pos`` in Å), an RDKit ``Mol``, a pair ``(z, pos)``, or a `Molecule`.
-            None of them is changed.
+            ``Batch`` (``z``, ``pos`` in Å), a `molgeo.data.molecules.Batch`, an RDKit ``Mol``, a
+            pair ``(z, pos)``, or a `Molecule`. None of them is changed.
         options: what the user says about it.
 
     Yields:
@@ -89,14 +89,10 @@ def read_all(sources: Any, options: ReadOptions = DEFAULT) -> Iterator[Row]:
 def kept_columns(sources: Iterable[Any], options: ReadOptions) -> list[str]:
     """Names in ``extra`` of the first rows of files and of standard input, which stay to be read.
 
-    A named pipe is not looked into, as what was read of it would be gone.
-
     Args:
-        sources: as in `read`; others than names of files are left out.
+        sources: as in `read`; others than names of files are left out. So are named pipes, as what
+            was read of them would be gone.
         options: as in `read`.
-
-    Returns:
-        Names as in the inputs, each one once, in the order of the inputs.
 
     Raises:
         InputError: a file that cannot be read, or a table without a column of structures.
@@ -200,6 +196,8 @@ def _from_object(source: Any, options: ReadOptions, input: str = "") -> Iterator
     elif hasattr(source, "to_data_list"):  # a PyG Batch
         for data in source.to_data_list():
             yield from _from_object(data, options, input)
+    elif getattr(source, "ptr", None) is not None:
+        yield from _from_batch(source, kind)
     elif hasattr(source, "numbers") and hasattr(source, "positions"):
         yield from_ase(source, kind, options)
     elif hasattr(source, "z") and hasattr(source, "pos"):
@@ -211,6 +209,16 @@ def _from_object(source: Any, options: ReadOptions, input: str = "") -> Iterator
             f"ase.Atoms, PyG Data with z and pos, an RDKit Mol or a pair (z, pos){table}"
         )
         yield BadRow(input or repr(source)[:80], message=message)
+
+
+def _from_batch(batch: Any, input: str) -> Iterator[Molecule | BadRow]:
+    """Molecules of a `molgeo.data.molecules.Batch`."""
+    for m, (first, end) in enumerate(itertools.pairwise(batch.ptr.tolist())):
+        molecule = from_arrays(batch.z[first:end], batch.pos[first:end], input=input)
+        if isinstance(molecule, Molecule) and batch.pbc is not None:
+            cell, pbc = batch.cell[m].numpy(), tuple(batch.pbc[m].tolist())
+            molecule = replace(molecule, cell=cell, pbc=pbc)
+        yield molecule
 
 
 def _from_data(data: Any, input: str) -> Molecule | BadRow:

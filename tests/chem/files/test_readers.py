@@ -12,6 +12,7 @@ from torch_geometric.data import Batch, Data
 
 from molgeo.chem.files.readers import check_sources, is_single, read, read_all
 from molgeo.chem.molecule import BadRow, InputError, Molecule, SmilesRow
+from molgeo.data.molecules import Batch as Flat
 
 WATER = ([8, 1, 1], [[0.0, 0.0, 0.1], [0.0, 0.76, -0.47], [0.0, -0.76, -0.47]])
 
@@ -147,6 +148,18 @@ def test_pyg_batch_is_many_rows():
     one = Data(z=torch.tensor(WATER[0]), pos=torch.tensor(WATER[1]), smiles="O", name="w", charge=0)
     rows = list(read(Batch.from_data_list([one, one])))
     assert [(row.formula, row.smiles, row.name) for row in rows] == [("H2O", "O", "w")] * 2
+
+
+def test_a_batch_of_molgeo_is_many_rows():
+    z, pos = torch.tensor(2 * WATER[0]), torch.tensor(2 * WATER[1])
+    ptr, batch, cell = torch.tensor([0, 3, 6]), torch.tensor([0] * 3 + [1] * 3), 9 * torch.eye(3)
+    one = Flat(z, pos, batch, ptr, torch.zeros(2, 0), torch.arange(2))
+    assert is_single(one)
+    assert [row.formula for row in read(one)] == ["H2O", "H2O"]
+    pbc = torch.tensor([[True, True, True], [False, False, False]])
+    first, second = read(one._replace(cell=cell.repeat(2, 1, 1), pbc=pbc))
+    assert (first.pbc, second.pbc) == ((True,) * 3, (False,) * 3)
+    np.testing.assert_array_equal(first.cell, 9 * np.eye(3))
 
 
 def test_pyg_data_without_positions():
