@@ -21,11 +21,8 @@ SPIN_KEYS: Final = {
 both these are a closed shell, as one unpaired electron would be an odd number of electrons.
 """
 
-MOST_CHARGE: Final = 1000
-"""e, beyond which a charge is a slip of the pen."""
-
-_NEAR: Final = 0.1
-"""e, by which the sum of partial charges may miss a whole number."""
+MOST_CHARGE: Final = 1000  # e, beyond which a charge is a slip of the pen
+_NEAR: Final = 0.1  # e, by which the sum of partial charges may miss a whole number
 
 
 def whole_charge(value: Any) -> int:

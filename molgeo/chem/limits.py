@@ -24,15 +24,13 @@ MAX_ATOMS: Final = 300
 
 MAX_SECONDS: Final = 60.0
 
-MAX_MEMORY: Final = 1000.0
-"""MB."""
+MAX_MEMORY: Final = 1000.0  # MB
 
 _BYTES_PER_PAIR: Final = 300
 """Of memory that RDKit takes to embed and minimise a molecule, per square of its atoms: the most
 that was measured, for chains of 287 to 992 atoms."""
 
-_BUSY: Final = 10
-"""Seconds on the wall per second of the processor after which a row is given up."""
+_BUSY: Final = 10  # seconds on the wall per second of the processor after which a row is given up
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -33,9 +33,7 @@ SPACE_IN_SMILES: Final = (
 MAX_LINES: Final = 20
 """Lines of RDKit's that are kept: a SMILES of open brackets makes three for each of them."""
 
-MAX_LENGTH: Final = 500
-"""Characters of such a line that are kept: RDKit repeats the whole input."""
-
+MAX_LENGTH: Final = 500  # characters of such a line that are kept: RDKit repeats the whole input
 _OTHER = re.compile(r"[^!-~]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _STAMP = re.compile(r"^\[\d\d:\d\d:\d\d\]\s*")

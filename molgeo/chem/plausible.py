@@ -25,8 +25,7 @@ BONDED: Final = 1.35
 # that may be ions; and no bond is shorter than the third (N≡N has 0.76, a hot C–H 0.65).
 _LONE, _LONE_ION, _TOO_SHORT = 1.5, 2.2, 0.5
 
-_SCALE: Final = (0.75, 1.3)
-"""Bounds of the typical ratio of a molecule."""
+_SCALE: Final = (0.75, 1.3)  # bounds of the typical ratio of a molecule
 
 # Typical ratios in the right unit; bonds to hydrogen are always single ones.
 _EXPECTED, _EXPECTED_H = (0.72, 1.25), (0.88, 1.13)
@@ -39,9 +38,7 @@ _LACKING, _LACKING_HOT, _CERTAIN = 0.65, 0.85, 0.45
 HOT: Final = 0.065
 """Deviation of a bond to hydrogen from its usual length, relative, that only motion explains."""
 
-_ROWS: Final = 1000
-"""Atoms whose neighbours are looked at; a unit is wrong for all or for none."""
-
+_ROWS: Final = 1000  # atoms whose neighbours are looked at; a unit is wrong for all or for none
 _NOBLE: Final = (2, 10, 18, 36, 54, 86)
 _IONS: Final = (3, 4, 9, 11, 12, 17, 19, 20, 35, 37, 38, 53, 55, 56)
 _VALENCE: Final = {6: 4, 7: 3, 8: 2, 9: 1, 14: 4, 15: 3, 16: 2, 17: 1, 34: 2, 35: 1, 53: 1}
@@ -57,8 +54,7 @@ for _a, _b, _length in (
 ):
     _BOND[_a, _b] = _BOND[_b, _a] = _length
 
-_CONJUGATED: Final = 1.15
-"""Order of a bond, above which it is more than single."""
+_CONJUGATED: Final = 1.15  # order of a bond, above which it is more than single
 
 _PAULING: Final = 0.3
 """Å. Bonds of order n are shorter by 0.3 ln n (Pauling, J. Am. Chem. Soc. 69, 542, 1947)."""

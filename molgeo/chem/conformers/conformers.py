@@ -37,11 +37,8 @@ _NO_CONFORMER: Final = (
 )
 
 
-TRIALS: Final = 8
-"""Conformers made to see a stable isomer where others would be strained."""
-
-RECENT: Final = 512
-"""Molecules whose conformers are kept for rows that name them again."""
+TRIALS: Final = 8  # conformers made to see a stable isomer where others would be strained
+RECENT: Final = 512  # molecules whose conformers are kept for rows that name them again
 
 Refusal = Callable[[list[int], int], str | None]
 """Why a model would refuse a molecule, by its atomic numbers and total charge; None if it does

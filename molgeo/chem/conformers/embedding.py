@@ -21,8 +21,7 @@ ATTEMPTS: Final = 5
 """How many ways are tried: the ladder, then distances alone. Molecules that failed when there were
 fewer are worth another call."""
 
-BOUNDS_TRIES: Final = 8
-"""Random distances that are tried last."""
+BOUNDS_TRIES: Final = 8  # random distances that are tried last
 
 
 class Attempt(NamedTuple):
@@ -71,9 +70,7 @@ image, with the SMILES. The tolerance is RDKit's recommendation for speed.
 """
 
 
-LARGE: Final = 100
-"""Atoms above which `LARGE_LADDER` is climbed."""
-
+LARGE: Final = 100  # atoms above which `LARGE_LADDER` is climbed
 LARGE_LADDER: Final = (
     Attempt({"maxIterations": 10, "useRandomCoords": True}),
     Attempt({**_BARE, "maxIterations": 10}),

@@ -24,9 +24,7 @@ from molgeo.chem.parsing import MAX_SMILES_LENGTH, rdkit_messages, smiles_fault
 
 MAX_ISOMERS: Final = 32
 
-_MAX_OPEN: Final = 12
-"""Centres and bonds of which all combinations are looked at."""
-
+_MAX_OPEN: Final = 12  # centres and bonds of which all combinations are looked at
 _CENTRE: Final = (Chem.ChiralType.CHI_TETRAHEDRAL_CCW, Chem.ChiralType.CHI_TETRAHEDRAL_CW)
 _BOND: Final = (Chem.BondStereo.STEREOTRANS, Chem.BondStereo.STEREOCIS)
 

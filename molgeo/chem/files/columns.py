@@ -16,11 +16,8 @@ from molgeo.chem.files.formats import ReadOptions
 from molgeo.chem.molecule import InputError
 from molgeo.chem.parsing import is_inchi, mol_from_smiles, rdkit_messages
 
-N_CELLS: Final = 100
-"""Cells of a column that are looked at."""
-
-N_RECORDS: Final = 150
-"""Records of a table that are looked at."""
+N_CELLS: Final = 100  # cells of a column that are looked at
+N_RECORDS: Final = 150  # records of a table that are looked at
 
 _words = str.split
 
@@ -35,9 +32,7 @@ _STRUCTURES: Final = _words(
     structurestring mol molecule molecules rdmol romol rdkitmol compound"""
 )
 
-_CALLED_STRUCTURE: Final = 10
-"""Ranks below it are those of titles that say ``smiles`` or ``inchi``."""
-
+_CALLED_STRUCTURE: Final = 10  # ranks below it are those of titles that say ``smiles`` or ``inchi``
 _NAMES: Final = _words(
     """name molname moleculename compoundname chemicalname preferredname prefname
     drugname commonname title compoundid moleculeid molid chemblid moleculechemblid compoundchemblid
@@ -54,9 +49,7 @@ _WRITTEN: Final = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9@+\-\[\]()=#$:/\\%.*~]+")
 _BY_LETTERS: Final = re.compile(r"InChI=.*|(Cl|Br|\[[^\]]*|[BCNOPSFIbcnops]|[^A-Za-z_ ])*")
 """What may be a SMILES, even a faulty one; few words are."""
 
-_LITTLE: Final = 4
-"""Heavy atoms below which a SMILES may well be a code."""
-
+_LITTLE: Final = 4  # heavy atoms below which a SMILES may well be a code
 _LOOSE: Final = re.compile(r"[\W_]+")
 _TOKEN: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _LONGEST: Final = 60

@@ -30,8 +30,7 @@ from typing import Any, Final
 
 from molgeo.chem.parsing import MAX_SMILES_LENGTH
 
-ENTRY_POINTS: Final = "molgeo.readers"
-"""The group of entry points in which packages name formats."""
+ENTRY_POINTS: Final = "molgeo.readers"  # the group of entry points in which packages name formats
 
 
 @dataclass(frozen=True)

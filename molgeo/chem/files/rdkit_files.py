@@ -24,8 +24,7 @@ from molgeo.elements import SYMBOLS
 
 _FIELD: Final = re.compile(r">.*?<(.+)>")
 
-_FLAT: Final = 0.01
-"""Å, of which all z are equal in a drawing."""
+_FLAT: Final = 0.01  # Å, of which all z are equal in a drawing
 
 _LONGER, _SHORTER, _SHORTER_SINGLE = 0.15, 0.12, 0.3
 """Å, by which bonds of a flat molecule may differ from their usual lengths: single ones are drawn

@@ -51,8 +51,7 @@ from molgeo.chem.parsing import smiles_fault, structure_row, without_surrogates
 
 __all__ = ["STDIN", "ReadOptions", "check_sources", "is_single", "kept_columns", "read", "read_all"]
 
-N_ROWS: Final = 100
-"""Rows of an input that are looked at to know what comes along."""
+N_ROWS: Final = 100  # rows of an input that are looked at to know what comes along
 
 
 def read(source: Any, options: ReadOptions = DEFAULT) -> Iterator[Row]:

@@ -17,9 +17,7 @@ from molgeo.chem.files.text import MAX_LINE, STDIN_NAME, Lines, is_cut
 from molgeo.chem.molecule import BadRow, InputError, Row
 from molgeo.chem.parsing import is_inchi, structure_row
 
-N_LINES: Final = 30
-"""Lines that are looked at to know the format."""
-
+N_LINES: Final = 30  # lines that are looked at to know the format
 _BLANK: Final = re.compile(r"[ \t]+")
 _LONE_ATOM: Final = re.compile(r"[A-Za-z]{1,2}( [+-]?(\d+\.?\d*|\.\d+)([eEdD][+-]?\d+)?){3}")
 

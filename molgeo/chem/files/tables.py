@@ -31,9 +31,7 @@ from molgeo.chem.parsing import one_line, structure_row
 if TYPE_CHECKING:
     import pandas as pd
 
-MAX_RECORD_LINES: Final = 1000
-"""Lines of one record: a mol block in a cell has some hundred."""
-
+MAX_RECORD_LINES: Final = 1000  # lines of one record: a mol block in a cell has some hundred
 _DELIMITERS: Final = ",\t;|"
 _N_SNIFFED: Final = 30
 _SEPARATOR: Final = re.compile(r'"?sep=(.)"?\s*$', re.IGNORECASE)

@@ -16,8 +16,7 @@ from typing import BinaryIO, Final, TextIO, cast
 MAX_LINE: Final = 1_000_000
 """Characters that are kept of a line: a line of as many is cut, and the rest of it is skipped."""
 
-BOMB_SIZE: Final = 20_000_000
-"""Bytes up to which a compressed file may grow to any size."""
+BOMB_SIZE: Final = 20_000_000  # bytes up to which a compressed file may grow to any size
 
 BOMB_RATIO: Final = 200
 """How many times as large a compressed file may become. Tables of molecules reach about 20."""
@@ -25,9 +24,7 @@ BOMB_RATIO: Final = 200
 MAX_RECORD: Final = 50_000_000
 """Bytes of memory that the lines of one record of a file may take: some 400,000 atoms."""
 
-STDIN_NAME: Final = "stdin"
-"""The origin of rows from standard input."""
-
+STDIN_NAME: Final = "stdin"  # the origin of rows from standard input
 _HEAD: Final = 65_536
 _BYTE_ORDER_MARKS: Final = (
     (codecs.BOM_UTF8, "utf-8-sig"),

@@ -23,9 +23,7 @@ from molgeo.chem.plausible import implausible
 from molgeo.elements import SYMBOLS
 from molgeo.units import COORDINATE_UNITS
 
-_MOST_DIGITS: Final = 10
-"""Python makes no number of 4,300 digits, nor has any file that many atoms."""
-
+_MOST_DIGITS: Final = 10  # Python makes no number of 4,300 digits, nor has any file that many atoms
 _NUMBERS: Final = {symbol: number for number, symbol in enumerate(SYMBOLS) if number}
 _DUMMIES: Final = frozenset(["x", "xx", "du", "bq", "gh", "lp", "lps", "q", "m", "ghost", "*", "-"])
 _FORTRAN = re.compile(r"(?<=[\d.])[dD](?=[+-]?\d)")
