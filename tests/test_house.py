@@ -1,0 +1,87 @@
+"""The house is kept: one meaning per name in a room, short functions and modules, no circles."""
+
+import ast
+from collections import defaultdict
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import grimp
+import pytest
+
+import molgeo
+
+ROOT = Path(molgeo.__file__).parent
+MOST_LINES_OF_A_FUNCTION = 80
+MOST_LINES_OF_A_MODULE = 450
+
+ALLOWED = {
+    "data": {
+        "in_units",  # of labels: QM9's, and those of forces
+        "read",  # of a file: QM9's forms, and flat geometries
+        "write",
+    },
+    "models": {"Interaction", "InteractionBlock", "OutputBlock"},  # the papers' names
+    "ops": {
+        "collect",
+        "directional_sum",  # the function and its operator
+    },
+}
+"""Room → public names that several of its modules define, and why they may."""
+
+
+def sources():
+    return {path.relative_to(ROOT): path.read_text() for path in sorted(ROOT.rglob("*.py"))}
+
+
+@pytest.fixture(scope="module")
+def trees():
+    return {path: ast.parse(text) for path, text in sources().items()}
+
+
+@pytest.fixture(scope="module")
+def imports():
+    graph = grimp.build_graph("molgeo", cache_dir=None, exclude_type_checking_imports=True)
+    return {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
+
+
+def public(tree):
+    kinds = ast.FunctionDef | ast.ClassDef
+    return [one.name for one in tree.body if isinstance(one, kinds) and one.name[0] != "_"]
+
+
+def test_a_public_name_means_one_thing_within_a_room(trees):
+    found = defaultdict(list)
+    for path, tree in trees.items():
+        for name in public(tree):
+            found[path.parts[0], name].append(str(path))
+    twice = {place for place, paths in found.items() if len(paths) > 1}
+    allowed = {(room, name) for room, names in ALLOWED.items() for name in names}
+    assert twice - allowed == set()
+    assert allowed - twice == set(), "allowed, but no longer needed"
+
+
+def test_no_function_is_long(trees):
+    lengths = {
+        f"{path}: {one.name}": one.end_lineno - one.lineno + 1
+        for path, tree in trees.items()
+        for one in ast.walk(tree)
+        if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert {k: n for k, n in lengths.items() if n > MOST_LINES_OF_A_FUNCTION} == {}
+
+
+def test_no_module_is_long():
+    lengths = {str(path): len(text.splitlines()) for path, text in sources().items()}
+    assert {k: n for k, n in lengths.items() if n > MOST_LINES_OF_A_MODULE} == {}
+
+
+def test_no_modules_import_each_other(imports):
+    TopologicalSorter(imports).prepare()  # CycleError names the circle
+
+
+def test_no_rooms_import_each_other(imports):
+    rooms = defaultdict(set)
+    for name, others in imports.items():
+        if "." in name:
+            rooms[name.split(".")[1]] |= {other.split(".")[1] for other in others if "." in other}
+    TopologicalSorter({room: others - {room} for room, others in rooms.items()}).prepare()
