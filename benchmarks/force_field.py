@@ -31,7 +31,7 @@ from force_field_molecules import SMALL, STRANGE, drawn, known_to, ten
 from force_field_tables import TABLES
 from numpy.typing import NDArray
 
-from molgeo.generate.methods import Method
+from molgeo.generate.label import Method
 from molgeo.simulation.calculator import MolgeoCalculator
 from molgeo.simulation.command import VIB_FMAX
 from molgeo.simulation.molecular_dynamics import simulate
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
 
 def relaxations(options: argparse.Namespace) -> dict[str, Any]:
     """Minima of the force field beside those of its level of theory, from QM9's geometries."""
-    ours, theirs = MolgeoCalculator(options.model, "cpu", dtype="float64"), REFERENCE.make()
+    ours, theirs = MolgeoCalculator(options.model, "cpu", dtype="float64"), REFERENCE.calculator()
     known = known_to(options.trained_on) if options.trained_on else None
     rows, failed = [], []
     for atoms in islice(drawn(options.seed), options.molecules):
@@ -130,7 +130,7 @@ def rmsd(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
 
 def frequencies(options: argparse.Namespace) -> dict[str, Any]:
     """Harmonic frequencies of both, each at its own minimum, by the same differences."""
-    ours, theirs = MolgeoCalculator(options.model, "cpu", dtype="float64"), REFERENCE.make()
+    ours, theirs = MolgeoCalculator(options.model, "cpu", dtype="float64"), REFERENCE.calculator()
     small = dict(islice(SMALL.items(), options.small))
     strange = {} if options.quick else STRANGE
     rows = []

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from jsonargparse import Namespace
 
-from molgeo.cli.command import Command, Parser
+from molgeo.cli.command import Command, Parser, add_fields, settings_from
 from molgeo.runtime.exit_status import OK, SOME_FAILED
 
 
@@ -43,12 +43,12 @@ def _compact_options(parser: Parser) -> None:
 
 
 def _sample_options(parser: Parser) -> None:
-    from molgeo.generate.plan import Plan
+    from molgeo.generate.plan import SamplePlan
 
     add = parser.add_argument
     add("inputs", nargs="+", metavar="INPUT", help="SMILES, file, or qm9")
     add("--output", required=True, type=str, help="extxyz file; a run that was killed goes on")
-    parser.add_class_arguments(Plan)
+    add_fields(parser, SamplePlan)
     add("--limit", default=0, type=int, help="molecules; 0 for all")
     add("--workers", default=0, type=int, help="processes; 0 for one per core")
 
@@ -102,25 +102,26 @@ def _compact(options: Namespace) -> int:
 
 def _sample(options: Namespace) -> int:
     """Make structures, and say how many."""
-    from molgeo.generate.plan import Plan
-    from molgeo.generate.sample import sample
+    from molgeo.generate.plan import SamplePlan
+    from molgeo.generate.sample import sample_structures
     from molgeo.runtime.progress import progress
 
-    plan = Plan(**{name: options[name] for name in Plan.__dataclass_fields__})
+    plan = settings_from(options, SamplePlan)
     with progress("sampling") as report:
-        done = sample(options.inputs, options.output, plan, options.limit, options.workers, report)
+        done = sample_structures(
+            options.inputs, options.output, plan, options.limit, options.workers, report
+        )
     return _report(options.output, *done)
 
 
 def _label(options: Namespace) -> int:
     """Label structures, and say how many."""
-    from molgeo.generate.label import label
-    from molgeo.generate.methods import Method
+    from molgeo.generate.label import Method, label_structures
     from molgeo.runtime.progress import progress
 
     method = Method(options.calculator, options.options)
     with progress("labelling") as report:
-        done = label(options.input, options.output, method, options.workers, report)
+        done = label_structures(options.input, options.output, method, options.workers, report)
     return _report(options.output, *done)
 
 

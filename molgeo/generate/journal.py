@@ -17,7 +17,7 @@ from molgeo.runtime.errors import InputError
 from molgeo.runtime.whole_file import replacing
 
 
-class Journal:
+class FrameJournal:
     """Frames of successive rows, appended in order, and beside them the rows that failed.
 
     The ``row`` of a frame says which row of the input it belongs to. Whoever opens the file again
@@ -34,7 +34,7 @@ class Journal:
         n_failed: rows that have failed so far.
 
     Raises:
-        ValueError: the file is of another run.
+        InputError: the file is of another run.
     """
 
     def __init__(self, path: str | Path, run: dict[str, Any]) -> None:
@@ -42,34 +42,32 @@ class Journal:
         self.failed_path = self.path.with_name(f"{self.path.name}.failed.jsonl")
         self._check_run(run)
         failed = _whole_lines(self.failed_path)
+        self.n_failed = len(failed)
         last_failed = max((json.loads(line)["row"] for line in failed), default=-1)
-        last, start, torn = _last_row(self.path)
-        if torn is not None:
-            os.truncate(self.path, torn)
-            self.next_row = max(last, last_failed) + 1
+        last, start, end = _last_row(self.path)
+        if end is not None:  # the next row is torn, so all of the last one is there
+            os.truncate(self.path, end)
+            last += 1
         elif last > last_failed:
             os.truncate(self.path, start)
-            self.next_row = last
-        else:
-            self.next_row = last_failed + 1
-        self.n_failed = len(failed)
+        self.next_row = max(last, last_failed + 1)
 
     def _check_run(self, run: dict[str, Any]) -> None:
+        run = json.loads(json.dumps(run))  # tuples become lists
         about = self.path.with_name(f"{self.path.name}.run.json")
-        if about.exists():
-            before = json.loads(about.read_text())
-            for name in {**before, **run}:
-                if before.get(name) != run.get(name):
-                    raise InputError(
-                        f"{self.path} holds another run: {name} was {before.get(name)!r} and is "
-                        f"{run.get(name)!r} now; choose another output, or remove it with {about}"
-                    )
-            return
-        if self.path.exists() and self.path.stat().st_size:
-            raise InputError(f"{self.path} exists, but {about} does not: choose another output")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(about) as part:
-            part.write_text(json.dumps(run, indent=2))
+        if not about.exists():
+            if self.path.exists() and self.path.stat().st_size:
+                raise InputError(f"{self.path} exists, but {about} does not: choose another output")
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(about) as part:
+                part.write_text(json.dumps(run, indent=2))
+        before = json.loads(about.read_text())
+        for name in {**before, **run}:
+            if before.get(name) != run.get(name):
+                raise InputError(
+                    f"{self.path} holds another run: {name} was {before.get(name)!r} and is "
+                    f"{run.get(name)!r} now; choose another output, or remove it with {about}"
+                )
 
     def add(self, row: int, frames: Sequence[Atoms]) -> None:
         """Append the frames of a row.
@@ -89,13 +87,16 @@ class Journal:
         results: Iterable[Sequence[Atoms] | Failure],
         total: int,
         progress: Callable[[int, int], None] | None = None,
-    ) -> None:
+    ) -> tuple[int, int]:
         """Take the results of all rows from `next_row` on, in order.
 
         Args:
             results: frames, or why there are none.
             total: rows in all.
             progress: called with (rows done, rows in all).
+
+        Returns:
+            Rows that have frames, and that have none.
         """
         for row, result in enumerate(results, self.next_row):
             if isinstance(result, Failure):
@@ -104,6 +105,7 @@ class Journal:
                 self.add(row, result)
             if progress:
                 progress(row + 1, total)
+        return total - self.n_failed, self.n_failed
 
     def fail(self, row: int, reason: str) -> None:
         """Set a row aside with its reason."""
@@ -119,9 +121,7 @@ def _append(path: Path, text: str) -> None:
 
 def _whole_lines(path: Path) -> list[str]:
     """Lines of a file; a torn last one is cut off."""
-    if not path.exists():
-        return []
-    content = path.read_bytes()
+    content = path.read_bytes() if path.exists() else b""
     whole = content.rfind(b"\n") + 1
     if whole < len(content):
         os.truncate(path, whole)
@@ -134,22 +134,15 @@ def _last_row(path: Path) -> tuple[int, int, int | None]:
     The third is the byte at which a frame starts that is torn before its row number.
     """
     last, start = -1, 0
-    if not path.exists():
-        return last, start, None
-    with path.open("rb") as file:
-        while True:
-            here = file.tell()
-            count, comment = file.readline(), file.readline()
-            if not count:
-                return last, start, None
+    with path.open("rb") if path.exists() else io.BytesIO() as file:
+        while count := file.readline():
+            here = file.tell() - len(count)
+            comment = file.readline()
             if not comment.endswith(b"\n"):
                 return last, start, here
-            row = _row_of(comment)
+            row = next(int(word[4:]) for word in comment.split() if word.startswith(b"row="))
             if row != last:
                 last, start = row, here
             for _ in range(int(count)):
                 file.readline()
-
-
-def _row_of(comment: bytes) -> int:
-    return next(int(word[4:]) for word in comment.split() if word.startswith(b"row="))
+    return last, start, None

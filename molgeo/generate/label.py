@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,18 +16,63 @@ from ase.calculators.calculator import Calculator
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from molgeo.data.ase_frames import read_ase
-from molgeo.generate.journal import Journal
-from molgeo.generate.methods import Method
-from molgeo.generate.workers import Failure, ordered_map
+from molgeo.generate.journal import FrameJournal
+from molgeo.generate.workers import ordered_map
 from molgeo.runtime.errors import InputError, SettingError
 from molgeo.runtime.whole_file import is_same_file, replacing
+
+SHORT_NAMES: Final = {
+    "xtb": ("tblite.ase:TBLite", {"method": "GFN2-xTB", "verbosity": 0}, "xtb"),
+    "pyscf": ("molgeo.generate.pyscf_method:PySCF", {}, "pyscf"),
+}
+"""Name → class, its options, and the extra of molgeo that brings it."""
 
 KEPT: Final = ("energy", "forces", "stress", "dipole", "charges")
 """Results that are written if the calculator has them at no cost."""
 
 
+@dataclass(frozen=True)
+class Method:
+    """A calculator as text.
+
+    Attributes:
+        name: ``xtb``, ``pyscf``, or a class as ``package.module:Class``.
+        options: arguments of the class.
+    """
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def calculator(self) -> Calculator:
+        """A new one.
+
+        Raises:
+            SettingError: there is no such class, its package is not installed, or it refuses the
+                options.
+        """
+        path, defaults, extra = SHORT_NAMES.get(self.name, (self.name, {}, ""))
+        module, separator, name = path.partition(":") if ":" in path else path.rpartition(".")
+        if not separator:
+            raise SettingError(
+                f"calculator: expected {', '.join(SHORT_NAMES)} or package.module:Class, "
+                f"got {self.name!r}"
+            )
+        try:
+            made = getattr(importlib.import_module(module), name)
+        except ImportError as error:
+            cure = f"pip install 'molgeo[{extra}]'" if extra else "install its package"
+            raise SettingError(f"calculator: {self.name} is not there ({error}): {cure}") from error
+        except AttributeError as error:
+            raise SettingError(f"calculator: {module} has no class {name!r}") from error
+        try:
+            calculator: Calculator = made(**{**defaults, **self.options})
+        except (TypeError, ValueError) as error:
+            raise SettingError(f"calculator: {self.name} refuses its options: {error}") from error
+        return calculator
+
+
 @dataclass
-class Label:
+class Labeller:
     """Computes one structure; makes its calculator once in each process.
 
     Attributes:
@@ -36,8 +82,8 @@ class Label:
     method: Method
     _calculator: Calculator | None = None
 
-    def __call__(self, atoms: Atoms) -> Atoms:
-        """The structure with energy and forces in a calculator that only holds them.
+    def __call__(self, atoms: Atoms) -> list[Atoms]:
+        """The structure alone, with energy and forces in a calculator that only holds them.
 
         Raises:
             Exception: what the calculator raises.
@@ -50,7 +96,7 @@ class Label:
         if isinstance(self._calculator, Calculator):
             self._calculator.reset()
         else:  # there is none yet, or one of ASE's of files, with nothing to reset or to lose
-            self._calculator = self.method.make()
+            self._calculator = self.method.calculator()
         labelled = atoms.copy()
         labelled.calc = self._calculator
         energy, forces = labelled.get_potential_energy(), labelled.get_forces()
@@ -59,14 +105,14 @@ class Label:
         found = self._calculator.results
         results = {name: found[name] for name in KEPT if found.get(name) is not None}
         labelled.calc = SinglePointCalculator(labelled, **results)
-        return labelled
+        return [labelled]
 
     def __getstate__(self) -> dict[str, Any]:
         """Only the method travels to other processes."""
         return {"method": self.method, "_calculator": None}
 
 
-def label(
+def label_structures(
     source: str | Path,
     output: str | Path,
     method: Method,
@@ -92,44 +138,33 @@ def label(
     Raises:
         FileNotFoundError: the source does not exist.
         FileExistsError: the npz is there already, and no run that makes it.
-        ValueError: it cannot be read, the calculator is not there, or the output is another run's,
+        UserError: it cannot be read, the calculator is not there, or the output is another run's,
             or the source itself.
     """
     output = Path(output)
     if output.suffix not in (".extxyz", ".npz"):
         raise SettingError(f"output: expected a name that ends in .extxyz or .npz, got {output}")
-    path = output if output.suffix == ".extxyz" else output.with_suffix(".extxyz")
+    path = output.with_suffix(".extxyz")
     for name in (output, path):
         if is_same_file(name, source):
             made = "is" if name == output else f"is made from {name}, which is"
             raise SettingError(f"output: {output} {made} the input: give another name")
     if output != path and output.exists() and not path.exists():
         raise FileExistsError(f"{output} exists, and no run that makes it: give another name")
-    method.make()  # so that an error comes here, not in every process
-    total = len_of(source)
+    method.calculator()  # if it cannot be made, it is told once, not by each structure
+    total = _count(source)
     about = {"source": str(source), "structures": total}
     about |= {"calculator": method.name, "options": method.options}
-    journal = Journal(path, about)
-    results = ordered_map(Label(method), structures(source, journal.next_row), workers)
-    frames = (result if isinstance(result, Failure) else [result] for result in results)
-    journal.keep(frames, total, progress)
-    if output.suffix == ".npz":
-        write_npz(path, output)
-    return total - journal.n_failed, journal.n_failed
+    journal = FrameJournal(path, about)
+    left = itertools.islice(ase.io.iread(source, ":"), journal.next_row, None)
+    done = journal.keep(ordered_map(Labeller(method), left, workers), total, progress)
+    if output != path:
+        _write_npz(path, output)
+    return done
 
 
-def structures(source: str | Path, first: int = 0) -> Iterator[Atoms]:
-    """Structures of a file from a row on."""
-    yield from itertools.islice(ase.io.iread(source, ":"), first, None)
-
-
-def len_of(source: str | Path) -> int:
-    """Structures in a file.
-
-    Raises:
-        FileNotFoundError: it does not exist.
-        ValueError: ASE cannot read it.
-    """
+def _count(source: str | Path) -> int:
+    """Structures in a file."""
     if not Path(source).is_file():
         raise FileNotFoundError(f"{source} does not exist; expected a file of structures")
     try:
@@ -138,7 +173,7 @@ def len_of(source: str | Path) -> int:
         raise InputError(f"{source}: ASE cannot read it: {error}") from error
 
 
-def write_npz(source: Path, output: Path) -> None:
+def _write_npz(source: Path, output: Path) -> None:
     """Frames of an extxyz as flat arrays, which load a hundred times faster."""
     frames = read_ase(source)
     with replacing(output) as part, part.open("wb") as file:

@@ -5,35 +5,35 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from molgeo.runtime.errors import SettingError
+from molgeo.runtime.options import option
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is made of each molecule.
+class SamplePlan:
+    """What is made of each molecule. Each field's ``metadata["help"]`` says what it does."""
 
-    Attributes:
-        thermal: samples of a trajectory at one temperature.
-        temperatures: K, of which one is drawn for each molecule.
-        steps: of 0.5 fs between samples.
-        noise: copies of the geometry with Gaussian noise.
-        amplitudes: least and largest standard deviation of the noise, Å, drawn for each copy.
-        geometry: 1 to keep the geometry itself, else 0.
-        dimers: dimers with another molecule of the input, on average.
-        contacts: least and largest closest contact of a dimer, in sums of van der Waals radii.
-        model: a learned force field for the trajectories; empty for MMFF94.
-        seed: of everything.
-    """
-
-    thermal: int = 4
-    temperatures: tuple[float, ...] = (300.0, 500.0, 800.0, 1200.0)
-    steps: int = 200
-    noise: int = 1
-    amplitudes: tuple[float, float] = (0.01, 0.08)
-    geometry: int = 1
-    dimers: float = 0.25
-    contacts: tuple[float, float] = (0.6, 1.4)
-    model: str = ""
-    seed: int = 42
+    thermal: int = option(4, "samples of a trajectory at one temperature", int)
+    temperatures: tuple[float, ...] = option(
+        (300.0, 500.0, 800.0, 1200.0),
+        "K, of which one is drawn for each molecule",
+        tuple[float, ...],
+    )
+    steps: int = option(200, "of 0.5 fs between samples", int)
+    noise: int = option(1, "copies of the geometry with Gaussian noise", int)
+    amplitudes: tuple[float, float] = option(
+        (0.01, 0.08),
+        "least and largest standard deviation of the noise, Å, drawn for each copy",
+        tuple[float, float],
+    )
+    geometry: int = option(1, "1 to keep the geometry itself, else 0", int)
+    dimers: float = option(0.25, "dimers with another molecule of the input, on average", float)
+    contacts: tuple[float, float] = option(
+        (0.6, 1.4),
+        "least and largest closest contact of a dimer, in sums of van der Waals radii",
+        tuple[float, float],
+    )
+    model: str = option("", "force field for the trajectories; MMFF94 if none is given", str)
+    seed: int = option(42, "of everything", int)
 
     def __post_init__(self) -> None:
         """Refuse what means nothing."""

@@ -16,10 +16,9 @@ from molgeo.chem.files.readers import read_all
 from molgeo.chem.molecule import BadRow, Molecule, SmilesRow, check_geometry
 from molgeo.data.qm9.dataset import QM9
 from molgeo.generate.dimers import place
-from molgeo.generate.dynamics import langevin
-from molgeo.generate.journal import Journal
-from molgeo.generate.plan import Plan
-from molgeo.generate.potentials import learned_forces, mmff_forces
+from molgeo.generate.dynamics import langevin, learned_forces, mmff_forces
+from molgeo.generate.journal import FrameJournal
+from molgeo.generate.plan import SamplePlan
 from molgeo.generate.workers import ordered_map
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.whole_file import is_same_file
@@ -27,20 +26,21 @@ from molgeo.runtime.whole_file import is_same_file
 EQUILIBRATION: Final = 4
 """Samples thrown away at the start of each trajectory."""
 
+Row = Molecule | SmilesRow | BadRow
 
-Source = tuple[int, Molecule | SmilesRow | BadRow, Molecule | SmilesRow | BadRow]
+Source = tuple[int, Row, Row]
 """Number of a molecule, the molecule, and the one beside it for dimers."""
 
 
 @dataclass(frozen=True)
-class Sample:
+class Sampler:
     """Makes the structures of one molecule; a function of the plan's seed and its number alone.
 
     Attributes:
         plan: what to make.
     """
 
-    plan: Plan
+    plan: SamplePlan
 
     def __call__(self, source: Source) -> list[Atoms]:
         """The structures, with ``kind``, ``group`` and ``T`` in their ``info``.
@@ -98,7 +98,7 @@ class Sample:
             yield _atoms(dimer, dimer.pos, "dimer", contact=round(wanted, 3))
 
 
-def _with_geometry(row: Molecule | SmilesRow | BadRow) -> Molecule:
+def _with_geometry(row: Row) -> Molecule:
     """A molecule with coordinates.
 
     Raises:
@@ -123,7 +123,7 @@ def _with_known_bonds(molecule: Molecule) -> Molecule:
     return _with_geometry(SmilesRow(molecule.smiles, molecule.name, molecule.input))
 
 
-def _rows(sources: Sequence[str], limit: int) -> list[Molecule | SmilesRow | BadRow]:
+def _rows(sources: Sequence[str], limit: int) -> list[Row]:
     """Molecules of the inputs; ``qm9`` is the prepared data set."""
     rows = itertools.chain.from_iterable(_qm9() if s == "qm9" else read_all([s]) for s in sources)
     return list(itertools.islice(rows, limit or None))
@@ -144,10 +144,10 @@ def _atoms(molecule: Molecule, pos: Any, kind: str, **info: Any) -> Atoms:
     return Atoms(molecule.z, pos, info=about)
 
 
-def sample(
+def sample_structures(
     sources: Sequence[str],
     output: str | Path,
-    plan: Plan,
+    plan: SamplePlan,
     limit: int = 0,
     workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -170,7 +170,7 @@ def sample(
         Molecules that have structures, and that have none.
 
     Raises:
-        ValueError: an input cannot be read, or the output is another run's, or an input itself.
+        UserError: an input cannot be read, or the output is another run's, or an input itself.
     """
     output = Path(output)
     if output.suffix != ".extxyz":
@@ -179,9 +179,7 @@ def sample(
         raise SettingError(f"output: {output} is an input: give another name")
     rows = _rows(sources, limit)
     about = {"sources": list(sources), "molecules": len(rows), **asdict(plan)}
-    about = {k: list(v) if isinstance(v, tuple) else v for k, v in about.items()}
-    journal = Journal(output, about)
+    journal = FrameJournal(output, about)
     partners = np.random.default_rng(plan.seed).permutation(len(rows))
     items = ((k, rows[k], rows[partners[k]]) for k in range(journal.next_row, len(rows)))
-    journal.keep(ordered_map(Sample(plan), items, workers), len(rows), progress)
-    return len(rows) - journal.n_failed, journal.n_failed
+    return journal.keep(ordered_map(Sampler(plan), items, workers), len(rows), progress)

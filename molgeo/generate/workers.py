@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import threading
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from molgeo.chem.limits import n_cores
 
@@ -46,57 +47,49 @@ def ordered_map(
     if workers == 1:
         yield from (_guarded(function, item) for item in items)
         return
-    pool = _Pool(function, workers)
-    pending: deque[tuple[Item, Future[Result | Failure]]] = deque()
+    left, pending = iter(items), deque[tuple[Item, Future[Result | Failure]]]()
+    pool = _start(workers)
     try:
-        for item in items:
-            pending.append((item, pool.submit(item)))
-            if len(pending) >= 4 * workers:
-                yield pool.first(pending)
-        while pending:
-            yield pool.first(pending)
+        while True:
+            for item in itertools.islice(left, 4 * workers - len(pending)):
+                pending.append((item, _submit(pool, function, item)))
+            if not pending:
+                return
+            item, future = pending.popleft()
+            try:
+                result = future.result()
+            except BrokenProcessPool:
+                # Some pending item has killed a process, which one is not known: this goes alone.
+                pool.shutdown(cancel_futures=True)
+                result = _alone(function, item)
+                pool = _start(workers)
+                pending = deque((one, _submit(pool, function, one)) for one, _ in pending)
+            yield result
     finally:
-        pool.shutdown()
+        pool.shutdown(cancel_futures=True)
 
 
-class _Pool(Generic[Item, Result]):
-    """Processes that are started anew when one of them dies."""
+def _start(workers: int) -> ProcessPoolExecutor:
+    context = multiprocessing.get_context("spawn")  # threads of libraries do not survive a fork
+    return ProcessPoolExecutor(workers, context, _prepare)
 
-    def __init__(self, function: Callable[[Item], Result], workers: int) -> None:
-        self.function = function
-        self.workers = workers
-        self.executor = self._start(workers)
 
-    def _start(self, workers: int) -> ProcessPoolExecutor:
-        context = multiprocessing.get_context("spawn")  # threads of libraries do not survive a fork
-        return ProcessPoolExecutor(workers, context, _prepare)
+def _submit(pool: ProcessPoolExecutor, function: Callable[[Any], Any], item: Any) -> Future[Any]:
+    """The future of an item; if a process has died already, one that says so."""
+    try:
+        return pool.submit(_guarded, function, item)
+    except BrokenProcessPool as error:
+        failed: Future[Any] = Future()
+        failed.set_exception(error)
+        return failed
 
-    def submit(self, item: Item) -> Future[Result | Failure]:
-        return self.executor.submit(_guarded, self.function, item)
 
-    def first(self, pending: deque[tuple[Item, Future[Result | Failure]]]) -> Result | Failure:
-        """The result of the first pending item."""
-        item, future = pending.popleft()
+def _alone(function: Callable[[Any], Any], item: Any) -> Any:
+    with _start(1) as pool:
         try:
-            return future.result()
+            return pool.submit(_guarded, function, item).result()
         except BrokenProcessPool:
-            pass
-        # Some pending item has killed a process. It is not known which one, so this one goes alone.
-        self.shutdown()
-        alone = self._start(1)
-        try:
-            result = alone.submit(_guarded, self.function, item).result()
-        except BrokenProcessPool:
-            result = Failure("its process died, of a crash or because memory ran out")
-        finally:
-            alone.shutdown(cancel_futures=True)
-        self.executor = self._start(self.workers)
-        for k, (waiting, _) in enumerate(pending):
-            pending[k] = (waiting, self.submit(waiting))
-        return result
-
-    def shutdown(self) -> None:
-        self.executor.shutdown(cancel_futures=True)
+            return Failure("its process died, of a crash or because memory ran out")
 
 
 def _prepare() -> None:

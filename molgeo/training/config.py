@@ -210,8 +210,6 @@ def task_class(data: Any) -> type[Task]:
     Raises:
         SettingError: there is no such kind; the message lists the kinds and what each needs.
     """
-    from molgeo.training.task import Task
-
     path = KINDS[data][0] if data in tuple(KINDS) else data if isinstance(data, str) else ""
     module, _, name = path.rpartition(".")
     if module:
@@ -219,9 +217,10 @@ def task_class(data: Any) -> type[Task]:
             found = getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError, ValueError) as error:
             raise SettingError(f"data: {shown(data)}: {one_line(error, 200)}") from None
-        if not (isinstance(found, type) and issubclass(found, Task)):
+        if not hasattr(found, "config_class"):  # `Task` itself imports this module
             raise SettingError(f"data: expected the import path of a Task, got {shown(data)}")
-        return found
+        task: type[Task] = found
+        return task
     kinds = "; ".join(f"{kind} ({needs})" for kind, (_, needs) in KINDS.items())
     got = "nothing" if data is None else shown(data) + nearest(str(data), KINDS)
     raise SettingError(f"data: expected a kind of data, got {got}. There are {kinds}")

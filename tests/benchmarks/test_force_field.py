@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.build import molecule
 from scipy.spatial.transform import Rotation
 
-from molgeo.generate.methods import Method
+from molgeo.generate.label import Method
 from molgeo.predictor.checkpoint import DEFAULT_FORCE_FIELD, shipped
 
 ROOT = Path(__file__).resolve().parents[2]

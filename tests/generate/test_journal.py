@@ -8,7 +8,7 @@ from ase import Atoms
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from molgeo.generate.journal import Journal
+from molgeo.generate.journal import FrameJournal
 
 FAILED = {2, 5}
 FRAMES = {0: 1, 1: 3, 3: 2, 4: 1, 6: 2}
@@ -31,7 +31,7 @@ def finish(journal, stop=7):
 def whole(tmp_path_factory):
     """Bytes of an undisturbed run's two files."""
     path = tmp_path_factory.mktemp("whole") / "out.extxyz"
-    finish(Journal(path, {"a": 1}))
+    finish(FrameJournal(path, {"a": 1}))
     return path.read_bytes(), path.with_name("out.extxyz.failed.jsonl").read_bytes()
 
 
@@ -48,14 +48,14 @@ def test_a_killed_run_ends_as_an_undisturbed_one(whole, tmp_path_factory, stop, 
     """Rows up to ``stop`` were written, the last ``lost`` bytes of the newest file were not."""
     path = tmp_path_factory.mktemp("killed") / "out.extxyz"
     failed = path.with_name("out.extxyz.failed.jsonl")
-    finish(Journal(path, {"a": 1}), stop)
+    finish(FrameJournal(path, {"a": 1}), stop)
     newest = failed if stop - 1 in FAILED else path
     if newest.exists():
         content = newest.read_bytes()
         # At most what was written last, of one row, can be torn.
         size = len(content) - _before(path, failed, stop, newest)
         newest.write_bytes(content[: len(content) - min(lost, size)])
-    journal = Journal(path, {"a": 1})
+    journal = FrameJournal(path, {"a": 1})
     finish(journal)
     assert path.read_bytes() == whole[0]
     assert failed.read_bytes() == whole[1]
@@ -65,17 +65,17 @@ def test_a_killed_run_ends_as_an_undisturbed_one(whole, tmp_path_factory, stop, 
 def _before(path, failed, stop, newest):
     """Bytes of the newest file before its last row was written."""
     other = path.with_name("other") / path.name
-    finish(Journal(other, {"a": 1}), max(stop - 1, 0))
+    finish(FrameJournal(other, {"a": 1}), max(stop - 1, 0))
     same = other if newest == path else other.with_name(failed.name)
     return len(same.read_bytes()) if same.exists() else 0
 
 
 def test_another_run_is_refused(tmp_path):
     path = tmp_path / "out.extxyz"
-    Journal(path, {"a": 1, "b": [1, 2]})
-    Journal(path, {"a": 1, "b": [1, 2]})
+    FrameJournal(path, {"a": 1, "b": [1, 2]})
+    FrameJournal(path, {"a": 1, "b": [1, 2]})
     with pytest.raises(ValueError, match="holds another run: a was 1 and is 2 now"):
-        Journal(path, {"a": 2, "b": [1, 2]})
+        FrameJournal(path, {"a": 2, "b": [1, 2]})
     (tmp_path / "mine.extxyz").write_text("1\n\nH 0 0 0\n")
     with pytest.raises(ValueError, match=r"mine\.extxyz exists, but .* does not"):
-        Journal(tmp_path / "mine.extxyz", {})
+        FrameJournal(tmp_path / "mine.extxyz", {})

@@ -17,8 +17,7 @@ from ase.calculators.emt import EMT
 
 from molgeo.cli import program as cli
 from molgeo.data.forces.readers import read_frames
-from molgeo.generate.label import Label, label
-from molgeo.generate.methods import Method
+from molgeo.generate.label import Labeller, Method, label_structures
 
 EMT_METHOD = Method("ase.calculators.emt:EMT")
 
@@ -43,7 +42,7 @@ def source(tmp_path):
 
 
 def test_labels_are_the_calculators(source, tmp_path):
-    assert label(source, tmp_path / "out.extxyz", EMT_METHOD, workers=1) == (11, 1)
+    assert label_structures(source, tmp_path / "out.extxyz", EMT_METHOD, workers=1) == (11, 1)
     got = ase.io.read(tmp_path / "out.extxyz", ":")
     assert [a.info["row"] for a in got] == [r for r in range(12) if r != 4]
     for atoms in got:
@@ -57,7 +56,7 @@ def test_labels_are_the_calculators(source, tmp_path):
 
 
 def test_npz_that_trains(source, tmp_path):
-    label(source, tmp_path / "out.npz", EMT_METHOD, workers=2)
+    label_structures(source, tmp_path / "out.npz", EMT_METHOD, workers=2)
     frames = read_frames(tmp_path / "out.npz")
     assert frames.group.tolist() == [r // 3 for r in range(12) if r != 4]
     direct = read_frames(tmp_path / "out.extxyz")
@@ -68,10 +67,10 @@ def test_npz_that_trains(source, tmp_path):
 CHILD = """
 import sys
 sys.path.insert(0, sys.argv[3])
-from molgeo.generate.label import label
-from molgeo.generate.methods import Method
+from molgeo.generate.label import label_structures
+from molgeo.generate.label import Method
 if __name__ == "__main__":
-    label(sys.argv[1], sys.argv[2], Method("slow_method:Slow"), workers=1)
+    label_structures(sys.argv[1], sys.argv[2], Method("slow_method:Slow"), workers=1)
 """
 
 
@@ -93,8 +92,8 @@ def test_resumed_after_kill_9(source, tmp_path, monkeypatch):
     child.wait()
     assert 0 < len(ase.io.read(out, ":")) < 11
     monkeypatch.syspath_prepend(tmp_path)
-    assert label(source, out, Method("slow_method:Slow"), workers=1) == (11, 1)
-    label(source, tmp_path / "whole.extxyz", Method("slow_method:Slow"), workers=1)
+    assert label_structures(source, out, Method("slow_method:Slow"), workers=1) == (11, 1)
+    label_structures(source, tmp_path / "whole.extxyz", Method("slow_method:Slow"), workers=1)
     assert out.read_bytes() == (tmp_path / "whole.extxyz").read_bytes()
 
 
@@ -116,10 +115,10 @@ class Remembering(EMT):
 def test_a_label_depends_on_no_other():
     one, other = molecule("CH3CH2OH"), molecule("CH3CH2OH")
     other.rattle(0.02, seed=1)
-    calculate = Label(EMT_METHOD, Remembering())
-    first = calculate(one).get_potential_energy()
+    calculate = Labeller(EMT_METHOD, Remembering())
+    first = calculate(one)[0].get_potential_energy()
     calculate(other)
-    assert calculate(one).get_potential_energy() == first
+    assert calculate(one)[0].get_potential_energy() == first
 
 
 class Springs(BaseCalculator):
@@ -133,20 +132,22 @@ class Springs(BaseCalculator):
 
 
 def test_calculators_without_a_reset_are_made_anew(monkeypatch):
-    monkeypatch.setattr(Method, "make", lambda self: Springs())
-    function, atoms = Label(EMT_METHOD), structures()
-    energies = [function(atoms[k]).get_potential_energy() for k in (0, 1, 0)]
+    monkeypatch.setattr(Method, "calculator", lambda self: Springs())
+    function, atoms = Labeller(EMT_METHOD), structures()
+    energies = [function(atoms[k])[0].get_potential_energy() for k in (0, 1, 0)]
     assert energies[0] == energies[2] != energies[1]
 
 
 def test_a_finished_run_changes_nothing(source, tmp_path):
     out = tmp_path / "out.extxyz"
-    label(source, out, EMT_METHOD, workers=1)
+    label_structures(source, out, EMT_METHOD, workers=1)
     before = out.read_bytes()
-    assert label(source, out, EMT_METHOD, workers=1) == (11, 1)
+    assert label_structures(source, out, EMT_METHOD, workers=1) == (11, 1)
     assert out.read_bytes() == before
     with pytest.raises(ValueError, match="holds another run: options was"):
-        label(source, out, Method("ase.calculators.emt:EMT", {"asap_cutoff": True}), workers=1)
+        label_structures(
+            source, out, Method("ase.calculators.emt:EMT", {"asap_cutoff": True}), workers=1
+        )
 
 
 @pytest.mark.parametrize(
@@ -160,20 +161,20 @@ def test_a_finished_run_changes_nothing(source, tmp_path):
 )
 def test_calculators_that_are_not_there(source, tmp_path, name, options, message):
     if message is None:  # ASE's calculators take any option
-        Method(name, options).make()
+        Method(name, options).calculator()
         return
     with pytest.raises(ValueError, match=message):
-        label(source, tmp_path / "out.extxyz", Method(name, options))
+        label_structures(source, tmp_path / "out.extxyz", Method(name, options))
 
 
 def test_refused(source, tmp_path):
     with pytest.raises(ValueError, match=r"output: expected a name that ends in \.extxyz or \.npz"):
-        label(source, tmp_path / "out.csv", EMT_METHOD)
+        label_structures(source, tmp_path / "out.csv", EMT_METHOD)
     with pytest.raises(FileNotFoundError, match=r"nothing\.xyz does not exist"):
-        label(tmp_path / "nothing.xyz", tmp_path / "out.extxyz", EMT_METHOD)
+        label_structures(tmp_path / "nothing.xyz", tmp_path / "out.extxyz", EMT_METHOD)
     (tmp_path / "text.extxyz").write_text("no atoms\n")
     with pytest.raises(ValueError, match="ASE cannot read it"):
-        label(tmp_path / "text.extxyz", tmp_path / "out.extxyz", EMT_METHOD)
+        label_structures(tmp_path / "text.extxyz", tmp_path / "out.extxyz", EMT_METHOD)
 
 
 @pytest.mark.parametrize("output", ["structures.extxyz", "structures.npz"])
@@ -195,7 +196,7 @@ def test_an_npz_of_other_data_is_not_replaced(source, tmp_path):
     path = tmp_path / "out.npz"
     path.write_bytes(b"mine")
     with pytest.raises(FileExistsError, match="exists, and no run that makes it"):
-        label(source, path, EMT_METHOD, workers=1)
+        label_structures(source, path, EMT_METHOD, workers=1)
     assert path.read_bytes() == b"mine"
 
 
@@ -214,7 +215,7 @@ def test_command(source, tmp_path, capsys):
 def test_gfn2_xtb(tmp_path):
     pytest.importorskip("tblite")
     ase.io.write(tmp_path / "h2o.xyz", Atoms("OHH", [[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]]))
-    label(tmp_path / "h2o.xyz", tmp_path / "out.extxyz", Method("xtb"), workers=1)
+    label_structures(tmp_path / "h2o.xyz", tmp_path / "out.extxyz", Method("xtb"), workers=1)
     (atoms,) = ase.io.read(tmp_path / "out.extxyz", ":")
     assert atoms.get_potential_energy() == pytest.approx(-137.97, abs=0.05)
     assert np.abs(atoms.get_forces().sum(0)).max() < 1e-5
@@ -222,7 +223,7 @@ def test_gfn2_xtb(tmp_path):
 
 def test_pyscf(tmp_path):
     pytest.importorskip("pyscf")
-    made = Method("pyscf", {"xc": "hf", "basis": "sto-3g"}).make()
+    made = Method("pyscf", {"xc": "hf", "basis": "sto-3g"}).calculator()
     atoms = Atoms("HH", [[0, 0, 0], [0.8, 0.1, 0]])
     atoms.calc = made
     force = atoms.get_forces()[1, 0]
@@ -234,7 +235,7 @@ def test_pyscf(tmp_path):
         moved.calc = made
         energies.append(moved.get_potential_energy())
     assert force == pytest.approx(-(energies[0] - energies[1]) / (2 * step), abs=1e-3)
-    stopped = Method("pyscf", {"xc": "pbe", "basis": "sto-3g", "max_cycle": 1}).make()
+    stopped = Method("pyscf", {"xc": "pbe", "basis": "sto-3g", "max_cycle": 1}).calculator()
     atoms.calc = stopped
     with pytest.raises(RuntimeError, match="did not converge in 1 cycles"):
         atoms.get_potential_energy()

@@ -11,9 +11,9 @@ from molgeo.chem.conformers.conformers import embed
 from molgeo.chem.molecule import Molecule, SmilesRow
 from molgeo.cli import program as cli
 from molgeo.data.forces.properties import ENERGY
-from molgeo.generate.plan import Plan
-from molgeo.generate.potentials import learned_forces, mmff_forces
-from molgeo.generate.sample import sample
+from molgeo.generate.dynamics import learned_forces, mmff_forces
+from molgeo.generate.plan import SamplePlan
+from molgeo.generate.sample import sample_structures
 from molgeo.predictor import Predictor
 from molgeo.predictor.checkpoint import save_checkpoint
 from molgeo.predictor.domain import Domain
@@ -33,8 +33,8 @@ def kinds(images):
 
 
 def test_what_is_made(smiles, tmp_path):
-    plan = Plan(**SHORT, noise=1, dimers=1.0)
-    assert sample([smiles], tmp_path / "out.extxyz", plan, workers=1) == (3, 1)
+    plan = SamplePlan(**SHORT, noise=1, dimers=1.0)
+    assert sample_structures([smiles], tmp_path / "out.extxyz", plan, workers=1) == (3, 1)
     images = ase.io.read(tmp_path / "out.extxyz", ":")
     of_each = ["thermal", "thermal", "noise", "geometry"]
     partner = np.random.default_rng(42).permutation(4)
@@ -50,25 +50,25 @@ def test_what_is_made(smiles, tmp_path):
 
 
 def test_a_run_goes_on_where_it_was(smiles, tmp_path):
-    plan = Plan(**SHORT)
-    sample([smiles], tmp_path / "whole.extxyz", plan, workers=1)
+    plan = SamplePlan(**SHORT)
+    sample_structures([smiles], tmp_path / "whole.extxyz", plan, workers=1)
     whole = (tmp_path / "whole.extxyz").read_bytes()
-    sample([smiles], tmp_path / "part.extxyz", plan, workers=1)
+    sample_structures([smiles], tmp_path / "part.extxyz", plan, workers=1)
     (tmp_path / "part.extxyz").write_bytes(whole[: len(whole) // 3])
     (tmp_path / "part.extxyz.failed.jsonl").unlink()
-    sample([smiles], tmp_path / "part.extxyz", plan, workers=2)
+    sample_structures([smiles], tmp_path / "part.extxyz", plan, workers=2)
     assert (tmp_path / "part.extxyz").read_bytes() == whole
     with pytest.raises(ValueError, match="holds another run: seed was 42 and is 1 now"):
-        sample([smiles], tmp_path / "part.extxyz", Plan(**SHORT, seed=1))
+        sample_structures([smiles], tmp_path / "part.extxyz", SamplePlan(**SHORT, seed=1))
 
 
 def test_hotter_is_wider(tmp_path):
     """The spread of bond lengths grows with the temperature."""
     spread = []
     for T in (100.0, 1500.0):
-        plan = Plan(thermal=30, steps=40, temperatures=(T,), noise=0, geometry=0, dimers=0)
+        plan = SamplePlan(thermal=30, steps=40, temperatures=(T,), noise=0, geometry=0, dimers=0)
         path = tmp_path / f"{T}.extxyz"
-        sample(["C"], path, plan, workers=1)
+        sample_structures(["C"], path, plan, workers=1)
         lengths = [a.get_distances(0, [1, 2, 3, 4]) for a in ase.io.read(path, ":")]
         spread.append(np.std(lengths))
     assert 2.0 < spread[1] / spread[0] < 7.0
@@ -76,8 +76,8 @@ def test_hotter_is_wider(tmp_path):
 
 def test_qm9_keeps_its_geometries(small_data, monkeypatch, tmp_path):
     monkeypatch.setenv("MOLGEO_DATA", str(small_data))
-    plan = Plan(steps=2, thermal=1, noise=0, dimers=0)
-    done, failed = sample(["qm9"], tmp_path / "out.extxyz", plan, limit=6, workers=1)
+    plan = SamplePlan(steps=2, thermal=1, noise=0, dimers=0)
+    done, failed = sample_structures(["qm9"], tmp_path / "out.extxyz", plan, limit=6, workers=1)
     assert done + failed == 6
     images = [a for a in ase.io.read(tmp_path / "out.extxyz", ":") if a.info["kind"] == "geometry"]
     from molgeo.data.qm9.dataset import QM9
@@ -123,8 +123,8 @@ def test_a_learned_force_field(tmp_path):
     )[1]
     forces = learned_forces(str(path), water)
     assert forces(water.pos) == pytest.approx(expected.double().numpy(), abs=1e-6)
-    plan = Plan(**SHORT, model=str(path), noise=0, dimers=0)
-    done = sample(["O", "C"], tmp_path / "out.extxyz", plan, workers=1)
+    plan = SamplePlan(**SHORT, model=str(path), noise=0, dimers=0)
+    done = sample_structures(["O", "C"], tmp_path / "out.extxyz", plan, workers=1)
     assert done == (1, 1)
     assert "element C is outside" in (tmp_path / "out.extxyz.failed.jsonl").read_text()
 
@@ -139,14 +139,14 @@ def test_a_learned_force_field(tmp_path):
 )
 def test_plans_that_mean_nothing(fields, message):
     with pytest.raises(ValueError, match=message):
-        Plan(**fields)
+        SamplePlan(**fields)
 
 
 def test_an_input_is_not_the_output(tmp_path):
     path = tmp_path / "a.extxyz"
     path.write_text("1\n\nHe 0 0 0\n")
     with pytest.raises(ValueError, match="is an input: give another name"):
-        sample(["CCO", str(path)], path, Plan(), workers=1)
+        sample_structures(["CCO", str(path)], path, SamplePlan(), workers=1)
 
 
 def test_command(smiles, tmp_path, capsys):
