@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,7 +31,7 @@ from molgeo.simulation.admission import (
 )
 from molgeo.simulation.calculator import MolgeoCalculator, UnsupportedAtomsError
 from molgeo.simulation.molecular_dynamics import Outcome, check_files, simulate
-from molgeo.simulation.records import ENDINGS, for_ase, keep_results, lost_constraints
+from molgeo.simulation.records import ENDINGS, keep_results, lost_constraints, open_frames
 from molgeo.simulation.relaxation import Relaxed, relax
 from molgeo.simulation.report.page import write_page
 from molgeo.simulation.report.summary import summarise
@@ -72,32 +73,31 @@ def run_relax(input: str, force_field: ForceFieldSettings, settings: RelaxSettin
     """
     path = writable(settings.output, input, ENDINGS, settings.force)
     calculator = _calculator(force_field)
-    incomplete = False
+    status = DONE
     done: list[Atoms] = []
     for atoms in structures(input, say):
         relaxed = _relaxed(atoms, calculator, settings, force_field.allow_unfamiliar)
         if isinstance(relaxed, BadRow):
             say(f"{relaxed.input}: {relaxed.message}")
-            incomplete = True
+            status = INCOMPLETE
             continue
-        problem = _problem(relaxed)
-        incomplete = incomplete or problem is not None
         done.append(_finished(relaxed, calculator))
-        lost = lost_constraints(path or Path("extxyz"), relaxed.atoms)
-        if lost:
-            say(f"{title(relaxed.atoms)}: {lost}")
+        name, problem = title(relaxed.atoms), _problem(relaxed)
+        if lost := lost_constraints(path or Path("extxyz"), relaxed.atoms):
+            say(f"{name}: {lost}")
         say(
-            f"{title(relaxed.atoms)}: {relaxed.n_steps} steps, fmax {relaxed.fmax:.4f} eV/Å, "
+            f"{name}: {relaxed.n_steps} steps, fmax {relaxed.fmax:.4f} eV/Å, "
             f"energy {relaxed.atoms.get_potential_energy():.4f} eV ({calculator.model_name})"
             + (f"; {problem}" if problem else "")
         )
+        status = INCOMPLETE if problem else status
         if path is None:
             ase.io.write("-", done[-1], format="extxyz")
     if path is not None and done:
-        is_traj = path.suffix.lower() == ".traj"
-        frames = [for_ase(atoms) for atoms in done] if is_traj else done
-        ase.io.write(path, frames, format="traj" if is_traj else "extxyz")
-    return INCOMPLETE if incomplete else DONE
+        with closing(open_frames(path)) as frames:
+            for atoms in done:
+                frames.write(atoms)
+    return status
 
 
 def run_md(
@@ -198,7 +198,7 @@ def run_vib(input: str, force_field: ForceFieldSettings, settings: VibrationSett
     return INCOMPLETE if problem else DONE
 
 
-def _models(names: str | None) -> str | list[str] | None:
+def _names(names: str | None) -> str | list[str] | None:
     """One name or path, or several with commas; a path may have a comma itself."""
     if names is None or "," not in names or os.path.exists(names):
         return names
@@ -210,7 +210,7 @@ def _calculator(
 ) -> MolgeoCalculator:
     """A calculator that leaves warnings and the start to `admission` and `structures`."""
     return MolgeoCalculator(
-        _models(force_field.model),
+        _names(force_field.model),
         force_field.device,
         dtype,
         skin,
@@ -263,10 +263,9 @@ def _finished(relaxed: Relaxed, calculator: MolgeoCalculator) -> Atoms:
 
 def _about(atoms: Atoms, settings: MDSettings, outcome: Outcome) -> list[tuple[str, str]]:
     """How a run was done."""
+    start = "the input's velocities" if outcome.remark else f"{settings.temperature:g} K"
     heat = {
-        "nve": "started with the input's velocities"
-        if outcome.remark
-        else f"started at {settings.temperature:g} K",
+        "nve": f"started {'with' if outcome.remark else 'at'} {start}",
         "nvt": f"{settings.temperature:g} K, {settings.thermostat} {settings.thermostat_time:g} fs",
         "npt": f"{settings.temperature:g} K, {settings.pressure:g} bar",
     }[settings.ensemble]

@@ -135,8 +135,10 @@ class AseFrames:
         self._writer = TrajectoryWriter(path, "w" if mark is None else "a")
 
     def write(self, frame: Atoms) -> None:
-        """Write one frame."""
-        self._writer.write(for_ase(frame))
+        """Write one frame; arrays that ASE has no name for go into ``info``."""
+        if "forces_std" in frame.arrays:
+            frame.info["forces_std"] = frame.arrays["forces_std"]
+        self._writer.write(frame)
 
     def mark(self) -> int:
         """Frames, all of them on disk."""
@@ -147,13 +149,6 @@ class AseFrames:
     def close(self) -> None:
         """Write what is kept."""
         self._writer.close()
-
-
-def for_ase(frame: Atoms) -> Atoms:
-    """A frame as ASE's own format holds it: arrays that ASE has no name for are in ``info``."""
-    if "forces_std" in frame.arrays:
-        frame.info["forces_std"] = frame.arrays["forces_std"]
-    return frame
 
 
 def open_frames(path: Path, mark: int | None = None) -> TextFrames | AseFrames:
