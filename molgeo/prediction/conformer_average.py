@@ -84,34 +84,41 @@ class Numbers:
 
     Args:
         outputs: properties and atomization energies.
-        suffixes: of the columns that are wanted of each.
         calibration: of all of them; None if their errors are not known.
+        of_conformers: tell the spread over the conformers, and more of them.
+
+    Attributes:
+        columns: all that is known of one property, then of the next.
     """
 
     def __init__(
-        self, outputs: Sequence[Property], suffixes: Sequence[str], calibration: Calibration | None
+        self, outputs: Sequence[Property], calibration: Calibration | None, of_conformers: bool
     ) -> None:
         self._outputs = outputs
-        self._suffixes = [suffix for suffix in SUFFIXES if suffix in suffixes]
-        totals = [one.total or one for one in outputs]
+        wanted = {"", *(CONFORMER_COLUMNS if of_conformers else ())}
+        if calibration is not None:
+            wanted |= {STD, *(INTERVAL_COLUMNS if of_conformers else ())}
+        self._suffixes = [suffix for suffix in SUFFIXES if suffix in wanted]
+        self.columns = [one.column + suffix for one in outputs for suffix in self._suffixes]
         # An atomization energy is as uncertain as the total.
+        totals = [one.total or one for one in outputs]
         self._scales = [calibration.scales[one.name] for one in totals] if calibration else []
         self._minimum = np.array([one.minimum for one in outputs])
 
-    def of(self, values: Array, energies: Array, of_conformers: bool) -> dict[str, float]:
+    def of(self, values: Array, energies: Array, made: bool) -> dict[str, float]:
         """Column → number; what is not finite is left out.
 
         Args:
             values: (conformers, outputs).
             energies: (conformers,) eV, up to a constant, that the conformers are weighted by.
-            of_conformers: they were made of a SMILES, so that the calibration holds.
+            made: the conformers were made of a SMILES, so that the calibration holds.
         """
         average = conformer_average(values, energies)
         numbers: dict[str, Array] = {"": average.value}
-        if of_conformers or len(values) > 1:
+        if made or len(values) > 1:
             conformers = (average.std, average.lowest, average.boltzmann)
             numbers |= dict(zip(CONFORMER_COLUMNS, conformers, strict=True))
-        if of_conformers:
+        if made:
             numbers |= self._errors(average)
         for suffix in numbers.keys() & set(_BOUNDED):
             numbers[suffix] = np.maximum(numbers[suffix], self._minimum)

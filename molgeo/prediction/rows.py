@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from molgeo.properties import Property
-
 if TYPE_CHECKING:
     from molgeo.chem.building import Built
     from molgeo.chem.molecule import Molecule
@@ -60,17 +58,6 @@ MEANINGS: Final = {
 def plain(value: Any) -> Any:
     """What comes along from a table, as JSON can have it: a number of NumPy's, else text."""
     return value.item() if getattr(value, "ndim", None) == 0 else str(value)
-
-
-def property_columns(outputs: Iterable[Property], suffixes: Iterable[str]) -> list[str]:
-    """Columns of properties: all that is known of one, then of the next.
-
-    Args:
-        outputs: properties and atomization energies.
-        suffixes: some of `SUFFIXES`.
-    """
-    suffixes = [suffix for suffix in SUFFIXES if suffix in set(suffixes)]
-    return [one.column + suffix for one in outputs for suffix in suffixes]
 
 
 PREFIX: Final = "input_"

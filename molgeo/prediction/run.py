@@ -13,15 +13,13 @@ import difflib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from molgeo.prediction.conformer_average import CONFORMERS, Numbers
 from molgeo.prediction.rows import (
-    CONFORMER_COLUMNS,
-    INTERVAL_COLUMNS,
     ROW_COLUMNS,
-    STD,
     STRIPPED,
     Answer,
     Done,
@@ -30,7 +28,6 @@ from molgeo.prediction.rows import (
     key,
     mark,
     output_name,
-    property_columns,
 )
 from molgeo.properties import Property, first_energy
 from molgeo.runtime.errors import InputError
@@ -66,12 +63,10 @@ class PropertyRun:
 
     Attributes:
         settings: as given.
-        reading: how inputs are read.
         given: the model for given geometries.
         made: the model for geometries of a force field; often the same.
         outputs: what is predicted, by its column: properties and atomization energies.
-        suffixes: of the columns of each property.
-        numbers: columns of the properties' numbers.
+        numbers: columns of their numbers.
         columns: of every row.
         late: columns of inputs that came after `fix_columns` and are left out → where they came.
 
@@ -85,9 +80,9 @@ class PropertyRun:
         from molgeo.predictor.checkpoint import DEFAULT_MODEL, DEFAULT_SMILES_MODEL
 
         self.settings = settings
-        self.reading = settings.reading(say)
+        self._reading = settings.reading(say)
         conformers, device, batch_size = settings.conformers, settings.device, settings.batch_size
-        self.conformers = CONFORMERS if conformers is None else int(conformers)
+        self._n_conformers = CONFORMERS if conformers is None else int(conformers)
         if settings.model is None:  # each is loaded with the first row that needs it
             names = (DEFAULT_MODEL, DEFAULT_SMILES_MODEL)
             self.given, self.made = (BatchPredictor(one, device, batch_size) for one in names)
@@ -97,21 +92,19 @@ class PropertyRun:
         wanted = _select(self.given, settings.properties)
         self.outputs = {one.column: one for one in wanted}
         self._keys = [one.name for one in wanted]
-        calibration = calibration_of(self.made.header, self.conformers)
+        calibration = calibration_of(self.made.header, self._n_conformers)
         measured = {(one.total or one).name for one in wanted}
         if calibration is not None and not measured <= calibration.scales.keys():
             calibration = None
-        self.suffixes = ["", *([STD] if calibration else [])]
-        if conformers is not None and self.conformers > 1:
-            self.suffixes += [*CONFORMER_COLUMNS, *(INTERVAL_COLUMNS if calibration else ())]
+        of_conformers = conformers is not None and self._n_conformers > 1
+        self._numbers = Numbers(wanted, calibration, of_conformers)
         # Conformers are weighted by their energies, whatever is asked for.
         energy = first_energy(self.made.outputs.values())
         self._energy = energy.name if energy else None
         weighing = [self._energy] if self._energy else []
         for one in (self.given, self.made):
             one.keys = list(dict.fromkeys([*self._keys, *weighing]))
-        self._numbers = Numbers(wanted, self.suffixes, calibration)
-        self.numbers = property_columns(wanted, self.suffixes)
+        self.numbers = self._numbers.columns
         self.columns = [*ROW_COLUMNS, *self.numbers, *([STRIPPED] if settings.strip_salts else [])]
         self.late: dict[str, str] = {}
         self._own = tuple(self.columns)
@@ -130,7 +123,7 @@ class PropertyRun:
         """
         from molgeo.chem.files.readers import kept_columns
 
-        names = map(self._kept_name, kept_columns(inputs, self.reading))
+        names = map(self._kept_name, kept_columns(inputs, self._reading))
         self.columns = list(dict.fromkeys([*self.columns, *names]))
         self._is_fixed = True
 
@@ -180,10 +173,10 @@ class PropertyRun:
         from molgeo.chem.limits import Limits
 
         if isinstance(inputs, list | tuple) or is_single(inputs):
-            check_sources([inputs] if is_single(inputs) else inputs, self.reading)
+            check_sources([inputs] if is_single(inputs) else inputs, self._reading)
         own = self.settings
         limits = Limits(own.max_atoms, own.max_seconds, own.max_memory)
-        source = iter(read_all(inputs, self.reading))
+        source = iter(read_all(inputs, self._reading))
         if self.settings.enumerate_stereo:
             from molgeo.chem.conformers.enumeration import with_isomers
 
@@ -193,7 +186,7 @@ class PropertyRun:
         marks: deque[str] = deque()
         built = build(
             _marked(source, marks),
-            self.conformers,
+            self._n_conformers,
             geometry=self.settings.geometry,
             refuse=self.made.refuses,
             limits=limits,
@@ -367,23 +360,22 @@ def _windows(items: Iterable[Built], most: int, done: int = 0) -> Iterator[list[
     size = min(_FIRST_WINDOW, most)
     while done >= size:
         done, size = done - size, min(2 * size, most)
-    window: list[Built] = []
-    failure: Exception | None = None
     source = iter(items)
-    while failure is None:
+    while True:
+        window: list[Built] = []
+        failure: Exception | None = None
         try:
-            window.append(next(source))
-        except StopIteration:
-            break
+            for one in islice(source, size):
+                window.append(one)  # noqa: PERF402  # what came before an error stays
         except Exception as error:
             failure = error
-        if len(window) == size:
+        if window:
             yield window
-            window, size = [], min(2 * size, most)
-    if window:
-        yield window
-    if failure is not None:
-        raise failure
+        if failure is not None:
+            raise failure
+        if len(window) < size:
+            return
+        size = min(2 * size, most)
 
 
 def _select(model: BatchPredictor, wanted: str | Sequence[str] | None) -> list[Property]:

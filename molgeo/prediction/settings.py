@@ -12,7 +12,7 @@ import functools
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, SupportsIndex, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypeVar, cast
 
 from molgeo.runtime.errors import InputError, UnknownSettingError
 from molgeo.runtime.options import option
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from molgeo.predictor import Predictor
 
 Result = TypeVar("Result")
-Arguments = ParamSpec("Arguments")
 
 Geometry = Literal["auto", "given", "mmff", "smiles"]
 """As `molgeo.chem.building.GeometrySource`, which is slow to import."""
@@ -126,16 +125,8 @@ class PredictSettings:
         """
         from molgeo.chem.files.formats import ReadOptions
 
-        return ReadOptions(
-            self.input_format,
-            self.smiles_column,
-            self.name_column,
-            self.keep_columns,
-            self.strip_salts,
-            self.max_smiles_length,
-            say,
-            self.each_conformer,
-        )
+        names = {field.name for field in fields(ReadOptions)} - {"say"}
+        return ReadOptions(say=say, **{name: getattr(self, name) for name in names})
 
 
 @dataclass(frozen=True)

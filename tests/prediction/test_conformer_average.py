@@ -51,9 +51,9 @@ CALIBRATION = Calibration(8, 100, {name: Scale(0.5, 1.5, 3.0) for name in PROPER
 POSITIVE = ["mu", "alpha", "gap", "r2", "zpve", "cv"]
 
 
-def numbers(value, suffixes=SUFFIXES, calibration=CALIBRATION, of_conformers=True, n=3):
+def numbers(value, calibration=CALIBRATION, made=True, n=3):
     values = np.full((n, len(KEYS)), value) + 0.1 * np.arange(n)[:, None]
-    return Numbers(OUTPUTS, suffixes, calibration).of(values, np.arange(n) * 0.05, of_conformers)
+    return Numbers(OUTPUTS, calibration, True).of(values, np.arange(n) * 0.05, made)
 
 
 def test_norms_extents_and_gaps_are_not_negative_and_all_else_may_be():
@@ -86,7 +86,7 @@ def test_columns_of_a_property_stand_side_by_side():
 
 
 def test_given_geometries_have_values_only():
-    assert set(numbers(1.0, of_conformers=False, n=1)) == {
+    assert set(numbers(1.0, made=False, n=1)) == {
         name for name in numbers(1.0) if not name.endswith(SUFFIXES[1:])
     }
 
@@ -99,4 +99,4 @@ def test_without_a_calibration_nothing_is_said_of_errors():
 
 def test_what_is_not_finite_is_left_out():
     values = np.full((1, len(KEYS)), np.nan)
-    assert Numbers(OUTPUTS, SUFFIXES, None).of(values, np.zeros(1), False) == {}
+    assert Numbers(OUTPUTS, None, True).of(values, np.zeros(1), False) == {}
