@@ -4,31 +4,22 @@ from __future__ import annotations
 
 import difflib
 import re
-import sys
 from argparse import SUPPRESS, Action, HelpFormatter, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
-from molgeo.runtime.exit_status import USAGE
-from molgeo.runtime.plain_text import one_line
+from molgeo.runtime.errors import USAGE
+from molgeo.runtime.plain_text import say
 
 Settings = TypeVar("Settings")
-
-MOST: Final = 600
-"""Characters of a message."""
 
 _LITERAL = re.compile(r"[Ee]xpected a (?:typing\.)?Literal\[([^]]*)\]")
 _GIVEN = re.compile(
     r"unrecognized arguments: --([\w.-]+)|option '([\w.-]+)'|choice: '([\w-]+)'|value: ([\w-]+)$"
 )
-
-
-def say(message: str) -> None:
-    """One line on standard error, which a terminal shows and does not obey."""
-    sys.stderr.write(f"molgeo: {one_line(message, MOST)}\n")
 
 
 class _Shown(Action):

@@ -9,7 +9,7 @@ from typing import Final, Literal
 from jsonargparse import Namespace
 
 from molgeo.cli.command import Command, Parser, add_fields, settings_from
-from molgeo.runtime.exit_status import OK, SOME_FAILED
+from molgeo.runtime.errors import OK, SOME_FAILED
 
 
 def _prepare_options(parser: Parser) -> None:

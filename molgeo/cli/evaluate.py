@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 from jsonargparse import ActionYesNo, Namespace
 
 from molgeo.cli.command import Command, Parser
-from molgeo.runtime.exit_status import OK
+from molgeo.runtime.errors import OK
 
 
 def _evaluate_options(parser: Parser) -> None:

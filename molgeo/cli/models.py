@@ -7,7 +7,7 @@ from typing import Final
 from jsonargparse import Namespace
 
 from molgeo.cli.command import Command, Parser
-from molgeo.runtime.exit_status import OK
+from molgeo.runtime.errors import OK
 
 
 def _models(options: Namespace) -> int:

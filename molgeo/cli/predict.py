@@ -23,7 +23,7 @@ def _notes() -> str:
     from molgeo.data.qm9.properties import PROPERTIES
     from molgeo.prediction.rows import MEANINGS
     from molgeo.prediction.writers import FORMATS as OUTPUTS
-    from molgeo.runtime.exit_status import MEANING
+    from molgeo.runtime.errors import MEANING
 
     known = [*PROPERTIES.values(), ENERGY]
     properties = [(one.name, one.unit, one.description) for one in known]

@@ -17,12 +17,11 @@ from typing import Any, Final
 
 from jsonargparse import Namespace
 
-from molgeo.cli.command import Command, Parser, say
+from molgeo.cli.command import Command, Parser
 from molgeo.cli.train import as_assignments
-from molgeo.runtime.errors import UserError
-from molgeo.runtime.exit_status import FAILED, OK, USAGE
+from molgeo.runtime.errors import FAILED, OK, USAGE, UserError
+from molgeo.runtime.plain_text import say, say_warnings
 from molgeo.runtime.version import VERSION
-from molgeo.runtime.warning_lines import tell_in_lines
 
 MODULES: Final = (
     "molgeo.cli.predict",
@@ -54,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
-    tell_in_lines()
+    say_warnings()
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]

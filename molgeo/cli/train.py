@@ -8,8 +8,7 @@ from typing import Any, Final
 from jsonargparse import Namespace
 
 from molgeo.cli.command import Command, Parser
-from molgeo.runtime.errors import SettingError
-from molgeo.runtime.exit_status import OK
+from molgeo.runtime.errors import OK, SettingError
 
 _FLAGS: Final = ("resume", "resolved", "help")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -15,8 +14,8 @@ from molgeo.prediction.output import Target, check_output
 from molgeo.prediction.run import PropertyRun, RowError
 from molgeo.prediction.settings import OutputSettings, PredictSettings
 from molgeo.prediction.sinks import Sink, Stream, WholeFile
-from molgeo.runtime.exit_status import OK, SOME_FAILED
-from molgeo.runtime.plain_text import one_line
+from molgeo.runtime.errors import OK, SOME_FAILED
+from molgeo.runtime.plain_text import say
 from molgeo.runtime.version import VERSION
 
 
@@ -46,13 +45,13 @@ def run_predict(
     check_sources(inputs, settings.reading())
     target = check_output(output, inputs)
     if output.resume and _is_finished(target):
-        _say(f"{target.path} is there, and no run of it was stopped: nothing is left to do")
+        say(f"{target.path} is there, and no run of it was stopped: nothing is left to do")
         return OK
     tables: list[str] = []
 
     def chosen(line: str) -> None:
         tables.append(line)
-        _say(line)
+        say(line)
 
     run = PropertyRun(settings, chosen)
     run.fix_columns(inputs)
@@ -67,19 +66,19 @@ def run_predict(
             stopped = error
         except (KeyboardInterrupt, InputError):
             if kept := sink.kept():
-                _say(kept)
+                say(kept)
             raise
         sink.finish()
     finally:
         sink.close()
     if not sink.on_screen:
-        _say(sink.tally.line(sink.n_new, time.monotonic() - started))
+        say(sink.tally.line(sink.n_new, time.monotonic() - started))
     if settings.smiles_column is not None and not tables:
-        _say("--smiles-column was of no use: no input is a table")
+        say("--smiles-column was of no use: no input is a table")
     for name, input in run.late.items():
-        _say(f"{name!r} of {input} is left out: the inputs did not show it when the output began")
+        say(f"{name!r} of {input} is left out: the inputs did not show it when the output began")
     if stopped is not None:
-        _say(str(stopped))
+        say(str(stopped))
     return SOME_FAILED if stopped is not None or sink.tally.n_failed else OK
 
 
@@ -122,7 +121,3 @@ def _about(run: PropertyRun, target: Target, inputs: Sequence[str]) -> dict[str,
 def _digest(path: Any) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"molgeo: {one_line(text, 1000)}\n")

@@ -1,8 +1,21 @@
-"""Errors that a user can mend, and only those: everything else that is raised is a bug."""
+"""Errors that a user can mend, and exit statuses; everything else that is raised is a bug."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
+
+OK: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+SOME_FAILED: Final = 3
+
+MEANING: Final = {
+    OK: "all is done",
+    SOME_FAILED: "done, but some rows failed, a structure was not relaxed or a run was stopped",
+    USAGE: "wrong usage, unreadable input or unwritable output",
+    FAILED: "anything else",
+}
+"""Status → what it says."""
 
 
 class UserError(Exception):
@@ -14,7 +27,7 @@ class UserError(Exception):
         exit_status: of a command that ends with this error.
     """
 
-    exit_status: ClassVar[int] = 2
+    exit_status: ClassVar[int] = USAGE
 
 
 class InputError(UserError, ValueError):

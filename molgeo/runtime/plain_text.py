@@ -1,8 +1,11 @@
-"""Text of unknown origin as one line that a terminal shows and does not obey."""
+"""Messages: text of any origin, made fit for a line of a terminal."""
 
 from __future__ import annotations
 
-from typing import Final
+import sys
+import warnings
+from pathlib import Path
+from typing import Any, Final
 
 LINE: Final = 300
 """Characters that a message to people may have."""
@@ -31,3 +34,25 @@ def one_line(text: object, most: int = LINE) -> str:
 
 def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
+
+
+def say(text: object, most: int = 1000) -> None:
+    """Print one line of molgeo's on standard error, beside the results.
+
+    Args:
+        text: with whatever names of the input are in it.
+        most: characters.
+    """
+    sys.stderr.write(f"molgeo: {one_line(text, most)}\n")
+
+
+def say_warnings() -> None:
+    """Let molgeo's own warnings be printed as its other messages are; others stay as they are."""
+    formatted, package = warnings.formatwarning, Path(__file__).resolve().parents[1]
+
+    def line(message: Any, category: type[Warning], filename: str, *place: Any) -> str:
+        if issubclass(category, UserWarning) and package in Path(filename).resolve().parents:
+            return f"molgeo: {one_line(message)}\n"
+        return formatted(message, category, filename, *place)
+
+    warnings.formatwarning = line  # type: ignore[assignment]

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import Final
 
 from ase import Atoms
 
 from molgeo.chem.molecule import InputError
-from molgeo.runtime.plain_text import one_line
+from molgeo.runtime.plain_text import say
 from molgeo.runtime.whole_file import is_same_file
 from molgeo.simulation.molecular_dynamics import state_of
 from molgeo.simulation.motion import has_velocities
-
-LINE: Final = 600
-"""Characters of a line, which may name several things that a model does not know."""
 
 
 def title(atoms: Atoms) -> str:
@@ -92,8 +87,3 @@ def say_velocities(atoms: Atoms, what: str) -> None:
     if has_velocities(atoms):
         say(f"{title(atoms)}: its velocities are not used: {what} begins at rest")
     atoms.arrays.pop("momenta", None)
-
-
-def say(line: str) -> None:
-    """A line beside the results, whatever names of the input are in it."""
-    sys.stderr.write(f"molgeo: {one_line(line, LINE)}\n")

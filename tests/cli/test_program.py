@@ -29,8 +29,7 @@ from molgeo.predictor.checkpoint import (
     save_checkpoint,
     shipped,
 )
-from molgeo.runtime.errors import UserError
-from molgeo.runtime.exit_status import MEANING
+from molgeo.runtime.errors import MEANING, UserError
 
 MODEL = str(Path(__file__).parents[1] / "fixtures" / "format_1.safetensors")
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))

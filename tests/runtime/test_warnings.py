@@ -5,7 +5,7 @@ import warnings
 import pytest
 
 from molgeo.evaluation import cards
-from molgeo.runtime import warning_lines
+from molgeo.runtime.plain_text import say_warnings
 
 
 @pytest.fixture(autouse=True)
@@ -18,11 +18,11 @@ def shown(filename, category=UserWarning):
 
 
 def test_our_own_are_one_line():
-    warning_lines.tell_in_lines()
+    say_warnings()
     assert shown(cards.__file__) == "molgeo: a b\\x1b[0m\n"
 
 
 def test_others_are_as_python_prints_them():
     before = [shown("/x/y.py"), shown(cards.__file__, DeprecationWarning)]
-    warning_lines.tell_in_lines()
+    say_warnings()
     assert [shown("/x/y.py"), shown(cards.__file__, DeprecationWarning)] == before
