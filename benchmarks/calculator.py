@@ -31,7 +31,7 @@ from molgeo.data.forces.properties import ENERGY
 from molgeo.graph import Graph, radius_graph
 from molgeo.predictor import Predictor
 from molgeo.simulation.calculator import MolgeoCalculator
-from molgeo.simulation.replay import RECORD_AFTER
+from molgeo.simulation.replay import REPLAY_AFTER
 
 TOLERANCE = 1e-4
 """Relative, of forces in float32."""
@@ -91,8 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
             sys.exit(f"forces differ by {difference}")
         steps = {name: _step(atoms, each) for name, each in both.items()}
         young = MolgeoCalculator(_predictor(ours), "cpu", skin=options.skin)
-        steps["evaluated"] = _step(atoms, young, RECORD_AFTER // 4)
-        for _ in range(RECORD_AFTER + 1):
+        steps["evaluated"] = _step(atoms, young, REPLAY_AFTER // 4)
+        for _ in range(REPLAY_AFTER + 1):
             steps["molgeo"]()  # as in any run of some length, the steps are replayed
         steps["model alone"] = _alone(atoms, calc)
         steps["graph"] = _graph(atoms, calc)
@@ -143,7 +143,7 @@ def _step(atoms: Atoms, calc: Calculator, forget_after: int = 0) -> Step:
     def step() -> None:
         dynamics.run(1)
         if forget_after and dynamics.nsteps % forget_after == 0:
-            for each in calc._recorded:
+            for each in calc._replayed:
                 each.forget()
 
     return step

@@ -84,7 +84,7 @@ class Layout:
     raw: bool = False
 
     @cached_property
-    def numbers(self) -> list[str]:
+    def number_columns(self) -> list[str]:
         """Columns that hold predicted numbers."""
         predicted = {name + suffix for name in self.outputs for suffix in SUFFIXES}
         return [name for name in self.columns if name in predicted]

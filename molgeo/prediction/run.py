@@ -66,7 +66,7 @@ class PropertyRun:
         given: the model for given geometries.
         made: the model for geometries of a force field; often the same.
         outputs: what is predicted, by its column: properties and atomization energies.
-        numbers: columns of their numbers.
+        number_columns: columns of their numbers.
         columns: of every row.
         late: columns of inputs that came after `fix_columns` and are left out → where they came.
 
@@ -104,8 +104,12 @@ class PropertyRun:
         weighing = [self._energy] if self._energy else []
         for one in (self.given, self.made):
             one.keys = list(dict.fromkeys([*self._keys, *weighing]))
-        self.numbers = self._numbers.columns
-        self.columns = [*ROW_COLUMNS, *self.numbers, *([STRIPPED] if settings.strip_salts else [])]
+        self.number_columns = self._numbers.columns
+        self.columns = [
+            *ROW_COLUMNS,
+            *self.number_columns,
+            *([STRIPPED] if settings.strip_salts else []),
+        ]
         self.late: dict[str, str] = {}
         self._own = tuple(self.columns)
         self._kept: dict[str, str] = {}

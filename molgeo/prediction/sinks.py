@@ -189,7 +189,7 @@ class WholeFile(Sink):
 
     def done(self) -> Iterable[Done]:
         """The rows of the journal."""
-        numbers = set(self._layout.numbers)
+        numbers = set(self._layout.number_columns)
         return (entry.done(numbers) for entry in self._journal.entries())
 
     def write(self, results: Sequence[Result]) -> None:

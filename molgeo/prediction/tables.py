@@ -67,7 +67,7 @@ class TableWriter(Writer):
 
     def _flush(self) -> None:
         """Many molecules: one line each, in as many panels as the width asks for."""
-        names = self.layout.numbers
+        names = self.layout.number_columns
         rows = [self._cells(row, names) for row in self._rows]
         names = self._beside(names, rows) if self._terminal else [*names, "model", "message"]
         heads = ["id", "molecule", *names]
@@ -153,8 +153,8 @@ def property_list(row: Row, layout: Layout, room: int) -> Iterator[str]:
     if row["status"] != "ok":
         yield f"error: {one_line(row['message'], _MESSAGE_WIDTH)}"
         return
-    cells = _numbers(row, layout.numbers, layout)
-    names = [name for name in layout.numbers if name in layout.outputs]
+    cells = _numbers(row, layout.number_columns, layout)
+    names = [name for name in layout.number_columns if name in layout.outputs]
     known = [layout.outputs[name] for name in names]
     whats = [one.description or one.name for one in known]
     symbols = [one.symbol for one in known]

@@ -9,7 +9,6 @@ from ase import Atoms
 from molgeo.chem.molecule import InputError
 from molgeo.runtime.plain_text import say
 from molgeo.runtime.whole_file import is_same_file
-from molgeo.simulation.molecular_dynamics import state_of
 from molgeo.simulation.motion import has_velocities
 
 
@@ -29,32 +28,17 @@ def writable(output: str | None, input: str, endings: tuple[str, ...], force: bo
         raise InputError(f"output: expected a name that ends in {', '.join(endings)}, got {path}")
     if not path.absolute().parent.is_dir():
         raise InputError(f"{path}: there is no such folder")
-    _not_the_input(path, input)
+    not_the_input(input, path)
     if path.exists() and not force:
-        raise is_there(path)
+        raise FileExistsError(f"{path} exists: --force replaces it, or give another name")
     return path
 
 
-def _not_the_input(path: Path, input: str) -> None:
+def not_the_input(input: str, *paths: Path) -> None:
     """Refuse to write over what is read."""
-    if is_same_file(path, input):
-        raise InputError(f"{path} is the input too: give another name")
-
-
-def check_names(input: str, trajectory: Path, log: Path, page: Path) -> None:
-    """Refuse names of files that would be lost, before any work is done for them."""
-    for path in (trajectory, log, page):
-        _not_the_input(path, input)
-    others = trajectory, log, state_of(trajectory)
-    if any(page.resolve() == other.resolve() for other in others):
-        raise InputError(f"page: expected another file than the run's others, got {page}")
-    if not page.absolute().parent.is_dir():
-        raise InputError(f"{page}: there is no such folder")
-
-
-def is_there(path: Path) -> FileExistsError:
-    """The error of an output that is there already."""
-    return FileExistsError(f"{path} exists: --force replaces it, or give another name")
+    for path in paths:
+        if is_same_file(path, input):
+            raise InputError(f"{path} is the input too: give another name")
 
 
 def refusal(atoms: Atoms, allowed: bool, by_stress: bool = False) -> str | None:

@@ -29,7 +29,7 @@ from molgeo.predictor.ensemble import Model, check_energies, mean, members
 from molgeo.runtime.device import choose
 from molgeo.runtime.errors import SettingError, UnknownSettingError, UserError
 from molgeo.simulation.familiarity import Unfamiliar, UnfamiliarWarning, unfamiliar
-from molgeo.simulation.replay import Recorded, Replay
+from molgeo.simulation.replay import Replay, Replayed
 
 ARRAYS: Final = ("positions", "numbers", "initial_charges", "initial_magmoms")
 """Of atoms, all that a calculation may depend on."""
@@ -158,7 +158,7 @@ class MolgeoCalculator(Calculator):
         self.model_name = ",".join(each.name for each in models)
         kept = {name: options[name] for name in ("dtype", "skin", "replay")}
         self.parameters.update(model=self.model_name, **kept)
-        self._recorded = [Recorded(each, options["replay"]) for each in models]
+        self._replayed = [Replayed(each, options["replay"]) for each in models]
         self.implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]
         if all(each.dipole_index is not None for each in models):
             self.implemented_properties.append("dipole")
@@ -251,7 +251,7 @@ class MolgeoCalculator(Calculator):
         if reason:
             raise UnsupportedAtomsError(reason)
         self._z = torch.as_tensor(atoms.numbers, device=self.neighbours.device).long()
-        for each in self._recorded:
+        for each in self._replayed:
             each.forget()
 
     def _check_start(self, atoms: Atoms, given: Atoms) -> None:
@@ -322,7 +322,7 @@ class MolgeoCalculator(Calculator):
         volume = abs(np.linalg.det(atoms.cell.array)) if atoms.pbc.any() else 0.0
         strain = derivatives and volume > 0
         potentials = [
-            each.potential(self._z, pos, graph, derivatives, strain) for each in self._recorded
+            each.potential(self._z, pos, graph, derivatives, strain) for each in self._replayed
         ]
         reason = check_energies(potentials, self.models) if len(potentials) > 1 else None
         if reason:
@@ -349,7 +349,7 @@ class MolgeoCalculator(Calculator):
         Which edges beyond the cutoff a graph holds decides how its sums are rounded, and how often
         it was used decides whether they are replayed.
         """
-        uses = [each.uses for each in self._recorded]
+        uses = [each.uses for each in self._replayed]
         return {"neighbours": self.neighbours.state(), "results": self.results, "uses": uses}
 
     def restore(self, atoms: Atoms, state: dict[str, Any]) -> None:
@@ -364,7 +364,7 @@ class MolgeoCalculator(Calculator):
         self._last = atoms.copy()
         self._started[id(atoms)] = atoms
         if state["neighbours"]:
-            for each, uses in zip(self._recorded, state["uses"], strict=True):
+            for each, uses in zip(self._replayed, state["uses"], strict=True):
                 each.count(self.neighbours.graph, uses)
         self.atoms, self.results = atoms.copy(), state["results"]
 

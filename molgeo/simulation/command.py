@@ -21,8 +21,7 @@ from molgeo.chem.molecule import BadRow, InputError
 from molgeo.runtime.progress import progress
 from molgeo.simulation.admission import (
     check,
-    check_names,
-    is_there,
+    not_the_input,
     refusal,
     say,
     say_velocities,
@@ -35,7 +34,7 @@ from molgeo.simulation.records import ENDINGS, keep_results, lost_constraints, o
 from molgeo.simulation.relaxation import Relaxed, relax
 from molgeo.simulation.report.page import write_page
 from molgeo.simulation.report.summary import summarise
-from molgeo.simulation.report.text import pairs, vibration_table
+from molgeo.simulation.report.text import aligned_lines, vibration_table
 from molgeo.simulation.settings import (
     ForceFieldSettings,
     MDFiles,
@@ -121,12 +120,10 @@ def run_md(
     files = Path(names.output), Path(names.log)
     resume, overwrite = names.resume, names.overwrite
     page_path = Path(names.page) if names.page else files[0].with_suffix(".html")
-    check_names(input, *files, page_path)
+    not_the_input(input, *files, page_path)
+    check_files(*files, resume, overwrite, page_path)
     atoms = one_structure(input, say)
     atoms.calc = _calculator(force_field, force_field.dtype, force_field.skin)
-    check_files(*files, resume, overwrite)
-    if page_path.exists() and not (resume or overwrite):
-        raise is_there(page_path)
     if not resume:
         check(atoms, force_field.allow_unfamiliar, by_stress=settings.ensemble == "npt")
     for remark in (*remarks(settings, atoms), lost_constraints(files[0], atoms)):
@@ -141,7 +138,7 @@ def run_md(
     target = None if settings.ensemble == "nve" else settings.temperature
     write_page(page_path, title(atoms), about, summary, files[0], target, outcome.reason)
     written = [("trajectory", files[0]), ("table", files[1]), ("page", page_path)]
-    sys.stdout.write(pairs([*about, *summary.lines(), *((k, str(v)) for k, v in written)]))
+    sys.stdout.write(aligned_lines([*about, *summary.lines(), *((k, str(v)) for k, v in written)]))
     if outcome.reason is not None:
         say(f"stopped: {outcome.reason}")
     return DONE if outcome.reason is None else INCOMPLETE

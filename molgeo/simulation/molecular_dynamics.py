@@ -104,22 +104,34 @@ def state_of(output: Path) -> Path:
     return output.with_name(output.name + STATE)
 
 
-def check_files(output: Path, log: Path, resume: bool, overwrite: bool) -> None:
-    """Refuse names that cannot be written, and to write over another run; as `simulate` does."""
+def check_files(
+    output: Path, log: Path, resume: bool, overwrite: bool, page: Path | None = None
+) -> None:
+    """Refuse names that cannot be written, and to write over another run; as `simulate` does.
+
+    Args:
+        output: as of `simulate`.
+        log: as of `simulate`.
+        resume: as of `simulate`.
+        overwrite: as of `simulate`.
+        page: a further file that a run leaves behind.
+    """
     if output.suffix.lower() not in ENDINGS:
         raise InputError(f"output: expected a name that ends in {', '.join(ENDINGS)}, got {output}")
-    state = state_of(output)
-    if log.resolve() in (output.resolve(), state.resolve()):
-        raise InputError(f"log: expected another file than the trajectory's, got {log}")
-    for path in (output, log):
+    own = [output, state_of(output)]
+    for what, path in (("log", log), ("page", page)):
+        if path is not None:
+            if path.resolve() in [other.resolve() for other in own]:
+                raise InputError(f"{what}: expected another file than the run's others, got {path}")
+            own.append(path)
+    for path in own:
         if not path.absolute().parent.is_dir():
             raise InputError(f"{path}: there is no such folder")
-    there = [path for path in (output, state, log) if path.exists()]
-    if there and not (resume or overwrite):
-        raise FileExistsError(
-            f"{there[0]} is there already: pass --resume to go on, --force to begin anew, "
-            "or choose other names"
-        )
+        if path.exists() and not (resume or overwrite):
+            raise FileExistsError(
+                f"{path} exists already: pass --resume to go on, --force to begin anew, "
+                "or choose other names"
+            )
 
 
 class _Run:

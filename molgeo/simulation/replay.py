@@ -23,7 +23,7 @@ from molgeo.predictor import Potential, Predictor
 
 Replay = bool | Literal["auto"]
 
-RECORD_AFTER: Final = 400
+REPLAY_AFTER: Final = 400
 """Evaluations with one graph before ``auto`` records: so many cost as much as a recording."""
 
 MOST_EDGES: Final = 2000
@@ -35,7 +35,7 @@ TOLERANCE: Final = {torch.float32: 1e-4, torch.float64: 1e-9}
 Tape = Callable[[Tensor], tuple[Tensor, ...]]
 
 
-class Recorded:
+class Replayed:
     """A model whose potential is replayed.
 
     ``auto`` decides by counting evaluations, not by a clock, so that runs can be repeated.
@@ -43,7 +43,7 @@ class Recorded:
     Args:
         model: its weights must never change.
         replay: True records the first evaluation with derivatives of each graph; False never
-            records; "auto" records on a CPU, a graph of up to `MOST_EDGES`, after `RECORD_AFTER`
+            records; "auto" records on a CPU, a graph of up to `MOST_EDGES`, after `REPLAY_AFTER`
             evaluations.
 
     Attributes:
@@ -87,7 +87,7 @@ class Recorded:
         if self.replay is True:
             return True
         is_small = self._graph is not None and self._graph.n_edges <= MOST_EDGES
-        return self.uses > RECORD_AFTER and is_small and pos.device.type == "cpu"
+        return self.uses > REPLAY_AFTER and is_small and pos.device.type == "cpu"
 
     def _record(self, z: Tensor, pos: Tensor, graph: Graph, strain: bool) -> None:
         """Make the recording, or see that it cannot be had."""

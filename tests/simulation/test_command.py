@@ -143,7 +143,7 @@ def test_md_names_its_files(capsys):
 def test_md_goes_on(capsys):
     words = ["md", "O", "--model", MODEL]
     assert run(capsys, *words, *SHORT)[0] == 0
-    assert "is there already: pass --resume" in refused(capsys, *words, *SHORT)
+    assert "exists already: pass --resume" in refused(capsys, *words, *SHORT)
     status, out, _ = run(capsys, *words, "--steps", 40, "--interval", 5, "--resume")
     assert status == 0
     assert "resumed at step" in out

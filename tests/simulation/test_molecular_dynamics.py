@@ -20,8 +20,7 @@ from ase.build import molecule
 from ase.calculators.emt import EMT
 
 from molgeo.chem.molecule import InputError
-from molgeo.simulation import molecular_dynamics
-from molgeo.simulation import replay as recording
+from molgeo.simulation import molecular_dynamics, replay
 from molgeo.simulation.calculator import MolgeoCalculator, UnsupportedAtomsError
 from molgeo.simulation.molecular_dynamics import simulate
 from molgeo.simulation.settings import MDSettings
@@ -154,7 +153,7 @@ def test_a_run_that_was_killed_ends_as_it_would_have(
     tmp_path, monkeypatch, ensemble, thermostat, name, patience
 ):
     monkeypatch.setattr(molecular_dynamics, "SAVE_S", patience)
-    monkeypatch.setattr(recording, "RECORD_AFTER", 25)  # replays, whose rounding is another, begin
+    monkeypatch.setattr(replay, "REPLAY_AFTER", 25)  # replays, whose rounding is another, begin
     settings = replace(SETTINGS, ensemble=ensemble, thermostat=thermostat)
     dtype = "float64" if thermostat == "bussi" else "float32"
     make = copper if ensemble == "npt" else partial(ethanol, dtype=dtype)
@@ -268,7 +267,7 @@ def test_nothing_to_resume(tmp_path):
 def test_a_run_is_not_overwritten_by_accident(tmp_path):
     run(tmp_path)
     before = (tmp_path / "traj.extxyz").read_bytes()
-    with pytest.raises(FileExistsError, match=r"traj.extxyz is there already: pass --resume"):
+    with pytest.raises(FileExistsError, match=r"traj.extxyz exists already: pass --resume"):
         run(tmp_path)
     assert (tmp_path / "traj.extxyz").read_bytes() == before
     run(tmp_path, settings=replace(SETTINGS, seed=5), overwrite=True)

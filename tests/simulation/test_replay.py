@@ -10,14 +10,14 @@ from ase.build import molecule
 from force_fields import BACKBONES, crystal, force_field
 
 from molgeo.graph import radius_graph
-from molgeo.simulation import replay as recording
+from molgeo.simulation import replay
 from molgeo.simulation.calculator import MolgeoCalculator
-from molgeo.simulation.replay import Recorded
+from molgeo.simulation.replay import Replayed
 
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch):
-    monkeypatch.setattr(recording, "RECORD_AFTER", 3)
+    monkeypatch.setattr(replay, "REPLAY_AFTER", 3)
 
 
 def inputs(atoms, dtype):
@@ -32,7 +32,7 @@ def inputs(atoms, dtype):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_a_replay_is_the_evaluation(model, make, dtype):
     predictor = force_field(model, ("energy", "mu")).requires_grad_(False).to(dtype)
-    recorded = Recorded(predictor)
+    recorded = Replayed(predictor)
     z, pos, graph = inputs(make(), dtype)
     strain = graph.offset is not None
     torch.manual_seed(0)
@@ -52,7 +52,7 @@ def test_a_replay_is_the_evaluation(model, make, dtype):
 
 
 def test_another_graph_begins_anew():
-    recorded = Recorded(force_field().requires_grad_(False))
+    recorded = Replayed(force_field().requires_grad_(False))
     z, pos, graph = inputs(molecule("H2O"), torch.float32)
     for _ in range(5):
         recorded.potential(z, pos, graph)
@@ -62,12 +62,12 @@ def test_another_graph_begins_anew():
 
 
 def test_what_is_not_recorded(monkeypatch):
-    recorded = Recorded(force_field().requires_grad_(False))
+    recorded = Replayed(force_field().requires_grad_(False))
     z, pos, graph = inputs(molecule("H2O"), torch.float32)
     for _ in range(9):
         recorded.potential(z, pos, graph, derivatives=False)
     assert recorded.uses == 0
-    monkeypatch.setattr(recording, "MOST_EDGES", 5)
+    monkeypatch.setattr(replay, "MOST_EDGES", 5)
     for _ in range(9):
         recorded.potential(z, pos, graph)
     assert recorded._tape is None
@@ -85,7 +85,7 @@ def wrong(operations, example, **_):
 def test_what_cannot_be_recorded_is_evaluated(monkeypatch, trace):
     monkeypatch.setattr(torch.jit, "trace", trace)
     predictor = force_field().requires_grad_(False)
-    recorded = Recorded(predictor)
+    recorded = Replayed(predictor)
     z, pos, graph = inputs(molecule("H2O"), torch.float32)
     for _ in range(6):
         found = recorded.potential(z, pos, graph)
@@ -107,8 +107,8 @@ def walk(calc, n=12, atoms=None):
 def test_a_calculator_replays(monkeypatch):
     models = [force_field(seed=k) for k in range(2)]
     replayed = walk(calc := MolgeoCalculator(models, "cpu", skin=2.0))
-    assert all(each._tape is not None for each in calc._recorded)
-    monkeypatch.setattr(recording, "RECORD_AFTER", 1000)
+    assert all(each._tape is not None for each in calc._replayed)
+    monkeypatch.setattr(replay, "REPLAY_AFTER", 1000)
     for (forces, energy), (expected, same) in zip(
         replayed, walk(MolgeoCalculator(models, "cpu", skin=2.0)), strict=True
     ):
@@ -121,7 +121,7 @@ def test_the_same_edges_are_the_same_graph():
     calc = MolgeoCalculator(force_field(), "cpu", skin=0.02)
     walk(calc, atoms=molecule("H2O"))
     assert calc.neighbours.n_built > 8
-    assert calc._recorded[0].uses == 12
+    assert calc._replayed[0].uses == 12
 
 
 def test_other_atoms_on_the_same_places_begin_anew():
@@ -131,7 +131,7 @@ def test_other_atoms_on_the_same_places_begin_anew():
     water.numbers[[0, 1]] = water.numbers[[1, 0]]
     expected = MolgeoCalculator(force_field(), "cpu").get_forces(water)
     np.testing.assert_allclose(water.get_forces(), expected, atol=1e-6)
-    assert calc._recorded[0].uses == 1
+    assert calc._replayed[0].uses == 1
 
 
 @pytest.mark.parametrize("clone", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
@@ -139,8 +139,8 @@ def test_copies_record_for_themselves(clone):
     calc = MolgeoCalculator(force_field(), "cpu")
     walk(calc)
     other = clone(calc)
-    assert other._recorded[0]._tape is None
-    assert other._recorded[0].model is other.models[0]
+    assert other._replayed[0]._tape is None
+    assert other._replayed[0].model is other.models[0]
     np.testing.assert_array_equal(walk(other)[-1][0], walk(calc)[-1][0])
 
 
@@ -148,13 +148,13 @@ def test_replay_is_a_choice():
     model = force_field()
     always, never = (MolgeoCalculator(model, "cpu", replay=choice) for choice in (True, False))
     (first, _), *rest = walk(always)
-    assert always._recorded[0]._tape is not None
+    assert always._replayed[0]._tape is not None
     expected = walk(never)
-    assert never._recorded[0]._tape is None
+    assert never._replayed[0]._tape is None
     np.testing.assert_array_equal(first, expected[0][0])
     assert len(rest) == 11
     walk(other := MolgeoCalculator(model, "cpu", replay=True), n=1)
-    assert other._recorded[0]._tape is not None
+    assert other._replayed[0]._tape is not None
 
 
 def test_a_choice_of_replay_that_there_is_not():

@@ -17,7 +17,7 @@ _THERMOCHEMISTRY: Final = {
 }
 
 
-def pairs(rows: Sequence[tuple[str, str]]) -> str:
+def aligned_lines(rows: Sequence[tuple[str, str]]) -> str:
     """Names and values under each other."""
     width = max((len(name) for name, _ in rows), default=0)
     return "".join(f"{name.ljust(width)}  {value}\n" for name, value in rows)
@@ -43,4 +43,4 @@ def vibration_table(result: dict[str, Any]) -> str:
             f"symmetry number {result['symmetry_number']}"
         )
         rows += [(name, f"{result[k]:14.6f}  {u}") for k, (name, u) in _THERMOCHEMISTRY.items()]
-    return "\n".join(lines) + "\n" + pairs(rows)
+    return "\n".join(lines) + "\n" + aligned_lines(rows)
