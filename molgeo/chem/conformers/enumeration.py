@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import product
 from typing import Any, Final
 
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
+from rdkit.Chem.EnumerateStereoisomers import EnumerateStereoisomers, StereoEnumerationOptions
 
 from molgeo.chem.conformers.canonical import (
-    OpenStereo,
     canonical,
     canonical_smiles,
     has_handedness,
@@ -23,10 +22,7 @@ from molgeo.chem.molecule import Row, SmilesRow, bad
 from molgeo.chem.parsing import MAX_SMILES_LENGTH, rdkit_messages, smiles_fault
 
 MAX_ISOMERS: Final = 32
-
 _MAX_OPEN: Final = 12  # centres and bonds of which all combinations are looked at
-_CENTRE: Final = (Chem.ChiralType.CHI_TETRAHEDRAL_CCW, Chem.ChiralType.CHI_TETRAHEDRAL_CW)
-_BOND: Final = (Chem.BondStereo.STEREOTRANS, Chem.BondStereo.STEREOCIS)
 
 
 class TooManyIsomersError(ValueError):
@@ -76,11 +72,11 @@ def isomers(mol: Chem.Mol) -> list[str]:
     free = open_stereo(mol)
     n_open = len(free.atoms) + len(free.bonds)
     found: dict[str, str] = {}
-    for choice in product((0, 1), repeat=n_open) if n_open <= _MAX_OPEN else ():
-        isomer = _chosen(mol, free, choice)
-        form = canonical(isomer)
-        own = canonical_smiles(isomer) if has_handedness(mol) else form.smiles
-        found.setdefault(form.smiles, own)
+    options = StereoEnumerationOptions(onlyUnassigned=True, maxIsomers=2**_MAX_OPEN)
+    for written in EnumerateStereoisomers(mol, options) if n_open <= _MAX_OPEN else ():
+        isomer = Chem.MolFromSmiles(Chem.MolToSmiles(written))
+        form = canonical(isomer).smiles
+        found.setdefault(form, canonical_smiles(isomer) if has_handedness(mol) else form)
         if len(found) > MAX_ISOMERS:
             break
     if len(found) > MAX_ISOMERS or n_open > _MAX_OPEN:
@@ -88,9 +84,10 @@ def isomers(mol: Chem.Mol) -> list[str]:
             f"{n_open} centres and double bonds are open: these are more than {MAX_ISOMERS} "
             "isomers; write some of them into the SMILES, or leave --enumerate-stereo out"
         )
+    all_of_them = list(found.values())
     if not may_strain(mol, free):
-        return list(found.values())
-    return list(filter(_is_possible, found.values())) or list(found.values())
+        return all_of_them
+    return list(filter(_is_possible, all_of_them)) or all_of_them
 
 
 def _isomeric(smiles: str, max_atoms: int) -> list[str]:
@@ -99,36 +96,7 @@ def _isomeric(smiles: str, max_atoms: int) -> list[str]:
     if graph is None or graph.GetNumAtoms() > max_atoms or "." in smiles:
         return [smiles]
     mol = Chem.MolFromSmiles(smiles)
-    if mol is None or not open_stereo(mol):
-        return [smiles]
-    return isomers(mol)
-
-
-def _chosen(mol: Chem.Mol, free: OpenStereo, choice: tuple[int, ...]) -> Chem.Mol:
-    """A copy of a molecule in which each open centre and double bond is the one or the other."""
-    copy = Chem.Mol(mol)
-    Chem.FindPotentialStereoBonds(copy)
-    picked = iter(choice)
-    for index in free.bonds:
-        bond, which = copy.GetBondWithIdx(index), next(picked)
-        if len(bond.GetStereoAtoms()) < 2:  # RDKit leaves rings out
-            bond.SetStereoAtoms(*_neighbours(bond))
-        bond.SetStereo(_BOND[which])
-    for index in free.atoms:
-        copy.GetAtomWithIdx(index).SetChiralTag(_CENTRE[next(picked)])
-    Chem.SetDoubleBondNeighborDirections(copy)
-    Chem.AssignStereochemistry(copy, cleanIt=True, force=True)
-    return copy
-
-
-def _neighbours(bond: Chem.Bond) -> tuple[int, int]:
-    """An atom at each end of a double bond."""
-    begin, end = bond.GetBeginAtom(), bond.GetEndAtom()
-    first, second = (
-        next(n.GetIdx() for n in atom.GetNeighbors() if n.GetIdx() != other.GetIdx())
-        for atom, other in ((begin, end), (end, begin))
-    )
-    return first, second
+    return [smiles] if mol is None or not open_stereo(mol) else isomers(mol)
 
 
 def _is_possible(smiles: str) -> bool:
