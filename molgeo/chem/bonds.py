@@ -76,6 +76,16 @@ def assign(smiles_mol: Chem.Mol, z: Ints, pos: Floats) -> Ints | None:
     return order
 
 
+def placed(smiles: str, z: Ints, pos: Floats) -> tuple[Chem.Mol, Ints] | None:
+    """The molecule of a SMILES, with hydrogens, and how `assign` finds it; None if it does not."""
+    parsed = mol_from_smiles(smiles)
+    if parsed is None:
+        return None
+    mol = Chem.AddHs(parsed)
+    order = assign(mol, z, pos)
+    return None if order is None else (mol, order)
+
+
 def from_coordinates(z: Ints, pos: Floats) -> Chem.Mol | None:
     """A neutral molecule whose bonds are perceived from its coordinates; None if none make sense.
 
@@ -258,12 +268,8 @@ def stereo_smiles(smiles: str, z: Ints, pos: Floats) -> str:
         pos: (atoms, 3) Å.
     """
     with rdkit_messages():
-        mol = mol_from_smiles(smiles)
-        if mol is None:
-            return smiles
-        mol = Chem.AddHs(mol)
-        order = assign(mol, z, pos)
-        return smiles if order is None else isomeric_smiles(mol, pos[order])
+        found = placed(smiles, z, pos)
+        return smiles if found is None else isomeric_smiles(found[0], pos[found[1]])
 
 
 def flat_smiles(smiles: str) -> str:

@@ -6,10 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final, Literal
 
-from rdkit import Chem
-
 from molgeo.chem import bonds
-from molgeo.chem.bonds import isomeric_smiles
 from molgeo.chem.conformers.conformers import Embedder, Refusal
 from molgeo.chem.conformers.force_field import FROM_COORDINATES, NO_BONDS, relax
 from molgeo.chem.limits import DEFAULT_LIMITS, Limits, ordered_map
@@ -118,14 +115,12 @@ def _from_smiles(molecule: Molecule, embedder: Embedder) -> Built:
             shown = bonds.from_coordinates(molecule.z, molecule.pos)
             if shown is None:
                 return bad(molecule, NO_MOLECULE)
-            smiles = isomeric_smiles(shown, molecule.pos)
-        elif (parsed := mol_from_smiles(molecule.smiles)) is None:
-            smiles = molecule.smiles  # of which the embedder says why it cannot be read
+            smiles = bonds.isomeric_smiles(shown, molecule.pos)
+        elif found := bonds.placed(molecule.smiles, molecule.z, molecule.pos):
+            smiles = bonds.isomeric_smiles(found[0], molecule.pos[found[1]])
+        elif mol_from_smiles(molecule.smiles) is not None:
+            return bad(molecule, OTHER_MOLECULE)
         else:
-            mol = Chem.AddHs(parsed)
-            order = bonds.assign(mol, molecule.z, molecule.pos)
-            if order is None:
-                return bad(molecule, OTHER_MOLECULE)
-            smiles = isomeric_smiles(mol, molecule.pos[order])
+            smiles = molecule.smiles  # of which the embedder says why it cannot be read
     row = SmilesRow(smiles, molecule.name, molecule.input, molecule.extra, molecule.stripped)
     return embedder.molecules(row)

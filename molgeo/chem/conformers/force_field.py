@@ -13,7 +13,7 @@ from rdkit.Chem import rdForceFieldHelpers
 from molgeo.chem import bonds
 from molgeo.chem.limits import Clock
 from molgeo.chem.molecule import BadRow, SmilesRow, bad
-from molgeo.chem.parsing import mol_from_smiles, one_line, rdkit_messages
+from molgeo.chem.parsing import one_line, rdkit_messages
 
 _ENDLESS: Final = Clock()
 
@@ -136,12 +136,9 @@ def relax(row: SmilesRow, z: NDArray[np.int64], pos: NDArray[np.float64]) -> Con
 
 
 def _relaxed(smiles: str, z: NDArray[np.int64], pos: NDArray[np.float64]) -> Conformers | str:
-    found = mol_from_smiles(smiles)
-    mol: Chem.Mol | None = None if found is None else Chem.AddHs(found)
-    order = None if mol is None else bonds.assign(mol, z, pos)
-    suffix = ""
-    if mol is None or order is None:
-        mol, order, suffix = bonds.from_coordinates(z, pos), np.arange(len(z)), FROM_COORDINATES
+    found = bonds.placed(smiles, z, pos)
+    suffix = FROM_COORDINATES if found is None else ""
+    mol, order = found or (bonds.from_coordinates(z, pos), np.arange(len(z)))
     if mol is None:
         return NO_BONDS
     mol.RemoveAllConformers()
