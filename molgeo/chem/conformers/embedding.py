@@ -24,13 +24,8 @@ fewer are worth another call."""
 BOUNDS_TRIES: Final = 8  # random distances that are tried last
 
 
-class Attempt(NamedTuple):
-    """One rung of the ladder.
-
-    Attributes:
-        changes: to ETKDGv3's settings.
-        tries: seeds to try while the stereo is wrong.
-    """
+class Rung(NamedTuple):
+    """Changes to ETKDGv3's settings, and how many seeds are tried while the stereo is wrong."""
 
     changes: dict[str, Any]
     tries: int = 1
@@ -47,9 +42,9 @@ _BARE: Final = {
 """Distance geometry without what ETKDG knows of torsions and rings."""
 
 LADDER: Final = (
-    Attempt(_FAST),
-    Attempt({**_FAST, "enforceChirality": False}, tries=8),
-    Attempt(
+    Rung(_FAST),
+    Rung({**_FAST, "enforceChirality": False}, tries=8),
+    Rung(
         {
             **_BARE,
             "maxIterations": 20,
@@ -58,7 +53,7 @@ LADDER: Final = (
         },
         tries=8,
     ),
-    Attempt({**_FAST, "maxIterations": 100, "useRandomCoords": True}),
+    Rung({**_FAST, "maxIterations": 100, "useRandomCoords": True}),
 )
 """Successive attempts, from ETKDGv3's own settings to plain distance geometry; after them come
 distances alone (`_from_bounds`).
@@ -72,8 +67,8 @@ image, with the SMILES. The tolerance is RDKit's recommendation for speed.
 
 LARGE: Final = 100  # atoms above which `LARGE_LADDER` is climbed
 LARGE_LADDER: Final = (
-    Attempt({"maxIterations": 10, "useRandomCoords": True}),
-    Attempt({**_BARE, "maxIterations": 10}),
+    Rung({"maxIterations": 10, "useRandomCoords": True}),
+    Rung({**_BARE, "maxIterations": 10}),
 )
 """For large molecules, whose first coordinates RDKit's matrices rarely give. With their many
 centres, no luck would replace enforced stereo."""
@@ -97,22 +92,20 @@ def attempts(mol: Chem.Mol, n: int, clock: Clock) -> Iterator[tuple[list[int], b
         RuntimeError: the ladder is at its end, and RDKit failed at an invariant on the way.
         OutOfTimeError: by the clock.
     """
-    crash: RuntimeError | None = None
     is_large = mol.GetNumAtoms() > LARGE
     ladder = LARGE_LADDER if is_large else LADDER
-    for attempt in ladder:
+    ways: list[Callable[[int], bool]] = [partial(_embed, mol, rung, clock) for rung in ladder]
+    if not is_large:
+        ways.append(partial(_from_bounds, mol, clock))
+    crash: RuntimeError | None = None
+    for k, way in enumerate(ways):
         mol.RemoveAllConformers()
         try:
-            numbers = _climb(n, partial(_embed, mol, attempt, clock))
+            numbers = _climb(n, way)
         except RuntimeError as error:  # of one setting: the next one may do
             crash, numbers = error, []
         if numbers:
-            yield numbers, attempt is ladder[0]
-    mol.RemoveAllConformers()
-    if not is_large:
-        numbers = _climb(n, partial(_from_bounds, mol, _bounds(mol), clock))
-        if numbers:
-            yield numbers, False
+            yield numbers, k == 0
     if crash is not None:
         raise crash
 
@@ -129,14 +122,14 @@ def _climb(n: int, one: Callable[[int], bool]) -> list[int]:
     return [0, *filter(another, range(1, n))] if one(0) else []
 
 
-def _embed(mol: Chem.Mol, attempt: Attempt, clock: Clock, number: int) -> bool:
+def _embed(mol: Chem.Mol, rung: Rung, clock: Clock, number: int) -> bool:
     """Add one conformer; whether there is one with the right stereo."""
     settings: Any = rdDistGeom.ETKDGv3()
     settings.numThreads = 1
     settings.clearConfs = False
-    for name, value in attempt.changes.items():
+    for name, value in rung.changes.items():
         setattr(settings, name, value)
-    for k in range(attempt.tries):
+    for k in range(rung.tries):
         settings.randomSeed = _seed(number, k)
         settings.timeout = clock.left()
         found = rdDistGeom.EmbedMolecule(mol, settings)
@@ -164,19 +157,15 @@ def _turn(mol: Chem.Mol, conformer: Chem.Conformer) -> bool:
     return False
 
 
-def _bounds(mol: Chem.Mol) -> NDArray[np.float64]:
-    """(atoms, atoms) RDKit's bounds of distances, upper and lower triangle, made consistent."""
-    bounds = rdDistGeom.GetMoleculeBoundsMatrix(mol, doTriangleSmoothing=False)
-    DistanceGeometry.DoTriangleSmoothing(bounds)
-    return np.asarray(bounds)
-
-
-def _from_bounds(mol: Chem.Mol, bounds: NDArray[np.float64], clock: Clock, number: int) -> bool:
+def _from_bounds(mol: Chem.Mol, clock: Clock, number: int) -> bool:
     """Add the best of a few conformers from random distances; whether one is the molecule.
 
     RDKit's embedding rejects what it finds too far from tetrahedral, and some cages are. Here a
     force field judges, and of what it turns into this very molecule the lowest counts.
     """
+    # (atoms, atoms) RDKit's bounds of distances, upper and lower triangle, made consistent.
+    bounds = rdDistGeom.GetMoleculeBoundsMatrix(mol, doTriangleSmoothing=False)
+    DistanceGeometry.DoTriangleSmoothing(bounds)
     best: tuple[float, NDArray[np.float64]] | None = None
     for k in range(BOUNDS_TRIES):
         try:
@@ -187,12 +176,10 @@ def _from_bounds(mol: Chem.Mol, bounds: NDArray[np.float64], clock: Clock, numbe
         trial.RemoveAllConformers()
         trial.AddConformer(conformer(np.array(start)))
         (energy,), _ = minimise(trial, clock)
-        if (
-            (best is None or energy < best[0])
-            and agree(trial, trial.GetConformer().GetPositions())
-            and _turn(trial, trial.GetConformer())
-        ):
-            best = energy, trial.GetConformer().GetPositions()
+        made = trial.GetConformer()
+        is_lower = best is None or energy < best[0]
+        if is_lower and agree(trial, made.GetPositions()) and _turn(trial, made):
+            best = energy, made.GetPositions()
     if best is not None:
         mol.AddConformer(conformer(best[1]), assignId=True)
     return best is not None
