@@ -51,7 +51,7 @@ class Molecule:
         z: (atoms,) int64 atomic numbers.
         pos: (atoms, 3) float64, Å.
         charge: total charge, e.
-        smiles: as given, or derived from the input's bonds; None where bonds are unknown.
+        smiles: as given, or derived from the input's bonds; None if bonds are unknown.
         name: the input's name for it, or "".
         input: what the user gave: the SMILES itself, or ``file:line`` or ``file:record``, from 1.
         geometry: how the coordinates were made: ``given``, ``etkdg+mmff``, ``etkdg+uff``.
@@ -199,7 +199,7 @@ def from_arrays(
 
 
 def is_pair(source: Any) -> bool:
-    """``(z, pos)``: two arrays or lists, where other tuples hold inputs."""
+    """``(z, pos)``: two arrays or lists; other tuples hold inputs."""
     if not (isinstance(source, tuple) and len(source) == 2):
         return False
     return all(

@@ -98,7 +98,7 @@ def implausible(
     more = f" (and {len(lone) - 1} more)" if len(lone) > 1 else ""
     return (
         f"atom {i + 1} ({SYMBOLS[z[i]]}) is bonded to nothing{more}: its nearest, atom {j + 1} "
-        f"({SYMBOLS[z[j]]}), is {ratio[i] * _BOND[z[i], z[j]]:.2f} Å away, where a bond is "
+        f"({SYMBOLS[z[j]]}), is {ratio[i] * _BOND[z[i], z[j]]:.2f} Å away; a bond is "
         f"{_BOND[z[i], z[j]]:.2f} Å long; check the coordinates"
     )
 

@@ -35,7 +35,7 @@ DEFAULTS: Final = {
     DEFAULT_SMILES_MODEL: "SMILES",
     DEFAULT_FORCE_FIELD: "dynamics",
 }
-"""What models are taken for where none is named."""
+"""What models are taken for if none is named."""
 
 GEOMETRIES: Final = {
     "dft": "relaxed at the data's level of theory",
@@ -67,7 +67,7 @@ FORCE_LIMITS: Final = (
 
 ERRORS: Final = {"n", "split", "geometry", "mae"}
 SMILES_ERRORS: Final = {"n", "failed", "split", "mae", "rmse", "coverage"}
-"""What the header says of errors, where they were measured."""
+"""What the header says of errors, if they were measured."""
 
 UNKNOWN: Final = "–"
 """In place of what a header does not say."""

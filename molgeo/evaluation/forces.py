@@ -80,11 +80,11 @@ class ForceErrors:
         return means
 
     def mae(self) -> dict[str, float]:
-        """Mean absolute errors: column → eV, eV an atom, eV/Å."""
+        """Mean absolute errors: column → eV, eV per atom, eV/Å."""
         return dict(zip(COLUMNS, self._mean(0), strict=True))
 
     def rmse(self) -> dict[str, float]:
-        """Root mean square errors: column → eV, eV an atom, eV/Å."""
+        """Root mean square errors: column → eV, eV per atom, eV/Å."""
         return {c: x**0.5 for c, x in zip(COLUMNS, self._mean(1), strict=True)}
 
 
@@ -108,7 +108,7 @@ def force_errors(predictor: Predictor, batch: Any) -> ForceErrors:
 
 
 def batch_graph(batch: Any, cutoff: float) -> Graph:
-    """The graph of a batch, periodic where it has a lattice."""
+    """The graph of a batch, periodic if it has a lattice."""
     return radius_graph(batch.pos, cutoff, batch.batch, batch.cell, batch.pbc)
 
 
@@ -122,12 +122,12 @@ def file_part(
 
     Args:
         path: as `molgeo.data.forces.readers` lists them.
-        split: ``train``, ``validation`` or ``test``, where the file names its parts.
+        split: ``train``, ``validation`` or ``test``, if the file names its parts.
         units: of the file; None for eV and Å.
         units_are_checked: refuse units that `molgeo.data.forces.plausibility` finds implausible.
 
     Returns:
-        The file's molecules in eV and Å, the rows of the part and its name: ``all`` where the
+        The file's molecules in eV and Å, the rows of the part and its name: ``all`` if the
         file names none.
 
     Raises:

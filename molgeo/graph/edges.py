@@ -36,7 +36,7 @@ class Graph:
         ptr: (atoms + 1,) int64, edges ``ptr[j]:ptr[j + 1]`` leave atom j.
         batch: (atoms,) int64, molecule of each atom, ascending.
         n_molecules: number of molecules.
-        offset: (edges, 3) lattice translation S·cell of each edge in Å, or None where no edge
+        offset: (edges, 3) lattice translation S·cell of each edge in Å, or None if no edge
             crosses a periodic boundary. ``R_i − R_j + offset`` is the displacement of edge j→i.
     """
 

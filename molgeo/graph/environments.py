@@ -64,7 +64,7 @@ class Environments:
             whose neighbours are rarely clear, such as metals, have none and are not judged.
         bonds: pair of elements, such as ``C-H`` → shortest and longest bond in Å, but for one in
             a thousand at each end.
-        formulas: of the configurations, where all were open and their formulas few; else empty.
+        formulas: of the configurations, if all were open and their formulas few; else empty.
     """
 
     configurations: int
@@ -137,7 +137,7 @@ class Environments:
             pairs: as in `unfamiliar`.
 
         Returns:
-            (atoms,), true where neither reading of an atom's bonds is known.
+            (atoms,), true if neither reading of an atom's bonds is known.
         """
         judged = {name.partition("(")[0] for name in self.counts}
         readings = bonds(z, pairs), clear_bonds(z, pairs)[0]

@@ -96,7 +96,7 @@ def _complete_cell(
     _, singular, directions = torch.linalg.svd(lattice, full_matrices=True)
     if bool(singular.min() <= 1e-6 * singular.max()):
         raise ValueError(
-            f"cell: expected linearly independent lattice vectors where pbc is True, "
+            f"cell: expected linearly independent lattice vectors if pbc is True, "
             f"got {cell.tolist()} (molecule {molecule})"
         )
     extent = float((points.amax(0) - points.amin(0)).norm()) if len(points) else 0.0

@@ -33,7 +33,7 @@ def radius_graph(
         pos: (atoms, 3) positions in Å; periodic ones need not lie inside the cell.
         cutoff: Å, greater than zero.
         batch: (atoms,) molecule of each atom, ascending from 0; None for one molecule.
-        cell: (molecules, 3, 3) lattice vectors in Å, as rows; ignored where ``pbc`` is False.
+        cell: (molecules, 3, 3) lattice vectors in Å, as rows; ignored if ``pbc`` is False.
         pbc: (molecules, 3) bool, periodic along each lattice vector; None for open systems.
 
     Returns:

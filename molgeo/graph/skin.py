@@ -35,7 +35,7 @@ class SkinGraph:
 
     Attributes:
         graph: the present one; there is none before the first call.
-        reference: (atoms, 3) Å, where the present graph was made; None before.
+        reference: (atoms, 3) Å, at which the present graph was made; None before.
         n_built: how often a graph was made.
 
     Raises:
@@ -60,7 +60,7 @@ class SkinGraph:
 
         Args:
             positions: (atoms, 3) Å, anywhere.
-            cell: (3, 3) lattice vectors in Å, as rows; ignored where ``pbc`` is False.
+            cell: (3, 3) lattice vectors in Å, as rows; ignored if ``pbc`` is False.
             pbc: (3,) periodic along each lattice vector.
 
         Returns:
@@ -95,7 +95,7 @@ class SkinGraph:
         return {"positions": self.reference, "cell": self._cell, "pbc": self._pbc}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Make the graph where another one was made: the same edges in the same order."""
+        """Make the graph at the positions of another one: the same edges in the same order."""
         if state:
             self.build(**state)
 

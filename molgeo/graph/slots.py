@@ -23,7 +23,7 @@ class Slots:
 
     Attributes:
         edge: (block atoms, slots) int64, the outgoing edge in each slot.
-        filled: (block atoms, slots) bool, False where padded.
+        filled: (block atoms, slots) bool, False if padded.
     """
 
     edge: Tensor

@@ -22,7 +22,7 @@ def triplets(graph: Graph, n_triplets: int | None = None) -> tuple[Tensor, Tenso
 
     Returns:
         ``edge_kj, edge_ji``: two (triplets,) int64 tensors of edge indices. ``edge_ji`` ascends;
-        where it stays the same the edges j→k, the reverses of ``edge_kj``, ascend.
+        if it stays the same the edges j→k, the reverses of ``edge_kj``, ascend.
 
     Source:
         Gasteiger, Groß, Günnemann, ICLR 2020 (DimeNet), eq. 4: the sum over N_j∖{i}.

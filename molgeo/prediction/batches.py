@@ -34,7 +34,7 @@ class BatchPredictor:
         batch_size: most molecules of a batch; "auto" bounds the work of a batch instead.
 
     Attributes:
-        device: where it computes.
+        device: on which it computes.
         max_pairs: bound on Σ n² over the molecules of a batch, if there is no ``batch_size``.
         name: of the model.
         header: of its checkpoint.

@@ -26,7 +26,7 @@ from molgeo.properties import Property
 from molgeo.units import BOLTZMANN
 
 CONFORMERS: Final = 8
-"""Made of each SMILES where no number is asked for. 1, 2, 4 and 8 were tried, each better than the
+"""Made of each SMILES if no number is asked for. 1, 2, 4 and 8 were tried, each better than the
 one before; a conformer costs some 6 ms."""
 
 SOFTNESS: Final = 0.1
@@ -55,7 +55,7 @@ def conformer_average(values: Array, energies: Array) -> ConformerAverage:
 
     Args:
         values: (conformers, properties).
-        energies: (conformers,) eV, up to a constant; all equal where none is known.
+        energies: (conformers,) eV, up to a constant; all equal if none is known.
 
     Returns:
         The averages, in the units of ``values``.

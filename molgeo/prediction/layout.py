@@ -33,7 +33,7 @@ def rounded(value: float, places: int | None) -> float:
 
 
 def text(value: float, places: int | None) -> str:
-    """The same as text, with zeros at the end where they are digits."""
+    """The same as text, with zeros at the end if they are digits."""
     return repr(value) if places is None else f"{rounded(value, places):.{places}f}"
 
 

@@ -47,11 +47,11 @@ _FIRST_WINDOW: Final = 32
 """Rows of the first window; each next one is twice as long, so that first results come soon."""
 
 _REMEMBERED: Final = 20_000
-"""Molecules that are not predicted again where they come again."""
+"""Molecules whose answers are kept: if they come again, they are not predicted again."""
 
 
 class RowError(InputError):
-    """The first bad row, where ``strict`` asks to stop at it."""
+    """The first bad row, if ``strict`` asks to stop at it."""
 
 
 class PropertyRun:
@@ -138,7 +138,7 @@ class PropertyRun:
             inputs: as in `molgeo.predict`.
 
         Yields:
-            One value per column, None where there is none, and what comes along from the input.
+            One value per column, None if there is none, and what comes along from the input.
 
         Raises:
             InputError: an input that cannot be read, after the rows of those before it.

@@ -10,7 +10,7 @@ and ``q_p`` is the score that the share p of them stays below, the ⌈(n + 1) p�
     v ± q_p (e + s)
 
 holds the truth for the share p of molecules that are drawn as those n were, on average over such
-draws and whatever the distribution of the errors; and it is wider where the conformers differ.
+draws and whatever the distribution of the errors; and it is wider if the conformers differ.
 2,000 molecules know a share to a percent.
 
 The standard error in the output is the half-width for p = 0.683, as one standard deviation of a
@@ -96,7 +96,7 @@ def calibration_of(header: dict[str, Any], conformers: int) -> Calibration | Non
 
     Returns:
         The one for the largest number that is not above ``conformers``: more conformers make no
-        larger errors. None where there is none.
+        larger errors. None if there is none.
     """
     known = [Calibration.from_json(content) for content in header.get("calibration", [])]
     fitting = [one for one in known if one.conformers <= conformers]

@@ -22,7 +22,7 @@ SAME_ATOM: Final = 0.05
 """eV. Free atoms of one level of theory differ by less, whoever computed them."""
 
 SAME_LEVEL: Final = 0.5
-"""eV an atom. Models of one level of theory disagree by less on any molecule that they know."""
+"""eV per atom. Models of one level of theory disagree by less on any molecule that they know."""
 
 NOT_STATED: Final = "not stated"
 
@@ -38,7 +38,7 @@ def members(
     Args:
         model: name or path of a checkpoint, a predictor (which is copied), or a sequence of these;
             None for the default force field.
-        device: where they compute.
+        device: on which they compute.
         dtype: of weights and positions.
         allow_untrained_forces: take models that never saw a force.
 
@@ -88,7 +88,7 @@ def check_levels(models: Sequence[Predictor]) -> None:
 
 
 def check_energies(potentials: Sequence[Potential], models: Sequence[Predictor]) -> str | None:
-    """Why energies cannot be of one level of theory, where some model does not say which it has.
+    """Why energies cannot be of one level of theory, if some model does not say which it has.
 
     Args:
         potentials: of one molecule, from each of the models.

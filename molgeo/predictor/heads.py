@@ -8,7 +8,7 @@
 | extent | Σ_i s_i + Σ_i q_i r_i² |
 
 where r_i is taken from the centre of mass, and s_i, q_i come from a small network of atom i's
-features, one for each property. The dipole is exactly zero where symmetry demands it.
+features, one for each property. The dipole is exactly zero if symmetry demands it.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def moment(charges: Tensor, pos: Tensor, graph: Graph) -> Tensor:
 
 
 def _norm(vector: Tensor) -> Tensor:
-    """‖vector‖ over the last axis, zero below 1e-10, where only rounding is left.
+    """‖vector‖ over the last axis, zero below 1e-10, at which only rounding is left.
 
     There its derivatives are zero, and not the NaN that a norm's second derivative has at zero: it
     would reach the forces of every symmetric molecule in a batch, as all heads are one tensor.

@@ -27,9 +27,9 @@ class Potential(NamedTuple):
     Attributes:
         energy: (molecules,) float64, total, eV.
         energies: (atoms,) float64, eV; each molecule's sum to its energy, references included.
-        forces: (atoms, 3) eV/Å, the negative gradient; None where it was not asked for.
+        forces: (atoms, 3) eV/Å, the negative gradient; None if it was not asked for.
         strain_gradient: (molecules, 3, 3) eV, symmetric; over the volume it is the stress. None
-            where it was not asked for.
+            if it was not asked for.
         dipole: (molecules, 3) float64, Debye; None if the model predicts no dipole in D. Training
             sees its norm only, so that all of a molecule's dipoles may have the wrong sign.
     """
@@ -59,7 +59,7 @@ class Predictor(nn.Module):
         domain: what the model was trained on; None before training.
         baseline: (properties, 2, elements) float64 contributions of an atom and of its r².
         scale: (properties,) float64, unit of the heads' outputs.
-        atom_reference: (properties, elements) float64, energies of free atoms in eV, NaN where
+        atom_reference: (properties, elements) float64, energies of free atoms in eV, NaN if
             unknown.
 
     Raises:
@@ -271,7 +271,7 @@ class Predictor(nn.Module):
             pos: (atoms, 3) Å.
             batch: (atoms,) molecule of each atom, ascending; None for one molecule.
             allow_untrained_forces: derive the energy of a model that never saw a force.
-            graph: edges within `cutoff`, or more of them, where they are known: steps of a
+            graph: edges within `cutoff`, or more of them, if they are known: steps of a
                 simulation may share one graph as long as no atom has moved half its excess radius.
 
         Returns:

@@ -194,7 +194,7 @@ class MolgeoCalculator(Calculator):
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = all_changes,
     ) -> None:
-        """Fill ``results``; a gradient is computed only where it is asked for.
+        """Fill ``results``; a gradient is computed only if it is asked for.
 
         Args:
             atoms: not changed.
@@ -211,7 +211,7 @@ class MolgeoCalculator(Calculator):
         with self._lock:
             given = self.atoms if atoms is None else atoms
             atoms = None if given is None else given.copy()
-            self.atoms, self.results = None, {}  # where this fails, nothing is known
+            self.atoms, self.results = None, {}  # if this fails, nothing is known
             if given is None or atoms is None:
                 raise UnsupportedAtomsError("atoms: expected some to calculate, got None")
             is_new = not {"positions", "cell"}.issuperset(system_changes)
@@ -255,7 +255,7 @@ class MolgeoCalculator(Calculator):
             each.forget()
 
     def _check_start(self, atoms: Atoms, given: Atoms) -> None:
-        """Refuse coordinates that are no numbers, and no structure where they are new here.
+        """Refuse coordinates that are no numbers, and no structure if they are new here.
 
         Args:
             atoms: to calculate.
@@ -353,7 +353,7 @@ class MolgeoCalculator(Calculator):
         return {"neighbours": self.neighbours.state(), "results": self.results, "uses": uses}
 
     def restore(self, atoms: Atoms, state: dict[str, Any]) -> None:
-        """Go on where another calculator of the same models was, to the last digit.
+        """Go on from where another calculator of the same models was, to the last digit.
 
         Args:
             atoms: as they were.
@@ -378,7 +378,7 @@ class MolgeoCalculator(Calculator):
         return pos, graph
 
     def _check_distances(self, distances: Tensor) -> None:
-        """Refuse atoms on top of each other, where no model has anything to say."""
+        """Refuse atoms on top of each other, of which no model knows anything."""
         if not distances.numel() or bool(distances.min() >= MIN_DISTANCE):
             return
         pair, graph = int(distances.argmin()), self.neighbours.graph

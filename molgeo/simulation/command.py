@@ -1,7 +1,7 @@
 """What the commands ``relax``, ``md`` and ``vib`` do.
 
 Exit status: 0 done; 3 done, but something did not come off: a structure that could not be read or
-was not relaxed, a run that the guard stopped, a saddle point where a minimum was wanted.
+was not relaxed, a run that the guard stopped, a saddle point instead of a minimum.
 """
 
 from __future__ import annotations

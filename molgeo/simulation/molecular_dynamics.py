@@ -47,10 +47,10 @@ class Outcome:
 
     Attributes:
         step: the last one that is recorded.
-        reason: why it stopped before its end; None where it did not.
+        reason: why it stopped before its end; None if it did not.
         ns_per_day: simulated nanoseconds a day of wall-clock time, of this part of the run.
         resumed_from: the step that it went on from; None for a new run.
-        remark: on the velocities that it began with, where they are not random.
+        remark: on the velocities that it began with, if they are not random.
     """
 
     step: int
@@ -230,7 +230,7 @@ class _Run:
             self.stopped = f"{reason} (step {step})"
 
     def finish(self) -> None:
-        """The state of the end, and a frame of it where its turn is not yet."""
+        """The state of the end, and a frame of it if its turn has not come."""
         self.save()
         if self.dynamics.nsteps > self.recorded:
             # Beyond the state's marks: a longer run, which has no frame here, cuts it off again.

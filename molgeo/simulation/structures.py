@@ -19,7 +19,7 @@ Say = Callable[[str], None]
 
 
 def structures(source: str, say: Say | None = None) -> Iterator[Atoms | BadRow]:
-    """Structures of one input, with a conformer where only a SMILES is given.
+    """Structures of one input, with a conformer if only a SMILES is given.
 
     Args:
         source: a SMILES, ``-`` for SMILES from standard input, or the name of a file.

@@ -21,7 +21,7 @@ DISPLACEMENT: Final = 0.001
 square of it, which float64 forces afford."""
 
 LINEAR: Final = 1e-3
-"""A molecule is linear where its smallest moment of inertia is less than this part of the largest;
+"""A molecule is linear if its smallest moment of inertia is less than this part of the largest;
 a bend of 1° in CO2 makes 1e-4, water 0.3."""
 
 
@@ -151,7 +151,7 @@ def thermochemistry(
     if modes.n_imaginary:
         raise InputError(
             f"{modes.n_imaginary} of {len(modes.energies)} frequencies are imaginary, the largest "
-            f"{min(modes.frequencies_cm):.0f}i 1/cm: no minimum, hence no thermochemistry"
+            f"{min(modes.frequencies_cm):.0f}i 1/cm: no minimum, so no thermochemistry"
         )
     gas = IdealGasThermo(
         modes.energies.real.tolist(),

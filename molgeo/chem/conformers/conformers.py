@@ -37,7 +37,7 @@ _NO_CONFORMER: Final = (
 )
 
 
-TRIALS: Final = 8  # conformers made to see a stable isomer where others would be strained
+TRIALS: Final = 8  # conformers made to see a stable isomer if others would be strained
 RECENT: Final = 512  # molecules whose conformers are kept for rows that name them again
 
 Refusal = Callable[[list[int], int], str | None]

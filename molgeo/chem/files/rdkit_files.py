@@ -28,7 +28,7 @@ _FLAT: Final = 0.01  # Å, of which all z are equal in a drawing
 
 _LONGER, _SHORTER, _SHORTER_SINGLE = 0.15, 0.12, 0.3
 """Å, by which bonds of a flat molecule may differ from their usual lengths: single ones are drawn
-where there are others. A drawing has bonds of one length, whatever their kind."""
+if there are others. A drawing has bonds of one length, whatever their kind."""
 
 _MOL2: Final = "@<TRIPOS>"
 _WEDGES: Final = (Chem.BondDir.BEGINWEDGE, Chem.BondDir.BEGINDASH, Chem.BondDir.UNKNOWN)

@@ -15,13 +15,13 @@ from molgeo.predictor.checkpoint.errors import CheckpointError
 from molgeo.runtime.plain_text import one_line
 
 DEFAULT_MODEL: Final = "spectrum_net-qm9"
-"""Shipped model that predicts properties at given geometries where none is named."""
+"""Shipped model that predicts properties at given geometries if none is named."""
 
 DEFAULT_SMILES_MODEL: Final = "schnet-qm9-cheap"
 """Shipped model that predicts them at MMFF94 geometries, which it was trained on."""
 
 DEFAULT_FORCE_FIELD: Final = "spectrum_net-gfn2"
-"""Shipped model that moves atoms where none is named."""
+"""Shipped model that moves atoms if none is named."""
 
 ENDING: Final = ".safetensors"
 
@@ -66,7 +66,7 @@ def find(name: str | Path) -> Path:
 
 
 def default_force_field() -> str:
-    """Name of the model whose forces are used where none is named.
+    """Name of the model whose forces are used if none is named.
 
     Raises:
         CheckpointError: this molgeo is shipped without it.

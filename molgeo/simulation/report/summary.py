@@ -64,7 +64,7 @@ class Summary:
 
     @property
     def deviation(self) -> Array | None:
-        """(rows,) meV an atom by which the conserved energy has moved; None where there is none."""
+        """(rows,) meV per atom by which the conserved energy has moved; None if there is none."""
         values = self.table["conserved_eV"].to_numpy(dtype=float)
         if not np.isfinite(values).any():
             return None
@@ -73,7 +73,7 @@ class Summary:
 
     @property
     def drift(self) -> float | None:
-        """Slope of the conserved energy in meV an atom and ps; None where there is none."""
+        """Slope of the conserved energy in meV per atom and ps; None if there is none."""
         deviation = self.deviation
         if deviation is None or len(deviation) < 3:
             return None
@@ -149,8 +149,8 @@ def mean_of_blocks(values: Array, length: int) -> tuple[float, float]:
     """Mean of a correlated series, and its standard error σ(means of blocks) / √(blocks).
 
     Args:
-        values: (n,), of which the first are left out where they fill no block.
-        length: values in a block; right where it is much longer than the series remembers.
+        values: (n,), of which the first are left out if they fill no block.
+        length: values in a block; right if it is much longer than the series remembers.
 
     Source:
         Flyvbjerg & Petersen, J. Chem. Phys. 91, 461 (1989).

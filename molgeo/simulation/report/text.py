@@ -27,7 +27,7 @@ def vibration_table(result: dict[str, Any]) -> str:
     """Frequencies and thermochemistry of one molecule.
 
     Args:
-        result: as ``molgeo vib`` writes it in JSON; without thermochemistry where there is none.
+        result: as ``molgeo vib`` writes it in JSON; without thermochemistry if there is none.
     """
     label = result["name"] or result["smiles"] or result["formula"]
     about = [result["formula"], f"{result['n_atoms']} atoms", result["geometry"], result["model"]]
