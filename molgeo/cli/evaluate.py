@@ -20,7 +20,8 @@ def _evaluate_options(parser: Parser) -> None:
         "--data",
         default="qm9",
         type=str,
-        help="qm9, a file with energies and forces, or the config.yaml of a run",
+        help="qm9, a file with energies and forces or with the model's properties, or the "
+        "config.yaml of a run",
     )
     add("--energy-unit", default="eV", type=str, help="of the file")
     add("--length-unit", default="angstrom", type=str, help="of the file")
@@ -96,6 +97,11 @@ def _errors(predictor: Any, options: Namespace, settings: dict[str, Any]) -> dic
     if options.data.endswith((".yaml", ".yml")):
         task = _task(options.data, options.check_units)
         return task.errors(predictor, options.split, limit=options.limit, **settings)
+    if not _has_forces(options.data, predictor):
+        from molgeo.training.table import errors_on_files
+
+        files, conformers = [options.data], options.conformers
+        return errors_on_files(predictor, files, conformers, options.limit, **settings)
     from molgeo.data.forces.dataset import Units
     from molgeo.evaluation.forces import evaluate_forces, file_part
 
@@ -104,6 +110,13 @@ def _errors(predictor: Any, options: Namespace, settings: dict[str, Any]) -> dic
     about = {"model": predictor.name, "data": options.data, "split": split, "geometry": "given"}
     found = evaluate_forces(predictor, molecules, rows[: options.limit or None], **settings)
     return {**about, **found}
+
+
+def _has_forces(path: str, predictor: Any) -> bool:
+    """Whether a file is one of energies and forces, by its kind and by what the model predicts."""
+    has_molecules_only = path.endswith((".csv", ".tsv", ".txt", ".smi", ".sdf", ".parquet"))
+    has_energy = any(one.is_energy for one in predictor.properties)
+    return path.endswith(".npz") or (has_energy and not has_molecules_only)
 
 
 def _task(data: str, units_are_checked: bool = True, data_dir: str = "") -> Any:

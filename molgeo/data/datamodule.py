@@ -5,7 +5,8 @@ from __future__ import annotations
 from lightning.pytorch import LightningDataModule
 
 from molgeo.data.loader import FlatLoader
-from molgeo.data.molecules import MoleculeSet, Split
+from molgeo.data.molecules import MoleculeSet
+from molgeo.data.split import Split
 
 
 class FlatDataModule(LightningDataModule):
@@ -26,6 +27,8 @@ class FlatDataModule(LightningDataModule):
 
     molecules: MoleculeSet
     parts: Split
+    labels_may_be_missing = False
+    """Whether a label that is NaN is one that nobody knows, or a fault."""
 
     def __init__(
         self,

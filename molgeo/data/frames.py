@@ -9,10 +9,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from molgeo.data.split import UNDECIDED
 from molgeo.runtime.errors import InputError
-
-TRAIN, VALIDATION, TEST, UNDECIDED = 0, 1, 2, -1
-"""Parts that a file may assign its frames to."""
 
 _PER_ATOM: Final = ("z", "pos", "force")
 

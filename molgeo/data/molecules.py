@@ -12,14 +12,6 @@ from torch import Tensor
 from molgeo.runtime.errors import SettingError
 
 
-class Split(NamedTuple):
-    """Rows of the three parts of a data set, each (n,) int64."""
-
-    train: Tensor
-    validation: Tensor
-    test: Tensor
-
-
 class Batch(NamedTuple):
     """Some molecules, in the order wanted, under the names of PyG's ``Data``.
 

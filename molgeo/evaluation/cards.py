@@ -49,21 +49,27 @@ SMILES_LIMIT: Final = (
     "than these (README, *How accurate*)."
 )
 
+ENERGY_LIMIT: Final = (
+    "* Energies are totals at the level of theory; `_atomization` columns are relative to "
+    "free atoms at the same level."
+)
+
 PROPERTY_LIMITS: Final = (
     "* Closed-shell neutral molecules of the elements above, at geometries of the kind above: this "
     "is no force field, and its gradients mean nothing.",
-    "* Energies are totals at the level of theory; `_atomization` columns are relative to "
-    "free atoms at the same level.",
+    ENERGY_LIMIT,
     SMILES_LIMIT,
 )
 
 FORCE_LIMITS: Final = (
     "* Molecules of the elements and charge above, at configurations like those of the training "
     "data: energies and their exact forces, no other property.",
-    "* Energies are totals at the level of theory; `_atomization` columns are relative to "
-    "free atoms at the same level.",
+    ENERGY_LIMIT,
     "* Local: atoms beyond the cutoff of each other interact only through those between them.",
 )
+
+QM9: Final = "QM9"
+"""What a header says of its data if they are QM9, whose published errors a card cites."""
 
 ERRORS: Final = {"n", "split", "geometry", "mae"}
 SMILES_ERRORS: Final = {"n", "failed", "split", "mae", "rmse", "coverage"}
@@ -217,29 +223,38 @@ def markdown(header: dict[str, Any]) -> str:
         lines += _training(header)
     if header.get("notes"):
         lines += ["", "## Notes", "", header["notes"]]
-    known = SMILES_LIMIT if header.get("from_smiles") else ""
+    is_from_smiles = header.get("from_smiles") or header.get("geometry") == "smiles"
+    left_out = [SMILES_LIMIT] if is_from_smiles else []
+    if not any(one.is_energy for one in properties_of(header["config"])):
+        left_out.append(ENERGY_LIMIT)
     limits = FORCE_LIMITS if is_force_field else PROPERTY_LIMITS
-    lines += ["", "## Limits", "", *(line for line in limits if line != known)]
+    lines += ["", "## Limits", "", *(line for line in limits if line not in left_out)]
     return "\n".join(lines) + "\n"
 
 
 def _property_errors(header: dict[str, Any]) -> list[str]:
-    """Errors of a model of QM9's properties, beside published ones."""
+    """Errors of a model of properties; on QM9 beside published ones."""
     metrics = header["metrics"]
+    title = f"## Mean absolute errors on {metrics['n']:,} {metrics['split']} molecules"
     geometries = GEOMETRIES.get(metrics["geometry"], header["geometry_source"])
+    where = f"At these geometries: {geometries}; `molgeo evaluate --model {header['name']} --data"
+    if header.get("data") != QM9:
+        again = f"{where} RUN/config.yaml --split {metrics['split']}` repeats them."
+        title = title.replace("Mean absolute errors", "Errors")
+        return ["", title, "", *_table(header, metrics, again)]
     lines = [
         "",
-        f"## Mean absolute errors on {metrics['n']:,} {metrics['split']} molecules",
+        title,
         "",
-        f"At these geometries: {geometries}; `molgeo evaluate --model {header['name']} --data qm9 "
-        f"--split {metrics['split']} --geometry {metrics['geometry']}` repeats them. The published "
-        "models were trained for one property each; this one predicts all of them at once. Their "
-        "numbers are second-hand, from comparison tables of later papers.",
+        f"{where} qm9 --split {metrics['split']} --geometry {metrics['geometry']}` repeats them. "
+        "The published models were trained for one property each; this one predicts all of them at "
+        "once. Their numbers are second-hand, from comparison tables of later papers.",
         "",
-        "| property | unit | this model | " + " | ".join(f"{m} (published)" for m in QM9_MAE),
+        "| property | unit | this model | "
+        + " | ".join(f"{m} (published)" for m in QM9_MAE)
+        + " |",
         "|---|---|---" + "|---" * len(QM9_MAE) + "|",
     ]
-    lines[-2] += " |"
 
     def cells(known: Property) -> list[str]:
         published = [table.get(known.name) for table in QM9_MAE.values()]
@@ -264,29 +279,47 @@ def _training(header: dict[str, Any]) -> list[str]:
 
 
 def _smiles_errors(header: dict[str, Any]) -> list[str]:
-    """Errors of a model of QM9's properties from SMILES, and how well it knows them."""
+    """Errors of a model of properties from SMILES, and how well it knows them."""
     found = header["from_smiles"]
-    lines = [
-        "",
-        f"## From SMILES: errors on {found['n']:,} {found['split']} molecules",
-        "",
-        f"Averages over conformers at MMFF94, with QM9's stereo; `molgeo evaluate --model "
-        f"{header['name']} --data qm9 --split {found['split']} --geometry smiles --limit "
-        f"{found['n'] + found['failed']}` repeats them. QM9's own conformer is often another one: "
-        "the dipole and the extent of another conformer are no errors of the model. The last two "
-        "columns are the shares of these molecules whose label lies within value ± `_std` and "
-        "between `_low90` and `_high90`, which were calibrated on validation molecules.",
-        "",
-        "| property | unit | mean absolute | root mean square | within ± std | within 90% |",
-        "|---|---|---|---|---|---|",
-    ]
+    about = "Averages over conformers at MMFF94, made from the SMILES."
+    if header.get("data") == QM9:
+        about = (
+            "Averages over conformers at MMFF94, with QM9's stereo; `molgeo evaluate --model "
+            f"{header['name']} --data qm9 --split {found['split']} --geometry smiles --limit "
+            f"{found['n'] + found['failed']}` repeats them. QM9's own conformer is often another "
+            "one: the dipole and the extent of another conformer are no errors of the model."
+        )
+    title = f"## From SMILES: errors on {found['n']:,} {found['split']} molecules"
+    return ["", title, "", *_table(header, found, about)]
+
+
+def _table(header: dict[str, Any], found: dict[str, Any], about: str) -> list[str]:
+    """What errors are of; those of each property; the shares of labels within error bars."""
+    coverage = found.get("coverage", {})
+    if coverage:
+        about += (
+            " The last two columns are the shares of these molecules whose label lies within value "
+            "± `_std` and between `_low90` and `_high90`, which were calibrated on validation "
+            "molecules."
+        )
+    columns = ["property", "unit", "mean absolute", "root mean square"]
+    columns += ["within ± std", "within 90%"] if coverage else []
 
     def cells(known: Property) -> list[str]:
-        errors = [_number(found[kind].get(known.column), ".3g") for kind in ("mae", "rmse")]
-        shares = [*found["coverage"].get(known.column, {}).values(), None, None][:2]
-        return [*errors, *(_number(share, ".0%") for share in shares)]
+        errors = [found.get(kind, {}).get(known.column) for kind in ("mae", "rmse")]
+        shares = [*coverage.get(known.column, {}).values(), None, None][: len(columns) - 4]
+        return [
+            *(_number(error, ".3g") for error in errors),
+            *(_number(share, ".0%") for share in shares),
+        ]
 
-    return [*lines, *_property_rows(header, cells)]
+    return [
+        about,
+        "",
+        f"| {' | '.join(columns)} |",
+        "|---" * len(columns) + "|",
+        *_property_rows(header, cells),
+    ]
 
 
 def _property_rows(header: dict[str, Any], cells: Callable[[Property], list[str]]) -> list[str]:

@@ -14,9 +14,9 @@ from torch import Tensor
 from molgeo.data.forces.dataset import Units, check_labels, in_units
 from molgeo.data.forces.plausibility import as_option, check_units
 from molgeo.data.forces.readers import read_frames
-from molgeo.data.frames import TEST, TRAIN, UNDECIDED, VALIDATION
 from molgeo.data.loader import FlatLoader
 from molgeo.data.molecules import MoleculeSet
+from molgeo.data.split import PARTS, UNDECIDED
 from molgeo.graph import Graph, radius_graph
 from molgeo.predictor import Predictor
 from molgeo.runtime.errors import InputError, SettingError
@@ -142,8 +142,7 @@ def file_part(
         check_units(molecules, units.energy, units.length, units.force, as_option)
     if (frames.part == UNDECIDED).all():
         return molecules, torch.arange(len(frames)), "all"
-    number = {"train": TRAIN, "validation": VALIDATION, "test": TEST}[split]
-    rows = torch.from_numpy(np.flatnonzero(frames.part == number))
+    rows = torch.from_numpy(np.flatnonzero(frames.part == PARTS[split]))
     if not len(rows):
         raise SettingError(f"split: {path} has no part {split!r}")
     return molecules, rows, split

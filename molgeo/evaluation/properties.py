@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
@@ -71,18 +72,27 @@ def errors(
     """
     found = collect(predictor, sample, batch_size, progress, precision)
     error = found.values - found.labels
+    known = ~error.isnan()
     columns = [one.column for one in found.properties]
     result = {
         "n": len(error),
         "failed": found.reasons.total(),
         "reasons": dict(found.reasons.most_common()),
-        "mae": dict(zip(columns, error.abs().nanmean(0).tolist(), strict=True)),
-        "rmse": dict(zip(columns, error.square().nanmean(0).sqrt().tolist(), strict=True)),
+        "mae": _of_columns(columns, error.abs().nanmean(0)),
+        "rmse": _of_columns(columns, error.square().nanmean(0).sqrt()),
     }
-    known = calibration_of(predictor.header, sample.conformers) if sample.made else None
-    if known is not None:
-        result["coverage"] = dict(zip(columns, _coverage(found, known), strict=True))
+    if not known.all():
+        result["labels"] = dict(zip(columns, known.sum(0).tolist(), strict=True))
+    scales = calibration_of(predictor.header, sample.conformers if sample.made else 0)
+    if scales is not None:
+        result["coverage"] = dict(zip(columns, _coverage(found, scales), strict=True))
     return result
+
+
+def _of_columns(columns: list[str], values: Tensor) -> dict[str, float]:
+    """Column → number; one without any label has none."""
+    numbers = dict(zip(columns, values.tolist(), strict=True))
+    return {column: number for column, number in numbers.items() if math.isfinite(number)}
 
 
 def calibrations(
@@ -181,11 +191,12 @@ def collect(
 
 def _coverage(found: Collected, known: Calibration) -> list[dict[str, float]]:
     """Of each property, the shares of labels within the intervals for one molecule."""
-    shares = []
+    shares: list[dict[str, float]] = []
     for k, one in enumerate(found.properties):
         error = (found.values[:, k] - found.labels[:, k]).abs()
         widths = half_widths(known.scales[one.name], found.stds[:, k])
-        share = [float((error <= width).double().mean()) for width in widths]
+        labelled = ~error.isnan()
+        share = [float((error <= width)[labelled].double().mean()) for width in widths]
         shares.append(dict(zip(("std", "low90_high90"), share, strict=True)))
     return shares
 

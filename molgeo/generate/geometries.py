@@ -80,18 +80,46 @@ def prepare(
         if len(rows) == 0 or found["attempts"] == header["attempts"]:
             return path
         header["conformers"] = found["conformers"]
+    make_in_pieces(
+        path,
+        rows,
+        header,
+        lambda piece: make(data, piece, kind, header["conformers"], workers),
+        progress,
+        old,
+    )
+    return path
+
+
+def make_in_pieces(
+    path: Path,
+    rows: NDArray[np.int64],
+    header: dict[str, Any],
+    make: Callable[[NDArray[np.int64]], FlatGeometries],
+    progress: Progress | None = None,
+    old: FlatGeometries | None = None,
+) -> None:
+    """Make geometries piece by piece; what a run that was broken off has made is kept.
+
+    Args:
+        path: of the file.
+        rows: (n,) ascending.
+        header: of the file, which identifies its content.
+        make: gives geometries of some rows.
+        progress: told (molecules done, molecules in all).
+        old: geometries of other rows, which the file will have too.
+    """
     folder = path.with_suffix(".parts")
-    parts = []
+    parts = [] if old is None else [old]
     for start in range(0, len(rows), PIECE):
         piece = rows[start : start + PIECE]
-        parts.append(_piece(folder / f"{start:06d}.safetensors", data, piece, header, workers))
+        parts.append(_piece(folder / f"{start:06d}.safetensors", piece, header, make))
         if progress:
             progress(min(start + PIECE, len(rows)), len(rows))
     # Within the folder, so that whatever a kill leaves goes with it.
-    write(join([*([old] if old else []), *parts]), folder / path.name, header)
+    write(join(parts), folder / path.name, header)
     os.replace(folder / path.name, path)
     shutil.rmtree(folder, ignore_errors=True)
-    return path
 
 
 def tally(path: Path) -> dict[str, int]:
@@ -176,10 +204,9 @@ def _usable(
 
 def _piece(
     path: Path,
-    data: QM9,
     rows: NDArray[np.int64],
     header: dict[str, Any],
-    workers: int | None,
+    make: Callable[[NDArray[np.int64]], FlatGeometries],
 ) -> FlatGeometries:
     """One piece, made now or by a run that was broken off."""
     own = {**header, "rows": hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest()}
@@ -189,6 +216,6 @@ def _piece(
             return geometries
     except (FileNotFoundError, ValueError):
         pass
-    geometries = make(data, rows, header["kind"], header["conformers"], workers)
+    geometries = make(rows)
     write(geometries, path, own)
     return geometries

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molgeo.prediction.rows import CONFORMER_COLUMNS, INTERVAL_COLUMNS, STD, SUFFIXES
-from molgeo.predictor.calibration import Calibration, half_widths
+from molgeo.predictor.calibration import Calibration, Scale, half_widths
 from molgeo.properties import Property
 from molgeo.units import BOLTZMANN
 
@@ -84,7 +84,8 @@ class Numbers:
 
     Args:
         outputs: properties and atomization energies.
-        calibration: of all of them; None if their errors are not known.
+        calibration: of values from SMILES; None if their errors are not known.
+        of_given: calibration of values at given coordinates.
         of_conformers: tell the spread over the conformers, and more of them.
 
     Attributes:
@@ -92,17 +93,24 @@ class Numbers:
     """
 
     def __init__(
-        self, outputs: Sequence[Property], calibration: Calibration | None, of_conformers: bool
+        self,
+        outputs: Sequence[Property],
+        calibration: Calibration | None,
+        of_conformers: bool,
+        of_given: Calibration | None = None,
     ) -> None:
         self._outputs = outputs
         wanted = {"", *(CONFORMER_COLUMNS if of_conformers else ())}
-        if calibration is not None:
+        if calibration is not None or of_given is not None:
             wanted |= {STD, *(INTERVAL_COLUMNS if of_conformers else ())}
         self._suffixes = [suffix for suffix in SUFFIXES if suffix in wanted]
         self.columns = [one.column + suffix for one in outputs for suffix in self._suffixes]
         # An atomization energy is as uncertain as the total.
         totals = [one.total or one for one in outputs]
-        self._scales = [calibration.scales[one.name] for one in totals] if calibration else []
+        self._scales = {
+            made: [known.scales[one.name] for one in totals] if known else []
+            for made, known in ((True, calibration), (False, of_given))
+        }
         self._minimum = np.array([one.minimum for one in outputs])
 
     def of(self, values: Array, energies: Array, made: bool) -> dict[str, float]:
@@ -111,15 +119,14 @@ class Numbers:
         Args:
             values: (conformers, outputs).
             energies: (conformers,) eV, up to a constant, that the conformers are weighted by.
-            made: the conformers were made of a SMILES, so that the calibration holds.
+            made: the conformers were made of a SMILES; else the coordinates are given.
         """
         average = conformer_average(values, energies)
         numbers: dict[str, Array] = {"": average.value}
         if made or len(values) > 1:
             conformers = (average.std, average.lowest, average.boltzmann)
             numbers |= dict(zip(CONFORMER_COLUMNS, conformers, strict=True))
-        if made:
-            numbers |= self._errors(average)
+        numbers |= self._errors(average, self._scales[made])
         for suffix in numbers.keys() & set(_BOUNDED):
             numbers[suffix] = np.maximum(numbers[suffix], self._minimum)
         return {
@@ -129,11 +136,11 @@ class Numbers:
             if suffix in numbers and math.isfinite(numbers[suffix][k])
         }
 
-    def _errors(self, average: ConformerAverage) -> dict[str, Array]:
+    def _errors(self, average: ConformerAverage, scales: list[Scale]) -> dict[str, Array]:
         """Standard errors and ends of intervals, if they are known."""
-        if not self._scales:
+        if not scales:
             return {}
-        halves = [half_widths(s, float(d)) for s, d in zip(self._scales, average.std, strict=True)]
+        halves = [half_widths(s, float(d)) for s, d in zip(scales, average.std, strict=True)]
         sigma, interval = np.array(halves).T
         low, high = INTERVAL_COLUMNS
         return {STD: sigma, low: average.value - interval, high: average.value + interval}

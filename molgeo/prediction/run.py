@@ -92,12 +92,16 @@ class PropertyRun:
         wanted = _select(self.given, settings.properties)
         self.outputs = {one.column: one for one in wanted}
         self._keys = [one.name for one in wanted]
-        calibration = calibration_of(self.made.header, self._n_conformers)
         measured = {(one.total or one).name for one in wanted}
-        if calibration is not None and not measured <= calibration.scales.keys():
-            calibration = None
+        calibration, of_given = (
+            known if known and measured <= known.scales.keys() else None
+            for known in (
+                calibration_of(self.made.header, self._n_conformers),
+                calibration_of(self.given.header, 0),
+            )
+        )
         of_conformers = conformers is not None and self._n_conformers > 1
-        self._numbers = Numbers(wanted, calibration, of_conformers)
+        self._numbers = Numbers(wanted, calibration, of_conformers, of_given)
         # Conformers are weighted by their energies, whatever is asked for.
         energy = first_energy(self.made.outputs.values())
         self._energy = energy.name if energy else None

@@ -67,7 +67,7 @@ class Calibration:
     """What is known of a model's errors for molecules given as SMILES.
 
     Attributes:
-        conformers: how many are made of each molecule.
+        conformers: how many are made of each molecule; 0 for given coordinates.
         n: molecules measured on.
         scales: property → its scale.
     """
@@ -92,14 +92,14 @@ def calibration_of(header: dict[str, Any], conformers: int) -> Calibration | Non
 
     Args:
         header: of a checkpoint.
-        conformers: that are made of each molecule.
+        conformers: that are made of each molecule; 0 for given coordinates.
 
     Returns:
         The one for the largest number that is not above ``conformers``: more conformers make no
         larger errors. None if there is none.
     """
     known = [Calibration.from_json(content) for content in header.get("calibration", [])]
-    fitting = [one for one in known if one.conformers <= conformers]
+    fitting = [one for one in known if min(conformers, 1) <= one.conformers <= conformers]
     return max(fitting, key=lambda one: one.conformers, default=None)
 
 
@@ -112,8 +112,8 @@ def calibrate(
         properties: names of the columns.
         values: (molecules, properties).
         stds: (molecules, properties), over the conformers.
-        labels: (molecules, properties).
-        conformers: that were made of each molecule.
+        labels: (molecules, properties); NaN if one is missing.
+        conformers: that were made of each molecule; 0 for given coordinates.
 
     Returns:
         The calibration.
@@ -121,18 +121,18 @@ def calibrate(
     Raises:
         ValueError: there are too few molecules for the share `INTERVAL`.
     """
-    n = len(values)
-    if math.ceil((n + 1) * INTERVAL) > n:
-        raise InputError(f"calibrate: expected at least 9 molecules, got {n}")
-    errors = np.abs(values - labels)
-    error = np.median(errors, axis=0)
-    scores = np.sort(errors / (error + stds), axis=0)
-    sigma, interval = (scores[math.ceil((n + 1) * p) - 1] for p in (ONE_SIGMA, INTERVAL))
-    scales = {
-        name: Scale(float(error[k]), float(sigma[k]), float(interval[k]))
-        for k, name in enumerate(properties)
-    }
-    return Calibration(conformers, n, scales)
+    scales = {}
+    for k, name in enumerate(properties):
+        known = np.isfinite(labels[:, k])
+        n = int(known.sum())
+        if math.ceil((n + 1) * INTERVAL) > n:
+            raise InputError(f"calibrate: expected at least 9 molecules, got {n}")
+        errors = np.abs(values[known, k] - labels[known, k])
+        error = float(np.median(errors))
+        scores = np.sort(errors / (error + stds[known, k]))
+        sigma, interval = (scores[math.ceil((n + 1) * p) - 1] for p in (ONE_SIGMA, INTERVAL))
+        scales[name] = Scale(error, float(sigma), float(interval))
+    return Calibration(conformers, len(values), scales)
 
 
 def half_widths(scale: Scale, std: Numbers) -> tuple[Numbers, Numbers]:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 KINDS: Final = {
     "qm9": ("molgeo.training.qm9.QM9Task", "properties of QM9, as `molgeo data prepare` makes it"),
     "forces": ("molgeo.training.forces.ForceTask", "energies and forces of the files in data_file"),
+    "table": ("molgeo.training.table.TableTask", "values of molecules: data_file and targets"),
 }
 """Kinds of data: name → import path of its task, and what it needs."""
 

@@ -59,7 +59,7 @@ class PropertyTraining(Training):
 
     Args:
         predictor: with its references fitted.
-        config: of the run, with ``loss_weights``: property → weight, 1 if not given.
+        config: of the run, maybe with ``loss_weights``: property → weight, 1 if not given.
     """
 
     loss_weights: Tensor
@@ -67,7 +67,8 @@ class PropertyTraining(Training):
     def __init__(self, predictor: Predictor, config: Any) -> None:
         super().__init__(predictor, config)
         names = predictor.property_names
-        weights = torch.tensor([config.loss_weights.get(name, 1.0) for name in names])
+        chosen = getattr(config, "loss_weights", {})
+        weights = torch.tensor([chosen.get(name, 1.0) for name in names])
         self.register_buffer("loss_weights", weights / weights.sum(), persistent=False)
         self._errors: list[Tensor] = []
 
@@ -82,20 +83,21 @@ class PropertyTraining(Training):
 
     def on_validation_epoch_end(self) -> None:
         """Log the loss and every property's MAE in its published unit."""
-        errors = torch.cat(self._errors)
+        total = torch.cat(self._errors, dim=1).sum(1)
         self._errors.clear()
-        total = torch.cat([errors.sum(0), errors.new_tensor([len(errors)])])
-        total = self.trainer.strategy.reduce(total, reduce_op="sum")
-        mae = total[:-1] / total[-1]
+        errors, counts = self.trainer.strategy.reduce(total, reduce_op="sum")
+        mae = errors / counts.clamp(min=1)
         self.log("val_loss", (mae * self.loss_weights).sum(), prog_bar=True, rank_zero_only=True)
         scaled = mae * self.predictor.scale
         for one, value in zip(self.predictor.properties, scaled.tolist(), strict=True):
             self.log(f"val_mae_{one.column}", value, rank_zero_only=True)
 
     def _loss(self, batch: Any) -> tuple[Tensor, Tensor]:
-        """The loss and (molecules, properties) absolute errors, both standardised."""
+        """The loss, and (2, molecules, properties): standardised errors, and which there are."""
         graph = radius_graph(batch.pos, self.predictor.cutoff, batch.batch)
         labels = self.predictor.to_standardised(batch.y, batch.z, batch.pos, graph)
         outputs = self.predictor.standardised(batch.z, batch.pos, graph)
-        errors = (outputs - labels).abs()
-        return (errors.mean(0) * self.loss_weights).sum(), errors
+        known = ~batch.y.isnan()
+        errors = (outputs - labels.where(known, outputs.detach())).abs()  # 0 if there is no label
+        mean = errors.sum(0) / known.sum(0).clamp(min=1)
+        return (mean * self.loss_weights).sum(), torch.stack([errors, known.to(errors.dtype)])

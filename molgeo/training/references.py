@@ -34,6 +34,7 @@ def fit_references(
     molecules: MoleculeSet,
     train: Tensor,
     free_atoms: dict[str, dict[int, float]],
+    labels_may_be_missing: bool = False,
 ) -> None:
     """Set a predictor's baseline, scale and free-atom energies from the training part.
 
@@ -49,6 +50,7 @@ def fit_references(
         molecules: labels in the predictor's order of properties.
         train: (n,) rows of the training part; no other row is looked at.
         free_atoms: property → atomic number → energy in eV.
+        labels_may_be_missing: a label that is NaN does not count, and is no fault.
 
     Raises:
         ValueError: the labels are not those of the predictor, or not numbers.
@@ -58,7 +60,7 @@ def fit_references(
         raise ValueError(f"labels {molecules.properties} are not {names}")
     rows, batch, _ = molecules.atoms(train)
     z, pos, y = molecules.z[rows].long(), molecules.pos[rows].double(), molecules.y[train]
-    if not y.isfinite().all():
+    if not (labels_may_be_missing or y.isfinite().all()):
         raise InputError("labels: expected numbers, got NaN or infinity in the training part")
     elements = z.unique()
     graph = _without_edges(batch, len(train))
@@ -69,14 +71,16 @@ def fit_references(
             known = [free_atoms.get(own.name, {}).get(e, 0.0) for e in elements.tolist()]
             start = y.new_zeros(design.shape[1])
             start[: len(elements)] = y.new_tensor(known)
-            fit = start + _least_squares(design, residual - design @ start)
+            known_labels = residual.isfinite()
+            rest = (residual - design @ start)[known_labels]
+            fit = start + _least_squares(design[known_labels], rest)
             residual = residual - design @ fit
             for part, values in enumerate(fit.split(len(elements))):
                 predictor.baseline[k, part, elements] = values
         if molecules.force is not None and own.is_energy:
             spread = molecules.force[rows].square().mean().sqrt()
         else:
-            spread = residual.std()
+            spread = residual[residual.isfinite()].std()
         predictor.scale[k] = spread if spread > 0 else 1.0
     for name, table in free_atoms.items():
         if name in names:

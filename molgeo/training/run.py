@@ -82,6 +82,7 @@ def train(config: RunConfig, resume: bool = False) -> Path:
     run_dir.mkdir(parents=True, exist_ok=True)
     resolved = yaml.safe_dump(config.model_dump(), sort_keys=False)
     (run_dir / "config.yaml").write_text(resolved)
+    task.remarks(run_dir)
     trainer = _trainer(config, run_dir, first_step, limit)
     exported = run_dir / f"{config.model_name}.safetensors"
     failure: NotFiniteError | None = None
@@ -146,11 +147,11 @@ def _check_resumable(config: RunConfig, run_dir: Path) -> None:
     before = read_yaml(path) if path.exists() else {}
     if before.get("data_file") and before.get("data") not in KINDS:
         before["data"] = "forces"  # of a run when files had no kind
+    now = config.model_dump()
     for name in task_class(config.data).fixed:
-        now = getattr(config, name)
-        if name in before and before[name] != now:
+        if name in before and before[name] != now[name]:
             raise SettingError(
-                f"--resume: {name} was {before[name]!r} in {run_dir} and is {now!r} now; "
+                f"--resume: {name} was {before[name]!r} in {run_dir} and is {now[name]!r} now; "
                 "it cannot change within a run"
             )
 

@@ -81,10 +81,10 @@ def first_predictor(config: RunConfig, task: Task, resume: bool = False) -> Pred
     """
     predictor = Predictor(config.model, config.backbone, config.learned, config.head_features)
     data = task.data
-    train = data.parts.train
+    train, may_be_missing = data.parts.train, data.labels_may_be_missing
     predictor.domain = domain_of(data.molecules, train)
     if not config.start_from:
-        fit_references(predictor, data.molecules, train, task.free_atoms())
+        fit_references(predictor, data.molecules, train, task.free_atoms(), may_be_missing)
         return predictor
     before = load(config.start_from)
     predictor.backbone.load_state_dict(before.backbone.state_dict())
@@ -100,7 +100,7 @@ def first_predictor(config: RunConfig, task: Task, resume: bool = False) -> Pred
         for name in ("baseline", "scale", "atom_reference"):
             getattr(predictor, name).copy_(getattr(before, name))
     else:
-        fit_references(predictor, data.molecules, train, task.free_atoms())
+        fit_references(predictor, data.molecules, train, task.free_atoms(), may_be_missing)
         _fit_heads(predictor, before, shared, data.molecules, train[:SAMPLE])
     if not resume:
         _tell(config, task, predictor, before, shared)
@@ -150,17 +150,18 @@ def _fit_heads(
     outputs, force_gain = _outputs_on(before, molecules, rows)
     for one in shared:
         new, old = predictor.properties.index(one), before.properties.index(one)
-        own = outputs[:, old]
+        known = molecules.y[rows, new].isfinite()
+        own, labelled = outputs[known, old], rows[known]
         gain = force_gain if one.is_energy else None
         if gain is None:
-            gain = gain_of(predictor, molecules, rows, new, own)
+            gain = gain_of(predictor, molecules, labelled, new, own)
         gain = min(max(gain, GAIN[0]), GAIN[1])
         factor = gain * float(before.scale[old] / predictor.scale[new])
         with torch.no_grad():
             for row in _outputs(predictor.heads, new):
                 predictor.heads.out_weight[row] *= factor
                 predictor.heads.out_bias[row] *= factor
-        fit_rest(predictor, molecules, rows, new, gain * own)
+        fit_rest(predictor, molecules, labelled, new, gain * own)
 
 
 def _outputs_on(

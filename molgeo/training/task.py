@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import Any, ClassVar
 
 from molgeo.data.datamodule import FlatDataModule
@@ -70,6 +71,10 @@ class Task(ABC):
     def free_atoms(self) -> dict[str, dict[int, float]]:
         """Property → atomic number → energy of the free atom in eV, as far as known."""
         return {}
+
+    def remarks(self, run_dir: Path) -> None:
+        """Say, and write into the run's folder, what is to be known of the data."""
+        return
 
     def module(self, predictor: Predictor) -> Training:
         """How the model is fitted."""

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from molgeo.data.frames import UNDECIDED, Frames, concatenate
+from molgeo.data.frames import Frames, concatenate
+from molgeo.data.split import UNDECIDED
 
 SIZES = st.lists(st.integers(1, 5), min_size=1, max_size=8)
 

@@ -12,9 +12,10 @@ import numpy as np
 from molgeo.data.datamodule import FlatDataModule
 from molgeo.data.forces.dataset import ForceSet, Units, force_set
 from molgeo.data.forces.readers import read_frames
-from molgeo.data.frames import TEST, Frames, concatenate
-from molgeo.data.molecules import MoleculeSet, Split
+from molgeo.data.frames import Frames, concatenate
+from molgeo.data.molecules import MoleculeSet
 from molgeo.data.pyg_frames import frames_of_pyg
+from molgeo.data.split import TEST, Split
 
 Source = str | Path | Sequence[Any]
 """A file, several files, or a PyG data set or list of ``Data``."""

@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from molgeo.data.forces.plausibility import check_units
-from molgeo.data.frames import TEST, TRAIN, UNDECIDED, VALIDATION, Frames
-from molgeo.data.molecules import MoleculeSet, Split
+from molgeo.data.frames import Frames
+from molgeo.data.molecules import MoleculeSet
+from molgeo.data.split import Split, split_groups
 from molgeo.elements import SYMBOLS
 from molgeo.runtime.errors import InputError, SettingError
 from molgeo.units import ENERGY_UNITS, LENGTH_UNITS, force_unit
@@ -107,7 +108,14 @@ def force_set(
         check_units(molecules, units.energy, units.length, units.force)
     return ForceSet(
         molecules,
-        split_frames(frames, validation_fraction, test_fraction, split_seed),
+        split_groups(
+            frames.group,
+            frames.part,
+            validation_fraction,
+            test_fraction,
+            split_seed,
+            frames.source,
+        ),
         {z: float(e) * energy_unit for z, e in (found | given).items()},
     )
 
@@ -165,46 +173,3 @@ def in_units(frames: Frames, units: Units) -> MoleculeSet:
         cell=torch.from_numpy(frames.cell.astype(np.float64) * length) if periodic else None,
         pbc=torch.from_numpy(frames.pbc.astype(bool)) if periodic else None,
     )
-
-
-def split_frames(
-    frames: Frames, validation_fraction: float, test_fraction: float, seed: int
-) -> Split:
-    """Rows of the three parts; a group is never divided.
-
-    The parts that the file names stay what they are. Of the groups that no file has assigned, a
-    fraction becomes the test part where there is none, and a fraction of the rest the validation
-    part where there is none. Training rows are in the random order of their groups, so that the
-    first few are a fair sample.
-
-    Args:
-        frames: with groups and parts.
-        validation_fraction: of the groups.
-        test_fraction: of the groups.
-        seed: of ``numpy.random.RandomState``, whose stream is frozen across versions.
-
-    Raises:
-        ValueError: a part would be empty.
-    """
-    n = len(frames)
-    own = frames.group.max(initial=-1) + 1 + np.arange(n)
-    _, group = np.unique(np.where(frames.group < 0, own, frames.group), return_inverse=True)
-    place = np.random.RandomState(seed).permutation(int(group.max()) + 1)[group]  # of each row
-    part = frames.part.copy()
-    for name, number, fraction, available in (
-        ("test", TEST, test_fraction, [UNDECIDED]),
-        ("validation", VALIDATION, validation_fraction, [UNDECIDED, TRAIN]),
-    ):
-        if not (part == number).any():
-            is_free = np.isin(part, available)
-            free = np.unique(place[is_free])
-            part[is_free & np.isin(place, free[: max(1, round(fraction * len(free)))])] = number
-        if not (part == number).any():
-            raise InputError(f"{frames.source}: no frame is left for the {name} part")
-    order = np.argsort(place, kind="stable")
-    kind = part[order]
-    train = order[(kind != TEST) & (kind != VALIDATION)]
-    if not len(train):
-        raise InputError(f"{frames.source}: no frame is left for the training part")
-    rows = (train, np.flatnonzero(part == VALIDATION), np.flatnonzero(part == TEST))
-    return Split(*(torch.from_numpy(r) for r in rows))

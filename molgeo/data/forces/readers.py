@@ -19,7 +19,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from molgeo.data.frames import TEST, TRAIN, Frames, concatenate
+from molgeo.data.frames import Frames, concatenate
+from molgeo.data.split import TEST, TRAIN
 from molgeo.runtime.errors import InputError
 
 Arrays = Mapping[str, NDArray[Any]]

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from molgeo.data.datamodule import FlatDataModule
 from molgeo.data.geometries import Geometry, GeometrySet
-from molgeo.data.molecules import MoleculeSet, Split
+from molgeo.data.molecules import MoleculeSet
 from molgeo.data.qm9.dataset import QM9
 from molgeo.data.qm9.properties import NAMES
+from molgeo.data.split import Split
 
 TrainingGeometry = Literal["dft", "mmff", "smiles", "cheap"]
 

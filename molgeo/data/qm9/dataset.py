@@ -26,8 +26,9 @@ from molgeo.data.geometries import (
     with_labels,
 )
 from molgeo.data.location import data_dir
-from molgeo.data.molecules import MoleculeSet, Split
+from molgeo.data.molecules import MoleculeSet
 from molgeo.data.qm9.compact import expanded, packed
+from molgeo.data.split import Split
 from molgeo.data.tensor_file import read_tensors, write_tensors
 from molgeo.runtime.errors import InputError
 from molgeo.units import HARTREE

@@ -141,7 +141,7 @@ _FIELDS: Final[Check] = record(
             others=plain,
         ),
         "calibration": each(
-            record({"conformers": whole(1, 10**6), "n": whole(1), "scales": table(_scale)}),
+            record({"conformers": whole(0, 10**6), "n": whole(1), "scales": table(_scale)}),
             most=100,
         ),
     },

@@ -8,12 +8,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from molgeo.data.forces.dataset import Units, check_labels, force_set, split_frames
+from molgeo.data.forces.dataset import Units, check_labels, force_set
 from molgeo.data.forces.readers import read_frames
-from molgeo.data.frames import TEST, TRAIN, UNDECIDED, VALIDATION, Frames, concatenate
+from molgeo.data.frames import Frames, concatenate
+from molgeo.data.split import TEST, TRAIN, UNDECIDED, VALIDATION, split_groups
 from molgeo.units import BOHR, HARTREE, KCAL_MOL
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "forces"
+
+
+def parts_of(frames, *arguments):
+    """A split of frames."""
+    return split_groups(frames.group, frames.part, *arguments, frames.source)
 
 
 def frames(n=10, n_atoms=3, **fields):
@@ -113,7 +119,7 @@ def test_a_split_is_a_partition_that_divides_no_group(groups, seed, fractions):
     n_groups = len({g for g in groups if g >= 0}) + groups.count(-1)
     if n_groups < 4:
         return
-    parts = [p.tolist() for p in split_frames(given_, *fractions, seed)]
+    parts = [p.tolist() for p in parts_of(given_, *fractions, seed)]
     assert sorted(row for part in parts for row in part) == list(range(len(groups)))
     assert all(parts)
     of_part = [{groups[row] for row in part} - {-1} for part in parts]
@@ -122,19 +128,19 @@ def test_a_split_is_a_partition_that_divides_no_group(groups, seed, fractions):
 
 def test_a_split_depends_on_the_seed_alone():
     given_ = frames(40)
-    a, b, c = (split_frames(given_, 0.1, 0.1, seed) for seed in (1, 1, 2))
+    a, b, c = (parts_of(given_, 0.1, 0.1, seed) for seed in (1, 1, 2))
     assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
     assert not torch.equal(a.train, c.train)
 
 
 def test_parts_of_the_file_are_kept():
     part = np.array([TRAIN] * 20 + [TEST] * 15)
-    got = split_frames(frames(35, part=part), 0.1, 0.1, 42)
+    got = parts_of(frames(35, part=part), 0.1, 0.1, 42)
     assert got.test.tolist() == list(range(20, 35))
     assert len(got.validation) == 2
     assert set(got.validation.tolist()) | set(got.train.tolist()) == set(range(20))
     part = np.array([UNDECIDED] * 20 + [VALIDATION] * 15)
-    got = split_frames(frames(35, part=part), 0.1, 0.2, 42)
+    got = parts_of(frames(35, part=part), 0.1, 0.2, 42)
     assert got.validation.tolist() == list(range(20, 35))
     assert len(got.test) == 4
 
@@ -143,8 +149,8 @@ def test_parts_of_the_file_are_kept():
     ("part", "name"), [([TEST] * 3, "validation"), ([TRAIN] * 3, "test"), ([UNDECIDED], "val")]
 )
 def test_no_part_is_empty(part, name):
-    with pytest.raises(ValueError, match=f"no frame is left for the {name}"):
-        split_frames(frames(len(part), part=np.array(part)), 0.1, 0.1, 42)
+    with pytest.raises(ValueError, match=f"no row is left for the {name}"):
+        parts_of(frames(len(part), part=np.array(part)), 0.1, 0.1, 42)
 
 
 def test_lattices_are_converted():

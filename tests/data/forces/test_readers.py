@@ -11,7 +11,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from molgeo.data.ase_frames import frames_of_atoms
 from molgeo.data.forces.readers import read_frames
-from molgeo.data.frames import TEST, TRAIN, UNDECIDED
+from molgeo.data.split import TEST, TRAIN, UNDECIDED
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "forces"
 

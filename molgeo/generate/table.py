@@ -1,0 +1,277 @@
+"""Molecules with values in files of any format: what a model of a user's own values is made of.
+
+The rows come from the readers that predictions use. A row that cannot be used is set aside with its
+reason; the others go on. A value that is missing is NaN.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from rdkit import Chem
+
+from molgeo.chem.building import NO_COORDINATES
+from molgeo.chem.conformers.conformers import generate
+from molgeo.chem.conformers.embedding import ATTEMPTS
+from molgeo.chem.files.formats import ReadOptions
+from molgeo.chem.files.readers import read
+from molgeo.chem.limits import ordered_map
+from molgeo.chem.molecule import BadRow, Molecule, Row, SmilesRow, check_geometry
+from molgeo.chem.parsing import mol_from_smiles, rdkit_messages
+from molgeo.chem.plausible import implausible
+from molgeo.data.geometries import FORMAT_VERSION, FlatGeometries
+from molgeo.data.geometries import read as read_geometries
+from molgeo.data.split import PARTS, UNDECIDED
+from molgeo.generate.geometries import Progress, flat, make_in_pieces
+from molgeo.runtime.errors import InputError, SettingError
+from molgeo.runtime.plain_text import one_line
+from molgeo.runtime.validation import nearest
+
+Source = Literal["auto", "given", "smiles"]
+"""Geometries of a table: those given, or conformers of the SMILES; ``auto`` takes what there is."""
+
+_MISSING: Final = frozenset(["", "na", "n/a", "nan", "none", "null", "-", "?"])
+_PARTS: Final = {
+    **PARTS,
+    "": UNDECIDED,
+    "training": PARTS["train"],
+    "valid": PARTS["validation"],
+    "val": PARTS["validation"],
+    "dev": PARTS["validation"],
+}
+"""What a cell may say of the part that its row is of."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Molecules with values.
+
+    Attributes:
+        rows: `Molecule` if the geometry is ``given``, else `SmilesRow`.
+        values: (rows, columns) float64; NaN if nothing is known.
+        groups: (rows,) int64: rows of one molecule have one number; -1 for what is not known.
+        parts: (rows,) int64, numbers of `molgeo.data.split`.
+        aside: rows that cannot be used, with reasons.
+        geometry: ``given`` or ``smiles``.
+    """
+
+    rows: list[Any]
+    values: NDArray[np.float64]
+    groups: NDArray[np.int64]
+    parts: NDArray[np.int64]
+    aside: list[BadRow]
+    geometry: str
+
+    def of(self, rows: Any) -> Table:
+        """The same with some of the rows, by their numbers."""
+        places = np.asarray(rows)
+        return replace(
+            self,
+            rows=[self.rows[place] for place in places.tolist()],
+            values=self.values[places],
+            groups=self.groups[places],
+            parts=self.parts[places],
+        )
+
+
+def read_table(
+    files: Sequence[str | Path],
+    columns: Sequence[Sequence[str]],
+    geometry: Source = "auto",
+    split_column: str = "",
+    options: ReadOptions | None = None,
+) -> Table:
+    """Read molecules with values.
+
+    Args:
+        files: in any format of `molgeo.chem.files.formats`. A column is one of a table, a field of
+            an SDF or a value of ``info`` in extxyz and ASE's files.
+        columns: titles that each value may have, the likeliest first.
+        geometry: where coordinates come from.
+        split_column: title of the column with ``train``, ``validation`` or ``test``.
+        options: of the readers.
+
+    Raises:
+        FileNotFoundError: a file does not exist.
+        InputError: a file cannot be read, or no row can be used.
+        SettingError: there is no such column; or some rows have coordinates and others a SMILES
+            alone, and ``geometry`` is ``auto``.
+    """
+    for file in files:
+        if not Path(file).is_file():
+            raise FileNotFoundError(f"{file} does not exist; expected a file of molecules")
+    options = replace(options or ReadOptions(), keep_columns=True)
+    found = [row for file in files for row in read(Path(file), options)]
+    source = ", ".join(Path(file).name for file in files)
+    titles = dict.fromkeys(title for row in found for title in row.extra)
+    chosen = [_title(wanted, titles, source) for wanted in columns]
+    part_title = _title([split_column], titles, source) if split_column else ""
+    source_of = _geometry(geometry, found)
+    kept: list[tuple[Any, list[float], int]] = []
+    aside: list[BadRow] = []
+    for row in found:
+        usable = row if isinstance(row, BadRow) else _usable(row, source_of)
+        if not isinstance(usable, BadRow):
+            try:
+                values = [_number(row.extra.get(title), title) for title in chosen]
+                kept.append((usable, values, _part(row.extra.get(part_title, ""), part_title)))
+                continue
+            except ValueError as error:
+                usable = BadRow(row.input, row.name, row.smiles, str(error))
+        aside.append(usable)
+    known = [one for one in kept if not all(map(math.isnan, one[1]))]
+    none = f"no value of {', '.join(chosen)}"
+    aside += [
+        BadRow(row.input, row.name, row.smiles, none)
+        for row, values, _ in kept
+        if all(map(math.isnan, values))
+    ]
+    if not known:
+        reason = f"; the first: {one_line(aside[0].message, 120)}" if aside else ""
+        raise InputError(f"{source}: no row can be used{reason}")
+    rows, numbers, parts = zip(*known, strict=True)
+    return Table(
+        list(rows),
+        np.array(numbers, np.float64),
+        _groups(rows),
+        np.array(parts, np.int64),
+        aside,
+        source_of,
+    )
+
+
+def given_geometries(molecules: Sequence[Molecule]) -> FlatGeometries:
+    """The coordinates that molecules have, one conformer each."""
+    n = len(molecules)
+    return FlatGeometries(
+        rows=np.arange(n),
+        status=np.zeros(n, np.uint8),
+        statuses=("given",),
+        n_conformers=np.ones(n, np.int64),
+        n_atoms=np.array([m.n_atoms for m in molecules], np.int64),
+        z=np.concatenate([m.z for m in molecules]).astype(np.uint8),
+        pos=np.concatenate([m.pos for m in molecules]).astype(np.float32),
+        energy=np.full(n, np.nan),
+        number=np.zeros(n, np.uint8),
+    )
+
+
+def made_geometries(
+    rows: Sequence[SmilesRow], n: int, folder: Path, progress: Progress | None = None
+) -> FlatGeometries:
+    """Conformers of SMILES, made once: they are kept in a file, and found there by the next call.
+
+    Args:
+        rows: with the SMILES.
+        n: conformers of each.
+        folder: of the file.
+        progress: told (molecules done, molecules in all).
+    """
+    content = hashlib.sha256("\n".join(row.smiles for row in rows).encode()).hexdigest()
+    header = {
+        "version": FORMAT_VERSION,
+        "kind": "smiles",
+        "conformers": n,
+        "attempts": ATTEMPTS,
+        "source": content,
+    }
+    path = folder / f"{content[:16]}-{n}.safetensors"
+
+    def make(places: NDArray[np.int64]) -> FlatGeometries:
+        made = ordered_map(lambda place: generate(rows[place], n), places.tolist())
+        return flat(places, list(made))
+
+    try:
+        found, theirs = read_geometries(path)
+        if theirs == header:
+            return found
+    except (FileNotFoundError, ValueError):
+        pass
+    make_in_pieces(path, np.arange(len(rows)), header, make, progress)
+    return read_geometries(path)[0]
+
+
+def _title(wanted: Sequence[str], titles: Iterable[str], source: str) -> str:
+    """The title of a column, whose case and punctuation do not matter."""
+    by_letters = {_letters(title): title for title in titles}
+    for one in wanted:
+        if one in titles or _letters(one) in by_letters:
+            return one if one in titles else by_letters[_letters(one)]
+    shown = ", ".join(map(repr, list(titles)[:20])) or "none"
+    raise SettingError(
+        f"{source}: no column {wanted[0]!r}{nearest(wanted[0], titles)}; there are {shown}"
+    )
+
+
+def _letters(title: str) -> str:
+    return "".join(filter(str.isalnum, title)).lower()
+
+
+def _geometry(geometry: Source, rows: Iterable[Row]) -> str:
+    """``given`` or ``smiles``, whichever all sound rows allow."""
+    if geometry != "auto":
+        return geometry
+    kinds = {isinstance(row, Molecule) for row in rows if not isinstance(row, BadRow)}
+    if len(kinds) > 1:
+        raise SettingError(
+            "geometry: some rows have coordinates and others a SMILES alone: choose given, which "
+            "sets the latter aside, or smiles"
+        )
+    return "given" if True in kinds else "smiles"
+
+
+def _usable(row: Molecule | SmilesRow, geometry: str) -> Molecule | SmilesRow | BadRow:
+    """The row as it is trained on, or why it cannot be."""
+    about = (row.input, row.name, row.smiles)
+    if geometry == "smiles":
+        if not row.smiles:
+            return BadRow(*about, "no SMILES: choose geometry given, or write one into the row")
+        return SmilesRow(row.smiles, row.name, row.input, row.extra)
+    if isinstance(row, SmilesRow):
+        return BadRow(*about, NO_COORDINATES)
+    reason = check_geometry(row) or implausible(row.z, row.pos)
+    if not reason and row.charge:
+        reason = f"charge {row.charge:+d}: a model learns neutral molecules"
+    return BadRow(*about, reason) if reason else row
+
+
+def _number(cell: Any, title: str) -> float:
+    """A value, or NaN if there is none."""
+    if cell is None or str(cell).strip().lower() in _MISSING:
+        return math.nan
+    try:
+        value = math.inf if isinstance(cell, bool) else float(cell)
+    except (TypeError, ValueError):
+        value = math.inf
+    if not math.isfinite(value):
+        raise ValueError(f"{title}: expected a number, got {one_line(repr(cell), 60)}")
+    return value
+
+
+def _part(cell: Any, title: str) -> int:
+    """The number of the part that a cell names."""
+    word = "" if cell is None else str(cell).strip().lower()
+    if word not in _PARTS:
+        raise ValueError(
+            f"{title}: expected train, validation or test, got {one_line(repr(cell), 60)}"
+        )
+    return _PARTS[word]
+
+
+def _groups(rows: Iterable[Molecule | SmilesRow]) -> NDArray[np.int64]:
+    """The same number for rows of the same molecule, by its canonical SMILES."""
+    numbers: dict[str, int] = {}
+    groups = []
+    with rdkit_messages():
+        for row in rows:
+            mol = mol_from_smiles(row.smiles) if row.smiles else None
+            smiles = "" if mol is None else Chem.MolToSmiles(mol)
+            groups.append(numbers.setdefault(smiles, len(numbers)) if smiles else -1)
+    return np.array(groups, np.int64)

@@ -1,0 +1,348 @@
+"""Training on values of one's own in a table: the kind of data ``table``."""
+
+from __future__ import annotations
+
+import csv
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import numpy as np
+import torch
+from pydantic import BeforeValidator, Field, model_validator
+from torch import Tensor
+
+from molgeo.chem.files.formats import ReadOptions
+from molgeo.chem.molecule import BadRow
+from molgeo.data.datamodule import FlatDataModule
+from molgeo.data.geometries import MAX_CONFORMERS, GeometrySet, with_labels
+from molgeo.data.location import data_dir
+from molgeo.data.molecules import MoleculeSet
+from molgeo.data.split import Split, split_groups
+from molgeo.evaluation.properties import Sample, calibrations, errors
+from molgeo.generate.table import (
+    Source,
+    Table,
+    given_geometries,
+    made_geometries,
+    read_table,
+)
+from molgeo.prediction.conformer_average import CONFORMERS
+from molgeo.predictor import Predictor
+from molgeo.predictor.calibration import Calibration
+from molgeo.properties import HeadKind, Property, check_properties, names_of
+from molgeo.runtime.errors import InputError, SettingError
+from molgeo.runtime.plain_text import one_line
+from molgeo.runtime.progress import progress as progress_bar
+from molgeo.runtime.validation import Amount, Settings
+from molgeo.training.config import FilesConfig
+from molgeo.training.task import COMMON_FIXED, Part, Progress, Task
+
+CALIBRATED: Final = (1, 2, 4, CONFORMERS)
+"""Numbers of conformers that have a calibration of their own."""
+
+
+class Target(Settings):
+    """One column of values.
+
+    Attributes:
+        column: its title in the files.
+        unit: of the values; empty for numbers without one.
+        head: ``mean`` for what does not grow with a molecule, ``sum`` for what does; ``dipole``,
+            ``extent``.
+        name: of the property; empty for the title in letters, digits and ``_``.
+        description: one line for people.
+    """
+
+    column: Annotated[str, Field(min_length=1)]
+    unit: str = ""
+    head: HeadKind = "mean"
+    name: str = ""
+    description: str = ""
+
+    @property
+    def property(self) -> Property:
+        """What the model learns."""
+        name = self.name or re.sub(r"\W+", "_", self.column).strip("_") or "value"
+        return Property(name, self.unit, self.head, description=self.description)
+
+
+def _target(given: Any) -> Any:
+    if isinstance(given, dict):
+        return Target(**given)
+    return Target(column=given) if isinstance(given, str) else given
+
+
+class TableConfig(FilesConfig):
+    """A run on values in files of molecules, in any format that predictions take too.
+
+    Attributes:
+        targets: columns to learn, each as ``{column: logS, unit: log mol/L, head: mean}`` or its
+            title alone.
+        geometry: ``given`` in the files, or conformers made from the ``smiles``; ``auto`` takes
+            the one that all rows have.
+        conformers: made of each SMILES to train on.
+        smiles_column: title of the column of SMILES; empty to find it.
+        strip_salts: of a SMILES with several fragments take the largest one, neutralised.
+        split: ``random``, rows of one molecule together, or the title of a column that says
+            ``train``, ``validation`` or ``test``.
+        loss_weights: name of a property → weight in the loss; 1 if not given.
+        data_dir: where conformers are kept, which are made once; empty for ``$MOLGEO_DATA``, a
+            checkout's ``data/`` or the user's cache.
+    """
+
+    data: str = "table"
+    targets: Annotated[list[Annotated[Target, BeforeValidator(_target)]], Field(min_length=1)]
+    geometry: Source = "auto"
+    conformers: Annotated[int, Field(ge=1, le=MAX_CONFORMERS)] = 1
+    smiles_column: str = ""
+    strip_salts: bool = False
+    split: str = "random"
+    loss_weights: dict[str, Amount] = Field(default_factory=dict)
+    data_dir: str = ""
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+
+    @model_validator(mode="after")
+    def _targets_are_properties(self) -> TableConfig:
+        check_properties(self.learned)
+        for name in self.loss_weights.keys() - set(names_of(self.learned)):
+            raise SettingError(
+                f"loss_weights: expected some of {', '.join(names_of(self.learned))}, got "
+                f"'{one_line(name, 60)}'"
+            )
+        return self
+
+    @property
+    def learned(self) -> tuple[Property, ...]:
+        """One property per target."""
+        return tuple(target.property for target in self.targets)
+
+    def options(self) -> ReadOptions:
+        """How the files are read."""
+        return ReadOptions(smiles_column=self.smiles_column or None, strip_salts=self.strip_salts)
+
+
+class TableDataModule(FlatDataModule):
+    """Molecules with values from files.
+
+    Args:
+        config: of the run.
+        first_step: steps that a resumed run has behind it.
+
+    Attributes:
+        table: what the files hold, once `setup` was called.
+        geometries: conformers of its rows.
+        rows: the parts, as rows of the table; ``parts`` has their conformers.
+        aside: rows that cannot be used, with reasons.
+    """
+
+    labels_may_be_missing = True
+    table: Table
+    geometries: GeometrySet
+    rows: Split
+    aside: list[BadRow]
+
+    def __init__(self, config: TableConfig, first_step: int = 0) -> None:
+        c = config
+        super().__init__(
+            c.batch_size, c.seed, c.limit_train, c.limit_validation, first_step, c.epoch_size
+        )
+        self.config = config
+        self.folder = data_dir(c.data_dir) / "tables"
+
+    def load(self) -> tuple[MoleculeSet, Split]:
+        """Read, make conformers and split.
+
+        Raises:
+            InputError: a file cannot be read, or no row can be used.
+            SettingError: the files have no such column.
+        """
+        c = self.config
+        titles = [[target.column] for target in c.targets]
+        column = "" if c.split == "random" else c.split
+        self.table = read_table(c.data_file, titles, c.geometry, column, c.options())
+        self.geometries, failed = geometries_of(self.table, c.learned, c.conformers, self.folder)
+        self.aside = [*self.table.aside, *failed]
+        exists = self.geometries.exists
+        kept = np.flatnonzero(exists.numpy())
+        if not len(kept):
+            raise InputError(f"{c.set_name}: no row has a geometry: {failed[0].message}")
+        split = split_groups(
+            self.table.groups[kept],
+            self.table.parts[kept],
+            c.validation_fraction,
+            c.test_fraction,
+            c.split_seed,
+            c.set_name,
+        )
+        self.rows = Split(*(torch.from_numpy(kept)[part] for part in split))
+        for part in ("train", "validation"):
+            known = np.isfinite(self.table.values[getattr(self.rows, part).numpy()]).any(0)
+            for target, is_known in zip(c.targets, known, strict=True):
+                if not is_known:
+                    raise InputError(f"{c.set_name}: no {target.column} in the {part} part")
+        parts = Split(*(self.geometries.all_of(rows) for rows in self.rows))
+        return self.geometries.molecules, parts
+
+
+def geometries_of(
+    table: Table, learned: tuple[Property, ...], conformers: int, folder: Path
+) -> tuple[GeometrySet, list[BadRow]]:
+    """Conformers of a table's rows, with its values as labels; and the rows that have none.
+
+    Args:
+        table: of molecules.
+        learned: properties of its columns.
+        conformers: of each SMILES.
+        folder: where they are kept.
+    """
+    if table.geometry == "given":
+        conformers = MAX_CONFORMERS  # the one that there is will do for any number
+        flat = given_geometries(table.rows)
+    else:
+        with progress_bar("making conformers") as report:
+            flat = made_geometries(table.rows, conformers, folder, report)
+    labels = torch.from_numpy(table.values), torch.arange(len(table.rows)), names_of(learned)
+    found = with_labels(flat, *labels, conformers)
+    failed = [
+        BadRow(row.input, row.name, row.smiles, found.statuses[int(found.status[place])])
+        for place, row in enumerate(table.rows)
+        if not found.exists[place]
+    ]
+    return found, failed
+
+
+def table_sample(
+    table: Table, learned: tuple[Property, ...], conformers: int, folder: Path
+) -> Sample:
+    """All rows of a table as molecules to compare a model with.
+
+    Args:
+        table: of molecules with values.
+        learned: properties of its columns.
+        conformers: of each SMILES.
+        folder: where they are kept.
+    """
+    most = max(conformers, CONFORMERS) if conformers > 1 else conformers
+    found, _ = geometries_of(table, learned, most, folder)
+    rows = torch.arange(len(table.rows))
+    return Sample(lambda n: (found, n), rows, learned, conformers, table.geometry == "smiles")
+
+
+def errors_on_files(
+    predictor: Predictor, files: list[str], conformers: int, limit: int = 0, **options: Any
+) -> dict[str, Any]:
+    """Errors of a model on all rows of files with its properties.
+
+    Args:
+        predictor: the model. A column is called as in the files of its training, as its property
+            or as that in an output.
+        files: in any format that predictions take.
+        conformers: of each SMILES.
+        limit: rows, from the first; 0 for all.
+        options: of `molgeo.evaluation.properties.errors`.
+    """
+    targets = predictor.header.get("training", {}).get("targets") or []
+    trained = {Target(**one).property.name: one["column"] for one in targets}
+    learned = predictor.properties
+    titles = [[trained.get(one.name, one.name), one.name, one.column] for one in learned]
+    table = read_table(files, titles)
+    table = table.of(torch.arange(len(table.rows))[: limit or None])
+    sample = table_sample(table, learned, conformers, data_dir() / "tables")
+    about = {"model": predictor.name, "data": ", ".join(files), "split": "all"}
+    found = errors(predictor, sample, **options)
+    return {**about, "geometry": table.geometry, "set_aside": len(table.aside), **found}
+
+
+class TableTask(Task):
+    """Values of molecules in a table."""
+
+    config_class = TableConfig
+    config: TableConfig
+    data: TableDataModule
+    fixed = (
+        *COMMON_FIXED,
+        "data_file",
+        "targets",
+        "geometry",
+        "conformers",
+        "smiles_column",
+        "strip_salts",
+        "split",
+        "split_seed",
+        "validation_fraction",
+        "test_fraction",
+    )
+
+    @classmethod
+    def data_module(cls, config: TableConfig, first_step: int) -> TableDataModule:
+        """The files' molecules."""
+        return TableDataModule(config, first_step)
+
+    def remarks(self, run_dir: Path) -> None:
+        """Say how many rows are set aside, and write them with their reasons into a table."""
+        aside = self.data.aside
+        if not aside:
+            return
+        path = run_dir / "set_aside.csv"
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["input", "name", "smiles", "message"])
+            writer.writerows([row.input, row.name, row.smiles, row.message] for row in aside)
+        n = len(self.data.table.rows) + len(self.data.table.aside)
+        sys.stderr.write(
+            f"molgeo: {len(aside)} of {n} rows are set aside, with reasons in {path}\n"
+        )
+
+    def about(self) -> dict[str, Any]:
+        """What the files say, and how they were split."""
+        c, rows = self.config, self.data.rows
+        sizes = "/".join(str(len(part)) for part in rows)
+        is_given = self.data.table.geometry == "given"
+        how = f"seed {c.split_seed}" if c.split == "random" else f"by column {c.split}"
+        return {
+            "data": c.set_name,
+            "n_train": self.data.molecules.idx[self.data.parts.train].unique().numel(),
+            "split": f"{sizes}, {how}",
+            "level_of_theory": c.level_of_theory or "not stated",
+            "geometry": self.data.table.geometry,
+            "geometry_source": "given" if is_given else "MMFF94, from the SMILES",
+            "trained_on_forces": False,
+        }
+
+    def errors(self, predictor: Predictor, part: Part = "test", **options: Any) -> dict[str, Any]:
+        """Errors on a part of the table."""
+        limit = options.pop("limit", 0)
+        rows = getattr(self.data.rows, part)[: limit or None]
+        conformers = options.pop("conformers", self.config.conformers)
+        sample = self._sample(rows, conformers)
+        about = {"model": predictor.name, "data": self.config.set_name, "split": part}
+        geometry = {"geometry": self.data.table.geometry}
+        return {**about, **geometry, **errors(predictor, sample, **options)}
+
+    def _sample(self, rows: Tensor, conformers: int) -> Sample:
+        """Rows of the table, with so many conformers of each."""
+        data = self.data
+        if conformers <= data.geometries.conformers:
+            is_made = data.table.geometry == "smiles"
+            own = data.geometries
+            return Sample(lambda n: (own, n), rows, self.config.learned, conformers, is_made)
+        return table_sample(data.table.of(rows), self.config.learned, conformers, data.folder)
+
+    def calibrations(
+        self, predictor: Predictor, limit: int = 0, progress: Progress | None = None
+    ) -> list[Calibration]:
+        """On validation molecules: from SMILES for several numbers of conformers, or as given."""
+        rows = self.data.rows.validation[: limit or None]
+        numbers = (0,) if self.data.table.geometry == "given" else CALIBRATED
+        samples = {n: self._sample(rows, max(n, 1)) for n in numbers}
+        return calibrations(predictor, samples, progress)
+
+    def calibrated_errors(
+        self, predictor: Predictor, limit: int = 0, progress: Progress | None = None
+    ) -> dict[str, Any]:
+        """On test molecules, with as many conformers as predictions make."""
+        options = {"limit": limit, "progress": progress}
+        return self.errors(predictor, "test", conformers=CONFORMERS, **options)

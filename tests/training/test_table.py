@@ -1,0 +1,115 @@
+"""Runs on values in a table."""
+
+import numpy as np
+import pytest
+import torch
+
+from molgeo.data.qm9.dataset import QM9
+from molgeo.predictor.checkpoint import load
+from molgeo.runtime.errors import InputError, SettingError
+from molgeo.training.module import PropertyTraining
+from molgeo.training.run import train
+from molgeo.training.table import TableConfig, TableDataModule
+
+
+class Killed(BaseException):
+    """In place of a signal."""
+
+
+@pytest.fixture
+def tiny(small_data, tiny_run, tmp_path):
+    """Make configs of runs on 61 molecules, a third of whose dipoles nobody knows."""
+    data = QM9(small_data / "qm9")
+    labels = data.molecules.y[:, :2].numpy().copy()
+    labels[::3, 0] = np.nan
+    rows = [
+        f"{smiles},{mu:g},{a:g}" for smiles, (mu, a) in zip(data.all_smiles(), labels, strict=True)
+    ]
+    (tmp_path / "mine.csv").write_text("\n".join(["smiles,dipole,alpha", *rows]))
+
+    def config(**fields):
+        targets = [{"column": "dipole", "unit": "D"}, {"column": "alpha", "head": "sum"}]
+        own = {"data_file": str(tmp_path / "mine.csv"), "data_dir": str(tmp_path / "data")}
+        return TableConfig(**{**tiny_run, "targets": targets, **own, **fields})
+
+    return config
+
+
+@pytest.mark.parametrize("hook", ["training_step", "validation_step"])
+def test_resumed_exactly(tiny, tmp_path, metrics, monkeypatch, hook):
+    whole = tmp_path / "uninterrupted"
+    train(tiny(run_dir=str(whole), max_epochs=3))
+    original = getattr(PropertyTraining, hook)
+
+    def killed(self, batch, batch_idx):
+        if self.global_step >= 9:
+            raise Killed
+        return original(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PropertyTraining, hook, killed)
+        with pytest.raises(Killed):
+            train(tiny(max_epochs=3))
+    path = train(tiny(max_epochs=3), resume=True)
+    assert metrics(tmp_path / "run") == metrics(whole)
+    for a, b in zip(load(path).parameters(), load(whole / path.name).parameters(), strict=True):
+        assert torch.equal(a, b)
+    with pytest.raises(ValueError, match="--resume: split_seed was 42"):
+        train(tiny(split_seed=1), resume=True)
+
+
+def test_labels_that_are_missing_do_not_count(tiny):
+    """The loss of a batch is the mean over what is known, and has no gradient elsewhere."""
+    config = tiny()
+    data = TableDataModule(config)
+    data.setup()
+    model = load(train(tiny(max_steps=1, limit_validation=4)))
+    module = PropertyTraining(model, config)
+    batch = data.molecules.batch(data.parts.train[:9])
+    known = ~batch.y.isnan()
+    assert 0 < known[:, 0].sum() < 9
+    got = module.losses(batch)["train_loss"]
+    of_each = [module.losses(batch.molecule(m))["train_loss"].detach() for m in range(9)]
+    out = model(batch.z, batch.pos, batch.batch)
+    errors = torch.stack([out["dipole"], out["alpha"]], -1) - batch.y
+    expected = (errors.abs().nanmean(0) / model.scale).mean()
+    assert float(got.detach()) == pytest.approx(float(expected.detach()), rel=1e-4)
+    assert torch.stack(of_each).isfinite().all()
+    got.backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_conformers_of_one_molecule_are_in_one_part(tiny):
+    data = TableDataModule(tiny(conformers=2))
+    data.setup()
+    parts = [set(data.molecules.idx[rows].tolist()) for rows in data.parts]
+    assert sum(map(len, parts)) == len(set.union(*parts))
+    assert len(data.molecules) > len(data.table.rows)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"targets": []}, "targets: "),
+        ({"targets": [{"colum": "x"}]}, "'colum': no such key; did you mean 'column'"),
+        ({"targets": [{"column": "x", "head": "average"}]}, "head: expected one of sum, mean"),
+        ({"targets": ["a", "a"]}, "a"),
+        ({"targets": [3]}, "targets.0: expected"),
+        ({"loss_weights": {"mu": 1.0}}, "loss_weights: expected some of dipole, alpha"),
+        ({"conformers": 0}, "conformers: expected at least 1"),
+    ],
+)
+def test_what_means_nothing_is_refused(tiny, fields, message):
+    with pytest.raises((SettingError, ValueError), match=message):
+        tiny(**fields)
+
+
+def test_a_part_without_a_value(tiny, tmp_path):
+    (tmp_path / "few.csv").write_text("smiles,y,part\nC,1,train\nCC,2,test\nCCC,3,validation\n")
+    fields = {"data_file": str(tmp_path / "few.csv"), "targets": ["y", "part"], "split": "part"}
+    with pytest.raises(InputError, match="no row can be used; the first: part: expected a number"):
+        train(tiny(**fields))
+    (tmp_path / "few.csv").write_text("smiles,y,z,part\nC,1,1,train\nCC,2,2,test\nCCC,3,,val\n")
+    fields["targets"] = ["y", "z"]
+    with pytest.raises(InputError, match="few: no z in the validation part"):
+        train(tiny(**fields))
