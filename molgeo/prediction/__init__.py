@@ -57,7 +57,7 @@ def predict_rows(inputs: Any, settings: PredictSettings) -> Iterator[dict[str, A
         settings: each of the settings below is an argument of its own.
 
     Returns:
-        One dictionary per molecule, with one value per column, None if there is none.
+        One dictionary per molecule, with one value per column; None if there is none.
 
     Raises:
         InputError: as in `predict`.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
+from contextlib import closing
+from functools import partial
 from typing import Any
 
 from molgeo.chem.molecule import InputError
@@ -56,9 +58,8 @@ def run_predict(
     run = PropertyRun(settings, chosen)
     run.fix_columns(inputs)
     started = time.monotonic()
-    sink = _sink(run, target, output, inputs)
     stopped = None
-    try:
+    with closing(_sink(run, target, output, inputs)) as sink:
         try:
             for window in run.windows(inputs, sink.done(), sink.ready):
                 sink.write(window)
@@ -69,12 +70,10 @@ def run_predict(
                 say(kept)
             raise
         sink.finish()
-    finally:
-        sink.close()
     if not sink.on_screen:
         say(sink.tally.line(sink.n_new, time.monotonic() - started))
     if settings.smiles_column is not None and not tables:
-        say("--smiles-column was of no use: no input is a table")
+        say("--smiles-column is not used: no input is a table")
     for name, input in run.late.items():
         say(f"{name!r} of {input} is left out: the inputs did not show it when the output began")
     if stopped is not None:
@@ -83,16 +82,12 @@ def run_predict(
 
 
 def _is_finished(target: Target) -> bool:
-    """Whether there is a file and nothing to go on with."""
+    """Whether the file is there and no run of it was stopped."""
     return target.path is not None and target.path.is_file() and not n_started(target.path)
 
 
 def _sink(run: PropertyRun, target: Target, output: OutputSettings, inputs: Sequence[str]) -> Sink:
-    layout = run.layout(output.raw_csv)
-
-    def total() -> int | None:
-        return expected_rows(inputs)
-
+    layout, total = run.layout(output.raw_csv), partial(expected_rows, inputs)
     if not target.has_journal or target.path is None:
         return Stream(target, layout, total)
     try:
@@ -104,7 +99,7 @@ def _sink(run: PropertyRun, target: Target, output: OutputSettings, inputs: Sequ
 
 
 def _about(run: PropertyRun, target: Target, inputs: Sequence[str]) -> dict[str, Any]:
-    """What makes a run the one it is: its journal is of use to no other."""
+    """What tells this run from others: only the same run can use its journal."""
     settings = {name: value for name, value in vars(run.settings).items() if name != "strict"}
     return {
         "molgeo": VERSION,

@@ -5,7 +5,7 @@ With w_c ∝ exp(−E_c / kT), E_c the predicted energies of the conformers and 
 * the **Boltzmann average** ``Σ_c w_c p_c`` at 298.15 K is what a gas of the molecule would show, as
   far as the energies are right;
 * the value of the **lowest** conformer is ``p_c`` of the smallest E_c;
-* the **value** that stands for the molecule is the same average at kT = `SOFTNESS`. Energies of
+* the **value** of the molecule is the same average at kT = `SOFTNESS`. Energies of
   conformers at force-field geometries are uncertain by some 0.05 eV, twice kT at 298 K, so that
   sharper weights follow the noise: the softer average is closer to QM9's labels for every property;
 * the **spread** is the standard deviation under the weights of the value.

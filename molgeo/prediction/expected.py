@@ -9,8 +9,6 @@ from typing import BinaryIO, Final
 
 from molgeo.chem.files.formats import FORMATS
 
-_PIECE: Final = 1 << 20
-
 
 def expected_rows(inputs: Sequence[str]) -> int | None:
     """Rows of inputs, roughly; None if one of them does not tell, such as standard input.
@@ -18,9 +16,8 @@ def expected_rows(inputs: Sequence[str]) -> int | None:
     Args:
         inputs: SMILES, ``-`` or names of files.
     """
-    counts = [_rows(name) for name in inputs]
-    known = [n for n in counts if n is not None]
-    return sum(known) if len(known) == len(counts) else None
+    known = [n for name in inputs if (n := _rows(name)) is not None]
+    return sum(known) if len(known) == len(inputs) else None
 
 
 def _rows(name: str) -> int | None:
@@ -40,11 +37,7 @@ def _rows(name: str) -> int | None:
 
 
 def _lines(file: BinaryIO) -> int:
-    n, last = 0, b"\n"
-    while piece := file.read(_PIECE):
-        n += piece.count(b"\n")
-        last = piece[-1:]
-    return n + (last != b"\n")
+    return sum(1 for _ in file)
 
 
 def _table(file: BinaryIO) -> int:
@@ -53,13 +46,11 @@ def _table(file: BinaryIO) -> int:
 
 def _records(file: BinaryIO) -> int:
     """Of an SDF: ends of records; one more if text follows the last."""
-    n, rest = 0, b""
+    n, rest = 0, False
     for line in file:
-        if line.startswith(b"$$$$"):
-            n, rest = n + 1, b""
-        else:
-            rest = rest or line.strip()
-    return n + bool(rest)
+        is_end = line.startswith(b"$$$$")
+        n, rest = n + is_end, not is_end and (rest or bool(line.strip()))
+    return n + rest
 
 
 def _frames(file: BinaryIO) -> int:

@@ -1,4 +1,4 @@
-"""Rows that are done, on disk until all are: what a run goes on from after it was killed.
+"""Rows that are done, kept on disk until all are: a run that was killed continues from them.
 
 One JSON object per line. The first says which run it is. Rows follow, and after each window of rows
 a line with the number of all rows so far; what stands behind the last of those lines may be torn
@@ -43,7 +43,7 @@ class Entry(NamedTuple):
     conformers: str = ""
 
     def done(self, columns: Container[str]) -> Done:
-        """What a run that goes on needs to know of it.
+        """What a run that continues needs to know of it.
 
         Args:
             columns: of the properties: what else is in the row is its own.
@@ -59,8 +59,8 @@ class Journal:
 
     Args:
         output: file that is to be made.
-        about: what makes the run the one it is: plain JSON values.
-        resume: go on with a journal that is there.
+        about: what tells the run from others: plain JSON values.
+        resume: continue a journal that is there.
         force: begin anew though one is there.
 
     Attributes:

@@ -92,25 +92,24 @@ class Layout:
     def cells(self, row: Row) -> dict[str, str]:
         """Column → cell; "" if there is no value."""
         places = self.digits(row)
-        cells = {}
-        for name in self.columns:
-            value = row[name]
-            if isinstance(value, float):
-                cells[name] = text(value, places.get(name))
-            else:
-                cells[name] = "" if value is None else str(value)
-        return cells
+        return {name: _cell(row[name], places.get(name)) for name in self.columns}
 
     def values(self, row: Row) -> dict[str, Any]:
         """Column → value as JSON has it; None if there is no finite number."""
         places = self.digits(row)
-        values = {}
-        for name in self.columns:
-            value = row[name]
-            if isinstance(value, float):
-                value = rounded(value, places.get(name)) if math.isfinite(value) else None
-            values[name] = value
-        return values
+        return {name: _value(row[name], places.get(name)) for name in self.columns}
+
+
+def _cell(value: Any, places: int | None) -> str:
+    if isinstance(value, float):
+        return text(value, places)
+    return "" if value is None else str(value)
+
+
+def _value(value: Any, places: int | None) -> Any:
+    if isinstance(value, float):
+        return rounded(value, places) if math.isfinite(value) else None
+    return value
 
 
 class Writer:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from molgeo.chem.molecule import Row as Source
 
 Row = dict[str, Any]
-"""One value per column, None if there is none."""
+"""One value per column; None if there is none."""
 
 ROW_COLUMNS: Final = (
     "id",

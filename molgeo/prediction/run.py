@@ -47,7 +47,7 @@ _FIRST_WINDOW: Final = 32
 """Rows of the first window; each next one is twice as long, so that first results come soon."""
 
 _REMEMBERED: Final = 20_000
-"""Molecules whose answers are kept: if they come again, they are not predicted again."""
+"""Molecules whose answers are kept, so that they are not predicted again."""
 
 
 class RowError(InputError):

@@ -70,11 +70,7 @@ class Sink:
         raise NotImplementedError
 
     def finish(self) -> None:
-        """All rows are there.
-
-        Raises:
-            WriteError: as in `write`.
-        """
+        """All rows are there; errors are those of `write`."""
         raise NotImplementedError
 
     def kept(self) -> str:
@@ -227,7 +223,7 @@ class WholeFile(Sink):
         return f"the first {n:,} rows are kept in {path}: --resume goes on with them" if n else ""
 
     def close(self) -> None:
-        """Leave the journal, if there still is one, to be gone on with."""
+        """Leave the journal, if there still is one, for a run that continues."""
         self._progress.stop()
         self._journal.close()
 

@@ -255,7 +255,7 @@ class MolgeoCalculator(Calculator):
             each.forget()
 
     def _check_start(self, atoms: Atoms, given: Atoms) -> None:
-        """Refuse coordinates that are no numbers, and no structure if they are new here.
+        """Refuse coordinates that are no numbers, and what is no structure if it is new here.
 
         Args:
             atoms: to calculate.
@@ -353,7 +353,7 @@ class MolgeoCalculator(Calculator):
         return {"neighbours": self.neighbours.state(), "results": self.results, "uses": uses}
 
     def restore(self, atoms: Atoms, state: dict[str, Any]) -> None:
-        """Go on from where another calculator of the same models was, to the last digit.
+        """Continue as another calculator of the same models would, to the last digit.
 
         Args:
             atoms: as they were.
@@ -378,7 +378,7 @@ class MolgeoCalculator(Calculator):
         return pos, graph
 
     def _check_distances(self, distances: Tensor) -> None:
-        """Refuse atoms on top of each other, of which no model knows anything."""
+        """Refuse atoms on top of each other: no model has learned anything of them."""
         if not distances.numel() or bool(distances.min() >= MIN_DISTANCE):
             return
         pair, graph = int(distances.argmin()), self.neighbours.graph

@@ -1,7 +1,7 @@
 """What the commands ``relax``, ``md`` and ``vib`` do.
 
-Exit status: 0 done; 3 done, but something did not come off: a structure that could not be read or
-was not relaxed, a run that the guard stopped, a saddle point instead of a minimum.
+Exit status: 0 if all is done. 3 if something failed: a structure that could not be read or was not
+relaxed, a run that the guard stopped, a saddle point instead of a minimum.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def run_md(
 
     Raises:
         UserError: wrong usage, or an input that cannot be read.
-        OSError: files that are missing or in the way.
+        OSError: files that are missing, or there already.
     """
     files = Path(names.output), Path(names.log)
     resume, overwrite = names.resume, names.overwrite

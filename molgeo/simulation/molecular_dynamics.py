@@ -1,4 +1,4 @@
-"""Molecular dynamics that can be killed and gone on with, to the last bit.
+"""Molecular dynamics that can be killed and resumed, to the last bit.
 
 A state on disk holds everything that the next step depends on: positions and momenta in float64,
 the cell, the integrator's own variables, the random numbers and where the calculator made its
@@ -48,7 +48,7 @@ class Outcome:
     Attributes:
         step: the last one that is recorded.
         reason: why it stopped before its end; None if it did not.
-        ns_per_day: simulated nanoseconds a day of wall-clock time, of this part of the run.
+        ns_per_day: simulated nanoseconds per day of wall-clock time, of this part of the run.
         resumed_from: the step that it went on from; None for a new run.
         remark: on the velocities that it began with, if they are not random.
     """
@@ -230,7 +230,7 @@ class _Run:
             self.stopped = f"{reason} (step {step})"
 
     def finish(self) -> None:
-        """The state of the end, and a frame of it if its turn has not come."""
+        """The state of the end, and a frame of it even between two intervals."""
         self.save()
         if self.dynamics.nsteps > self.recorded:
             # Beyond the state's marks: a longer run, which has no frame here, cuts it off again.
@@ -266,7 +266,7 @@ class _Run:
         return Guard(self.atoms, temperature_K, self.n_degrees, self.settings.max_disagreement)
 
     def _system(self) -> dict[str, Any]:
-        """What makes the input's structure the one it is, whatever its coordinates."""
+        """What tells the input's structure from others, whatever its coordinates."""
         return {
             "numbers": self.atoms.numbers,
             "pbc": self.atoms.pbc,
@@ -311,7 +311,7 @@ class _Run:
         return {"model": type(self.calc).__name__}
 
     def _check_same(self, state: dict[str, Any]) -> None:
-        """Refuse to go on with another run."""
+        """Refuse to continue another run."""
         kept = [f.name for f in fields(MDSettings) if f.name not in CHANGEABLE]
         now = {**{name: getattr(self.settings, name) for name in kept}, **self._model()}
         before = {"replay": "auto", **state["settings"], **state["model"]}

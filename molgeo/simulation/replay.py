@@ -109,7 +109,7 @@ class Replayed:
             elsewhere = pos + 0.01 * torch.linspace(-1.0, 1.0, pos.numel()).view_as(pos).to(pos)
             pairs = zip(tape(elsewhere), evaluate(elsewhere), strict=True)
             same = all(torch.allclose(a, b, 0.0, TOLERANCE[pos.dtype]) for a, b in pairs)
-        except Exception:  # whatever a version of PyTorch cannot record is evaluated as ever
+        except Exception:  # what a version of PyTorch cannot record is evaluated as before
             same = False
         self._tape, self._failed = (tape, False) if same else (None, True)
         if self._failed and self.replay is True:

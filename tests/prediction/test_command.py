@@ -183,7 +183,7 @@ def test_mutated_smiles_are_as_many_rows_in_order(shipped, tmp_path):
 def test_a_column_that_is_of_no_use_is_told(shipped, tmp_path, capsys):
     reading = {"smiles_column": "structure"}
     assert command(["CCO"], shipped, "gap", reading=reading) == 0
-    assert "--smiles-column was of no use: no input is a table" in capsys.readouterr().err
+    assert "--smiles-column is not used: no input is a table" in capsys.readouterr().err
     (tmp_path / "a.csv").write_text(TABLE)
     command([str(tmp_path / "a.csv")], shipped, "gap", reading=reading)
     assert "of no use" not in capsys.readouterr().err
