@@ -8,7 +8,7 @@ import pytest
 HEAVY = {"rdkit", "ase", "lightning", "pytorch_lightning", "matplotlib", "pandas", "rich", "scipy"}
 
 MOST_MODULES = 76
-"""Between a SMILES and its numbers in Python; to be lowered with each that goes."""
+"""That predicting a SMILES in Python imports; to be lowered with each that goes."""
 
 
 def imported_by(code):
@@ -68,7 +68,7 @@ def test_predict_is_a_function_whichever_is_imported_first():
     imported_by("from molgeo import predict; import molgeo; assert callable(molgeo.predict)")
 
 
-def test_the_way_of_a_smiles_to_a_number_is_short():
+def test_predicting_a_smiles_imports_what_it_needs():
     """Of molgeo's own modules, packages included; no model but the one that is used."""
     code = (
         "import molgeo; assert len(molgeo.predict('C', properties='gap', conformers=1)) == 1; "
