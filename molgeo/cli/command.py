@@ -48,6 +48,12 @@ class Parser(ArgumentParser):
         """Print one line and exit with status 2."""
         message = _LITERAL.sub(lambda m: f"expected one of {m[1].replace(chr(39), '')}", message)
         message = re.sub(r"Expected a <class '(\w+)'>", r"expected \1", message)
+        message = re.sub(r'^Parser key "([\w.]+)"', lambda m: self._called(m[1]), message)
+        if is_missing := re.match(r"the following arguments are required: (.*)", message):
+            message = f"{', '.join(map(self._called, is_missing[1].split(', ')))}: is missing"
+        if is_missing := re.match(r'expected "(?:(\w+)\.)?\w*command" to be one of', message):
+            words = f"molgeo {is_missing[1] or ''}".strip()
+            message = f"{words}: expected a command; {words} --help lists them"
         say(f"{message}{self._nearest(message)}")
         raise SystemExit(USAGE)
 
@@ -56,6 +62,12 @@ class Parser(ArgumentParser):
         if callable(self.epilog):
             self.epilog = self.epilog()
         return str(super().format_help(formatter))
+
+    def _called(self, key: str) -> str:
+        """What users call an argument: ``--data-dir``, or ``INPUT`` of one without ``--``."""
+        name = key.split(".")[-1]
+        option = name.replace("_", "-")
+        return f"--{option}" if option in self._option_names() else name.rstrip("s").upper()
 
     def _nearest(self, message: str) -> str:
         wrong = _GIVEN.search(message)
@@ -79,6 +91,10 @@ class Parser(ArgumentParser):
         return names
 
 
+Part = type | Callable[[Parser], Any]
+"""Options of a command: settings, whose fields they are, or a function that adds them."""
+
+
 @dataclass(frozen=True)
 class Command:
     """A command, or a group of them.
@@ -87,26 +103,53 @@ class Command:
         name: after ``molgeo``, such as ``predict``; one of a group has two words.
         about: what it does, a sentence.
         example: a whole command line, which works.
-        options: adds the options to a parser.
+        parts: its options.
         run: does the work with the options' values, and returns the exit status; None for a group.
         notes: makes the lines of the help between the options and the example.
+        rewrite: makes words that the parser understands of the words after the name.
     """
 
     name: str
     about: str
     example: str
-    options: Callable[[Parser], None] | None = None
+    parts: Sequence[Part] = ()
     run: Callable[[Namespace], int] | None = None
     notes: Callable[[], str] | None = None
+    rewrite: Callable[[list[str]], list[str]] = list
 
     def parser(self, filled: bool = True) -> Parser:
         """The parser of its options; unless ``filled``, of none, for a list of commands."""
         notes, example = self.notes, f"example: {self.example}"
         epilog: Any = (lambda: f"{notes()}\n\n{example}") if notes else example
         parser = Parser(description=self.about, epilog=epilog)
-        if filled and self.options is not None:
-            self.options(parser)
+        for part in self.parts if filled else ():
+            add_fields(parser, part) if isinstance(part, type) else part(parser)
         return parser
+
+
+def command(example: str, *parts: Part, **more: Any) -> Callable[[Callable[..., int]], Command]:
+    """Make a command of a function of the options' values, which returns the exit status.
+
+    Its name is the function's, ``data_label`` for ``data label``, and what it does is the first
+    line of the docstring.
+
+    Args:
+        example: a whole command line, which works.
+        parts: its options.
+        more: further attributes of `Command`.
+    """
+
+    def made(run: Callable[[Namespace], int]) -> Command:
+        name, about = run.__name__.replace("_", " "), (run.__doc__ or "").split("\n")[0]
+        return Command(name, about, example, parts, run, **more)
+
+    return made
+
+
+def positional(name: str, help: str, **more: Any) -> Part:
+    """An argument without ``--``, of a command."""
+    words = {"type": str, "metavar": name.rstrip("s").upper(), "help": help, **more}
+    return lambda parser: parser.add_argument(name, **words)
 
 
 def add_fields(parser: Parser, *kinds: type, **defaults: Any) -> None:

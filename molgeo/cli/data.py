@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 from jsonargparse import Namespace
 
-from molgeo.cli.command import Command, Parser, add_fields, settings_from
+from molgeo.cli.command import Command, Parser, add_fields, command, settings_from
 from molgeo.runtime.errors import OK, SOME_FAILED
 
 
@@ -62,7 +62,12 @@ def _label_options(parser: Parser) -> None:
     add("--workers", default=0, type=int, help="processes; 0 for one per core")
 
 
-def _prepare(options: Namespace) -> int:
+data = Command("data", "Data sets.", "molgeo data prepare qm9 --conformers 2")
+
+
+@command("molgeo data prepare qm9 --conformers 2", _prepare_options)
+def data_prepare(options: Namespace) -> int:
+    """Prepare a data set for training and evaluation."""
     from molgeo.data.location import data_dir
     from molgeo.data.qm9.sources import prepare
     from molgeo.runtime.progress import progress
@@ -88,8 +93,9 @@ def _prepare_geometries(root: Path, options: Namespace) -> int:
     return OK
 
 
-def _compact(options: Namespace) -> int:
-    """Pack QM9, and name the file."""
+@command("molgeo data compact qm9 --output qm9_compact.safetensors", _compact_options)
+def data_compact(options: Namespace) -> int:
+    """Pack a prepared data set, to be carried elsewhere."""
     from molgeo.data.location import data_dir
     from molgeo.data.qm9.dataset import QM9, compact_path
 
@@ -100,8 +106,9 @@ def _compact(options: Namespace) -> int:
     return OK
 
 
-def _sample(options: Namespace) -> int:
-    """Make structures, and say how many."""
+@command("molgeo data sample molecules.smi --output structures.extxyz", _sample_options)
+def data_sample(options: Namespace) -> int:
+    """Make structures off equilibrium, to be labelled."""
     from molgeo.generate.plan import SamplePlan
     from molgeo.generate.sample import sample_structures
     from molgeo.runtime.progress import progress
@@ -114,8 +121,11 @@ def _sample(options: Namespace) -> int:
     return _report(options.output, *done)
 
 
-def _label(options: Namespace) -> int:
-    """Label structures, and say how many."""
+@command(
+    "molgeo data label structures.extxyz --calculator xtb --output labelled.npz", _label_options
+)
+def data_label(options: Namespace) -> int:
+    """Compute energies and forces of structures by an ASE calculator."""
     from molgeo.generate.label import Method, label_structures
     from molgeo.runtime.progress import progress
 
@@ -132,36 +142,3 @@ def _report(output: str, n_done: int, n_failed: int) -> int:
         where = f"{output.removesuffix('.npz').removesuffix('.extxyz')}.extxyz.failed.jsonl"
         print(f"molgeo: {n_failed} of {n_done + n_failed} failed, see {where}", file=sys.stderr)
     return SOME_FAILED if n_failed else OK
-
-
-COMMANDS: Final = (
-    Command("data", "Data sets.", "molgeo data prepare qm9 --conformers 2"),
-    Command(
-        "data prepare",
-        "Prepare a data set for training and evaluation.",
-        "molgeo data prepare qm9 --conformers 2",
-        _prepare_options,
-        _prepare,
-    ),
-    Command(
-        "data compact",
-        "Pack a prepared data set, to be carried elsewhere.",
-        "molgeo data compact qm9 --output qm9_compact.safetensors",
-        _compact_options,
-        _compact,
-    ),
-    Command(
-        "data sample",
-        "Make structures off equilibrium, to be labelled.",
-        "molgeo data sample molecules.smi --output structures.extxyz",
-        _sample_options,
-        _sample,
-    ),
-    Command(
-        "data label",
-        "Compute energies and forces of structures by an ASE calculator.",
-        "molgeo data label structures.extxyz --calculator xtb --output labelled.npz",
-        _label_options,
-        _label,
-    ),
-)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from jsonargparse import ActionYesNo, Namespace
 
-from molgeo.cli.command import Command, Parser
+from molgeo.cli.command import Parser, command
 from molgeo.runtime.errors import OK
 
 
@@ -65,7 +65,9 @@ def _calibrate_options(parser: Parser) -> None:
     add("--data-dir", default=None, type=str | None, help="folder of the data sets")
 
 
-def _evaluate(options: Namespace) -> int:
+@command("molgeo evaluate --data qm9 --split test --limit 1000", _evaluate_options)
+def evaluate(options: Namespace) -> int:
+    """Errors of a model on a data set, as JSON."""
     from molgeo.predictor.checkpoint import DEFAULT_MODEL, DEFAULT_SMILES_MODEL, load
     from molgeo.runtime.device import choose
     from molgeo.runtime.progress import progress
@@ -83,9 +85,9 @@ def _errors(predictor: Any, options: Namespace, settings: dict[str, Any]) -> dic
     """Errors of a model on what ``--data`` names."""
     if options.data == "qm9":
         from molgeo.data.location import data_dir
-        from molgeo.evaluation.qm9 import evaluate
+        from molgeo.evaluation import qm9
 
-        return evaluate(
+        return qm9.evaluate(
             predictor,
             data_dir(options.data_dir) / "qm9",
             options.split,
@@ -133,7 +135,9 @@ def _task(data: str, units_are_checked: bool = True, data_dir: str = "") -> Any:
     return task
 
 
-def _calibrate(options: Namespace) -> int:
+@command("molgeo calibrate --model runs/X/X.safetensors --limit 2000", _calibrate_options)
+def calibrate(options: Namespace) -> int:
+    """Measure errors on validation molecules, for a model's _std columns."""
     from molgeo.predictor.checkpoint import find, read_header, shipped
     from molgeo.runtime.errors import SettingError
     from molgeo.runtime.progress import progress
@@ -160,21 +164,3 @@ def _calibrate(options: Namespace) -> int:
         )
     print(json.dumps(result, indent=2))
     return OK
-
-
-COMMANDS: Final = (
-    Command(
-        "evaluate",
-        "Errors of a model on a data set, as JSON.",
-        "molgeo evaluate --data qm9 --split test --limit 1000",
-        _evaluate_options,
-        _evaluate,
-    ),
-    Command(
-        "calibrate",
-        "Measure errors on validation molecules, for a model's _std columns.",
-        "molgeo calibrate --model runs/X/X.safetensors --limit 2000",
-        _calibrate_options,
-        _calibrate,
-    ),
-)

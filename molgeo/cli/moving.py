@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from jsonargparse import Namespace
 
-from molgeo.cli.command import Command, Parser, add_fields, settings_from
+from molgeo.cli.command import Parser, add_fields, command, positional, settings_from
 from molgeo.simulation.settings import (
     ForceFieldSettings,
     MDFiles,
@@ -17,33 +15,34 @@ from molgeo.simulation.settings import (
 )
 
 
-def _relax_options(parser: Parser) -> None:
-    many = "SMILES, file of any number of structures, or - for stdin"
-    parser.add_argument("input", type=str, metavar="INPUT", help=many)
-    add_fields(parser, ForceFieldSettings, RelaxSettings)
-
-
-def _md_options(parser: Parser) -> None:
-    """No temperature is None: one that is given to nve asks for new velocities."""
-    one = "SMILES, file of one structure, or - for stdin"
-    parser.add_argument("input", type=str, metavar="INPUT", help=one)
-    add_fields(parser, MDForceFieldSettings, MDSettings, MDFiles, temperature=None)
-
-
-def _vib_options(parser: Parser) -> None:
-    one = "SMILES, file of one molecule, or - for stdin"
-    parser.add_argument("input", type=str, metavar="INPUT", help=one)
-    add_fields(parser, ForceFieldSettings, VibrationSettings)
-
-
-def _relax(options: Namespace) -> int:
+@command(
+    "molgeo relax CCO --fmax 0.005 --output ethanol.extxyz",
+    positional("input", "SMILES, file of any number of structures, or - for stdin"),
+    ForceFieldSettings,
+    RelaxSettings,
+)
+def relax(options: Namespace) -> int:
+    """Move atoms to the next minimum of the energy."""
     from molgeo.simulation.command import run_relax
 
     force_field = settings_from(options, ForceFieldSettings)
     return run_relax(options.input, force_field, settings_from(options, RelaxSettings))
 
 
-def _md(options: Namespace) -> int:
+def _md_settings(parser: Parser) -> None:
+    """No temperature is None: one that is given to nve asks for new velocities."""
+    add_fields(parser, MDSettings, temperature=None)
+
+
+@command(
+    "molgeo md CCO --temperature 350 --steps 20000 --output ethanol.extxyz",
+    positional("input", "SMILES, file of one structure, or - for stdin"),
+    MDForceFieldSettings,
+    _md_settings,
+    MDFiles,
+)
+def md(options: Namespace) -> int:
+    """Molecular dynamics, by ASE's integrators."""
     from molgeo.simulation.command import run_md
 
     if options.temperature is None:
@@ -58,33 +57,15 @@ def _md(options: Namespace) -> int:
     )
 
 
-def _vib(options: Namespace) -> int:
+@command(
+    "molgeo vib O --symmetry-number 2",
+    positional("input", "SMILES, file of one molecule, or - for stdin"),
+    ForceFieldSettings,
+    VibrationSettings,
+)
+def vib(options: Namespace) -> int:
+    """Harmonic frequencies and thermochemistry at the next minimum."""
     from molgeo.simulation.command import run_vib
 
     force_field = settings_from(options, ForceFieldSettings)
     return run_vib(options.input, force_field, settings_from(options, VibrationSettings))
-
-
-COMMANDS: Final = (
-    Command(
-        "relax",
-        "Move atoms to the next minimum of the energy.",
-        "molgeo relax CCO --fmax 0.005 --output ethanol.extxyz",
-        _relax_options,
-        _relax,
-    ),
-    Command(
-        "md",
-        "Molecular dynamics, by ASE's integrators.",
-        "molgeo md CCO --temperature 350 --steps 20000 --output ethanol.extxyz",
-        _md_options,
-        _md,
-    ),
-    Command(
-        "vib",
-        "Harmonic frequencies and thermochemistry at the next minimum.",
-        "molgeo vib O --symmetry-number 2",
-        _vib_options,
-        _vib,
-    ),
-)

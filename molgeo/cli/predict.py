@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from jsonargparse import Namespace
 
-from molgeo.cli.command import Command, Parser, add_fields, settings_from
+from molgeo.cli.command import command, positional, settings_from
 from molgeo.prediction.settings import OutputSettings, PredictSettings
-
-
-def _options(parser: Parser) -> None:
-    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="SMILES, file, or - for stdin")
-    add_fields(parser, PredictSettings, OutputSettings)
 
 
 def _notes() -> str:
@@ -57,20 +51,16 @@ def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
     return ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
-def _predict(options: Namespace) -> int:
+@command(
+    "molgeo predict CCO benzene.xyz --properties gap,mu --output out.csv",
+    positional("inputs", "SMILES, file, or - for stdin", nargs="+", type=None),
+    PredictSettings,
+    OutputSettings,
+    notes=_notes,
+)
+def predict(options: Namespace) -> int:
+    """Properties of molecules."""
     from molgeo.prediction.command import run_predict
 
     settings = settings_from(options, PredictSettings)
     return run_predict(options.inputs, settings, settings_from(options, OutputSettings))
-
-
-COMMANDS: Final = (
-    Command(
-        "predict",
-        "Properties of molecules.",
-        "molgeo predict CCO benzene.xyz --properties gap,mu --output out.csv",
-        _options,
-        _predict,
-        _notes,
-    ),
-)

@@ -18,7 +18,6 @@ from typing import Any, Final
 from jsonargparse import Namespace
 
 from molgeo.cli.command import Command, Parser
-from molgeo.cli.train import as_assignments
 from molgeo.runtime.errors import FAILED, OK, USAGE, UserError
 from molgeo.runtime.plain_text import say, say_warnings
 from molgeo.runtime.version import VERSION
@@ -31,14 +30,15 @@ MODULES: Final = (
     "molgeo.cli.data",
     "molgeo.cli.models",
 )
-"""Modules with ``COMMANDS``; the help lists them in this order."""
+"""Modules with commands; the help lists them in this order."""
 
 _OF_FILES: Final = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError)
 
 
 def commands_of(modules: Iterable[str]) -> dict[str, Command]:
     """The commands of modules, by name; a group comes before its commands."""
-    return {one.name: one for module in modules for one in import_module(module).COMMANDS}
+    found = (value for module in modules for value in vars(import_module(module)).values())
+    return {one.name: one for one in found if isinstance(one, Command)}
 
 
 COMMANDS: Final = commands_of(MODULES)
@@ -58,8 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:
-        words = as_assignments(words)
-        command, options = _selected(build_parser(words).parse_args(words))
+        command, options = parse(words)
         return command.run(options) if command.run else OK
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else FAILED
@@ -100,8 +99,19 @@ def build_parser(words: Sequence[str] | None = None) -> Parser:
     return parser
 
 
-def _selected(options: Namespace) -> tuple[Command, Namespace]:
-    """The chosen command and the values of its options."""
+def parse(words: Sequence[str]) -> tuple[Command, Namespace]:
+    """The command that words name, and the values of its options.
+
+    Args:
+        words: after ``molgeo``.
+
+    Raises:
+        SystemExit: the words are wrong, or the help was printed.
+    """
+    words = list(words)
+    if words and words[0] in COMMANDS:
+        words[1:] = COMMANDS[words[0]].rewrite(words[1:])
+    options = build_parser(words).parse_args(words)
     name, options = options.command, options[options.command]
     if COMMANDS[name].run is None:
         last = options[f"{name}_command"]

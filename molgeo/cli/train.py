@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 from jsonargparse import Namespace
 
-from molgeo.cli.command import Command, Parser
+from molgeo.cli.command import Parser, command
 from molgeo.runtime.errors import OK, SettingError
 
 _FLAGS: Final = ("resume", "resolved", "help")
 
 
-def as_assignments(words: Sequence[str]) -> list[str]:
-    """Words of the command in which each key of the config is an assignment.
+def _as_assignments(words: list[str]) -> list[str]:
+    """Words after ``train`` in which each key of the config is an assignment, ``--key=NAME=VALUE``.
 
     A kind of data from outside brings keys that no parser knows beforehand.
-
-    Args:
-        words: after ``molgeo``, such as ``train --batch_size 8``.
-
-    Returns:
-        Such as ``train --key=batch_size=8``; those of another command as they are.
-
-    Raises:
-        SettingError: a key has no value.
     """
-    if list(words[:1]) != ["train"]:
-        return list(words)
-    found, left = ["train"], list(words[1:])
+    found, left = [], list(words)
     while left:
         word = left.pop(0)
         word = "--resolved" if word == "--print_config" else word
@@ -51,21 +39,6 @@ def _options(parser: Parser) -> None:
     add("--key", action="append", type=str, help="KEY=VALUE, as --KEY VALUE")
     add("--resume", action="store_true", help="go on from the run folder's state")
     add("--resolved", action="store_true", help="print the config, and end; also --print_config")
-
-
-def _train(options: Namespace) -> int:
-    import yaml
-
-    from molgeo.training.config import read_config
-
-    config = read_config(options.config, options.key or [])
-    if options.resolved:
-        print(yaml.safe_dump(config.model_dump(), sort_keys=False), end="")
-        return OK
-    from molgeo.training.run import train
-
-    print(train(config, resume=options.resume))
-    return OK
 
 
 def _keys() -> str:
@@ -95,13 +68,23 @@ def _described(config: Any, known: Any) -> list[str]:
     return lines
 
 
-COMMANDS: Final = (
-    Command(
-        "train",
-        "Train a model; every key of the config is an option.",
-        "molgeo train --config configs/spectrum_net_qm9.yaml --max_epochs 10 --seed 1",
-        _options,
-        _train,
-        _keys,
-    ),
+@command(
+    "molgeo train --config configs/spectrum_net_qm9.yaml --max_epochs 10 --seed 1",
+    _options,
+    notes=_keys,
+    rewrite=_as_assignments,
 )
+def train(options: Namespace) -> int:
+    """Train a model; every key of the config is an option."""
+    import yaml
+
+    from molgeo.training.config import read_config
+
+    config = read_config(options.config, options.key or [])
+    if options.resolved:
+        print(yaml.safe_dump(config.model_dump(), sort_keys=False), end="")
+        return OK
+    from molgeo.training import run
+
+    print(run.train(config, resume=options.resume))
+    return OK

@@ -17,7 +17,6 @@ import yaml
 import molgeo
 from molgeo.chem.files.formats import FORMATS as INPUTS
 from molgeo.cli import program as cli
-from molgeo.cli.train import as_assignments
 from molgeo.data.qm9.dataset import QM9, Split
 from molgeo.data.qm9.properties import PROPERTIES
 from molgeo.prediction.writers import FORMATS as OUTPUTS
@@ -49,24 +48,23 @@ def test_help_shows_a_working_example(capsys, command):
     assert example in " ".join(out.split())
     assert example.startswith(f"molgeo {command}")
     # The example is accepted by the parser itself.
-    cli.build_parser().parse_args(as_assignments(example.split()[1:]))
+    assert cli.parse(example.split()[1:])[0].name.startswith(command)
 
 
 NEW_COMMAND = '''
 """Say hello."""
-from molgeo.cli.command import Command
+from molgeo.cli.command import command
 
 
 def _options(parser):
     parser.add_argument("--name", default="you", type=str, help="whom to greet")
 
 
-def _run(options):
+@command("molgeo hello --name me", _options)
+def hello(options):
+    """Greet."""
     print(f"hello {options.name}")
     return 0
-
-
-COMMANDS = (Command("hello", "Greet.", "molgeo hello --name me", _options, _run),)
 '''
 
 
@@ -90,7 +88,7 @@ def test_a_new_command_is_one_file_and_one_line(capsys, monkeypatch, tmp_path):
 def test_only_the_options_of_a_command_are_made(monkeypatch):
     made = []
     commands = {
-        name: replace(one, options=lambda parser, name=name: made.append(name))
+        name: replace(one, parts=[lambda parser, name=name: made.append(name)])
         for name, one in cli.COMMANDS.items()
     }
     monkeypatch.setattr(cli, "COMMANDS", commands)
@@ -127,6 +125,23 @@ def test_a_wrong_choice_lists_the_choices(capsys):
     status, _, err = run(capsys, "predict", "C", "--format", "xml")
     assert status == 2
     assert "expected one of table, csv, tsv, json, jsonl, sdf. Got value: xml" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "molgeo: expected a command; molgeo --help lists them"),
+        (["data"], "molgeo data: expected a command; molgeo data --help lists them"),
+        (["predict"], "INPUT: is missing"),
+        (["data", "label"], "INPUT, --calculator, --output: is missing"),
+        (["data", "prepare", "qm8"], "DATA: expected one of qm9. Got value: qm8"),
+        (["md", "C", "--steps", "x"], "--steps: expected int. Got value: x"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_called_as_users_call_it(capsys, words, message):
+    status, _, err = run(capsys, *words)
+    assert status == 2
+    assert err.startswith(f"molgeo: {message}")
 
 
 @pytest.mark.parametrize("command", ["", *cli.COMMANDS])

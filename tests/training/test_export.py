@@ -5,8 +5,7 @@ import shlex
 
 import pytest
 
-from molgeo.cli.program import build_parser
-from molgeo.cli.train import as_assignments
+from molgeo.cli.program import parse
 from molgeo.predictor.checkpoint import read_header
 from molgeo.training.config import read_config
 from molgeo.training.export import command, validation_curve
@@ -52,7 +51,7 @@ def test_the_command_makes_the_same_config(tiny):
     config = tiny(properties=["gap", "u0"], loss_weights={"gap": 2.0}, seed=7, patience=3)
     words = shlex.split(command(config))
     assert words[:2] == ["molgeo", "train"]
-    options = build_parser().parse_args(as_assignments(words[1:])).train
+    options = parse(words[1:])[1]
     again = read_config(options.config, options.key)
     own = {"run_dir": config.run_dir, "data_dir": config.data_dir}
     assert again.model_copy(update=own) == config
