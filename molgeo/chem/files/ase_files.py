@@ -15,7 +15,7 @@ import numpy as np
 from molgeo.chem.electrons import charge_of, open_shell_reason
 from molgeo.chem.files.formats import DEFAULT, ReadOptions
 from molgeo.chem.files.xyz_comments import unit_of_info
-from molgeo.chem.molecule import BadRow, InputError, Molecule, from_arrays
+from molgeo.chem.molecule import BadRow, InputError, Molecule, Row, from_arrays
 from molgeo.chem.parsing import one_line
 from molgeo.chem.plausible import BONDED, bond_length
 from molgeo.elements import SYMBOLS
@@ -50,14 +50,12 @@ def from_ase(
         return BadRow(input, name, smiles, str(error), extra=extra)
     pos = scale * atoms.positions
     molecule = from_arrays(atoms.numbers, pos, charge=charge, smiles=smiles, name=name, input=input)
-    molecule = replace(molecule, extra=extra)
     if isinstance(molecule, BadRow):
-        return molecule
-    molecule = replace(molecule, open_shell=open_shell, atoms=atoms)
+        return replace(molecule, extra=extra)
+    molecule = replace(molecule, open_shell=open_shell, atoms=atoms, extra=extra)
     if not (atoms.cell.any() or atoms.pbc.any()):
         return molecule
-    pbc = (bool(atoms.pbc[0]), bool(atoms.pbc[1]), bool(atoms.pbc[2]))
-    return replace(molecule, cell=scale * atoms.cell.array, pbc=pbc)
+    return replace(molecule, cell=scale * atoms.cell.array, pbc=tuple(atoms.pbc.tolist()))
 
 
 def _single_values(atoms: Any, said: Mapping[Any, Any]) -> dict[str, Any]:
@@ -71,7 +69,7 @@ def _single_values(atoms: Any, said: Mapping[Any, Any]) -> dict[str, Any]:
     return {key: one for key, one in values.items() if isinstance(one, str | int | float)}
 
 
-def read_db(path: Path, origin: str, options: ReadOptions) -> Iterator[Molecule | BadRow]:
+def read_db(path: Path, origin: str, options: ReadOptions) -> Iterator[Row]:
     """Rows of an ASE database."""
     from ase.db import connect
 
@@ -85,7 +83,7 @@ def read_db(path: Path, origin: str, options: ReadOptions) -> Iterator[Molecule 
         raise InputError(f"{origin}: cannot be read as an ASE database: {error}") from error
 
 
-def read_traj(path: Path, origin: str, options: ReadOptions) -> Iterator[Molecule | BadRow]:
+def read_traj(path: Path, origin: str, options: ReadOptions) -> Iterator[Row]:
     """Frames of an ASE trajectory."""
     from ase.io.trajectory import TrajectoryReader
 
@@ -102,23 +100,15 @@ def read_traj(path: Path, origin: str, options: ReadOptions) -> Iterator[Molecul
                 yield BadRow(input, message=f"broken frame: {error}")
 
 
-def read_cif(
-    lines: Iterable[str], origin: str, options: ReadOptions
-) -> Iterator[Molecule | BadRow]:
-    """Structures of a CIF."""
-    yield from _cells(lines, origin, "cif", options)
-
-
-def read_poscar(
-    lines: Iterable[str], origin: str, options: ReadOptions
-) -> Iterator[Molecule | BadRow]:
+def read_poscar(lines: Iterable[str], origin: str, options: ReadOptions) -> Iterator[Row]:
     """The structure of a POSCAR or CONTCAR."""
-    yield from _cells(lines, origin, "vasp", options)
+    yield from read_cif(lines, origin, options, "vasp")
 
 
-def _cells(
-    lines: Iterable[str], origin: str, format: str, options: ReadOptions
-) -> Iterator[Molecule | BadRow]:
+def read_cif(
+    lines: Iterable[str], origin: str, options: ReadOptions, format: str = "cif"
+) -> Iterator[Row]:
+    """Structures of a CIF."""
     import ase.io
 
     file = io.StringIO("".join(f"{line.rstrip()}\n" for line in lines))

@@ -123,7 +123,8 @@ def _rows(source: Any, options: ReadOptions) -> Iterator[Row]:
     if _is_frame(source):
         from molgeo.chem.files.tables import read_frame
 
-        yield from _whole(read_frame(source, "DataFrame", options), "the DataFrame")
+        rows = read_frame(source, "DataFrame", options)
+        yield from _whole(rows, "DataFrame", options, "the DataFrame")
     elif isinstance(source, Molecule | SmilesRow | BadRow):
         yield source
     elif not isinstance(source, str | Path):
@@ -152,12 +153,12 @@ def _from_stdin(options: ReadOptions, *, stays: bool = False) -> Iterator[Row]:
     if not format.is_text:
         raise InputError(f"standard input: {name} cannot be read from there: give a file")
     lines = Lines(stdin_lines().preview()) if stays else stdin_lines()
-    rows = format.rows(lines, STDIN_NAME, options)
-    return _whole(_converted(rows, STDIN_NAME, options), "standard input")
+    items = format.rows(lines, STDIN_NAME, options)
+    return _whole(items, STDIN_NAME, options, "standard input")
 
 
 def _from_file(path: Path, options: ReadOptions) -> Iterator[Row]:
-    return _whole(_converted(_opened(path, options), str(path), options), str(path))
+    return _whole(_opened(path, options), str(path), options, str(path))
 
 
 def _opened(path: Path, options: ReadOptions) -> Iterator[Any]:
@@ -172,13 +173,28 @@ def _opened(path: Path, options: ReadOptions) -> Iterator[Any]:
         yield from format.rows(Lines(file), str(path), options)
 
 
-def _converted(items: Iterable[Any], origin: str, options: ReadOptions) -> Iterator[Row]:
-    """Rows as they are, and objects of readers from outside as rows."""
-    for number, item in enumerate(items, start=1):
-        if isinstance(item, Molecule | SmilesRow | BadRow):
-            yield item
-        else:
-            yield from _from_object(item, options, f"{origin}:{number}")
+def _whole(items: Iterable[Any], origin: str, options: ReadOptions, called: str) -> Iterator[Row]:
+    """Rows of a stream that must have at least one; a bad row says why it breaks off.
+
+    Readers from outside may give objects, which become rows here.
+    """
+    n = 0
+    try:
+        for n, item in enumerate(items, start=1):
+            if isinstance(item, Molecule | SmilesRow | BadRow):
+                yield item
+            else:
+                yield from _from_object(item, options, f"{origin}:{n}")
+    except InputError:
+        raise
+    except Exception as error:  # a broken file, or whatever a library meets in it
+        known = isinstance(error, OSError | EOFError | zlib.error)
+        reason = str(error) if known else f"{type(error).__name__}: {error}"
+        if not n:
+            raise InputError(f"{called}: cannot be read: {reason}") from error
+        yield BadRow(called, message=f"reading stopped after {n} rows: {reason}")
+    if not n:
+        raise InputError(f"{called} is empty: it has no molecules")
 
 
 def _from_object(source: Any, options: ReadOptions, input: str = "") -> Iterator[Row]:
@@ -244,25 +260,6 @@ def _from_data(data: Any, input: str) -> Molecule | BadRow:
     return replace(molecule, open_shell=reasons[0])
 
 
-def _whole(rows: Iterator[Row], origin: str) -> Iterator[Row]:
-    """Rows of a stream that must have at least one; a bad row says why it breaks off."""
-    n = 0
-    try:
-        for row in rows:
-            n += 1
-            yield row
-    except InputError:
-        raise
-    except Exception as error:  # a broken file, or whatever a library meets in it
-        known = isinstance(error, OSError | EOFError | zlib.error)
-        reason = str(error) if known else f"{type(error).__name__}: {error}"
-        if not n:
-            raise InputError(f"{origin}: cannot be read: {reason}") from error
-        yield BadRow(origin, message=f"reading stopped after {n} rows: {reason}")
-    if not n:
-        raise InputError(f"{origin} is empty: it has no molecules")
-
-
 def _finished(row: Row, options: ReadOptions) -> Row:
     """A row of any reader as it goes on: its SMILES may be parsed, its text can be written."""
     if isinstance(row, SmilesRow):
@@ -273,9 +270,10 @@ def _finished(row: Row, options: ReadOptions) -> Row:
             from molgeo.chem.salts import stripped
 
             row = stripped(row)
-    texts = {key: getattr(row, key, "") or "" for key in ("input", "name", "smiles", "message")}
     changed: dict[str, Any] = {
-        key: clean for key, text in texts.items() if (clean := _clean(text)) is not text
+        key: clean
+        for key in ("input", "name", "smiles", "message")
+        if (clean := _clean(text := getattr(row, key, ""))) is not text
     }
     if any(_clean(part) is not part for pair in row.extra.items() for part in pair):
         changed["extra"] = {_clean(key): _clean(value) for key, value in row.extra.items()}
