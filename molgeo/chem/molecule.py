@@ -13,13 +13,6 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from molgeo.chem.plausible import (
-    fragments,
-    hydrogens_missing,
-    hydrogens_of_atom,
-    implausible,
-    missing_hydrogens,
-)
 from molgeo.elements import SYMBOLS, formula
 from molgeo.graph.closest import closest_pair
 from molgeo.runtime.errors import InputError as InputError
@@ -227,6 +220,8 @@ def check_geometry(molecule: Molecule) -> str | None:
         return f"coordinates of {_atoms(np.flatnonzero(~finite), molecule)} are not finite numbers"
     close = closest_pair(molecule.pos, MIN_DISTANCE)
     if close is not None:
+        from molgeo.chem.plausible import implausible
+
         distance, i, j = close
         return implausible(molecule.z, molecule.pos) or (
             f"{_atoms([i, j], molecule)} are {distance:.3f} Å apart: give coordinates in Å, "
@@ -260,6 +255,14 @@ def check_bonds(molecule: Molecule) -> str | None:
     """
     if not molecule.geometry.startswith("given"):
         return None
+    from molgeo.chem.plausible import (
+        fragments,
+        hydrogens_missing,
+        hydrogens_of_atom,
+        implausible,
+        missing_hydrogens,
+    )
+
     z, pos = molecule.z, molecule.pos
     reason = implausible(z, pos)
     if reason is not None:

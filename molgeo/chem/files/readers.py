@@ -36,7 +36,6 @@ from rdkit import Chem
 
 from molgeo.chem.files.formats import DEFAULT, ReadOptions, format_of, formats
 from molgeo.chem.files.locating import STDIN, check_sources, locate, names_no_file
-from molgeo.chem.files.text import STDIN_NAME, Lines, open_text, stdin_lines
 from molgeo.chem.molecule import (
     BadRow,
     InputError,
@@ -148,6 +147,8 @@ def _argument(text: str, options: ReadOptions) -> Row:
 
 def _from_stdin(options: ReadOptions, *, stays: bool = False) -> Iterator[Row]:
     """Rows of standard input; of its first lines, which stay to be read, if ``stays``."""
+    from molgeo.chem.files.text import STDIN_NAME, Lines, stdin_lines
+
     name = options.input_format or "smi"
     format = formats()[name]
     if not format.is_text:
@@ -163,6 +164,8 @@ def _from_file(path: Path, options: ReadOptions) -> Iterator[Row]:
 
 def _opened(path: Path, options: ReadOptions) -> Iterator[Any]:
     """What the reader of a file's format yields."""
+    from molgeo.chem.files.text import Lines, open_text
+
     format = format_of(path, options)
     if format is None:
         return
