@@ -81,12 +81,12 @@ def data_prepare(options: Namespace) -> int:
 
 def _prepare_geometries(root: Path, options: Namespace) -> int:
     from molgeo.data.geometries import cheap
-    from molgeo.generate import geometries
+    from molgeo.generate import geometries, qm9
     from molgeo.runtime.progress import progress
 
     for kind in cheap(options.geometries):
         with progress(f"making {kind} geometries") as report:
-            path = geometries.prepare(root, kind, options.conformers, report)
+            path = qm9.prepare(root, kind, options.conformers, report)
         print(path)
         for status, n in geometries.tally(path).items():
             print(f"molgeo: {kind}: {n} {status}", file=sys.stderr)

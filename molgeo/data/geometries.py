@@ -26,6 +26,9 @@ FORMAT_VERSION: Final = 2
 MAX_STATUSES: Final = 256
 MAX_CONFORMERS: Final = 255
 
+OTHER: Final = "no geometry, for a reason of its own"
+"""A status in place of many that are rare."""
+
 Cheap = Literal["mmff", "smiles", "flat"]
 """The data set's conformer at MMFF94; conformers made from the SMILES, with the stereo of the data
 set's conformer or without any."""
@@ -76,19 +79,22 @@ class FlatGeometries(NamedTuple):
     number: NDArray[np.uint8]
 
 
-def join(parts: list[FlatGeometries]) -> FlatGeometries:
-    """All molecules of several parts; where one occurs twice, the later part counts.
+def few(statuses: list[str]) -> list[str]:
+    """The same, of which no more are different than a code can tell apart: the rarer get one."""
+    counted = Counter(statuses)
+    if len(counted) <= MAX_STATUSES:
+        return statuses
+    kept = {status for status, _ in counted.most_common(MAX_STATUSES - 1)}
+    return [status if status in kept else OTHER for status in statuses]
 
-    Raises:
-        ValueError: there are more different statuses than a code can tell apart.
-    """
-    statuses = tuple(dict.fromkeys(s for part in parts for s in part.statuses))
-    if len(statuses) > MAX_STATUSES:
-        raise ValueError(
-            f"statuses: expected at most {MAX_STATUSES} different, got {len(statuses)}"
-        )
-    code = {status: k for k, status in enumerate(statuses)}
-    recoded = [np.array([code[s] for s in part.statuses], np.uint8)[part.status] for part in parts]
+
+def join(parts: list[FlatGeometries]) -> FlatGeometries:
+    """All molecules of several parts; if one occurs twice, the later part counts."""
+    names = few([status for part in parts for status in part.statuses])
+    statuses = tuple(dict.fromkeys(names))
+    left = iter(names)
+    codes = [np.array([statuses.index(next(left)) for _ in p.statuses], np.uint8) for p in parts]
+    recoded = [code[part.status] for code, part in zip(codes, parts, strict=True)]
     rows = np.concatenate([part.rows for part in parts])
     last = {row: k for k, row in enumerate(rows.tolist())}
     order = np.array([last[row] for row in sorted(last)], np.int64)

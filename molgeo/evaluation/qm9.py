@@ -109,7 +109,7 @@ def _source(data: QM9, kind: Geometry, conformers: int) -> Source:
     except FileNotFoundError:
         pass
     # Here, so that training, which evaluates at the end, needs no RDKit.
-    from molgeo.generate.geometries import make
+    from molgeo.generate.qm9 import make
 
     def made(rows: Tensor) -> tuple[GeometrySet, Tensor]:
         geometries = make(data, rows.numpy(), kind, conformers)

@@ -1,7 +1,7 @@
-"""Make cheap geometries of all of QM9, in threads and in pieces that survive a kill.
+"""Make cheap geometries of many molecules, in pieces that survive a kill.
 
-The geometry of a molecule depends on its SMILES (and coordinates) alone. A piece of 1,000 molecules
-is written as a whole, and the next call finds it again. The pieces are joined in the end.
+A piece of 1,000 molecules is written as a whole, and the next call finds it again. The pieces are
+joined in the end.
 """
 
 from __future__ import annotations
@@ -17,78 +17,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from molgeo.chem.bonds import flat_smiles, stereo_smiles
-from molgeo.chem.conformers.conformers import Conformers, generate
-from molgeo.chem.conformers.embedding import ATTEMPTS
-from molgeo.chem.conformers.force_field import relax
-from molgeo.chem.limits import ordered_map
-from molgeo.chem.molecule import BadRow, SmilesRow
-from molgeo.data.geometries import (
-    FORMAT_VERSION,
-    MAX_CONFORMERS,
-    Cheap,
-    FlatGeometries,
-    join,
-    read,
-    write,
-)
-from molgeo.data.qm9.dataset import QM9, geometry_path
-from molgeo.runtime.errors import SettingError
+from molgeo.chem.conformers.conformers import Conformers
+from molgeo.chem.molecule import BadRow
+from molgeo.data.geometries import FlatGeometries, few, join, read, write
 
 PIECE: Final = 1000
 """Molecules between two files."""
 
 Progress = Callable[[int, int], None]
-
-
-def prepare(
-    root: str | Path | None = None,
-    kind: Cheap = "mmff",
-    conformers: int = 1,
-    progress: Progress | None = None,
-    workers: int | None = None,
-) -> Path:
-    """Make the geometries of all molecules, except those that are there already.
-
-    A file that was made with fewer attempts at embedding than there are now keeps what it has; only
-    the molecules that failed are tried again. A file with more conformers than asked for is kept.
-
-    Args:
-        root: folder of the prepared QM9; None for the default one.
-        kind: as in `molgeo.datasets.QM9.geometry`, but not ``dft``.
-        conformers: per SMILES.
-        progress: told (molecules done, molecules in all).
-        workers: threads; None for one per core.
-
-    Returns:
-        Path of the file.
-
-    Raises:
-        FileNotFoundError: QM9 is not prepared.
-        ValueError: ``conformers`` is not in 1 to 255.
-        OSError: the disk is full.
-    """
-    if not 1 <= conformers <= MAX_CONFORMERS:
-        raise SettingError(f"conformers: expected 1 to {MAX_CONFORMERS}, got {conformers}")
-    data = QM9(root)
-    path = geometry_path(root, kind)
-    header = _header(data, kind, conformers)
-    old, found = _usable(path, header)
-    rows = np.arange(len(data))
-    if old is not None:
-        rows = old.rows[old.n_conformers == 0]
-        if len(rows) == 0 or found["attempts"] == header["attempts"]:
-            return path
-        header["conformers"] = found["conformers"]
-    make_in_pieces(
-        path,
-        rows,
-        header,
-        lambda piece: make(data, piece, kind, header["conformers"], workers),
-        progress,
-        old,
-    )
-    return path
 
 
 def make_in_pieces(
@@ -129,36 +65,9 @@ def tally(path: Path) -> dict[str, int]:
     return dict(counted.most_common())
 
 
-def make(
-    data: QM9, rows: NDArray[np.int64], kind: Cheap, conformers: int = 1, workers: int | None = None
-) -> FlatGeometries:
-    """Geometries of some molecules.
-
-    Args:
-        data: the data set.
-        rows: (n,) ascending.
-        kind: as in `prepare`.
-        conformers: as in `prepare`.
-        workers: as in `prepare`.
-    """
-
-    def one(row: int) -> Conformers | BadRow:
-        smiles = data.smiles(row)
-        if kind == "flat":
-            return generate(SmilesRow(flat_smiles(smiles)), conformers)
-        start, end = data.molecules.ptr[row : row + 2].tolist()
-        z = data.molecules.z[start:end].numpy().astype(np.int64)
-        pos = data.molecules.pos[start:end].double().numpy()
-        if kind == "mmff":
-            return relax(SmilesRow(smiles), z, pos)
-        return generate(SmilesRow(stereo_smiles(smiles, z, pos)), conformers)
-
-    return flat(rows, list(ordered_map(one, rows.tolist(), workers)))
-
-
 def flat(rows: NDArray[np.int64], made: list[Conformers | BadRow]) -> FlatGeometries:
     """What was made of each row, as flat arrays."""
-    names = [m.message if isinstance(m, BadRow) else m.geometry for m in made]
+    names = few([m.message if isinstance(m, BadRow) else m.geometry for m in made])
     statuses = tuple(dict.fromkeys(names))
     found = [m for m in made if not isinstance(m, BadRow)]
     count = [0 if isinstance(m, BadRow) else len(m.pos) for m in made]
@@ -177,29 +86,6 @@ def flat(rows: NDArray[np.int64], made: list[Conformers | BadRow]) -> FlatGeomet
 
 def _joined(arrays: list[NDArray[Any]], dtype: type) -> NDArray[Any]:
     return np.concatenate(arrays).astype(dtype) if arrays else np.zeros(0, dtype)
-
-
-def _header(data: QM9, kind: Cheap, conformers: int) -> dict[str, Any]:
-    """What identifies a file: two with the same header have the same content."""
-    return {
-        "version": FORMAT_VERSION,
-        "kind": kind,
-        "conformers": 1 if kind == "mmff" else conformers,
-        "attempts": 1 if kind == "mmff" else ATTEMPTS,
-        "source": data.digest(),
-    }
-
-
-def _usable(
-    path: Path, header: dict[str, Any]
-) -> tuple[FlatGeometries, dict[str, Any]] | tuple[None, dict[str, Any]]:
-    """What an earlier run made, if it is of these molecules and enough conformers."""
-    try:
-        geometries, found = read(path)
-    except (FileNotFoundError, ValueError):
-        return None, {}
-    same = found["source"] == header["source"] and found["conformers"] >= header["conformers"]
-    return (geometries, found) if same else (None, {})
 
 
 def _piece(

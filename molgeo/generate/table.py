@@ -87,6 +87,7 @@ def read_table(
     geometry: Source = "auto",
     split_column: str = "",
     options: ReadOptions | None = None,
+    needs_all: bool = True,
 ) -> Table:
     """Read molecules with values.
 
@@ -97,6 +98,7 @@ def read_table(
         geometry: where coordinates come from.
         split_column: title of the column with ``train``, ``validation`` or ``test``.
         options: of the readers.
+        needs_all: refuse files without one of the columns; else one is enough.
 
     Raises:
         FileNotFoundError: a file does not exist.
@@ -111,7 +113,10 @@ def read_table(
     found = [row for file in files for row in read(Path(file), options)]
     source = ", ".join(Path(file).name for file in files)
     titles = dict.fromkeys(title for row in found for title in row.extra)
-    chosen = [_title(wanted, titles, source) for wanted in columns]
+    places = [_title(wanted, titles, source, needs_all) for wanted in columns]
+    chosen = [title for title in places if title]
+    if not chosen:
+        _title(columns[0], titles, source)
     part_title = _title([split_column], titles, source) if split_column else ""
     source_of = _geometry(geometry, found)
     kept: list[tuple[Any, list[float], int]] = []
@@ -120,7 +125,7 @@ def read_table(
         usable = row if isinstance(row, BadRow) else _usable(row, source_of)
         if not isinstance(usable, BadRow):
             try:
-                values = [_number(row.extra.get(title), title) for title in chosen]
+                values = [_number(row.extra.get(title), title) for title in places]
                 kept.append((usable, values, _part(row.extra.get(part_title, ""), part_title)))
                 continue
             except ValueError as error:
@@ -198,12 +203,16 @@ def made_geometries(
     return read_geometries(path)[0]
 
 
-def _title(wanted: Sequence[str], titles: Iterable[str], source: str) -> str:
-    """The title of a column, whose case and punctuation do not matter."""
+def _title(
+    wanted: Sequence[str], titles: Iterable[str], source: str, is_needed: bool = True
+) -> str:
+    """The title of a column, whose case and punctuation do not matter; "" if there is none."""
     by_letters = {_letters(title): title for title in titles}
     for one in wanted:
         if one in titles or _letters(one) in by_letters:
             return one if one in titles else by_letters[_letters(one)]
+    if not is_needed:
+        return ""
     shown = ", ".join(map(repr, list(titles)[:20])) or "none"
     raise SettingError(
         f"{source}: no column {wanted[0]!r}{nearest(wanted[0], titles)}; there are {shown}"

@@ -248,7 +248,7 @@ def errors_on_files(
     trained = {Target(**one).property.name: one["column"] for one in targets}
     learned = predictor.properties
     titles = [[trained.get(one.name, one.name), one.name, one.column] for one in learned]
-    table = read_table(files, titles)
+    table = read_table(files, titles, needs_all=False)
     table = table.of(torch.arange(len(table.rows))[: limit or None])
     sample = table_sample(table, learned, conformers, data_dir() / "tables")
     about = {"model": predictor.name, "data": ", ".join(files), "split": "all"}

@@ -7,7 +7,7 @@ import pytest
 from molgeo.data.qm9.dataset import QM9, Split
 from molgeo.data.qm9.sources import write
 from molgeo.evaluation.qm9 import calibrate, evaluate
-from molgeo.generate import geometries
+from molgeo.generate import qm9
 from molgeo.predictor.checkpoint import load
 
 MODEL = Path(__file__).parents[1] / "fixtures" / "format_1.safetensors"
@@ -29,8 +29,8 @@ def test_prepared_and_fresh_geometries_give_the_same(predictor, root, geometry, 
     fresh = evaluate(predictor, root, "train", geometry, limit=20, batch_size=8)
     again = evaluate(predictor, root, "train", geometry, limit=20, batch_size=8)
     assert fresh == again
-    geometries.prepare(root, geometry, 8)
-    monkeypatch.setattr(geometries, "make", None)
+    qm9.prepare(root, geometry, 8)
+    monkeypatch.setattr(qm9, "make", None)
     assert evaluate(predictor, root, "train", geometry, limit=20, batch_size=8) == fresh
     assert fresh["n"] == 20
     assert fresh["failed"] == 0
@@ -46,30 +46,30 @@ def test_the_same_molecules_at_other_geometries(predictor, root):
 
 
 def test_more_conformers_than_prepared_are_made(predictor, root):
-    geometries.prepare(root, "smiles", 1)
+    qm9.prepare(root, "smiles", 1)
     one, four = (
         evaluate(predictor, root, "train", "smiles", limit=20, conformers=n) for n in (1, 4)
     )
     assert one["mae"] != four["mae"]
-    geometries.prepare(root, "smiles", 4)
+    qm9.prepare(root, "smiles", 4)
     assert evaluate(predictor, root, "train", "smiles", limit=20, conformers=4) == four
     assert evaluate(predictor, root, "train", "smiles", limit=20, conformers=1) == one
 
 
 @pytest.mark.parametrize("is_prepared", [False, True])
 def test_failures_are_counted_with_their_reasons(predictor, root, monkeypatch, is_prepared):
-    generate, data = geometries.generate, QM9(root)
+    generate, data = qm9.generate, QM9(root)
     rows = data.split().train[:20].tolist()
     reason = {data.smiles(rows[0]): "first", data.smiles(rows[9]): "x", data.smiles(rows[11]): "x"}
 
     def fail(row, n):
         if row.smiles in reason:
-            return geometries.BadRow("", message=reason[row.smiles])
+            return qm9.BadRow("", message=reason[row.smiles])
         return generate(row, n)
 
-    monkeypatch.setattr(geometries, "generate", fail)
+    monkeypatch.setattr(qm9, "generate", fail)
     if is_prepared:
-        geometries.prepare(root, "flat")
+        qm9.prepare(root, "flat")
     seen = []
     result = evaluate(
         predictor,
@@ -87,8 +87,8 @@ def test_failures_are_counted_with_their_reasons(predictor, root, monkeypatch, i
 
 
 def test_no_molecule_has_a_geometry(predictor, root, monkeypatch):
-    bad = geometries.BadRow("", message="why")
-    monkeypatch.setattr(geometries, "generate", lambda *_: bad)
+    bad = qm9.BadRow("", message="why")
+    monkeypatch.setattr(qm9, "generate", lambda *_: bad)
     with pytest.raises(ValueError, match="expected molecules with a geometry, got none"):
         evaluate(predictor, root, "train", "flat", limit=3)
 

@@ -18,7 +18,7 @@ from molgeo.data.geometries import read
 from molgeo.data.loader import FlatLoader
 from molgeo.data.qm9.dataset import QM9, geometry_path
 from molgeo.data.qm9.sources import write
-from molgeo.generate import geometries
+from molgeo.generate import geometries, qm9
 
 KINDS = ["mmff", "smiles", "flat"]
 
@@ -36,7 +36,7 @@ def prepared(some_qm9, tmp_path_factory):
     folder = tmp_path_factory.mktemp("prepared")
     write(some_qm9, folder / "qm9.safetensors", "fixture")
     for kind in KINDS:
-        geometries.prepare(folder, kind, 2)
+        qm9.prepare(folder, kind, 2)
     return folder
 
 
@@ -108,13 +108,13 @@ def test_paired_geometries_train(prepared):
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_number_of_threads_and_of_pieces_changes_nothing(root, prepared, kind, monkeypatch):
     monkeypatch.setattr(geometries, "PIECE", 7)
-    path = geometries.prepare(root, kind, 2, workers=3)
+    path = qm9.prepare(root, kind, 2, workers=3)
     assert path.read_bytes() == geometry_path(prepared, kind).read_bytes()
 
 
 KILLED = """
 import os, signal, sys
-from molgeo.generate import geometries
+from molgeo.generate import geometries, qm9
 geometries.PIECE = 10
 replace, calls = os.replace, iter(range(int(sys.argv[2])))
 def last(*paths):
@@ -122,7 +122,7 @@ def last(*paths):
         os.kill(os.getpid(), signal.SIGKILL)
     replace(*paths)
 os.replace = last
-geometries.prepare(sys.argv[1], "smiles", 2)
+qm9.prepare(sys.argv[1], "smiles", 2)
 """
 
 
@@ -136,8 +136,8 @@ def test_a_killed_run_goes_on_where_it_was(root, prepared, monkeypatch):
         assert len(list((root / "qm9_smiles.parts").glob("0*.safetensors"))) == pieces
         assert not geometry_path(root, "smiles").exists()
     monkeypatch.setattr(geometries, "PIECE", 10)
-    monkeypatch.setattr(geometries, "make", lambda *a: made.append(a))
-    path = geometries.prepare(root, "smiles", 2)
+    monkeypatch.setattr(qm9, "make", lambda *a: made.append(a))
+    path = qm9.prepare(root, "smiles", 2)
     assert made == []
     assert path.read_bytes() == geometry_path(prepared, "smiles").read_bytes()
     assert sorted(p.name for p in root.iterdir()) == ["qm9.safetensors", "qm9_smiles.safetensors"]
@@ -154,12 +154,12 @@ def test_a_damaged_piece_is_made_anew(root, prepared, monkeypatch):
             raise StopError
 
     with pytest.raises(StopError):
-        geometries.prepare(root, "mmff", progress=stop)
+        qm9.prepare(root, "mmff", progress=stop)
     pieces = sorted((root / "qm9_mmff.parts").iterdir())
     assert len(pieces) == 2
     pieces[0].write_bytes(pieces[0].read_bytes()[:100])
     shutil.copy(pieces[1], pieces[0].with_name("000030.safetensors"))  # of other rows
-    path = geometries.prepare(root, "mmff")
+    path = qm9.prepare(root, "mmff")
     assert path.read_bytes() == geometry_path(prepared, "mmff").read_bytes()
 
 
@@ -168,32 +168,32 @@ def test_what_is_there_is_kept(root, prepared):
     shutil.copy(geometry_path(prepared, "smiles"), path)
     before = path.stat().st_mtime_ns
     for conformers in (1, 2):
-        geometries.prepare(root, "smiles", conformers)
+        qm9.prepare(root, "smiles", conformers)
         assert path.stat().st_mtime_ns == before
-    geometries.prepare(root, "smiles", 3)
+    qm9.prepare(root, "smiles", 3)
     assert read(path)[1]["conformers"] == 3
 
 
 def test_a_longer_ladder_tries_the_failures_again(root, prepared, monkeypatch):
     failing = {"C", "CCO", "OC1CC2(O)CN3C1C23"}
-    generate = geometries.generate
+    generate = qm9.generate
 
     def fail(row, n):
         if row.smiles in failing:
-            return geometries.BadRow("", message="no conformer")
+            return qm9.BadRow("", message="no conformer")
         return generate(row, n)
 
-    monkeypatch.setattr(geometries, "generate", fail)
-    monkeypatch.setattr(geometries, "ATTEMPTS", 1)
-    path = geometries.prepare(root, "flat", 2)
+    monkeypatch.setattr(qm9, "generate", fail)
+    monkeypatch.setattr(qm9, "ATTEMPTS", 1)
+    path = qm9.prepare(root, "flat", 2)
     assert geometries.tally(path) == {"etkdg+mmff": 58, "no conformer": 3}
     assert QM9(root).geometry("flat").exists.sum() == 58
     asked = []
-    monkeypatch.setattr(geometries, "generate", lambda *a: asked.append(a) or generate(*a))
-    geometries.prepare(root, "flat", 1)
+    monkeypatch.setattr(qm9, "generate", lambda *a: asked.append(a) or generate(*a))
+    qm9.prepare(root, "flat", 1)
     assert asked == [], "as many attempts as before would fail again"
-    monkeypatch.setattr(geometries, "ATTEMPTS", 2)
-    geometries.prepare(root, "flat", 1)
+    monkeypatch.setattr(qm9, "ATTEMPTS", 2)
+    qm9.prepare(root, "flat", 1)
     assert {(row.smiles, n) for row, n in asked} == {(smiles, 2) for smiles in failing}
     got, expected = read(path)[0], read(geometry_path(prepared, "flat"))[0]
     for name in ("rows", "n_conformers", "z", "pos", "energy", "number"):
@@ -206,17 +206,17 @@ def test_geometries_of_other_data_are_refused_and_made_anew(root, prepared, some
     write(other, root / "qm9.safetensors", "fixture")
     with pytest.raises(ValueError, match=r"made from another qm9\.safetensors"):
         QM9(root).geometry("mmff")
-    geometries.prepare(root, "mmff")
+    qm9.prepare(root, "mmff")
     assert QM9(root).geometry("mmff").exists.all()
 
 
 def test_conformers_out_of_range(root):
     with pytest.raises(ValueError, match="conformers: expected 1 to 255, got 0"):
-        geometries.prepare(root, "smiles", 0)
+        qm9.prepare(root, "smiles", 0)
 
 
 def test_progress_is_told(root, monkeypatch):
     monkeypatch.setattr(geometries, "PIECE", 25)
     calls = []
-    geometries.prepare(root, "mmff", progress=lambda *done: calls.append(done))
+    qm9.prepare(root, "mmff", progress=lambda *done: calls.append(done))
     assert calls == [(25, 61), (50, 61), (61, 61)]

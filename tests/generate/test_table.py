@@ -54,6 +54,13 @@ def test_a_column_that_is_not_there(write):
         read_table(["nowhere.csv"], [["y"]])
 
 
+def test_one_column_may_be_enough(write):
+    table = read_table(write("smiles,y\nCCO,1\n"), [["x"], ["y"]], needs_all=False)
+    np.testing.assert_array_equal(table.values, [[np.nan, 1.0]])
+    with pytest.raises(SettingError, match="no column 'x'"):
+        read_table(write("smiles,z\nCCO,1\n"), [["x"], ["y"]], needs_all=False)
+
+
 @pytest.fixture
 def structures(tmp_path):
     images = [molecule("H2O"), molecule("CH4"), molecule("CH3"), molecule("NH3"), molecule("H2O")]

@@ -21,7 +21,7 @@ FILES = {"data": "forces", "data_file": ["a.npz"]}
 def test_shipped_configs_are_valid(path):
     config = read_config(path)
     for key, value in yaml.safe_load(path.read_text()).items():
-        assert getattr(config, key) == value
+        assert key == "targets" or getattr(config, key) == value
 
 
 def test_the_kind_says_which_keys_there_are():

@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from molgeo.data.qm9.properties import named
-from molgeo.generate.geometries import prepare
+from molgeo.generate.qm9 import prepare
 from molgeo.graph import radius_graph
 from molgeo.predictor import Predictor
 from molgeo.predictor.checkpoint import load, read_header

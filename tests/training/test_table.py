@@ -1,11 +1,14 @@
 """Runs on values in a table."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
+from molgeo.cli import program as cli
 from molgeo.data.qm9.dataset import QM9
-from molgeo.predictor.checkpoint import load
+from molgeo.predictor.checkpoint import load, read_header
 from molgeo.runtime.errors import InputError, SettingError
 from molgeo.training.module import PropertyTraining
 from molgeo.training.run import train
@@ -113,3 +116,24 @@ def test_a_part_without_a_value(tiny, tmp_path):
     fields["targets"] = ["y", "z"]
     with pytest.raises(InputError, match="few: no z in the validation part"):
         train(tiny(**fields))
+
+
+def test_error_bars_from_smiles(tiny, capsys, tmp_path):
+    """Calibrated for one and for more conformers, on validation molecules."""
+    path = train(tiny(max_steps=2, validation_fraction=0.25, limit_train=30))
+    config = tmp_path / "run" / "config.yaml"
+    words = ["calibrate", "--model", str(path), "--data", str(config), "--limit", "14"]
+    assert cli.main(words) == 0
+    header = read_header(path)
+    assert [one["conformers"] for one in header["calibration"]] == [1, 2, 4, 8]
+    assert header["from_smiles"]["geometry"] == "smiles"
+    assert set(header["from_smiles"]["coverage"]) == {"dipole_D", "alpha"}
+    card = path.with_suffix(".md").read_text()
+    assert "made from the SMILES" in card
+    assert "qm9" not in card.lower()
+    capsys.readouterr()
+    assert cli.main(["evaluate", "--model", str(path), "--data", str(tmp_path / "mine.csv")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["n"], found["labels"]) == (61, {"dipole_D": 40, "alpha": 61})
+    assert cli.main(["predict", "CCO", "--model", str(path), "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["alpha_std"] > 0

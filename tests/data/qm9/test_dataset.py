@@ -16,7 +16,7 @@ from molgeo.data.qm9.datamodule import QM9DataModule
 from molgeo.data.qm9.dataset import QM9
 from molgeo.data.qm9.labels import HARTREE_PROPERTIES, in_units
 from molgeo.data.qm9.properties import NAMES
-from molgeo.generate.geometries import prepare as prepare_geometries
+from molgeo.generate.qm9 import prepare as prepare_geometries
 
 
 def test_split_checksums():
