@@ -33,7 +33,17 @@ class _Shown(Action):
 
 
 class Formatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
-    """jsonargparse's, which leaves the lines of what follows the options as they are."""
+    """jsonargparse's, which leaves the lines after the options as they are and names no types."""
+
+    def _get_help_string(self, action: Action) -> str:
+        """What an option does, and its default if there is one; types are Python's."""
+        help, default = action.help or "", action.default
+        if action.required:
+            return f"{help} (required)" if action.option_strings else help
+        if default is None or isinstance(default, bool) or default in ("", {}, SUPPRESS):
+            return help
+        shown = " ".join(map(str, default)) if isinstance(default, tuple) else "%(default)s"
+        return f"{help} (default: {shown})"
 
 
 class Parser(ArgumentParser):

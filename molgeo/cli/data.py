@@ -15,23 +15,28 @@ from molgeo.runtime.errors import OK, SOME_FAILED
 def _prepare_options(parser: Parser) -> None:
     add = parser.add_argument
     add("data", type=Literal["qm9"])
-    add("--source", default="auto", type=str, help="auto, qm9pack, download, FILE")
+    add(
+        "--source",
+        default="auto",
+        type=str,
+        help="where QM9 comes from: auto, qm9pack, download or FILE",
+    )
     add("--data-dir", default=None, type=str | None, help="folder of the data sets")
-    add("--force", action="store_true", help="prepare anew")
+    add("--force", action="store_true", help="prepare again, even if it is done")
     add(
         "--conformers",
         nargs="?",
         const=2,
         default=0,
         type=int,
-        help="make cheap geometries too, so many per SMILES; 2 if no number follows. A run that "
-        "was killed goes on",
+        help="make cheap geometries too: so many per SMILES, or 2 without a number; a run that was "
+        "killed goes on",
     )
     add(
         "--geometries",
         default="mmff,smiles",
         type=str,
-        help="which with --conformers: some of mmff,smiles,flat",
+        help="which geometries --conformers makes: some of mmff,smiles,flat",
     )
 
 
@@ -57,7 +62,7 @@ def _label_options(parser: Parser) -> None:
     add = parser.add_argument
     add("input", type=str, metavar="INPUT", help="file of structures")
     add("--calculator", required=True, type=str, help="xtb, pyscf or module:Class")
-    add("--options", default={}, type=dict, help="of the calculator, as JSON")
+    add("--options", default={}, type=dict, help="options of the calculator, as JSON")
     add("--output", required=True, type=str, help="extxyz or npz; a run that was killed goes on")
     add("--workers", default=0, type=int, help="processes; 0 for one per core")
 

@@ -15,7 +15,12 @@ def _evaluate_options(parser: Parser) -> None:
     from molgeo.prediction.conformer_average import CONFORMERS
 
     add = parser.add_argument
-    add("--model", default=None, type=str | None, help="shipped name or path")
+    add(
+        "--model",
+        default=None,
+        type=str | None,
+        help="shipped name or path; default: the shipped one for the geometry",
+    )
     add(
         "--data",
         default="qm9",
@@ -23,9 +28,14 @@ def _evaluate_options(parser: Parser) -> None:
         help="qm9, a file with energies and forces or with the model's properties, or the "
         "config.yaml of a run",
     )
-    add("--energy-unit", default="eV", type=str, help="of the file")
-    add("--length-unit", default="angstrom", type=str, help="of the file")
-    add("--force-unit", default="", type=str, help="of the file, such as hartree/bohr")
+    add("--energy-unit", default="eV", type=str, help="unit of energy in the file")
+    add("--length-unit", default="angstrom", type=str, help="unit of length in the file")
+    add(
+        "--force-unit",
+        default="",
+        type=str,
+        help="unit of force; default: energy over length",
+    )
     add(
         "--check-units",
         default=True,
@@ -33,28 +43,34 @@ def _evaluate_options(parser: Parser) -> None:
         nargs="?",
         help="refuse units with which the numbers of the file are implausible",
     )
-    add("--split", default="test", type=Literal["train", "validation", "test"])
+    add(
+        "--split",
+        default="test",
+        type=Literal["train", "validation", "test"],
+        help="part of the data set",
+    )
     add(
         "--geometry",
         default="dft",
         type=Literal["dft", "mmff", "smiles", "flat"],
-        help="the data set's; MMFF94 from there; from the SMILES with its stereo; without",
+        help="dft: of the data set; mmff: MMFF94 from there; smiles: from the SMILES; flat: from "
+        "the SMILES without its stereo",
     )
     add("--conformers", default=CONFORMERS, type=int, help="conformers per SMILES")
-    add("--limit", default=0, type=int, help="molecules; 0 for all")
-    add("--device", default="auto", type=str, help="auto, cpu, cuda …")
+    add("--limit", default=0, type=int, help="molecules to evaluate; 0 for all")
+    add("--device", default="auto", type=str, help="device to compute on: auto, cpu, cuda …")
     add(
         "--matmul-precision",
         default="highest",
         type=Literal["highest", "high", "medium"],
-        help="of matrix products; medium: bfloat16",
+        help="precision of matrix products; medium multiplies in bfloat16",
     )
     add("--data-dir", default=None, type=str | None, help="folder of the data sets")
 
 
 def _calibrate_options(parser: Parser) -> None:
     add = parser.add_argument
-    add("--model", required=True, type=str, help="checkpoint, which is rewritten")
+    add("--model", required=True, type=str, help="path of a checkpoint, which is rewritten")
     add(
         "--data",
         default=None,

@@ -15,10 +15,10 @@ class SamplePlan:
     thermal: int = option(4, "samples of a trajectory at one temperature", int)
     temperatures: tuple[float, ...] = option(
         (300.0, 500.0, 800.0, 1200.0),
-        "K, of which one is drawn for each molecule",
+        "temperatures, K; one is drawn for each molecule",
         tuple[float, ...],
     )
-    steps: int = option(200, "of 0.5 fs between samples", int)
+    steps: int = option(200, "steps of 0.5 fs between samples", int)
     noise: int = option(1, "copies of the geometry with Gaussian noise", int)
     amplitudes: tuple[float, float] = option(
         (0.01, 0.08),
@@ -32,8 +32,8 @@ class SamplePlan:
         "least and largest closest contact of a dimer, in sums of van der Waals radii",
         tuple[float, float],
     )
-    model: str = option("", "force field for the trajectories; MMFF94 if none is given", str)
-    seed: int = option(42, "of everything", int)
+    model: str = option("", "force field of the trajectories; default: MMFF94", str)
+    seed: int = option(42, "seed of everything that is drawn", int)
 
     def __post_init__(self) -> None:
         """Refuse what means nothing."""

@@ -53,11 +53,12 @@ class PredictSettings:
     batch_size: int | Literal["auto"] = option(
         "auto", "most molecules of a batch; auto bounds the work of a batch", str
     )
-    device: str = option("auto", "auto, cpu, cuda …", str)
+    device: str = option("auto", "device to compute on: auto, cpu, cuda …", str)
     strict: bool = option(False, "stop at the first bad row", bool)
     geometry: Geometry = option(
         "auto",
-        "as given, else from the SMILES; given only; given and minimised; from the SMILES",
+        "auto: as given, else from the SMILES; given: as given; mmff: given, minimised with "
+        "MMFF94; smiles: from the SMILES",
         Geometry,
     )
     _: KW_ONLY

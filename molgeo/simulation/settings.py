@@ -40,11 +40,13 @@ STEPS_PER_PERIOD: Final = 4.5
 class ForceFieldSettings:
     """Which model moves the atoms, and which molecules it may move."""
 
-    model: str | None = option(None, "force field; several with commas: ensemble")
-    device: str = option("auto", "auto, cpu, cuda …", str)
+    model: str | None = option(
+        None, "force field: shipped name or path; several with commas make an ensemble"
+    )
+    device: str = option("auto", "device to compute on: auto, cpu, cuda …", str)
     allow_unfamiliar: bool = option(
         False,
-        "molecules unlike the model's training data too, whose energies may be anything",
+        "take molecules unlike the training data too: their energies may be anything",
         bool,
     )
 
@@ -53,16 +55,16 @@ class ForceFieldSettings:
 class MDForceFieldSettings(ForceFieldSettings):
     """The same for molecular dynamics, which needs fewer digits and more speed."""
 
-    dtype: Precision = option("float32", "precision of the model", Precision)
-    skin: float = option(0.5, "Å of the neighbour list", float)
+    dtype: Precision = option("float32", "precision of the model's numbers", Precision)
+    skin: float = option(0.5, "distance beyond the cutoff that the neighbour list covers, Å", float)
 
 
 @dataclass(frozen=True)
 class RelaxSettings:
     """How ``molgeo relax`` moves atoms, and where it writes them."""
 
-    fmax: float = option(0.01, "largest force left, eV/Å", float)
-    max_steps: int = option(1000, "after which to give up", int)
+    fmax: float = option(0.01, "end when the largest force is below this, eV/Å", float)
+    max_steps: int = option(1000, "steps after which to give up", int)
     output: str | None = option(None, ".extxyz, .xyz or .traj; else extxyz on standard output")
     force: bool = option(False, "replace the output", bool)
 
@@ -71,14 +73,14 @@ class RelaxSettings:
 class VibrationSettings:
     """What ``molgeo vib`` computes, and where it writes it."""
 
-    temperature: float = option(298.15, "K", float)
-    pressure: float = option(1.01325, "bar", float)
-    symmetry_number: int = option(1, "2 for water, 12 for benzene", int)
+    temperature: float = option(298.15, "temperature, K", float)
+    pressure: float = option(1.01325, "pressure, bar", float)
+    symmetry_number: int = option(1, "rotational symmetry number: 2 for water, 12 for benzene", int)
     output: str | None = option(None, ".json or .txt; else standard output")
     force: bool = option(False, "replace the output", bool)
     format: Literal["table", "json"] | None = option(
         None,
-        "else json in a file that ends so and in a pipe",
+        "default: json in a pipe and in a file that ends in .json, else a table",
         Literal["table", "json"] | None,
     )
 
@@ -88,10 +90,10 @@ class MDFiles:
     """Files of a run of ``molgeo md``, and what is done if they are there."""
 
     output: str = option("traj.extxyz", ".extxyz, .xyz or .traj; its state is kept beside it", str)
-    log: str = option("md.csv", "table of energies and more", str)
-    page: str | None = option(None, "default: OUTPUT with .html")
+    log: str = option("md.csv", "table of energies and more, CSV", str)
+    page: str | None = option(None, "HTML page of the run; default: OUTPUT with .html")
     resume: bool = option(False, "go on with the run of --output", bool)
-    overwrite: bool = option(False, "replace the run of --output", bool, ("--force",))
+    overwrite: bool = option(False, "replace the files of another run", bool, ("--force",))
 
 
 @dataclass(frozen=True)
@@ -104,24 +106,26 @@ class MDSettings:
 
     ensemble: Ensemble = option("nvt", "what is held constant", Ensemble)
     temperature: float = option(
-        300.0, "K; of nve, at the start, with new velocities; 300 if not given", float
+        300.0,
+        "temperature, K; 300 if not given. With nve: of the start, whose velocities are then new",
+        float,
     )
-    timestep: float = option(0.5, "fs", float)
-    steps: int = option(10_000, "of the whole run", int)
-    thermostat: Thermostat = option("langevin", "of nvt", Thermostat)
+    timestep: float = option(0.5, "time step, fs", float)
+    steps: int = option(10_000, "steps of the whole run", int)
+    thermostat: Thermostat = option("langevin", "thermostat of nvt", Thermostat)
     thermostat_time: float = option(
-        100.0, "fs within which heat is exchanged: the inverse friction of Langevin", float
+        100.0, "time within which heat is exchanged, fs: the inverse friction of Langevin", float
     )
-    pressure: float = option(1.01325, "bar, of npt", float)
-    barostat_time: float = option(1000.0, "fs within which the volume of npt answers", float)
-    interval: int = option(10, "steps from frame to frame; a frame is a row of the table", int)
-    seed: int = option(0, "of random velocities and noise", int)
+    pressure: float = option(1.01325, "pressure of npt, bar", float)
+    barostat_time: float = option(1000.0, "time within which the volume of npt answers, fs", float)
+    interval: int = option(10, "steps between frames; each frame is a row of the table too", int)
+    seed: int = option(0, "seed of random velocities and noise", int)
     new_velocities: bool = option(
-        False, "random velocities of --temperature, even if the input has some", bool
+        False, "draw velocities at --temperature, even if the input has some", bool
     )
     guard: bool = option(True, "do not stop if the run leaves what the model knows", bool)
     max_disagreement: float = option(
-        0.5, "eV/Å, of an ensemble's forces, above which the run stops", float
+        0.5, "of an ensemble: stop if its forces disagree by more than this, eV/Å", float
     )
 
     def __post_init__(self) -> None:
