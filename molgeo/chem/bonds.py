@@ -108,12 +108,7 @@ def from_coordinates(z: Ints, pos: Floats) -> Chem.Mol | None:
 
 
 def agree(mol: Chem.Mol, pos: Floats) -> bool:
-    """Whether coordinates still have a molecule's bonds, no more and no less.
-
-    Args:
-        mol: with explicit hydrogens.
-        pos: (atoms, 3) Å, in its order.
-    """
+    """Whether (atoms, 3) Å have all bonds of a molecule with explicit hydrogens, and no others."""
     z, pairs = atomic_numbers(mol), np.sort(_bonds(mol), axis=1)
     if not np.isfinite(pos).all() or (_stretch(z, pos, pairs) > _MAX_STRETCH).any():
         return False
@@ -212,10 +207,10 @@ def keep_stereo(mol: Chem.Mol, atoms: Set[int], bonds: Set[int]) -> None:
 
 
 def with_stereo(mol: Chem.Mol, pos: Floats) -> Chem.Mol:
-    """A copy of a molecule with the stereo of coordinates, whatever it had before.
+    """A copy of a molecule with explicit hydrogens, and the stereo of coordinates alone.
 
     Args:
-        mol: with explicit hydrogens.
+        mol: whatever stereo it has.
         pos: (atoms, 3) Å, in its order.
     """
     copy = Chem.Mol(mol)

@@ -68,13 +68,7 @@ def _atoms(molecule: Molecule) -> Chem.Mol:
 
 
 def sdf_record(block: str, name: str, fields: Mapping[str, str]) -> str:
-    """One record of an SDF.
-
-    Args:
-        block: a mol block.
-        name: of the molecule, for the first line.
-        fields: name → value; empty ones are left out.
-    """
+    """One record of an SDF: a mol block, its name and its fields; empty ones are left out."""
     title = _line(name)
     lines = [
         f">  <{_line(field).translate(_BRACKETS)}>\n{_line(value)}\n\n"

@@ -49,12 +49,7 @@ def structure_row(
 ) -> SmilesRow | BadRow:
     """A row of a SMILES or an InChI as text, checked as far as that goes without parsing a SMILES.
 
-    Args:
-        text: of the structure; ``name``, ``input`` and ``extra`` are as in `Molecule`.
-        name: of the molecule.
-        input: what the user gave.
-        max_length: most characters.
-        extra: what else the input says.
+    ``name``, ``input`` and ``extra`` are as in `Molecule`.
     """
     text, extra = text.strip(), extra or {}
     fault = smiles_fault(text, max_length)
@@ -75,12 +70,7 @@ def structure_row(
 
 
 def smiles_fault(smiles: str, max_length: int | None = None) -> str | None:
-    """Why a text cannot be a SMILES, found before any parser sees it; None if it may be one.
-
-    Args:
-        smiles: text without white space around it.
-        max_length: most characters; None for any number.
-    """
+    """Why a text cannot be a SMILES, found before any parser sees it; None if it may be one."""
     if max_length is not None and len(smiles) > max_length:
         return (
             f"the SMILES has {len(smiles):,} characters: at most {max_length:,} are read "

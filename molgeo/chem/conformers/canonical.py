@@ -138,11 +138,9 @@ class OpenStereo(NamedTuple):
 
 
 def open_stereo(mol: Chem.Mol) -> OpenStereo:
-    """What a molecule leaves open.
+    """What a molecule without explicit hydrogens leaves open.
 
-    Args:
-        mol: hydrogens implicit. A bond to =NH whose hydrogen is not written is left out: how it
-            points is a matter of conformers.
+    Not a bond to =NH whose hydrogen is not written: how it points is a matter of conformers.
     """
     unset = [
         element
@@ -181,8 +179,7 @@ def may_strain(mol: Chem.Mol, free: OpenStereo) -> bool:
 def opened_to_e(mol: Chem.Mol) -> Chem.Mol:
     """A copy of a molecule whose open double bonds are E, mostly the more stable one.
 
-    Args:
-        mol: hydrogens implicit. Bonds of rings stay open: not every ring bears both.
+    Bonds of rings stay open: not every ring bears both.
     """
     copy = Chem.Mol(mol)
     free = [k for k in open_stereo(copy).bonds if not copy.GetBondWithIdx(k).IsInRing()]

@@ -223,12 +223,7 @@ def _header(titles: Sequence[str]) -> tuple[str, ...]:
 
 
 def content(cells: Iterable[Any]) -> tuple[float, float]:
-    """What cells look like, up to `N_CELLS` that are not empty.
-
-    Returns:
-        The part of them that are structures, and how much larger than a code these are on average,
-        from 0 to 1.
-    """
+    """The part of cells that are structures, and how much larger than a code these are, to 1."""
     texts = (text for cell in cells if (text := str(cell).strip()))
     atoms = [_n_heavy(text) for text, _ in zip(texts, range(N_CELLS), strict=False)]
     valid = sum(n > 0 for n in atoms)
@@ -292,12 +287,9 @@ def named(titles: Sequence[str]) -> list[int]:
 
 
 def identifier(titles: Sequence[str], places: Iterable[int], name: int | None) -> list[int]:
-    """The place of the column that is kept unasked: an identifier, if the names are others.
+    """The place of the title that is kept unasked: an identifier, if the names are others.
 
-    Args:
-        titles: of a table or of the fields of an SDF.
-        places: of those that name or identify molecules, the best first.
-        name: the place that the names are taken from.
+    Of the ``places`` of titles that name or identify molecules ``name`` is that of the names.
     """
 
     def for_people(place: int) -> bool:

@@ -35,14 +35,10 @@ _ENDING: Final = re.compile(r"\.(?=.*[ad-mq-z])[a-z][a-z0-9_]{1,9}")
 
 
 def check_sources(sources: Iterable[Any], options: ReadOptions = DEFAULT) -> None:
-    """Find inputs that cannot be read before any work starts.
-
-    Args:
-        sources: as in `molgeo.chem.files.readers.read`; only names of files are looked at.
-        options: as there.
+    """Find files that cannot be read before any work starts; other sources are not looked at.
 
     Raises:
-        InputError: the first that cannot be read.
+        InputError: the first that cannot be read, or a format that does not exist.
     """
     if options.input_format is not None and options.input_format not in formats():
         near = difflib.get_close_matches(options.input_format, formats(), n=1)
@@ -59,14 +55,9 @@ def check_sources(sources: Iterable[Any], options: ReadOptions = DEFAULT) -> Non
 
 
 def locate(source: str | Path, options: ReadOptions = DEFAULT) -> Path | None:
-    """The file that an input names, or None if it is a SMILES.
+    """The readable file of a known kind that a word names, or None if it is a SMILES.
 
-    Args:
-        source: what a user gave; a name that exists on disk is a file.
-        options: may say the format of all files.
-
-    Returns:
-        A path to a readable file of a known kind, or None.
+    A name that exists on disk is a file.
 
     Raises:
         InputError: a file that is not there, is not readable or has an unknown ending.

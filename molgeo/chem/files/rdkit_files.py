@@ -71,14 +71,7 @@ def _sdf_record(record: RecordLines, input: str, options: ReadOptions) -> Row:
 
 
 def data_fields(record: Sequence[str]) -> dict[str, str]:
-    """The fields of a record, in their order: ``> <NAME>``, lines of a value, a blank line.
-
-    Args:
-        record: its lines, without their ends.
-
-    Returns:
-        Field → value; of several fields of one name the first.
-    """
+    """The fields of a record by name; of several of one name the first."""
     fields: dict[str, str] = {}
     name, value = None, list[str]()
     for line in [*record, ""]:
@@ -108,16 +101,10 @@ def _of_block(record: list[str], input: str) -> Row:
 
 
 def from_rdkit(mol: Chem.Mol, input: str, name: str = "") -> Row:
-    """A row of an RDKit molecule, with all of its conformers.
+    """A row of an RDKit molecule, which is left as it is, with all of its conformers.
 
-    Args:
-        mol: left as it is.
-        input: as in `Molecule`.
-        name: as in `Molecule`; "" for the molecule's own.
-
-    Returns:
-        A molecule; a SMILES if there are no 3D coordinates; a bad row if hydrogens are missing from
-        them, and for labelled isotopes and several fragments.
+    A SMILES if there are no 3D coordinates; a bad row if hydrogens are missing from them, and for
+    labelled isotopes and several fragments. The name is the molecule's own, if none is given.
     """
     each = [Chem.Mol(mol, False, one.GetId()) for one in mol.GetConformers()] or [Chem.Mol(mol)]
     with rdkit_messages():

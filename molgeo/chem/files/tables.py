@@ -38,13 +38,7 @@ _SEPARATOR: Final = re.compile(r'"?sep=(.)"?\s*$', re.IGNORECASE)
 
 
 class Record(NamedTuple):
-    """One record of a table.
-
-    Attributes:
-        place: of its first line, or its number.
-        cells: as they are; empty for a malformed record.
-        fault: what is malformed, or "".
-    """
+    """One record: the number of its first line, its cells, and what is malformed, or ""."""
 
     place: int
     cells: Sequence[Any]
@@ -55,12 +49,6 @@ def read_csv(
     lines: Lines, origin: str, options: ReadOptions, delimiter: str | None = None
 ) -> Iterator[Row]:
     """Rows of a table as text, separated by commas, semicolons, tabs or ``|``.
-
-    Args:
-        lines: of the table.
-        origin: name of the table, for ``input``.
-        options: names columns, and says what is kept.
-        delimiter: of cells; None to find it.
 
     Raises:
         InputError: there is no column of structures.
