@@ -9,6 +9,7 @@ the user's to mend too (2). All others are bugs, whose message tells of ``--debu
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -119,6 +120,12 @@ def parse(words: Sequence[str]) -> tuple[Command, Namespace]:
     return COMMANDS[name], options
 
 
+def _is_of_a_file(error: OSError) -> bool:
+    """Whether the user can mend it: a file is missing or in the way, or its disk is full."""
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return is_full or error.filename is not None or isinstance(error, _OF_FILES)
+
+
 def _failure(error: Exception) -> int:
     """Tell an error in one line.
 
@@ -129,7 +136,7 @@ def _failure(error: Exception) -> int:
     if isinstance(error, UserError):
         say(message)
         return error.exit_status
-    if isinstance(error, OSError) and (error.filename is not None or isinstance(error, _OF_FILES)):
+    if isinstance(error, OSError) and _is_of_a_file(error):
         say(message)
         return USAGE
     say(f"{type(error).__name__}: {message} (--debug shows where)")

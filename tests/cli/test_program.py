@@ -282,6 +282,8 @@ def test_an_error_of_a_file_names_it(capsys, monkeypatch):
     status, _, err = run(capsys, "models")
     assert status == 2
     assert "/some/folder" in err
+    monkeypatch.setitem(cli.COMMANDS, "models", raising(OSError(errno.ENOSPC, "disk full")))
+    assert run(capsys, "models")[0] == 2
 
 
 def test_debug_shows_the_traceback():
