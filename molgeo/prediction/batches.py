@@ -16,6 +16,7 @@ from molgeo.predictor import Predictor, checkpoint
 from molgeo.predictor.checkpoint.header import properties_of
 from molgeo.properties import Property
 from molgeo.runtime.device import choose
+from molgeo.runtime.plain_text import one_line
 
 _PAIRS: Final = {"cpu": 32_000, "cuda": 2_000_000}
 """Σ n² of the molecules of a batch, a bound on its edges: 100 of QM9's molecules on a CPU."""
@@ -114,19 +115,14 @@ class BatchPredictor:
     def _batches(self, order: list[int], molecules: list[Molecule]) -> Iterator[list[int]]:
         """Consecutive molecules of an order, as many as the bound on their pairs allows."""
         batch: list[int] = []
-        pairs = 0
+        most, spent = self.batch_size or self.max_pairs, 0
         for k in order:
-            cost = molecules[k].n_atoms ** 2
-            full = (
-                pairs + cost > self.max_pairs
-                if self.batch_size is None
-                else len(batch) == self.batch_size
-            )
-            if batch and full:
+            cost = 1 if self.batch_size else molecules[k].n_atoms ** 2
+            if batch and spent + cost > most:
                 yield batch
-                batch, pairs = [], 0
+                batch, spent = [], 0
             batch.append(k)
-            pairs += cost
+            spent += cost
         if batch:
             yield batch
 
@@ -138,8 +134,9 @@ class BatchPredictor:
         pos = torch.from_numpy(np.concatenate([pos - pos.mean(axis=0) for _, pos in forms]))
         sizes = torch.tensor([m.n_atoms for m in molecules])
         batch = torch.repeat_interleave(torch.arange(len(molecules)), sizes)
-        inputs = (z, pos.to(_dtype(self.predictor)), batch)
+        weights = next(self.predictor.parameters(), torch.empty(0))
         with torch.no_grad():
+            inputs = (z, pos.to(weights.dtype), batch)
             out = self.predictor(*(tensor.to(self.device) for tensor in inputs))
         table = torch.stack([out[key].double() for key in self.keys], dim=-1).tolist()
         return [dict(zip(self.keys, values, strict=True)) for values in table]
@@ -154,7 +151,7 @@ class BatchPredictor:
         try:
             (values,) = self._forward([molecule])
         except Exception as error:
-            return f"the model failed on this molecule: {_one_line(error)}"
+            return f"the model failed on this molecule: {one_line(error) or type(error).__name__}"
         if self._is_sound(values):
             return values
         bad = [key for key in self.keys if not math.isfinite(values[key])]
@@ -167,12 +164,3 @@ def _outputs(header: dict[str, Any]) -> dict[str, Property]:
     free = [one.atomization for one in known if one.is_energy]
     tested = header["self_test"]["outputs"]
     return {one.name: one for one in (*known, *free) if one.name in tested}
-
-
-def _dtype(predictor: Predictor) -> torch.dtype:
-    """Floating-point type of the model's weights."""
-    return next((p.dtype for p in predictor.parameters()), torch.float32)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -81,6 +81,21 @@ class Sink:
         """Leave the output, whole or not."""
         raise NotImplementedError
 
+    def _safe(self) -> str:
+        """How many rows a failure leaves."""
+        raise NotImplementedError
+
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        """Turn errors of the system into one line."""
+        try:
+            yield
+        except BrokenPipeError:  # the reader, such as `head`, has seen enough
+            raise
+        except OSError as error:
+            name, reason = self._target.path or "standard output", error.strerror or error
+            raise WriteError(f"{name}: writing stopped after {self._safe()}: {reason}") from error
+
     def _writer(self, file: TextIO) -> Writer:
         return WRITERS[self._target.format](file, self._layout)
 
@@ -162,9 +177,8 @@ class Stream(Sink):
             last.close()
             self._file.flush()
 
-    def _guard(self) -> Any:
-        name = str(self._target.path or "standard output")
-        return _guard(name, lambda: f"{self.tally.n:,} rows, which are kept")
+    def _safe(self) -> str:
+        return f"{self.tally.n:,} rows, which are kept"
 
 
 class WholeFile(Sink):
@@ -227,12 +241,8 @@ class WholeFile(Sink):
         self._progress.stop()
         self._journal.close()
 
-    def _guard(self) -> Any:
-        journal = self._journal
-        return _guard(
-            str(self._target.path),
-            lambda: f"{journal.n_rows:,} rows, which are kept in {journal.path} for --resume",
-        )
+    def _safe(self) -> str:
+        return f"{self._journal.n_rows:,} rows, which are kept in {self._journal.path} for --resume"
 
 
 @contextmanager
@@ -243,18 +253,6 @@ def _new(path: Path) -> Iterator[TextIO]:
         yield file
         file.flush()
         os.fsync(file.fileno())
-
-
-@contextmanager
-def _guard(where: str, kept: Callable[[], str]) -> Iterator[None]:
-    """Turn errors of the system into one line."""
-    try:
-        yield
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        raise
-    except OSError as error:
-        reason = error.strerror or error
-        raise WriteError(f"{where}: writing stopped after {kept()}: {reason}") from error
 
 
 def _opened(path: Path | None) -> TextIO:
