@@ -18,6 +18,7 @@ from ase import Atoms
 from ase.calculators.calculator import CalculationFailed
 
 from molgeo.chem.molecule import BadRow, InputError
+from molgeo.runtime.errors import OK, SOME_FAILED
 from molgeo.runtime.progress import progress
 from molgeo.simulation.admission import (
     check,
@@ -48,8 +49,6 @@ from molgeo.simulation.settings import (
 from molgeo.simulation.structures import one_structure, structures
 from molgeo.simulation.vibrations import Modes, check_molecule, thermochemistry, vibrations
 
-DONE, INCOMPLETE = 0, 3
-
 VIB_FMAX: Final = 1e-4
 """eV/Å, to which a structure is relaxed before its vibrations: a force turns into a frequency of
 rotation, 10 1/cm for 1e-3 eV/Å."""
@@ -72,13 +71,13 @@ def run_relax(input: str, force_field: ForceFieldSettings, settings: RelaxSettin
     """
     path = writable(settings.output, input, ENDINGS, settings.force)
     calculator = _calculator(force_field)
-    status = DONE
+    status = OK
     done: list[Atoms] = []
     for atoms in structures(input, say):
         relaxed = _relaxed(atoms, calculator, settings, force_field.allow_unfamiliar)
         if isinstance(relaxed, BadRow):
             say(f"{relaxed.input}: {relaxed.message}")
-            status = INCOMPLETE
+            status = SOME_FAILED
             continue
         done.append(_finished(relaxed, calculator))
         name, problem = title(relaxed.atoms), _problem(relaxed)
@@ -89,7 +88,7 @@ def run_relax(input: str, force_field: ForceFieldSettings, settings: RelaxSettin
             f"energy {relaxed.atoms.get_potential_energy():.4f} eV ({calculator.model_name})"
             + (f"; {problem}" if problem else "")
         )
-        status = INCOMPLETE if problem else status
+        status = SOME_FAILED if problem else status
         if path is None:
             ase.io.write("-", done[-1], format="extxyz")
     if path is not None and done:
@@ -141,7 +140,7 @@ def run_md(
     sys.stdout.write(aligned_lines([*about, *summary.lines(), *((k, str(v)) for k, v in written)]))
     if outcome.reason is not None:
         say(f"stopped: {outcome.reason}")
-    return DONE if outcome.reason is None else INCOMPLETE
+    return OK if outcome.reason is None else SOME_FAILED
 
 
 def run_vib(input: str, force_field: ForceFieldSettings, settings: VibrationSettings) -> int:
@@ -192,7 +191,7 @@ def run_vib(input: str, force_field: ForceFieldSettings, settings: VibrationSett
         path.write_text(text, encoding="utf-8")
     if problem:
         say(problem)
-    return INCOMPLETE if problem else DONE
+    return SOME_FAILED if problem else OK
 
 
 def _names(names: str | None) -> str | list[str] | None:
