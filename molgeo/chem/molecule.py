@@ -6,7 +6,7 @@ exception, so that no row can stop the others. `InputError` is for what concerns
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
@@ -229,16 +229,17 @@ def check_geometry(molecule: Molecule) -> str | None:
         )
     if molecule.open_shell:
         return f"open shell: {molecule.open_shell}"
-    shown = f"{molecule.formula}, charge {molecule.charge:+d}"
-    return odd_electrons(molecule.z, molecule.charge, shown)
+    return odd_electrons(
+        molecule.z, molecule.charge, lambda: f"{molecule.formula}, charge {molecule.charge:+d}"
+    )
 
 
-def odd_electrons(z: Any, charge: int, shown: str) -> str | None:
+def odd_electrons(z: Any, charge: int, shown: Callable[[], str]) -> str | None:
     """Why a molecule of atomic numbers (atoms,) and a charge in e is a radical, or None."""
     if (int(np.sum(z)) - charge) % 2 == 0:
         return None
     return (
-        f"odd number of electrons ({shown}): radicals are not supported; check for a missing "
+        f"odd number of electrons ({shown()}): radicals are not supported; check for a missing "
         "hydrogen, or a charge that was not given"
     )
 
