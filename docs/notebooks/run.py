@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -16,6 +17,8 @@ def run(path: Path, folder: str) -> nbformat.NotebookNode:
     Raises:
         CellExecutionError: a cell failed.
     """
+    for table in path.parent.glob("*.csv"):
+        shutil.copy(table, folder)
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(
         notebook,

@@ -1,11 +1,14 @@
 """A folder with the files that the pages speak of."""
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 from rdkit import Chem
 from rdkit.Chem import AllChem
+
+from molgeo.chem.files import formats
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 
@@ -13,6 +16,11 @@ TEXTS = {
     "library.smi": "CCO ethanol\nC1=CC=CC=C1 benzene\nCC(=O)O acetic acid\n",
     "names.smi": "CCO ethanol\nO water\n",
     "table.csv": "id,structure,batch\nM1,CCO,a\nM2,CC(N)=O,b\n",
+    "solubility.csv": "smiles,logS\n"
+    + "".join(
+        f"{'C' * n}O,{1.2 - 0.55 * n:.2f}\n{'C' * n}C(=O)O,{1.1 - 0.5 * n:.2f}\n"
+        for n in range(1, 9)
+    ),
     "water.xyz": "3\n\nO 0 0 0.119\nH 0 0.763 -0.477\nH 0 -0.763 -0.477\n",
 }
 
@@ -34,4 +42,10 @@ def folder(small_data, tmp_path, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "Agg")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    monkeypatch.setattr(formats, "_registered", {})
+    yield tmp_path
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
+    formats.formats.cache_clear()
+    formats.by_ending.cache_clear()
