@@ -175,9 +175,9 @@ def add_fields(parser: Parser, *kinds: type, **defaults: Any) -> None:
     for field in (field for kind in kinds for field in fields(kind)):
         about, name = field.metadata, field.name.replace("_", "-")
         default = defaults.get(field.name, field.default)
-        words = {"default": default, "dest": field.name, "help": about["help"]}
+        words = {"default": default, "dest": field.name, "help": about["help"], **about["more"]}
         if about["type"] is not bool:
-            parser.add_argument(f"--{name}", type=about["type"], **words)
+            parser.add_argument(f"--{name}", *about["aliases"], type=about["type"], **words)
         elif field.default is True:
             parser.add_argument(f"--no-{name}", action="store_false", **words)
         else:

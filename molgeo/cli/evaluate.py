@@ -3,91 +3,80 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from jsonargparse import ActionYesNo, Namespace
 
 from molgeo.cli.command import Parser, command
 from molgeo.runtime.errors import OK
+from molgeo.runtime.options import option
 
 
-def _evaluate_options(parser: Parser) -> None:
-    from molgeo.prediction.conformer_average import CONFORMERS
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Options of ``molgeo evaluate``."""
 
-    add = parser.add_argument
-    add(
-        "--model",
-        default=None,
-        type=str | None,
-        help="shipped name or path; default: the shipped one for the geometry",
+    model: str | None = option(
+        None, "shipped name or path; default: the shipped one for the geometry"
     )
-    add(
-        "--data",
-        default="qm9",
-        type=str,
-        help="qm9, a file with energies and forces or with the model's properties, or the "
-        "config.yaml of a run",
+    data: str = option(
+        "qm9",
+        "qm9, a file with energies and forces or with the model's properties, or the config.yaml "
+        "of a run",
     )
-    add("--energy-unit", default="eV", type=str, help="unit of energy in the file")
-    add("--length-unit", default="angstrom", type=str, help="unit of length in the file")
-    add(
-        "--force-unit",
-        default="",
-        type=str,
-        help="unit of force; default: energy over length",
+    energy_unit: str = option("eV", "unit of energy in the file")
+    length_unit: str = option("angstrom", "unit of length in the file")
+    force_unit: str = option("", "unit of force; default: energy over length")
+    split: str = option("test", "part of the data set", Literal["train", "validation", "test"])
+    geometry: str = option(
+        "dft",
+        "dft: of the data set; mmff: MMFF94 from there; smiles: from the SMILES; flat: from the "
+        "SMILES without its stereo",
+        Literal["dft", "mmff", "smiles", "flat"],
     )
-    add(
+    conformers: int | None = option(None, "conformers per SMILES; 8 if not given", int | None)
+    limit: int = option(0, "molecules to evaluate; 0 for all")
+    device: str = option("auto", "device to compute on: auto, cpu, cuda …")
+    matmul_precision: str = option(
+        "highest",
+        "precision of matrix products; medium multiplies in bfloat16",
+        Literal["highest", "high", "medium"],
+    )
+    data_dir: str | None = option(None, "folder of the data sets")
+
+
+def _check_units(parser: Parser) -> None:
+    parser.add_argument(
         "--check-units",
         default=True,
         action=ActionYesNo(no_prefix="no-"),
         nargs="?",
         help="refuse units with which the numbers of the file are implausible",
     )
-    add(
-        "--split",
-        default="test",
-        type=Literal["train", "validation", "test"],
-        help="part of the data set",
-    )
-    add(
-        "--geometry",
-        default="dft",
-        type=Literal["dft", "mmff", "smiles", "flat"],
-        help="dft: of the data set; mmff: MMFF94 from there; smiles: from the SMILES; flat: from "
-        "the SMILES without its stereo",
-    )
-    add("--conformers", default=CONFORMERS, type=int, help="conformers per SMILES")
-    add("--limit", default=0, type=int, help="molecules to evaluate; 0 for all")
-    add("--device", default="auto", type=str, help="device to compute on: auto, cpu, cuda …")
-    add(
-        "--matmul-precision",
-        default="highest",
-        type=Literal["highest", "high", "medium"],
-        help="precision of matrix products; medium multiplies in bfloat16",
-    )
-    add("--data-dir", default=None, type=str | None, help="folder of the data sets")
 
 
-def _calibrate_options(parser: Parser) -> None:
-    add = parser.add_argument
-    add("--model", required=True, type=str, help="path of a checkpoint, which is rewritten")
-    add(
-        "--data",
-        default=None,
-        type=str | None,
-        help="qm9, or the config.yaml of the run that trained the model; by default that of QM9",
+@dataclass(frozen=True)
+class CalibrateOptions:
+    """Options of ``molgeo calibrate``."""
+
+    model: str = option(None, "path of a checkpoint, which is rewritten", str, required=True)
+    data: str | None = option(
+        None, "qm9, or the config.yaml of the run that trained the model; default: that of QM9"
     )
-    add("--limit", default=2000, type=int, help="validation and test molecules; 0 for all")
-    add("--data-dir", default=None, type=str | None, help="folder of the data sets")
+    limit: int = option(2000, "validation and test molecules; 0 for all")
+    data_dir: str | None = option(None, "folder of the data sets")
 
 
-@command("molgeo evaluate --data qm9 --split test --limit 1000", _evaluate_options)
+@command("molgeo evaluate --data qm9 --split test --limit 1000", EvaluateOptions, _check_units)
 def evaluate(options: Namespace) -> int:
     """Errors of a model on a data set, as JSON."""
+    from molgeo.prediction.conformer_average import CONFORMERS
     from molgeo.predictor.checkpoint import DEFAULT_MODEL, DEFAULT_SMILES_MODEL, load
     from molgeo.runtime.device import choose
     from molgeo.runtime.progress import progress
 
+    options.conformers = CONFORMERS if options.conformers is None else options.conformers
     default = DEFAULT_MODEL if options.geometry == "dft" else DEFAULT_SMILES_MODEL
     predictor = load(options.model or default).to(choose(options.device))
     with progress("evaluating") as report:
@@ -151,7 +140,7 @@ def _task(data: str, units_are_checked: bool = True, data_dir: str = "") -> Any:
     return task
 
 
-@command("molgeo calibrate --model runs/X/X.safetensors --limit 2000", _calibrate_options)
+@command("molgeo calibrate --model runs/X/X.safetensors --limit 2000", CalibrateOptions)
 def calibrate(options: Namespace) -> int:
     """Measure errors on validation molecules, for a model's _std columns."""
     from molgeo.predictor.checkpoint import find, read_header, shipped

@@ -12,28 +12,28 @@ from molgeo.runtime.options import option
 class SamplePlan:
     """What is made of each molecule. Each field's ``metadata["help"]`` says what it does."""
 
-    thermal: int = option(4, "samples of a trajectory at one temperature", int)
+    thermal: int = option(4, "samples of a trajectory at one temperature")
     temperatures: tuple[float, ...] = option(
         (300.0, 500.0, 800.0, 1200.0),
         "temperatures, K; one is drawn for each molecule",
         tuple[float, ...],
     )
-    steps: int = option(200, "steps of 0.5 fs between samples", int)
-    noise: int = option(1, "copies of the geometry with Gaussian noise", int)
+    steps: int = option(200, "steps of 0.5 fs between samples")
+    noise: int = option(1, "copies of the geometry with Gaussian noise")
     amplitudes: tuple[float, float] = option(
         (0.01, 0.08),
         "least and largest standard deviation of the noise, Å, drawn for each copy",
         tuple[float, float],
     )
-    geometry: int = option(1, "1 to keep the geometry itself, else 0", int)
-    dimers: float = option(0.25, "dimers with another molecule of the input, on average", float)
+    geometry: int = option(1, "1 to keep the geometry itself, else 0")
+    dimers: float = option(0.25, "dimers with another molecule of the input, on average")
     contacts: tuple[float, float] = option(
         (0.6, 1.4),
         "least and largest closest contact of a dimer, in sums of van der Waals radii",
         tuple[float, float],
     )
-    model: str = option("", "force field of the trajectories; default: MMFF94", str)
-    seed: int = option(42, "seed of everything that is drawn", int)
+    model: str = option("", "force field of the trajectories; default: MMFF94")
+    seed: int = option(42, "seed of everything that is drawn")
 
     def __post_init__(self) -> None:
         """Refuse what means nothing."""

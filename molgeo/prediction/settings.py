@@ -53,8 +53,8 @@ class PredictSettings:
     batch_size: int | Literal["auto"] = option(
         "auto", "most molecules of a batch; auto bounds the work of a batch", str
     )
-    device: str = option("auto", "device to compute on: auto, cpu, cuda …", str)
-    strict: bool = option(False, "stop at the first bad row", bool)
+    device: str = option("auto", "device to compute on: auto, cpu, cuda …")
+    strict: bool = option(False, "stop at the first bad row")
     geometry: Geometry = option(
         "auto",
         "auto: as given, else from the SMILES; given: as given; mmff: given, minimised with "
@@ -84,23 +84,21 @@ class PredictSettings:
         False,
         "of several fragments predict the largest that is no counterion or solvent, neutralised; "
         "the column stripped tells the others",
-        bool,
     )
     each_conformer: bool = option(
-        False, "a row for each conformer of an RDKit Mol (Python); else their average", bool
+        False, "a row for each conformer of an RDKit Mol (Python); else their average"
     )
     enumerate_stereo: bool = option(
         False,
         "a row per isomer of a SMILES that leaves centres or double bonds open, up to 32; of each "
         "pair of enantiomers one, as they have the same values, and none that cannot be embedded",
-        bool,
     )
-    max_smiles_length: int = option(5000, "characters up to which a SMILES is read", int)
+    max_smiles_length: int = option(5000, "characters up to which a SMILES is read")
     max_atoms: int = option(
-        300, "atoms, with hydrogens, up to which conformers are made of a SMILES", int
+        300, "atoms, with hydrogens, up to which conformers are made of a SMILES"
     )
-    max_seconds: float = option(60.0, "processor time for the conformers of a row, s", float)
-    max_memory: float = option(1000.0, "memory for the conformers of a row, MB", float)
+    max_seconds: float = option(60.0, "processor time for the conformers of a row, s")
+    max_memory: float = option(1000.0, "memory for the conformers of a row, MB")
 
     def __post_init__(self) -> None:
         n = self.conformers
@@ -146,10 +144,10 @@ class OutputSettings:
         None, "file for the conformers as they were predicted: .sdf or .extxyz"
     )
     raw_csv: bool = option(
-        False, "leave cells of csv as they are that a spreadsheet takes for formulas", bool
+        False, "leave cells of csv as they are that a spreadsheet takes for formulas"
     )
-    force: bool = option(False, "replace files that are there, and begin a stopped run anew", bool)
-    resume: bool = option(False, "go on with a run that was stopped: with its --output.part", bool)
+    force: bool = option(False, "replace files that are there, and begin a stopped run anew")
+    resume: bool = option(False, "go on with a run that was stopped: with its --output.part")
 
 
 def takes_settings(

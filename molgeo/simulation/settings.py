@@ -43,11 +43,9 @@ class ForceFieldSettings:
     model: str | None = option(
         None, "force field: shipped name or path; several with commas make an ensemble"
     )
-    device: str = option("auto", "device to compute on: auto, cpu, cuda …", str)
+    device: str = option("auto", "device to compute on: auto, cpu, cuda …")
     allow_unfamiliar: bool = option(
-        False,
-        "take molecules unlike the training data too: their energies may be anything",
-        bool,
+        False, "take molecules unlike the training data too: their energies may be anything"
     )
 
 
@@ -56,28 +54,28 @@ class MDForceFieldSettings(ForceFieldSettings):
     """The same for molecular dynamics, which needs fewer digits and more speed."""
 
     dtype: Precision = option("float32", "precision of the model's numbers", Precision)
-    skin: float = option(0.5, "distance beyond the cutoff that the neighbour list covers, Å", float)
+    skin: float = option(0.5, "distance beyond the cutoff that the neighbour list covers, Å")
 
 
 @dataclass(frozen=True)
 class RelaxSettings:
     """How ``molgeo relax`` moves atoms, and where it writes them."""
 
-    fmax: float = option(0.01, "end when the largest force is below this, eV/Å", float)
-    max_steps: int = option(1000, "steps after which to give up", int)
+    fmax: float = option(0.01, "end when the largest force is below this, eV/Å")
+    max_steps: int = option(1000, "steps after which to give up")
     output: str | None = option(None, ".extxyz, .xyz or .traj; else extxyz on standard output")
-    force: bool = option(False, "replace the output", bool)
+    force: bool = option(False, "replace the output")
 
 
 @dataclass(frozen=True)
 class VibrationSettings:
     """What ``molgeo vib`` computes, and where it writes it."""
 
-    temperature: float = option(298.15, "temperature, K", float)
-    pressure: float = option(1.01325, "pressure, bar", float)
-    symmetry_number: int = option(1, "rotational symmetry number: 2 for water, 12 for benzene", int)
+    temperature: float = option(298.15, "temperature, K")
+    pressure: float = option(1.01325, "pressure, bar")
+    symmetry_number: int = option(1, "rotational symmetry number: 2 for water, 12 for benzene")
     output: str | None = option(None, ".json or .txt; else standard output")
-    force: bool = option(False, "replace the output", bool)
+    force: bool = option(False, "replace the output")
     format: Literal["table", "json"] | None = option(
         None,
         "default: json in a pipe and in a file that ends in .json, else a table",
@@ -89,11 +87,11 @@ class VibrationSettings:
 class MDFiles:
     """Files of a run of ``molgeo md``, and what is done if they are there."""
 
-    output: str = option("traj.extxyz", ".extxyz, .xyz or .traj; its state is kept beside it", str)
-    log: str = option("md.csv", "table of energies and more, CSV", str)
+    output: str = option("traj.extxyz", ".extxyz, .xyz or .traj; its state is kept beside it")
+    log: str = option("md.csv", "table of energies and more, CSV")
     page: str | None = option(None, "HTML page of the run; default: OUTPUT with .html")
-    resume: bool = option(False, "go on with the run of --output", bool)
-    overwrite: bool = option(False, "replace the files of another run", bool, ("--force",))
+    resume: bool = option(False, "go on with the run of --output")
+    overwrite: bool = option(False, "replace the files of another run", bool, "--force")
 
 
 @dataclass(frozen=True)
@@ -108,24 +106,23 @@ class MDSettings:
     temperature: float = option(
         300.0,
         "temperature, K; 300 if not given. With nve: of the start, whose velocities are then new",
-        float,
     )
-    timestep: float = option(0.5, "time step, fs", float)
-    steps: int = option(10_000, "steps of the whole run", int)
+    timestep: float = option(0.5, "time step, fs")
+    steps: int = option(10_000, "steps of the whole run")
     thermostat: Thermostat = option("langevin", "thermostat of nvt", Thermostat)
     thermostat_time: float = option(
-        100.0, "time within which heat is exchanged, fs: the inverse friction of Langevin", float
+        100.0, "time within which heat is exchanged, fs: the inverse friction of Langevin"
     )
-    pressure: float = option(1.01325, "pressure of npt, bar", float)
-    barostat_time: float = option(1000.0, "time within which the volume of npt answers, fs", float)
-    interval: int = option(10, "steps between frames; each frame is a row of the table too", int)
-    seed: int = option(0, "seed of random velocities and noise", int)
+    pressure: float = option(1.01325, "pressure of npt, bar")
+    barostat_time: float = option(1000.0, "time within which the volume of npt answers, fs")
+    interval: int = option(10, "steps between frames; each frame is a row of the table too")
+    seed: int = option(0, "seed of random velocities and noise")
     new_velocities: bool = option(
-        False, "draw velocities at --temperature, even if the input has some", bool
+        False, "draw velocities at --temperature, even if the input has some"
     )
-    guard: bool = option(True, "do not stop if the run leaves what the model knows", bool)
+    guard: bool = option(True, "do not stop if the run leaves what the model knows")
     max_disagreement: float = option(
-        0.5, "of an ensemble: stop if its forces disagree by more than this, eV/Å", float
+        0.5, "of an ensemble: stop if its forces disagree by more than this, eV/Å"
     )
 
     def __post_init__(self) -> None:
