@@ -13,12 +13,12 @@ class FlatDataModule(LightningDataModule):
     """A data set of flat tensors in batches.
 
     Args:
-        batch_size: molecules a batch, on each process.
+        batch_size: molecules per batch, on each process.
         seed: of the shuffling.
         limit_train: molecules to train on; 0 for all.
         limit_validation: molecules to validate on; 0 for all.
         first_step: steps that a resumed run has behind it; its data go on from there.
-        epoch_size: molecules an epoch; 0 for all.
+        epoch_size: molecules per epoch; 0 for all.
 
     Attributes:
         molecules: the data set, once `setup` was called.

@@ -1,4 +1,4 @@
-"""Downloads that go on where they were broken off."""
+"""Downloads that are resumed after they broke off."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def fetch(
     What has arrived is kept in ``<path>.part`` and is not asked for again by the next call.
 
     Args:
-        url: where it lies.
-        path: where to put it.
+        url: of the file.
+        path: of its place here.
         md5: its checksum as its publisher states it, against damage on the way.
         progress: told (bytes, bytes in all).
 

@@ -27,8 +27,8 @@ class Frames:
         force: (atoms, 3) forces.
         group: (frames,) int64, frames of one group are never in two parts of a split; -1 for one
             that is a group of its own.
-        part: (frames,) `TRAIN`, `VALIDATION`, `TEST` where the file says so, else `UNDECIDED`.
-        cell: (frames, 3, 3) lattice vectors, as rows; zero where there is none.
+        part: (frames,) `TRAIN`, `VALIDATION`, `TEST` if the file says so, else `UNDECIDED`.
+        cell: (frames, 3, 3) lattice vectors, as rows; zero if there is none.
         pbc: (frames, 3) bool.
         source: name of the file, for messages.
     """

@@ -1,4 +1,4 @@
-"""Cheap geometries of a data set's molecules, beside its own: one flat file a kind.
+"""Cheap geometries of a data set's molecules, beside its own: one flat file per kind.
 
 A file holds any number of conformers of each molecule, and for every molecule a status: how its
 geometry was made, or why there is none. No molecule is ever left out.
@@ -128,7 +128,7 @@ def write(geometries: FlatGeometries, path: Path, header: dict[str, Any]) -> Non
 
     Args:
         geometries: what to write.
-        path: where to.
+        path: of the file.
         header: what else identifies the file.
 
     Raises:
@@ -270,7 +270,7 @@ def with_labels(
 
 
 def own_geometries(molecules: MoleculeSet) -> GeometrySet:
-    """A data set's own geometries, one a molecule, energies unknown."""
+    """A data set's own geometries, one per molecule, energies unknown."""
     n = len(molecules)
     return GeometrySet(
         molecules=molecules,

@@ -18,14 +18,14 @@ class FlatLoader:
     place within it, so a run that was killed goes on with the very batches it would have had.
 
     Args:
-        molecules: where they come from.
+        molecules: the data set.
         indices: (n,) int64, which molecules.
-        batch_size: molecules a batch (on each process).
+        batch_size: molecules per batch (on each process).
         seed: of the shuffling; None keeps the order and the last, smaller batch.
         rank: number of this process.
-        world_size: processes that share the molecules; where shuffled, each gets as many batches
+        world_size: processes that share the molecules; if shuffled, each gets as many batches
             as the others.
-        epoch_size: molecules an epoch, where shuffled; successive epochs go on through the same
+        epoch_size: molecules per epoch, if shuffled; successive epochs go on through the same
             order. 0 for all.
     """
 

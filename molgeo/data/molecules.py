@@ -66,7 +66,7 @@ class MoleculeSet:
         y: (molecules, properties) float64 labels, in the units of `molgeo.properties`.
         idx: (molecules,) int64, the data set's own number of each molecule.
         properties: names of the columns of ``y``.
-        force: (atoms, 3) float64, eV/Å; None where the set has none.
+        force: (atoms, 3) float64, eV/Å; None if the set has none.
         cell: (molecules, 3, 3) float64 lattice vectors in Å, as rows; None for open systems.
         pbc: (molecules, 3) bool, periodic along each lattice vector; None for open systems.
     """

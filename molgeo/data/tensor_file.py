@@ -20,7 +20,7 @@ def write_tensors(tensors: Mapping[str, Tensor], header: Mapping[str, Any], path
     Args:
         tensors: contiguous, by name.
         header: plain JSON values, found again as the metadata ``molgeo``.
-        path: where to.
+        path: of the file.
 
     Raises:
         OSError: the folder cannot be written to, or the disk is full.

@@ -162,7 +162,7 @@ def evaluate_forces(
         predictor: the model.
         molecules: data with energies and forces.
         rows: (n,) which of them.
-        batch_size: molecules a batch.
+        batch_size: molecules per batch.
         progress: called with (molecules done, molecules in all).
         precision: of float32 matrix products; ``medium`` multiplies in bfloat16.
 

@@ -21,7 +21,7 @@ Source:
     et al., JASA 113, 1094 (2018).
 
 Deviation:
-    e, one number a property, is taken from the same n molecules as the scores. Its effect on
+    e, one number per property, is taken from the same n molecules as the scores. Its effect on
     the shares is of the order of 1/n.
 """
 

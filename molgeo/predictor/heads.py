@@ -40,7 +40,7 @@ def centred(z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
 
 
 class Heads(nn.Module):
-    """One two-layer network a property, evaluated together.
+    """One two-layer network per property, evaluated together.
 
     Args:
         feature_dim: width of the backbone's atom features.
@@ -59,7 +59,7 @@ class Heads(nn.Module):
         self.kinds = [one.head for one in self.properties]
         self.hidden = hidden
         self.in_layer = Dense(feature_dim, len(self.properties) * hidden)
-        # The extent has two outputs an atom, s and q; every other property has one.
+        # The extent has two outputs per atom, s and q; every other property has one.
         self.extents = [k for k, kind in enumerate(self.kinds) if kind == "extent"]
         n_outputs = len(self.properties) + len(self.extents)
         self.out_weight = nn.Parameter(torch.empty(n_outputs, hidden))

@@ -124,7 +124,7 @@ def command(config: RunConfig) -> str:
 
 
 def validations(log: Path) -> list[dict[str, str]]:
-    """Rows of a run's CSV log that are validations; none where there is no log."""
+    """Rows of a run's CSV log that are validations; none if there is no log."""
     if not log.exists():
         return []
     with log.open(newline="") as file:

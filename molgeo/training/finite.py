@@ -74,7 +74,7 @@ class Finite(Callback):
             self._look(trainer, pl_module)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look at the steps before, lest weights that are NaN be validated."""
+        """Look at the steps before, so that no weights that are NaN are validated."""
         self._look(trainer, pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -171,7 +171,7 @@ class ForceTraining(Training):
         self._errors.append(force_errors(self.predictor, batch))
 
     def on_validation_epoch_end(self) -> None:
-        """Log the loss and the errors in meV, meV an atom and meV/Å."""
+        """Log the loss and the errors in meV, meV per atom and meV/Å."""
         total = torch.stack([errors.to_vector() for errors in self._errors]).sum(0)
         self._errors.clear()
         errors = ForceErrors.from_vector(self.trainer.strategy.reduce(total, reduce_op="sum"))

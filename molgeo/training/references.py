@@ -39,9 +39,9 @@ def fit_references(
     """Set a predictor's baseline, scale and free-atom energies from the training part.
 
     The baseline is the least-squares fit of each property on its composition, pooled as its head
-    pools (a dipole has none), in float64, starting from the free atoms where they are known: where
+    pools (a dipole has none), in float64, starting from the free atoms if they are known: if
     the compositions do not tell the elements apart, the fit departs least from them.
-    The scale is the standard deviation of what remains; where there are forces, that of an energy
+    The scale is the standard deviation of what remains; if there are forces, that of an energy
     is the root mean square of their components, times 1 Å: one unit for both, in which forces
     remain the energy's derivative.
 
@@ -102,7 +102,7 @@ def gain_of(
         outputs: (n,) float64, what the network adds to the baseline, in the property's unit.
 
     Returns:
-        The factor; 1 where there are too few molecules to tell.
+        The factor; 1 if there are too few molecules to tell.
     """
     rest, design, _ = _left(predictor, molecules, rows, k)
     columns = torch.cat([design, outputs.unsqueeze(-1)], dim=1)

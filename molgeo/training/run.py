@@ -45,7 +45,7 @@ def train(config: RunConfig, resume: bool = False) -> Path:
             had without the interruption.
 
     Returns:
-        Path of the exported checkpoint. Its header says whether the run was ``interrupted``; where
+        Path of the exported checkpoint. Its header says whether the run was ``interrupted``; if
         it was not, the errors on the test part are in it, and its card lies beside.
 
     Raises:

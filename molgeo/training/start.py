@@ -171,7 +171,7 @@ def _outputs_on(
 
     Returns:
         (n, properties) float64, and the factor that fits its forces to those of the data best,
-        None where either has none.
+        None if either has none.
     """
     has_forces = molecules.force is not None and before.header.get("trained_on_forces")
     found, products, squares = [], 0.0, 0.0

@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint
 
 
 class TimeIsUp(BaseException):
-    """The minutes of a run are over, and its state is saved. No error, hence no `Exception`.
+    """The minutes of a run are over, and its state is saved. It is no error, so no `Exception`.
 
     Args:
         step: steps that the run has made, in all.
@@ -28,7 +28,7 @@ class TimeLimit(Checkpoint):
     """Ends a run when its minutes are over, so that it goes on as if it had not been.
 
     Lightning's own ways to stop early run the hooks of an epoch's end in its middle, and a resumed
-    run would run them again. Here the state is saved after a step (as a `Checkpoint`, hence after
+    run would run them again. Here the state is saved after a step (as a `Checkpoint`, so after
     the weights' average was updated), and the run is left before the next one, when the step is
     logged.
     At least one step is made.
@@ -86,11 +86,11 @@ class LastStep(Callback):
 class KeptState(ModelCheckpoint):
     """Lightning's, which also knows its best state when the run folder has moved.
 
-    Lightning forgets the best score where the folder is not the one of the state.
+    Lightning forgets the best score if the folder is not the one of the state.
     """
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the scores, with files where they are now."""
+        """Take the scores, with the present places of files."""
         folder = str(self.dirpath)
 
         def here(path: str) -> str:

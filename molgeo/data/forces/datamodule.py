@@ -36,15 +36,15 @@ class ForceDataModule(FlatDataModule):
             usual ones.
         force_key: name of the forces in what ASE reads; empty for the usual ones.
         check_units: refuse units that are implausible (`molgeo.data.forces.plausibility`).
-        validation_fraction: part of the groups to validate on, where the data name none.
-        test_fraction: part of the groups to test on, where the data name none.
+        validation_fraction: part of the groups to validate on, if the data name none.
+        test_fraction: part of the groups to test on, if the data name none.
         split_seed: of the split.
-        batch_size: molecules a batch, on each process.
+        batch_size: molecules per batch, on each process.
         seed: of the shuffling.
         limit_train: molecules to train on; 0 for all.
         limit_validation: molecules to validate on; 0 for all.
         first_step: steps that a resumed run has behind it; its data go on from there.
-        epoch_size: molecules an epoch; 0 for all.
+        epoch_size: molecules per epoch; 0 for all.
 
     Attributes:
         free_atoms: atomic number → energy in eV, once `setup` was called.

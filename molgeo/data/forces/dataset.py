@@ -81,7 +81,7 @@ def force_set(
         units: of the file; None for eV and Å.
         free_atoms: element symbol → energy in the file's unit; before what the frames say.
         validation_fraction: part of the groups, after the test part, to validate on.
-        test_fraction: part of the groups to test on, where the file has no test part of its own.
+        test_fraction: part of the groups to test on, if the file has no test part of its own.
         split_seed: of the split.
         units_are_checked: refuse units that `molgeo.data.forces.plausibility` finds implausible.
 
@@ -121,9 +121,9 @@ def force_set(
 
 
 def check_labels(frames: Frames) -> None:
-    """Raise ValueError where a number is none, or where a label is zero for want of one.
+    """Raise ValueError if a number is none, or if a label is zero because nobody computed it.
 
-    A molecule's forces vanish together only where nobody has computed them.
+    A molecule's forces vanish together only if nobody has computed them.
     """
     frame = frames.frame_of_atom
     n = len(frames)

@@ -7,8 +7,8 @@ Three numbers hardly depend on the chemistry:
 * the change of the energy between near frames over the work of the forces, 1.
 
 The first tells the unit of length, the second that of the forces and the third that of the energy.
-Right data are never to be refused: where bonds do not stretch or frames are not near, as in sets of
-relaxed molecules or of one frame a molecule, and where single values do not agree with each other,
+Right data must never be refused: if bonds do not stretch or frames are not near, as in sets of
+relaxed molecules or of one frame per molecule, and if single values do not agree with each other,
 nothing is concluded.
 """
 
@@ -101,7 +101,7 @@ def check_units(
     force: str = "",
     setting: Setting = as_key,
 ) -> None:
-    """Raise ValueError where a data set's numbers speak against the units claimed for them.
+    """Raise ValueError if a data set's numbers speak against the units claimed for them.
 
     Args:
         molecules: converted to eV and Å by these units.
@@ -213,7 +213,7 @@ def bond_length_ratio(frames: list[_Frame]) -> float:
     """Median distance from hydrogen to its nearest atom over the sum of covalent radii.
 
     Returns:
-        NaN where there are too few hydrogens.
+        NaN if there are too few hydrogens.
     """
     radii = np.array(COVALENT_RADII)
     ratios = []
@@ -234,7 +234,7 @@ def stiffness(frames: list[_Frame]) -> float:
     0.15 Å of it. A hydrogen that bridges two atoms is left out.
 
     Returns:
-        NaN where there are too few bonds, all are of one length, or length does not explain force.
+        NaN if there are too few bonds, all are of one length, or length does not explain force.
     """
     usual = np.array([FORCE_CONSTANTS.get(z, 0.0) for z in range(len(COVALENT_RADII))])
     kinds: list[str] = []
@@ -271,7 +271,7 @@ def energy_over_work(frames: list[_Frame]) -> float:
     `NEAR` apart the half with more work is taken.
 
     Returns:
-        NaN where there are too few pairs, or where they do not agree with each other.
+        NaN if there are too few pairs, or if they do not agree with each other.
     """
     same: dict[bytes, list[_Frame]] = {}
     for frame in frames:

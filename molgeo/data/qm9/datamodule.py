@@ -35,12 +35,12 @@ class QM9DataModule(FlatDataModule):
     Args:
         root: folder of the prepared data; None for the default one.
         properties: labels wanted.
-        batch_size: molecules a batch, on each process.
+        batch_size: molecules per batch, on each process.
         seed: of the shuffling.
         limit_train: molecules to train on; 0 for all.
         limit_validation: molecules to validate on; 0 for all.
         first_step: steps that a resumed run has behind it; its data go on from there.
-        epoch_size: molecules an epoch; 0 for all.
+        epoch_size: molecules per epoch; 0 for all.
         geometry: of the molecules, as `QM9.geometry` knows it, or ``cheap`` for those of a force
             field, ``mmff`` and ``smiles`` together; all conformers are taken, each counts as a
             molecule above, and molecules without one are left out.

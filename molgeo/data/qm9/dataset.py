@@ -102,7 +102,7 @@ class QM9:
         tensors, header = read_tensors(compact if is_compact else path)
         if header["version"] != FORMAT_VERSION:
             cure = (
-                "make it anew with `molgeo data compact qm9` where QM9 is prepared"
+                "make it anew with `molgeo data compact qm9` on a machine on which QM9 is prepared"
                 if is_compact
                 else "run `molgeo data prepare qm9 --force`"
             )
@@ -146,7 +146,7 @@ class QM9:
         Args:
             kind: ``dft``, the data set's own; ``mmff``, its conformer minimised with MMFF94, atoms
                 in the same order; ``smiles``, conformers made from the SMILES with the stereo of
-                the data set's conformer; ``flat``, from the SMILES without stereo, hence often of
+                the data set's conformer; ``flat``, from the SMILES without stereo, so often of
                 another diastereomer. The order of atoms of the latter two is the SMILES's.
 
         Raises:
@@ -200,7 +200,7 @@ def prepared_path(root: str | Path | None = None) -> Path:
 
 
 def compact_path(root: str | Path | None = None) -> Path:
-    """Where QM9's compact form lies, which is taken where there is no prepared one."""
+    """Where QM9's compact form lies, which is taken if there is no prepared one."""
     return prepared_path(root).with_name("qm9_compact.safetensors")
 
 

@@ -235,7 +235,7 @@ def from_gdb9(sdf: IO[bytes], table: IO[str], progress: Progress | None = None) 
 
 
 def _smiles(mol: Any) -> str:
-    """SMILES without hydrogens where RDKit accepts the bonds, else as they are."""
+    """SMILES without hydrogens if RDKit accepts the bonds, else as they are."""
     from rdkit import Chem
 
     try:

@@ -34,7 +34,7 @@ class Mirror(NamedTuple):
     Attributes:
         url: of the file.
         name: to keep it under.
-        md5: as its publisher states it, where one does.
+        md5: as its publisher states it, if one does.
     """
 
     url: str
@@ -93,11 +93,11 @@ def prepare(
     progress: Progress | None = None,
     expected: Fingerprint = CONTENT,
 ) -> Path:
-    """Prepare QM9; nothing is done where it is prepared already.
+    """Prepare QM9; nothing is done if it is prepared already.
 
     Args:
         root: folder to prepare it in; None for the default one.
-        source: ``qm9pack`` (the installed package), ``download``, ``auto`` (the former where
+        source: ``qm9pack`` (the installed package), ``download``, ``auto`` (the former if
             installed, else the latter) or a file in a form that
             `molgeo.data.qm9.readers.read` knows.
         force: prepare anew.
@@ -208,7 +208,7 @@ def write(raw: RawQM9, path: Path, source: str) -> None:
     Args:
         raw: sorted by QM9's own number.
         path: of ``qm9.safetensors``.
-        source: where it came from, for the header.
+        source: its origin, for the header.
 
     Raises:
         OSError: the folder cannot be written to, or the disk is full.
