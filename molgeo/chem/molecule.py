@@ -145,26 +145,13 @@ def bad(row: Row, message: str) -> BadRow:
     return BadRow(*own, message, extra=row.extra, stripped=row.stripped, **known)
 
 
-def from_arrays(
-    z: Any,
-    pos: Any,
-    *,
-    charge: int = 0,
-    smiles: str | None = None,
-    name: str = "",
-    input: str = "",
-    geometry: str = "given",
-) -> Molecule | BadRow:
+def from_arrays(z: Any, pos: Any, **known: Any) -> Molecule | BadRow:
     """Build a molecule from a copy of arrays, tensors or lists.
 
     Args:
         z: (atoms,) atomic numbers.
         pos: (atoms, 3) Å.
-        charge: total charge, e; the others as in `Molecule`.
-        smiles: of the molecule.
-        name: of the molecule.
-        input: what the user gave.
-        geometry: how the coordinates were made.
+        known: other fields of `Molecule`, by name.
 
     Returns:
         The molecule, or a bad row that names the field, what was expected and what came.
@@ -172,23 +159,30 @@ def from_arrays(
     try:
         numbers = np.array(_plain(z), dtype=np.float64)
         positions = np.array(_plain(pos), dtype=np.float64)
+        if positions.size == 0 and numbers.size == 0:
+            positions = positions.reshape(0, 3)
+        fault = _fault(numbers, positions)
     except (TypeError, ValueError) as error:
-        return BadRow(input, name, smiles, f"z and pos must be arrays of numbers: {error}")
-    if positions.size == 0 and numbers.size == 0:
-        positions = positions.reshape(0, 3)
+        fault = f"z and pos must be arrays of numbers: {error}"
+    if fault is None:
+        return Molecule(numbers.astype(np.int64), positions, **known)
+    said = {key: known[key] for key in ("name", "smiles", "extra") if key in known}
+    return BadRow(known.get("input", ""), message=fault, **said)
+
+
+def _fault(numbers: NDArray[np.float64], positions: NDArray[np.float64]) -> str | None:
+    """What is wrong with atomic numbers and coordinates as arrays."""
     if numbers.ndim != 1 or positions.shape != (len(numbers), 3):
-        message = (
+        return (
             f"z must be (atoms,) and pos (atoms, 3); got z {numbers.shape}, pos {positions.shape}"
         )
-        return BadRow(input, name, smiles, message)
     known = np.isfinite(numbers) & (numbers > 0) & (numbers < len(SYMBOLS))
     whole = known & (numbers == np.rint(numbers))
-    if not whole.all():
-        odd = numbers[~whole][0]
-        dummy = " (X, a dummy atom: leave it out)" if odd == 0 else ""
-        message = f"z must be atomic numbers, 1 to {len(SYMBOLS) - 1}; got {odd:g}{dummy}"
-        return BadRow(input, name, smiles, message)
-    return Molecule(numbers.astype(np.int64), positions, charge, smiles, name, input, geometry)
+    if whole.all():
+        return None
+    odd = numbers[~whole][0]
+    dummy = " (X, a dummy atom: leave it out)" if odd == 0 else ""
+    return f"z must be atomic numbers, 1 to {len(SYMBOLS) - 1}; got {odd:g}{dummy}"
 
 
 def is_pair(source: Any) -> bool:

@@ -6,7 +6,6 @@ import io
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +47,11 @@ def from_ase(
         scale = COORDINATE_UNITS[unit_of_info(atoms.info) or "angstrom"]
     except ValueError as error:
         return BadRow(input, name, smiles, str(error), extra=extra)
-    pos = scale * atoms.positions
-    molecule = from_arrays(atoms.numbers, pos, charge=charge, smiles=smiles, name=name, input=input)
-    if isinstance(molecule, BadRow):
-        return replace(molecule, extra=extra)
-    molecule = replace(molecule, open_shell=open_shell, atoms=atoms, extra=extra)
-    if not (atoms.cell.any() or atoms.pbc.any()):
-        return molecule
-    return replace(molecule, cell=scale * atoms.cell.array, pbc=tuple(atoms.pbc.tolist()))
+    known: dict[str, Any] = {"charge": charge, "open_shell": open_shell, "atoms": atoms}
+    if atoms.cell.any() or atoms.pbc.any():
+        known |= {"cell": scale * atoms.cell.array, "pbc": tuple(atoms.pbc.tolist())}
+    known |= {"name": name, "smiles": smiles, "input": input, "extra": extra}
+    return from_arrays(atoms.numbers, scale * atoms.positions, **known)
 
 
 def _single_values(atoms: Any, said: Mapping[Any, Any]) -> dict[str, Any]:

@@ -232,11 +232,10 @@ def _from_object(source: Any, options: ReadOptions, input: str = "") -> Iterator
 def _from_batch(batch: Any, input: str) -> Iterator[Molecule | BadRow]:
     """Molecules of a `molgeo.data.molecules.Batch`."""
     for m, (first, end) in enumerate(itertools.pairwise(batch.ptr.tolist())):
-        molecule = from_arrays(batch.z[first:end], batch.pos[first:end], input=input)
-        if isinstance(molecule, Molecule) and batch.pbc is not None:
-            cell, pbc = batch.cell[m].numpy(), tuple(batch.pbc[m].tolist())
-            molecule = replace(molecule, cell=cell, pbc=pbc)
-        yield molecule
+        known: dict[str, Any] = {"input": input}
+        if batch.pbc is not None:
+            known |= {"cell": batch.cell[m].numpy(), "pbc": tuple(batch.pbc[m].tolist())}
+        yield from_arrays(batch.z[first:end], batch.pos[first:end], **known)
 
 
 def _from_data(data: Any, input: str) -> Molecule | BadRow:
@@ -250,17 +249,15 @@ def _from_data(data: Any, input: str) -> Molecule | BadRow:
         )
     smiles, name = (getattr(data, key, None) for key in ("smiles", "name"))
     smiles, name = smiles if isinstance(smiles, str) else None, "" if name is None else str(name)
-    said = {key: getattr(data, key, None) for key in ("charge", *SPIN_KEYS)}
+    said = {key: getattr(data, key, None) for key in SPIN_KEYS}
+    spins = (spin_reason(key, value) for key, value in said.items() if value is not None)
+    known = {"name": name, "smiles": smiles, "open_shell": next(filter(None, spins), "")}
+    charge = getattr(data, "charge", None)
     try:
-        charge = 0 if said["charge"] is None else whole_charge(said.pop("charge"))
+        known["charge"] = 0 if charge is None else whole_charge(charge)
     except ValueError as error:
         return BadRow(input, name, smiles, str(error))
-    molecule = from_arrays(data.z, data.pos, charge=charge, smiles=smiles, name=name, input=input)
-    spins = {key: value for key, value in said.items() if key in SPIN_KEYS and value is not None}
-    reasons = [reason for key, value in spins.items() if (reason := spin_reason(key, value))]
-    if not reasons or isinstance(molecule, BadRow):
-        return molecule
-    return replace(molecule, open_shell=reasons[0])
+    return from_arrays(data.z, data.pos, input=input, **known)
 
 
 def _finished(row: Row, options: ReadOptions) -> Row:

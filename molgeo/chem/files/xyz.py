@@ -9,10 +9,10 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from molgeo.chem.files.ase_files import from_ase
 from molgeo.chem.files.formats import ReadOptions
@@ -107,11 +107,8 @@ def _xyz_frame(
         said = read_comment(comment, z)
     except ValueError as error:
         return BadRow(input, name, message=f"line {line + 1}: {error}")
-    molecule = from_arrays(z, pos, charge=said.charge, name=name, input=input)
-    if isinstance(molecule, BadRow):
-        return molecule
-    scale = COORDINATE_UNITS[_unit(molecule, said)]
-    return replace(molecule, pos=scale * molecule.pos, open_shell=said.open_shell)
+    known = {"charge": said.charge, "open_shell": said.open_shell, "name": name}
+    return from_arrays(z, _in_angstrom(z, np.array(pos), said), input=input, **known)
 
 
 def _extended(
@@ -132,17 +129,18 @@ def _extended(
         return BadRow(input, message=f"line {line}: {reason}")
 
 
-def _unit(molecule: Molecule, said: Comment) -> str:
-    """The unit of a frame's coordinates.
+def _in_angstrom(z: NDArray[np.int64], pos: NDArray[np.float64], said: Comment) -> Any:
+    """Coordinates in Å, by what a comment says.
 
-    A unit that a comment names without saying of what is that of the coordinates only if they make
-    no molecule in Å, but one in it.
+    A unit that it names without saying of what is that of the coordinates only if they make no
+    molecule in Å, but one in it.
     """
-    if said.unit is not None or said.maybe is None or not np.isfinite(molecule.pos).all():
-        return said.unit or "angstrom"
-    scaled = COORDINATE_UNITS[said.maybe] * molecule.pos
-    is_it = implausible(molecule.z, molecule.pos) and not implausible(molecule.z, scaled)
-    return said.maybe if is_it else "angstrom"
+    unit = said.unit or "angstrom"
+    if said.unit is None and said.maybe is not None and np.isfinite(pos).all():
+        scaled = COORDINATE_UNITS[said.maybe] * pos
+        if implausible(z, pos) and not implausible(z, scaled):
+            unit = said.maybe
+    return COORDINATE_UNITS[unit] * pos
 
 
 def _atom(text: str) -> tuple[int, list[float]] | str:
