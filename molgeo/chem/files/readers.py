@@ -251,7 +251,11 @@ def _from_data(data: Any, input: str) -> Molecule | BadRow:
     smiles, name = smiles if isinstance(smiles, str) else None, "" if name is None else str(name)
     said = {key: getattr(data, key, None) for key in SPIN_KEYS}
     spins = (spin_reason(key, value) for key, value in said.items() if value is not None)
-    known = {"name": name, "smiles": smiles, "open_shell": next(filter(None, spins), "")}
+    known: dict[str, Any] = {
+        "name": name,
+        "smiles": smiles,
+        "open_shell": next(filter(None, spins), ""),
+    }
     charge = getattr(data, "charge", None)
     try:
         known["charge"] = 0 if charge is None else whole_charge(charge)
