@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from molgeo.data.forces.properties import ENERGY
 from molgeo.graph import Graph, radius_graph
 from molgeo.predictor import Predictor
+from molgeo.predictor.header import Facts
 from molgeo.simulation.calculator import MolgeoCalculator
 from molgeo.simulation.replay import REPLAY_AFTER
 
@@ -42,7 +43,7 @@ TIMESTEP_FS = 1e-3
 class Published(nn.Module):
     """The published readout in the place of molgeo's heads, so that both sides are one function."""
 
-    properties, kinds, extents = ("energy",), ("sum",), ()
+    properties, kinds, extents = (ENERGY,), ("sum",), ()
 
     def per_atom(self, features: Tensor) -> tuple[Tensor, None]:
         """The atoms' summands, (atoms, 1)."""
@@ -110,7 +111,7 @@ def _predictor(ours: nn.Module) -> Predictor:
     fields = {k: v for k, v in vars(ours.config).items() if k != "n_out"}
     predictor = Predictor("dimenet_pp", fields, (ENERGY,))
     predictor.backbone, predictor.heads = ours, Published()  # type: ignore[assignment]
-    predictor.header = {"trained_on_forces": True}
+    predictor.header = Facts(trained_on_forces=True)
     return predictor
 
 

@@ -23,6 +23,9 @@ ATOMIZATION: Final = "_atomization"
 LONGEST: Final = {"name": 60, "unit": 40, "symbol": 40, "description": 200, "column": 120}
 """Characters of each text of a property."""
 
+HUGE: Final = 1e15
+"""No number of a property is larger."""
+
 MOST_PROPERTIES: Final = 1000
 """Of one predictor."""
 
@@ -61,7 +64,7 @@ class Property:
     minimum: float = field(default=-math.inf, compare=False)
     column: str = field(default="", compare=False)
     tied_to: tuple[str, float] | None = field(default=None, compare=False)
-    total: Property | None = field(default=None, repr=False)
+    total: Property | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Fill in symbol and column, and refuse what means nothing."""
@@ -79,8 +82,10 @@ class Property:
                 self._refuse(key, "letters, digits and _")
         if self.head not in get_args(HeadKind):
             self._refuse("head", f"one of {', '.join(get_args(HeadKind))}")
-        if not self.minimum < math.inf:
-            self._refuse("minimum", "a number, or -inf for none")
+        if not (self.minimum == -math.inf or abs(self.minimum) <= HUGE):
+            self._refuse("minimum", f"-{HUGE:g} to {HUGE:g}, or -inf for none")
+        if self.tied_to is not None and not abs(self.tied_to[1]) <= HUGE:
+            self._refuse("tied_to", f"a name and a constant from -{HUGE:g} to {HUGE:g}")
         if self.is_energy and (self.unit != "eV" or self.head != "sum"):
             self._refuse("is_energy", "True for a property of unit 'eV' and head 'sum' alone")
 
@@ -93,7 +98,7 @@ class Property:
     @cached_property
     def atomization(self) -> Property:
         """The energy relative to free atoms that belongs to this total energy."""
-        return dataclasses.replace(
+        free = dataclasses.replace(
             self,
             name=self.name + ATOMIZATION,
             symbol=f"{self.symbol} at.",
@@ -101,8 +106,9 @@ class Property:
             is_energy=False,
             column=f"{self.name}{ATOMIZATION}_{self.unit}",
             tied_to=None,
-            total=self,
         )
+        object.__setattr__(free, "total", self)
+        return free
 
 
 def names_of(properties: Iterable[Property]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from molgeo.data.qm9.properties import named
 from molgeo.predictor import Predictor
 from molgeo.predictor.checkpoint import CheckpointError, file, load
-from molgeo.predictor.checkpoint.header import seal
+from molgeo.predictor.checkpoint.file import seal
 from molgeo.predictor.domain import Domain
 
 SMALL = {"n_features": 4, "n_filters": 4, "n_blocks": 1, "n_gaussians": 5, "cutoff": 4.0}

@@ -8,6 +8,7 @@ from molgeo.data.forces.properties import ENERGY
 from molgeo.data.qm9.properties import PROPERTIES
 from molgeo.predictor import Predictor
 from molgeo.predictor.domain import Domain
+from molgeo.predictor.header import Facts
 
 BACKBONES = {
     "schnet": {"n_features": 16, "n_filters": 16, "n_blocks": 2, "n_gaussians": 20, "cutoff": 4.0},
@@ -47,7 +48,7 @@ def force_field(model="schnet", properties=("energy",), seed=0):
     noise = torch.rand(len(sums), 10, generator=generator, dtype=torch.float64)
     predictor.baseline[sums, 0, :10] = -1000.0 * noise
     predictor.scale.fill_(0.7)
-    predictor.header = {"trained_on_forces": True}
+    predictor.header = Facts(trained_on_forces=True)
     predictor.domain = Domain((1, 6, 8), max_atoms=20, min_distance=0.9)
     predictor.name = f"random-{model}-{seed}"
     return predictor

@@ -4,7 +4,7 @@ import copy
 import json
 
 from molgeo import models
-from molgeo.predictor.checkpoint.header import seal
+from molgeo.predictor.checkpoint.file import seal
 
 HUGE = "x" * 200_000
 ESCAPES = "\x1b]0;owned\x07\x1b[31m[/bold][link=file:///etc/passwd]\u202e\r\n\u2028\udcff"
@@ -28,7 +28,6 @@ FACTS = {
     "geometry": "dft",
     "geometry_source": "relaxed",
     "trained_on_forces": False,
-    "units": {"gap": "eV"},
     "epochs": 3,
     "steps": 300,
     "interrupted": False,

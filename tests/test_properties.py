@@ -50,7 +50,7 @@ def test_what_is_not_given():
         ({"description": "x" * 201}, "description: expected printable text of at most 200"),
         ({"column": "=1+1"}, "column: expected letters, digits and _, got '=1\\+1'"),
         ({"head": "max"}, "head: expected one of sum, mean, dipole, extent, got 'max'"),
-        ({"minimum": math.nan}, "minimum: expected a number, or -inf for none, got nan"),
+        ({"minimum": math.nan}, r"minimum: expected -1e\+15 to 1e\+15, or -inf for none, got nan"),
         (
             {"is_energy": True},
             "is_energy: expected True for a property of unit 'eV' and head 'sum'",

@@ -41,20 +41,18 @@ def merge(a: Predictor, b: Predictor) -> Predictor:
     Raises:
         ValueError: they are no SchNets, or differ in their configs or references.
     """
-    if a.config["model"] != "schnet":
-        raise ValueError(f"model: expected schnet, got {a.config['model']}")
-    for field, value in a.config.items():
-        if b.config[field] != value:
-            raise ValueError(
-                f"{field}: expected {value}, as the first has it, got {b.config[field]}"
-            )
+    if a.config.model != "schnet":
+        raise ValueError(f"model: expected schnet, got {a.config.model}")
+    for field, value in a.config:
+        if (other := getattr(b.config, field)) != value:
+            raise ValueError(f"{field}: expected {value}, as the first has it, got {other}")
     for name in ("baseline", "scale", "atom_reference"):
         if not torch.equal(getattr(a, name).nan_to_num(0.0), getattr(b, name).nan_to_num(0.0)):
             raise ValueError(f"{name}: expected the same in both; train one on from the other")
-    narrow = a.config["backbone"]
+    narrow = a.config.backbone
     backbone = {k: v for k, v in narrow.items() if k != "n_out"}
     backbone |= {name: 2 * narrow[name] for name in ("n_features", "n_filters")}
-    hidden = a.config["head_features"]
+    hidden = a.config.head_features
     merged = Predictor("schnet", backbone, a.properties, 2 * hidden)
     weights = merged.state_dict()
     of_a, of_b = a.state_dict(), b.state_dict()
@@ -114,9 +112,9 @@ def main() -> None:
     options = parser.parse_args()
     a, b = load(options.a), load(options.b)
     measured = ("metrics", "calibration", "from_smiles")
-    header: dict[str, Any] = {k: v for k, v in b.header.items() if k not in measured}
-    header |= {"name": options.name, "notes": options.notes, "metrics": {}}
-    save_checkpoint(merge(a, b), options.output, header)
+    facts: dict[str, Any] = {k: v for k, v in b.header.told().items() if k not in measured}
+    facts |= {"name": options.name, "notes": options.notes, "metrics": {}}
+    save_checkpoint(merge(a, b), options.output, facts)
     print(options.output)
 
 

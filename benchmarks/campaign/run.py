@@ -81,7 +81,7 @@ def go_on(config: Path, minutes: float, run_dir: str, assignments: Sequence[str]
         "last_step": after["global_step"],
         "epoch": after["epoch"],
         "minutes": round((datetime.datetime.now(datetime.UTC) - start).total_seconds() / 60.0, 2),
-        "finished": not header["interrupted"],
+        "finished": not header.interrupted,
         **validated(folder / "log" / "metrics.csv", error_columns(run)),
     }
     append(folder / "campaign.csv", row)

@@ -154,7 +154,7 @@ def calibrate(options: Namespace) -> int:
             "checkpoint, which is rewritten"
         )
     path, limit = find(options.model), options.limit
-    data = options.data or read_header(path).get("training", {}).get("data", "qm9")
+    data = options.data or read_header(path).training.get("data", "qm9")
     if data != "qm9" and not options.data:
         raise SettingError(
             "calibrate: expected --data, the config.yaml of the run that trained the model, "

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from molgeo.elements import SYMBOLS
 from molgeo.evaluation.published import QM9_MAE
+from molgeo.graph.environments import Environments
 from molgeo.predictor.checkpoint import (
     DEFAULT_FORCE_FIELD,
     DEFAULT_MODEL,
@@ -17,7 +18,7 @@ from molgeo.predictor.checkpoint import (
     read_header,
     shipped,
 )
-from molgeo.predictor.checkpoint.header import properties_of
+from molgeo.predictor.header import Header, Measured
 from molgeo.properties import Property
 from molgeo.runtime.plain_text import one_line
 
@@ -54,11 +55,9 @@ ENERGY_LIMIT: Final = (
     "free atoms at the same level."
 )
 
-PROPERTY_LIMITS: Final = (
+PROPERTY_LIMIT: Final = (
     "* Closed-shell neutral molecules of the elements above, at geometries of the kind above: this "
-    "is no force field, and its gradients mean nothing.",
-    ENERGY_LIMIT,
-    SMILES_LIMIT,
+    "is no force field, and its gradients mean nothing."
 )
 
 FORCE_LIMITS: Final = (
@@ -70,10 +69,6 @@ FORCE_LIMITS: Final = (
 
 QM9: Final = "QM9"
 """What a header says of its data if they are QM9, whose published errors a card cites."""
-
-ERRORS: Final = {"n", "split", "geometry", "mae"}
-SMILES_ERRORS: Final = {"n", "failed", "split", "mae", "rmse", "coverage"}
-"""What the header says of errors, if they were measured."""
 
 UNKNOWN: Final = "–"
 """In place of what a header does not say."""
@@ -100,9 +95,9 @@ def models_table() -> None:
         cells = (
             name,
             DEFAULTS.get(name, ""),
-            header.get("data", UNKNOWN),
-            f"{header.get('n_train', 0):,}",
-            str(len(header["config"]["properties"])),
+            header.data or UNKNOWN,
+            f"{header.n_train:,}",
+            str(len(header.config.properties)),
             f"{path.stat().st_size / 1e6:.1f} MB",
         )
         table.add_row(*map(_plain, cells))
@@ -116,83 +111,202 @@ def info(name: str) -> None:
 
     path = find(name)
     header = read_header(path)
-    domain = header["domain"]
     console = Console(highlight=False)
     facts = Table(box=None, show_header=False, pad_edge=False)
     facts.add_column(style="bold")
     facts.add_column()
-    for label, value in {**_facts(header, domain), "environments": environments(domain)}.items():
+    known = environments(header.domain.environments)
+    for label, value in {**_facts(header), "environments": known}.items():
         facts.add_row(label, _plain(value))
     console.print(_plain(path.stem, "bold underline"))
     console.print(facts)
-    mae = header.get("metrics", {}).get("mae", {})
     table = Table("property", "", "unit", "test MAE", box=None, pad_edge=False)
-    for one in properties_of(header["config"]):
-        error = _number(mae.get(one.column), ".4g")
-        table.add_row(*map(_plain, (one.name, one.description, one.unit, error)))
-    if header.get("trained_on_forces"):
-        for name, (column, description, unit) in FORCE_ERRORS.items():
-            error = _number(mae.get(column), ".4g")
-            table.add_row(name, description, unit, error)
+    rows = [(one.name, one.column, one.description, one.unit) for one in header.config.properties]
+    if header.trained_on_forces:
+        rows += [(name, *about) for name, about in FORCE_ERRORS.items()]
+    for name, column, description, unit in rows:
+        error = _number(header.metrics.mae.get(column), ".4g")
+        table.add_row(*map(_plain, (name, description, unit, error)))
     console.print()
     console.print(table)
     console.print()
     console.print(_plain(f"file: {path}"), soft_wrap=True)
 
 
-def _plain(text: str, style: str = "") -> Text:
-    """What a stranger's file says, as a terminal shows it: no markup, no control characters."""
-    from rich.text import Text
+def environments(known: Environments | None) -> str:
+    """How much of its training data a model remembers, to tell what it does not know."""
+    if known is None:
+        return "not recorded: it cannot tell which molecules it does not know"
+    few = ", ".join(known.formulas)
+    return (
+        f"{len(known.counts)} kinds of bonded atoms in {known.configurations:,} "
+        f"configurations, {known.periodic:,} of them periodic" + (f"; {few} alone" if few else "")
+    )
 
-    return Text(one_line(text, MOST), style)
+
+def markdown(header: Header) -> str:
+    """A model card: what the model is, how it was made, and its errors beside published ones.
+
+    Args:
+        header: of a checkpoint. Sections that it says nothing of are left out.
+
+    Returns:
+        Markdown.
+    """
+    lines = [f"# {one_line(header.name or 'model', MOST)}", ""]
+    lines += [f"* **{label}**: {value}" for label, value in _facts(header).items()]
+    if header.metrics.n and header.metrics.mae:
+        lines += (_force_errors if header.trained_on_forces else _property_errors)(header)
+    if header.from_smiles.n:
+        lines += _smiles_errors(header)
+    if header.curve:
+        lines += _training(header)
+    if header.notes:
+        lines += ["", "## Notes", "", header.notes]
+    limits = list(FORCE_LIMITS)
+    if not header.trained_on_forces:
+        has_energy = any(one.is_energy for one in header.config.properties)
+        is_of_smiles = header.from_smiles.n or header.geometry == "smiles"
+        limits = [PROPERTY_LIMIT, *([ENERGY_LIMIT] if has_energy else [])]
+        limits += [] if is_of_smiles else [SMILES_LIMIT]
+    return "\n".join([*lines, "", "## Limits", "", *limits]) + "\n"
 
 
-def _facts(header: dict[str, Any], domain: dict[str, Any]) -> dict[str, str]:
+def _facts(header: Header) -> dict[str, str]:
     """Label → text of what the header says; what it does not say is left out."""
-    config, metrics = header["config"], header.get("metrics", {})
-    charge = domain.get("charge", 0)
-    trained = [
-        header.get("data"),
-        f"{header['n_train']:,} molecules" if "n_train" in header else None,
-        f"split {header['split']}" if "split" in header else None,
-    ]
-    training = [
-        f"{header['epochs']} epochs" if "epochs" in header else None,
-        f"{header['steps']:,} steps" if "steps" in header else None,
-        header.get("hardware"),
-        header.get("date"),
-    ]
-    errors = [
-        f"{metrics['n']:,}" if "n" in metrics else None,
-        f"{metrics['split']} molecules" if "split" in metrics else None,
-    ]
-    geometry = f", {metrics['geometry']} geometries" if "geometry" in metrics else ""
+    config, domain, errors = header.config, header.domain, header.metrics
+    measured = f"{errors.n:,} {errors.split} molecules" if errors.n else ""
+    geometry = f", {errors.geometry} geometries" if errors.geometry else ""
     facts = {
-        "backbone": f"{config['model']} {config['backbone']}",
-        "trained on": ", ".join(filter(None, trained)),
-        "level of theory": header.get("level_of_theory"),
-        "geometries": header.get("geometry_source"),
-        "training": ", ".join(filter(None, training)),
-        "elements": ", ".join(SYMBOLS[z] for z in domain["elements"]),
-        "charge": f"{charge:+d}" if charge else "0",
-        "atoms": f"up to {domain['max_atoms']} in training; larger molecules are extrapolation",
-        "shortest distance": f"{domain['min_distance']:.2f} Å",
-        "errors measured on": " ".join(filter(None, errors)) + geometry if any(errors) else "",
+        "backbone": f"{config.model} {config.backbone}",
+        "trained on": _listed(
+            header.data,
+            f"{header.n_train:,} molecules" if header.n_train else "",
+            f"split {header.split}" if header.split else "",
+        ),
+        "level of theory": header.level_of_theory,
+        "geometries": header.geometry_source,
+        "training": _listed(
+            f"{header.epochs} epochs" if header.epochs else "",
+            f"{header.steps:,} steps" if header.steps else "",
+            header.hardware,
+            header.date,
+        ),
+        "elements": _listed(*(SYMBOLS[z] for z in domain.elements)),
+        "charge": f"{domain.charge:+d}" if domain.charge else "0",
+        "atoms": f"up to {domain.max_atoms} in training; larger molecules are extrapolation",
+        "shortest distance": f"{domain.min_distance:.2f} Å",
+        "errors measured on": measured and measured + geometry,
     }
     return {label: one_line(value, MOST) for label, value in facts.items() if value}
 
 
-def environments(domain: dict[str, Any]) -> str:
-    """How much of its training data a model remembers, to tell what it does not know."""
-    known = domain.get("environments")
-    if not known:
-        return "not recorded: it cannot tell which molecules it does not know"
-    few = ", ".join(known["formulas"])
-    return (
-        f"{len(known['counts'])} kinds of bonded atoms in {known['configurations']:,} "
-        f"configurations, {known['periodic']:,} of them periodic"
-        + (f"; {few} alone" if few else "")
+def _property_errors(header: Header) -> list[str]:
+    """Errors of a model of properties; on QM9 beside published ones."""
+    errors = header.metrics
+    n_molecules = f"on {errors.n:,} {errors.split} molecules"
+    geometries = GEOMETRIES.get(errors.geometry, header.geometry_source or UNKNOWN)
+    about = f"At these geometries: {geometries}; `molgeo evaluate --model {header.name} --data"
+    if header.data != QM9:
+        about += f" RUN/config.yaml --split {errors.split}` repeats them."
+        return _measured(header, errors, f"Errors {n_molecules}", about)
+    about += (
+        f" qm9 --split {errors.split} --geometry {errors.geometry}` repeats them. "
+        "The published models were trained for one property each; this one predicts all of them at "
+        "once. Their numbers are second-hand, from comparison tables of later papers."
     )
+
+    def cells(one: Property) -> list[str]:
+        published = [table.get(one.name) for table in QM9_MAE.values()]
+        return [_number(mae, ".3g") for mae in (errors.mae.get(one.column), *published)]
+
+    columns = ["this model", *(f"{model} (published)" for model in QM9_MAE)]
+    lines = _section(f"Mean absolute errors {n_molecules}", about)
+    return [*lines, *_property_table(header, columns, cells)]
+
+
+def _smiles_errors(header: Header) -> list[str]:
+    """Errors of a model of properties from SMILES, and how well it knows them."""
+    errors = header.from_smiles
+    about = "Averages over conformers at MMFF94, made from the SMILES."
+    if header.data == QM9:
+        about = (
+            "Averages over conformers at MMFF94, with QM9's stereo; `molgeo evaluate --model "
+            f"{header.name} --data qm9 --split {errors.split} --geometry smiles --limit "
+            f"{errors.n + errors.failed}` repeats them. QM9's own conformer is often another "
+            "one: the dipole and the extent of another conformer are no errors of the model."
+        )
+    title = f"From SMILES: errors on {errors.n:,} {errors.split} molecules"
+    return _measured(header, errors, title, about)
+
+
+def _measured(header: Header, errors: Measured, title: str, about: str) -> list[str]:
+    """Both errors of each property, and the shares of labels within error bars."""
+    columns = ["mean absolute", "root mean square"]
+    if errors.coverage:
+        columns += ["within ± std", "within 90%"]
+        about += (
+            " The last two columns are the shares of these molecules whose label lies within value "
+            "± `_std` and between `_low90` and `_high90`, which were calibrated on validation "
+            "molecules."
+        )
+
+    def cells(one: Property) -> list[str]:
+        both = [_number(each.get(one.column), ".3g") for each in (errors.mae, errors.rmse)]
+        shares = [*errors.coverage.get(one.column, {}).values(), None, None][: len(columns) - 2]
+        return [*both, *(_number(share, ".0%") for share in shares)]
+
+    return [*_section(title, about), *_property_table(header, columns, cells)]
+
+
+def _force_errors(header: Header) -> list[str]:
+    """Errors of a model of energies and forces."""
+    errors = header.metrics
+    lines = _section(
+        f"Errors on {errors.n:,} {errors.split} configurations",
+        "Of the total energy, of the energy divided by the atoms, and of a force's component.",
+    )
+    lines += _head(["", "unit", "mean absolute", "root mean square"])
+    for name, (column, _, unit) in {"energy": ("energy_eV", "", "eV"), **FORCE_ERRORS}.items():
+        both = [each.get(column) for each in (errors.mae, errors.rmse)]
+        cells = [_number(None if e is None else 1000 * e, ".3g") for e in both]
+        lines.append(f"| {name} | m{unit} | {' | '.join(cells)} |")
+    return lines
+
+
+def _training(header: Header) -> list[str]:
+    """How a model was trained, and how its validation loss fell."""
+    steps, losses = zip(*header.curve, strict=True)
+    return [
+        *_section("Training", f"    {one_line(header.command or UNKNOWN, 20_000)}"),
+        f"| step | {' | '.join(f'{step:,}' for step in steps)} |",
+        "|---" + "|--:" * len(steps) + "|",
+        f"| validation loss | {' | '.join(_number(loss, '.4f') for loss in losses)} |",
+    ]
+
+
+def _property_table(
+    header: Header, columns: list[str], cells: Callable[[Property], list[str]]
+) -> list[str]:
+    """A table of one row per property of a model, with what ``cells`` says of it."""
+    rows = [
+        f"| {one.symbol}, {one.name} | {one.unit} | {' | '.join(cells(one))} |"
+        for one in header.config.properties
+    ]
+    return [*_head(["property", "unit", *columns]), *rows]
+
+
+def _section(title: str, text: str) -> list[str]:
+    return ["", f"## {title}", "", text, ""]
+
+
+def _head(columns: list[str]) -> list[str]:
+    names = "".join(f" {name} |" if name else " |" for name in columns)
+    return [f"|{names}", "|---" * len(columns) + "|"]
+
+
+def _listed(*parts: str) -> str:
+    return ", ".join(filter(None, parts))
 
 
 def _number(value: float | None, form: str) -> str:
@@ -200,149 +314,8 @@ def _number(value: float | None, form: str) -> str:
     return UNKNOWN if value is None else format(value, form)
 
 
-def markdown(header: dict[str, Any]) -> str:
-    """A model card: what the model is, how it was made, and its errors beside published ones.
+def _plain(text: str, style: str = "") -> Text:
+    """What a stranger's file says, as a terminal shows it: no markup, no control characters."""
+    from rich.text import Text
 
-    Args:
-        header: of a checkpoint. Sections that it does not say all of are left out.
-
-    Returns:
-        Markdown.
-    """
-    header = {"name": "model", "geometry_source": UNKNOWN, **header}
-    lines = [f"# {one_line(header['name'], MOST)}", ""]
-    lines += [
-        f"* **{label}**: {value}" for label, value in _facts(header, header["domain"]).items()
-    ]
-    is_force_field = header.get("trained_on_forces", False)
-    if header.get("metrics", {}).keys() >= ERRORS:
-        lines += (_force_errors if is_force_field else _property_errors)(header)
-    if header.get("from_smiles", {}).keys() >= SMILES_ERRORS:
-        lines += _smiles_errors(header)
-    if header.get("curve"):
-        lines += _training(header)
-    if header.get("notes"):
-        lines += ["", "## Notes", "", header["notes"]]
-    is_from_smiles = header.get("from_smiles") or header.get("geometry") == "smiles"
-    left_out = [SMILES_LIMIT] if is_from_smiles else []
-    if not any(one.is_energy for one in properties_of(header["config"])):
-        left_out.append(ENERGY_LIMIT)
-    limits = FORCE_LIMITS if is_force_field else PROPERTY_LIMITS
-    lines += ["", "## Limits", "", *(line for line in limits if line not in left_out)]
-    return "\n".join(lines) + "\n"
-
-
-def _property_errors(header: dict[str, Any]) -> list[str]:
-    """Errors of a model of properties; on QM9 beside published ones."""
-    metrics = header["metrics"]
-    title = f"## Mean absolute errors on {metrics['n']:,} {metrics['split']} molecules"
-    geometries = GEOMETRIES.get(metrics["geometry"], header["geometry_source"])
-    where = f"At these geometries: {geometries}; `molgeo evaluate --model {header['name']} --data"
-    if header.get("data") != QM9:
-        again = f"{where} RUN/config.yaml --split {metrics['split']}` repeats them."
-        title = title.replace("Mean absolute errors", "Errors")
-        return ["", title, "", *_table(header, metrics, again)]
-    lines = [
-        "",
-        title,
-        "",
-        f"{where} qm9 --split {metrics['split']} --geometry {metrics['geometry']}` repeats them. "
-        "The published models were trained for one property each; this one predicts all of them at "
-        "once. Their numbers are second-hand, from comparison tables of later papers.",
-        "",
-        "| property | unit | this model | "
-        + " | ".join(f"{m} (published)" for m in QM9_MAE)
-        + " |",
-        "|---|---|---" + "|---" * len(QM9_MAE) + "|",
-    ]
-
-    def cells(known: Property) -> list[str]:
-        published = [table.get(known.name) for table in QM9_MAE.values()]
-        return [_number(mae, ".3g") for mae in (metrics["mae"].get(known.column), *published)]
-
-    return [*lines, *_property_rows(header, cells)]
-
-
-def _training(header: dict[str, Any]) -> list[str]:
-    """How a model was trained, and how its validation loss fell."""
-    steps, losses = zip(*header["curve"], strict=True)
-    return [
-        "",
-        "## Training",
-        "",
-        f"    {one_line(header.get('command', UNKNOWN), 20_000)}",
-        "",
-        f"| step | {' | '.join(f'{step:,}' for step in steps)} |",
-        "|---" + "|--:" * len(steps) + "|",
-        f"| validation loss | {' | '.join(_number(loss, '.4f') for loss in losses)} |",
-    ]
-
-
-def _smiles_errors(header: dict[str, Any]) -> list[str]:
-    """Errors of a model of properties from SMILES, and how well it knows them."""
-    found = header["from_smiles"]
-    about = "Averages over conformers at MMFF94, made from the SMILES."
-    if header.get("data") == QM9:
-        about = (
-            "Averages over conformers at MMFF94, with QM9's stereo; `molgeo evaluate --model "
-            f"{header['name']} --data qm9 --split {found['split']} --geometry smiles --limit "
-            f"{found['n'] + found['failed']}` repeats them. QM9's own conformer is often another "
-            "one: the dipole and the extent of another conformer are no errors of the model."
-        )
-    title = f"## From SMILES: errors on {found['n']:,} {found['split']} molecules"
-    return ["", title, "", *_table(header, found, about)]
-
-
-def _table(header: dict[str, Any], found: dict[str, Any], about: str) -> list[str]:
-    """What errors are of; those of each property; the shares of labels within error bars."""
-    coverage = found.get("coverage", {})
-    if coverage:
-        about += (
-            " The last two columns are the shares of these molecules whose label lies within value "
-            "± `_std` and between `_low90` and `_high90`, which were calibrated on validation "
-            "molecules."
-        )
-    columns = ["property", "unit", "mean absolute", "root mean square"]
-    columns += ["within ± std", "within 90%"] if coverage else []
-
-    def cells(known: Property) -> list[str]:
-        errors = [found.get(kind, {}).get(known.column) for kind in ("mae", "rmse")]
-        shares = [*coverage.get(known.column, {}).values(), None, None][: len(columns) - 4]
-        return [
-            *(_number(error, ".3g") for error in errors),
-            *(_number(share, ".0%") for share in shares),
-        ]
-
-    return [
-        about,
-        "",
-        f"| {' | '.join(columns)} |",
-        "|---" * len(columns) + "|",
-        *_property_rows(header, cells),
-    ]
-
-
-def _property_rows(header: dict[str, Any], cells: Callable[[Property], list[str]]) -> list[str]:
-    """One row of a table for each property of a model, with what ``cells`` says of it."""
-    known = properties_of(header["config"])
-    return [f"| {k.symbol}, {k.name} | {k.unit} | " + " | ".join(cells(k)) + " |" for k in known]
-
-
-def _force_errors(header: dict[str, Any]) -> list[str]:
-    """Errors of a model of energies and forces."""
-    metrics = header["metrics"]
-    lines = [
-        "",
-        f"## Errors on {metrics['n']:,} {metrics['split']} configurations",
-        "",
-        "Of the total energy, of the energy divided by the atoms, and of a force's component.",
-        "",
-        "| | unit | mean absolute | root mean square |",
-        "|---|---|---|---|",
-    ]
-    columns = {"energy": ("energy_eV", "", "eV"), **FORCE_ERRORS}
-    for name, (column, _, unit) in columns.items():
-        errors = [metrics.get(kind, {}).get(column) for kind in ("mae", "rmse")]
-        cells = [_number(None if e is None else 1000 * e, ".3g") for e in errors]
-        lines.append(f"| {name} | m{unit} | {' | '.join(cells)} |")
-    return lines
+    return Text(one_line(text, MOST), style)

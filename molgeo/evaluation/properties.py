@@ -83,7 +83,7 @@ def errors(
     }
     if not known.all():
         result["labels"] = dict(zip(columns, known.sum(0).tolist(), strict=True))
-    scales = calibration_of(predictor.header, sample.conformers if sample.made else 0)
+    scales = calibration_of(predictor.header.calibration, sample.conformers if sample.made else 0)
     if scales is not None:
         result["coverage"] = dict(zip(columns, _coverage(found, scales), strict=True))
     return result

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -72,16 +72,6 @@ class Environments:
     counts: Mapping[str, int] = field(default_factory=dict)
     bonds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     formulas: tuple[str, ...] = ()
-
-    @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> Environments:
-        """Read the record of a checkpoint's header."""
-        bonds = {pair: (float(low), float(high)) for pair, (low, high) in record["bonds"].items()}
-        return cls(**{**record, "bonds": bonds, "formulas": tuple(record["formulas"])})
-
-    def to_dict(self) -> dict[str, Any]:
-        """The record for a checkpoint's header."""
-        return asdict(self)
 
     def joined(self, other: Environments) -> Environments:
         """What two sets held together."""

@@ -6,15 +6,14 @@ import math
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 import torch
 
 from molgeo.chem.molecule import InputError, Molecule, check_bonds, check_geometry
 from molgeo.predictor import Predictor, checkpoint
-from molgeo.predictor.checkpoint.header import properties_of
-from molgeo.properties import Property
+from molgeo.predictor.header import Facts
 from molgeo.runtime.device import choose
 from molgeo.runtime.plain_text import one_line
 
@@ -53,15 +52,17 @@ class BatchPredictor:
             raise InputError(f"batch_size must be 'auto' or at least 1, got {batch_size!r}")
         self.batch_size = None if batch_size == "auto" else int(batch_size)
         self._model = model
+        self.header: Facts
         if isinstance(model, torch.nn.Module):
             here = next(model.parameters(), torch.empty(0)).device
             self.device = here if device == "auto" else choose(device)
             self.name, self.outputs = model.name, model.outputs
-            self.header = getattr(model, "header", {})
+            self.header = getattr(model, "header", Facts())
         else:
             self.device = choose(device)
-            self.name, self.header = checkpoint.find(model).stem, checkpoint.read_header(model)
-            self.outputs = _outputs(self.header)
+            header = checkpoint.read_header(model)
+            self.name, self.outputs = checkpoint.find(model).stem, header.outputs
+            self.header = header
         self.max_pairs = _PAIRS.get(self.device.type, _PAIRS["cpu"])
         self.keys = list(self.outputs)
 
@@ -156,11 +157,3 @@ class BatchPredictor:
             return values
         bad = [key for key in self.keys if not math.isfinite(values[key])]
         return f"the model gave no finite value of {', '.join(bad)}: check the geometry"
-
-
-def _outputs(header: dict[str, Any]) -> dict[str, Property]:
-    """What the model of a checkpoint predicts; its self-test says which free atoms it knows."""
-    known = properties_of(header["config"])
-    free = [one.atomization for one in known if one.is_energy]
-    tested = header["self_test"]["outputs"]
-    return {one.name: one for one in (*known, *free) if one.name in tested}

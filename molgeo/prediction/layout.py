@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any, TextIO
 
 from molgeo.prediction.rows import STD, SUFFIXES, Row
+from molgeo.predictor.header import Facts
 from molgeo.properties import Property
 
 Places = Callable[[Row], Mapping[str, int | None]]
@@ -45,7 +46,7 @@ class Digits:
         headers: of the checkpoints of the models, by their names.
     """
 
-    def __init__(self, outputs: Iterable[Property], headers: Mapping[str, dict[str, Any]]) -> None:
+    def __init__(self, outputs: Iterable[Property], headers: Mapping[str, Facts]) -> None:
         self._outputs = {one.column: one for one in outputs}
         self._headers = headers
 
@@ -60,11 +61,10 @@ class Digits:
 
     def _measured(self, one: Property, row: Row) -> float | None:
         """Error of the row's model on its test molecules, at geometries most like the row's."""
-        header = self._headers.get(row["model"], {})
-        given = row["geometry"].startswith("given")
-        metrics = (not given and header.get("from_smiles")) or header.get("metrics") or {}
-        error = metrics.get("mae", {}).get((one.total or one).column)
-        return float(error) if isinstance(error, int | float) else None
+        header = self._headers.get(row["model"], Facts())
+        is_given = row["geometry"].startswith("given")
+        errors = header.metrics if is_given or not header.from_smiles.mae else header.from_smiles
+        return errors.mae.get((one.total or one).column)
 
 
 @dataclass(frozen=True)

@@ -96,8 +96,8 @@ class PropertyRun:
         calibration, of_given = (
             known if known and measured <= known.scales.keys() else None
             for known in (
-                calibration_of(self.made.header, self._n_conformers),
-                calibration_of(self.given.header, 0),
+                calibration_of(self.made.header.calibration, self._n_conformers),
+                calibration_of(self.given.header.calibration, 0),
             )
         )
         of_conformers = conformers is not None and self._n_conformers > 1

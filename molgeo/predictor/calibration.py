@@ -28,9 +28,9 @@ Deviation:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,34 +72,25 @@ class Calibration:
         scales: property → its scale.
     """
 
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
+
     conformers: int
     n: int
     scales: dict[str, Scale]
 
-    def as_json(self) -> dict[str, Any]:
-        """For a checkpoint's header."""
-        return asdict(self)
 
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Calibration:
-        """What `as_json` gave."""
-        scales = {name: Scale(**scale) for name, scale in content["scales"].items()}
-        return cls(content["conformers"], content["n"], scales)
-
-
-def calibration_of(header: dict[str, Any], conformers: int) -> Calibration | None:
-    """The calibration that a checkpoint's header has for a number of conformers.
+def calibration_of(calibrations: Iterable[Calibration], conformers: int) -> Calibration | None:
+    """The calibration for a number of conformers.
 
     Args:
-        header: of a checkpoint.
+        calibrations: of a model, as its header has them.
         conformers: that are made of each molecule; 0 for given coordinates.
 
     Returns:
         The one for the largest number that is not above ``conformers``: more conformers make no
         larger errors. None if there is none.
     """
-    known = [Calibration.from_json(content) for content in header.get("calibration", [])]
-    fitting = [one for one in known if min(conformers, 1) <= one.conformers <= conformers]
+    fitting = [one for one in calibrations if min(conformers, 1) <= one.conformers <= conformers]
     return max(fitting, key=lambda one: one.conformers, default=None)
 
 

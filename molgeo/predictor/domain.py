@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -28,26 +28,13 @@ class Domain:
         environments: of the atoms seen; None in checkpoints that were written without.
     """
 
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
+
     elements: tuple[int, ...]
     max_atoms: int
     min_distance: float
     charge: int = 0
     environments: Environments | None = None
-
-    @classmethod
-    def from_dict(cls, record: dict[str, Any]) -> Domain:
-        """Read the record of a checkpoint's header."""
-        fields = {**record, "elements": tuple(record["elements"])}
-        if fields.get("environments") is not None:
-            fields["environments"] = Environments.from_dict(fields["environments"])
-        return cls(**fields)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The record for a checkpoint's header."""
-        record = asdict(self)
-        if self.environments is None:
-            del record["environments"]
-        return record
 
     @property
     def closest(self) -> float:

@@ -148,7 +148,7 @@ def _arrays(potential: Potential) -> dict[str, Any]:
 
 def _level(model: Predictor) -> str:
     """The level of theory; "" for a model that was never exported."""
-    return str(model.header.get("level_of_theory", ""))
+    return model.header.level_of_theory
 
 
 def _plain(text: str) -> str:

@@ -14,6 +14,7 @@ from molgeo.elements import SYMBOLS
 from molgeo.graph import Graph, given_or_found
 from molgeo.ops.segment import molecule_sum
 from molgeo.predictor.domain import Domain
+from molgeo.predictor.header import Facts, PredictorConfig
 from molgeo.predictor.heads import Heads, moment, pool
 from molgeo.properties import Property, first_energy, names_of
 from molgeo.runtime.errors import SettingError
@@ -27,9 +28,9 @@ class Potential(NamedTuple):
     Attributes:
         energy: (molecules,) float64, total, eV.
         energies: (atoms,) float64, eV; each molecule's sum to its energy, references included.
-        forces: (atoms, 3) eV/Å, the negative gradient; None if it was not asked for.
+        forces: (atoms, 3) eV/Å, the negative gradient; None if not asked for.
         strain_gradient: (molecules, 3, 3) eV, symmetric; over the volume it is the stress. None
-            if it was not asked for.
+            if not asked for.
         dipole: (molecules, 3) float64, Debye; None if the model predicts no dipole in D. Training
             sees its norm only, so that all of a molecule's dipoles may have the wrong sign.
     """
@@ -55,7 +56,8 @@ class Predictor(nn.Module):
 
     Attributes:
         name: of the checkpoint, as printed in outputs.
-        header: the checkpoint's whole header; empty for a model that was never saved.
+        config: these arguments, all of them.
+        header: what its checkpoint says of it; empty if it was never saved.
         domain: what the model was trained on; None before training.
         baseline: (properties, 2, elements) float64 contributions of an atom and of its r².
         scale: (properties,) float64, unit of the heads' outputs.
@@ -82,21 +84,20 @@ class Predictor(nn.Module):
         self.backbone = models.build(model, {**(backbone or {}), "n_out": None})
         self.heads = Heads(self.backbone.feature_dim, properties, head_features)
         # All fields, so that a checkpoint does not change its meaning when a default does.
-        self.config = {
-            "model": model,
-            "backbone": dataclasses.asdict(self.backbone.config),
-            "properties": self.properties,
-            "head_features": head_features,
-        }
+        self.config = PredictorConfig(
+            model=model,
+            backbone=dataclasses.asdict(self.backbone.config),
+            properties=self.properties,
+            head_features=head_features,
+        )
         n = len(self.properties)
         self.register_buffer("baseline", torch.zeros(n, 2, N_ELEMENTS, dtype=torch.float64))
         self.register_buffer("scale", torch.ones(n, dtype=torch.float64))
-        self.register_buffer(
-            "atom_reference", torch.full((n, N_ELEMENTS), torch.nan, dtype=torch.float64)
-        )
+        unknown = torch.full((n, N_ELEMENTS), torch.nan, dtype=torch.float64)
+        self.register_buffer("atom_reference", unknown)
         self.name = model
         self.domain: Domain | None = None
-        self.header: dict[str, Any] = {}
+        self.header = Facts()
 
     @property
     def properties(self) -> tuple[Property, ...]:
@@ -117,6 +118,31 @@ class Predictor(nn.Module):
             if one.is_energy and not self.atom_reference[k].isnan().all()
         ]
         return {one.name: one for one in (*self.properties, *free)}
+
+    @property
+    def energy(self) -> Property:
+        """The property that forces are derived from: the first of the model's energies.
+
+        Raises:
+            SettingError: the model has no energy.
+        """
+        energy = first_energy(self.properties)
+        if energy is None:
+            raise SettingError(
+                f"{self.name}: forces need an energy; it predicts {', '.join(self.property_names)}"
+            )
+        return energy
+
+    @property
+    def energy_index(self) -> int:
+        """Number of `energy` among the properties."""
+        return self.properties.index(self.energy)
+
+    @property
+    def dipole_index(self) -> int | None:
+        """Number of the first dipole moment in Debye among the properties; None without any."""
+        kinds = [(one.head, one.unit) for one in self.properties]
+        return kinds.index(("dipole", "D")) if ("dipole", "D") in kinds else None
 
     @property
     def cutoff(self) -> float:
@@ -154,36 +180,6 @@ class Predictor(nn.Module):
                 out[key] = out[one.total.name] - free[:, self.properties.index(one.total)]
         return out
 
-    def _accepted(
-        self, z: Tensor, pos: Tensor, batch: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """What a caller gave in the types of the model, or an error that says what is wrong."""
-        _check_kinds({"z": z, "pos": pos} | ({} if batch is None else {"batch": batch}))
-        _check_shapes(z, pos, batch)
-        if z.device.type == "cpu" and z.numel():  # elsewhere a look would wait for the device
-            low, high = int(z.min()), int(z.max())
-            if not (low >= 0 and high < N_ELEMENTS):
-                odd = low if low < 0 else high
-                raise ValueError(f"z: expected atomic numbers, 1 to {N_ELEMENTS - 1}, got {odd}")
-        weight = next(self.parameters())
-        if pos.device != weight.device:
-            raise ValueError(
-                f"pos: expected a tensor on the model's device, {weight.device}, got one on "
-                f"{pos.device}"
-            )
-        return z.long(), pos.to(weight.dtype), None if batch is None else batch.long()
-
-    def _named(self, values: Tensor) -> dict[str, Tensor]:
-        """Columns of (molecules, properties) by name, with what two of them say of each other."""
-        out = dict(zip(self.property_names, values.unbind(-1), strict=True))
-        for one in self.properties:
-            if one.tied_to is not None and one.tied_to[0] in out:
-                # Two heads estimate one number: their mean is the better estimate, and consistent.
-                base, constant = one.tied_to
-                out[base] = 0.5 * (out[base] + out[one.name] - constant)
-                out[one.name] = out[base] + constant
-        return out
-
     def standardised(self, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
         """What training fits: (molecules, properties), baseline removed, in units of `scale`."""
         features = self.backbone.atom_features(z, pos, graph)
@@ -205,7 +201,7 @@ class Predictor(nn.Module):
             (molecules,), baseline removed, and (atoms, 3); times `scale` they are eV and eV/Å.
 
         Raises:
-            ValueError: the model has no energy.
+            SettingError: the model has no energy.
         """
         k = self.energy_index
         with torch.enable_grad():
@@ -213,33 +209,6 @@ class Predictor(nn.Module):
             energy = self.standardised(z, pos, graph)[:, k]
             (gradient,) = torch.autograd.grad(energy.sum(), pos, create_graph=create_graph)
         return energy, -gradient
-
-    @property
-    def energy(self) -> Property:
-        """The property that forces are derived from: the first of the model's energies.
-
-        Raises:
-            ValueError: the model has no energy.
-        """
-        energy = first_energy(self.properties)
-        if energy is None:
-            raise SettingError(
-                f"{self.name}: forces need an energy; it predicts {', '.join(self.property_names)}"
-            )
-        return energy
-
-    @property
-    def energy_index(self) -> int:
-        """Number of `energy` among the properties."""
-        return self.properties.index(self.energy)
-
-    @property
-    def dipole_index(self) -> int | None:
-        """Number of the first dipole moment in Debye among the properties; None without any."""
-        dipoles = (
-            k for k, one in enumerate(self.properties) if (one.head, one.unit) == ("dipole", "D")
-        )
-        return next(dipoles, None)
 
     def to_units(self, standardised: Tensor, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
         """Add the baseline: (molecules, properties) float64 in the properties' units."""
@@ -252,9 +221,8 @@ class Predictor(nn.Module):
     def baseline_of(self, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
         """The baseline: (molecules, properties) float64 in the properties' units."""
         atoms = self.baseline[:, 0].T[z]  # (atoms, properties)
-        kinds = self.heads.kinds
         extents = self.baseline[self.heads.extents, 1].T[z] if self.heads.extents else None
-        return pool(atoms, extents, kinds, z, pos.double(), graph)
+        return pool(atoms, extents, self.heads.kinds, z, pos.double(), graph)
 
     def energy_and_forces(
         self,
@@ -267,32 +235,28 @@ class Predictor(nn.Module):
         """Energy (the first of the model's energies, u0 on QM9) and its exact negative gradient.
 
         Args:
-            z: (atoms,) int64 atomic numbers.
+            z: (atoms,) atomic numbers.
             pos: (atoms, 3) Å.
             batch: (atoms,) molecule of each atom, ascending; None for one molecule.
             allow_untrained_forces: derive the energy of a model that never saw a force.
-            graph: edges within `cutoff`, or more of them, if they are known: steps of a
-                simulation may share one graph as long as no atom has moved half its excess radius.
+            graph: edges within `cutoff`, or more of them, if they are known: steps of a simulation
+                may share one graph as long as no atom has moved half its excess radius.
 
         Returns:
             Total energy (molecules,) float64 in eV and forces (atoms, 3) in eV/Å, like ``pos``.
 
         Raises:
-            ValueError: the model has no energy, or was not trained on forces.
+            SettingError: the model has no energy, or was not trained on forces.
         """
-        energy = self.energy.name
         self.check_forces(allow_untrained_forces)
-        _check_kinds({"z": z, "pos": pos} | ({} if batch is None else {"batch": batch}))
+        z, moved, batch = self._accepted(z, pos, batch)
         # A copy made outside inference mode can be differentiated, whatever the caller's mode is.
-        with torch.inference_mode(False), torch.enable_grad():
-            z, batch = z.clone(), None if batch is None else batch.clone()
-            pos = pos if pos.is_floating_point() else pos.to(next(self.parameters()).dtype)
-            if graph is not None and graph.source.is_inference():
-                graph = graph.clone()
-            pos = pos.detach().clone().requires_grad_()
-            total = self(z, pos, batch, graph)[energy]
-            (gradient,) = torch.autograd.grad(total.sum(), pos)
-        return total.detach(), -gradient
+        with torch.inference_mode(False):
+            z, moved, batch = z.clone(), moved.clone(), None if batch is None else batch.clone()
+            graph = given_or_found(graph, moved, self.cutoff, batch)
+            found = self.potential(z, moved, graph)
+        assert found.forces is not None
+        return found.energy, found.forces.to(pos.dtype if pos.is_floating_point() else moved.dtype)
 
     def check_forces(self, allow_untrained_forces: bool = False) -> None:
         """Refuse a model whose energy has no meaningful gradient.
@@ -301,10 +265,10 @@ class Predictor(nn.Module):
             allow_untrained_forces: let a model pass that never saw a force.
 
         Raises:
-            ValueError: the model has no energy, or was not trained on forces.
+            SettingError: the model has no energy, or was not trained on forces.
         """
         _ = self.energy
-        if not (allow_untrained_forces or self.header.get("trained_on_forces")):
+        if not (allow_untrained_forces or self.header.trained_on_forces):
             raise SettingError(
                 f"{self.name} was trained on properties of relaxed molecules, so its forces mean "
                 "nothing; pass allow_untrained_forces=True to have them all the same"
@@ -329,10 +293,11 @@ class Predictor(nn.Module):
             `Potential`, on the device of ``pos``.
 
         Raises:
-            ValueError: the model has no energy.
+            SettingError: the model has no energy.
         """
         k = self.energy_index
         with torch.inference_mode(False), torch.set_grad_enabled(derivatives):
+            graph = graph.clone() if graph.source.is_inference() else graph
             pos = pos.detach().clone().requires_grad_(derivatives)
             moved, by = pos, [pos]
             if derivatives and strain:
@@ -348,20 +313,46 @@ class Predictor(nn.Module):
             own = self.baseline[k, 0][z] + self.scale[k] * atoms[:, k].double()
             # What belongs to no atom (the pV of an enthalpy) is shared evenly.
             rest = (total - molecule_sum(own, graph)) / graph.atoms_per_molecule
+            d = self.dipole_index
             return Potential(
                 energy=total.detach(),
                 energies=own + rest[graph.batch],
                 forces=-gradients[0] if gradients else None,
                 strain_gradient=gradients[1] if len(gradients) > 1 else None,
-                dipole=self._dipole(atoms, pos, graph),
+                dipole=None
+                if d is None
+                else self.scale[d] * moment(atoms[:, d].double(), pos.double(), graph),
             )
 
-    def _dipole(self, atoms: Tensor, pos: Tensor, graph: Graph) -> Tensor | None:
-        """(molecules, 3) the vector whose norm is the model's dipole moment, in Debye."""
-        k = self.dipole_index
-        if k is None:
-            return None
-        return self.scale[k] * moment(atoms[:, k].double(), pos.double(), graph)
+    def _named(self, values: Tensor) -> dict[str, Tensor]:
+        """Columns of (molecules, properties) by name, with what two of them say of each other."""
+        out = dict(zip(self.property_names, values.unbind(-1), strict=True))
+        for one in self.properties:
+            if one.tied_to is not None and one.tied_to[0] in out:
+                # Two heads estimate one number: their mean is the better estimate, and consistent.
+                base, constant = one.tied_to
+                out[base] = 0.5 * (out[base] + out[one.name] - constant)
+                out[one.name] = out[base] + constant
+        return out
+
+    def _accepted(
+        self, z: Tensor, pos: Tensor, batch: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What a caller gave in the types of the model, or an error that says what is wrong."""
+        _check(z, pos, batch)
+        if z.device.type == "cpu" and z.numel():  # elsewhere a look would wait for the device
+            odd = z[(z < 0) | (z >= N_ELEMENTS)]
+            if odd.numel():
+                raise ValueError(
+                    f"z: expected atomic numbers, 1 to {N_ELEMENTS - 1}, got {int(odd[0])}"
+                )
+        weight = next(self.parameters())
+        if pos.device != weight.device:
+            raise ValueError(
+                f"pos: expected a tensor on the model's device, {weight.device}, got one on "
+                f"{pos.device}"
+            )
+        return z.long(), pos.to(weight.dtype), None if batch is None else batch.long()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Predictor:
         """Move with the module, but never round the references: ``model.half()`` keeps float64."""
@@ -385,8 +376,9 @@ def _strained(pos: Tensor, graph: Graph, epsilon: Tensor) -> tuple[Tensor, Graph
     return moved, graph.with_offset(offset.squeeze(-2))
 
 
-def _check_kinds(given: dict[str, Any]) -> None:
-    """Tensors of the kind of numbers that each is."""
+def _check(z: Tensor, pos: Tensor, batch: Tensor | None) -> None:
+    """Refuse what are no tensors of the kinds and shapes that belong together."""
+    given = {"z": z, "pos": pos} | ({} if batch is None else {"batch": batch})
     for name, tensor in given.items():
         if not isinstance(tensor, Tensor):
             raise TypeError(f"{name}: expected a torch.Tensor, got {type(tensor).__name__}")
@@ -394,14 +386,9 @@ def _check_kinds(given: dict[str, Any]) -> None:
         real = not (tensor.is_complex() or tensor.dtype == torch.bool)
         if not real or (name != "pos" and tensor.is_floating_point()):
             raise TypeError(f"{name}: expected {wanted}, got {tensor.dtype}")
-
-
-def _check_shapes(z: Tensor, pos: Tensor, batch: Tensor | None) -> None:
     n = z.numel()
-    given = {"z": (z, (n,)), "pos": (pos, (n, 3))}
-    if batch is not None:
-        given["batch"] = (batch, (n,))
-    for name, (tensor, shape) in given.items():
+    for name, tensor in given.items():
+        shape = (n, 3) if name == "pos" else (n,)
         if tensor.shape != shape:
             raise ValueError(
                 f"{name}: expected shape {shape} for {n} atoms, got {tuple(tensor.shape)}"

@@ -306,7 +306,7 @@ class _Run:
 
     def _model(self) -> dict[str, Any]:
         if isinstance(self.calc, MolgeoCalculator):
-            weights = [each.header.get("sha256") for each in self.calc.models]
+            weights = [each.header.sha256 or None for each in self.calc.models]
             return {**self.calc.parameters, "weights": weights}
         return {"model": type(self.calc).__name__}
 

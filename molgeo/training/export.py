@@ -18,7 +18,7 @@ import yaml
 from molgeo.evaluation.cards import markdown
 from molgeo.predictor import Predictor
 from molgeo.predictor.calibration import Calibration
-from molgeo.predictor.checkpoint import load, save_checkpoint
+from molgeo.predictor.checkpoint import load, read_header, save_checkpoint
 from molgeo.training.config import RunConfig
 
 
@@ -54,7 +54,6 @@ def export(
         {
             "name": config.model_name,
             **about,
-            "units": {one.name: one.unit for one in predictor.properties},
             "epochs": content["epoch"] + 1,
             "steps": content["global_step"],
             "interrupted": interrupted,
@@ -82,9 +81,7 @@ def measure(path: Path, errors: Callable[[Predictor], dict[str, Any]]) -> dict[s
     """
     predictor = load(path)
     metrics = errors(predictor)
-    header = {**predictor.header, "metrics": metrics}
-    save_checkpoint(predictor, path, header)
-    path.with_suffix(".md").write_text(markdown(header))
+    _write(predictor, path, {"metrics": metrics})
     return metrics
 
 
@@ -104,13 +101,17 @@ def calibrate(
         What ``errors`` gives.
     """
     predictor = load(path)
-    predictor.header["calibration"] = [one.as_json() for one in calibrations(predictor)]
+    known = calibrations(predictor)
+    predictor.header = predictor.header.model_copy(update={"calibration": known})
     found = errors(predictor)
-    part = "metrics" if found["geometry"] == "given" else "from_smiles"
-    header = {"name": predictor.name, **predictor.header, part: found}
-    save_checkpoint(predictor, path, header)
-    path.with_suffix(".md").write_text(markdown(header))
+    _write(predictor, path, {"metrics" if found["geometry"] == "given" else "from_smiles": found})
     return found
+
+
+def _write(predictor: Predictor, path: Path, facts: dict[str, Any]) -> None:
+    """Write a checkpoint with new facts, and its card beside."""
+    save_checkpoint(predictor, path, {"name": predictor.name, **predictor.header.told(), **facts})
+    path.with_suffix(".md").write_text(markdown(read_header(path)))
 
 
 def command(config: RunConfig) -> str:

@@ -47,7 +47,7 @@ def with_model_of_checkpoint(config: RunConfig) -> RunConfig:
     """
     if not config.start_from:
         return config
-    there = read_header(config.start_from)["config"]
+    there = read_header(config.start_from).config
     defaults = {name: field.default for name, field in RunConfig.model_fields.items()}
 
     def refuse(name: str, theirs: object, mine: object) -> None:
@@ -56,15 +56,15 @@ def with_model_of_checkpoint(config: RunConfig) -> RunConfig:
             f"leave {name} out to take the checkpoint's"
         )
 
-    if config.model not in (defaults["model"], there["model"]):
-        refuse("model", there["model"], config.model)
+    if config.model not in (defaults["model"], there.model):
+        refuse("model", there.model, config.model)
     for name, value in config.backbone.items():
-        if there["backbone"].get(name) != value:
-            refuse(f"backbone.{name}", there["backbone"].get(name), value)
-    backbone = {name: value for name, value in there["backbone"].items() if name != "n_out"}
+        if there.backbone.get(name) != value:
+            refuse(f"backbone.{name}", there.backbone.get(name), value)
+    backbone = {name: value for name, value in there.backbone.items() if name != "n_out"}
     is_default = config.head_features == defaults["head_features"]
-    hidden = there["head_features"] if is_default else config.head_features
-    model = {"model": there["model"], "backbone": backbone, "head_features": hidden}
+    hidden = there.head_features if is_default else config.head_features
+    model = {"model": there.model, "backbone": backbone, "head_features": hidden}
     return type(config)(**{**config.model_dump(), **model})
 
 
@@ -173,7 +173,7 @@ def _outputs_on(
         (n, properties) float64, and the factor that fits its forces to those of the data best,
         None if either has none.
     """
-    has_forces = molecules.force is not None and before.header.get("trained_on_forces")
+    has_forces = molecules.force is not None and before.header.trained_on_forces
     found, products, squares = [], 0.0, 0.0
     for chunk in rows.split(32):
         batch = molecules.batch(chunk)
@@ -202,7 +202,7 @@ def _tell(
     lines = [
         f"{config.start_from} gives the backbone ({config.model}){heads}; references are {kept}"
     ]
-    theirs = before.header.get("level_of_theory") or UNKNOWN
+    theirs = before.header.level_of_theory or UNKNOWN
     mine = task.about().get("level_of_theory") or UNKNOWN
     if UNKNOWN in (theirs, mine) or theirs.split() != mine.split():
         hint = "; keep_references does not bridge them" if config.keep_references else ""

@@ -244,7 +244,7 @@ def errors_on_files(
         limit: rows, from the first; 0 for all.
         options: of `molgeo.evaluation.properties.errors`.
     """
-    targets = predictor.header.get("training", {}).get("targets") or []
+    targets = predictor.header.training.get("targets") or []
     trained = {Target(**one).property.name: one["column"] for one in targets}
     learned = predictor.properties
     titles = [[trained.get(one.name, one.name), one.name, one.column] for one in learned]

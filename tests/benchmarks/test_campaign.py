@@ -87,9 +87,9 @@ def test_from_call_to_call(config, tmp_path):
     assert f"{path}\n" in done.stdout
     assert load(path).property_names == ("gap", "u0")
     header = read_header(path)
-    assert header["config"]["backbone"]["cutoff"] == 4.0
-    assert header["training"]["learning_rate"] == 5e-3
-    assert header["metrics"]["n"] == 5
+    assert header.config.backbone["cutoff"] == 4.0
+    assert header.training["learning_rate"] == 5e-3
+    assert header.metrics.n == 5
     assert path.with_suffix(".md").exists()
 
 

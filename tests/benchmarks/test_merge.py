@@ -74,8 +74,8 @@ def test_the_command(tmp_path, monkeypatch, molecules, capsys):
     monkeypatch.setattr(sys, "argv", ["merge.py", *paths, "--name", "both", "--notes", "A mean."])
     main()
     both = load(paths[2])
-    assert (both.header["name"], both.header["notes"]) == ("both", "A mean.")
-    assert both.header["data"] == "QM9"
+    assert (both.header.name, both.header.notes) == ("both", "A mean.")
+    assert both.header.data == "QM9"
     with torch.no_grad():
         expected = merge(predictor(0), predictor(1))(*molecules)
         assert torch.equal(both(*molecules)["gap"], expected["gap"])

@@ -28,6 +28,7 @@ from molgeo.predictor.checkpoint import (
     save_checkpoint,
     shipped,
 )
+from molgeo.predictor.header import Measured
 from molgeo.runtime.errors import MEANING, UserError
 
 MODEL = str(Path(__file__).parents[1] / "fixtures" / "format_1.safetensors")
@@ -312,12 +313,12 @@ def test_a_calibrated_checkpoint_tells_its_errors(capsys, small_data, tmp_path, 
     status, out, err = run(capsys, *words, "--limit", "15")
     assert status == 0, err
     header = read_header(path)
-    assert header["from_smiles"] == json.loads(out)
-    assert header["from_smiles"]["geometry"] == "smiles"
+    assert header.from_smiles == Measured(**json.loads(out))
+    assert header.from_smiles.geometry == "smiles"
     assert "From SMILES" in (tmp_path / "model.md").read_text()
-    assert [one["conformers"] for one in header["calibration"]] == [1, 2, 4, 8]
-    assert header["calibration"][0]["n"] == 15
-    assert header["config"] == read_header(MODEL)["config"]
+    assert [one.conformers for one in header.calibration] == [1, 2, 4, 8]
+    assert header.calibration[0].n == 15
+    assert header.config == read_header(MODEL).config
     for before, after in zip(load(MODEL).parameters(), load(path).parameters(), strict=True):
         assert torch.equal(before, after)
 
@@ -392,7 +393,7 @@ def test_a_strangers_card_is_shown_and_not_obeyed(capsys, tmp_path):
     model = load("schnet-qm9")
     evil_fields = dict.fromkeys(("level_of_theory", "geometry_source", "hardware", "data"), evil)
     fields = ("name", "n_train", "split", "epochs", "steps", "date")
-    header = {name: model.header[name] for name in fields} | evil_fields
+    header = {name: getattr(model.header, name) for name in fields} | evil_fields
     save_checkpoint(model, tmp_path / "[i]a.safetensors", header)
     status, out, err = run(capsys, "info", tmp_path / "[i]a.safetensors")
     assert (status, err) == (0, "")

@@ -15,6 +15,7 @@ from molgeo.evaluation.forces import COLUMNS, ForceErrors, evaluate_forces, file
 from molgeo.predictor import Predictor
 from molgeo.predictor.checkpoint import save_checkpoint
 from molgeo.predictor.domain import Domain
+from molgeo.predictor.header import Facts
 from molgeo.training.references import fit_references
 
 ETHANOL = Path(__file__).parents[1] / "fixtures" / "forces" / "ethanol.npz"
@@ -33,7 +34,7 @@ def predictor(data):
     torch.manual_seed(0)
     predictor = Predictor("schnet", BACKBONE, [ENERGY], 8)
     fit_references(predictor, data.molecules, data.parts.train, {})
-    predictor.header = {"trained_on_forces": True}
+    predictor.header = Facts(trained_on_forces=True)
     return predictor.eval()
 
 

@@ -103,8 +103,9 @@ def test_calibrated_on_validation_and_covered_there(predictor, root, monkeypatch
     assert seen[-1][0] == seen[-1][1]
     n = made[0].n
     assert n == len(train)
-    header = {"calibration": [one.as_json() for one in made]}
-    monkeypatch.setattr(predictor, "header", {**predictor.header, **header})
+    monkeypatch.setattr(
+        predictor, "header", predictor.header.model_copy(update={"calibration": made})
+    )
     result = evaluate(predictor, root, "validation", "smiles", conformers=3)
     assert set(result["coverage"]) == set(result["mae"])
     for shares in result["coverage"].values():

@@ -68,16 +68,16 @@ def test_structures_with_a_label_of_their_own(run, tmp_path):
     assert aside["message"].tolist() == ["bandgap: expected a number, got 'unknown'"]
 
     header = read_header(model)
-    assert (header["data"], header["geometry"]) == ("structures", "given")
-    assert header["n_train"] == int(header["split"].split("/")[0]) == 57
+    assert (header.data, header.geometry) == ("structures", "given")
+    assert header.n_train == int(header.split.split("/")[0]) == 57
     found = json.loads(run("evaluate", "--model", model, "--data", "run/config.yaml").out)
-    assert found["mae"] == pytest.approx(header["metrics"]["mae"], rel=1e-4)
+    assert found["mae"] == pytest.approx(header.metrics.mae, rel=1e-4)
     assert found["mae"]["bandgap_eV"] < 0.3, "the baseline knows how a sum grows"
     whole = json.loads(run("evaluate", "--model", model, "--data", "structures.extxyz").out)
     assert (whole["n"], whole["set_aside"], whole["split"]) == (79, 1, "all")
 
     run("calibrate", "--model", model, "--data", "run/config.yaml")
-    assert read_header(model)["calibration"][0]["conformers"] == 0
+    assert read_header(model).calibration[0].conformers == 0
     table = run("predict", "structures.extxyz", "CCO", "--model", model, "--format", "csv").out
     (tmp_path / "out.csv").write_text(table)
     rows = pd.read_csv(tmp_path / "out.csv")
@@ -126,8 +126,8 @@ def test_a_table_of_smiles_with_holes(run, tmp_path):
     assert aside["o"] == "logS: expected a number, got '>5'"
     assert aside["q"] == "no value of logS, tox"
     header = read_header(said.out.strip())
-    assert header["split"] == "8/3/2, by column part"
-    assert header["metrics"]["labels"] == {"logs_log_mol_L": 2, "tox": 1}
+    assert header.split == "8/3/2, by column part"
+    assert header.metrics.labels == {"logs_log_mol_L": 2, "tox": 1}
     made = list((tmp_path / "data" / "tables").glob("*.safetensors"))
     before = [path.stat().st_mtime_ns for path in made]
     run("evaluate", "--model", said.out.strip(), "--data", "run/config.yaml")
@@ -139,7 +139,7 @@ def test_a_kind_of_data_from_outside(run):
     words = options(data="outside.own_kind.Stretched", n=24, batch_size=4)
     model = run("train", *words).out.strip()
     assert model == "run/schnet-stretched.safetensors"
-    assert read_header(model)["n_train"] == 16
+    assert read_header(model).n_train == 16
     found = json.loads(run("evaluate", "--model", model, "--data", "run/config.yaml").out)
     assert list(found["mae"]) == ["length_Å"]
     said = run("train", *words, "--m", "3", status=2).err

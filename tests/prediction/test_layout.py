@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from molgeo.data.qm9.properties import PROPERTIES, named
 from molgeo.prediction.layout import Digits, decimals, rounded, text
+from molgeo.predictor.header import Facts, Measured
 
 
 @pytest.mark.parametrize(
@@ -45,10 +46,10 @@ def test_zeros_that_are_digits_are_kept_and_zero_has_no_sign():
     assert math.copysign(1, rounded(-0.0001, 2)) == 1
 
 
-HEADER = {
-    "metrics": {"mae": {"gap_eV": 0.04, "u0_eV": 0.01}},
-    "from_smiles": {"mae": {"gap_eV": 0.11}},
-}
+HEADER = Facts(
+    metrics=Measured(mae={"gap_eV": 0.04, "u0_eV": 0.01}),
+    from_smiles=Measured(mae={"gap_eV": 0.11}),
+)
 
 
 def digits(geometry="etkdg+mmff", header=HEADER, **row):
@@ -69,4 +70,4 @@ def test_else_the_error_that_was_measured_at_such_geometries():
 
 def test_else_all_digits_stay():
     assert digits()["u0_eV"] is None
-    assert digits("given", {})["gap_eV"] is None
+    assert digits("given", Facts())["gap_eV"] is None

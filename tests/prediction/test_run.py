@@ -20,8 +20,10 @@ from molgeo.prediction.batches import BatchPredictor
 from molgeo.prediction.conformer_average import conformer_average
 from molgeo.prediction.rows import ROW_COLUMNS
 from molgeo.prediction.settings import PredictSettings
+from molgeo.predictor.calibration import Calibration, Scale
 from molgeo.predictor.checkpoint import DEFAULT_MODEL, DEFAULT_SMILES_MODEL
 from molgeo.predictor.domain import Domain
+from molgeo.predictor.header import Facts
 
 PROPERTY_COLUMNS = [known.column for known in PROPERTIES.values()]
 ATOMIZATION = [f"{name}_atomization_eV" for name in ("u0", "u298", "h298", "g298")]
@@ -39,7 +41,7 @@ class StandIn(torch.nn.Module):
     def __init__(self, is_nan=lambda z: False):
         super().__init__()
         self.is_nan = is_nan
-        self.header = {}
+        self.header = Facts()
         self.batches = []
 
     def forward(self, z, pos, batch):
@@ -213,11 +215,10 @@ def test_conformers_add_their_spread(model):
 @pytest.fixture
 def calibrated(model):
     """The toy with made-up errors: 0.1 of the unit, a little more for eight conformers."""
-    scales = {name: {"error": 0.1, "sigma": 1.5, "interval": 3.0} for name in NAMES}
-    content = [{"conformers": n, "n": 100, "scales": scales} for n in (2, 8)]
-    model.header["calibration"] = content
+    scales = {name: Scale(error=0.1, sigma=1.5, interval=3.0) for name in NAMES}
+    model.header = Facts(calibration=[Calibration(n, 100, scales) for n in (2, 8)])
     yield model
-    model.header.clear()
+    model.header = Facts()
 
 
 def test_a_calibrated_model_tells_its_standard_error(calibrated):

@@ -1,6 +1,7 @@
 """Intervals hold the share that they promise, whatever the errors look like."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,12 +9,12 @@ import pytest
 from molgeo.predictor.calibration import (
     INTERVAL,
     ONE_SIGMA,
-    Calibration,
     Scale,
     calibrate,
     calibration_of,
     half_widths,
 )
+from molgeo.predictor.header import Facts
 
 
 def molecules(n, seed):
@@ -56,14 +57,13 @@ def test_different_conformers_widen_the_interval(calibration):
 
 
 def test_a_header_keeps_it(calibration):
-    content = json.loads(json.dumps(calibration.as_json()))
-    assert Calibration.from_json(content) == calibration
+    told = json.dumps(Facts(calibration=[calibration]).told())
+    assert Facts.model_validate_json(told).calibration == [calibration]
 
 
 def test_the_largest_number_of_conformers_that_is_not_exceeded(calibration):
-    contents = [{**calibration.as_json(), "conformers": n} for n in (8, 2, 4)]
-    header = {"calibration": contents}
-    found = {n: calibration_of(header, n) for n in (1, 2, 3, 4, 7, 8, 100)}
+    known = [replace(calibration, conformers=n) for n in (8, 2, 4)]
+    found = {n: calibration_of(known, n) for n in (1, 2, 3, 4, 7, 8, 100)}
     assert found[1] is None
     assert [found[n].conformers for n in (2, 3, 4, 7, 8, 100)] == [2, 2, 4, 4, 8, 8]
-    assert calibration_of({}, 8) is None
+    assert calibration_of([], 8) is None

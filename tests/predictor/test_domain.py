@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -99,15 +97,6 @@ def test_coordinates_that_are_no_numbers(bad):
 def test_no_atoms():
     assert QM9.check([]) == "the molecule has no atoms"
     assert QM9.check(torch.zeros(0, dtype=torch.long)) == "the molecule has no atoms"
-
-
-def test_record_survives_json():
-    assert Domain.from_dict(json.loads(json.dumps(QM9.to_dict()))) == QM9
-
-
-def test_a_record_with_an_unknown_field():
-    with pytest.raises(TypeError, match="colour"):
-        Domain.from_dict({**QM9.to_dict(), "colour": 1})
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])

@@ -6,12 +6,13 @@ from ase.build import molecule
 from force_fields import force_field
 
 from molgeo.predictor.ensemble import check_levels
+from molgeo.predictor.header import Facts
 from molgeo.simulation.calculator import MolgeoCalculator, UnsupportedAtomsError
 
 
 def trained(level="GFN2-xTB", **options):
     predictor = force_field(**options)
-    predictor.header = {"trained_on_forces": True, "level_of_theory": level}
+    predictor.header = Facts(trained_on_forces=True, level_of_theory=level)
     return predictor
 
 

@@ -8,6 +8,7 @@ from molgeo.data.qm9.properties import NAMES, PROPERTIES, named
 from molgeo.elements import SYMBOLS
 from molgeo.graph import radius_graph
 from molgeo.predictor import Predictor
+from molgeo.predictor.header import Facts
 
 SMALL = {"n_features": 8, "n_filters": 8, "n_blocks": 1, "n_gaussians": 8, "cutoff": 4.0}
 REFERENCES = ("baseline", "scale", "atom_reference")
@@ -149,11 +150,11 @@ def test_forces_are_refused_unless_trained_or_asked_for(predictor):
     ):
         predictor.energy_and_forces(z, pos)
     energy, forces = predictor.energy_and_forces(z, pos, allow_untrained_forces=True)
-    predictor.header = {"trained_on_forces": True}
+    predictor.header = Facts(trained_on_forces=True)
     again, same = predictor.energy_and_forces(z, pos)
     assert torch.equal(energy, again)
     assert torch.equal(forces, same)
-    predictor.header = {"trained_on_forces": False}
+    predictor.header = Facts(trained_on_forces=False)
     with pytest.raises(ValueError, match="allow_untrained_forces"):
         predictor.energy_and_forces(z, pos)
 
@@ -261,12 +262,12 @@ def test_tensors_of_the_wrong_kind(predictor, z, pos, error, match):
 
 
 def test_config_rebuilds_it(predictor):
-    other = Predictor(**predictor.config)
+    other = Predictor(**dict(predictor.config))
     other.load_state_dict(predictor.state_dict())
     z, pos = g2("H2O")
     assert torch.equal(other.eval()(z, pos)["gap"], predictor(z, pos)["gap"])
     assert other.config == predictor.config
-    assert predictor.config["backbone"] == {**SMALL, "activation": "ssp", "n_out": None}
+    assert predictor.config.backbone == {**SMALL, "activation": "ssp", "n_out": None}
 
 
 def test_references_cover_every_element(predictor):

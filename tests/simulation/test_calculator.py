@@ -21,6 +21,7 @@ from force_fields import BACKBONES, crystal, force_field
 from molgeo.data.qm9.properties import PROPERTIES
 from molgeo.predictor import checkpoint
 from molgeo.predictor.checkpoint import catalogue
+from molgeo.predictor.header import Facts
 from molgeo.simulation.calculator import MolgeoCalculator, UnsupportedAtomsError
 from molgeo.units import DEBYE
 
@@ -376,7 +377,7 @@ def test_every_option_can_be_set(tmp_path):
     calc.set(model=[other, force_field()])
     assert "forces_std" in calc.implemented_properties
     property_model = force_field(properties=("u0",))
-    property_model.header = {}
+    property_model.header = Facts()
     with pytest.raises(ValueError, match="allow_untrained_forces=True"):
         calc.set(model=property_model)
     calc.set(model=property_model, allow_untrained_forces=True)
@@ -505,7 +506,7 @@ def test_overlapping_atoms_are_seen_at_every_step():
 
 def test_a_property_model_has_no_forces(tmp_path):
     predictor = force_field(properties=("u0", "gap"))
-    predictor.header = {}
+    predictor.header = Facts()
     with pytest.raises(ValueError, match="allow_untrained_forces=True"):
         MolgeoCalculator(predictor)
     with pytest.raises(ValueError, match="schnet-qm9 was trained on properties"):

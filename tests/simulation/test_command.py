@@ -17,6 +17,7 @@ from molgeo.cli import program as cli
 from molgeo.graph.environments import Environments
 from molgeo.predictor import checkpoint
 from molgeo.predictor.checkpoint import catalogue
+from molgeo.predictor.header import Facts
 from molgeo.simulation.motion import set_momenta
 from molgeo.simulation.settings import MDSettings
 
@@ -160,7 +161,7 @@ def test_md_does_not_go_on_with_other_weights(capsys):
     predictor = checkpoint.load(MODEL)
     with torch.no_grad():
         predictor.heads.out_bias += 1e-6
-    header = {"trained_on_forces": True}
+    header = Facts(trained_on_forces=True)
     checkpoint.save_checkpoint(predictor, "force_field.safetensors", header)
     assert run(capsys, "md", "O", "--model", MODEL, *SHORT)[0] == 0
     other = ["--model", "./force_field.safetensors", "--resume"]
@@ -503,7 +504,7 @@ def with_a_record():
     known = ("C(C,H,H,H)", "C(C,H,H,O)", "O(C,H)", "O(H,H)", "H(C)", "H(O)", "O(C)")
     record = Environments(500, 0, dict.fromkeys(known, 300))
     predictor.domain = replace(predictor.domain, environments=record)
-    checkpoint.save_checkpoint(predictor, "known.safetensors", dict(predictor.header))
+    checkpoint.save_checkpoint(predictor, "known.safetensors", predictor.header)
     return "known.safetensors"
 
 
@@ -553,7 +554,7 @@ def test_an_ensemble_writes_its_spread(capsys):
     other = checkpoint.load(MODEL)
     with torch.no_grad():
         other.heads.out_weight *= 1.001
-    checkpoint.save_checkpoint(other, "other.safetensors", dict(other.header))
+    checkpoint.save_checkpoint(other, "other.safetensors", other.header)
     words = ["--model", f"{MODEL},other.safetensors"]
     run(capsys, "md", "O", *words, *SHORT)
     run(capsys, "md", "O", *words, *SHORT, "--output", "b.traj", "--log", "b.csv")

@@ -1,6 +1,5 @@
 """What the header of an exported model tells of its run, and what it does not."""
 
-import json
 import shlex
 
 import pytest
@@ -17,23 +16,23 @@ def test_no_folder_of_a_run_is_published(tiny, small_data, tmp_path):
     first = train(tiny(max_epochs=1))
     second = train(tiny(max_epochs=1, run_dir=str(tmp_path / "second"), start_from=str(first)))
     header = read_header(second)
-    said = json.dumps(header) + second.with_suffix(".md").read_text()
+    said = header.model_dump_json() + second.with_suffix(".md").read_text()
     assert str(tmp_path) not in said
     assert str(small_data) not in said
-    training = header["training"]
+    training = header.training
     assert not {"run_dir", "data_dir"} & set(training)
     assert training["start_from"] == "schnet-qm9.safetensors"
     assert training["batch_size"] == 8
-    assert read_header(first)["training"]["start_from"] == ""
+    assert read_header(first).training["start_from"] == ""
 
 
 def test_a_card_tells_command_and_curve(tiny, metrics, tmp_path):
     path = train(tiny(max_epochs=3))
     header, card = read_header(path), path.with_suffix(".md").read_text()
-    assert header["command"] in card
+    assert header.command in card
     log = metrics(tmp_path / "run")
     curve = [(step + 1, float(loss)) for (step, name), loss in log.items() if name == "val_loss"]
-    assert [tuple(point) for point in header["curve"]] == curve
+    assert [tuple(point) for point in header.curve] == curve
     assert f"| {curve[-1][1]:.4f} |" in card
 
 

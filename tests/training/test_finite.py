@@ -88,8 +88,8 @@ def test_states_are_those_before(tiny, tmp_path, monkeypatch, looks, step):
         for name, tensor in last[part].items():
             assert name.endswith("atom_reference") or tensor.isfinite().all(), name
     model = load(run / "schnet-qm9.safetensors")  # a whole file, its own test passed
-    assert model.header["interrupted"]
-    assert model.header["steps"] == {5: 4, 9: 6, 16: 12}[step]
+    assert model.header.interrupted
+    assert model.header.steps == {5: 4, 9: 6, 16: 12}[step]
 
 
 def test_the_command_ends_with_one_line(tiny, tmp_path, monkeypatch, capsys, small_data):
@@ -180,7 +180,7 @@ def test_what_is_finite_is_left_alone(tiny, tmp_path, monkeypatch):
     alone = train(tiny(run_dir=str(tmp_path / "alone")))
     for a, b in zip(load(watched).parameters(), load(alone).parameters(), strict=True):
         assert torch.equal(a, b)
-    assert read_header(watched)["validation_loss"] == read_header(alone)["validation_loss"]
+    assert read_header(watched).validation_loss == read_header(alone).validation_loss
 
 
 def test_single_molecules_sum_to_the_batch(tiny_run):

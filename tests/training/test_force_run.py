@@ -8,6 +8,7 @@ import torch
 import yaml
 
 from molgeo.cli import program as cli
+from molgeo.data.forces.properties import ENERGY
 from molgeo.datasets import ForceDataModule
 from molgeo.evaluation.forces import evaluate_forces
 from molgeo.predictor.checkpoint import load
@@ -40,28 +41,28 @@ def test_what_a_run_leaves(tiny, tmp_path, metrics):
     assert path == tmp_path / "run" / "schnet-ethanol.safetensors"
     model = load(path)
     header = model.header
-    assert header["trained_on_forces"] is True
-    assert header["data"] == "ethanol"
-    assert header["n_train"] == 57
-    assert header["split"] == "57/3/20, seed 42"
-    assert header["level_of_theory"] == "PBE/def2-SVP"
-    assert header["units"] == {"energy": "eV"}
-    assert header["domain"]["elements"] == [1, 6, 8]
-    assert 0.8 < header["domain"]["min_distance"] < 1.0
+    assert header.trained_on_forces is True
+    assert header.data == "ethanol"
+    assert header.n_train == 57
+    assert header.split == "57/3/20, seed 42"
+    assert header.level_of_theory == "PBE/def2-SVP"
+    assert header.config.properties == (ENERGY,)
+    assert header.domain.elements == (1, 6, 8)
+    assert 0.8 < header.domain.min_distance < 1.0
     data = ForceDataModule(FIXTURES / "ethanol.npz", energy_unit="kcal/mol")
     data.setup()
     again = evaluate_forces(model, data.molecules, data.parts.test)
-    assert header["metrics"]["mae"] == pytest.approx(again["mae"], rel=1e-4)
-    assert header["metrics"]["split"] == "test"
-    assert header["training"]["data_file"] == ["ethanol.npz"], "the name, not the folder"
-    assert str(FIXTURES) not in json.dumps(header)
-    assert str(tmp_path) not in json.dumps(header)
+    assert header.metrics.mae == pytest.approx(again["mae"], rel=1e-4)
+    assert header.metrics.split == "test"
+    assert header.training["data_file"] == ["ethanol.npz"], "the name, not the folder"
+    assert str(FIXTURES) not in header.model_dump_json()
+    assert str(tmp_path) not in header.model_dump_json()
     log = metrics(tmp_path / "run")
     for kind in ("mae", "rmse"):
         for column in ("energy_meV", "energy_meV_atom", "forces_meV_A"):
             assert float(log[13, f"val_{kind}_{column}"]) > 0
     best = min(float(value) for (_, name), value in log.items() if name == "val_loss")
-    assert header["validation_loss"] == pytest.approx(best)
+    assert header.validation_loss == pytest.approx(best)
     card = path.with_suffix(".md").read_text()
     assert "force" in card
     batch = data.molecules.batch(data.parts.test[:1])
@@ -142,7 +143,7 @@ def test_periodic_frames_train(tiny, tmp_path):
         "max_epochs": 1,
     }
     model = load(train(tiny(**fields)))
-    assert model.header["n_train"] == 5
+    assert model.header.n_train == 5
     data = ForceDataModule(tmp_path / "box.extxyz", test_fraction=0.25)
     data.setup()
     from molgeo.evaluation.forces import batch_graph
@@ -150,7 +151,7 @@ def test_periodic_frames_train(tiny, tmp_path):
     batch = data.molecules.batch(torch.arange(8))
     assert batch_graph(batch, 4.0).offset is not None
     errors = evaluate_forces(model, data.molecules, data.parts.test)
-    assert errors["mae"] == pytest.approx(model.header["metrics"]["mae"], rel=1e-4)
+    assert errors["mae"] == pytest.approx(model.header.metrics.mae, rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +177,7 @@ def test_command_and_evaluation_by_the_runs_config(tiny, tmp_path, capsys):
     assert cli.main(["evaluate", "--model", path, "--data", str(run)]) == 0
     got = json.loads(capsys.readouterr().out)
     assert got["n"] == 20
-    assert got["mae"] == pytest.approx(load(path).header["metrics"]["mae"], rel=1e-4)
+    assert got["mae"] == pytest.approx(load(path).header.metrics.mae, rel=1e-4)
     (tmp_path / "y.yaml").write_text(f"data: qm9\ndata_dir: {tmp_path}\n")
     assert cli.main(["evaluate", "--model", path, "--data", str(tmp_path / "y.yaml")]) == 2
     assert "QM9 is not prepared" in capsys.readouterr().err

@@ -119,7 +119,7 @@ def test_the_header_names_the_data_that_were_trained_on(tiny_run, tmp_path):
     path = train(ForceConfig(**tiny_run | fields))
     assert path.name == "schnet-mine.safetensors"
     header = read_header(path)
-    assert (header["name"], header["data"]) == ("schnet-mine", "mine")
+    assert (header.name, header.data) == ("schnet-mine", "mine")
     assert "* **trained on**: mine, " in path.with_suffix(".md").read_text()
 
 

@@ -48,11 +48,11 @@ def test_a_run_leaves_config_log_and_model(tiny, metrics, small_data, tmp_path, 
     predictor = load(exported)
     assert predictor.property_names == NAMES
     header = read_header(exported)
-    assert header["steps"] == 18
-    assert header["validation_loss"] == pytest.approx(float(log[17, "val_loss"]))
-    assert header["n_train"] == 51
-    assert not header["interrupted"]
-    assert header["metrics"]["n"] == 5, "measured on the whole test part"
+    assert header.steps == 18
+    assert header.validation_loss == pytest.approx(float(log[17, "val_loss"]))
+    assert header.n_train == 51
+    assert not header.interrupted
+    assert header.metrics.n == 5, "measured on the whole test part"
     assert exported.with_suffix(".md").exists()
     # The averaged weights are those validated and saved: the exported model has the logged errors.
     for name, error in validation_errors(predictor, small_data).items():
@@ -80,14 +80,14 @@ def test_one_target(tiny, metrics, tmp_path):
 
 def test_limits(tiny, metrics, tmp_path):
     path = train(tiny(limit_train=16, limit_validation=3, max_epochs=50, max_steps=3))
-    assert read_header(path)["n_train"] == 16
+    assert read_header(path).n_train == 16
     assert max(step for step, _ in metrics(tmp_path / "run")) == 2
 
 
 def test_a_run_shorter_than_an_epoch(tiny):
     header = read_header(train(tiny(max_steps=3)))
-    assert header["steps"] == 3
-    assert header["validation_loss"] > 0
+    assert header.steps == 3
+    assert header.validation_loss > 0
 
 
 def test_loss_weights(tiny):
@@ -147,8 +147,8 @@ def test_an_interrupted_run_exports_its_best(tiny, monkeypatch, tmp_path):
     with pytest.raises((SystemExit, KeyboardInterrupt)):
         train(tiny())
     header = read_header(tmp_path / "run" / "schnet-qm9.safetensors")
-    assert header["interrupted"]
-    assert header["steps"] == 6
+    assert header.interrupted
+    assert header.steps == 6
     load(tmp_path / "run" / "schnet-qm9.safetensors")
 
 

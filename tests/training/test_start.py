@@ -31,8 +31,8 @@ def test_kept_references_make_the_very_model(tiny, tmp_path):
     before, after = load(first), load(second)
     for name, value in before.state_dict().items():
         torch.testing.assert_close(after.state_dict()[name], value, equal_nan=True)
-    assert read_header(second)["training"]["start_from"] == first.name
-    assert after.header["metrics"]["mae"] == pytest.approx(before.header["metrics"]["mae"])
+    assert read_header(second).training["start_from"] == first.name
+    assert after.header.metrics.mae == pytest.approx(before.header.metrics.mae)
 
 
 def test_model_and_widths_are_the_checkpoints(tiny, tmp_path):
@@ -128,8 +128,8 @@ def test_another_level_of_theory_starts_where_the_checkpoint_is(ethanol, tmp_pat
     capsys.readouterr()
     still = {"start_from": str(first), "learning_rate": 0.0, "max_epochs": 1}
     moved = ethanol(1.5, True, "another", run_dir=str(tmp_path / "still"), **still)
-    error = read_header(first)["metrics"]["mae"]
-    got = read_header(train(moved))["metrics"]["mae"]
+    error = read_header(first).metrics.mae
+    got = read_header(train(moved)).metrics.mae
     assert got["forces_eV_A"] == pytest.approx(1.5 * error["forces_eV_A"], rel=0.03)
     assert got["energy_eV"] < 2.0 * error["energy_eV"]
     err = capsys.readouterr().err
@@ -141,9 +141,9 @@ def test_starting_from_another_level_is_no_worse_than_from_scratch(ethanol, tmp_
     first = train(ethanol(max_epochs=6))
     runs = {"scratch": {}, "started": {"start_from": str(first)}}
     mae = {
-        name: read_header(train(ethanol(1.5, True, run_dir=str(tmp_path / name), **fields)))[
-            "metrics"
-        ]["mae"]
+        name: read_header(
+            train(ethanol(1.5, True, run_dir=str(tmp_path / name), **fields))
+        ).metrics.mae
         for name, fields in runs.items()
     }
     for column, error in mae["started"].items():
@@ -176,9 +176,9 @@ def test_another_geometry(tiny, small_data, tmp_path):
     exported = train(tiny(**fields))
     assert exported.name == "schnet-qm9-mmff.safetensors"
     header = read_header(exported)
-    assert header["geometry"] == header["metrics"]["geometry"] == "mmff"
-    assert header["geometry_source"].startswith("MMFF94")
-    assert header["n_train"] == 51
+    assert header.geometry == header.metrics.geometry == "mmff"
+    assert header.geometry_source.startswith("MMFF94")
+    assert header.n_train == 51
     given = train(tiny(run_dir=str(tmp_path / "given")))
-    assert read_header(given)["metrics"]["geometry"] == "dft"
-    assert read_header(given)["validation_loss"] != header["validation_loss"]
+    assert read_header(given).metrics.geometry == "dft"
+    assert read_header(given).validation_loss != header.validation_loss

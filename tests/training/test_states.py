@@ -5,6 +5,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from molgeo.predictor.checkpoint import load, read_header
+from molgeo.predictor.header import Measured
 from molgeo.training.module import PropertyTraining
 from molgeo.training.run import train
 from molgeo.training.states import KeptState
@@ -60,13 +61,13 @@ def test_stopped_ten_times(tiny, tmp_path, metrics, a_minute_a_step, capsys, opt
         done += steps
         assert f"molgeo: stopped after step {done}, " in capsys.readouterr().err
         header = read_header(path)
-        assert header["interrupted"]
-        assert header["metrics"] == {}, "measured on the test part at the end alone"
-        assert header["steps"] == done // 6 * 6 or done
+        assert header.interrupted
+        assert header.metrics == Measured(), "measured on the test part at the end alone"
+        assert header.steps == done // 6 * 6 or done
         assert torch.load(parts / "last.ckpt", weights_only=True)["global_step"] == done
     path = train(tiny(run_dir=str(parts), **fields), resume=True)
-    assert not read_header(path)["interrupted"]
-    assert read_header(path)["metrics"] == read_header(expected)["metrics"] != {}
+    assert not read_header(path).interrupted
+    assert read_header(path).metrics == read_header(expected).metrics != Measured()
 
     assert metrics(parts) == metrics(whole)
     for got, wanted in zip(states(parts), states(whole), strict=True):
@@ -98,8 +99,8 @@ def test_the_last_step_is_validated(tiny, metrics, tmp_path):
     rates = [float(log[step, "lr-AdamW"]) for step in range(9)]
     assert rates[8] == pytest.approx(5e-3 / 5), "one step before zero"
     assert float(log[8, "val_loss"]) < float(log[5, "val_loss"])
-    assert header["steps"] == 9
-    assert header["validation_loss"] == pytest.approx(float(log[8, "val_loss"]))
+    assert header.steps == 9
+    assert header.validation_loss == pytest.approx(float(log[8, "val_loss"]))
 
 
 def test_a_run_killed_before_its_last_validation_has_it_when_resumed(

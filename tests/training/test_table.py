@@ -125,9 +125,9 @@ def test_error_bars_from_smiles(tiny, capsys, tmp_path):
     words = ["calibrate", "--model", str(path), "--data", str(config), "--limit", "14"]
     assert cli.main(words) == 0
     header = read_header(path)
-    assert [one["conformers"] for one in header["calibration"]] == [1, 2, 4, 8]
-    assert header["from_smiles"]["geometry"] == "smiles"
-    assert set(header["from_smiles"]["coverage"]) == {"dipole_D", "alpha"}
+    assert [one.conformers for one in header.calibration] == [1, 2, 4, 8]
+    assert header.from_smiles.geometry == "smiles"
+    assert set(header.from_smiles.coverage) == {"dipole_D", "alpha"}
     card = path.with_suffix(".md").read_text()
     assert "made from the SMILES" in card
     assert "qm9" not in card.lower()

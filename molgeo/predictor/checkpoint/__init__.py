@@ -20,10 +20,9 @@ from molgeo.predictor.checkpoint.catalogue import (
     find,
     shipped,
 )
-from molgeo.predictor.checkpoint.errors import CheckpointError
+from molgeo.predictor.checkpoint.file import CheckpointError
 from molgeo.predictor.checkpoint.store import (
     FORMAT_VERSION,
-    Header,
     load,
     read_header,
     save_checkpoint,
@@ -35,7 +34,6 @@ __all__ = [
     "DEFAULT_SMILES_MODEL",
     "FORMAT_VERSION",
     "CheckpointError",
-    "Header",
     "default_force_field",
     "find",
     "load",

@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
-from molgeo.predictor.checkpoint.errors import CheckpointError
+from molgeo.predictor.checkpoint.file import CheckpointError
 from molgeo.runtime.plain_text import one_line
 
 DEFAULT_MODEL: Final = "spectrum_net-qm9"

@@ -1,18 +1,22 @@
-"""The file of a checkpoint: what is looked at before any of it is believed."""
+"""The file of a checkpoint and the text in it: what is looked at before any of it is believed."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import math
+import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NoReturn
 
 import safetensors
 import torch
 from torch import Tensor
 
-from molgeo.predictor.checkpoint.errors import CheckpointError
+from molgeo.predictor.header import HeaderError
+from molgeo.runtime.errors import InputError
 from molgeo.runtime.plain_text import one_line
 
 KEY: Final = "molgeo"
@@ -23,6 +27,17 @@ MOST_HEADER_BYTES: Final = 2**21
 MOST_TENSORS: Final = 2048
 """Bounds on honest files, whose headers are of some ten thousand bytes and tensors a hundred."""
 
+SEAL: Final = "header_sha256"
+"""Key of the checksum of all other keys of a header."""
+
+MOST_CHARACTERS: Final = 2**20
+MOST_DEPTH: Final = 16
+MOST_DIGITS: Final = 18
+"""Bounds on the text of a header."""
+
+_MARK: Final = re.compile(r'\\.|["\[\]{}]', re.DOTALL)
+"""What a scan for the depth of JSON has to look at: brackets, and where texts begin and end."""
+
 _FOREIGN: Final = {
     b"PK\x03\x04": "a zip archive, as PyTorch saves states of training",
     b"\x80": "a pickle, which may run any code and is never opened",
@@ -32,6 +47,22 @@ _FOREIGN: Final = {
     b"<": "a page of HTML or XML, perhaps of a failed download",
 }
 """First bytes → what they tell."""
+
+
+class CheckpointError(InputError):
+    """A file that cannot be used as a checkpoint; the message is one line and says why.
+
+    Args:
+        message: of any length and origin; `molgeo.runtime.plain_text` makes it fit for a terminal.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
+
+    @classmethod
+    def of(cls, path: Path, reason: object) -> CheckpointError:
+        """An error that names the file, but never so long that the reason is lost."""
+        return cls(f"{one_line(path, 100)}: {reason}")
 
 
 @dataclass(frozen=True)
@@ -98,6 +129,44 @@ def digest(tensors: dict[str, Tensor]) -> str:
     return total.hexdigest()
 
 
+def parse(content: str) -> Any:
+    """The value of a JSON text from anyone.
+
+    Args:
+        content: of any length.
+
+    Raises:
+        HeaderError: it is too long or too deep, or has numbers that JSON or floats do not have.
+        json.JSONDecodeError: it is no JSON.
+    """
+    if len(content) > MOST_CHARACTERS:
+        raise HeaderError(
+            f"header: expected at most {MOST_CHARACTERS:,} characters, got {len(content):,}"
+        )
+    if _is_deep(content):  # seen before a parser has to find its way back
+        raise HeaderError(f"header: is nested more than {MOST_DEPTH} levels deep")
+    return json.loads(content, parse_int=_integer, parse_float=_float, parse_constant=_constant)
+
+
+def seal(header: dict[str, Any]) -> str:
+    """A header as JSON text that ends in the SHA-256 of the rest.
+
+    One text, because safetensors writes several metadata keys in random order, and the same model
+    should be the same file.
+    """
+    checksum = hashlib.sha256(json.dumps(header, allow_nan=False).encode()).hexdigest()
+    return json.dumps({**header, SEAL: checksum}, allow_nan=False)
+
+
+def finite(value: Any) -> Any:
+    """A header's value with null in place of the numbers that JSON lacks: NaN and infinities."""
+    if isinstance(value, dict):
+        return {key: finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _check(path: Path) -> None:
     """Refuse what is no file, no safetensors file, or too large, by its first bytes."""
     try:
@@ -130,3 +199,35 @@ def _check(path: Path) -> None:
         raise CheckpointError.of(
             path, f"expected a header of at most {MOST_HEADER_BYTES:,} bytes, got {length:,}"
         )
+
+
+def _is_deep(content: str) -> bool:
+    """Whether brackets outside of texts are nested more than `MOST_DEPTH` levels deep."""
+    depth, in_text = 0, False
+    for mark in _MARK.findall(content):
+        if mark == '"':
+            in_text = not in_text
+        elif not in_text and mark in "[{":
+            depth += 1
+            if depth > MOST_DEPTH:
+                return True
+        elif not in_text and mark in "]}":
+            depth -= 1
+    return False
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise HeaderError(f"header: a number of {len(digits):,} digits")
+    return int(digits)
+
+
+def _float(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise HeaderError("header: a number beyond the range of floats")
+    return value
+
+
+def _constant(name: str) -> NoReturn:
+    raise HeaderError(f"header: {name} is no number of JSON")

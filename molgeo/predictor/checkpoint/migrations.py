@@ -9,8 +9,11 @@ from torch import Tensor
 
 from molgeo.data.forces.properties import ENERGY
 from molgeo.data.qm9.properties import PROPERTIES
-from molgeo.predictor.checkpoint.fields import FieldError, each, one_of, refuse
-from molgeo.predictor.checkpoint.header import Header, config_record
+from molgeo.predictor.header import HeaderError, property_records
+from molgeo.runtime.plain_text import one_line
+
+Record = dict[str, Any]
+"""A header as JSON has it."""
 
 Weights = dict[str, Tensor]
 
@@ -18,20 +21,23 @@ NAMED: Final = {**PROPERTIES, ENERGY.name: ENERGY}
 """What the names of properties stand for in files of format 1, which hold nothing but names."""
 
 
-def with_whole_properties(header: Header, weights: Weights) -> tuple[Header, Weights]:
-    """Format 1 → 2: properties are stored whole, with units and heads."""
-    config: Any = header.get("config")
-    if not isinstance(config, dict):
-        raise refuse("config", "an object", config)
-    if "properties" not in config:
-        raise FieldError("config.properties: is missing")
-    names = config["properties"]
-    each(one_of(NAMED), 1, len(NAMED))(names, "config.properties")
-    whole = config_record({**config, "properties": [NAMED[name] for name in names]})
-    return {**header, "format": 2, "config": whole}, weights
+def with_whole_properties(header: Record, weights: Weights) -> tuple[Record, Weights]:
+    """Format 1 → 2: properties are stored whole, and their units with them."""
+    config = header.get("config")
+    names = config.get("properties") if isinstance(config, dict) else None
+    if not isinstance(names, list) or not all(
+        isinstance(one, str) and one in NAMED for one in names
+    ):
+        raise HeaderError(
+            f"config.properties: expected some of {', '.join(NAMED)}, got {one_line(names, 60)}"
+        )
+    assert isinstance(config, dict)
+    whole = {**config, "properties": property_records(NAMED[name] for name in names)}
+    kept = {key: value for key, value in header.items() if key != "units"}
+    return {**kept, "format": 2, "config": whole}, weights
 
 
-MIGRATIONS: Final[dict[int, Callable[[Header, Weights], tuple[Header, Weights]]]] = {
+MIGRATIONS: Final[dict[int, Callable[[Record, Weights], tuple[Record, Weights]]]] = {
     1: with_whole_properties,
 }
 """Format version → function that takes header and weights of that version to the next.

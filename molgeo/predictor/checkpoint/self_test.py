@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 import torch
 
+from molgeo.predictor.header import SelfTest
 from molgeo.predictor.predictor import Predictor
 from molgeo.runtime.precision import matmul_precision
 
@@ -19,7 +20,7 @@ MOST_NUMBERS: Final = 2**26
 """Of a table of all pairs of a self-test's atoms and the model's widest layer."""
 
 
-def make(predictor: Predictor) -> dict[str, Any]:
+def make(predictor: Predictor) -> SelfTest:
     """A small molecule of every element of the domain with the outputs it gives here.
 
     Args:
@@ -42,10 +43,10 @@ def make(predictor: Predictor) -> dict[str, Any]:
         raise ValueError(f"checkpoint: the predictor gives {outputs[nan[0]]} for {nan[0]}")
     # Only an atomization energy may be NaN: of an element whose free atom is unknown.
     known = {name: value for name, value in outputs.items() if math.isfinite(value)}
-    return {"z": z, "pos": pos.tolist(), "outputs": known}
+    return SelfTest(z=z, pos=[(x, y, w) for x, y, w in pos.tolist()], outputs=known)
 
 
-def run(predictor: Predictor, test: dict[str, Any]) -> None:
+def run(predictor: Predictor, test: SelfTest) -> None:
     """Compare with the outputs at the time of writing.
 
     Args:
@@ -56,11 +57,11 @@ def run(predictor: Predictor, test: dict[str, Any]) -> None:
         ValueError: an output is another one, or the test is too large for the model.
     """
     widest = max(max(p.shape) for p in predictor.parameters())
-    if len(test["z"]) ** 2 * widest > MOST_NUMBERS:
-        raise ValueError(f"self_test.z: {len(test['z'])} atoms are too many for layers of {widest}")
-    outputs = _outputs(predictor, test["z"], test["pos"])
+    if len(test.z) ** 2 * widest > MOST_NUMBERS:
+        raise ValueError(f"self_test.z: {len(test.z)} atoms are too many for layers of {widest}")
+    outputs = _outputs(predictor, test.z, test.pos)
     scales = dict(zip(predictor.properties, predictor.scale.tolist(), strict=True))
-    for name, expected in test["outputs"].items():
+    for name, expected in test.outputs.items():
         known = predictor.outputs.get(name)
         if known is None:
             raise ValueError(f"self_test.outputs: the model gives no {name}")
@@ -72,7 +73,9 @@ def run(predictor: Predictor, test: dict[str, Any]) -> None:
             )
 
 
-def _outputs(predictor: Predictor, z: list[int], pos: list[list[float]]) -> dict[str, float]:
+def _outputs(
+    predictor: Predictor, z: list[int], pos: Sequence[Sequence[float]]
+) -> dict[str, float]:
     device = predictor.scale.device
     numbers = torch.tensor(z, device=device)
     positions = torch.tensor(pos, dtype=torch.float32, device=device)

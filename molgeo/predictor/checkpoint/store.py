@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -10,7 +11,6 @@ from typing import Any, Final
 import safetensors.torch
 import torch
 
-from molgeo.predictor.calibration import Calibration
 from molgeo.predictor.checkpoint import file, self_test
 from molgeo.predictor.checkpoint.catalogue import (
     DEFAULT_MODEL,
@@ -19,20 +19,10 @@ from molgeo.predictor.checkpoint.catalogue import (
     find,
     shipped,
 )
-from molgeo.predictor.checkpoint.errors import CheckpointError
-from molgeo.predictor.checkpoint.header import (
-    SEAL,
-    Header,
-    check_fields,
-    config_record,
-    finite,
-    parse,
-    properties_of,
-    seal,
-)
+from molgeo.predictor.checkpoint.file import SEAL, CheckpointError, finite, parse, seal
 from molgeo.predictor.checkpoint.migrations import MIGRATIONS, Weights
 from molgeo.predictor.checkpoint.outline import check_shapes
-from molgeo.predictor.domain import Domain
+from molgeo.predictor.header import Facts, Header, header_of
 from molgeo.predictor.predictor import Predictor
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.plain_text import one_line
@@ -41,20 +31,21 @@ from molgeo.runtime.whole_file import replacing
 FORMAT_VERSION: Final = 2
 
 
-def save_checkpoint(predictor: Predictor, path: str | Path, header: Header) -> None:
+def save_checkpoint(
+    predictor: Predictor, path: str | Path, facts: Facts | Mapping[str, Any]
+) -> None:
     """Write a predictor with its header and self-test, all or nothing.
 
     Args:
         predictor: with its `domain` set and float32 weights.
         path: ends in ``.safetensors``.
-        header: what the file says of itself beside config and domain; plain JSON values. NaN and
-            infinities become null.
+        facts: what the file says of itself beside config and domain, also as plain JSON values, of
+            which NaN and infinities become null.
 
     Raises:
         ValueError: the path has another ending, the predictor has no domain or other than float32
-            weights, it gives NaN for its own self-test, or a field of the header could not be
-            loaded again.
-        TypeError: a value of the header is none of JSON's.
+            weights, it gives NaN for its own self-test, or a fact could not be loaded again.
+        TypeError: a value is none of JSON's.
         OSError: the file cannot be written; an old one is left as it was.
     """
     path = Path(path)
@@ -66,17 +57,18 @@ def save_checkpoint(predictor: Predictor, path: str | Path, header: Header) -> N
     if other:
         raise ValueError(f"checkpoint: expected float32 weights, got {other.pop()}")
     tensors = {name: t.detach().cpu().contiguous() for name, t in predictor.state_dict().items()}
-    full = {
-        **header,
+    domain = dataclasses.asdict(predictor.domain)
+    record = {
+        **(facts.told() if isinstance(facts, Facts) else facts),
         "format": FORMAT_VERSION,
-        "config": config_record(predictor.config),
-        "domain": predictor.domain.to_dict(),
-        "self_test": self_test.make(predictor),
+        "config": predictor.config.model_dump(mode="json"),
+        "domain": {key: value for key, value in domain.items() if value is not None},
+        "self_test": self_test.make(predictor).model_dump(mode="json"),
         "sha256": file.digest(tensors),
     }
-    full.pop(SEAL, None)
-    text = seal(finite(full))
-    check_fields(parse(text))
+    record.pop(SEAL, None)
+    text = seal(finite(record))
+    header_of(parse(text))
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part:
         part.write_bytes(safetensors.torch.save(tensors, metadata={file.KEY: text}))
@@ -102,19 +94,17 @@ def load(name: str | Path | None = None, verify: bool = True) -> Predictor:
         check_shipped(path)
     header, tensors = _read(path)
     with _refusing(path, "header and weights do not fit together"):
-        config = {**header["config"], "properties": properties_of(header["config"])}
+        config = dict(header.config)
         check_shapes(config, tensors)
         _check_numbers(tensors)
         predictor = Predictor(**config)
         predictor.load_state_dict(tensors, strict=True)
-        predictor.domain = Domain.from_dict(header["domain"])
+        predictor.domain = header.domain
         predictor.header = header
         predictor.name = path.stem
         predictor.eval()
-        for one in header.get("calibration", []):
-            Calibration.from_json(one)
         if verify:
-            self_test.run(predictor, header["self_test"])
+            self_test.run(predictor, header.self_test)
     return predictor
 
 
@@ -132,23 +122,22 @@ def _read(path: Path, weights: bool = True) -> tuple[Header, Weights]:
     content = file.read(path, weights)
     tensors = content.tensors
     with _refusing(path, "its header is damaged"):
-        header = parse(content.header)
+        record = parse(content.header)
         # A newer format may keep its checksums elsewhere, so its version is looked at first.
-        version = _version(header, path)
-        header.pop(SEAL, None)
-        if content.header != seal(header):
+        version = _version(record, path)
+        record.pop(SEAL, None)
+        if content.header != seal(record):
             raise CheckpointError.of(path, "the header is not the one that was written (checksum)")
-        if weights and header.get("sha256") != file.digest(tensors):
+        if weights and record.get("sha256") != file.digest(tensors):
             raise CheckpointError.of(path, "the weights are not those that were written (checksum)")
     with _refusing(path, "the header is not one of a model"):
         for old in range(version, FORMAT_VERSION):
-            header, tensors = MIGRATIONS[old](header, tensors)
-        check_fields(header)
-    return header, tensors
+            record, tensors = MIGRATIONS[old](record, tensors)
+        return header_of(record), tensors
 
 
-def _version(header: Any, path: Path) -> int:
-    version = header.get("format") if isinstance(header, dict) else None
+def _version(record: Any, path: Path) -> int:
+    version = record.get("format") if isinstance(record, dict) else None
     if type(version) is not int or not (version in MIGRATIONS or version == FORMAT_VERSION):
         raise CheckpointError.of(
             path,

@@ -59,7 +59,7 @@ def test_a_whole_checkpoint_in_place_of_a_shipped_one_is_refused(wheel, path):
     checkpoint.save_checkpoint(other, wheel, {"data": "other"})
     with pytest.raises(CheckpointError, match="SHA-256 differs"):
         load("mine-qm9")
-    assert load(wheel).header["data"] == "other", "by its path it is any checkpoint"
+    assert load(wheel).header.data == "other", "by its path it is any checkpoint"
 
 
 def test_a_file_beside_the_shipped_ones_is_refused_by_name(wheel):

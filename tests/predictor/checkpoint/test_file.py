@@ -91,7 +91,7 @@ def test_any_name_that_a_file_can_have(path, tmp_path, name):
     other = tmp_path / name
     path.rename(other)
     assert load(other).name == other.stem
-    assert read_header(other)["data"] == "QM9"
+    assert read_header(other).data == "QM9"
 
 
 def test_a_name_that_is_not_utf_8(path, tmp_path):
