@@ -73,7 +73,7 @@ class MolgeoCalculator(Calculator):
         allow_unfamiliar: no `UnfamiliarWarning` of molecules unlike the training data.
         replay: record the operations of an evaluation and replay them while the graph stays the
             same, which takes the time of some 400 evaluations once and makes a small molecule's
-            steps more than twice as fast. True records at once, False never, and "auto" once the
+            steps about twice as fast. True records at once, False never, and "auto" once the
             graph has been used so often that a recording pays (`molgeo.simulation.replay`).
 
     Raises:

@@ -4,7 +4,7 @@ The energy and forces of a small molecule are about two thousand operations of a
 each. Most of the time of a step therefore goes into Python, autograd and dispatch. A simulation
 asks for the same operations again and again while its graph stays the same. So the operations of
 one evaluation, forward and backward, are recorded with the weights and the graph as constants.
-From then on PyTorch's own interpreter replays the list: more than twice as fast, and with the same
+From then on PyTorch's own interpreter replays the list: about twice as fast, and with the same
 rounding in float32. A recording takes seconds, as long as some hundred evaluations.
 """
 
@@ -98,6 +98,7 @@ class Replayed:
             self._names = list(known)
             return tuple(known.values())
 
+        evaluate(pos)  # what the model keeps of a graph is made now, and not recorded
         try:
             with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
                 # TorchScript is no longer developed, and still the one interpreter without Python.

@@ -157,6 +157,19 @@ def test_replay_is_a_choice():
     assert other._replayed[0]._tape is not None
 
 
+@pytest.mark.parametrize("model", BACKBONES)
+def test_the_first_evaluation_of_a_graph_can_be_recorded(model):
+    """As in a run that was resumed: nothing of the graph has been derived by then."""
+    found = {}
+    for choice in (True, False):
+        calc = MolgeoCalculator(force_field(model), "cpu", replay=choice)
+        found[choice] = walk(calc, n=2)
+        assert (calc._replayed[0]._tape is not None) == choice
+    for (forces, energy), (expected, same) in zip(found[True], found[False], strict=True):
+        np.testing.assert_array_equal(forces, expected)
+        assert energy == same
+
+
 def test_a_choice_of_replay_that_there_is_not():
     calc = MolgeoCalculator(force_field(), "cpu")
     with pytest.raises(ValueError, match="replay: expected True, False or 'auto', got 'often'"):
