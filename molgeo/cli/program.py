@@ -137,7 +137,7 @@ def _failure(error: Exception) -> int:
         say(message)
         return error.exit_status
     if isinstance(error, OSError) and _is_of_a_file(error):
-        say(message)
+        say(f"{error.filename}: {error.strerror}" if error.filename is not None else message)
         return USAGE
     say(f"{type(error).__name__}: {message} (--debug shows where)")
     return FAILED

@@ -271,7 +271,8 @@ class Predictor(nn.Module):
         if not (allow_untrained_forces or self.header.trained_on_forces):
             raise SettingError(
                 f"{self.name} was trained on properties of relaxed molecules, so its forces mean "
-                "nothing; pass allow_untrained_forces=True to have them all the same"
+                "nothing. Take a force field, which `molgeo models` lists, or pass "
+                "allow_untrained_forces=True in Python"
             )
 
     def potential(
