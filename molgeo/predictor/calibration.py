@@ -127,14 +127,11 @@ def calibrate(
 
 
 def half_widths(scale: Scale, std: Numbers) -> tuple[Numbers, Numbers]:
-    """Half of the intervals of values.
+    """Half of the intervals for the shares `ONE_SIGMA` and `INTERVAL`, in the property's unit.
 
     Args:
         scale: of the property.
         std: over the conformers, in the property's unit; one number or a tensor.
-
-    Returns:
-        For the shares `ONE_SIGMA` and `INTERVAL`, in the property's unit.
     """
     width = scale.error + std
     return scale.sigma * width, scale.interval * width

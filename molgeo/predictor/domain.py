@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from molgeo.elements import SYMBOLS
@@ -67,11 +66,24 @@ class Domain:
                 f"charge {charge:+d} is outside the model's domain: "
                 f"it was trained on molecules of charge {self.charge} only"
             )
-        return (
-            None
-            if pos is None
-            else self._check_distances(torch.as_tensor(pos).detach().double().cpu().numpy())
-        )
+        if pos is None:
+            return None
+        points = torch.as_tensor(pos).detach().double().cpu().numpy()
+        if not np.isfinite(points).all():
+            return "a coordinate is NaN or infinite"
+        close = closest_pair(points, self.closest)
+        if close is not None:
+            return (
+                f"two atoms are {close[0]:.2f} Å apart, outside the model's domain: "
+                f"the shortest distance it was trained on is {self.min_distance:.2f} Å"
+            )
+        n_fragments = count_fragments(points, SEPARATION)
+        if n_fragments > 1:
+            return (
+                f"{n_fragments} separate fragments, more than {SEPARATION} Å apart: "
+                "predict each on its own"
+            )
+        return None
 
     def unfamiliar(
         self, z: Sequence[int] | Tensor, pos: Any, pairs: Pairs | None = None
@@ -94,20 +106,3 @@ class Domain:
             points = np.asarray(torch.as_tensor(pos).detach().double().cpu())
             pairs = pairs_below(points, longest_pair(numbers))
         return self.environments.unfamiliar(numbers, pairs)
-
-    def _check_distances(self, pos: NDArray[np.float64]) -> str | None:
-        if not np.isfinite(pos).all():
-            return "a coordinate is NaN or infinite"
-        close = closest_pair(pos, self.closest)
-        if close is not None:
-            return (
-                f"two atoms are {close[0]:.2f} Å apart, outside the model's domain: "
-                f"the shortest distance it was trained on is {self.min_distance:.2f} Å"
-            )
-        n_fragments = count_fragments(pos, SEPARATION)
-        if n_fragments > 1:
-            return (
-                f"{n_fragments} separate fragments, more than {SEPARATION} Å apart: "
-                "predict each on its own"
-            )
-        return None

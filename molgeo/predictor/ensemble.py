@@ -74,17 +74,21 @@ def check_levels(models: Sequence[Predictor]) -> None:
         ValueError: energies of two kinds, levels of theory or free atoms that are not the same.
     """
     first = models[0]
+    needs = "model: an ensemble needs models of one level of theory; the"
     for other in models[1:]:
+        both = f"of {first.name} and {other.name}"
         for what, a, b in (
             ("energies", first.energy.name, other.energy.name),
-            ("levels of theory", _level(first), _level(other)),
+            ("levels of theory", first.header.level_of_theory, other.header.level_of_theory),
         ):
             if not {NOT_STATED, ""} & {a, b} and _plain(a) != _plain(b):
-                raise SettingError(
-                    f"model: an ensemble needs models of one level of theory; the {what} of "
-                    f"{first.name} and {other.name} are {a} and {b}"
-                )
-        _check_free_atoms(first, other)
+                raise SettingError(f"{needs} {what} {both} are {a} and {b}")
+        free = [each.atom_reference[each.energy_index].cpu() for each in (first, other)]
+        apart = (free[0] - free[1]).abs().nan_to_num()
+        z = int(apart.argmax())
+        if apart[z] > SAME_ATOM:
+            a, b = (f"{float(row[z]):.3f}" for row in free)
+            raise SettingError(f"{needs} free {SYMBOLS[z]} atom {both} has {a} and {b} eV")
 
 
 def check_energies(potentials: Sequence[Potential], models: Sequence[Predictor]) -> str | None:
@@ -98,7 +102,7 @@ def check_energies(potentials: Sequence[Potential], models: Sequence[Predictor])
         A sentence that names the reason, or None.
     """
     # A model that was never exported says nothing at all, and is its maker's own matter.
-    if all(_level(each) != NOT_STATED for each in models):
+    if all(each.header.level_of_theory != NOT_STATED for each in models):
         return None
     energies = [float(each.energy[0]) for each in potentials]
     apart = max(energies) - min(energies)
@@ -122,47 +126,28 @@ def mean(potentials: Sequence[Potential]) -> dict[str, Any]:
         sample standard deviations.
     """
     each = [_arrays(potential) for potential in potentials]
-    results: dict[str, Any] = each[0]
+    stacked = {name: np.stack([one[name] for one in each]) for name in each[0]}
+    results: dict[str, Any] = {name: values.mean(axis=0) for name, values in stacked.items()}
     if len(each) > 1:
-        stacked = {name: np.stack([one[name] for one in each]) for name in results}
-        results = {name: values.mean(axis=0) for name, values in stacked.items()}
-        for name in {"energy", "forces"}.intersection(stacked):
+        for name in {"energy", "forces"} & stacked.keys():
             results[f"{name}_std"] = stacked[name].std(axis=0, ddof=1)
-    scalars = ("energy", "energy_std")
-    results.update({name: float(results[name]) for name in scalars if name in results})
-    results["free_energy"] = results["energy"]
-    return results
+    for name in {"energy", "energy_std"} & results.keys():
+        results[name] = float(results[name])
+    return {**results, "free_energy": results["energy"]}
 
 
 def _arrays(potential: Potential) -> dict[str, Any]:
     """What a model gave of its one molecule, float64 on the host."""
-    first = {"energy": potential.energy, "strain_gradient": potential.strain_gradient}
-    named = {name: value[0] for name, value in first.items() if value is not None}
-    if potential.dipole is not None:
-        named["dipole"] = DEBYE * potential.dipole[0]
-    if potential.forces is not None:
-        named["forces"] = potential.forces
-    named["energies"] = potential.energies
-    return {name: value.double().cpu().numpy() for name, value in named.items()}
-
-
-def _level(model: Predictor) -> str:
-    """The level of theory; "" for a model that was never exported."""
-    return model.header.level_of_theory
+    dipole, strain = potential.dipole, potential.strain_gradient
+    named = {
+        "energy": potential.energy[0],
+        "energies": potential.energies,
+        "forces": potential.forces,
+        "dipole": None if dipole is None else DEBYE * dipole[0],
+        "strain_gradient": None if strain is None else strain[0],
+    }
+    return {name: x.double().cpu().numpy() for name, x in named.items() if x is not None}
 
 
 def _plain(text: str) -> str:
     return "".join(text.casefold().split())
-
-
-def _check_free_atoms(first: Predictor, other: Predictor) -> None:
-    """Refuse models whose free atoms are known and not the same."""
-    a, b = (each.atom_reference[each.energy_index] for each in (first, other))
-    apart = (a - b).abs().nan_to_num().cpu()
-    element = int(apart.argmax())
-    if apart[element] > SAME_ATOM:
-        raise SettingError(
-            f"model: an ensemble needs models of one level of theory; the free "
-            f"{SYMBOLS[element]} atom of {first.name} and {other.name} has {float(a[element]):.3f} "
-            f"and {float(b[element]):.3f} eV"
-        )

@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Final, Self
 
@@ -37,6 +36,7 @@ from molgeo.properties import (
     names_of,
 )
 from molgeo.runtime.plain_text import one_line
+from molgeo.runtime.validation import Count, Fraction, Number, explained
 
 LENGTHS: Final = (0.01, 1000)
 """Å, between which distances in molecules lie."""
@@ -45,9 +45,6 @@ MOST_ATOMS: Final = 2 * len(SYMBOLS)
 
 Text = Annotated[str, Field(max_length=1000)]
 LongText = Annotated[str, Field(max_length=20_000)]
-Count = Annotated[int, Field(ge=0, le=10**12)]
-Number = Annotated[float, Field(ge=-HUGE, le=HUGE)]
-Share = Annotated[float, Field(ge=0, le=1)]
 Coordinate = Annotated[float, Field(ge=-1000, le=1000)]
 Element = Annotated[int, Field(ge=1, lt=len(SYMBOLS))]
 Errors = Annotated[dict[str, Number | None], Field(max_length=MOST_PROPERTIES)]
@@ -109,7 +106,7 @@ class Measured(OpenRecord):
     geometry: Text = ""
     mae: Errors = {}
     rmse: Errors = {}
-    coverage: Annotated[dict[str, dict[str, Share]], Field(max_length=MOST_PROPERTIES)] = {}
+    coverage: Annotated[dict[str, dict[str, Fraction]], Field(max_length=MOST_PROPERTIES)] = {}
 
 
 class Facts(OpenRecord):
@@ -216,7 +213,7 @@ def header_of(record: Mapping[str, Any]) -> Header:
         # As JSON, whose lists are tuples and whose whole numbers are floats where these are meant.
         return Header.model_validate_json(json.dumps(record))
     except ValidationError as error:
-        raise HeaderError(_first_line(error)) from error
+        raise HeaderError(explained(error)) from error
 
 
 def _oddities(domain: Domain) -> Iterator[tuple[str, str, object]]:
@@ -244,21 +241,3 @@ def _oddities(domain: Domain) -> Iterator[tuple[str, str, object]]:
             yield f"{place}.bonds.{pair}", "the shortest length and the longest, Å", (low, high)
     if len(seen.formulas) > 100 or any(len(one) > 200 for one in seen.formulas):
         yield f"{place}.formulas", "at most 100 of at most 200 characters", len(seen.formulas)
-
-
-def _first_line(error: ValidationError) -> str:
-    """What is wrong first: the field, what was expected, what came."""
-    first = error.errors(include_url=False)[0]
-    place = ""
-    for step in first["loc"]:
-        place += f"[{step}]" if isinstance(step, int) else f".{step}" if place else str(step)
-    place = one_line(place, 80)
-    if first["type"] == "missing":
-        return f"{place}: is missing"
-    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        return f"{place}: is no field that molgeo knows"
-    if "error" in first.get("ctx", {}):
-        reason = str(first["ctx"]["error"])
-        return f"{place}: {reason}" if place else reason
-    expected = re.sub(r"^\w+ should (be|have) | after validation.*| \(.*", "", first["msg"])
-    return f"{place or 'header'}: expected {expected}, got {one_line(repr(first['input']), 60)}"

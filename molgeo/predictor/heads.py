@@ -93,14 +93,9 @@ class Heads(nn.Module):
         h = F.silu(self.in_layer(features)).view(-1, n, self.hidden)
         h = h.to(torch.promote_types(h.dtype, torch.float32))
         atoms = (h * self.out_weight[:n]).sum(-1) + self.out_bias[:n]  # (atoms, properties)
-        return atoms, self._charges(h, atoms)
-
-    def _charges(self, h: Tensor, atoms: Tensor) -> Tensor | None:
-        """(atoms, extents) the second output of each extent head."""
         if not self.extents:
-            return None
-        n = len(self.properties)
-        return (h[:, self.extents] * self.out_weight[n:]).sum(-1) + self.out_bias[n:]
+            return atoms, None
+        return atoms, (h[:, self.extents] * self.out_weight[n:]).sum(-1) + self.out_bias[n:]
 
 
 def pool(
@@ -127,8 +122,8 @@ def pool(
     size = graph.atoms_per_molecule.to(atoms.dtype).unsqueeze(-1)
     total = molecule_sum(atoms, graph)
     r = centred(z, pos.to(atoms.dtype), graph) if {"dipole", "extent"} & set(kinds) else None
+    extents = iter(() if charges is None else charges.unbind(-1))
     columns = []
-    n_extents = 0
     for k, kind in enumerate(kinds):
         column = total[:, k]
         if kind == "mean":
@@ -138,10 +133,8 @@ def pool(
             column = _norm(moment(atoms[:, k], r, graph))
         elif kind == "extent":
             assert r is not None
-            assert charges is not None
             r2 = r.square().sum(-1) / SQUARED_DISTANCE_UNIT
-            column = column + molecule_sum(charges[:, n_extents] * r2, graph)
-            n_extents += 1
+            column = column + molecule_sum(next(extents) * r2, graph)
         columns.append(column)
     return torch.stack(columns, dim=-1)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
 import warnings
@@ -13,6 +12,7 @@ from typing import Final
 
 from molgeo.predictor.checkpoint.file import CheckpointError
 from molgeo.runtime.plain_text import one_line
+from molgeo.runtime.validation import nearest
 
 DEFAULT_MODEL: Final = "spectrum_net-qm9"
 """Shipped model that predicts properties at given geometries if none is named."""
@@ -50,44 +50,30 @@ def find(name: str | Path) -> Path:
         return known[str(name)]
     if not str(name):
         raise CheckpointError("model: expected a name or a path, got ''")
-    path = Path(name)
+    path, shown = Path(name), f"'{one_line(name, 60)}'"
     try:
-        is_there = path.exists()  # False for a name that no file can have
+        if path.exists():  # False for a name that no file can have
+            return path
     except OSError as error:
-        raise CheckpointError(f"model: {_shown(name)}: {error.strerror}") from error
-    if is_there:
-        return path
-    close = difflib.get_close_matches(str(name)[:200], known, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise CheckpointError(f"model: {shown}: {error.strerror}") from error
     raise CheckpointError(
-        f"model: {_shown(name)} is neither a file nor a shipped model "
-        f"({', '.join(known) or 'none is shipped'}){hint}"
+        f"model: {shown} is neither a file nor a shipped model "
+        f"({', '.join(known) or 'none is shipped'}){nearest(str(name), known)}"
     )
 
 
 def default_force_field() -> str:
-    """Name of the model whose forces are used if none is named.
-
-    Raises:
-        CheckpointError: this molgeo is shipped without it.
-    """
-    if DEFAULT_FORCE_FIELD not in shipped():
-        raise CheckpointError(
-            f"model: the default force field {DEFAULT_FORCE_FIELD!r} is not shipped with this "
-            "molgeo; name a model that was trained on forces"
-        )
-    return DEFAULT_FORCE_FIELD
+    """Name of the model whose forces are used if none is named; an error if it is not there."""
+    if DEFAULT_FORCE_FIELD in shipped():
+        return DEFAULT_FORCE_FIELD
+    raise CheckpointError(
+        f"model: the default force field {DEFAULT_FORCE_FIELD!r} is not shipped with this "
+        "molgeo; name a model that was trained on forces"
+    )
 
 
 def check_shipped(path: Path) -> None:
-    """Refuse a file among the shipped ones that is not the one that was shipped.
-
-    Args:
-        path: of a shipped model.
-
-    Raises:
-        CheckpointError: its SHA-256 is not the one that the package has of it.
-    """
+    """Refuse a file among the shipped ones whose SHA-256 is not the one that the package has."""
     expected = digests().get(path.name)
     if expected is None:
         raise CheckpointError.of(
@@ -125,7 +111,3 @@ def _warn_of_files_of_that_name(name: str) -> None:
                 f"model: {name!r} is the shipped model; the file in this folder is './{file}'",
                 stacklevel=3,
             )
-
-
-def _shown(name: str | Path) -> str:
-    return f"'{one_line(name, 60)}'"

@@ -5,17 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 import stat
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
+import pydantic_core
 import safetensors
 import torch
 from torch import Tensor
 
-from molgeo.predictor.header import HeaderError
 from molgeo.runtime.errors import InputError
 from molgeo.runtime.plain_text import one_line
 
@@ -31,12 +29,7 @@ SEAL: Final = "header_sha256"
 """Key of the checksum of all other keys of a header."""
 
 MOST_CHARACTERS: Final = 2**20
-MOST_DEPTH: Final = 16
-MOST_DIGITS: Final = 18
-"""Bounds on the text of a header."""
-
-_MARK: Final = re.compile(r'\\.|["\[\]{}]', re.DOTALL)
-"""What a scan for the depth of JSON has to look at: brackets, and where texts begin and end."""
+"""Of the text of a header."""
 
 _FOREIGN: Final = {
     b"PK\x03\x04": "a zip archive, as PyTorch saves states of training",
@@ -65,25 +58,8 @@ class CheckpointError(InputError):
         return cls(f"{one_line(path, 100)}: {reason}")
 
 
-@dataclass(frozen=True)
-class Content:
-    """What stands in a file.
-
-    Attributes:
-        header: the text of molgeo's header.
-        tensors: name → weights or buffers; empty if they were not asked for.
-    """
-
-    header: str
-    tensors: dict[str, Tensor]
-
-
-def read(path: Path, weights: bool = True) -> Content:
-    """Read the text of a checkpoint's header and its tensors.
-
-    Args:
-        path: of anything.
-        weights: read the tensors too.
+def read(path: Path, weights: bool = True) -> tuple[str, dict[str, Tensor]]:
+    """Read the text of a checkpoint's header, and its tensors by name if they are wanted.
 
     Raises:
         CheckpointError: it is no safetensors file of bounded size, or not one of molgeo's.
@@ -112,11 +88,10 @@ def read(path: Path, weights: bool = True) -> Content:
         ) from error
     for name, tensor in tensors.items():
         if tensor.dtype not in (torch.float32, torch.float64) or not tensor.numel():
+            what = f"tensor {one_line(name, 60)!r}: expected float32 or float64"
             got = f"{tensor.dtype} of shape {tuple(tensor.shape)}"
-            raise CheckpointError.of(
-                path, f"tensor {one_line(name, 60)!r}: expected float32 or float64, got {got}"
-            )
-    return Content(metadata[KEY], tensors)
+            raise CheckpointError.of(path, f"{what}, got {got}")
+    return metadata[KEY], tensors
 
 
 def digest(tensors: dict[str, Tensor]) -> str:
@@ -130,22 +105,16 @@ def digest(tensors: dict[str, Tensor]) -> str:
 
 
 def parse(content: str) -> Any:
-    """The value of a JSON text from anyone.
-
-    Args:
-        content: of any length.
+    """The value of a JSON text from anyone: strict, and of bounded length and depth.
 
     Raises:
-        HeaderError: it is too long or too deep, or has numbers that JSON or floats do not have.
-        json.JSONDecodeError: it is no JSON.
+        ValueError: it is too long or too deep, no JSON, or has numbers that JSON does not have.
     """
     if len(content) > MOST_CHARACTERS:
-        raise HeaderError(
+        raise ValueError(
             f"header: expected at most {MOST_CHARACTERS:,} characters, got {len(content):,}"
         )
-    if _is_deep(content):  # seen before a parser has to find its way back
-        raise HeaderError(f"header: is nested more than {MOST_DEPTH} levels deep")
-    return json.loads(content, parse_int=_integer, parse_float=_float, parse_constant=_constant)
+    return pydantic_core.from_json(content, allow_inf_nan=False)
 
 
 def seal(header: dict[str, Any]) -> str:
@@ -199,35 +168,3 @@ def _check(path: Path) -> None:
         raise CheckpointError.of(
             path, f"expected a header of at most {MOST_HEADER_BYTES:,} bytes, got {length:,}"
         )
-
-
-def _is_deep(content: str) -> bool:
-    """Whether brackets outside of texts are nested more than `MOST_DEPTH` levels deep."""
-    depth, in_text = 0, False
-    for mark in _MARK.findall(content):
-        if mark == '"':
-            in_text = not in_text
-        elif not in_text and mark in "[{":
-            depth += 1
-            if depth > MOST_DEPTH:
-                return True
-        elif not in_text and mark in "]}":
-            depth -= 1
-    return False
-
-
-def _integer(digits: str) -> int:
-    if len(digits) > MOST_DIGITS:
-        raise HeaderError(f"header: a number of {len(digits):,} digits")
-    return int(digits)
-
-
-def _float(digits: str) -> float:
-    value = float(digits)
-    if not math.isfinite(value):
-        raise HeaderError("header: a number beyond the range of floats")
-    return value
-
-
-def _constant(name: str) -> NoReturn:
-    raise HeaderError(f"header: {name} is no number of JSON")

@@ -29,7 +29,7 @@ Outline = dict[str, tuple[torch.dtype, tuple[int, ...]]]
 
 
 def outline_of(config: dict[str, Any], n_tensors: int = MOST_TENSORS) -> Outline:
-    """The tensors that a predictor would have.
+    """The tensors that a predictor would have: name → type and shape.
 
     It is built on PyTorch's meta device, whose tensors have a shape and no memory, and no further
     than a number of tensors allows.
@@ -37,9 +37,6 @@ def outline_of(config: dict[str, Any], n_tensors: int = MOST_TENSORS) -> Outline
     Args:
         config: arguments of `Predictor`.
         n_tensors: that it may have, about.
-
-    Returns:
-        Name → type and shape.
 
     Raises:
         ValueError: the config means nothing, or asks for more.
@@ -50,37 +47,22 @@ def outline_of(config: dict[str, Any], n_tensors: int = MOST_TENSORS) -> Outline
 
 
 def check_shapes(config: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    """Refuse a config whose model has other tensors than a file.
-
-    Args:
-        config: arguments of `Predictor`.
-        tensors: of the file.
-
-    Raises:
-        ValueError: they are others, or the config means nothing.
-        TypeError: it has unknown fields.
-    """
+    """Refuse a config whose model has other tensors than a file, with errors as `outline_of`."""
     wanted, found = outline_of(config, len(tensors)), _outline(tensors)
-    for what, names in (
-        ("has no", wanted.keys() - found.keys()),
-        ("has an unknown tensor", found.keys() - wanted.keys()),
-    ):
-        if names:
-            raise ValueError(f"the file {what} {_some(names)}")
+    if missing := wanted.keys() - found.keys():
+        raise ValueError(f"the file has no {_some(missing)}")
+    if unknown := found.keys() - wanted.keys():
+        raise ValueError(f"the file has an unknown tensor {_some(unknown)}")
     for name, (dtype, shape) in wanted.items():
         if found[name] != (dtype, shape):
+            got = "{} and {}".format(*found[name])
             raise ValueError(
-                f"size mismatch: expected {name} of {dtype} and shape {shape}, got "
-                f"{found[name][0]} and {found[name][1]}"
+                f"size mismatch: expected {name} of {dtype} and shape {shape}, got {got}"
             )
 
 
 class _Bounded(TorchFunctionMode):
-    """Ends the making of a model that has more tensors, or takes longer, than it may.
-
-    Args:
-        n_tensors: that it may have, about.
-    """
+    """Ends the making of a model that has more tensors, or takes longer, than it may."""
 
     def __init__(self, n_tensors: int) -> None:
         super().__init__()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 import torch
 
@@ -21,10 +20,7 @@ MOST_NUMBERS: Final = 2**26
 
 
 def make(predictor: Predictor) -> SelfTest:
-    """A small molecule of every element of the domain with the outputs it gives here.
-
-    Args:
-        predictor: with its domain.
+    """A small molecule of every element of the predictor's domain, and the outputs it gives here.
 
     Raises:
         ValueError: an output is not finite.
@@ -47,11 +43,7 @@ def make(predictor: Predictor) -> SelfTest:
 
 
 def run(predictor: Predictor, test: SelfTest) -> None:
-    """Compare with the outputs at the time of writing.
-
-    Args:
-        predictor: as it was loaded.
-        test: as `make` gave it.
+    """Compare a predictor with its outputs at the time of writing.
 
     Raises:
         ValueError: an output is another one, or the test is too large for the model.
@@ -73,24 +65,15 @@ def run(predictor: Predictor, test: SelfTest) -> None:
             )
 
 
-def _outputs(
-    predictor: Predictor, z: list[int], pos: Sequence[Sequence[float]]
-) -> dict[str, float]:
-    device = predictor.scale.device
+def _outputs(predictor: Predictor, z: list[int], pos: Sequence[Any]) -> dict[str, float]:
+    """What a predictor gives in evaluation mode, whatever mode and precision a run has set."""
+    device, training = predictor.scale.device, predictor.training
     numbers = torch.tensor(z, device=device)
     positions = torch.tensor(pos, dtype=torch.float32, device=device)
-    with _as_when_loaded(predictor), torch.no_grad():
-        out = predictor(numbers, positions)
-    return {name: float(value) for name, value in out.items()}
-
-
-@contextmanager
-def _as_when_loaded(predictor: Predictor) -> Iterator[None]:
-    """Evaluation mode and full float32 products, whatever a training run has set."""
-    training = predictor.training
     predictor.eval()
     try:
-        with matmul_precision(), torch.autocast(predictor.scale.device.type, enabled=False):
-            yield
+        with matmul_precision(), torch.autocast(device.type, enabled=False), torch.no_grad():
+            out = predictor(numbers, positions)
     finally:
         predictor.train(training)
+    return {name: float(value) for name, value in out.items()}

@@ -97,12 +97,9 @@ def load(name: str | Path | None = None, verify: bool = True) -> Predictor:
         config = dict(header.config)
         check_shapes(config, tensors)
         _check_numbers(tensors)
-        predictor = Predictor(**config)
+        predictor = Predictor(**config).eval()
         predictor.load_state_dict(tensors, strict=True)
-        predictor.domain = header.domain
-        predictor.header = header
-        predictor.name = path.stem
-        predictor.eval()
+        predictor.domain, predictor.header, predictor.name = header.domain, header, path.stem
         if verify:
             self_test.run(predictor, header.self_test)
     return predictor
@@ -119,14 +116,13 @@ def read_header(name: str | Path) -> Header:
 
 def _read(path: Path, weights: bool = True) -> tuple[Header, Weights]:
     """Header and weights of a file, checked against their checksums, migrated, fields checked."""
-    content = file.read(path, weights)
-    tensors = content.tensors
+    text, tensors = file.read(path, weights)
     with _refusing(path, "its header is damaged"):
-        record = parse(content.header)
+        record = parse(text)
         # A newer format may keep its checksums elsewhere, so its version is looked at first.
         version = _version(record, path)
         record.pop(SEAL, None)
-        if content.header != seal(record):
+        if text != seal(record):
             raise CheckpointError.of(path, "the header is not the one that was written (checksum)")
         if weights and record.get("sha256") != file.digest(tensors):
             raise CheckpointError.of(path, "the weights are not those that were written (checksum)")
