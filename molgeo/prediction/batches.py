@@ -73,7 +73,7 @@ class BatchPredictor:
         loaded = model if isinstance(model, torch.nn.Module) else checkpoint.load(model)
         return loaded.eval().to(self.device)
 
-    def refuses(self, z: list[int], charge: int) -> str | None:
+    def composition_refusal(self, z: list[int], charge: int) -> str | None:
         """Why the model would refuse a molecule, whatever its coordinates, or None."""
         domain = self.predictor.domain
         return None if domain is None else domain.check(z, charge=charge)

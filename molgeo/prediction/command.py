@@ -44,7 +44,7 @@ def run_predict(
     from molgeo.chem.files.readers import check_sources
 
     settings, output = settings or PredictSettings(), output or OutputSettings()
-    check_sources(inputs, settings.reading())
+    check_sources(inputs, settings.read_options())
     target = check_output(output, inputs)
     if output.resume and _is_finished(target):
         say(f"{target.path} is there, and no run of it was stopped: nothing is left to do")

@@ -94,7 +94,7 @@ class Layout:
         places = self.digits(row)
         return {name: _cell(row[name], places.get(name)) for name in self.columns}
 
-    def values(self, row: Row) -> dict[str, Any]:
+    def json_values(self, row: Row) -> dict[str, Any]:
         """Column → value as JSON has it; None if there is no finite number."""
         places = self.digits(row)
         return {name: _value(row[name], places.get(name)) for name in self.columns}

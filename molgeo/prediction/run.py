@@ -80,7 +80,7 @@ class PropertyRun:
         from molgeo.predictor.checkpoint import DEFAULT_MODEL, DEFAULT_SMILES_MODEL
 
         self.settings = settings
-        self._reading = settings.reading(say)
+        self._read_options = settings.read_options(say)
         conformers, device, batch_size = settings.conformers, settings.device, settings.batch_size
         self._n_conformers = CONFORMERS if conformers is None else int(conformers)
         if settings.model is None:  # each is loaded with the first row that needs it
@@ -131,7 +131,7 @@ class PropertyRun:
         """
         from molgeo.chem.files.readers import kept_columns
 
-        names = map(self._kept_name, kept_columns(inputs, self._reading))
+        names = map(self._kept_name, kept_columns(inputs, self._read_options))
         self.columns = list(dict.fromkeys([*self.columns, *names]))
         self._is_fixed = True
 
@@ -181,10 +181,10 @@ class PropertyRun:
         from molgeo.chem.limits import Limits
 
         if isinstance(inputs, list | tuple) or is_single(inputs):
-            check_sources([inputs] if is_single(inputs) else inputs, self._reading)
+            check_sources([inputs] if is_single(inputs) else inputs, self._read_options)
         own = self.settings
         limits = Limits(own.max_atoms, own.max_seconds, own.max_memory)
-        source = iter(read_all(inputs, self._reading))
+        source = iter(read_all(inputs, self._read_options))
         if self.settings.enumerate_stereo:
             from molgeo.chem.conformers.enumeration import with_isomers
 
@@ -196,7 +196,7 @@ class PropertyRun:
             _marked(source, marks),
             self._n_conformers,
             geometry=self.settings.geometry,
-            refuse=self.made.refuses,
+            refuse=self.made.composition_refusal,
             limits=limits,
         )
         most = _WINDOW.get(self.given.device.type, _WINDOW["cpu"])

@@ -116,7 +116,7 @@ class PredictSettings:
             if not isinstance(value, int | float) or not value > 0:
                 raise InputError(f"{name} must be a number above 0, got {value!r}")
 
-    def reading(self, say: Callable[[str], None] | None = None) -> ReadOptions:
+    def read_options(self, say: Callable[[str], None] | None = None) -> ReadOptions:
         """How inputs are read.
 
         Args:

@@ -70,7 +70,7 @@ class JsonLinesWriter(Writer):
         self.put(self._object(row) + "\n")
 
     def _object(self, row: Row) -> str:
-        values = self.layout.values(row)
+        values = self.layout.json_values(row)
         return json.dumps(values, ensure_ascii=False, allow_nan=False, default=plain)
 
 

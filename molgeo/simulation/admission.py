@@ -58,7 +58,7 @@ def refusal(atoms: Atoms, allowed: bool, by_stress: bool = False) -> str | None:
     return f"{found}; --allow-unfamiliar goes on all the same"
 
 
-def check(atoms: Atoms, allow_unfamiliar: bool, by_stress: bool = False) -> None:
+def admit(atoms: Atoms, allow_unfamiliar: bool, by_stress: bool = False) -> None:
     """Refuse what the model must not see, before any file is opened."""
     atoms.calc.check(atoms)
     reason = refusal(atoms, allow_unfamiliar, by_stress)

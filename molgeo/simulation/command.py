@@ -21,7 +21,7 @@ from molgeo.chem.molecule import BadRow, InputError
 from molgeo.runtime.errors import OK, SOME_FAILED
 from molgeo.runtime.progress import progress
 from molgeo.simulation.admission import (
-    check,
+    admit,
     not_the_input,
     refusal,
     say,
@@ -124,7 +124,7 @@ def run_md(
     atoms = one_structure(input, say)
     atoms.calc = _calculator(force_field, force_field.dtype, force_field.skin)
     if not resume:
-        check(atoms, force_field.allow_unfamiliar, by_stress=settings.ensemble == "npt")
+        admit(atoms, force_field.allow_unfamiliar, by_stress=settings.ensemble == "npt")
     for remark in (*remarks(settings, atoms), lost_constraints(files[0], atoms)):
         if remark:
             say(remark)
@@ -163,7 +163,7 @@ def run_vib(input: str, force_field: ForceFieldSettings, settings: VibrationSett
     atoms.calc = _calculator(force_field)
     atoms.calc.check(atoms)
     check_molecule(atoms)
-    check(atoms, force_field.allow_unfamiliar)
+    admit(atoms, force_field.allow_unfamiliar)
     say_velocities(atoms, "a relaxation")
     with progress("relaxing") as report:
         relaxed = relax(atoms, VIB_FMAX, report=report)

@@ -66,7 +66,7 @@ class Guard:
         self.hottest = max(HEADROOM * quantile, HOT) * temperature_K
         self.bonds = bonds_of(atoms)
 
-    def check(self, atoms: Atoms) -> str | None:
+    def stop_reason(self, atoms: Atoms) -> str | None:
         """Why a run should not go on from here, or None."""
         return (
             self._temperature_reason(atoms)

@@ -93,13 +93,13 @@ def simulate(
     _check_atoms(atoms, settings)
     run = _Run(atoms, settings, output, log)
     if resume:
-        run.restore(load_state(state_of(output)))
+        run.restore(load_state(state_path(output)))
     else:
         run.start()
     return run.go(report)
 
 
-def state_of(output: Path) -> Path:
+def state_path(output: Path) -> Path:
     """The file of a trajectory's state."""
     return output.with_name(output.name + STATE)
 
@@ -118,7 +118,7 @@ def check_files(
     """
     if output.suffix.lower() not in ENDINGS:
         raise InputError(f"output: expected a name that ends in {', '.join(ENDINGS)}, got {output}")
-    own = [output, state_of(output)]
+    own = [output, state_path(output)]
     for what, path in (("log", log), ("page", page)):
         if path is not None:
             if path.resolve() in [other.resolve() for other in own]:
@@ -160,10 +160,10 @@ class _Run:
         self.guard = self._guard(hottest)
         self.dynamics = self._integrator()
         self.atoms.get_forces()  # refuses what the model does not know, before a file is opened
-        reason = self.guard.check(self.atoms) if settings.guard else None
+        reason = self.guard.stop_reason(self.atoms) if settings.guard else None
         if reason:
             raise InputError(f"the structure cannot be simulated as it is: {reason}")
-        state_of(self.output).unlink(missing_ok=True)
+        state_path(self.output).unlink(missing_ok=True)
 
     def restore(self, state: dict[str, Any]) -> None:
         """Become the run that wrote a state."""
@@ -225,7 +225,7 @@ class _Run:
         self.table.write(self._row(step))
         self.frames.write(self._frame(step))
         self.recorded = step
-        reason = self.guard.check(self.atoms) if self.settings.guard else None
+        reason = self.guard.stop_reason(self.atoms) if self.settings.guard else None
         if reason and step > 0:
             self.stopped = f"{reason} (step {step})"
 
@@ -257,7 +257,7 @@ class _Run:
         }
         if isinstance(self.calc, MolgeoCalculator):
             state["calculator_state"] = self.calc.state()
-        save_state(state_of(self.output), state)
+        save_state(state_path(self.output), state)
 
     def _integrator(self) -> Any:
         return make_integrator(self.atoms, self.settings, self.rng, self.n_degrees)

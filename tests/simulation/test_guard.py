@@ -20,9 +20,9 @@ def test_nothing_to_complain_of():
     atoms = ethanol(MolgeoCalculator(force_field(), device="cpu"))
     guard = Guard(atoms, 300.0, 24)
     assert guard.closest == pytest.approx(0.75 * 0.9)
-    assert guard.check(atoms) is None
+    assert guard.stop_reason(atoms) is None
     atoms.rattle(0.05, seed=0)
-    assert guard.check(atoms) is None
+    assert guard.stop_reason(atoms) is None
 
 
 def test_bonds_of_a_molecule_and_across_a_boundary():
@@ -52,9 +52,9 @@ def test_a_broken_bond_is_named(periodic):
     guard = Guard(atoms, 300.0, 3)
     axis = atoms.get_distance(0, 1, vector=True, mic=True) / atoms.get_distance(0, 1, mic=True)
     atoms.positions[1] += 0.6 * axis  # 1.57 Å, a stretched bond
-    assert guard.check(atoms) is None
+    assert guard.stop_reason(atoms) is None
     atoms.positions[1] += 0.3 * axis
-    assert guard.check(atoms) == "the bond O1–H2 broke: 1.87 Å"
+    assert guard.stop_reason(atoms) == "the bond O1–H2 broke: 1.87 Å"
     assert broken_bonds(guard.bonds, atoms) == ["O1–H2"]
 
 
@@ -80,9 +80,9 @@ def test_temperatures_fluctuate_before_they_run_away(n_degrees):
     assert thermal.max() < guard.hottest
     assert guard.hottest < 450.0 * (2 + 6 * np.sqrt(2 / n_degrees) + 40 / n_degrees)
     atoms.set_momenta(np.full((9, 3), 500.0))
-    assert "the temperature ran away" in guard.check(atoms)
+    assert "the temperature ran away" in guard.stop_reason(atoms)
     atoms.set_momenta(np.full((9, 3), np.nan))
-    assert "the temperature ran away: nan K" in guard.check(atoms)
+    assert "the temperature ran away: nan K" in guard.stop_reason(atoms)
 
 
 def test_an_ensemble_that_disagrees():
@@ -90,8 +90,8 @@ def test_an_ensemble_that_disagrees():
     atoms = ethanol(MolgeoCalculator(models, device="cpu"))
     atoms.get_forces()
     spread = np.linalg.norm(atoms.calc.results["forces_std"], axis=1)
-    assert Guard(atoms, 300.0, 24, 1.01 * spread.max()).check(atoms) is None
-    reason = Guard(atoms, 300.0, 24, 0.5 * spread.max()).check(atoms)
+    assert Guard(atoms, 300.0, 24, 1.01 * spread.max()).stop_reason(atoms) is None
+    reason = Guard(atoms, 300.0, 24, 0.5 * spread.max()).stop_reason(atoms)
     name = f"{atoms.symbols[spread.argmax()]}{spread.argmax() + 1}"
     assert reason.startswith(f"the models disagree on the force on atom {name}: {spread.max():.2f}")
 
@@ -101,11 +101,11 @@ def test_a_guard_goes_on_with_the_bonds_of_another():
     first = Guard(atoms, 300.0, 1)
     atoms.positions[1] += 5.0 * (atoms.positions[1] - atoms.positions[0])
     second = Guard(atoms, 300.0, 1)
-    assert second.check(atoms) is None
+    assert second.stop_reason(atoms) is None
     second.restore(first.state())
-    assert "broke" in second.check(atoms)
+    assert "broke" in second.stop_reason(atoms)
 
 
 def test_atoms_without_bonds():
     atoms = Atoms("He2", [[0, 0, 0], [0, 0, 3.0]], calculator=Morse(2))
-    assert Guard(atoms, 300.0, 1).check(atoms) is None
+    assert Guard(atoms, 300.0, 1).stop_reason(atoms) is None
