@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from argparse import SUPPRESS, Action, HelpFormatter, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
@@ -12,7 +11,7 @@ from typing import Any, NoReturn, TypeVar
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
 from molgeo.runtime.errors import USAGE
-from molgeo.runtime.plain_text import say
+from molgeo.runtime.plain_text import nearest, say
 
 Settings = TypeVar("Settings")
 
@@ -89,8 +88,7 @@ class Parser(ArgumentParser):
             known = re.findall(r"[\w-]+", listed[0])[2:] if listed else []
         else:
             known = sorted(self._option_names())
-        close = difflib.get_close_matches(given, known, n=1)
-        return f"; did you mean {close[0]!r}?" if close else ""
+        return nearest(given, known)
 
     def _option_names(self) -> set[str]:
         names = set()

@@ -31,8 +31,7 @@ from molgeo.data.geometries import read as read_geometries
 from molgeo.data.split import PARTS, UNDECIDED
 from molgeo.generate.geometries import Progress, flat, make_in_pieces
 from molgeo.runtime.errors import InputError, SettingError
-from molgeo.runtime.plain_text import one_line
-from molgeo.runtime.validation import nearest
+from molgeo.runtime.plain_text import nearest, one_line
 
 Source = Literal["auto", "given", "smiles"]
 """Geometries of a table: those given, or conformers of the SMILES; ``auto`` takes what there is."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +36,20 @@ def one_line(text: object, most: int = LINE) -> str:
 
 def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
+
+
+def nearest(given: str, names: Iterable[str]) -> str:
+    """``; did you mean 'NAME'?``, or nothing if none of the names is near."""
+    close = difflib.get_close_matches(given[:100], names, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def shown(value: Any) -> str:
+    """A value of any kind and size, for a message."""
+    try:
+        return one_line(repr(value), 60)
+    except ValueError:  # Python's own limit
+        return "a number of thousands of digits"
 
 
 def say(text: object, most: int = 1000) -> None:

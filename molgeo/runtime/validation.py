@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from molgeo.runtime.errors import SettingError
-from molgeo.runtime.plain_text import one_line
+from molgeo.runtime.plain_text import nearest, one_line, shown
 
 MOST: Final = 10**12
 """Bound on all numbers that have no other."""
@@ -78,17 +77,3 @@ def explained(error: ValidationError, names: Iterable[str] = ()) -> str:
     if first["type"] == "literal_error":
         expected = f"one of {expected.replace(chr(39), '').replace(' or ', ', ')}"
     return f"{place}: expected {expected}, got {shown(first['input'])}"
-
-
-def nearest(given: str, names: Iterable[str]) -> str:
-    """``; did you mean 'NAME'?``, or nothing if none of the names is near."""
-    close = difflib.get_close_matches(given[:100], names, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def shown(value: Any) -> str:
-    """A value of any kind and size, for a message."""
-    try:
-        return one_line(repr(value), 60)
-    except ValueError:  # Python's own limit
-        return "a number of thousands of digits"

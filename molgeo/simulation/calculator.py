@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import threading
 import warnings
 import weakref
@@ -28,6 +27,7 @@ from molgeo.predictor import Predictor
 from molgeo.predictor.ensemble import Model, check_energies, mean, members
 from molgeo.runtime.device import choose
 from molgeo.runtime.errors import SettingError, UnknownSettingError, UserError
+from molgeo.runtime.plain_text import nearest
 from molgeo.simulation.familiarity import Unfamiliar, UnfamiliarWarning, unfamiliar
 from molgeo.simulation.replay import Replay, Replayed
 
@@ -125,10 +125,9 @@ class MolgeoCalculator(Calculator):
         """
         for name in options:
             if self._options and name not in self._options:
-                close = difflib.get_close_matches(name, self._options, n=1)
+                hint = nearest(name, self._options)
                 raise UnknownSettingError(
-                    f"{name}: expected some of {', '.join(self._options)}"
-                    + (f"; did you mean {close[0]!r}?" if close else "")
+                    f"{name}: expected some of {', '.join(self._options)}{hint}"
                 )
         with self._lock:
             changed = {k: v for k, v in options.items() if not _same(self._options, k, v)}

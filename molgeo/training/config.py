@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from molgeo.properties import Property
 from molgeo.runtime.errors import SettingError
-from molgeo.runtime.plain_text import one_line
+from molgeo.runtime.plain_text import nearest, one_line, shown
 from molgeo.runtime.precision import MatmulPrecision
 from molgeo.runtime.validation import (
     Amount,
@@ -26,8 +26,6 @@ from molgeo.runtime.validation import (
     Seed,
     Settings,
     Several,
-    nearest,
-    shown,
 )
 from molgeo.training.naming import check_file_name, check_set_name, data_name
 from molgeo.training.yaml_text import parse_yaml, read_yaml
