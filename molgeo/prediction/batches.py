@@ -37,6 +37,7 @@ class BatchPredictor:
         device: on which it computes.
         max_pairs: bound on Σ n² over the molecules of a batch, if there is no ``batch_size``.
         name: of the model.
+        path: of its checkpoint; None for a predictor that was given.
         header: of its checkpoint.
         outputs: what it predicts: properties and atomization energies, by name.
         keys: names of those that `values` returns; all, until it is changed.
@@ -52,6 +53,7 @@ class BatchPredictor:
             raise InputError(f"batch_size must be 'auto' or at least 1, got {batch_size!r}")
         self.batch_size = None if batch_size == "auto" else int(batch_size)
         self._model = model
+        self.path: Path | None = None
         self.header: Facts
         if isinstance(model, torch.nn.Module):
             here = next(model.parameters(), torch.empty(0)).device
@@ -61,8 +63,8 @@ class BatchPredictor:
         else:
             self.device = choose(device)
             header = checkpoint.read_header(model)
-            self.name, self.outputs = checkpoint.find(model).stem, header.outputs
-            self.header = header
+            self.path = checkpoint.find(model)
+            self.name, self.outputs, self.header = self.path.stem, header.outputs, header
         self.max_pairs = _PAIRS.get(self.device.type, _PAIRS["cpu"])
         self.keys = list(self.outputs)
 

@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from molgeo.prediction.conformer_average import CONFORMERS, Numbers
@@ -225,14 +224,6 @@ class PropertyRun:
         digits = Digits(self.outputs.values(), headers)
         return Layout(self.columns, self.outputs, digits, raw)
 
-    def files(self) -> dict[str, Path]:
-        """Name of each model → its checkpoint; those that were given as objects are left out."""
-        from molgeo.predictor.checkpoint import DEFAULT_MODEL, DEFAULT_SMILES_MODEL, find
-
-        model = self.settings.model
-        names = [DEFAULT_MODEL, DEFAULT_SMILES_MODEL] if model is None else [model]
-        return {str(name): find(name) for name in names if isinstance(name, str | Path)}
-
     def _passed(self, source: Iterator[Source], done: Iterable[Done]) -> int:
         """Read the rows that are done, and remember what may come again; how many they were."""
         n = 0
@@ -310,18 +301,10 @@ class PropertyRun:
         """One row of output, without its id."""
         source = built[0] if isinstance(built, list) else built
         row: Row = dict.fromkeys(self.columns)
-        row.update(
-            name=source.name,
-            input=source.input,
-            smiles=source.smiles or "",
-            formula=source.formula,
-            n_atoms=source.n_atoms,
-            geometry=source.geometry,
-            stereo=getattr(source, "stereo", ""),
-            status="ok",
-            message="",
-            model=model.name,
-        )
+        for name in ("name", "input", "formula", "n_atoms", "geometry"):
+            row[name] = getattr(source, name)
+        row.update(smiles=source.smiles or "", stereo=getattr(source, "stereo", ""))
+        row.update(status="ok", message="", model=model.name)
         if self.settings.strip_salts:
             row[STRIPPED] = source.stripped
         for name, value in source.extra.items():
