@@ -162,7 +162,7 @@ def calibrate(options: Namespace) -> int:
         )
     task = _task(data, data_dir=options.data_dir or "")
     with progress("calibrating") as report:
-        result = export.calibrate(
+        result = export.add_calibration(
             path,
             lambda predictor: task.calibrations(predictor, limit, report),
             lambda predictor: task.calibrated_errors(predictor, limit, report),

@@ -14,8 +14,13 @@ from torch import Tensor
 from molgeo.data.geometries import GeometrySet
 from molgeo.data.molecules import Batch
 from molgeo.prediction.conformer_average import ConformerAverage, conformer_average
-from molgeo.predictor import Predictor, calibration
-from molgeo.predictor.calibration import Calibration, calibration_of, half_widths
+from molgeo.predictor import Predictor
+from molgeo.predictor.calibration import (
+    Calibration,
+    calibration_from,
+    calibration_of,
+    half_widths,
+)
 from molgeo.properties import Property, first_energy, names_of
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.precision import MatmulPrecision, matmul_precision
@@ -111,7 +116,7 @@ def calibrations(
         Calibrations, for the header of a checkpoint.
 
     Raises:
-        SettingError: as in `molgeo.predictor.calibration.calibrate`.
+        SettingError: as in `molgeo.predictor.calibration.calibration_from`.
     """
     made = []
     for k, (n, sample) in enumerate(samples.items()):
@@ -122,7 +127,7 @@ def calibrations(
 
         found = collect(predictor, sample, progress=step)
         values, stds, labels = (t.numpy() for t in (found.values, found.stds, found.labels))
-        made.append(calibration.calibrate(names_of(found.properties), values, stds, labels, n))
+        made.append(calibration_from(names_of(found.properties), values, stds, labels, n))
     return made
 
 

@@ -83,7 +83,7 @@ def calibrate(
 
     Raises:
         FileNotFoundError: QM9 is not prepared.
-        ValueError: as in `molgeo.predictor.calibration.calibrate`.
+        ValueError: as in `molgeo.predictor.calibration.calibration_from`.
     """
     data = QM9(root)
     samples = {n: sample_of(data, "validation", "smiles", limit, n) for n in conformers}

@@ -94,7 +94,7 @@ def calibration_of(calibrations: Iterable[Calibration], conformers: int) -> Cali
     return max(fitting, key=lambda one: one.conformers, default=None)
 
 
-def calibrate(
+def calibration_from(
     properties: Sequence[str], values: Array, stds: Array, labels: Array, conformers: int
 ) -> Calibration:
     """Scales from molecules that the model was not trained on.

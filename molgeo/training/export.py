@@ -85,7 +85,7 @@ def measure(path: Path, errors: Callable[[Predictor], dict[str, Any]]) -> dict[s
     return metrics
 
 
-def calibrate(
+def add_calibration(
     path: Path,
     calibrations: Callable[[Predictor], list[Calibration]],
     errors: Callable[[Predictor], dict[str, Any]],

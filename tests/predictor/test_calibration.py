@@ -10,7 +10,7 @@ from molgeo.predictor.calibration import (
     INTERVAL,
     ONE_SIGMA,
     Scale,
-    calibrate,
+    calibration_from,
     calibration_of,
     half_widths,
 )
@@ -29,7 +29,7 @@ def molecules(n, seed):
 
 @pytest.fixture(scope="module")
 def calibration():
-    return calibrate(["mu", "gap"], *molecules(3000, 0), conformers=8)
+    return calibration_from(["mu", "gap"], *molecules(3000, 0), conformers=8)
 
 
 @pytest.mark.parametrize(("column", "name"), [(0, "mu"), (1, "gap")])
@@ -43,11 +43,11 @@ def test_the_promised_share_of_other_molecules_lies_within(calibration, column, 
 
 def test_the_smallest_sample_takes_its_largest_score():
     values, labels = np.arange(9.0)[:, None], np.zeros((9, 1))
-    scale = calibrate(["mu"], values, np.zeros((9, 1)), labels, 1).scales["mu"]
+    scale = calibration_from(["mu"], values, np.zeros((9, 1)), labels, 1).scales["mu"]
     assert scale == Scale(error=4.0, sigma=6 / 4, interval=8 / 4)
     assert half_widths(scale, 0.0) == (6.0, 8.0)
     with pytest.raises(ValueError, match="calibrate: expected at least 9 molecules, got 8"):
-        calibrate(["mu"], values[:8], np.zeros((8, 1)), labels[:8], 1)
+        calibration_from(["mu"], values[:8], np.zeros((8, 1)), labels[:8], 1)
 
 
 def test_different_conformers_widen_the_interval(calibration):
