@@ -22,7 +22,7 @@ def run(path: Path, folder: str) -> nbformat.NotebookNode:
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(
         notebook,
-        timeout=300,
+        timeout=900,
         kernel_name="python3",
         record_timing=False,
         resources={"metadata": {"path": folder}},
