@@ -35,10 +35,10 @@ from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from molgeo.graph import Graph
 from molgeo.models import Backbone, resolve_config
-from molgeo.ops.activation import silu
 from molgeo.ops.basis.radial import BesselBasis
 from molgeo.ops.basis.spherical import EnvelopeForm, SphericalBesselBasis
 from molgeo.ops.by_rows import by_rows
@@ -160,7 +160,7 @@ class EmbeddingBlock(nn.Module):
         w_i, w_j, w_rbf = (w.contiguous() for w in self.dense.weight.split(self.hidden, dim=1))
         at_target, at_source = linear(h, w_i, self.dense.bias), linear(h, w_j)
         of_pair = linear(self.rbf(rbf), w_rbf)
-        return silu(to_edges(at_target, at_source, of_pair, graph))
+        return F.silu(to_edges(at_target, at_source, of_pair, graph))
 
 
 class InteractionBlock(nn.Module):
@@ -186,11 +186,7 @@ class InteractionBlock(nn.Module):
     ) -> Tensor:
         """Return the updated messages, (edges, hidden)."""
         scale = self.rbf2(self.rbf1(rbf))  # (pairs, hidden)
-
-        def message(x: Tensor, pair: Tensor) -> Tensor:
-            return self.down(scale_pairs(self.kj(x), scale, graph, pair))
-
-        x_kj = by_rows(message, x, graph.pair)  # (edges, int_emb)
+        x_kj = self.down(scale_pairs(self.kj(x), scale, graph))  # (edges, int_emb)
         m_ji = triplet_sum(x_kj, self.embed_sbf(sbf), self.sbf2.weight)
         return by_rows(self.update, x, m_ji)
 

@@ -14,24 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from molgeo.ops.wanted import wanted
+from molgeo.ops.derivatives import wanted
 
 _silu_backward = torch.ops.aten.silu_backward
 
 ELEMENTS = 1 << 18
 """Elements taken at a time on a CPU: 1 MB of float32, as large as L2."""
-
-
-def silu(x: Tensor) -> Tensor:
-    """``x σ(x)``, differentiable to any order.
-
-    PyTorch replaces its fused first derivative by elementary operations as soon as it may be
-    differentiated again, which is what training on forces does in every layer.
-    """
-    if torch.is_grad_enabled() and x.requires_grad and not torch.compiler.is_compiling():
-        y: Tensor = _Silu.apply(x)
-        return y
-    return F.silu(x)
 
 
 def silu_gradient(grad: Tensor, x: Tensor) -> Tensor:
@@ -40,18 +28,6 @@ def silu_gradient(grad: Tensor, x: Tensor) -> Tensor:
         product: Tensor = _SiluGradient.apply(grad, x)
         return product
     return _silu_backward(grad, x)
-
-
-class _Silu(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return F.silu(x)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
-        return silu_gradient(grads[0], x)
 
 
 class _SiluGradient(torch.autograd.Function):
@@ -90,21 +66,19 @@ def silu_second_gradient(tangent: Tensor, grad: Tensor, x: Tensor) -> Tensor:
     return out
 
 
-def _silu_in_place(x: Tensor) -> Tensor:
-    return F.silu(x, inplace=True)
-
-
-def shifted_softplus(x: Tensor) -> Tensor:
+def shifted_softplus(x: Tensor, inplace: bool = False) -> Tensor:
     """``ln(½ eˣ + ½)``, which is zero at zero and smooth to all orders."""
     return F.softplus(x).sub_(math.log(2.0))
 
 
 def _softplus_gradient(grad: Tensor, x: Tensor) -> Tensor:
+    """``grad σ(x)``."""
     product: Tensor = torch.ops.aten.softplus_backward(grad, x, 1.0, 20.0)
     return product
 
 
 def _softplus_second_gradient(tangent: Tensor, grad: Tensor, x: Tensor) -> Tensor:
+    """``tangent · grad · σ(1 − σ)``."""
     s = x.sigmoid()
     return tangent * grad * s * (1 - s)
 
@@ -114,19 +88,15 @@ class Activation:
     """A function of each element with what its derivatives need.
 
     Attributes:
-        value: ``f(x)``.
-        in_place: the same, which may overwrite x.
+        value: ``f(x)``; ``inplace=True`` allows it to overwrite x.
         gradient: ``(grad, x) → grad · f′(x)``, differentiable to any order.
         second_gradient: ``(tangent, grad, x) → tangent · grad · f″(x)``.
     """
 
-    value: Callable[[Tensor], Tensor]
-    in_place: Callable[[Tensor], Tensor]
+    value: Callable[..., Tensor]
     gradient: Callable[[Tensor, Tensor], Tensor]
     second_gradient: Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
-SILU = Activation(F.silu, _silu_in_place, silu_gradient, silu_second_gradient)
-SHIFTED_SOFTPLUS = Activation(
-    shifted_softplus, shifted_softplus, _softplus_gradient, _softplus_second_gradient
-)
+SILU = Activation(F.silu, silu_gradient, silu_second_gradient)
+SHIFTED_SOFTPLUS = Activation(shifted_softplus, _softplus_gradient, _softplus_second_gradient)

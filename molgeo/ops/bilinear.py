@@ -36,11 +36,11 @@ from torch import Tensor
 
 from molgeo.graph.edges import Graph
 from molgeo.graph.triplets import triplets
+from molgeo.ops.blocks import Block, blocks_of, joined
 from molgeo.ops.dense import linear
 from molgeo.ops.directional import zonal_harmonics
-from molgeo.ops.directional.plan import make_plan
-from molgeo.ops.rows import Rows, collect, take
-from molgeo.ops.segment import expand_pairs
+from molgeo.ops.directional.factored import ROWS_PER_BLOCK
+from molgeo.ops.segment import expand_pairs, gather, scatter_sum
 from molgeo.ops.widest import widest
 
 Angle = Literal["paper", "reference"]
@@ -122,36 +122,37 @@ class _Gram:
     """Three matrix products for each atom, over blocks of atoms of similar degree."""
 
     def __init__(self, delta: Tensor, graph: Graph, n_spherical: int, angle: Angle) -> None:
-        plan = make_plan(graph)
-        self.rows = plan.rows
-        self.given = Rows(plan.given, (plan.place,))
-        self.taken = Rows(plan.taken, (plan.place_taken,))
-        self.pair = Rows(plan.pair, (plan.place_forward, plan.place_backward))
+        self.blocks = blocks_of(graph, ROWS_PER_BLOCK)
+        self.edge, self.reverse, self.pair = (
+            joined(self.blocks, name, graph) for name in ("edge", "reverse", "pair")
+        )
+        self.rows = [len(block.edge) for block in self.blocks]
         v, u = (
-            take(expand_pairs(x, graph, sign=-1.0), self.given).split(self.rows)
+            self._in_blocks(expand_pairs(x, graph, sign=-1.0), self.edge)
             for x in (delta, _unit(delta))
         )
-        kept = plan.kept.split([n_atoms * n_slots**2 for n_atoms, n_slots in plan.sizes])
         with torch.autocast(delta.device.type, enabled=False):  # angles need all their digits
             self.harmonics = [
-                _block_harmonics(v_block, u_block, kept_block, size, n_spherical, angle)
-                for v_block, u_block, kept_block, size in zip(v, u, kept, plan.sizes, strict=False)
+                _block_harmonics(*parts, n_spherical, angle)
+                for parts in zip(v, u, self.blocks, strict=True)
             ]
 
     def __call__(self, x: Tensor, radial: Tensor, weight: Tensor) -> Tensor:
         if not self.harmonics:
-            return x.new_zeros(x.shape[0], weight.shape[0])
+            return x.new_zeros(len(x), len(weight))
         dtype = widest((self.harmonics[0], x, radial, weight))
         with torch.autocast(x.device.type, enabled=False):
             x, radial, weight = x.to(dtype), radial.to(dtype), weight.to(dtype)
             w = weight.transpose(0, 1).flatten(0, 1)  # (n_bilinear · c_out, c_in)
-            x_slots = take(x, self.taken).split(self.rows)
-            t_slots = take(radial, self.pair).split(self.rows)
-            sums = [
-                _block_sum(*block, w)
-                for block in zip(self.harmonics, x_slots, t_slots, strict=True)
-            ]
-            return collect(torch.cat(sums), self.given)
+            x_kj = self._in_blocks(x, self.reverse)
+            t_kj = self._in_blocks(radial, self.pair)
+            sums = [_block_sum(*parts, w) for parts in zip(self.harmonics, x_kj, t_kj, strict=True)]
+            # Messages of padded slots are zero, as their harmonics are.
+            return scatter_sum(torch.cat(sums), self.edge, len(x))
+
+    def _in_blocks(self, x: Tensor, index: Tensor) -> tuple[Tensor, ...]:
+        """Rows in the slots of each block."""
+        return gather(x, index).split(self.rows)
 
 
 def _block_sum(y: Tensor, x: Tensor, t: Tensor, w: Tensor) -> Tensor:
@@ -174,28 +175,25 @@ def _block_sum(y: Tensor, x: Tensor, t: Tensor, w: Tensor) -> Tensor:
     return torch.bmm(q.transpose(1, 2), v).flatten(0, 1)
 
 
-def _block_harmonics(
-    v: Tensor, u: Tensor, kept: Tensor, size: tuple[int, int], n_spherical: int, angle: Angle
-) -> Tensor:
+def _block_harmonics(v: Tensor, u: Tensor, block: Block, n_spherical: int, angle: Angle) -> Tensor:
     """Y_l0(α) of a block, from displacements and unit vectors from j to its neighbours.
 
     Args:
         v: (atoms · slots, 3) displacements in Å.
         u: (atoms · slots, 3) unit vectors.
-        kept: (atoms · slots², 1) bool, False for k = i and padding.
-        size: atoms and slots.
+        block: the atoms.
         n_spherical: number of orders.
         angle: at atom j or i.
 
     Returns:
         (atoms, slots k, slots i, n_spherical), zero for k = i and padding.
     """
-    v, u = v.view(*size, 3), u.view(*size, 3)
+    v, u = v.view(*block.size, 3), u.view(*block.size, 3)
     if angle == "paper":
         cosine = -torch.bmm(u, u.transpose(1, 2))  # û_kj = −û_jk
     else:
         cosine = _cosine_at_target(v.unsqueeze(1) - v.unsqueeze(2), u.unsqueeze(1))
-    return zonal_harmonics(cosine, n_spherical) * kept.view(*size, size[1], 1)
+    return zonal_harmonics(cosine, n_spherical) * block.triplets().unsqueeze(-1)
 
 
 def _cosine_at_target(path: Tensor, u_ji: Tensor) -> Tensor:

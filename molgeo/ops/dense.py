@@ -1,9 +1,15 @@
-"""Dense layers by the faster of PyTorch's two CPU libraries, alone or with their activation."""
+"""Dense layers by the faster of PyTorch's two CPU libraries, alone or with their activation.
+
+A layer ``y = f(p), p = x Wᵀ + b`` is one node of the autograd graph, which keeps x and p. Its
+derivatives, and those that force training takes of them, go over the rows in pieces: a large tensor
+comes from memory each time, a piece stays in a core's cache.
+"""
 
 from __future__ import annotations
 
-import platform
-from pathlib import Path
+import functools
+import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,7 +18,8 @@ from torch.nn import functional as F
 
 from molgeo.ops.activation import SILU, Activation
 from molgeo.ops.by_rows import ROWS
-from molgeo.ops.wanted import wanted
+from molgeo.ops.derivatives import wanted
+from molgeo.runtime.precision import MatmulPrecision, matmul_precision
 
 LEAST_PRODUCTS = 1 << 21
 """Multiplications from which on the greater start-up time, some 10 µs, is won back."""
@@ -21,47 +28,45 @@ SMALL = 1 << 16
 """Elements of a layer's input up to which PyTorch's own two nodes are faster than one in Python:
 a single molecule's layers take less time than Python's calls."""
 
-# PyTorch's float32 matrix products call MKL, which does not use AVX-512 on AMD processors; oneDNN
-# does, and is twice as fast there. This operator is PyTorch's only way to it for float32.
+# PyTorch's float32 products call MKL, which does not use AVX-512 on AMD processors; oneDNN does.
+# This operator is PyTorch's only way to it for float32.
 _HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(
     torch.ops.mkldnn, "_linear_pointwise"
 )
 
+TIE = 1.15
+"""Ratio of two times that are as good as equal. A tie goes to oneDNN, so that all processes of one
+machine decide alike: known ratios are 0.6 to 0.95 on AMD's processors, 1.3 to 1.5 on Intel's."""
 
-def prefers_onednn(vendor: str, has_amx: bool) -> tuple[bool, bool]:
-    """Whether oneDNN is the faster library, in float32 and in bfloat16.
 
-    On Intel's processors MKL is in float32: a training step of SchNet takes 0.7 of the time. Those
-    with AVX-512 alone multiply bfloat16 at half the rate of float32, with AMX at many times it.
+@functools.cache
+def onednn_is_faster(precision: MatmulPrecision) -> bool:
+    """Whether `_explicit_product` beats PyTorch's own product, measured once a process: 10 ms.
 
     Args:
-        vendor: as ``/proc/cpuinfo`` names it.
-        has_amx: the processor multiplies tiles of bfloat16.
+        precision: of float32 products; ``high`` is left to PyTorch.
     """
-    if vendor != "GenuineIntel":
-        return True, True
-    return not torch.backends.mkl.is_available(), has_amx
+    if not _HAS_ONEDNN or precision == "high":
+        return False
+    if precision == "medium" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return False
+    with torch.no_grad(), matmul_precision(precision):
+        x, weight = torch.ones(1024, 128), torch.ones(128, 128)
+        own, explicit = _least_times(
+            lambda: F.linear(x, weight), lambda: _explicit_product(x, weight, None, precision)
+        )
+    return explicit < TIE * own
 
 
-def _vendor() -> str:
-    """Of this processor; empty where the system does not tell."""
-    try:
-        with Path("/proc/cpuinfo").open() as lines:  # no further: it is long where cores are many
-            vendors = (
-                line.split(":")[-1].strip() for line in lines if line.startswith("vendor_id")
-            )
-            return next(vendors, "")
-    except OSError:
-        return "GenuineIntel" if "GenuineIntel" in platform.processor() else ""
-
-
-# Whether oneDNN takes products of precision `highest`, and of `medium`, which PyTorch defines as
-# bfloat16 products where the processor has them.
-ONEDNN_IN_FLOAT32, ONEDNN_IN_BFLOAT16 = (
-    _HAS_ONEDNN and faster
-    for faster in prefers_onednn(_vendor(), torch.cpu._is_amx_tile_supported())
-)
-ONEDNN_IN_BFLOAT16 = ONEDNN_IN_BFLOAT16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+def _least_times(*functions: Callable[[], object], repeats: int = 15) -> list[float]:
+    """Seconds of each function, the least of several turns."""
+    least = [float("inf")] * len(functions)
+    for _ in range(repeats):
+        for n, function in enumerate(functions):
+            begin = time.perf_counter()
+            function()
+            least[n] = min(least[n], time.perf_counter() - begin)
+    return least
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -78,7 +83,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if not _worthwhile(x, weight):
         return F.linear(x, weight, bias)
     rows = x.reshape(-1, x.shape[-1])
-    y: Tensor = (_Linear.apply if _tracked(x, weight, bias) else _multiply)(rows, weight, bias)
+    tracked = _tracked(x, weight, bias)
+    y: Tensor = _Dense.apply(rows, weight, bias) if tracked else _multiply(rows, weight, bias)
     return y.view(*x.shape[:-1], weight.shape[0])
 
 
@@ -103,9 +109,9 @@ def linear_activated(
     if small or torch.compiler.is_compiling() or torch.is_autocast_enabled(x.device.type):
         return activation.value(F.linear(x, weight, bias))
     if not _tracked(x, weight, bias):
-        return activation.in_place(_multiply(x, weight, bias))
+        return activation.value(_multiply(x, weight, bias), inplace=True)
     rows = x.reshape(-1, x.shape[-1])
-    y: Tensor = _LinearActivated.apply(rows, weight, bias, activation)[0]
+    y: Tensor = _Dense.apply(rows, weight, bias, activation)[0]
     return y.view(*x.shape[:-1], weight.shape[0])
 
 
@@ -131,157 +137,107 @@ class ActivatedDense(nn.Linear):
         return linear_activated(x, self.weight, self.bias, self.activation)
 
 
-class _Linear(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        return _multiply(x, weight, bias)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
-        if not torch.is_grad_enabled():
-            return _gradients_in_pieces(None, grads[0], x, weight, wanted(ctx))
-        return _gradients(grads[0], x, weight, wanted(ctx))
-
-
-class _LinearActivated(torch.autograd.Function):
-    """Returns the activation's argument too: as an output it can be differentiated again."""
+class _Dense(torch.autograd.Function):
+    """``p = x Wᵀ + b``; with an activation f(p) and p, which as an output can be differentiated."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, activation: Activation
-    ) -> tuple[Tensor, Tensor]:
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, f: Activation | None = None
+    ) -> Tensor | tuple[Tensor, Tensor]:
         argument = _multiply(x, weight, bias)
-        ctx.activation = activation
-        ctx.save_for_backward(x, weight, argument)
+        ctx.activation = f
         ctx.set_materialize_grads(False)
-        return activation.value(argument), argument
+        ctx.save_for_backward(x, weight, None if f is None else argument)
+        return argument if f is None else (f.value(argument), argument)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         x, weight, argument = ctx.saved_tensors
         f: Activation = ctx.activation
-        outer, inner = grads
-        need = wanted(ctx)[:3]
+        outer, inner = (None, *grads) if f is None else grads
+        need = wanted(ctx)
+        others = (None,) * (len(need) - 3)
         if outer is None and inner is None:
-            return None, None, None, None
-        if not torch.is_grad_enabled():
-            through = None if outer is None else (outer, argument, f)
-            return *_gradients_in_pieces(through, inner, x, weight, need), None
-        if outer is not None and inner is None and need == [True, False, False]:
-            grad_x = _LinearActivatedGradient.apply(outer, argument, weight, f)
-            return grad_x, None, None, None
-        grad = inner if outer is None else f.gradient(outer, argument)
-        assert grad is not None
-        if outer is not None and inner is not None:
-            grad = grad + inner
-        return *_gradients(grad, x, weight, need), None
+            return None, None, None, *others
+        if torch.is_grad_enabled() and inner is None and need[:3] == [True, False, False]:
+            return _DenseGradient.apply(outer, argument, weight, f), None, None, *others
+
+        def gradients(x: Tensor, *parts: Tensor | None) -> tuple[Tensor | None, ...]:
+            """Derivatives of ``⟨outer, f(p)⟩ + ⟨inner, p⟩`` by x, W and b."""
+            outer, inner, argument = parts
+            grad = inner
+            if outer is not None and argument is not None:
+                through = f.gradient(outer, argument)
+                grad = through if inner is None else through + inner
+            assert grad is not None
+            return (
+                linear(grad, weight.t()) if need[0] else None,
+                _transposed_product(grad, x) if need[1] else None,
+                grad.sum(0) if need[2] else None,
+            )
+
+        return *_in_pieces(gradients, 1, x, outer, inner, argument), *others
 
 
-def _gradients_in_pieces(
-    through: tuple[Tensor, Tensor, Activation] | None,
-    straight: Tensor | None,
-    x: Tensor,
-    weight: Tensor,
-    need: list[bool],
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Derivatives of ``⟨g, f(p)⟩ + ⟨h, p⟩``, ``p = x Wᵀ + b``, by x, W and b.
-
-    Where nothing is to be differentiated again.
-
-    Args:
-        through: g, p and f, or None for g = 0.
-        straight: h, or None for zero.
-        x: (rows, in).
-        weight: (out, in).
-        need: which of the three derivatives.
-    """
-    need_x, need_weight, need_bias = need
-    grad_x = grad_weight = grad_bias = None
-    for rows in _pieces(x):
-        grad = None if straight is None else straight[rows]
-        if through is not None:
-            outer, argument, f = through
-            inner = f.gradient(outer[rows], argument[rows])
-            grad = inner if grad is None else inner.add_(grad)
-        assert grad is not None
-        if need_x:
-            grad_x = _place(_multiply(grad, weight.t(), None), grad_x, rows, len(x))
-        if need_weight:
-            grad_weight = _add(_transposed_product(grad, x[rows]), grad_weight)
-        if need_bias:
-            grad_bias = _add(grad.sum(0), grad_bias)
-    return grad_x, grad_weight, grad_bias
-
-
-class _LinearActivatedGradient(torch.autograd.Function):
+class _DenseGradient(torch.autograd.Function):
     """``(grad ∘ f′(p)) W``, which keeps no product: all that force training does in a layer."""
 
     @staticmethod
-    def forward(
-        ctx: Any, grad: Tensor, argument: Tensor, weight: Tensor, activation: Activation
-    ) -> Tensor:
-        ctx.activation = activation
+    def forward(ctx: Any, grad: Tensor, argument: Tensor, weight: Tensor, f: Activation) -> Tensor:
+        ctx.activation = f
         ctx.save_for_backward(grad, argument, weight)
-        return _multiply(activation.gradient(grad, argument), weight.t(), None)
+        return _multiply(f.gradient(grad, argument), weight.t(), None)
 
     @staticmethod
     def backward(ctx: Any, *tangents: Tensor) -> tuple[Tensor | None, ...]:
-        grad, argument, weight = ctx.saved_tensors
+        *saved, weight = ctx.saved_tensors
         f: Activation = ctx.activation
-        need_grad, need_argument, need_weight = wanted(ctx)[:3]
-        (tangent,) = tangents
-        if torch.is_grad_enabled():
+        need = wanted(ctx)
+
+        def gradients(tangent: Tensor, grad: Tensor, p: Tensor) -> tuple[Tensor | None, ...]:
+            """Derivatives of ``⟨t, (grad ∘ f′(p)) W⟩ = ⟨t Wᵀ, grad ∘ f′(p)⟩`` by grad, p and W."""
             moved = linear(tangent, weight)
             return (
-                f.gradient(moved, argument) if need_grad else None,
-                f.second_gradient(moved, grad, argument) if need_argument else None,
-                _transposed_product(f.gradient(grad, argument), tangent) if need_weight else None,
-                None,
+                f.gradient(moved, p) if need[0] else None,
+                f.second_gradient(moved, grad, p) if need[1] else None,
+                _transposed_product(f.gradient(grad, p), tangent) if need[2] else None,
             )
-        d_grad = d_argument = d_weight = None
-        for rows in _pieces(grad):
-            g, p, t = grad[rows], argument[rows], tangent[rows]
-            moved = _multiply(t, weight, None)
-            if need_grad:
-                d_grad = _place(f.gradient(moved, p), d_grad, rows, len(grad))
-            if need_argument:
-                second = f.second_gradient(moved, g, p)
-                d_argument = _place(second, d_argument, rows, len(grad))
-            if need_weight:
-                d_weight = _add(_transposed_product(f.gradient(g, p), t), d_weight)
-        return d_grad, d_argument, d_weight, None
+
+        return *_in_pieces(gradients, 2, tangents[0], *saved), None
 
 
-def _pieces(x: Tensor) -> list[slice]:
-    """Rows in pieces that stay in a core's cache, as a large tensor comes from memory each time."""
-    step = ROWS if x.device.type == "cpu" else max(len(x), 1)
-    return [slice(first, first + step) for first in range(0, max(len(x), 1), step)]
+def _in_pieces(
+    function: Callable[..., tuple[Tensor | None, ...]], n_by_row: int, *rows: Tensor | None
+) -> list[Tensor | None]:
+    """``function(*rows)`` a piece at a time, if nothing is to be differentiated again.
 
-
-def _place(piece: Tensor, whole: Tensor | None, rows: slice, n_rows: int) -> Tensor:
-    """Put a piece where it belongs; the only piece is the whole."""
-    if len(piece) == n_rows:
-        return piece
-    if whole is None:
-        whole = piece.new_empty(n_rows, piece.shape[1])
-    whole[rows] = piece
-    return whole
-
-
-def _add(piece: Tensor, total: Tensor | None) -> Tensor:
-    return piece if total is None else total.add_(piece)
-
-
-def _gradients(
-    grad: Tensor, x: Tensor, weight: Tensor, need: list[bool]
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Derivatives of ``x Wᵀ + b`` by x, W and b, those that are needed."""
-    need_x, need_weight, need_bias = need
-    grad_x = linear(grad, weight.t()) if need_x else None
-    grad_weight = _transposed_product(grad, x) if need_weight else None
-    return grad_x, grad_weight, grad.sum(0) if need_bias else None
+    Args:
+        function: of tensors with equally many rows, or None.
+        n_by_row: results, the first ones, which have a row for each row; the others are sums.
+        *rows: its arguments, of which the first is a tensor.
+    """
+    assert rows[0] is not None
+    n = len(rows[0])
+    if torch.is_grad_enabled() or rows[0].device.type != "cpu" or n <= ROWS:
+        return [*function(*rows)]
+    totals: list[Tensor | None] = []
+    for first in range(0, n, ROWS):
+        piece = slice(first, first + ROWS)
+        found = function(*(None if x is None else x[piece] for x in rows))
+        if not totals:
+            totals = [
+                None if x is None
+                else x.new_empty(n, *x.shape[1:]) if k < n_by_row
+                else torch.zeros_like(x)
+                for k, x in enumerate(found)
+            ]  # fmt: skip
+        for k, (total, x) in enumerate(zip(totals, found, strict=True)):
+            if total is not None and x is not None:
+                if k < n_by_row:
+                    total[piece] = x
+                else:
+                    total += x
+    return totals
 
 
 def _transposed_product(a: Tensor, b: Tensor) -> Tensor:
@@ -296,11 +252,14 @@ def _multiply(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """``x Wᵀ + b`` without its derivatives, by the faster library."""
     if not _worthwhile(x, weight):
         return F.linear(x, weight, bias)
-    if torch.get_float32_matmul_precision() == "highest":
+    return _explicit_product(x, weight, bias, torch.get_float32_matmul_precision())
+
+
+def _explicit_product(x: Tensor, weight: Tensor, bias: Tensor | None, precision: str) -> Tensor:
+    """``x Wᵀ + b`` by oneDNN, or with factors and products in bfloat16 and sums in float32."""
+    if precision == "highest":
         y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
         return y
-    # Factors and products rounded to bfloat16, sums in float32. PyTorch's own float32 product of
-    # this precision converts inside oneDNN and takes twice as long.
     y = (x.bfloat16() @ weight.bfloat16().t()).float()
     return y if bias is None else y.add_(bias)
 
@@ -311,14 +270,13 @@ def _tracked(*tensors: Tensor | None) -> bool:
 
 
 def _worthwhile(x: Tensor, weight: Tensor) -> bool:
-    """Whether oneDNN can do it, in the precision asked for, and is faster."""
-    precision = torch.get_float32_matmul_precision()
+    """Whether the explicit product can do it, and is faster."""
     return (
-        {"highest": ONEDNN_IN_FLOAT32, "medium": ONEDNN_IN_BFLOAT16}.get(precision, False)
-        and x.device.type == "cpu"
+        x.device.type == "cpu"
         and x.numel() * weight.shape[0] >= max(LEAST_PRODUCTS, 1)
         and x.dtype == weight.dtype == torch.float32
         and (weight.is_contiguous() or weight.t().is_contiguous())  # else oneDNN crawls
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
+        and onednn_is_faster(torch.get_float32_matmul_precision())
     )

@@ -16,15 +16,16 @@ one kernel that keeps them in registers (`molgeo.ops.filter_triton`), where Trit
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from molgeo.graph.edges import Graph
-from molgeo.ops.segment import EDGES_PER_RUN, segment_sum
+from molgeo.ops.derivatives import wanted
+from molgeo.ops.segment import EDGES_PER_RUN
 from molgeo.ops.triton_here import HAS_TRITON
-from molgeo.ops.wanted import wanted
 
 
 def continuous_filter(h: Tensor, filters: Tensor, graph: Graph) -> Tensor:
@@ -58,21 +59,10 @@ class _Convolution(torch.autograd.Function):
             from molgeo.ops import filter_triton
 
             return filter_triton.convolution(h, filters, graph)
-        runs = graph.runs(EDGES_PER_RUN) if h.device.type == "cpu" else [(0, graph.n_atoms)]
-        if len(runs) == 1:
-            return _neighbour_sum(h, filters, graph.source, graph.target, graph.pair, graph.ptr)
-        out = torch.empty_like(h)
-        for first, last in runs:
-            ptr = graph.ptr[first : last + 1]
-            edges = slice(ptr[0], ptr[-1])
-            out[first:last] = _neighbour_sum(
-                h,
-                filters,
-                graph.source[edges] - first,
-                graph.target[edges],
-                graph.pair[edges],
-                ptr - ptr[0],
-            )
+        out = torch.zeros_like(h)
+        for i, j, pair in _runs(graph.source, graph.target, graph.pair):
+            messages = h.index_select(0, j).mul_(filters.index_select(0, pair))
+            out.index_add_(0, i, messages)
         return out
 
     @staticmethod
@@ -97,10 +87,9 @@ class _PairProduct(torch.autograd.Function):
             return filter_triton.pair_product(g, h, graph)
         a, b = graph.source[graph.forward], graph.target[graph.forward]
         out = g.new_empty(a.numel(), *g.shape[1:])
-        rows = EDGES_PER_RUN if g.device.type == "cpu" else max(a.numel(), 1)
-        for a_run, b_run, run in zip(a.split(rows), b.split(rows), out.split(rows), strict=True):
-            torch.mul(g.index_select(0, a_run), h.index_select(0, b_run), out=run)
-            run.addcmul_(g.index_select(0, b_run), h.index_select(0, a_run))
+        for i, j, pairs in _runs(a, b, out):
+            torch.mul(g.index_select(0, i), h.index_select(0, j), out=pairs)
+            pairs.addcmul_(g.index_select(0, j), h.index_select(0, i))
         return out
 
     @staticmethod
@@ -112,9 +101,8 @@ class _PairProduct(torch.autograd.Function):
         return grad_g, grad_h, None
 
 
-def _neighbour_sum(
-    h: Tensor, filters: Tensor, source: Tensor, target: Tensor, pair: Tensor, ptr: Tensor
-) -> Tensor:
-    """``Σ W_ij h_j`` over the edges that leave some consecutive atoms."""
-    messages = h.index_select(0, target).mul_(filters.index_select(0, pair))
-    return segment_sum(messages, source, ptr)
+def _runs(*rows: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Rows of several tensors in pieces that stay in a core's cache; on a GPU in one."""
+    on_cpu = rows[0].device.type == "cpu"
+    n = EDGES_PER_RUN if on_cpu else max(len(rows[0]), 1)
+    return zip(*(x.split(n) for x in rows), strict=True)

@@ -10,8 +10,8 @@ from scipy.special import eval_legendre
 
 from molgeo.graph import radius_graph
 from molgeo.graph.triplets import triplets
+from molgeo.ops import bilinear
 from molgeo.ops.bilinear import bilinear_sum
-from molgeo.ops.directional import plan
 
 N_SPHERICAL = 4
 forms = pytest.mark.parametrize("form", ["reference", "gram"])
@@ -72,7 +72,7 @@ def test_agrees_with_a_naive_loop(system, angle, form):
 @pytest.mark.parametrize("rows", [512, 16])
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_forms_agree_with_both_derivatives(system, rows, angle, monkeypatch):
-    monkeypatch.setattr(plan, "ROWS_PER_BLOCK", rows)
+    monkeypatch.setattr(bilinear, "ROWS_PER_BLOCK", rows)
     pos, graph = SYSTEMS[system]()
     torch.manual_seed(2)
     inputs = (pos, *operands(graph))

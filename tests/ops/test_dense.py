@@ -1,6 +1,7 @@
 """Dense layers by oneDNN: equal to PyTorch's own, whatever decides which is taken."""
 
 import math
+import time
 
 import pytest
 import torch
@@ -11,14 +12,16 @@ from molgeo.ops import dense
 from molgeo.ops.activation import SHIFTED_SOFTPLUS, SILU
 from molgeo.ops.dense import Dense, linear
 
+MAKE = dense.onednn_is_faster  # as it is, before the fixture replaces it
+MEASURE = MAKE.__wrapped__
+
 
 @pytest.fixture(autouse=True)
 def _however_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """OneDNN's path, on a processor too where it is not the faster one."""
     monkeypatch.setattr(dense, "LEAST_PRODUCTS", 0)
     monkeypatch.setattr(dense, "SMALL", -1)
-    monkeypatch.setattr(dense, "ONEDNN_IN_FLOAT32", dense._HAS_ONEDNN)
-    monkeypatch.setattr(dense, "ONEDNN_IN_BFLOAT16", dense._HAS_ONEDNN)
+    monkeypatch.setattr(dense, "onednn_is_faster", lambda precision: precision != "high")
 
 
 def arguments(n_in: int, n_out: int, rows: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
@@ -167,16 +170,31 @@ def test_linear_activated_by_onednn():
         torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-4 * other.abs().max().item())
 
 
-@pytest.mark.parametrize(
-    ("vendor", "has_amx", "has_mkl", "expected"),
-    [
-        ("AuthenticAMD", False, True, (True, True)),
-        ("GenuineIntel", False, True, (False, False)),
-        ("GenuineIntel", True, True, (False, True)),
-        ("GenuineIntel", False, False, (True, False)),
-        ("", False, False, (True, True)),
-    ],
-)
-def test_which_library_is_the_faster_one(monkeypatch, vendor, has_amx, has_mkl, expected):
-    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: has_mkl)
-    assert dense.prefers_onednn(vendor, has_amx) == expected
+@pytest.mark.parametrize(("seconds", "faster"), [(0.5, True), (1.05, True), (1.3, False)])
+@pytest.mark.parametrize("precision", ["highest", "medium"])
+def test_the_faster_library_is_taken_and_a_tie_goes_to_onednn(
+    monkeypatch, precision, seconds, faster
+):
+    monkeypatch.setattr(dense, "_least_times", lambda own, explicit: [1.0, seconds])
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
+    assert MEASURE(precision) is faster
+
+
+def test_without_the_library_there_is_no_choice(monkeypatch):
+    monkeypatch.setattr(dense, "_least_times", lambda own, explicit: [1.0, 0.1])
+    assert not MEASURE("high")
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    assert not MEASURE("medium")
+    monkeypatch.setattr(dense, "_HAS_ONEDNN", False)
+    assert not MEASURE("highest")
+
+
+def test_products_are_timed_in_turn_and_the_choice_is_made_once():
+    turns = []
+    first, second = dense._least_times(
+        lambda: turns.append("a"), lambda: (turns.append("b"), time.sleep(0.001)), repeats=3
+    )
+    assert turns == ["a", "b"] * 3
+    assert 0 < first < second
+    assert isinstance(MEASURE("highest"), bool)
+    assert hasattr(MAKE, "cache_info")

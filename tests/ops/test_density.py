@@ -7,15 +7,15 @@ from torch import Tensor
 
 from molgeo.graph import Graph, radius_graph
 from molgeo.ops import density as density_module
-from molgeo.ops.density import NeighbourDensity, collect, spread
+from molgeo.ops.density import NeighbourDensity
 from molgeo.runtime.precision import matmul_precision
 
 COMPONENTS, CHANNELS = 4, 3
 
 
 @pytest.fixture(params=[2048, 6, 1], ids=["one block", "several blocks", "a block an atom"])
-def _edges_per_run(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(density_module, "EDGES_PER_RUN", request.param)
+def _rows_per_block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(density_module, "ROWS_PER_BLOCK", request.param)
 
 
 def graph_of(sizes: list[int], cutoff: float = 1.5) -> Graph:
@@ -50,15 +50,17 @@ def loop(h: Tensor, filters: Tensor, y: Tensor, graph: Graph) -> Tensor:
 def test_there_are_blocks_to_test(monkeypatch: pytest.MonkeyPatch) -> None:
     assert graph_of([7, 1, 5]).n_edges > 10
     n_blocks = {}
-    for edges_per_run in (2048, 6, 1):
-        monkeypatch.setattr(density_module, "EDGES_PER_RUN", edges_per_run)
-        n_blocks[edges_per_run] = len(density_module._plan(graph_of([7, 1, 5])).blocks)
+    for rows in (2048, 6, 1):
+        monkeypatch.setattr(density_module, "ROWS_PER_BLOCK", rows)
+        n_blocks[rows] = len(
+            NeighbourDensity(arguments(graph_of([7, 1, 5]))[2], graph_of([7, 1, 5])).blocks
+        )
     n_bound = int((graph_of([7, 1, 5]).degree > 0).sum())
     assert (n_blocks[2048], n_blocks[1]) == (1, n_bound)
     assert 1 < n_blocks[6] <= n_bound
 
 
-@pytest.mark.usefixtures("_edges_per_run")
+@pytest.mark.usefixtures("_rows_per_block")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("sizes", [[7, 1, 5], [1], [2]])
 def test_values_and_gradients_equal_a_loop(sizes: list[int], dtype: torch.dtype) -> None:
@@ -95,7 +97,7 @@ def test_gradient_by_one_argument_alone(number: int) -> None:
             torch.testing.assert_close(alone, of_all[number])
 
 
-@pytest.mark.usefixtures("_edges_per_run")
+@pytest.mark.usefixtures("_rows_per_block")
 def test_first_and_second_derivatives() -> None:
     graph = graph_of([4, 1, 2], cutoff=3.0)
     assert graph.n_edges
@@ -105,31 +107,6 @@ def test_first_and_second_derivatives() -> None:
 
     assert torch.autograd.gradcheck(density, arguments(graph))
     assert torch.autograd.gradgradcheck(density, arguments(graph))
-
-
-@pytest.mark.usefixtures("_edges_per_run")
-@pytest.mark.parametrize("operation", [collect, spread])
-def test_each_derivative_of_the_form_is_closed(operation) -> None:
-    graph = graph_of([4, 1, 2], cutoff=3.0)
-    y, m = random(graph.n_edges, COMPONENTS), random(graph.n_edges, CHANNELS)
-    g = random(graph.n_atoms, COMPONENTS, CHANNELS)
-    inputs = (y, m) if operation is collect else (y, g)
-
-    def function(a: Tensor, b: Tensor) -> Tensor:
-        return operation(a, b, graph)
-
-    assert torch.autograd.gradcheck(function, inputs)
-    assert torch.autograd.gradgradcheck(function, inputs)
-
-
-def test_both_are_derivatives_of_one_form() -> None:
-    graph = graph_of([5, 3])
-    y, m = random(graph.n_edges, COMPONENTS), random(graph.n_edges, CHANNELS)
-    g = random(graph.n_atoms, COMPONENTS, CHANNELS)
-    form = torch.einsum("es,esc,ec->", y, g[graph.source], m)
-    wanted = torch.autograd.grad(form, (y, m, g))
-    found = spread(m, g.mT, graph), spread(y, g, graph), collect(y, m, graph)
-    torch.testing.assert_close(found, wanted)
 
 
 def test_third_derivatives_equal_a_loop() -> None:

@@ -9,10 +9,7 @@ from neighbourhoods import clusters, crystal
 from scipy.special import eval_legendre
 
 from molgeo.graph import radius_graph
-from molgeo.ops.directional import directional_sum, operators, zonal_harmonics
-from molgeo.ops.directional import plan as directional
-from molgeo.ops.directional.legendre import real_harmonics
-from molgeo.ops.segment import expand_pairs
+from molgeo.ops.directional import directional_sum, factored, zonal_harmonics
 
 N_SPHERICAL = 4
 FORMS = ("reference", "gram", "harmonic")
@@ -59,7 +56,7 @@ def test_agrees_with_a_naive_loop(form):
 @pytest.mark.parametrize("rows", [512, 16])
 @pytest.mark.parametrize("system", [clusters, crystal])
 def test_forms_agree_with_both_derivatives(system, rows, monkeypatch):
-    monkeypatch.setattr(directional, "ROWS_PER_BLOCK", rows)
+    monkeypatch.setattr(factored, "ROWS_PER_BLOCK", rows)
     pos, graph = system()
     pos.requires_grad_()
     x, radial, weight = operands(graph)
@@ -151,22 +148,23 @@ def test_half_precision_features_are_summed_in_full(form):
     assert weight.grad.abs().max() > 0
 
 
-@pytest.mark.parametrize("form", ["gram", "harmonic"])
-def test_operators_are_registered(form):
-    """PyTorch's own checks of schema, shapes and types, as compilation and export need them."""
+@pytest.mark.parametrize("form", FORMS)
+def test_third_derivatives_equal_those_of_the_definition(form):
     pos, graph = clusters()
-    unit = expand_pairs(geometry(pos, graph), graph, sign=-1.0)
-    if form == "harmonic":
-        unit = real_harmonics(unit, N_SPHERICAL)
-    x, radial, weight = operands(graph)
-    layout = operators.make_layout(form, unit.clone().requires_grad_(), graph, N_SPHERICAL)
-    arguments = (form, unit, x, radial, weight, *layout)
-    checks = ("test_schema", "test_faketensor")
-    torch.library.opcheck(operators.directional_sum, arguments, test_utils=checks)
-    for tangents in ((None,) * 4, (unit, None, radial, None)):
-        need = [True, True, False, True]
-        arguments = (form, x, unit, x, radial, weight, *layout, need, *tangents)
-        torch.library.opcheck(operators.directional_gradients, arguments, test_utils=checks)
+    torch.manual_seed(0)
+    inputs = [operand.requires_grad_() for operand in (pos, *operands(graph))]
+
+    def third(form):
+        value = directional_sum(geometry(pos, graph), graph, N_SPHERICAL, form)(*inputs[1:])
+        value = value.tanh().sum()
+        for _ in range(2):
+            gradients = torch.autograd.grad(value, inputs, create_graph=True)
+            value = sum(x.square().sum() for x in gradients)
+        return torch.autograd.grad(value, inputs)
+
+    expected = third("reference")
+    assert all(x.abs().max() > 0.1 for x in expected)
+    torch.testing.assert_close(third(form), expected)
 
 
 @pytest.mark.parametrize("system", [clusters, crystal])

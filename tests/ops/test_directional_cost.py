@@ -5,8 +5,9 @@ import torch
 from ase.build import molecule
 
 from molgeo.graph import radius_graph
-from molgeo.ops.directional import cost, directional_sum
-from molgeo.ops.directional.cost import cheapest_form
+from molgeo.ops.directional import directional_sum
+from molgeo.ops.directional import total as module
+from molgeo.ops.directional.total import cheapest_form
 
 
 def liquid(n=64):
@@ -41,7 +42,7 @@ def test_no_edges():
 
 @pytest.mark.parametrize("threshold", [0.0, 1e9])
 def test_auto_is_the_chosen_form(threshold, monkeypatch):
-    monkeypatch.setattr(cost, "NEIGHBOURS_PER_ORDER", threshold)
+    monkeypatch.setattr(module, "NEIGHBOURS_PER_ORDER", threshold)
     pos, graph = liquid(8)
     delta = graph.displacements(pos)
     unit = delta / delta.norm(dim=-1, keepdim=True)

@@ -15,13 +15,19 @@ from molgeo.ops.directional import directional_sum, zonal_harmonics
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
-from molgeo.ops.directional.kernels import (
-    TILE,
-    directional_forward,
-    directional_gradients,
-)
+from molgeo.ops.directional.kernels import TILE, Kernels
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def directional_forward(*operands):
+    *operands, graph = operands
+    return Kernels(graph).value(*operands)
+
+
+def directional_gradients(grad, unit, x, radial, weight, graph, tangents=None, *, need_unit=True):
+    need = [need_unit, True, True, True]
+    return Kernels(graph).gradients(need, grad, unit, x, radial, weight, tangents=tangents)
 
 
 def clusters():

@@ -17,7 +17,7 @@ def graph():
 def operations(graph):
     """name: (fast, plain, rows of the operand)."""
     edges, pairs, atoms = graph.n_edges, graph.forward.numel(), graph.n_atoms
-    source, target, reverse, pair = graph.source, graph.target, graph.reverse, graph.pair
+    target, reverse, pair = graph.target, graph.reverse, graph.pair
     sign = torch.ones(edges, 1).double()
     sign[reverse[graph.forward]] = -1.0
 
@@ -25,19 +25,12 @@ def operations(graph):
         return torch.zeros(rows, x.shape[1], dtype=x.dtype).index_add(0, index, x)
 
     return {
-        "segment_sum": (
-            lambda x: segment.segment_sum(x, source, graph.ptr),
-            lambda x: add(x, source, atoms),
-            edges,
-        ),
-        "gather": (lambda x: segment.gather(x, source, graph.ptr), lambda x: x[source], atoms),
-        "permute": (lambda x: segment.permute(x, reverse, reverse), lambda x: x[reverse], edges),
-        "sum_incoming": (
-            lambda x: segment.sum_incoming(x, graph),
+        "gather": (lambda x: segment.gather(x, target), lambda x: x[target], atoms),
+        "scatter_sum": (
+            lambda x: segment.scatter_sum(x, target, atoms),
             lambda x: add(x, target, atoms),
             edges,
         ),
-        "at_target": (lambda x: segment.at_target(x, graph), lambda x: x[target], atoms),
         "expand_pairs": (lambda x: segment.expand_pairs(x, graph), lambda x: x[pair], pairs),
         "expand_signed": (
             lambda x: segment.expand_pairs(x, graph, -1.0),
@@ -49,11 +42,6 @@ def operations(graph):
             lambda x: add(x, pair, pairs),
             edges,
         ),
-        "fold_signed": (
-            lambda x: segment.fold_pairs(x, graph, -1.0),
-            lambda x: add(sign.to(x) * x, pair, pairs),
-            edges,
-        ),
         "molecule_sum": (
             lambda x: segment.molecule_sum(x, graph),
             lambda x: add(x, graph.batch, 2),
@@ -62,10 +50,7 @@ def operations(graph):
     }
 
 
-NAMES = [
-    "segment_sum", "gather", "permute", "sum_incoming", "at_target",
-    "expand_pairs", "expand_signed", "fold_pairs", "fold_signed", "molecule_sum",
-]  # fmt: skip
+NAMES = ["gather", "scatter_sum", "expand_pairs", "expand_signed", "fold_pairs", "molecule_sum"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -91,15 +76,15 @@ def test_scale_pairs(graph):
     assert torch.autograd.gradgradcheck(scaled, (x, scale))
 
 
-def test_sum_scaled(graph, monkeypatch):
-    monkeypatch.setattr(segment, "EDGES_PER_RUN", 4)  # several runs
+def test_sum_scaled(graph):
     x = torch.randn(graph.n_edges, 2, dtype=torch.float64, requires_grad=True)
     scale = torch.randn(graph.forward.numel(), 2, dtype=torch.float64, requires_grad=True)
 
     def scaled(x, scale):
         return segment.sum_scaled(x, scale, graph)
 
-    expected = segment.sum_incoming(x * scale[graph.pair], graph)
+    expected = torch.zeros(graph.n_atoms, 2, dtype=torch.float64)
+    expected.index_add_(0, graph.target, (x * scale[graph.pair]).detach())
     torch.testing.assert_close(scaled(x, scale), expected)
     with torch.no_grad():
         torch.testing.assert_close(scaled(x, scale), expected)
@@ -107,8 +92,7 @@ def test_sum_scaled(graph, monkeypatch):
     assert torch.autograd.gradgradcheck(scaled, (x, scale))
 
 
-def test_to_edges(graph, monkeypatch):
-    monkeypatch.setattr(segment, "EDGES_PER_RUN", 4)
+def test_to_edges(graph):
     sizes = (graph.n_atoms, graph.n_atoms, graph.forward.numel())
     inputs = [torch.randn(n, 2, dtype=torch.float64, requires_grad=True) for n in sizes]
 
@@ -122,10 +106,10 @@ def test_to_edges(graph, monkeypatch):
     assert torch.autograd.gradgradcheck(to_edges, inputs)
 
 
-def test_empty_segments_and_no_edges():
+def test_no_edges():
     graph = radius_graph(torch.zeros(1, 3), 2.0)
     x = torch.zeros(0, 4, requires_grad=True)
-    out = segment.sum_incoming(x, graph)
+    out = segment.sum_scaled(x, x, graph)
     assert out.tolist() == [[0.0] * 4]
     out.sum().backward()
     assert x.grad.shape == (0, 4)

@@ -13,7 +13,7 @@ All but Y belongs to one edge, so the sum factors:
   matrix of its unit vectors. The least work where atoms have few neighbours.
 * ``harmonic``: the addition theorem; linear in the number of neighbours.
 * ``triton``: ``gram`` as one kernel for CUDA, nothing but edges in memory.
-* ``auto``: the fastest of them, by `molgeo.ops.directional.cost`.
+* ``auto``: the fastest of them, by `cheapest_form`.
 
 Source:
     Gasteiger, Giri, Margraf, Günnemann, arXiv:2011.14115 (DimeNet++), eq. 2 and 3.

@@ -21,6 +21,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from molgeo.ops.blocks import Block
 from molgeo.ops.directional.legendre import zonal_harmonics, zonal_norm
 
 
@@ -44,71 +45,76 @@ class Angular(Map, Protocol):
         """Its derivative along a change of the geometry, (rows, width)."""
 
 
-class Gram:
-    """Θ as one matrix an atom, from the Gram matrix of its unit vectors.
-
-    The geometry is the unit vectors v of the outgoing edges, hence ``cos α_ik = −v_i·v_k``.
+class _Matrices:
+    """Θ as one matrix an atom.
 
     Args:
-        v: (atoms · slots, 3).
-        size: atoms and slots.
+        v: (atoms, slots, 3) unit vectors of the outgoing edges.
         y: (atoms, slots i, slots k, n_spherical) Y_l0, zero for k = i and padding.
-        dy: the same of its derivative by the cosine; may be None where nothing is differentiated.
-        kept: (atoms, slots i, slots k) one where y may differ from zero.
+        dy: the same of its derivative by the cosine; None where nothing is differentiated.
     """
 
-    def __init__(
-        self, v: Tensor, size: tuple[int, int], y: Tensor, dy: Tensor | None, kept: Tensor
-    ) -> None:
-        self.size = size
-        self.v = v.view(*size, 3)
-        self.y, self.dy, self.kept = y, dy, kept
+    def __init__(self, v: Tensor, y: Tensor, dy: Tensor | None) -> None:
+        self.v, self.y, self.dy = v, y, dy
 
     def forward(self, z: Tensor) -> Tensor:
         """Θz."""
-        n, k = self.size
-        return torch.bmm(self.y.flatten(2), z.view(n, -1, z.shape[-1])).view(n * k, -1)
+        z = z.view(len(self.y), -1, z.shape[-1])
+        return torch.bmm(self.y.flatten(2), z).flatten(0, 1)
 
     def transposed(self, g: Tensor) -> Tensor:
         """Θᵀg."""
-        n, k = self.size
-        v = torch.bmm(self.y.flatten(2).transpose(1, 2), g.view(n, k, -1))
-        return v.view(n * k, -1, g.shape[-1])
+        g = g.view(*self.y.shape[:2], -1)
+        return torch.bmm(self.y.flatten(2).mT, g).view(g.shape[0] * g.shape[1], -1, g.shape[2])
 
     def gradient(self, g: Tensor, z: Tensor) -> Tensor:
         """Derivative of ⟨g, Θz⟩ by the geometry."""
         assert self.dy is not None
         return _turn(_contract(self.dy, g, z), self.v)
 
+
+class Gram(_Matrices):
+    """Θ from the Gram matrix of an atom's unit vectors, which are the geometry.
+
+    They belong to the outgoing edges, hence ``cos α_ik = −v_i·v_k``.
+
+    Args:
+        v: (atoms · slots, 3).
+        block: the atoms.
+        n_spherical: number of orders.
+        first: derivatives will be asked for.
+    """
+
+    def __init__(self, v: Tensor, block: Block, n_spherical: int, first: bool) -> None:
+        v = v.view(*block.size, 3)
+        self.kept = block.triplets()
+        self.cosine = -torch.bmm(v, v.mT)
+        dy = self._table(n_spherical, 1) if first else None
+        super().__init__(v, self._table(n_spherical, 0), dy)
+
+    def _table(self, n_spherical: int, derivative: int) -> Tensor:
+        """Y_l0, or a derivative of it by the cosine, of all triplets."""
+        return zonal_harmonics(self.cosine, n_spherical, derivative).mul_(self.kept.unsqueeze(-1))
+
     def along(self, tangent: Tensor) -> Map:
         """The derivative of Θ along a change of the unit vectors."""
-        return _GramTangent(self, tangent.view(*self.size, 3))
+        return _GramTangent(self, tangent.view(self.v.shape))
 
 
-class _GramTangent:
+class _GramTangent(_Matrices):
+    """``dY_ik = Y′(c_ik) dc_ik`` with ``dc_ik = −(dv_i·v_k + v_i·dv_k)``."""
+
     def __init__(self, at: Gram, tangent: Tensor) -> None:
         assert at.dy is not None
         self.at, self.tangent = at, tangent
-        cosine = -torch.bmm(at.v, at.v.transpose(1, 2))
-        change = torch.bmm(at.v, tangent.transpose(1, 2))
-        change = (-(change + change.transpose(1, 2)) * at.kept).unsqueeze(-1)
-        y = at.dy * change
-        dy = zonal_harmonics(cosine, at.y.shape[-1], derivative=2).mul_(change)
-        self.moved = Gram(at.v.flatten(0, 1), at.size, y, dy, at.kept)
-
-    def forward(self, z: Tensor) -> Tensor:
-        """Θz."""
-        return self.moved.forward(z)
-
-    def transposed(self, g: Tensor) -> Tensor:
-        """Θᵀg."""
-        return self.moved.transposed(g)
+        turn = torch.bmm(at.v, tangent.mT)
+        turn = -(turn + turn.mT).unsqueeze(-1)
+        super().__init__(at.v, at.dy * turn, at._table(at.y.shape[-1], 2).mul_(turn))
 
     def gradient(self, g: Tensor, z: Tensor) -> Tensor:
         """Derivative of ⟨g, Θz⟩ by the geometry."""
         assert self.at.dy is not None
-        straight = _turn(_contract(self.at.dy, g, z), self.tangent)
-        return straight.add_(self.moved.gradient(g, z))
+        return super().gradient(g, z).add_(_turn(_contract(self.at.dy, g, z), self.tangent))
 
 
 def _contract(dy: Tensor, g: Tensor, z: Tensor) -> Tensor:
@@ -142,72 +148,66 @@ class Harmonic:
     once, ``A[lm] = Σ_k (−1)ˡ H_lm(v_k) z_k[l]``, and ``m_i = Σ_lm H_lm(v_i) A[lm]`` less what its
     own reverse edge (k = i, α = 180°) gave.
 
-    The geometry is the harmonics H, hence everything is bilinear.
+    The geometry is the harmonics H. Θ is linear in those of i and in those of k, the first two
+    arguments of what begins with an underscore.
 
     Args:
         h: (atoms · slots, n_spherical²) harmonics of the outgoing edges, zero where padded.
-        size: atoms and slots.
+        block: the atoms.
+        n_spherical: number of orders.
+        first: of no meaning here.
     """
 
-    def __init__(self, h: Tensor, size: tuple[int, int]) -> None:
-        self.size = size
-        self.h = h.view(*size, -1)
-        self.n_spherical = round(self.h.shape[-1] ** 0.5)
-        self.parity, self.own = _signs(self.n_spherical, h.dtype, h.device)
+    def __init__(self, h: Tensor, block: Block, n_spherical: int, first: bool) -> None:
+        self.h, self.n_spherical = h.view(*block.size, -1), n_spherical
+        self.parity, self.own = _signs(n_spherical, h.dtype, h.device)
 
     def forward(self, z: Tensor) -> Tensor:
         """Θz."""
-        own = torch.einsum("rlc,l->rc", z, self.own)
-        return self._spread(self.h, self._collect(self.h, z)).sub_(own)
+        own = torch.einsum("rlc,l->rc", z, self.own)  # (−1)ˡ Y_l0(0) z_i[l], which is k = i
+        return self._forward(self.h, self.h, z).sub_(own)
 
     def transposed(self, g: Tensor) -> Tensor:
         """Θᵀg."""
         own = g.unsqueeze(1) * self.own.unsqueeze(-1)
-        return self._spread_orders(self.h, self._collect_all(self.h, g)).sub_(own)
+        return self._transposed(self.h, self.h, g).sub_(own)
 
     def gradient(self, g: Tensor, z: Tensor) -> Tensor:
         """Derivative of ⟨g, Θz⟩ by the geometry."""
-        given = self._project(g, self._collect(self.h, z))
-        return given.add_(self._project_orders(z, self._collect_all(self.h, g)))
+        return self._gradient(self.h, self.h, g, z)
 
     def along(self, tangent: Tensor) -> Map:
         """The derivative of Θ along a change of the harmonics."""
         return _HarmonicTangent(self, tangent.view(self.h.shape))
 
-    def _collect(self, h: Tensor, z: Tensor) -> Tensor:
-        """``A[lm] = Σ_k (−1)ˡ h_k[lm] z_k[l]``, (atoms, n_spherical², channels)."""
-        z = z.view(*self.size, self.n_spherical, -1)
-        parts = [
-            torch.bmm(h_l.transpose(1, 2), z[:, :, l]) for l, h_l in enumerate(self._orders(h))
-        ]
-        return torch.cat(parts, dim=1).mul_(self.parity.unsqueeze(-1))
+    def _forward(self, h_i: Tensor, h_k: Tensor, z: Tensor) -> Tensor:
+        """``Σ_lm H_lm(i) A[lm]``, (rows, channels)."""
+        return torch.bmm(h_i, self._collect(h_k, z)).flatten(0, 1)
 
-    def _collect_all(self, h: Tensor, g: Tensor) -> Tensor:
-        """``B[lm] = Σ_i h_i[lm] g_i``, (atoms, n_spherical², channels)."""
-        return torch.bmm(h.transpose(1, 2), g.view(*self.size, -1))
-
-    def _spread(self, h: Tensor, a: Tensor) -> Tensor:
-        """``Σ_lm h_i[lm] A[lm]``, (rows, channels)."""
-        return torch.bmm(h, a).flatten(0, 1)
-
-    def _spread_orders(self, h: Tensor, b: Tensor) -> Tensor:
-        """``(−1)ˡ Σ_m h_k[lm] B[lm]``, (rows, n_spherical, channels)."""
-        b = b * self.parity.unsqueeze(-1)
-        parts = zip(self._orders(h), self._orders(b, dim=1), strict=True)
+    def _transposed(self, h_i: Tensor, h_k: Tensor, g: Tensor) -> Tensor:
+        """``(−1)ˡ Σ_m H_lm(k) B[lm]``, (rows, n_spherical, channels)."""
+        b = self._collect_all(h_i, g).mul_(self.parity.unsqueeze(-1))
+        parts = zip(self._orders(h_k), self._orders(b, dim=1), strict=True)
         return torch.stack([torch.bmm(h_l, b_l) for h_l, b_l in parts], dim=2).flatten(0, 1)
 
-    def _project(self, g: Tensor, a: Tensor) -> Tensor:
-        """``Σ_c g_i[c] A[lm,c]``, (rows, n_spherical²)."""
-        return torch.bmm(g.view(*self.size, -1), a.transpose(1, 2)).flatten(0, 1)
+    def _gradient(self, h_i: Tensor, h_k: Tensor, g: Tensor, z: Tensor) -> Tensor:
+        """``Σ_c g_i[c] A[lm,c] + (−1)ˡ Σ_c z_k[l,c] B[lm,c]``, (rows, n_spherical²)."""
+        n, k = self.h.shape[:2]
+        b = self._orders(self._collect_all(h_i, g), dim=1)
+        z_l = z.view(n, k, self.n_spherical, -1).unbind(2)
+        given = [torch.bmm(z, b_l.mT) for z, b_l in zip(z_l, b, strict=True)]
+        taken = torch.bmm(g.view(n, k, -1), self._collect(h_k, z).mT)
+        return taken.addcmul_(torch.cat(given, dim=2), self.parity).flatten(0, 1)
 
-    def _project_orders(self, z: Tensor, b: Tensor) -> Tensor:
-        """``(−1)ˡ Σ_c z_k[l,c] B[lm,c]``, (rows, n_spherical²)."""
-        z = z.view(*self.size, self.n_spherical, -1)
-        parts = [
-            torch.bmm(z[:, :, l], b_l.transpose(1, 2))
-            for l, b_l in enumerate(self._orders(b, dim=1))
-        ]
-        return torch.cat(parts, dim=2).mul_(self.parity).flatten(0, 1)
+    def _collect(self, h_k: Tensor, z: Tensor) -> Tensor:
+        """``A[lm] = Σ_k (−1)ˡ H_lm(k) z_k[l]``, (atoms, n_spherical², channels)."""
+        z_l = z.view(*self.h.shape[:2], self.n_spherical, -1).unbind(2)
+        parts = [torch.bmm(h.mT, z) for h, z in zip(self._orders(h_k), z_l, strict=True)]
+        return torch.cat(parts, dim=1).mul_(self.parity.unsqueeze(-1))
+
+    def _collect_all(self, h_i: Tensor, g: Tensor) -> Tensor:
+        """``B[lm] = Σ_i H_lm(i) g_i``, (atoms, n_spherical², channels)."""
+        return torch.bmm(h_i.mT, g.view(*self.h.shape[:2], -1))
 
     def _orders(self, x: Tensor, dim: int = -1) -> tuple[Tensor, ...]:
         """Split an axis of n_spherical² into the orders l."""
@@ -215,22 +215,22 @@ class Harmonic:
 
 
 class _HarmonicTangent:
+    """Both harmonics change in turn."""
+
     def __init__(self, at: Harmonic, tangent: Tensor) -> None:
         self.at, self.tangent = at, tangent
+        self.pairs = (tangent, at.h), (at.h, tangent)
 
     def forward(self, z: Tensor) -> Tensor:
         """Θz."""
-        at, h, t = self.at, self.at.h, self.tangent
-        return at._spread(t, at._collect(h, z)).add_(at._spread(h, at._collect(t, z)))
+        first, second = (self.at._forward(*pair, z) for pair in self.pairs)
+        return first.add_(second)
 
     def transposed(self, g: Tensor) -> Tensor:
         """Θᵀg."""
-        at, h, t = self.at, self.at.h, self.tangent
-        first = at._spread_orders(t, at._collect_all(h, g))
-        return first.add_(at._spread_orders(h, at._collect_all(t, g)))
+        first, second = (self.at._transposed(*pair, g) for pair in self.pairs)
+        return first.add_(second)
 
     def gradient(self, g: Tensor, z: Tensor) -> Tensor:
         """Derivative of ⟨g, Θz⟩ by the geometry."""
-        at, t = self.at, self.tangent
-        given = at._project(g, at._collect(t, z))
-        return given.add_(at._project_orders(z, at._collect_all(t, g)))
+        return self.at._gradient(self.tangent, self.tangent, g, z)

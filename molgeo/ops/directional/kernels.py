@@ -28,6 +28,7 @@ written.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -36,7 +37,7 @@ import triton.language as tl
 from torch import Tensor
 
 from molgeo.graph.edges import Graph
-from molgeo.ops.segment import fold_pairs
+from molgeo.ops.directional.factored import Factored
 from molgeo.ops.widest import widest
 
 TILE = 16
@@ -45,95 +46,72 @@ TILE = 16
 PROGRAMS = 1024
 """Most programs that a gradient is spread over: each of them writes a sum for the weight."""
 
-Tangents = tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]
 
+class Kernels:
+    """The sum for one graph: a `NeighbourSum` of unit vectors, x, radial and weight.
 
-def directional_forward(
-    unit: Tensor, x: Tensor, radial: Tensor, weight: Tensor, graph: Graph
-) -> Tensor:
-    """Sum over triplets: ``m_ji[c] = Σ_{k∈N(j)∖i} x_kj[c] Σ_l Y_l0(α) Σ_b T_kj[l,b] W[c,b]``.
-
-    Args:
-        unit: (edges, 3) unit vector along each edge.
-        x: (edges, channels) features x_kj.
-        radial: (pairs, n_spherical, rank) the filters' factor T, the same in both directions.
-        weight: (channels, rank) the filters' factor W.
-        graph: the edges.
-
-    Returns:
-        (edges, channels) messages m_ji, of the widest type of the arguments, summed in float32 or,
-        if that is one of them, float64.
+    They are shaped as those of `DirectionalSum`; the unit vectors, (edges, 3), are one for each
+    edge, and their components are taken as independent. Results have the widest type of the
+    operands and are summed in float32 or, if that is one of them, float64.
     """
-    operands = [operand.contiguous() for operand in (unit, x, radial, weight)]
-    return _messages(operands, None, graph)
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+
+    def value(self, *operands: Tensor) -> Tensor:
+        """The sum, (edges, channels)."""
+        return _messages([operand.contiguous() for operand in operands], None, self.graph)
+
+    def definition(self, unit: Tensor, x: Tensor, radial: Tensor, weight: Tensor) -> Tensor:
+        """The sum with all that PyTorch needs to differentiate it."""
+        gram = Factored("gram", unit.detach(), self.graph, radial.shape[1])
+        return gram.definition(unit, x, radial, weight)
+
+    def gradients(
+        self,
+        need: Sequence[bool],
+        grad: Tensor,
+        *operands: Tensor,
+        tangents: Sequence[Tensor | None] | None = None,
+    ) -> Sequence[Tensor | None]:
+        """Derivatives of ⟨grad, m⟩, or theirs along tangents; ∂F/∂unit is half of the work."""
+        graph = self.graph
+        operands = tuple(operand.contiguous() for operand in operands)
+        changes = None
+        if tangents is not None:
+            changes = [
+                torch.zeros_like(operand) if change is None else change.contiguous()
+                for operand, change in zip(operands, tangents, strict=True)
+            ]
+        unit, x, radial, weight = operands
+        arguments = grad.contiguous(), *operands, *(changes or operands), *_index(graph)
+        options = _options(operands, changes)
+        programs = min(graph.n_atoms, PROGRAMS), _programs_an_atom(graph)
+        of_unit, of_x = torch.empty_like(unit), torch.empty_like(x)
+        of_radial = radial.new_empty(graph.n_edges, *radial.shape[1:])  # a row for each direction
+        wide = torch.promote_types(widest(operands), torch.float32)
+        of_weight = weight.new_zeros(math.prod(programs), *weight.t().shape, dtype=wide)
+        if graph.n_edges:
+            with torch.cuda.device_of(x):
+                _feature_kernel[programs](
+                    *arguments, of_x, of_radial, of_weight, graph.n_atoms, **options
+                )
+                if need[0]:
+                    # Few channels at a time, so that the registers hold. Tensor cores take such a
+                    # tile in one warp; more of them would repeat its work.
+                    warps = 4 if options["PRECISION"] == "ieee" else 1
+                    options |= {"C_PAD": 16, "num_warps": warps}
+                    _unit_kernel[graph.n_atoms, programs[1]](*arguments, of_unit, **options)
+        return (
+            _messages(operands, changes, graph) if changes else None,
+            of_unit if need[0] else None,
+            of_x,
+            of_radial[graph.forward] + of_radial[graph.reverse[graph.forward]],
+            of_weight.sum(0).t().to(weight.dtype),
+        )
 
 
-def directional_gradients(
-    grad: Tensor,
-    unit: Tensor,
-    x: Tensor,
-    radial: Tensor,
-    weight: Tensor,
-    graph: Graph,
-    tangents: Tangents | None = None,
-    *,
-    need_unit: bool = True,
-) -> tuple[Tensor | None, Tensor | None, Tensor, Tensor, Tensor]:
-    """Derivatives of ``F = Σ_e grad_e·m_e``, or how they change along a tangent.
-
-    Second derivatives are symmetric. So what this gives for the tangents t is the gradient of
-    ``Σ t·(∂F/∂unit, …)`` by all arguments, grad included: the backward of the backward.
-
-    Args:
-        grad: (edges, channels) weight of each message.
-        unit: (edges, 3) unit vector along each edge; its components are taken as independent.
-        x: (edges, channels) features x_kj.
-        radial: (pairs, n_spherical, rank) the filters' factor T.
-        weight: (channels, rank) the filters' factor W.
-        graph: the edges.
-        tangents: changes of unit, x, radial and weight, None for zero; grad does not change.
-        need_unit: whether ∂F/∂unit, half of the work, is wanted.
-
-    Returns:
-        ``None, ∂F/∂unit, ∂F/∂x, ∂F/∂radial, ∂F/∂weight``, shaped and typed as the arguments; with
-        tangents the directional derivatives of ``m, ∂F/∂unit, …``. None for ∂F/∂unit if it is not
-        wanted.
-    """
-    operands = [operand.contiguous() for operand in (unit, x, radial, weight)]
-    changes = None
-    if tangents is not None:
-        changes = [
-            torch.zeros_like(operand) if change is None else change.contiguous()
-            for operand, change in zip(operands, tangents, strict=True)
-        ]
-    arguments = grad.contiguous(), *operands, *(changes or operands), *_index(graph)
-    options = _options(operands, changes)
-    programs = min(graph.n_atoms, PROGRAMS), _programs_an_atom(graph)
-    of_unit, of_x = torch.empty_like(operands[0]), torch.empty_like(operands[1])
-    of_radial = radial.new_empty(graph.n_edges, *radial.shape[1:])  # one row for each direction
-    wide = torch.promote_types(widest(operands), torch.float32)
-    of_weight = weight.new_zeros(math.prod(programs), *weight.t().shape, dtype=wide)
-    if graph.n_edges:
-        with torch.cuda.device_of(x):
-            _feature_kernel[programs](
-                *arguments, of_x, of_radial, of_weight, graph.n_atoms, **options
-            )
-            if need_unit:
-                # Few channels at a time, so that the registers hold. Tensor cores take such a tile
-                # in one warp; more of them would repeat its work.
-                warps = 4 if options["PRECISION"] == "ieee" else 1
-                options |= {"C_PAD": 16, "num_warps": warps}
-                _unit_kernel[graph.n_atoms, programs[1]](*arguments, of_unit, **options)
-    return (
-        _messages(operands, changes, graph) if changes else None,
-        of_unit if need_unit else None,
-        of_x,
-        fold_pairs(of_radial, graph),
-        of_weight.sum(0).t().to(weight.dtype),
-    )
-
-
-def _messages(operands: list[Tensor], changes: list[Tensor] | None, graph: Graph) -> Tensor:
+def _messages(operands: Sequence[Tensor], changes: list[Tensor] | None, graph: Graph) -> Tensor:
     """m, or how it changes."""
     x = operands[1]
     out = x.new_empty(x.shape, dtype=widest(operands))
@@ -155,7 +133,7 @@ def _programs_an_atom(graph: Graph) -> int:
     return max(1, min(round(graph.n_edges / max(graph.n_atoms, 1) / TILE), 64))
 
 
-def _options(operands: list[Tensor], changes: list[Tensor] | None) -> dict[str, Any]:
+def _options(operands: Sequence[Tensor], changes: list[Tensor] | None) -> dict[str, Any]:
     """What the kernels are compiled for: sizes, of which `tl.dot` wants at least 16, and types."""
     _, _, radial, weight = operands
     n_channels, rank = weight.shape

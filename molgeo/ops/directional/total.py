@@ -1,27 +1,27 @@
-"""The directional sum for one geometry, and its derivatives of both orders."""
+"""The directional sum for one geometry, in the form that is asked for or the fastest."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, Protocol, get_args
+from typing import Literal, Protocol, get_args
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from molgeo.graph.edges import Graph
 from molgeo.graph.triplets import triplets
-from molgeo.ops.directional import operators
-from molgeo.ops.directional.cost import cheapest_form
+from molgeo.ops.derivatives import NeighbourSum, neighbour_sum
+from molgeo.ops.directional.factored import Factored
 from molgeo.ops.directional.legendre import real_harmonics, zonal_harmonics
-from molgeo.ops.directional.operators import Layout, make_layout
 from molgeo.ops.segment import expand_pairs
-from molgeo.ops.triton_here import can_run_kernels
-from molgeo.ops.wanted import wanted
+from molgeo.ops.triton_here import HAS_TRITON, can_run_kernels
 from molgeo.ops.widest import widest
 
 Form = Literal["auto", "gram", "harmonic", "triton", "reference"]
+
+NEIGHBOURS_PER_ORDER = 5.0
+"""Neighbours, for each order l, beyond which ``harmonic`` is faster than ``gram``."""
 
 
 class DirectionalSum(Protocol):
@@ -68,6 +68,32 @@ def directional_sum(
     return _Factored(chosen, u, graph, n_spherical)
 
 
+def cheapest_form(graph: Graph, n_spherical: int) -> str:
+    """The form with the least time, by a model of the work and rates measured on CPUs.
+
+    An edge whose source has K neighbours costs, for L orders and C channels,
+
+        gram       2 K L C operations at some 130 a nanosecond, and K L harmonics at 0.6 each
+        harmonic   4 L² C operations at some 30 a nanosecond, in products that are narrow
+
+    on two cores, the harmonics divided among the sums of a model. They meet at K ≈ 6 L, and at
+    K ≈ 4.5 L if derivatives are wanted, as gram's tables double. K is weighted by edges,
+    Σ K² / Σ K. A molecule of QM9 has K ≈ 16, liquid water within 5 Å has 52, and L is 7.
+
+    On a GPU Triton's kernel holds the harmonics in registers and is bound by the edges' memory,
+    which every form has to move; without Triton the same model decides.
+    """
+    if graph.source.is_cuda and HAS_TRITON:
+        return "triton"
+    neighbours: float = graph.derived("mean neighbours of an edge", _mean_neighbours)
+    return "harmonic" if neighbours > NEIGHBOURS_PER_ORDER * n_spherical else "gram"
+
+
+def _mean_neighbours(graph: Graph) -> float:
+    degree = graph.degree.double()
+    return float(degree.square().sum() / degree.sum().clamp(min=1))
+
+
 class _Reference:
     """Explicit triplets: Θ(triplets · n_spherical · channels) memory."""
 
@@ -85,74 +111,26 @@ class _Reference:
 
 
 class _Factored:
-    """The sum by one of the forms that never see a triplet.
-
-    Attributes:
-        geometry: (edges, …) what the sum depends on: unit vectors, or their harmonics.
-        layout: what else it needs; a constant for autograd, as the derivative by the geometry is
-            taken by the sum itself.
-    """
+    """The sum by one of the forms that never see a triplet."""
 
     def __init__(self, form: str, unit: Tensor, graph: Graph, n_spherical: int) -> None:
         self.form = form
+        # What the sum depends on: unit vectors, or their harmonics.
         self.geometry = real_harmonics(unit, n_spherical) if form == "harmonic" else unit
-        self.layout = make_layout(form, self.geometry, graph, n_spherical)
+        self.make = _terms(form, graph, n_spherical)
+        self.terms = self.make(self.geometry)
 
     def __call__(self, x: Tensor, radial: Tensor, weight: Tensor) -> Tensor:
         dtype = widest((self.geometry, x, radial, weight))
-        layout = self.layout._replace(
-            tables=[t.to(dtype) if t.is_floating_point() else t for t in self.layout.tables]
-        )
-        operands = (operand.to(dtype) for operand in (self.geometry, x, radial, weight))
-        with torch.autocast(x.device.type, enabled=False):
-            total: Tensor = _Sum.apply(self.form, layout, *operands)
-        return total
+        geometry = self.geometry.to(dtype)
+        terms = self.terms if geometry is self.geometry else self.make(geometry)
+        return neighbour_sum(terms, geometry, x.to(dtype), radial.to(dtype), weight.to(dtype))
 
 
-class _Sum(torch.autograd.Function):
-    """m."""
+def _terms(form: str, graph: Graph, n_spherical: int) -> Callable[[Tensor], NeighbourSum]:
+    """What makes the sum of a geometry."""
+    if form == "triton":
+        from molgeo.ops.directional.kernels import Kernels
 
-    @staticmethod
-    def forward(ctx: Any, form: str, layout: Layout, *operands: Tensor) -> Tensor:
-        ctx.form, ctx.layout = form, layout
-        ctx.save_for_backward(*operands)
-        function: Callable[..., Tensor] = operators.compute_sum
-        if torch.compiler.is_compiling():
-            function = operators.directional_sum
-        return function(form, *operands, *layout)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        need = wanted(ctx)[2:]
-        grad = grads[0].contiguous()
-        found = _Gradients.apply(ctx.form, ctx.layout, need, grad, *ctx.saved_tensors)
-        return None, None, *(g if n else None for g, n in zip(found, need, strict=True))
-
-
-class _Gradients(torch.autograd.Function):
-    """The derivatives of ⟨grad, m⟩. Their derivative is that along the cotangents, by symmetry."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, form: str, layout: Layout, need: list[bool], *operands: Tensor
-    ) -> tuple[Tensor, ...]:
-        ctx.form, ctx.layout = form, layout
-        ctx.save_for_backward(*operands)
-        ctx.set_materialize_grads(False)
-        return tuple(_gradients(form, *operands, *layout, need)[1:])
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
-        need = wanted(ctx)[3:]
-        if all(tangent is None for tangent in tangents):
-            return (None,) * 8
-        found = _gradients(ctx.form, *ctx.saved_tensors, *ctx.layout, need[1:], *tangents)
-        return None, None, None, *(g if n else None for g, n in zip(found, need, strict=True))
-
-
-def _gradients(*arguments: Any) -> list[Tensor]:
-    function: Callable[..., list[Tensor]] = operators.compute_gradients
-    if torch.compiler.is_compiling():
-        function = operators.directional_gradients
-    return function(*arguments)
+        return lambda _: Kernels(graph)
+    return lambda geometry: Factored(form, geometry, graph, n_spherical)

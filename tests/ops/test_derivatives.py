@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from molgeo.ops import wanted as module
-from molgeo.ops.wanted import wanted
+from molgeo.ops import derivatives as module
+from molgeo.ops.derivatives import wanted
 
 
 @pytest.fixture

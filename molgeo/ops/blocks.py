@@ -1,0 +1,93 @@
+"""Neighbourhoods in blocks: atoms with about as many neighbours, padded to as many slots.
+
+Sums over the neighbours of an atom, and over pairs of them, are then batched matrix products.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from molgeo.graph.edges import Graph
+from molgeo.graph.slots import neighbour_slots
+
+
+class Block(NamedTuple):
+    """Some atoms, each of which has a slot for each of its neighbours.
+
+    Slot s of atom j holds an edge that leaves it, j→k. Padded slots repeat one of their atom's
+    edges: what is computed there is zero, or left out by ``filled``.
+
+    Attributes:
+        size: atoms and slots.
+        atoms: (atoms,) int64.
+        edge: (atoms · slots,) int64, the edge j→k in each slot.
+        reverse: (atoms · slots,) int64, the edge k→j.
+        neighbour: (atoms · slots,) int64, atom k.
+        pair: (atoms · slots,) int64, the undirected pair of both edges.
+        filled: (atoms · slots, 1) bool, False where padded.
+    """
+
+    size: tuple[int, int]
+    atoms: Tensor
+    edge: Tensor
+    reverse: Tensor
+    neighbour: Tensor
+    pair: Tensor
+    filled: Tensor
+
+    def masked(self, x: Tensor, index: Tensor) -> Tensor:
+        """Rows of x in the slots, zero where padded."""
+        return x.index_select(0, index) * self.filled
+
+    def triplets(self) -> Tensor:
+        """(atoms, slots i, slots k) bool, whether both slots are filled and i ≠ k."""
+        filled = self.filled.view(self.size)
+        kept = filled.unsqueeze(1) & filled.unsqueeze(2)
+        kept.diagonal(dim1=1, dim2=2).fill_(False)
+        return kept
+
+
+def blocks_of(graph: Graph, rows: int) -> list[Block]:
+    """The neighbourhoods of all atoms that have neighbours, made once and kept with the graph.
+
+    Args:
+        graph: the edges.
+        rows: slots of a block on a CPU, so that it stays in a core's cache; a GPU has large ones.
+    """
+    if graph.source.device.type != "cpu":
+        rows = 2 * graph.n_edges + graph.n_atoms
+    blocks: list[Block] = graph.derived(("blocks", rows), lambda g: _blocks(g, rows))
+    return blocks
+
+
+def _blocks(graph: Graph, rows: int) -> list[Block]:
+    found = []
+    for slots in neighbour_slots(graph, rows)[0]:
+        n_atoms, n_slots = slots.edge.shape
+        edge = slots.edge.flatten()
+        found.append(
+            Block(
+                size=(n_atoms, n_slots),
+                atoms=graph.source[slots.edge[:, 0]],
+                edge=edge,
+                reverse=graph.reverse[edge],
+                neighbour=graph.target[edge],
+                pair=graph.pair[edge],
+                filled=slots.filled.view(-1, 1),
+            )
+        )
+    return found
+
+
+def joined(blocks: list[Block], name: str, graph: Graph) -> Tensor:
+    """An index of all blocks, one after the other.
+
+    Args:
+        blocks: of the graph.
+        name: of the attribute.
+        graph: the edges.
+    """
+    return torch.cat([graph.source[:0], *(getattr(block, name) for block in blocks)])
