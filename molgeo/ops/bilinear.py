@@ -193,7 +193,7 @@ def _block_harmonics(v: Tensor, u: Tensor, block: Block, n_spherical: int, angle
         cosine = -torch.bmm(u, u.transpose(1, 2))  # û_kj = −û_jk
     else:
         cosine = _cosine_at_target(v.unsqueeze(1) - v.unsqueeze(2), u.unsqueeze(1))
-    return zonal_harmonics(cosine, n_spherical) * block.triplets().unsqueeze(-1)
+    return zonal_harmonics(cosine, n_spherical) * block.triplets.unsqueeze(-1)
 
 
 def _cosine_at_target(path: Tensor, u_ji: Tensor) -> Tensor:

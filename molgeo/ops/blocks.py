@@ -28,6 +28,7 @@ class Block(NamedTuple):
         neighbour: (atoms · slots,) int64, atom k.
         pair: (atoms · slots,) int64, the undirected pair of both edges.
         filled: (atoms · slots, 1) bool, False where padded.
+        triplets: (atoms, slots i, slots k) bool, whether both slots are filled and i ≠ k.
     """
 
     size: tuple[int, int]
@@ -37,17 +38,11 @@ class Block(NamedTuple):
     neighbour: Tensor
     pair: Tensor
     filled: Tensor
+    triplets: Tensor
 
     def masked(self, x: Tensor, index: Tensor) -> Tensor:
         """Rows of x in the slots, zero where padded."""
         return x.index_select(0, index) * self.filled
-
-    def triplets(self) -> Tensor:
-        """(atoms, slots i, slots k) bool, whether both slots are filled and i ≠ k."""
-        filled = self.filled.view(self.size)
-        kept = filled.unsqueeze(1) & filled.unsqueeze(2)
-        kept.diagonal(dim1=1, dim2=2).fill_(False)
-        return kept
 
 
 def blocks_of(graph: Graph, rows: int) -> list[Block]:
@@ -67,7 +62,8 @@ def _blocks(graph: Graph, rows: int) -> list[Block]:
     found = []
     for slots in neighbour_slots(graph, rows)[0]:
         n_atoms, n_slots = slots.edge.shape
-        edge = slots.edge.flatten()
+        edge, filled = slots.edge.flatten(), slots.filled
+        others = ~torch.eye(n_slots, dtype=torch.bool, device=edge.device)
         found.append(
             Block(
                 size=(n_atoms, n_slots),
@@ -76,7 +72,8 @@ def _blocks(graph: Graph, rows: int) -> list[Block]:
                 reverse=graph.reverse[edge],
                 neighbour=graph.target[edge],
                 pair=graph.pair[edge],
-                filled=slots.filled.view(-1, 1),
+                filled=filled.view(-1, 1),
+                triplets=filled.unsqueeze(1) & filled.unsqueeze(2) & others,
             )
         )
     return found

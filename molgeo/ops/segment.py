@@ -147,7 +147,7 @@ class _ScatterSum(torch.autograd.Function):
 
 
 class _ScalePairs(torch.autograd.Function):
-    """``out_e = w_p ∘ x_e``; derivatives are ``w_p ∘ g_e`` and, over both edges, ``Σ g_e ∘ x_e``."""
+    """``out_e = w_p ∘ x_e``, with the derivatives ``w_p ∘ g_e`` and ``Σ g_e ∘ x_e``."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor, graph: Graph) -> Tensor:

@@ -87,14 +87,14 @@ class Gram(_Matrices):
 
     def __init__(self, v: Tensor, block: Block, n_spherical: int, first: bool) -> None:
         v = v.view(*block.size, 3)
-        self.kept = block.triplets()
+        self.kept = block.triplets.unsqueeze(-1)
         self.cosine = -torch.bmm(v, v.mT)
         dy = self._table(n_spherical, 1) if first else None
         super().__init__(v, self._table(n_spherical, 0), dy)
 
     def _table(self, n_spherical: int, derivative: int) -> Tensor:
         """Y_l0, or a derivative of it by the cosine, of all triplets."""
-        return zonal_harmonics(self.cosine, n_spherical, derivative).mul_(self.kept.unsqueeze(-1))
+        return zonal_harmonics(self.cosine, n_spherical, derivative).mul_(self.kept)
 
     def along(self, tangent: Tensor) -> Map:
         """The derivative of Θ along a change of the unit vectors."""
