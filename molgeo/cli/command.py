@@ -125,12 +125,12 @@ class Command:
     notes: Callable[[], str] | None = None
     rewrite: Callable[[list[str]], list[str]] = list
 
-    def parser(self, filled: bool = True) -> Parser:
-        """The parser of its options; unless ``filled``, of none, for a list of commands."""
+    def parser(self) -> Parser:
+        """The parser of its options."""
         notes, example = self.notes, f"example: {self.example}"
         epilog: Any = (lambda: f"{notes()}\n\n{example}") if notes else example
         parser = Parser(description=self.about, epilog=epilog)
-        for part in self.parts if filled else ():
+        for part in self.parts:
             add_fields(parser, part) if isinstance(part, type) else part(parser)
         return parser
 

@@ -76,13 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _failure(error)
 
 
-def build_parser(words: Sequence[str] | None = None) -> Parser:
-    """The parser of all commands.
-
-    Args:
-        words: of a command line: the other commands' options are left out, as some of them take
-            long to import. None for all options.
-    """
+def build_parser() -> Parser:
+    """The parser of all commands."""
     parser = Parser(
         prog="molgeo",
         description="Molecular properties from 3D graph neural networks.",
@@ -92,8 +87,7 @@ def build_parser(words: Sequence[str] | None = None) -> Parser:
     groups: dict[str, Any] = {"": parser.add_subcommands(dest="command", required=True)}
     for name, command in COMMANDS.items():
         group, _, last = name.rpartition(" ")
-        is_meant = words is None or name.split() == list(words[: len(name.split())])
-        its_parser = command.parser(is_meant)
+        its_parser = command.parser()
         groups[group].add_subcommand(last, its_parser, help=command.about)
         if command.run is None:
             groups[name] = its_parser.add_subcommands(dest=f"{name}_command", required=True)
@@ -112,7 +106,7 @@ def parse(words: Sequence[str]) -> tuple[Command, Namespace]:
     words = list(words)
     if words and words[0] in COMMANDS:
         words[1:] = COMMANDS[words[0]].rewrite(words[1:])
-    options = build_parser(words).parse_args(words)
+    options = build_parser().parse_args(words)
     name, options = options.command, options[options.command]
     if COMMANDS[name].run is None:
         last = options[f"{name}_command"]

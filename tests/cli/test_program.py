@@ -86,20 +86,6 @@ def test_a_new_command_is_one_file_and_one_line(capsys, monkeypatch, tmp_path):
     assert "did you mean 'hello'" in run(capsys, "helo")[2]
 
 
-def test_only_the_options_of_a_command_are_made(monkeypatch):
-    made = []
-    commands = {
-        name: replace(one, parts=[lambda parser, name=name: made.append(name)])
-        for name, one in cli.COMMANDS.items()
-    }
-    monkeypatch.setattr(cli, "COMMANDS", commands)
-    cli.build_parser(["data", "label", "--help"])
-    assert made == ["data", "data label"]
-    made.clear()
-    cli.build_parser(["--help"])
-    assert made == []
-
-
 @pytest.mark.parametrize(
     ("words", "given", "meant"),
     [
