@@ -21,10 +21,6 @@ ALLOWED = {
         "write",
     },
     "models": {"Interaction", "InteractionBlock", "OutputBlock"},  # the papers' names
-    "ops": {
-        "collect",
-        "directional_sum",  # the function and its operator
-    },
 }
 """Room → public names that several of its modules define, and why they may."""
 
