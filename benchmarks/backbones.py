@@ -26,12 +26,15 @@ from molgeo.data.datamodule import FlatDataModule
 from molgeo.data.qm9.properties import NAMES, PROPERTIES
 from molgeo.predictor import Predictor
 from molgeo.runtime.precision import matmul_precision
-from molgeo.training.averaging import Average, exponential_average
 from molgeo.training.module import PropertyTraining
-from molgeo.training.optimisation import optimiser_of
+from molgeo.training.optimisation import (
+    Average,
+    exponential_average,
+    learning_rate_factor,
+    optimiser_of,
+)
 from molgeo.training.qm9 import QM9Config
 from molgeo.training.references import fit_references
-from molgeo.training.schedule import learning_rate_factor
 from molgeo.training.task import Task, task_of
 
 BACKBONES: dict[str, dict[str, Any]] = {

@@ -38,10 +38,8 @@ from molgeo.ops.dense import ActivatedDense, Dense
 from molgeo.predictor import Predictor
 from molgeo.predictor.checkpoint import load
 from molgeo.runtime.precision import matmul_precision
-from molgeo.training.averaging import exponential_average
-from molgeo.training.optimisation import optimiser_of
+from molgeo.training.optimisation import exponential_average, learning_rate_factor, optimiser_of
 from molgeo.training.qm9 import QM9Config
-from molgeo.training.schedule import learning_rate_factor
 
 WAYS = ("plain", "heads", "noise", "pairs", "refiner")
 Loss = Callable[[Any], Tensor]

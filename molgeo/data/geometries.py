@@ -202,7 +202,8 @@ class GeometrySet:
 
         Args:
             rows: (n,) int64; those without a geometry count nothing.
-            conformers: as in `lowest`.
+            conformers: take those alone that would be there if so many had been asked for; 0 for
+                all.
 
         Returns:
             (conformers,) int64, indices into `molecules`, in the order of the rows.
@@ -211,24 +212,6 @@ class GeometrySet:
         before = count.cumsum(0) - count
         found = torch.repeat_interleave(start - before, count) + torch.arange(int(count.sum()))
         return found[self.number[found] < conformers] if conformers else found
-
-    def lowest(self, rows: Tensor, conformers: int = 0) -> Tensor:
-        """The conformer of lowest energy of each row.
-
-        Args:
-            rows: (n,) int64, rows that have a geometry.
-            conformers: look at those alone that would be there if so many had been asked for; 0
-                for all.
-
-        Returns:
-            (n,) int64, indices into `molecules`.
-        """
-        if not conformers:
-            return self.first[rows]
-        among = (self.number < conformers).long()
-        # The position of the first conformer at or after first[row] that is among them.
-        before = torch.cat([among.new_zeros(1), among.cumsum(0)])
-        return torch.searchsorted(before, before[self.first[rows]] + 1) - 1
 
 
 def with_labels(

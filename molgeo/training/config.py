@@ -143,6 +143,15 @@ class RunConfig(Settings):
         check_file_name(self.model_name)
         return self
 
+    def batches(self, first_step: int) -> dict[str, int]:
+        """Arguments of a `molgeo.data.datamodule.FlatDataModule`.
+
+        Args:
+            first_step: steps that a resumed run has behind it.
+        """
+        names = ("batch_size", "seed", "limit_train", "limit_validation", "epoch_size")
+        return {"first_step": first_step, **{name: getattr(self, name) for name in names}}
+
     @property
     def learned(self) -> tuple[Property, ...]:
         """Properties that the model will have."""

@@ -95,12 +95,11 @@ class ForceTask(task.Task):
         """The files' frames."""
         its_own = (
             "energy_unit length_unit force_unit atom_references energy_key force_key check_units "
-            "validation_fraction test_fraction split_seed batch_size seed limit_train "
-            "limit_validation epoch_size"
+            "validation_fraction test_fraction split_seed"
         )
         settings = {name: getattr(config, name) for name in its_own.split()}
-        test = config.test_file or None
-        return ForceDataModule(config.data_file, test, first_step=first_step, **settings)
+        settings |= config.batches(first_step)
+        return ForceDataModule(config.data_file, config.test_file or None, **settings)
 
     def free_atoms(self) -> dict[str, dict[int, float]]:
         """The files' and the config's."""

@@ -12,8 +12,7 @@ from torch import Tensor
 from molgeo.graph import radius_graph
 from molgeo.predictor import Predictor
 from molgeo.training.config import RunConfig
-from molgeo.training.optimisation import optimiser_of
-from molgeo.training.schedule import learning_rate_factor
+from molgeo.training.optimisation import learning_rate_factor, optimiser_of
 
 
 class Training(LightningModule):

@@ -1,13 +1,17 @@
-"""Optimisers of a run: AdamW for everything, or Muon for the matrices of hidden layers."""
+"""How weights are moved: optimisers, the learning rate by step, the average of the weights."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from molgeo.training.config import RunConfig
+
+Average = Callable[[Sequence[Tensor], Sequence[Tensor], Tensor], None]
 
 MUON_LEAST_WIDTH = 16
 """Narrower matrices mix few functions, such as six Bessel functions: AdamW takes them."""
@@ -100,3 +104,69 @@ class MuonAndAdamW(torch.optim.Optimizer):
         for part, state in zip(self._parts, state_dict["parts"], strict=True):
             part.load_state_dict(state)
         self._share_groups()
+
+
+def learning_rate_factor(config: RunConfig, total_steps: int) -> Callable[[int], float]:
+    """The factor of the peak learning rate at each step.
+
+    Linear warm-up, then ``config.schedule``. The factor depends on the step and the config alone,
+    so a resumed run may be given another end: with ``stable`` nothing changes until the decay
+    begins.
+
+    Args:
+        config: of the run.
+        total_steps: steps of the whole run.
+
+    Returns:
+        step → factor in [0, 1].
+    """
+    decay_start = round(total_steps * (1.0 - config.decay_fraction))
+
+    def factor(step: int) -> float:
+        if step < config.warmup_steps:
+            return (step + 1) / config.warmup_steps
+        if config.schedule == "exponential":
+            return float(config.decay_rate ** ((step - config.warmup_steps) / config.decay_steps))
+        if config.schedule == "cosine":
+            span = max(1, total_steps - config.warmup_steps)
+            done = min(1.0, (step - config.warmup_steps) / span)
+            return 0.5 * (1.0 + math.cos(math.pi * done))
+        if config.schedule == "stable" and step > decay_start:
+            return max(0.0, (total_steps - step) / max(1, total_steps - decay_start))
+        return 1.0
+
+    return factor
+
+
+def warmed_up_decay(decay: float, updates: int) -> float:
+    """Decay that does not cling to the first weights: ``min(decay, (1 + t)/(10 + t))``.
+
+    Args:
+        decay: reached in the end.
+        updates: t, weights that the average has taken in.
+
+    Returns:
+        The decay of the next update.
+    """
+    return min(decay, (1.0 + updates) / (10.0 + updates))
+
+
+def exponential_average(decay: float) -> Average:
+    """An update of torch's ``AveragedModel``: ``a ← d_t a + (1 − d_t) w``, all weights at once.
+
+    It depends on the number of updates alone, which is saved with the averages, so that a resumed
+    run averages as an uninterrupted one.
+
+    Args:
+        decay: reached in the end.
+
+    Returns:
+        ``update(averages, weights, updates)``, in place.
+    """
+
+    @torch.no_grad()
+    def update(averages: Sequence[Tensor], weights: Sequence[Tensor], updates: Tensor) -> None:
+        d = warmed_up_decay(decay, int(updates))
+        torch._foreach_lerp_(list(averages), list(weights), 1.0 - d)
+
+    return update

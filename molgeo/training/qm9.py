@@ -79,18 +79,8 @@ class QM9Task(Task):
     @classmethod
     def data_module(cls, config: QM9Config, first_step: int) -> QM9DataModule:
         """The prepared set."""
-        c = config
-        return QM9DataModule(
-            data_dir(c.data_dir) / "qm9",
-            c.properties,
-            c.batch_size,
-            c.seed,
-            c.limit_train,
-            c.limit_validation,
-            first_step,
-            c.epoch_size,
-            c.geometry,
-        )
+        root, batches = data_dir(config.data_dir) / "qm9", config.batches(first_step)
+        return QM9DataModule(root, config.properties, geometry=config.geometry, **batches)
 
     def free_atoms(self) -> dict[str, dict[int, float]]:
         """QM9's own."""

@@ -16,7 +16,6 @@ WARNINGS: Final = (
     r".*isinstance\(treespec, LeafSpec\)",  # Lightning's own use of torch
     r"It is recommended to use `self\.log\(.*sync_dist=True",  # errors are summed by the module
     r"The '\w+' does not have many workers",  # FlatLoader needs none
-    r".*torch\.jit\.script",  # PyG compiles TorchScript when imported
     r"Starting from v1\.9\.0, `tensorboardX`",
     r"You are using `torch\.load` with `weights_only=",
 )

@@ -23,11 +23,11 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.precision import matmul_precision
-from molgeo.training.averaging import exponential_average
 from molgeo.training.config import KINDS, RunConfig, task_class
 from molgeo.training.export import export, measure
 from molgeo.training.finite import Finite, NotFiniteError
 from molgeo.training.naming import check_free
+from molgeo.training.optimisation import exponential_average
 from molgeo.training.quiet import quiet_lightning
 from molgeo.training.start import first_predictor, with_model_of_checkpoint
 from molgeo.training.states import KeptState, LastStep, TimeIsUp, TimeLimit, last_state

@@ -145,12 +145,9 @@ class TableDataModule(FlatDataModule):
     aside: list[BadRow]
 
     def __init__(self, config: TableConfig, first_step: int = 0) -> None:
-        c = config
-        super().__init__(
-            c.batch_size, c.seed, c.limit_train, c.limit_validation, first_step, c.epoch_size
-        )
+        super().__init__(**config.batches(first_step))
         self.config = config
-        self.folder = data_dir(c.data_dir) / "tables"
+        self.folder = data_dir(config.data_dir) / "tables"
 
     def load(self) -> tuple[MoleculeSet, Split]:
         """Read, make conformers and split.

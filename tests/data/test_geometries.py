@@ -142,17 +142,6 @@ def test_labels_and_places():
     assert found.tally(torch.tensor([0, 1, 3])) == {"fine": 2, "failed": 1}
 
 
-def test_the_lowest_among_the_first_conformers():
-    flat = made_up(range(4), [3, 0, 1, 3])
-    flat = flat._replace(number=np.array([2, 0, 1, 0, 1, 2, 0], np.uint8))
-    found = labelled(flat)
-    rows = torch.tensor([3, 0, 2])
-    assert found.lowest(rows).tolist() == [4, 0, 3]
-    assert found.lowest(rows, 3).tolist() == [4, 0, 3]
-    assert found.lowest(rows, 2).tolist() == [4, 1, 3]
-    assert found.lowest(rows, 1).tolist() == [6, 1, 3]
-
-
 def test_names_of_kinds():
     assert geometries.cheap("mmff, flat") == ("mmff", "flat")
     with pytest.raises(ValueError, match="expected some of mmff, smiles, flat, got 'dft'"):
@@ -164,7 +153,7 @@ def test_the_data_sets_own(small_data):
     own = data.geometry("dft")
     assert own.molecules is data.molecules
     assert own.exists.all()
-    assert own.lowest(torch.tensor([7, 3]), 1).tolist() == [7, 3]
+    assert own.all_of(torch.tensor([7, 3]), 1).tolist() == [7, 3]
 
 
 def test_geometries_that_are_not_prepared(small_data):

@@ -39,12 +39,7 @@ class ForceDataModule(FlatDataModule):
         validation_fraction: part of the groups to validate on, if the data name none.
         test_fraction: part of the groups to test on, if the data name none.
         split_seed: of the split.
-        batch_size: molecules per batch, on each process.
-        seed: of the shuffling.
-        limit_train: molecules to train on; 0 for all.
-        limit_validation: molecules to validate on; 0 for all.
-        first_step: steps that a resumed run has behind it; its data go on from there.
-        epoch_size: molecules per epoch; 0 for all.
+        batches: ``batch_size``, ``seed`` and the other arguments of `FlatDataModule`.
 
     Attributes:
         free_atoms: atomic number → energy in eV, once `setup` was called.
@@ -66,14 +61,9 @@ class ForceDataModule(FlatDataModule):
         validation_fraction: float = 0.05,
         test_fraction: float = 0.05,
         split_seed: int = 42,
-        batch_size: int = 32,
-        seed: int = 42,
-        limit_train: int = 0,
-        limit_validation: int = 0,
-        first_step: int = 0,
-        epoch_size: int = 0,
+        **batches: int,
     ) -> None:
-        super().__init__(batch_size, seed, limit_train, limit_validation, first_step, epoch_size)
+        super().__init__(**{"batch_size": 32, **batches})
         self.data = data
         self.test_data = test_data
         self.units = Units(energy_unit, length_unit, force_unit)

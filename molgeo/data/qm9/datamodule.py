@@ -36,14 +36,10 @@ class QM9DataModule(FlatDataModule):
         root: folder of the prepared data; None for the default one.
         properties: labels wanted.
         batch_size: molecules per batch, on each process.
-        seed: of the shuffling.
-        limit_train: molecules to train on; 0 for all.
-        limit_validation: molecules to validate on; 0 for all.
-        first_step: steps that a resumed run has behind it; its data go on from there.
-        epoch_size: molecules per epoch; 0 for all.
         geometry: of the molecules, as `QM9.geometry` knows it, or ``cheap`` for those of a force
             field, ``mmff`` and ``smiles`` together; all conformers are taken, each counts as a
-            molecule above, and molecules without one are left out.
+            molecule, and molecules without one are left out.
+        batches: ``seed`` and the other arguments of `FlatDataModule`.
     """
 
     def __init__(
@@ -51,14 +47,11 @@ class QM9DataModule(FlatDataModule):
         root: str | Path | None = None,
         properties: Sequence[str] = NAMES,
         batch_size: int = 64,
-        seed: int = 42,
-        limit_train: int = 0,
-        limit_validation: int = 0,
-        first_step: int = 0,
-        epoch_size: int = 0,
+        *,
         geometry: TrainingGeometry = "dft",
+        **batches: int,
     ) -> None:
-        super().__init__(batch_size, seed, limit_train, limit_validation, first_step, epoch_size)
+        super().__init__(batch_size, **batches)
         self.root = root
         self.properties = tuple(properties)
         self.geometry = geometry

@@ -15,7 +15,6 @@ from typing import Final
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from molgeo.data.geometries import (
     MAX_CONFORMERS,
@@ -208,8 +207,3 @@ def geometry_path(root: str | Path | None, kind: Geometry) -> Path:
     """Where the geometries of a kind lie."""
     path = prepared_path(root)
     return path if kind == "dft" else path.with_name(f"qm9_{kind}.safetensors")
-
-
-def checksum(indices: Tensor) -> str:
-    """SHA-256 of indices as little-endian int64."""
-    return hashlib.sha256(indices.numpy().astype("<i8").tobytes()).hexdigest()

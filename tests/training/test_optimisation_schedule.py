@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import pytest
 
+from molgeo.training.optimisation import learning_rate_factor
 from molgeo.training.qm9 import QM9Config
-from molgeo.training.schedule import learning_rate_factor
 
 
 def factors(total=1000, **fields):

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from molgeo.training.averaging import exponential_average, warmed_up_decay
+from molgeo.training.optimisation import exponential_average, warmed_up_decay
 
 
 def test_decay_warms_up_to_its_end():
