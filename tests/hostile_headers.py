@@ -117,6 +117,7 @@ def contradictions(header):
         (("self_test", "pos"), [[0.0, 0.0]] * atoms),
         (("self_test", "outputs"), {"gap": test["outputs"]["gap"]}),
         (("self_test", "outputs"), {**test["outputs"], "colour": 1.0}),
+        (("self_test", "outputs"), {**test["outputs"], "gap": None}),
         (("self_test", "outputs"), {**test["outputs"], "mu_atomization": 1.0}),
         (("config", "properties"), properties[::-1]),
         (("config", "properties"), [*properties, properties[0]]),

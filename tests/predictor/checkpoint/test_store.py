@@ -71,7 +71,9 @@ def test_header(path, predictor):
     assert header.domain == predictor.domain
     assert set(header.self_test.z) == {1, 6, 8}
     # Oxygen's free atom is unknown here, so there is no atomization energy to compare.
-    assert set(header.self_test.outputs) == {"gap", "u0", "mu"}
+    assert set(header.self_test.outputs) == {"gap", "u0", "mu", "u0_atomization"}
+    assert header.self_test.outputs["u0_atomization"] is None
+    assert header.outputs == load(path).outputs
     assert load(path).header == header
     assert load(path).outputs.keys() == {"gap", "u0", "mu", "u0_atomization"}
 
@@ -198,7 +200,9 @@ def test_a_flipped_bit_anywhere(path):
         damaged = bytearray(whole)
         damaged[position] ^= 1 << number % 8
         path.write_bytes(damaged)
-        refused(path, "damaged|checksum|format version|not a molgeo checkpoint")
+        refused(
+            path, "not a whole safetensors|damaged|checksum|format version|not a molgeo checkpoint"
+        )
 
 
 def test_a_flipped_bit_of_the_header_is_seen_without_the_weights(path):
