@@ -80,7 +80,7 @@ def bilinear_sum(
         form: ``gram`` or ``reference``; both give the same result.
 
     Returns:
-        The sum, a function of features and weights, differentiable to any order, also where α is 0°
+        The sum, a function of features and weights, differentiable to any order, also if α is 0°
         or 180°.
 
     Raises:
@@ -200,11 +200,11 @@ def _cosine_at_target(path: Tensor, u_ji: Tensor) -> Tensor:
     """Cosine of the angle at i between i→j and i→k: both vectors are reversed here.
 
     Args:
-        path: (…, 3) ``R_i − R_k`` in Å, along k→j→i, hence through the same periodic images.
+        path: (…, 3) ``R_i − R_k`` in Å, along k→j→i, so through the same periodic images.
         u_ji: (…, 3) unit vector of j→i.
 
     Returns:
-        (…,) cos α; zero, with finite derivatives, where the path is zero: k = i, atoms that
+        (…,) cos α; zero, with finite derivatives, if the path is zero: k = i, atoms that
         coincide.
     """
     squared = path.square().sum(-1)

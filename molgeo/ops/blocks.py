@@ -27,7 +27,7 @@ class Block(NamedTuple):
         reverse: (atoms · slots,) int64, the edge k→j.
         neighbour: (atoms · slots,) int64, atom k.
         pair: (atoms · slots,) int64, the undirected pair of both edges.
-        filled: (atoms · slots, 1) bool, False where padded.
+        filled: (atoms · slots, 1) bool, False if padded.
         triplets: (atoms, slots i, slots k) bool, whether both slots are filled and i ≠ k.
     """
 
@@ -41,7 +41,7 @@ class Block(NamedTuple):
     triplets: Tensor
 
     def masked(self, x: Tensor, index: Tensor) -> Tensor:
-        """Rows of x in the slots, zero where padded."""
+        """Rows of x in the slots, zero if padded."""
         return x.index_select(0, index) * self.filled
 
 

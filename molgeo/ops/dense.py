@@ -242,7 +242,7 @@ def _in_pieces(
 
 def _transposed_product(a: Tensor, b: Tensor) -> Tensor:
     """``aᵀ b``, as a dense layer."""
-    # oneDNN is faster where the wider factor comes second.
+    # oneDNN is faster if the wider factor comes second.
     if b.shape[1] < a.shape[1]:
         return linear(b.t(), a.t()).t()
     return linear(a.t(), b.t())

@@ -91,7 +91,7 @@ class NeighbourDensity:
                 y_in = Dual(y_slots.to(h.dtype), d_y_slots)
                 h_in, w = rows_of(h, d_h, block.neighbour), rows_of(filters, d_filters, block.pair)
                 if of_h is not None or of_filters is not None:
-                    of_m = product(_spread, y_in, g)  # G_iᵀ Y_ij, zero where padded
+                    of_m = product(_spread, y_in, g)  # G_iᵀ Y_ij, zero if padded
                     _add(of_h, block.neighbour, outcome(torch.mul, of_m, w))
                     _add(of_filters, block.pair, outcome(torch.mul, of_m, h_in))
                 if of_grad is not None or of_y is not None:
@@ -110,7 +110,7 @@ class NeighbourDensity:
 
 
 def _in_slots(y: Tensor, block: Block) -> Tensor:
-    """Rows of edges in the slots of a block, (atoms, slots, components), zero where padded."""
+    """Rows of edges in the slots of a block, (atoms, slots, components), zero if padded."""
     return block.masked(y, block.edge).view(*block.size, -1)
 
 
@@ -132,7 +132,7 @@ def _project(m: Tensor, g: Tensor) -> Tensor:
 def _add(
     total: Tensor | None, index: Tensor, rows: Tensor | None, filled: Tensor | None = None
 ) -> None:
-    """Add the rows of a block to those of all, where both are asked for."""
+    """Add the rows of a block to those of all, if both are asked for."""
     if total is not None and rows is not None:
         total.index_add_(0, index, rows if filled is None else rows * filled)
 

@@ -6,7 +6,7 @@ operands. Second derivatives are symmetric,
 
     ∂/∂a Σ_b ⟨t_b, ∂F/∂b⟩  =  d/dε ∂F/∂a (a + ε t_a, b + ε t_b, …)
 
-hence that change *is* the backward pass of the backward pass. Energies, forces and training on
+so that change *is* the backward pass of the backward pass. Energies, forces and training on
 forces take three functions, nothing else is ever kept, and each goes block by block in a cache.
 """
 
@@ -26,7 +26,7 @@ def wanted(ctx: Any) -> list[bool]:
 
     ``ctx.needs_input_grad`` says only whether an input *could* have a gradient. A force asks for
     the gradient by positions alone, and would pay for those of all weights. PyTorch's own
-    operations ask the engine, as this does; the call is not public, hence guarded.
+    operations ask the engine, as this does; the call is not public, so it is guarded.
 
     Args:
         ctx: the context that ``backward`` is given.

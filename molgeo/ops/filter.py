@@ -11,7 +11,7 @@ T and Q, and those of Q are T again.
 The arithmetic is trivial and the time is that of memory. On a CPU both sums are therefore taken
 over runs of edges whose messages stay in a core's cache, and no (edges, filters) tensor is ever
 held: that is some ten times faster than writing all messages to fresh memory. On a GPU either is
-one kernel that keeps them in registers (`molgeo.ops.filter_triton`), where Triton is installed.
+one kernel that keeps them in registers (`molgeo.ops.filter_triton`), if Triton is installed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from molgeo.ops.triton_here import HAS_TRITON
 def continuous_filter(h: Tensor, filters: Tensor, graph: Graph) -> Tensor:
     """Sum filtered neighbours: ``out_i[c] = Σ_{j∈N(i)} W_ij[c] h_j[c]``.
 
-    The filter depends on the distance alone, hence is given once for both directions of an edge.
+    The filter depends on the distance alone, so it is given once for both directions of an edge.
 
     Args:
         h: (atoms, filters) features.

@@ -1,4 +1,4 @@
-"""Memory for time, where a system is large."""
+"""Less memory for more time, if a system is large."""
 
 from __future__ import annotations
 

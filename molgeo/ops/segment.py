@@ -41,7 +41,7 @@ def scatter_sum(x: Tensor, index: Tensor, n_rows: int) -> Tensor:
         n_rows: of the result.
 
     Returns:
-        (n_rows, …), zero where there is nothing to sum.
+        (n_rows, …), zero if there is nothing to sum.
     """
     return _ScatterSum.apply(x, index, n_rows)
 

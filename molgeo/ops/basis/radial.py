@@ -39,7 +39,7 @@ class GaussianBasis(nn.Module):
     def forward(self, d: Tensor) -> Tensor:
         """Expand (pairs,) distances in Å to (pairs, n_gaussians)."""
         exponent = self.coefficient * (d.unsqueeze(-1) - self.centres).square()
-        # exp is seven times slower where its result is denormal; e⁻⁴⁰ is as good as zero.
+        # exp is seven times slower if its result is denormal; e⁻⁴⁰ is as good as zero.
         return exponent.clamp(min=-40.0).exp()
 
 

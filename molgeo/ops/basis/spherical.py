@@ -3,7 +3,7 @@
 The basis functions ``R_ln(d) ∝ j_l(z_ln d/cutoff)`` are entire functions of d, so their Chebyshev
 interpolants on [0, cutoff] converge faster than geometrically: with some forty terms they are exact
 to float64's rounding. They are built once, in float64, from an accurate j_l; evaluating them is a
-three-term recurrence in d and one small matrix product. There is no division by d, hence none of
+three-term recurrence in d and one small matrix product. There is no division by d, so none of
 the cancellation that closed forms of j_l suffer at small arguments, and derivatives of every order
 are polynomials too.
 """

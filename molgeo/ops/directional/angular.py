@@ -46,12 +46,12 @@ class Angular(Map, Protocol):
 
 
 class _Matrices:
-    """Θ as one matrix an atom.
+    """Θ as one matrix per atom.
 
     Args:
         v: (atoms, slots, 3) unit vectors of the outgoing edges.
         y: (atoms, slots i, slots k, n_spherical) Y_l0, zero for k = i and padding.
-        dy: the same of its derivative by the cosine; None where nothing is differentiated.
+        dy: the same of its derivative by the cosine; None if nothing is differentiated.
     """
 
     def __init__(self, v: Tensor, y: Tensor, dy: Tensor | None) -> None:
@@ -76,7 +76,7 @@ class _Matrices:
 class Gram(_Matrices):
     """Θ from the Gram matrix of an atom's unit vectors, which are the geometry.
 
-    They belong to the outgoing edges, hence ``cos α_ik = −v_i·v_k``.
+    They belong to the outgoing edges, so ``cos α_ik = −v_i·v_k``.
 
     Args:
         v: (atoms · slots, 3).
@@ -152,7 +152,7 @@ class Harmonic:
     arguments of what begins with an underscore.
 
     Args:
-        h: (atoms · slots, n_spherical²) harmonics of the outgoing edges, zero where padded.
+        h: (atoms · slots, n_spherical²) harmonics of the outgoing edges, zero if padded.
         block: the atoms.
         n_spherical: number of orders.
         first: of no meaning here.

@@ -12,7 +12,7 @@ from torch import Tensor
 def zonal_harmonics(cosine: Tensor, n_spherical: int, derivative: int = 0) -> Tensor:
     """``Y_l0(α) = √((2l+1)/4π) P_l(cos α)`` for l = 0 … n_spherical − 1, or a derivative of it.
 
-    By recurrences without a division, hence finite everywhere:
+    By recurrences without a division, so finite everywhere:
 
         l P_l = (2l−1) c P_{l−1} − (l−1) P_{l−2}
         P_l′ = c P_{l−1}′ + l P_{l−1},    P_l″ = c P_{l−1}″ + (l+1) P_{l−1}′
