@@ -31,7 +31,7 @@ _EXPORTS = {
     "load": "predictor.checkpoint",
     "predict": "prediction",
 }
-_SUBPACKAGES = ("datasets", "models")
+_SUBPACKAGES = ("datasets", "models", "testing")
 
 __all__ = [
     "MolgeoCalculator",
@@ -42,6 +42,7 @@ __all__ = [
     "load",
     "models",
     "predict",
+    "testing",
 ]
 
 

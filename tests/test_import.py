@@ -90,3 +90,5 @@ def test_public_names_of_the_contract():
     imported_by("from molgeo.datasets import QM9DataModule")
     imported_by("from molgeo.models import SchNet, DimeNet, DimeNetPlusPlus")
     imported_by("from molgeo import MolgeoCalculator")
+    found = imported_by("import molgeo; assert callable(molgeo.testing.check_backbone)")
+    assert not found & (HEAVY | {"pytest", "_pytest", "torch_geometric"})

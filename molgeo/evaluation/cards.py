@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from molgeo import models
 from molgeo.elements import SYMBOLS
 from molgeo.evaluation.published import QM9_MAE
 from molgeo.graph.environments import Environments
@@ -78,7 +79,7 @@ MOST: Final = 2000
 
 
 def models_table() -> None:
-    """Print the shipped models."""
+    """Print the shipped models, and the backbones that others can be trained with."""
     from rich.console import Console
     from rich.table import Table
 
@@ -102,6 +103,7 @@ def models_table() -> None:
         )
         table.add_row(*map(_plain, cells))
     Console().print(table)
+    Console().print(_plain(f"\nbackbones to train: {', '.join(models.names())}"))
 
 
 def info(name: str) -> None:

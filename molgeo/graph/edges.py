@@ -137,6 +137,11 @@ class Graph:
             delta = delta + self.offset[forward].to(delta.dtype)
         return delta
 
+    def vectors(self, pos: Tensor) -> Tensor:
+        """(edges, 3) displacement ``R_i − R_j + offset`` of every directed edge j→i in Å."""
+        delta = pos[self.target] - pos[self.source]
+        return delta if self.offset is None else delta + self.offset.to(delta.dtype)
+
     def distances(self, pos: Tensor) -> Tensor:
         """(pairs,) interatomic distance of each undirected pair in Å."""
         return torch.linalg.vector_norm(self.displacements(pos), dim=-1)

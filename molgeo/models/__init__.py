@@ -1,51 +1,57 @@
-"""The models, one file each, found by name.
+"""The models: one file each, and those that other packages bring.
 
 A file ``models/foo.py`` defines a frozen dataclass ``FooConfig`` with the paper's defaults and a
-class ``Foo``. Nothing else has to be edited: the file is found, tested and trainable by its name.
-
-Every model offers
+class ``Foo``, and ends in ``MODEL = Foo``. Nothing else has to be edited: the file is found, tested
+and trainable by its name. A model of another package is the same without the last line.
+`molgeo.testing.check_backbone` says whether it keeps what models promise:
 
 * ``Foo(config=None, **fields)``: fields override the config's; an unknown one is an error;
 * ``model(z, pos, batch) → (molecules, n_out)``: the published model, called as PyG's are;
 * ``model.atom_features(z, pos, graph) → (atoms, model.feature_dim)``: the backbone, for
   `molgeo.predictor.heads`;
 * ``model.cutoff`` in Å and ``model.config``.
+
+A model's name is that of a file here, of an entry point that an installed package registers in the
+group ``molgeo.models``, or the import path of a class, ``my_package.MyBackbone``.
+
+To import a module is to run it. What a user writes is imported. What a checkpoint's header says is
+not, because anyone can write a header: it may name a file here, an installed entry point, a class
+that is imported already, and those that the environment variable ``MOLGEO_MODELS`` names.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
+import functools
 import importlib
-import math
+import os
 import pkgutil
-from types import UnionType
-from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+import sys
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Final
 
 from torch import Tensor, nn
 
 from molgeo.graph import Graph, given_or_found
+from molgeo.models._config import MOST as MOST
+from molgeo.models._config import resolve_config as resolve_config
 from molgeo.ops.segment import molecule_sum
-from molgeo.runtime.errors import SettingError, UnknownSettingError
+from molgeo.runtime.errors import SettingError
+from molgeo.runtime.plain_text import one_line
 
-MOST: Final = 4096
-"""Bound on every whole number of a config: widths and counts of layers."""
+GROUP: Final = "molgeo.models"
+"""Of entry points: name → ``my_package:MyBackbone``."""
 
-RANGES: Final = {
-    "cutoff": (0.1, 100.0),
-    "n_spherical": (1, 12),
-    "n_radial": (1, 64),
-    "envelope_exponent": (0, 30),
-}
-"""Fields of any config → least and largest value that can be computed, and mean something."""
+TRUSTED: Final = "MOLGEO_MODELS"
+"""Environment variable: import paths, separated by commas, that a file may have imported."""
 
 
 class Backbone(nn.Module):
     """What every model is to the rest of molgeo.
 
     Attributes:
-        config: the frozen dataclass it was built from; its ``n_out`` is None for a backbone under
-            molgeo's heads.
+        config: the frozen dataclass it was built from, by `resolve_config`; its ``n_out`` is None
+            for a backbone under molgeo's heads.
         cutoff: Å.
         feature_dim: width of the atom features.
         readout: what the published model does to atom features before it sums them.
@@ -85,42 +91,88 @@ class Backbone(nn.Module):
         return molecule_sum(self.readout(self.atom_features(z, pos, graph)), graph)
 
     def atom_features(self, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
-        """Features of every atom in its surroundings: (atoms, feature_dim)."""
+        """Features of every atom in its surroundings, the same however a molecule is turned.
+
+        Args:
+            z: (atoms,) int64 atomic numbers.
+            pos: (atoms, 3) Å.
+            graph: edges within `cutoff`, or more of them.
+
+        Returns:
+            (atoms, feature_dim); of a published model without a readout, what it sums.
+        """
         raise TypeError(f"{type(self).__name__} does not say what an atom's features are")
 
 
 def names() -> list[str]:
-    """Names of all models: the modules of this package that define one."""
+    """Names of all models: molgeo's own and those of installed packages."""
+    return sorted({*own_names(), *(entry.name for entry in entry_points(group=GROUP))})
+
+
+@functools.cache
+def own_names() -> tuple[str, ...]:
+    """Names of molgeo's own models: the files of this package."""
     found = (module.name for module in pkgutil.iter_modules(__path__))
-    return sorted(name for name in found if not name.startswith("_"))
+    return tuple(sorted(name for name in found if not name.startswith("_")))
 
 
-def model_class(name: str) -> type[Backbone]:
+def model_class(model: str | type[Backbone], trusted: bool = True) -> type[Backbone]:
     """The class of a model.
 
     Args:
-        name: a model's name, as in `names`.
+        model: a name, as in `names`, an import path, or the class itself.
+        trusted: import the module of an import path. False for what a stranger wrote.
 
     Raises:
-        ValueError: there is no such model; the message names the nearest.
-        TypeError: the module defines no model.
+        ValueError: there is no such model; the message names the nearest. Or it cannot be
+            imported, may not be, or is no `Backbone`.
     """
-    if name not in names():
+    if isinstance(model, type):
+        found: Any = model
+    elif model in own_names():
+        found = importlib.import_module(f"{__name__}.{model}").MODEL
+    elif entry := _entry_point(model):
+        found = _imported(model, entry.load)
+    elif "." in model and all(part.isidentifier() for part in model.split(".")):
+        found = _at(model, trusted)
+    else:
+        from molgeo.runtime.validation import nearest  # imports pydantic
+
         raise SettingError(
-            f"model: expected one of {names()}, got {name!r}{_nearest(name, names())}"
+            f"model: expected one of {', '.join(names())}, or an import path such as "
+            f"my_package.MyBackbone, got {_shown(model)}{nearest(model, names())}"
         )
-    module = importlib.import_module(f"{__name__}.{name}")
-    for value in vars(module).values():
-        # A model may stand on another one, whose class its module has imported.
-        own = isinstance(value, type) and value.__module__ == module.__name__
-        if own and issubclass(value, Backbone):
-            return value
-    raise TypeError(f"{module.__name__}: expected a class that extends Backbone, found none")
+    if not (isinstance(found, type) and issubclass(found, Backbone) and found is not Backbone):
+        raise SettingError(
+            f"model: {_shown(model)}: expected a class that extends molgeo.models.Backbone, got "
+            f"{one_line(repr(found), 60)}"
+        )
+    return found
 
 
-def build(name: str, fields: dict[str, Any] | None = None) -> Backbone:
-    """Build a model by name from the fields of its config."""
-    return model_class(name)(**(fields or {}))
+def name_of(model: str | type[Backbone]) -> str:
+    """The name by which a model is found again, as a checkpoint's header keeps it.
+
+    Args:
+        model: as `model_class` takes it; a name of another package is kept as it is.
+
+    Raises:
+        ValueError: as `model_class`.
+    """
+    cls = model_class(model)
+    room, _, own = cls.__module__.rpartition(".")
+    if room == __name__ and own in own_names() and model_class(own) is cls:
+        return own
+    if isinstance(model, str):
+        return model
+    value = f"{cls.__module__}:{cls.__qualname__}"
+    registered = [entry.name for entry in entry_points(group=GROUP) if entry.value == value]
+    return registered[0] if registered else value.replace(":", ".")
+
+
+def build(model: str | type[Backbone], fields: dict[str, Any] | None = None) -> Backbone:
+    """Build a model by name, import path or class from the fields of its config."""
+    return model_class(model)(**(fields or {}))
 
 
 def glorot_uniform(model: nn.Module) -> None:
@@ -132,66 +184,51 @@ def glorot_uniform(model: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
-def resolve_config(config_class: type, config: Any, fields: dict[str, Any]) -> Any:
-    """A model's config from an instance (or None for the defaults) and overriding fields.
-
-    Raises:
-        TypeError: a field is unknown; the message names the nearest valid one.
-        ValueError: a value is not of its field's type, not one of its choices or out of range.
-    """
-    known = [field.name for field in dataclasses.fields(config_class)]
-    hints = get_type_hints(config_class)
-    for name, value in fields.items():
-        if name not in known:
-            raise UnknownSettingError(
-                f"{config_class.__name__}: unknown field {name!r}{_nearest(name, known)}; "
-                f"it has {', '.join(known)}"
-            )
-        if not _fits(value, hints[name]):
-            hint = hints[name]
-            expected = hint.__name__ if isinstance(hint, type) else str(hint).split(".")[-1]
-            raise SettingError(
-                f"{config_class.__name__}: {name}: expected {expected}, got {value!r}"
-            )
-        _check_range(f"{config_class.__name__}: {name}", name, value)
-    return dataclasses.replace(config or config_class(), **fields)
+def _entry_point(name: str) -> EntryPoint | None:
+    found = {entry.value: entry for entry in entry_points(group=GROUP, name=name)}
+    if len(found) > 1:
+        raise SettingError(
+            f"model: {_shown(name)} is the name of {' and of '.join(sorted(found))}, which are "
+            "installed both; use the import path"
+        )
+    return next(iter(found.values()), None)
 
 
-def _check_range(place: str, name: str, value: Any) -> None:
-    """Refuse a number that is out of its field's range."""
-    if type(value) is float and not math.isfinite(value):
-        raise SettingError(f"{place}: expected a finite number, got {value}")
-    if type(value) in (int, float) and (name in RANGES or type(value) is int):
-        least, most = RANGES.get(name, (0, MOST))
-        if not least <= value <= most:
-            raise SettingError(f"{place}: expected {least} to {most}, got {value}")
+def _at(path: str, trusted: bool) -> Any:
+    """What an import path names."""
+    module, _, name = path.rpartition(".")
+    if trusted or path in os.environ.get(TRUSTED, "").replace(" ", "").split(","):
+        return _imported(path, lambda: getattr(importlib.import_module(module), name))
+    # A look into the module's dictionary runs no code; getattr could.
+    found = getattr(sys.modules.get(module), "__dict__", {}).get(name)
+    if found is None:
+        raise SettingError(
+            f"{_shown(path)} is code that a file may not import; import {one_line(module, 60)} "
+            f"first, or set {TRUSTED}={one_line(path, 60)}"
+        )
+    return found
 
 
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value is of an annotated type, as far as configs use types."""
-    if get_origin(hint) is Literal:
-        return value in get_args(hint)
-    if get_origin(hint) in (Union, UnionType):
-        return any(_fits(value, choice) for choice in get_args(hint))
-    if not isinstance(hint, type):
-        return True
-    if isinstance(value, bool):
-        return hint is bool
-    return isinstance(value, (int, float) if hint is float else hint)
+def _imported(model: str, load: Callable[[], Any]) -> Any:
+    try:
+        return load()
+    except Exception as error:  # another package's module may raise anything
+        missing = isinstance(error, ModuleNotFoundError)
+        hint = "; is it installed, or its folder in PYTHONPATH?" if missing else ""
+        reason = f"{type(error).__name__}: {one_line(error, 100)}"
+        raise SettingError(f"model: {_shown(model)} cannot be imported ({reason}){hint}") from error
 
 
-def _nearest(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f", did you mean {close[0]!r}?" if close else ""
+def _shown(model: object) -> str:
+    return f"'{one_line(model, 60)}'"
 
 
 def __getattr__(name: str) -> Any:
-    # `from molgeo.models import SchNet` imports that model's file and no other model's.
-    for module in names():
-        if name == module:
-            return importlib.import_module(f"{__name__}.{name}")
-        if module.replace("_", "").replace("pp", "plusplus") == name.lower():
-            found = model_class(module)
-            if found.__name__ == name:
-                return found
+    # `from molgeo.models import SchNet` and `molgeo.models.schnet` import no model before that.
+    if name in own_names():
+        return importlib.import_module(f"{__name__}.{name}")
+    if not name.startswith("_"):
+        for cls in map(model_class, own_names()):
+            if cls.__name__ == name:
+                return cls
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

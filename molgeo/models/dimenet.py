@@ -35,6 +35,7 @@ from torch import Tensor, nn
 
 from molgeo.graph import Graph
 from molgeo.models import Backbone, resolve_config
+from molgeo.models._config import AngularOrders, EnvelopeExponent, RadialFunctions
 from molgeo.models.dimenet_pp import EmbeddingBlock, Residual, _dense, _dense_silu
 from molgeo.ops.basis.radial import BesselBasis
 from molgeo.ops.basis.spherical import EnvelopeForm, SphericalBesselBasis
@@ -69,10 +70,10 @@ class DimeNetConfig:
     hidden: int = 128
     n_blocks: int = 6
     n_bilinear: int = 8
-    n_spherical: int = 7
-    n_radial: int = 6
+    n_spherical: AngularOrders = 7
+    n_radial: RadialFunctions = 6
     cutoff: float = 5.0
-    envelope_exponent: int = 5
+    envelope_exponent: EnvelopeExponent = 5
     n_before_skip: int = 1
     n_after_skip: int = 2
     n_output_layers: int = 3
@@ -186,3 +187,6 @@ class OutputBlock(nn.Module):
         """Return (atoms, feature_dim)."""
         features: Tensor = self.last(self.layers(sum_scaled(x, self.rbf(rbf), graph)))
         return features
+
+
+MODEL = DimeNet

@@ -39,6 +39,7 @@ from torch.nn import functional as F
 
 from molgeo.graph import Graph
 from molgeo.models import Backbone, resolve_config
+from molgeo.models._config import AngularOrders, EnvelopeExponent, RadialFunctions
 from molgeo.ops.basis.radial import BesselBasis
 from molgeo.ops.basis.spherical import EnvelopeForm, SphericalBesselBasis
 from molgeo.ops.by_rows import by_rows
@@ -78,10 +79,10 @@ class DimeNetPlusPlusConfig:
     int_emb: int = 64
     basis_emb: int = 8
     out_emb: int = 256
-    n_spherical: int = 7
-    n_radial: int = 6
+    n_spherical: AngularOrders = 7
+    n_radial: RadialFunctions = 6
     cutoff: float = 5.0
-    envelope_exponent: int = 5
+    envelope_exponent: EnvelopeExponent = 5
     n_before_skip: int = 1
     n_after_skip: int = 2
     n_output_layers: int = 3
@@ -261,3 +262,6 @@ def _initialised(layer: Layer) -> Layer:
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer
+
+
+MODEL = DimeNetPlusPlus

@@ -131,3 +131,6 @@ class Interaction(nn.Module):
         """``W(d)``: (rows, n_gaussians) and (rows, 1) → (rows, n_filters)."""
         filters: Tensor = self.filter_out(self.filter_in(rbf)) * envelope
         return filters
+
+
+MODEL = SchNet

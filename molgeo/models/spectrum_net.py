@@ -29,22 +29,21 @@ Deviation:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Interval
 from torch import Tensor, nn
 
 from molgeo.graph import Graph
-from molgeo.models import Backbone, glorot_uniform, resolve_config
+from molgeo.models import MOST, Backbone, glorot_uniform, resolve_config
+from molgeo.models._config import AngularOrders
 from molgeo.ops.basis.envelope import cosine_cutoff
 from molgeo.ops.basis.radial import GaussianBasis
 from molgeo.ops.dense import ActivatedDense, Dense
 from molgeo.ops.density import NeighbourDensity
 from molgeo.ops.directional.legendre import racah_harmonics
 from molgeo.ops.segment import expand_pairs
-from molgeo.runtime.errors import SettingError
-
-LEAST = {"n_features": 2, "n_filters": 1, "n_products": 1, "n_gaussians": 2}
 
 
 @dataclass(frozen=True)
@@ -63,12 +62,12 @@ class SpectrumNetConfig:
             molgeo's heads.
     """
 
-    n_features: int = 128
-    n_filters: int = 64
-    n_products: int = 64
+    n_features: Annotated[int, Interval(ge=2, le=MOST)] = 128
+    n_filters: Annotated[int, Interval(ge=1, le=MOST)] = 64
+    n_products: Annotated[int, Interval(ge=1, le=MOST)] = 64
     n_blocks: int = 4
-    n_gaussians: int = 48
-    n_spherical: int = 4
+    n_gaussians: Annotated[int, Interval(ge=2, le=MOST)] = 48
+    n_spherical: AngularOrders = 4
     cutoff: float = 5.0
     n_out: int | None = 1
 
@@ -79,18 +78,12 @@ class SpectrumNet(Backbone):
     Args:
         config: hyperparameters; None for the defaults.
         **fields: fields of `SpectrumNetConfig` that differ from ``config``.
-
-    Raises:
-        ValueError: a number is too small.
     """
 
     def __init__(self, config: SpectrumNetConfig | None = None, **fields: Any) -> None:
         super().__init__()
         self.config: SpectrumNetConfig = resolve_config(SpectrumNetConfig, config, fields)
         c = self.config
-        for name, least in LEAST.items():
-            if (value := getattr(c, name)) < least:
-                raise SettingError(f"{name}: expected {least} or more, got {value}")
         self.cutoff = c.cutoff
         self.feature_dim = c.n_features
         self.embedding = nn.Embedding(100, c.n_features)
@@ -153,3 +146,6 @@ class Interaction(nn.Module):
             invariants.append((q * r).sum(1))  # (atoms, n_products)
         update: Tensor = self.update(self.after(torch.cat(invariants, dim=-1)))
         return update
+
+
+MODEL = SpectrumNet

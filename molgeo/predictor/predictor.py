@@ -49,7 +49,7 @@ class Predictor(nn.Module):
     is added in float64, as a float32 has a spacing of 2 meV at QM9's total energies.
 
     Args:
-        model: name of the backbone, as in `molgeo.models.names`.
+        model: the backbone: a name, as in `molgeo.models.names`, an import path or the class.
         backbone: fields of its config; it is built without the published readout.
         properties: what it predicts.
         head_features: hidden width of each property's head.
@@ -75,17 +75,18 @@ class Predictor(nn.Module):
 
     def __init__(
         self,
-        model: str,
+        model: str | type[models.Backbone],
         backbone: dict[str, Any] | None,
         properties: Sequence[Property],
         head_features: int = 64,
     ) -> None:
         super().__init__()
+        name = models.name_of(model)
         self.backbone = models.build(model, {**(backbone or {}), "n_out": None})
         self.heads = Heads(self.backbone.feature_dim, properties, head_features)
         # All fields, so that a checkpoint does not change its meaning when a default does.
         self.config = PredictorConfig(
-            model=model,
+            model=name,
             backbone=dataclasses.asdict(self.backbone.config),
             properties=self.properties,
             head_features=head_features,
@@ -95,7 +96,7 @@ class Predictor(nn.Module):
         self.register_buffer("scale", torch.ones(n, dtype=torch.float64))
         unknown = torch.full((n, N_ELEMENTS), torch.nan, dtype=torch.float64)
         self.register_buffer("atom_reference", unknown)
-        self.name = model
+        self.name = name
         self.domain: Domain | None = None
         self.header = Facts()
 

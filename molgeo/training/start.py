@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
+from molgeo import models
 from molgeo.data.molecules import MoleculeSet
 from molgeo.elements import SYMBOLS
 from molgeo.evaluation.forces import batch_graph
@@ -43,11 +44,13 @@ def with_model_of_checkpoint(config: RunConfig) -> RunConfig:
         config: of the run; keys of the model that are left at their defaults are the checkpoint's.
 
     Raises:
-        ValueError: a key of the model is set to another value than the checkpoint's.
+        ValueError: a key of the model is set to another value than the checkpoint's, or its
+            backbone is of a package that is neither installed as one of models nor imported.
     """
     if not config.start_from:
         return config
     there = read_header(config.start_from).config
+    models.model_class(there.model, trusted=False)  # a file has no code imported
     defaults = {name: field.default for name, field in RunConfig.model_fields.items()}
 
     def refuse(name: str, theirs: object, mine: object) -> None:

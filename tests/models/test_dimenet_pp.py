@@ -90,7 +90,7 @@ def test_config_and_fields():
     config = DimeNetPlusPlusConfig(hidden=32)
     model = DimeNetPlusPlus(config, n_blocks=1)
     assert (model.config.hidden, model.config.n_blocks, model.cutoff) == (32, 1, 5.0)
-    with pytest.raises(TypeError, match="'hiden', did you mean 'hidden'"):
+    with pytest.raises(TypeError, match="'hiden'; did you mean 'hidden'"):
         DimeNetPlusPlus(hiden=32)
 
 

@@ -9,7 +9,7 @@ from scipy.special import eval_legendre
 from torch import Tensor
 
 from molgeo.graph import radius_graph
-from molgeo.models.spectrum_net import LEAST, Interaction, SpectrumNet
+from molgeo.models.spectrum_net import Interaction, SpectrumNet
 from molgeo.ops.basis.envelope import cosine_cutoff
 
 FIELDS = {"n_features": 8, "n_filters": 6, "n_products": 5, "n_gaussians": 7, "n_blocks": 2}
@@ -82,7 +82,9 @@ def test_sees_angles_where_distances_within_the_cutoff_are_equal() -> None:
         assert (abs(outputs[0] - outputs[1]) > 1e-6).item() is sees
 
 
-@pytest.mark.parametrize("name", LEAST)
-def test_refuses_numbers_that_are_too_small(name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name}: expected {LEAST[name]} or more, got 0"):
+@pytest.mark.parametrize(
+    ("name", "least"), [("n_features", 2), ("n_filters", 1), ("n_products", 1), ("n_gaussians", 2)]
+)
+def test_refuses_numbers_that_are_too_small(name: str, least: int) -> None:
+    with pytest.raises(ValueError, match=f"{name}: expected at least {least}, got 0"):
         SpectrumNet(**{name: 0})

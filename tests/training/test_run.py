@@ -157,8 +157,8 @@ def test_an_interrupted_run_exports_its_best(tiny, monkeypatch, tmp_path):
     [
         ({"properties": ["gap", "colour"]}, "'colour'"),
         ({"loss_weights": {"gpa": 2.0}}, "loss_weights: .*gpa"),
-        ({"backbone": {"n_block": 2}}, "'n_block', did you mean 'n_blocks'"),
-        ({"model": "schnett"}, "'schnett', did you mean 'schnet'"),
+        ({"backbone": {"n_block": 2}}, "'n_block'; did you mean 'n_blocks'"),
+        ({"model": "schnett"}, "'schnett'; did you mean 'schnet'"),
         ({"data_dir": "nowhere"}, "molgeo data prepare qm9"),
     ],
 )

@@ -112,7 +112,7 @@ def test_any_text_is_a_value_or_one_line(text):
         ("batch_size: true", "batch_size: expected a whole number, got True"),
         ("seed: -1", "seed: expected at least 0"),
         ("seed: 4294967296", "seed: expected at most 4294967295"),
-        ("backbone: {n_blocks: 1000000}", "n_blocks: expected 0 to 4096"),
+        ("backbone: {n_blocks: 1000000}", "n_blocks: expected at most 4096"),
         ("backbone: {n_blocks: 4096}", "asks for more layers than 2048 tensors hold"),
         ("backbone: {n_gaussians: 1}", "n_gaussians: expected 2 or more"),
         ("backbone: {cutoff: .inf}", "cutoff: expected a finite number"),

@@ -11,6 +11,7 @@ from typing import Any, Final
 import safetensors.torch
 import torch
 
+from molgeo import models
 from molgeo.predictor.checkpoint import file, self_test
 from molgeo.predictor.checkpoint.catalogue import (
     DEFAULT_MODEL,
@@ -86,13 +87,16 @@ def load(name: str | Path | None = None, verify: bool = True) -> Predictor:
 
     Raises:
         CheckpointError: no such model, or the file is truncated, altered, foreign, too new, or
-            does not reproduce its own outputs.
+            does not reproduce its own outputs; or its backbone is of a package that is neither
+            installed as one of models nor imported (`molgeo.models`).
     """
     name = DEFAULT_MODEL if name is None else name
     path = find(name)
     if str(name) in shipped():
         check_shipped(path)
     header, tensors = _read(path)
+    with _refusing(path, "its backbone is not at hand"):
+        models.model_class(header.config.model, trusted=False)
     with _refusing(path, "header and weights do not fit together"):
         config = dict(header.config)
         check_shapes(config, tensors)

@@ -308,9 +308,12 @@ def test_wrong_checksums(path):
         ({"model": "\x1b]0;"}, r"got '\\x1b\]0;'"),
         ({"backbone": {**SMALL, "n_feature": 4}}, "did you mean 'n_features'"),
         ({"backbone": {**SMALL, "activation": "relu"}}, "activation: expected .* got 'relu'"),
-        ({"backbone": {**SMALL, "cutoff": 0}}, r"cutoff: expected 0\.1 to 100\.0, got 0"),
+        ({"backbone": {**SMALL, "cutoff": 0}}, r"cutoff: expected at least 0\.1, got 0"),
         ({"backbone": {**SMALL, "cutoff": 1e-300}}, "cutoff: expected"),
-        ({"backbone": {**SMALL, "n_blocks": 10**6}}, "n_blocks: expected 0 to 4096, got 1000000"),
+        (
+            {"backbone": {**SMALL, "n_blocks": 10**6}},
+            "n_blocks: expected at most 4096, got",
+        ),
         ({"backbone": {**SMALL, "n_blocks": 4096}}, "more layers than 17 tensors hold"),
         (
             {"backbone": {**SMALL, "n_blocks": 2}},

@@ -1,0 +1,117 @@
+"""Every model, small and with random weights, by the checks that backbones from outside take."""
+
+from dataclasses import fields
+
+import pytest
+import torch
+
+from molgeo import models
+from molgeo.data.qm9.properties import PROPERTIES
+from molgeo.graph import radius_graph
+from molgeo.predictor import Predictor
+from molgeo.testing import CHECKS, Case
+from molgeo.testing.case import MOLECULES, atoms_of, collated
+
+every_model = pytest.mark.parametrize("name", models.names())
+
+
+def small(name):
+    """A version of any model: no wider than 16, no deeper than 2, with a short cutoff."""
+    cls = models.model_class(name)
+    config = cls().config
+    wanted = {"cutoff": 4.0}
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if type(value) is int and field.name != "n_out":
+            wanted[field.name] = min(value, 2 if field.name == "n_blocks" else 16)
+    return Case(cls, wanted)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@every_model
+def test_conforms(name, check):
+    check(small(name))
+
+
+@pytest.fixture
+def predictor(name):
+    """All of QM9's properties, with references as a trained model has."""
+    torch.manual_seed(0)
+    made = Predictor(name, small(name).fields, tuple(PROPERTIES.values()), head_features=8)
+    made.baseline.normal_()
+    made.scale.uniform_(0.5, 2.0)
+    made.atom_reference.normal_()
+    return made.double().eval()
+
+
+@pytest.fixture
+def batch():
+    return collated([atoms_of(name) for name in MOLECULES])
+
+
+@every_model
+def test_paper_defaults_give_one_number_a_molecule(name):
+    z, pos = atoms_of("water")
+    assert models.model_class(name)()(z, pos.float()).shape == (1, 1)
+
+
+@every_model
+def test_an_isolated_atom_is_its_reference(predictor):
+    """If the network adds nothing, the baseline is all there is."""
+    torch.nn.init.zeros_(predictor.heads.out_weight)
+    torch.nn.init.zeros_(predictor.heads.out_bias)
+    for number in (1, 6, 9):
+        out = predictor(torch.tensor([number]), torch.full((1, 3), 5.0).double())
+        for k, name in enumerate(predictor.property_names):
+            if name in ("u298", "h298"):
+                continue  # coupled by H = U + kT
+            reference = predictor.baseline[k, 0, number] * (name != "mu")
+            torch.testing.assert_close(out[name][0], reference, rtol=1e-14, atol=0)
+        free = predictor.atom_reference[predictor.energy_index, number]
+        assert out["u0_atomization"][0] == out["u0"][0] - free
+
+
+@every_model
+def test_potential_is_energy_forces_and_parts(predictor, batch):
+    z, pos, molecule = batch
+    graph = radius_graph(pos, predictor.cutoff, molecule)
+    found = predictor.potential(z, pos, graph, strain=True)
+    energy, forces = predictor.energy_and_forces(*batch, allow_untrained_forces=True)
+    torch.testing.assert_close(found.energy, energy)
+    torch.testing.assert_close(found.forces, forces)
+    parts = torch.zeros_like(energy).index_add(0, molecule, found.energies)
+    torch.testing.assert_close(parts, energy)
+    mu = predictor.property_names.index("mu")
+    norm = torch.linalg.vector_norm(found.dipole, dim=-1)
+    rest = predictor(*batch)["mu"].detach() - predictor.baseline_of(z, pos, graph)[:, mu]
+    torch.testing.assert_close(norm, rest)
+    alone = predictor.potential(z, pos, graph, derivatives=False)
+    torch.testing.assert_close(alone.energy, energy)
+    assert alone.forces is None
+    assert alone.strain_gradient is None
+    net = torch.zeros(len(energy), 3).double().index_add(0, molecule, forces)
+    torque = torch.linalg.cross(pos, forces)
+    torque = torch.zeros(len(energy), 3).double().index_add(0, molecule, torque)
+    for sums in (net, torque):
+        torch.testing.assert_close(sums, torch.zeros_like(sums), rtol=0, atol=1e-9)
+
+
+@every_model
+def test_a_graph_of_other_atoms_is_refused(name, predictor, batch):
+    z, pos, _ = batch
+    for module in (predictor, small(name).model()):
+        with pytest.raises(ValueError, match=f"graph: expected one of {len(z)} atoms, got 5"):
+            module(*batch, radius_graph(pos[:5], 4.0))
+        with pytest.raises(ValueError, match="graph: expected one of the same batch"):
+            module(*batch, radius_graph(pos, 4.0))
+
+
+@every_model
+def test_forces_with_a_graph_inside_inference_mode(predictor):
+    z, pos = atoms_of("methanol")
+    expected = predictor.energy_and_forces(z, pos, allow_untrained_forces=True)
+    with torch.inference_mode():
+        graph = radius_graph(pos, predictor.cutoff)
+        found = predictor.energy_and_forces(z, pos, allow_untrained_forces=True, graph=graph)
+    for own, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(own, other)
