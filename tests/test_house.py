@@ -15,11 +15,6 @@ MOST_LINES_OF_A_FUNCTION = 80
 MOST_LINES_OF_A_MODULE = 450
 
 ALLOWED = {
-    "data": {
-        "in_units",  # of labels: QM9's, and those of forces
-        "read",  # of a file: QM9's forms, and flat geometries
-        "write",
-    },
     "models": {"Interaction", "InteractionBlock", "OutputBlock"},  # the papers' names
 }
 """Room → public names that several of its modules define, and why they may."""

@@ -123,7 +123,7 @@ def _ranges(sizes: NDArray[np.int64], order: NDArray[np.int64]) -> NDArray[np.in
     return np.repeat(first - start, size) + np.arange(size.sum())
 
 
-def write(geometries: FlatGeometries, path: Path, header: dict[str, Any]) -> None:
+def write_geometries(geometries: FlatGeometries, path: Path, header: dict[str, Any]) -> None:
     """Write a file, all or nothing.
 
     Args:
@@ -140,7 +140,7 @@ def write(geometries: FlatGeometries, path: Path, header: dict[str, Any]) -> Non
     write_tensors(tensors, {**header, "statuses": statuses}, path)
 
 
-def read(path: Path) -> tuple[FlatGeometries, dict[str, Any]]:
+def read_geometries(path: Path) -> tuple[FlatGeometries, dict[str, Any]]:
     """Map a file into memory; its geometries and its header.
 
     Raises:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molgeo.data.forces.dataset import Units, check_labels, in_units
+from molgeo.data.forces.dataset import Units, check_labels, to_ev
 from molgeo.data.forces.plausibility import as_option, check_units
 from molgeo.data.forces.readers import read_frames
 from molgeo.data.loader import FlatLoader
@@ -137,7 +137,7 @@ def file_part(
     frames = read_frames(path)
     check_labels(frames)
     frames = frames.select(frames.n_atoms > 1)
-    molecules = in_units(frames, units)
+    molecules = to_ev(frames, units)
     if units_are_checked:
         check_units(molecules, units.energy, units.length, units.force, as_option)
     if (frames.part == UNDECIDED).all():

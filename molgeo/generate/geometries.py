@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from molgeo.chem.conformers.conformers import Conformers
 from molgeo.chem.molecule import BadRow
-from molgeo.data.geometries import FlatGeometries, few, join, read, write
+from molgeo.data.geometries import FlatGeometries, few, join, read_geometries, write_geometries
 
 PIECE: Final = 1000
 """Molecules between two files."""
@@ -53,14 +53,14 @@ def make_in_pieces(
         if progress:
             progress(min(start + PIECE, len(rows)), len(rows))
     # Within the folder, so that whatever a kill leaves goes with it.
-    write(join(parts), folder / path.name, header)
+    write_geometries(join(parts), folder / path.name, header)
     os.replace(folder / path.name, path)
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def tally(path: Path) -> dict[str, int]:
     """How often each status occurs in a file, most frequent first."""
-    geometries, _ = read(path)
+    geometries, _ = read_geometries(path)
     counted = Counter(geometries.statuses[code] for code in geometries.status.tolist())
     return dict(counted.most_common())
 
@@ -97,11 +97,11 @@ def _piece(
     """One piece, made now or by a run that was broken off."""
     own = {**header, "rows": hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest()}
     try:
-        geometries, found = read(path)
+        geometries, found = read_geometries(path)
         if found == own:
             return geometries
     except (FileNotFoundError, ValueError):
         pass
     geometries = make(rows)
-    write(geometries, path, own)
+    write_geometries(geometries, path, own)
     return geometries

@@ -14,7 +14,13 @@ from molgeo.chem.conformers.embedding import ATTEMPTS
 from molgeo.chem.conformers.force_field import relax
 from molgeo.chem.limits import ordered_map
 from molgeo.chem.molecule import BadRow, SmilesRow
-from molgeo.data.geometries import FORMAT_VERSION, MAX_CONFORMERS, Cheap, FlatGeometries, read
+from molgeo.data.geometries import (
+    FORMAT_VERSION,
+    MAX_CONFORMERS,
+    Cheap,
+    FlatGeometries,
+    read_geometries,
+)
 from molgeo.data.qm9.dataset import QM9, geometry_path
 from molgeo.generate.geometries import Progress, flat, make_in_pieces
 from molgeo.runtime.errors import SettingError
@@ -113,7 +119,7 @@ def _usable(
 ) -> tuple[FlatGeometries, dict[str, Any]] | tuple[None, dict[str, Any]]:
     """What an earlier run made, if it is of these molecules and enough conformers."""
     try:
-        geometries, found = read(path)
+        geometries, found = read_geometries(path)
     except (FileNotFoundError, ValueError):
         return None, {}
     same = found["source"] == header["source"] and found["conformers"] >= header["conformers"]

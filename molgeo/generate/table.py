@@ -26,8 +26,7 @@ from molgeo.chem.limits import ordered_map
 from molgeo.chem.molecule import BadRow, Molecule, Row, SmilesRow, check_geometry
 from molgeo.chem.parsing import mol_from_smiles, rdkit_messages
 from molgeo.chem.plausible import implausible
-from molgeo.data.geometries import FORMAT_VERSION, FlatGeometries
-from molgeo.data.geometries import read as read_geometries
+from molgeo.data.geometries import FORMAT_VERSION, FlatGeometries, read_geometries
 from molgeo.data.split import PARTS, UNDECIDED
 from molgeo.generate.geometries import Progress, flat, make_in_pieces
 from molgeo.runtime.errors import InputError, SettingError

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from molgeo.data import geometries
-from molgeo.data.geometries import OTHER, FlatGeometries, few, join, read, with_labels, write
+from molgeo.data.geometries import (
+    OTHER,
+    FlatGeometries,
+    few,
+    join,
+    read_geometries,
+    with_labels,
+    write_geometries,
+)
 from molgeo.data.qm9.dataset import QM9
 
 HEADER = {"version": geometries.FORMAT_VERSION, "kind": "smiles"}
@@ -49,8 +57,8 @@ def labelled(flat):
 
 def test_a_file_holds_all(tmp_path):
     flat = made_up(range(5), [2, 0, 1, 3, 0])
-    write(flat, tmp_path / "x" / "g.safetensors", HEADER)
-    got, header = read(tmp_path / "x" / "g.safetensors")
+    write_geometries(flat, tmp_path / "x" / "g.safetensors", HEADER)
+    got, header = read_geometries(tmp_path / "x" / "g.safetensors")
     assert_same(got, flat)
     assert header == HEADER
     assert [p.name for p in (tmp_path / "x").iterdir()] == ["g.safetensors"]
@@ -58,31 +66,31 @@ def test_a_file_holds_all(tmp_path):
 
 def test_nothing_half_is_ever_there(tmp_path, monkeypatch):
     path = tmp_path / "g.safetensors"
-    write(made_up([0], [1]), path, HEADER)
+    write_geometries(made_up([0], [1]), path, HEADER)
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("molgeo.runtime.whole_file.os.replace", full)
     with pytest.raises(OSError, match="disk full: 0 MB are needed; choose a folder"):
-        write(made_up([0, 1], [1, 1]), path, HEADER)
-    assert len(read(path)[0].rows) == 1
+        write_geometries(made_up([0, 1], [1, 1]), path, HEADER)
+    assert len(read_geometries(path)[0].rows) == 1
     assert [p.name for p in tmp_path.iterdir()] == ["g.safetensors"]
 
 
 def test_a_damaged_or_other_file_is_refused(tmp_path):
     path = tmp_path / "g.safetensors"
     with pytest.raises(FileNotFoundError, match="does not exist"):
-        read(path)
-    write(made_up([0], [1]), path, {"version": 99})
+        read_geometries(path)
+    write_geometries(made_up([0], [1]), path, {"version": 99})
     with pytest.raises(ValueError, match="expected version 2, got 99"):
-        read(path)
+        read_geometries(path)
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(ValueError, match="damaged"):
-        read(path)
+        read_geometries(path)
     save_file({}, path, metadata={"other": json.dumps({})})
     with pytest.raises(ValueError, match="damaged"):
-        read(path)
+        read_geometries(path)
 
 
 @given(

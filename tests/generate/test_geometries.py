@@ -14,7 +14,7 @@ from molgeo.chem.bonds import agree, assign, has_stereo, stereo_smiles
 from molgeo.chem.conformers.canonical import canonical
 from molgeo.chem.conformers.conformers import embed
 from molgeo.chem.molecule import SmilesRow
-from molgeo.data.geometries import read
+from molgeo.data.geometries import read_geometries
 from molgeo.data.loader import FlatLoader
 from molgeo.data.qm9.dataset import QM9, geometry_path
 from molgeo.data.qm9.sources import write
@@ -171,7 +171,7 @@ def test_what_is_there_is_kept(root, prepared):
         qm9.prepare(root, "smiles", conformers)
         assert path.stat().st_mtime_ns == before
     qm9.prepare(root, "smiles", 3)
-    assert read(path)[1]["conformers"] == 3
+    assert read_geometries(path)[1]["conformers"] == 3
 
 
 def test_a_longer_ladder_tries_the_failures_again(root, prepared, monkeypatch):
@@ -195,7 +195,7 @@ def test_a_longer_ladder_tries_the_failures_again(root, prepared, monkeypatch):
     monkeypatch.setattr(qm9, "ATTEMPTS", 2)
     qm9.prepare(root, "flat", 1)
     assert {(row.smiles, n) for row, n in asked} == {(smiles, 2) for smiles in failing}
-    got, expected = read(path)[0], read(geometry_path(prepared, "flat"))[0]
+    got, expected = read_geometries(path)[0], read_geometries(geometry_path(prepared, "flat"))[0]
     for name in ("rows", "n_conformers", "z", "pos", "energy", "number"):
         np.testing.assert_array_equal(getattr(got, name), getattr(expected, name))
 

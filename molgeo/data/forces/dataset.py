@@ -103,7 +103,7 @@ def force_set(
     if not len(frames):
         raise InputError(f"{frames.source}: expected frames of molecules, got none")
     energy_unit = ENERGY_UNITS[units.energy]
-    molecules = in_units(frames, units)
+    molecules = to_ev(frames, units)
     if units_are_checked:
         check_units(molecules, units.energy, units.length, units.force)
     return ForceSet(
@@ -158,7 +158,7 @@ def _number(symbol: str) -> int:
     return SYMBOLS.index(symbol)
 
 
-def in_units(frames: Frames, units: Units) -> MoleculeSet:
+def to_ev(frames: Frames, units: Units) -> MoleculeSet:
     """Flat tensors in eV and Å; converted in float64, positions kept in float32."""
     length = LENGTH_UNITS[units.length]
     periodic = bool(frames.pbc.any())

@@ -21,7 +21,7 @@ from molgeo.data.geometries import (
     Geometry,
     GeometrySet,
     own_geometries,
-    read,
+    read_geometries,
     with_labels,
 )
 from molgeo.data.location import data_dir
@@ -160,7 +160,7 @@ class QM9:
                 f"geometry {kind!r} is not prepared: {path} does not exist; run "
                 "`molgeo data prepare qm9 --conformers`"
             )
-        geometries, header = read(path)
+        geometries, header = read_geometries(path)
         if header["source"] != self.digest():
             raise InputError(
                 f"{path} was made from another qm9.safetensors than the one beside it; run "

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from molgeo.data.forces.dataset import Units, force_set, in_units
+from molgeo.data.forces.dataset import Units, force_set, to_ev
 from molgeo.data.forces.plausibility import (
     _sample,
     as_option,
@@ -45,7 +45,7 @@ def test_subsets_of_right_data_pass(sets, name, seed):
     rng = np.random.default_rng(seed)
     whole = sets[name].select(sets[name].n_atoms > 1)
     keep = rng.random(len(whole)) < rng.uniform(0.1, 1.0)
-    check_units(in_units(whole.select(keep), Units(RIGHT[name])), RIGHT[name])
+    check_units(to_ev(whole.select(keep), Units(RIGHT[name])), RIGHT[name])
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_what_no_unit_explains(sets, factor, message):
     source = sets["gfn2.npz"]
     source = dataclasses.replace(source, force=source.force * factor)
     with pytest.raises(ValueError, match=message):
-        check_units(in_units(source, Units()))
+        check_units(to_ev(source, Units()))
 
 
 def springs(rest, n, seed=0, noise=0.02, strength=5.0, offset=0.0):
@@ -124,19 +124,19 @@ OTHER = [[0.0, 0, 0], [1.4, 0, 0], [-0.6, 1.3, 0], [-1.9, 1.4, 0.3]]
 
 
 def test_work_is_the_energy_of_a_spring():
-    frames = _sample(in_units(springs(CHAIN, 60), Units()))
+    frames = _sample(to_ev(springs(CHAIN, 60), Units()))
     assert energy_over_work(frames) == pytest.approx(1.0, abs=0.02)
 
 
 def test_work_tells_signs_without_hydrogen():
     frames = springs(CHAIN, 60)
-    check_units(in_units(frames, Units()))
+    check_units(to_ev(frames, Units()))
     for wrong in (
         dataclasses.replace(frames, force=-frames.force),
         dataclasses.replace(frames, energy=-frames.energy),
     ):
         with pytest.raises(ValueError, match=r"near frames are -.* by -1"):
-            check_units(in_units(wrong, Units()))
+            check_units(to_ev(wrong, Units()))
 
 
 @pytest.mark.parametrize("offset", [-40.0, 0.7, 300.0])
@@ -144,9 +144,9 @@ def test_isomers_are_not_near_frames(offset):
     """One frame of each, as many as there are: what lies between isomers is no work of forces."""
     first = springs(CHAIN, 30, noise=1e-4)
     second = springs(OTHER, 30, noise=1e-4, seed=1, offset=offset)
-    frames = _sample(in_units(concatenate([first, second]), Units()))
+    frames = _sample(to_ev(concatenate([first, second]), Units()))
     assert len({frame.family for frame in frames}) == 2
-    check_units(in_units(concatenate([first, second]), Units()))
+    check_units(to_ev(concatenate([first, second]), Units()))
 
 
 @pytest.mark.parametrize("offset", [-40.0, 0.7, 300.0])
@@ -160,7 +160,7 @@ def test_conformers_are_not_near_frames(offset):
         turned[3] = [3.3, 1.3 + 0.5 * np.cos(angle), 0.5 * np.sin(angle)]
         turned[0] = [-0.3 * np.cos(3 * angle), 0.3 * np.sin(angle) - 0.1, 0.02 * k]
         conformers.append(springs(turned, 1, seed=k, offset=offset * rng.standard_normal()))
-    check_units(in_units(concatenate(conformers), Units()))
+    check_units(to_ev(concatenate(conformers), Units()))
 
 
 def test_relaxed_molecules_tell_nothing_of_forces(sets):
@@ -169,9 +169,9 @@ def test_relaxed_molecules_tell_nothing_of_forces(sets):
     source = sets["gfn2.npz"]
     for size in (1e-12, 1e-4, 1e-2):
         relaxed = dataclasses.replace(source, force=size * rng.standard_normal(source.force.shape))
-        frames = _sample(in_units(relaxed, Units()))
+        frames = _sample(to_ev(relaxed, Units()))
         assert math.isnan(stiffness(frames))
-        check_units(in_units(relaxed, Units()))
+        check_units(to_ev(relaxed, Units()))
 
 
 def hydrides(number, length, constant, n=60):
@@ -196,7 +196,7 @@ def hydrides(number, length, constant, n=60):
     [(3, 1.595, 6.4), (11, 1.887, 4.9), (13, 1.648, 10.1), (30, 1.595, 9.4)],
 )
 def test_hydrides_of_metals_are_soft(number, length, constant):
-    check_units(in_units(hydrides(number, length, constant), Units()))
+    check_units(to_ev(hydrides(number, length, constant), Units()))
 
 
 @pytest.mark.parametrize(
@@ -207,15 +207,15 @@ def test_hydrides_of_metals_are_soft(number, length, constant):
 def test_advice_knows_the_bond(number, length, constant, unit):
     """HF's bond is twice as stiff as CH's: not to take hartree for rydberg."""
     frames = hydrides(number, length, constant)
-    check_units(in_units(frames, Units()))
+    check_units(to_ev(frames, Units()))
     factor = ENERGY_UNITS[unit]
     wrong = dataclasses.replace(frames, energy=frames.energy / factor, force=frames.force / factor)
     with pytest.raises(ValueError, match=f"or set energy_unit: {unit} "):
-        check_units(in_units(wrong, Units()))
+        check_units(to_ev(wrong, Units()))
 
 
 def test_the_message_names_what_to_set(sets):
-    molecules = in_units(sets["ethanol.npz"], Units())
+    molecules = to_ev(sets["ethanol.npz"], Units())
     with pytest.raises(ValueError, match=r"set energy_unit: kcal/mol \(check_units: false"):
         check_units(molecules)
     with pytest.raises(ValueError, match=r"set --energy-unit kcal/mol \(--check-units false"):
@@ -224,8 +224,8 @@ def test_the_message_names_what_to_set(sets):
 
 def test_nothing_is_concluded_from_little(sets):
     few = sets["gfn2.npz"].select(np.arange(len(sets["gfn2.npz"])) < 1)
-    frames = _sample(in_units(few, Units()))
+    frames = _sample(to_ev(few, Units()))
     assert math.isnan(bond_length_ratio(frames))
     assert math.isnan(stiffness(frames))
     assert math.isnan(energy_over_work(frames))
-    check_units(in_units(few, Units("kcal/mol")), "kcal/mol")
+    check_units(to_ev(few, Units("kcal/mol")), "kcal/mol")
