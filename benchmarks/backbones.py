@@ -156,7 +156,7 @@ def validated(run: Run, data: FlatDataModule, batches: int = 32) -> dict[str, An
     """What the averaged weights are worth on the first molecules of the validation part."""
     for weight, average in zip(run.module.parameters(), run.averages, strict=True):
         weight.copy_(average)
-    errors = [run.module._loss(b)[1].double() for b in islice(data.val_dataloader(), batches)]
+    errors = [run.module._loss(b)[1][0].double() for b in islice(data.val_dataloader(), batches)]
     mae = torch.cat(errors).mean(0)
     scaled = dict(zip(NAMES, (mae * run.module.predictor.scale).tolist(), strict=True))
     return {
