@@ -56,6 +56,7 @@ class Table:
         values: (rows, columns) float64; NaN if nothing is known.
         groups: (rows,) int64: rows of one molecule have one number; -1 for what is not known.
         parts: (rows,) int64, numbers of `molgeo.data.split`.
+        numbers: (rows,) int64, places among all rows of the files, from 0.
         aside: rows that cannot be used, with reasons.
         geometry: ``given`` or ``smiles``.
     """
@@ -64,6 +65,7 @@ class Table:
     values: NDArray[np.float64]
     groups: NDArray[np.int64]
     parts: NDArray[np.int64]
+    numbers: NDArray[np.int64]
     aside: list[BadRow]
     geometry: str
 
@@ -76,6 +78,7 @@ class Table:
             values=self.values[places],
             groups=self.groups[places],
             parts=self.parts[places],
+            numbers=self.numbers[places],
         )
 
 
@@ -117,34 +120,31 @@ def read_table(
         _title(columns[0], titles, source)
     part_title = _title([split_column], titles, source) if split_column else ""
     source_of = _geometry(geometry, found)
-    kept: list[tuple[Any, list[float], int]] = []
+    known: list[tuple[Any, list[float], int, int]] = []
     aside: list[BadRow] = []
-    for row in found:
+    for number, row in enumerate(found):
         usable = row if isinstance(row, BadRow) else _usable(row, source_of)
         if not isinstance(usable, BadRow):
             try:
                 values = [_number(row.extra.get(title), title) for title in places]
-                kept.append((usable, values, _part(row.extra.get(part_title, ""), part_title)))
+                part = _part(row.extra.get(part_title, ""), part_title)
+                if all(map(math.isnan, values)):
+                    raise ValueError(f"no value of {', '.join(chosen)}")
+                known.append((usable, values, part, number))
                 continue
             except ValueError as error:
                 usable = BadRow(row.input, row.name, row.smiles, str(error))
         aside.append(usable)
-    known = [one for one in kept if not all(map(math.isnan, one[1]))]
-    none = f"no value of {', '.join(chosen)}"
-    aside += [
-        BadRow(row.input, row.name, row.smiles, none)
-        for row, values, _ in kept
-        if all(map(math.isnan, values))
-    ]
     if not known:
         reason = f"; the first: {one_line(aside[0].message, 120)}" if aside else ""
         raise InputError(f"{source}: no row can be used{reason}")
-    rows, numbers, parts = zip(*known, strict=True)
+    rows, values_of, parts, numbers = zip(*known, strict=True)
     return Table(
         list(rows),
-        np.array(numbers, np.float64),
+        np.array(values_of, np.float64),
         _groups(rows),
         np.array(parts, np.int64),
+        np.array(numbers, np.int64),
         aside,
         source_of,
     )

@@ -201,8 +201,8 @@ def geometries_of(
     else:
         with progress_bar("making conformers") as report:
             flat = made_geometries(table.rows, conformers, folder, report)
-    labels = torch.from_numpy(table.values), torch.arange(len(table.rows)), names_of(learned)
-    found = with_labels(flat, *labels, conformers)
+    values, numbers = torch.from_numpy(table.values), torch.from_numpy(table.numbers)
+    found = with_labels(flat, values, numbers, names_of(learned), conformers)
     failed = [
         BadRow(row.input, row.name, row.smiles, found.statuses[int(found.status[place])])
         for place, row in enumerate(table.rows)

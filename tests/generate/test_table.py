@@ -28,6 +28,8 @@ def test_values_groups_and_reasons(write):
     assert table.values[:, 0].tolist() == [1.0, 2.5, 1.0, -1000.0]
     assert table.groups.tolist() == [0, 0, -1, 1], "one molecule, however it is written"
     assert table.geometry == "smiles"
+    assert table.numbers.tolist() == [0, 1, 5, 6]
+    assert [row.smiles for row in table.aside] == ["C", "CC", "CCC"], "in the order of the file"
     reasons = {row.smiles: row.message for row in table.aside}
     assert reasons["C"] == reasons["CC"] == "no value of y"
     assert reasons["CCC"] == "y: expected a number, got 'many'"
