@@ -96,12 +96,16 @@ def _piece(
 ) -> FlatGeometries:
     """One piece, made now or by a run that was broken off."""
     own = {**header, "rows": hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest()}
-    try:
-        geometries, found = read_geometries(path)
-        if found == own:
-            return geometries
-    except (FileNotFoundError, ValueError):
-        pass
-    geometries = make(rows)
-    write_geometries(geometries, path, own)
+    geometries, found = made_before(path)
+    if geometries is None or found != own:
+        geometries = make(rows)
+        write_geometries(geometries, path, own)
     return geometries
+
+
+def made_before(path: Path) -> tuple[FlatGeometries | None, dict[str, Any]]:
+    """What an earlier run made, with its header; None if there is nothing that can be read."""
+    try:
+        return read_geometries(path)
+    except (FileNotFoundError, ValueError):
+        return None, {}

@@ -19,10 +19,9 @@ from molgeo.data.geometries import (
     MAX_CONFORMERS,
     Cheap,
     FlatGeometries,
-    read_geometries,
 )
 from molgeo.data.qm9.dataset import QM9, geometry_path
-from molgeo.generate.geometries import Progress, flat, make_in_pieces
+from molgeo.generate.geometries import Progress, flat, made_before, make_in_pieces
 from molgeo.runtime.errors import SettingError
 
 
@@ -58,9 +57,12 @@ def prepare(
     data = QM9(root)
     path = geometry_path(root, kind)
     header = _header(data, kind, conformers)
-    old, found = _usable(path, header)
+    old, found = made_before(path)
     rows = np.arange(len(data))
-    if old is not None:
+    is_of_these = found.get("source") == header["source"]
+    if old is None or not is_of_these or found["conformers"] < header["conformers"]:
+        old = None
+    else:
         rows = old.rows[old.n_conformers == 0]
         if len(rows) == 0 or found["attempts"] == header["attempts"]:
             return path
@@ -112,15 +114,3 @@ def _header(data: QM9, kind: Cheap, conformers: int) -> dict[str, Any]:
         "attempts": 1 if kind == "mmff" else ATTEMPTS,
         "source": data.digest(),
     }
-
-
-def _usable(
-    path: Path, header: dict[str, Any]
-) -> tuple[FlatGeometries, dict[str, Any]] | tuple[None, dict[str, Any]]:
-    """What an earlier run made, if it is of these molecules and enough conformers."""
-    try:
-        geometries, found = read_geometries(path)
-    except (FileNotFoundError, ValueError):
-        return None, {}
-    same = found["source"] == header["source"] and found["conformers"] >= header["conformers"]
-    return (geometries, found) if same else (None, {})

@@ -28,7 +28,7 @@ from molgeo.chem.parsing import mol_from_smiles, rdkit_messages
 from molgeo.chem.plausible import implausible
 from molgeo.data.geometries import FORMAT_VERSION, FlatGeometries, read_geometries
 from molgeo.data.split import PARTS, UNDECIDED
-from molgeo.generate.geometries import Progress, flat, make_in_pieces
+from molgeo.generate.geometries import Progress, flat, made_before, make_in_pieces
 from molgeo.runtime.errors import InputError, SettingError
 from molgeo.runtime.plain_text import nearest, one_line
 
@@ -191,12 +191,9 @@ def made_geometries(
         made = ordered_map(lambda place: generate(rows[place], n), places.tolist())
         return flat(places, list(made))
 
-    try:
-        found, theirs = read_geometries(path)
-        if theirs == header:
-            return found
-    except (FileNotFoundError, ValueError):
-        pass
+    found, theirs = made_before(path)
+    if found is not None and theirs == header:
+        return found
     make_in_pieces(path, np.arange(len(rows)), header, make, progress)
     return read_geometries(path)[0]
 
