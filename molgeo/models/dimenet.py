@@ -40,7 +40,7 @@ from molgeo.models.dimenet_pp import EmbeddingBlock, Residual, _dense, _dense_si
 from molgeo.ops.basis.radial import BesselBasis
 from molgeo.ops.basis.spherical import EnvelopeForm, SphericalBesselBasis
 from molgeo.ops.bilinear import Angle, BilinearForm, BilinearSum, bilinear_sum
-from molgeo.ops.by_rows import by_rows
+from molgeo.ops.dense import by_rows
 from molgeo.ops.recompute import recompute_if_large
 from molgeo.ops.segment import scale_pairs, sum_scaled
 

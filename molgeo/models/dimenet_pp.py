@@ -42,8 +42,7 @@ from molgeo.models import Backbone, resolve_config
 from molgeo.models._config import AngularOrders, EnvelopeExponent, RadialFunctions
 from molgeo.ops.basis.radial import BesselBasis
 from molgeo.ops.basis.spherical import EnvelopeForm, SphericalBesselBasis
-from molgeo.ops.by_rows import by_rows
-from molgeo.ops.dense import ActivatedDense, Dense, linear
+from molgeo.ops.dense import ActivatedDense, Dense, by_rows, linear
 from molgeo.ops.directional import DirectionalSum, Form, directional_sum
 from molgeo.ops.recompute import recompute_if_large
 from molgeo.ops.segment import scale_pairs, sum_scaled, to_edges

@@ -27,8 +27,7 @@ from molgeo.models import Backbone, glorot_uniform, resolve_config
 from molgeo.ops.activation import SHIFTED_SOFTPLUS, SILU
 from molgeo.ops.basis.envelope import cosine_cutoff
 from molgeo.ops.basis.radial import GaussianBasis
-from molgeo.ops.by_rows import by_rows
-from molgeo.ops.dense import ActivatedDense, Dense
+from molgeo.ops.dense import ActivatedDense, Dense, by_rows
 from molgeo.ops.filter import continuous_filter
 
 ACTIVATIONS = {"ssp": SHIFTED_SOFTPLUS, "silu": SILU}

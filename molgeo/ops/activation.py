@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from molgeo.ops.derivatives import wanted
 
-_silu_backward = torch.ops.aten.silu_backward
+_silu_backward: Callable[[Tensor, Tensor], Tensor] = torch.ops.aten.silu_backward
 
 ELEMENTS = 1 << 18
 """Elements taken at a time on a CPU: 1 MB of float32, as large as L2."""
@@ -36,8 +36,7 @@ class _SiluGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, grad: Tensor, x: Tensor) -> Tensor:
         ctx.save_for_backward(grad, x)
-        product: Tensor = _silu_backward(grad, x)
-        return product
+        return _silu_backward(grad, x)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None]:

@@ -36,12 +36,11 @@ from torch import Tensor
 
 from molgeo.graph.edges import Graph
 from molgeo.graph.triplets import triplets
-from molgeo.ops.blocks import Block, blocks_of, joined
+from molgeo.ops.blocks import Block, blocks_of, joined, widest
 from molgeo.ops.dense import linear
 from molgeo.ops.directional import zonal_harmonics
 from molgeo.ops.directional.factored import ROWS_PER_BLOCK
 from molgeo.ops.segment import expand_pairs, gather, scatter_sum
-from molgeo.ops.widest import widest
 
 Angle = Literal["paper", "reference"]
 BilinearForm = Literal["gram", "reference"]
@@ -156,17 +155,7 @@ class _Gram:
 
 
 def _block_sum(y: Tensor, x: Tensor, t: Tensor, w: Tensor) -> Tensor:
-    """Messages of a block of atoms.
-
-    Args:
-        y: (atoms, slots k, slots i, n_spherical) harmonics.
-        x: (atoms · slots, c_in) features of k→j.
-        t: (atoms · slots, n_spherical, n_bilinear) radial factors of k→j.
-        w: (n_bilinear · c_out, c_in) weight.
-
-    Returns:
-        (atoms · slots, c_out) messages j→i.
-    """
+    """Messages j→i of a block, (atoms · slots, c_out), from harmonics, x_kj, T_kj and W."""
     atoms, slots = y.shape[:2]
     y = y.flatten(0, 1).to(x.dtype)
     q = torch.bmm(t.transpose(1, 2), y.transpose(1, 2))  # (atoms · slots k, n_bilinear, slots i)
@@ -176,18 +165,7 @@ def _block_sum(y: Tensor, x: Tensor, t: Tensor, w: Tensor) -> Tensor:
 
 
 def _block_harmonics(v: Tensor, u: Tensor, block: Block, n_spherical: int, angle: Angle) -> Tensor:
-    """Y_l0(α) of a block, from displacements and unit vectors from j to its neighbours.
-
-    Args:
-        v: (atoms · slots, 3) displacements in Å.
-        u: (atoms · slots, 3) unit vectors.
-        block: the atoms.
-        n_spherical: number of orders.
-        angle: at atom j or i.
-
-    Returns:
-        (atoms, slots k, slots i, n_spherical), zero for k = i and padding.
-    """
+    """Y_l0(α) of a block, (atoms, slots k, slots i, n_spherical); zero for k = i and padding."""
     v, u = v.view(*block.size, 3), u.view(*block.size, 3)
     if angle == "paper":
         cosine = -torch.bmm(u, u.transpose(1, 2))  # û_kj = −û_jk
@@ -197,16 +175,8 @@ def _block_harmonics(v: Tensor, u: Tensor, block: Block, n_spherical: int, angle
 
 
 def _cosine_at_target(path: Tensor, u_ji: Tensor) -> Tensor:
-    """Cosine of the angle at i between i→j and i→k: both vectors are reversed here.
-
-    Args:
-        path: (…, 3) ``R_i − R_k`` in Å, along k→j→i, so through the same periodic images.
-        u_ji: (…, 3) unit vector of j→i.
-
-    Returns:
-        (…,) cos α; zero, with finite derivatives, if the path is zero: k = i, atoms that
-        coincide.
-    """
+    """Cosine of ∠(i→j, i→k) from ``path``, R_i − R_k along k→j→i: the same images."""
+    # Zero, with finite derivatives, if the path is: k = i, or atoms that coincide.
     squared = path.square().sum(-1)
     return (path * u_ji).sum(-1) / torch.sqrt(squared + (squared == 0))
 

@@ -5,6 +5,8 @@ Sums over the neighbours of an atom, and over pairs of them, are then batched ma
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -80,11 +82,10 @@ def _blocks(graph: Graph, rows: int) -> list[Block]:
 
 
 def joined(blocks: list[Block], name: str, graph: Graph) -> Tensor:
-    """An index of all blocks, one after the other.
-
-    Args:
-        blocks: of the graph.
-        name: of the attribute.
-        graph: the edges.
-    """
+    """The index ``name`` of all blocks, one after the other."""
     return torch.cat([graph.source[:0], *(getattr(block, name) for block in blocks)])
+
+
+def widest(operands: Iterable[Tensor]) -> torch.dtype:
+    """The narrowest type that all operands fit in, of at least one."""
+    return functools.reduce(torch.promote_types, (operand.dtype for operand in operands))

@@ -17,9 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from molgeo.ops.activation import SILU, Activation
-from molgeo.ops.by_rows import ROWS
 from molgeo.ops.derivatives import wanted
 from molgeo.runtime.precision import MatmulPrecision, matmul_precision
+
+ROWS = 2048
+"""Rows taken at a time: 1 MB of 128 float32 channels, as large as L2."""
 
 LEAST_PRODUCTS = 1 << 21
 """Multiplications from which on the greater start-up time, some 10 µs, is won back."""
@@ -91,19 +93,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 def linear_activated(
     x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: Activation = SILU
 ) -> Tensor:
-    """``y = f(x Wᵀ + b)``; closed under differentiation.
+    """``y = f(x Wᵀ + b)`` of the same arguments; closed under differentiation.
 
-    Of large inputs it is one node of the autograd graph instead of two, which keeps only the
-    activation's argument.
-
-    Args:
-        x: (…, in).
-        weight: (out, in).
-        bias: (out,) or None.
-        activation: f.
-
-    Returns:
-        (…, out).
+    Of large inputs it is one node of the autograd graph, which keeps only the argument of f.
     """
     small = x.device.type == "cpu" and x.numel() <= SMALL
     if small or torch.compiler.is_compiling() or torch.is_autocast_enabled(x.device.type):
@@ -135,6 +127,20 @@ class ActivatedDense(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """(…, in) → (…, out)."""
         return linear_activated(x, self.weight, self.bias, self.activation)
+
+
+def by_rows(function: Callable[..., Tensor], *rows: Tensor) -> Tensor:
+    """``function(*rows)`` of a function that treats every row alike, in pieces of a cache's size.
+
+    On a CPU every fresh tensor of megabytes costs page faults, which take longer than the
+    arithmetic of an activation or a residual sum. If derivatives are wanted, nothing is cut.
+
+    ``rows`` have equally many rows, and so has the result.
+    """
+    if torch.is_grad_enabled() or rows[0].device.type != "cpu" or len(rows[0]) <= ROWS:
+        return function(*rows)
+    pieces = zip(*(r.split(ROWS) for r in rows), strict=True)
+    return torch.cat([function(*piece) for piece in pieces])
 
 
 class _Dense(torch.autograd.Function):

@@ -20,9 +20,8 @@ import torch
 from torch import Tensor
 
 from molgeo.graph.edges import Graph
-from molgeo.ops.blocks import Block, blocks_of
+from molgeo.ops.blocks import Block, blocks_of, widest
 from molgeo.ops.derivatives import Dual, change, neighbour_sum, product, rows_of, value
-from molgeo.ops.widest import widest
 from molgeo.runtime.precision import full_on_cpu
 
 ROWS_PER_BLOCK = 2048

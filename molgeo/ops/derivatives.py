@@ -27,9 +27,6 @@ def wanted(ctx: Any) -> list[bool]:
     ``ctx.needs_input_grad`` says only whether an input *could* have a gradient. A force asks for
     the gradient by positions alone, and would pay for those of all weights. PyTorch's own
     operations ask the engine, as this does; the call is not public, so it is guarded.
-
-    Args:
-        ctx: the context that ``backward`` is given.
     """
     needed = list(ctx.needs_input_grad)
     if _WILL_EXECUTE is None or torch.compiler.is_compiling():
@@ -74,12 +71,7 @@ class NeighbourSum(Protocol):
 def neighbour_sum(terms: NeighbourSum, *operands: Tensor) -> Tensor:
     """A sum over neighbours, differentiable to any order.
 
-    Derivatives of the first two orders are the sum's own; higher ones are PyTorch's, of the
-    definition.
-
-    Args:
-        terms: the sum.
-        *operands: what it is differentiated by.
+    Derivatives of the first two orders are its own; higher ones are PyTorch's, of the definition.
     """
     total: Tensor = _Sum.apply(terms, *operands)
     return total

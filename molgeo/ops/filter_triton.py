@@ -22,16 +22,7 @@ CHANNELS = 128
 
 
 def convolution(h: Tensor, filters: Tensor, graph: Graph) -> Tensor:
-    """Sum filtered neighbours: ``out_i[c] = Σ_{j∈N(i)} W_ij[c] h_j[c]``.
-
-    Args:
-        h: (atoms, filters) features.
-        filters: (pairs, filters) one filter W for each undirected pair.
-        graph: the edges.
-
-    Returns:
-        (atoms, filters), of the type of h.
-    """
+    """T of (atoms, filters) features and (pairs, filters) filters, of the type of the features."""
     h, filters = h.contiguous(), filters.contiguous()
     out = torch.empty_like(h)
     width, block = _blocks(h)
@@ -44,16 +35,7 @@ def convolution(h: Tensor, filters: Tensor, graph: Graph) -> Tensor:
 
 
 def pair_product(g: Tensor, h: Tensor, graph: Graph) -> Tensor:
-    """Both products of each pair's atoms: ``out_p[c] = g_a[c] h_b[c] + g_b[c] h_a[c]``.
-
-    Args:
-        g: (atoms, filters).
-        h: (atoms, filters).
-        graph: the edges.
-
-    Returns:
-        (pairs, filters), of the type of g.
-    """
+    """Q of two (atoms, filters) tensors, of the type of the first."""
     g, h = g.contiguous(), h.contiguous()
     n_pairs = graph.forward.numel()
     out = g.new_empty(n_pairs, g.shape[1])

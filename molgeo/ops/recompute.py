@@ -19,9 +19,8 @@ MOST_EDGES = 60_000
 def recompute_if_large(function: Callable[..., Tensor], n_edges: int, *arguments: Any) -> Tensor:
     """``function(*arguments)``, whose intermediates are computed again for the backward pass.
 
-    A block's layers keep some 25 tensors the size of its result for their derivatives. For a batch
-    of molecules they are worth their memory, for thousands of atoms in a liquid they are gigabytes,
-    and one more forward pass costs a third of the time.
+    A block's layers keep some 25 tensors the size of its result. They are worth their memory for a
+    batch of molecules, but gigabytes for a liquid. One more forward pass is a third more time.
 
     Args:
         function: without side effects.

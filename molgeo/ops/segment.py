@@ -20,42 +20,22 @@ EDGES_PER_RUN = 2048
 
 
 def gather(x: Tensor, index: Tensor) -> Tensor:
-    """``out[e] = x[index[e]]``: the transpose of `scatter_sum`.
-
-    Args:
-        x: (rows, …) floating point.
-        index: (n,) int64.
-
-    Returns:
-        (n, …).
-    """
+    """``out[e] = x[index[e]]``, (rows, …) → (n, …): the transpose of `scatter_sum`."""
     return _Gather.apply(x, index)
 
 
 def scatter_sum(x: Tensor, index: Tensor, n_rows: int) -> Tensor:
-    """``out[r] = Σ x[e]`` over all e with ``index[e] = r``.
-
-    Args:
-        x: (n, …) floating point.
-        index: (n,) int64.
-        n_rows: of the result.
-
-    Returns:
-        (n_rows, …), zero if there is nothing to sum.
-    """
+    """``out[r] = Σ x[e]`` over all e with ``index[e] = r``, (n, …) → (n_rows, …)."""
     return _ScatterSum.apply(x, index, n_rows)
 
 
 def expand_pairs(x: Tensor, graph: Graph, sign: float = 1.0) -> Tensor:
-    """Give both edges of each undirected pair the pair's row; the transpose of `fold_pairs`.
+    """Give both edges of each undirected pair the pair's row, (pairs, …) → (edges, …).
 
     Args:
         x: (pairs, …) floating point.
         graph: the edges.
         sign: factor of the row on the reverse of the pair's forward edge; −1 for vectors.
-
-    Returns:
-        (edges, …).
     """
     rows = gather(x, graph.pair)
     if sign == 1.0:
@@ -70,47 +50,37 @@ def fold_pairs(x: Tensor, graph: Graph) -> Tensor:
 
 
 def scale_pairs(x: Tensor, scale: Tensor, graph: Graph) -> Tensor:
-    """Multiply both edges of each undirected pair by the pair's row.
+    """``out_ji = w_ij ∘ x_ji``: both edges of each undirected pair times the pair's row.
 
-    The same as ``x * expand_pairs(scale, graph)``, but nothing edge-sized is kept for the backward
-    pass except ``x``.
+    The same as ``x * expand_pairs(scale, graph)``, but of the edges' size nothing is kept except x.
 
     Args:
         x: (edges, channels).
-        scale: (pairs, channels).
+        scale: (pairs, channels) w.
         graph: the edges.
-
-    Returns:
-        (edges, channels).
     """
     return _ScalePairs.apply(x, scale, graph)
 
 
 def sum_scaled(x: Tensor, scale: Tensor, graph: Graph) -> Tensor:
-    """Sum scaled edge features over the edges that end at an atom: ``out_i = Σ_j w_ij ∘ x_ji``.
+    """``out_i = Σ_j w_ij ∘ x_ji`` over the edges that end at an atom, (atoms, channels).
 
     Args:
         x: (edges, channels).
-        scale: (pairs, channels).
+        scale: (pairs, channels) w.
         graph: the edges.
-
-    Returns:
-        (atoms, channels).
     """
     return scatter_sum(scale_pairs(x, scale, graph), graph.target, graph.n_atoms)
 
 
 def to_edges(at_target: Tensor, at_source: Tensor, of_pair: Tensor, graph: Graph) -> Tensor:
-    """Sum what belongs to both ends of an edge and to its pair: ``out_ji = a_i + b_j + c_{ij}``.
+    """``out_ji = a_i + b_j + c_ij``, (edges, channels), of both ends of an edge and its pair.
 
     Args:
         at_target: (atoms, channels) a.
         at_source: (atoms, channels) b.
         of_pair: (pairs, channels) c.
         graph: the edges.
-
-    Returns:
-        (edges, channels).
     """
     ends = gather(at_target, graph.target) + gather(at_source, graph.source)
     return ends + gather(of_pair, graph.pair)

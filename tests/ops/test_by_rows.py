@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from molgeo.ops.by_rows import ROWS, by_rows
+from molgeo.ops.dense import ROWS, by_rows
 
 
 @pytest.mark.parametrize("rows", [0, 1, ROWS, 2 * ROWS + 3])

@@ -16,6 +16,7 @@ atoms · slots.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -76,13 +77,8 @@ class _Matrices:
 class Gram(_Matrices):
     """Θ from the Gram matrix of an atom's unit vectors, which are the geometry.
 
-    They belong to the outgoing edges, so ``cos α_ik = −v_i·v_k``.
-
-    Args:
-        v: (atoms · slots, 3).
-        block: the atoms.
-        n_spherical: number of orders.
-        first: derivatives will be asked for.
+    They belong to the outgoing edges, so ``cos α_ik = −v_i·v_k``. ``first`` asks for what
+    derivatives need.
     """
 
     def __init__(self, v: Tensor, block: Block, n_spherical: int, first: bool) -> None:
@@ -148,37 +144,53 @@ class Harmonic:
     once, ``A[lm] = Σ_k (−1)ˡ H_lm(v_k) z_k[l]``, and ``m_i = Σ_lm H_lm(v_i) A[lm]`` less what its
     own reverse edge (k = i, α = 180°) gave.
 
-    The geometry is the harmonics H. Θ is linear in those of i and in those of k, the first two
-    arguments of what begins with an underscore.
+    The geometry is the harmonics H. Θ is linear in those of i and in those of k, hence its change
+    along a tangent is the same with each of them in turn replaced by the tangent.
 
-    Args:
-        h: (atoms · slots, n_spherical²) harmonics of the outgoing edges, zero if padded.
-        block: the atoms.
-        n_spherical: number of orders.
-        first: of no meaning here.
+    With a ``tangent``, like h, this is the derivative of Θ along it; ``first`` has no meaning.
     """
 
-    def __init__(self, h: Tensor, block: Block, n_spherical: int, first: bool) -> None:
-        self.h, self.n_spherical = h.view(*block.size, -1), n_spherical
-        self.parity, self.own = _signs(n_spherical, h.dtype, h.device)
-
-    def forward(self, z: Tensor) -> Tensor:
-        """Θz."""
-        own = torch.einsum("rlc,l->rc", z, self.own)  # (−1)ˡ Y_l0(0) z_i[l], which is k = i
-        return self._forward(self.h, self.h, z).sub_(own)
-
-    def transposed(self, g: Tensor) -> Tensor:
-        """Θᵀg."""
-        own = g.unsqueeze(1) * self.own.unsqueeze(-1)
-        return self._transposed(self.h, self.h, g).sub_(own)
-
-    def gradient(self, g: Tensor, z: Tensor) -> Tensor:
-        """Derivative of ⟨g, Θz⟩ by the geometry."""
-        return self._gradient(self.h, self.h, g, z)
+    def __init__(
+        self, h: Tensor, block: Block, n_spherical: int, first: bool, tangent: Tensor | None = None
+    ) -> None:
+        self.block, self.n_spherical = block, n_spherical
+        self.h = h.view(*block.size, -1)
+        self.moving = self.h if tangent is None else tangent.view(self.h.shape)
+        # Harmonics of i and of k.
+        self.pairs = [(self.moving, self.h), (self.h, self.moving)][: 1 if tangent is None else 2]
+        self.parity, own = _signs(n_spherical, h.dtype, h.device)
+        self.own = own if tangent is None else None
 
     def along(self, tangent: Tensor) -> Map:
         """The derivative of Θ along a change of the harmonics."""
-        return _HarmonicTangent(self, tangent.view(self.h.shape))
+        return Harmonic(self.h, self.block, self.n_spherical, True, tangent)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Θz."""
+        total = self._over_pairs(self._forward, z)
+        if self.own is None:
+            return total
+        # k = i gave (−1)ˡ Y_l0(0) z_i[l], as Σ_m H_lm² = Y_l0(0).
+        return total.sub_(torch.einsum("rlc,l->rc", z, self.own))
+
+    def transposed(self, g: Tensor) -> Tensor:
+        """Θᵀg."""
+        total = self._over_pairs(self._transposed, g)
+        return total if self.own is None else total.sub_(g.unsqueeze(1) * self.own.unsqueeze(-1))
+
+    def gradient(self, g: Tensor, z: Tensor) -> Tensor:
+        """``Σ_c g_i[c] A[lm,c] + (−1)ˡ Σ_c z_k[l,c] B[lm,c]``, (rows, n_spherical²)."""
+        n, k = self.h.shape[:2]
+        b = self._orders(self._collect_all(self.moving, g), dim=1)
+        z_l = z.view(n, k, self.n_spherical, -1).unbind(2)
+        given = [torch.bmm(z, b_l.mT) for z, b_l in zip(z_l, b, strict=True)]
+        taken = torch.bmm(g.view(n, k, -1), self._collect(self.moving, z).mT)
+        return taken.addcmul_(torch.cat(given, dim=2), self.parity).flatten(0, 1)
+
+    def _over_pairs(self, part: Callable[..., Tensor], x: Tensor) -> Tensor:
+        """The sum of a bilinear form over `pairs`."""
+        first, *others = (part(*pair, x) for pair in self.pairs)
+        return first.add_(others[0]) if others else first
 
     def _forward(self, h_i: Tensor, h_k: Tensor, z: Tensor) -> Tensor:
         """``Σ_lm H_lm(i) A[lm]``, (rows, channels)."""
@@ -189,15 +201,6 @@ class Harmonic:
         b = self._collect_all(h_i, g).mul_(self.parity.unsqueeze(-1))
         parts = zip(self._orders(h_k), self._orders(b, dim=1), strict=True)
         return torch.stack([torch.bmm(h_l, b_l) for h_l, b_l in parts], dim=2).flatten(0, 1)
-
-    def _gradient(self, h_i: Tensor, h_k: Tensor, g: Tensor, z: Tensor) -> Tensor:
-        """``Σ_c g_i[c] A[lm,c] + (−1)ˡ Σ_c z_k[l,c] B[lm,c]``, (rows, n_spherical²)."""
-        n, k = self.h.shape[:2]
-        b = self._orders(self._collect_all(h_i, g), dim=1)
-        z_l = z.view(n, k, self.n_spherical, -1).unbind(2)
-        given = [torch.bmm(z, b_l.mT) for z, b_l in zip(z_l, b, strict=True)]
-        taken = torch.bmm(g.view(n, k, -1), self._collect(h_k, z).mT)
-        return taken.addcmul_(torch.cat(given, dim=2), self.parity).flatten(0, 1)
 
     def _collect(self, h_k: Tensor, z: Tensor) -> Tensor:
         """``A[lm] = Σ_k (−1)ˡ H_lm(k) z_k[l]``, (atoms, n_spherical², channels)."""
@@ -212,25 +215,3 @@ class Harmonic:
     def _orders(self, x: Tensor, dim: int = -1) -> tuple[Tensor, ...]:
         """Split an axis of n_spherical² into the orders l."""
         return x.split([2 * l + 1 for l in range(self.n_spherical)], dim)
-
-
-class _HarmonicTangent:
-    """Both harmonics change in turn."""
-
-    def __init__(self, at: Harmonic, tangent: Tensor) -> None:
-        self.at, self.tangent = at, tangent
-        self.pairs = (tangent, at.h), (at.h, tangent)
-
-    def forward(self, z: Tensor) -> Tensor:
-        """Θz."""
-        first, second = (self.at._forward(*pair, z) for pair in self.pairs)
-        return first.add_(second)
-
-    def transposed(self, g: Tensor) -> Tensor:
-        """Θᵀg."""
-        first, second = (self.at._transposed(*pair, g) for pair in self.pairs)
-        return first.add_(second)
-
-    def gradient(self, g: Tensor, z: Tensor) -> Tensor:
-        """Derivative of ⟨g, Θz⟩ by the geometry."""
-        return self.at._gradient(self.tangent, self.tangent, g, z)

@@ -38,13 +38,8 @@ ANGULAR: dict[str, type[Gram] | type[Harmonic]] = {"gram": Gram, "harmonic": Har
 class Factored:
     """The sum for one geometry by ``gram`` or ``harmonic``: a `NeighbourSum`.
 
-    Its operands are the geometry, x, radial and weight as `DirectionalSum` has them.
-
-    Args:
-        form: ``gram`` or ``harmonic``.
-        geometry: (edges, 3) unit vectors, or (edges, n_spherical²) harmonics.
-        graph: the edges.
-        n_spherical: number of orders.
+    Its operands are the geometry, (edges, 3) unit vectors for ``gram`` or (edges, n_spherical²)
+    harmonics for ``harmonic``, and x, radial and weight as `DirectionalSum` has them.
     """
 
     def __init__(self, form: str, geometry: Tensor, graph: Graph, n_spherical: int) -> None:

@@ -37,8 +37,8 @@ import triton.language as tl
 from torch import Tensor
 
 from molgeo.graph.edges import Graph
+from molgeo.ops.blocks import widest
 from molgeo.ops.directional.factored import Factored
-from molgeo.ops.widest import widest
 
 TILE = 16
 """Edges taken at a time, the least that `tl.dot` takes: molecules have about as many an atom."""

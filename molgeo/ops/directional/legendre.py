@@ -43,28 +43,12 @@ def zonal_norm(l: int) -> float:
 
 
 def real_harmonics(unit: Tensor, n_spherical: int) -> Tensor:
-    """Real spherical harmonics, scaled so that ``Σ_m H_lm(u) H_lm(v) = Y_l0(u·v)``.
-
-    Args:
-        unit: (…, 3) unit vectors.
-        n_spherical: number of orders l = 0 … n_spherical − 1.
-
-    Returns:
-        (…, n_spherical²), orders ascending, m = −l … l within each.
-    """
+    """``H_lm``, so that ``Σ_m H_lm(u) H_lm(v) = Y_l0(u·v)``; see `_scaled_harmonics`."""
     return _scaled_harmonics(unit, [zonal_norm(l) for l in range(n_spherical)])
 
 
 def racah_harmonics(unit: Tensor, n_spherical: int) -> Tensor:
-    """Real spherical harmonics, scaled so that ``Σ_m C_lm(u) C_lm(v) = P_l(u·v)``.
-
-    Args:
-        unit: (…, 3) unit vectors.
-        n_spherical: number of orders l = 0 … n_spherical − 1.
-
-    Returns:
-        (…, n_spherical²), orders ascending, m = −l … l within each; C_00 = 1.
-    """
+    """``C_lm``, so that ``Σ_m C_lm(u) C_lm(v) = P_l(u·v)`` C_00 = 1; see `_scaled_harmonics`."""
     return _scaled_harmonics(unit, [1.0] * n_spherical)
 
 
@@ -74,6 +58,13 @@ def _scaled_harmonics(unit: Tensor, norms: Sequence[float]) -> Tensor:
     Polynomials in the components of the vector: associated Legendre functions without their sine
     factor by recurrence in z, times the real and imaginary parts of (x + iy)ᵐ. All derivatives are
     finite, at the poles too.
+
+    Args:
+        unit: (…, 3) unit vectors.
+        norms: one for each order l = 0 … n_spherical − 1.
+
+    Returns:
+        (…, n_spherical²), orders ascending, m = −l … l within each.
 
     Source:
         Addition theorem: Abramowitz and Stegun 8.1; recurrences 8.5.3.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal, Protocol, get_args
 
 import torch
@@ -11,12 +10,12 @@ from torch.nn import functional as F
 
 from molgeo.graph.edges import Graph
 from molgeo.graph.triplets import triplets
+from molgeo.ops.blocks import widest
 from molgeo.ops.derivatives import NeighbourSum, neighbour_sum
 from molgeo.ops.directional.factored import Factored
 from molgeo.ops.directional.legendre import real_harmonics, zonal_harmonics
 from molgeo.ops.segment import expand_pairs
 from molgeo.ops.triton_here import HAS_TRITON, can_run_kernels
-from molgeo.ops.widest import widest
 
 Form = Literal["auto", "gram", "harmonic", "triton", "reference"]
 
@@ -114,23 +113,20 @@ class _Factored:
     """The sum by one of the forms that never see a triplet."""
 
     def __init__(self, form: str, unit: Tensor, graph: Graph, n_spherical: int) -> None:
-        self.form = form
+        self.form, self.graph, self.n_spherical = form, graph, n_spherical
         # What the sum depends on: unit vectors, or their harmonics.
         self.geometry = real_harmonics(unit, n_spherical) if form == "harmonic" else unit
-        self.make = _terms(form, graph, n_spherical)
-        self.terms = self.make(self.geometry)
+        self.terms = self._terms(self.geometry)
 
     def __call__(self, x: Tensor, radial: Tensor, weight: Tensor) -> Tensor:
         dtype = widest((self.geometry, x, radial, weight))
         geometry = self.geometry.to(dtype)
-        terms = self.terms if geometry is self.geometry else self.make(geometry)
+        terms = self.terms if geometry is self.geometry else self._terms(geometry)
         return neighbour_sum(terms, geometry, x.to(dtype), radial.to(dtype), weight.to(dtype))
 
+    def _terms(self, geometry: Tensor) -> NeighbourSum:
+        if self.form == "triton":
+            from molgeo.ops.directional.kernels import Kernels
 
-def _terms(form: str, graph: Graph, n_spherical: int) -> Callable[[Tensor], NeighbourSum]:
-    """What makes the sum of a geometry."""
-    if form == "triton":
-        from molgeo.ops.directional.kernels import Kernels
-
-        return lambda _: Kernels(graph)
-    return lambda geometry: Factored(form, geometry, graph, n_spherical)
+            return Kernels(self.graph)
+        return Factored(self.form, geometry, self.graph, self.n_spherical)
