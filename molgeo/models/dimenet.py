@@ -13,12 +13,12 @@ Source:
     Gasteiger, Groß, Günnemann, ICLR 2020 (DimeNet).
 
 Deviation:
-    As in `molgeo.models.dimenet_pp`: exact to the published code, where that differs from the
+    As in `molgeo.models.dimenet_pp`: exact to the published code in all that differs from the
     paper, in the envelope of the spherical basis (``sbf_envelope="paper"`` mends it), the layer on
     the embedding's radial basis, the distance in the interaction's radial basis and the constant
     factors of both bases.
 
-    Published code, hence published weights and PyG, take the angle at atom i, between i→j and i→k,
+    Published code, so published weights and PyG, take the angle at atom i, between i→j and i→k,
     which the authors list as an error. ``angle="reference"`` does so; the default is the paper's,
     at atom j.
 

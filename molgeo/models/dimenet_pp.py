@@ -14,7 +14,7 @@ Source:
     ICLR 2020 (DimeNet).
 
 Deviation:
-    Exact to the published code, hence with published weights, where that differs from the paper:
+    Exact to the published code, so with published weights, in all that differs from the paper:
 
     * the envelope is divided by d in the spherical basis too, which the authors list as an error
       (``sbf_envelope="paper"`` mends it);

@@ -6,7 +6,7 @@
     h_i ← h_i + V₂ silu(V₁ [A_i,00 ‖ p_i,1 ‖ p_i,2 ‖ …])               n_blocks times
     W(d) = L g(d) · ½(1 + cos(πd/cutoff))
 
-with a Gaussian expansion g and ``Σ_m C_lm(u) C_lm(v) = P_l(u·v)`` (Racah's normalisation), hence
+with a Gaussian expansion g and ``Σ_m C_lm(u) C_lm(v) = P_l(u·v)`` (Racah's normalisation), so
 
     p_i,l[c] = Σ_{j,k∈N(i)} (Q_l m_ij)[c] (R_l m_ik)[c] P_l(cos ∠jik),   m_ij = W(d_ij) ∘ (U h_j)
 
@@ -58,7 +58,7 @@ class SpectrumNetConfig:
         n_gaussians: radial basis functions between 0 and the cutoff.
         n_spherical: angular orders, l = 0 included.
         cutoff: Å.
-        n_out: channels of the readout, a two-layer network an atom; None leaves it out, for
+        n_out: channels of the readout, a two-layer network per atom; None leaves it out, for
             molgeo's heads.
     """
 
