@@ -34,14 +34,12 @@ import torch
 from torch import Tensor, nn
 
 from molgeo.graph import Graph
-from molgeo.models import Backbone, resolve_config
+from molgeo.models import resolve_config
 from molgeo.models._config import AngularOrders, EnvelopeExponent, RadialFunctions
-from molgeo.models.dimenet_pp import EmbeddingBlock, Residual, _dense, _dense_silu
-from molgeo.ops.basis.radial import BesselBasis
-from molgeo.ops.basis.spherical import EnvelopeForm, SphericalBesselBasis
+from molgeo.models.dimenet_pp import DirectionalBackbone, Residual, _dense, _dense_silu
+from molgeo.ops.basis.spherical import EnvelopeForm
 from molgeo.ops.bilinear import Angle, BilinearForm, BilinearSum, bilinear_sum
 from molgeo.ops.dense import by_rows
-from molgeo.ops.recompute import recompute_if_large
 from molgeo.ops.segment import scale_pairs, sum_scaled
 
 
@@ -84,7 +82,7 @@ class DimeNetConfig:
     n_out: int | None = 1
 
 
-class DimeNet(Backbone):
+class DimeNet(DirectionalBackbone):
     """DimeNet, called as ``model(z, pos, batch)``.
 
     Args:
@@ -95,42 +93,12 @@ class DimeNet(Backbone):
     def __init__(self, config: DimeNetConfig | None = None, **fields: Any) -> None:
         super().__init__()
         self.config: DimeNetConfig = resolve_config(DimeNetConfig, config, fields)
-        c: Any = self.config  # shared blocks read the same fields from either model's config
-        self.cutoff = c.cutoff
-        self.feature_dim = c.hidden if c.n_out is None else c.n_out
-        self.radial = BesselBasis(c.n_radial, c.cutoff, c.envelope_exponent)
-        self.spherical = SphericalBesselBasis(
-            c.n_spherical, c.n_radial, c.cutoff, c.envelope_exponent, c.sbf_envelope
-        )
-        self.embedding = EmbeddingBlock(c)
-        self.interactions = nn.ModuleList(InteractionBlock(c) for _ in range(c.n_blocks))
-        self.outputs = nn.ModuleList(OutputBlock(c) for _ in range(c.n_blocks + 1))
+        self.assemble(self.config.hidden, InteractionBlock, OutputBlock)
 
-    def atom_features(self, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
-        """Output of every atom: features for heads, or the published readout's summands.
-
-        Args:
-            z: (atoms,) int64 atomic numbers.
-            pos: (atoms, 3) Å.
-            graph: edges within `cutoff`.
-
-        Returns:
-            (atoms, feature_dim).
-        """
+    def triplet_sum(self, delta: Tensor, d: Tensor, graph: Graph) -> BilinearSum:
+        """The sum with a bilinear layer and harmonics of the angle."""
         c = self.config
-        delta = graph.displacements(pos)
-        d = torch.linalg.vector_norm(delta, dim=-1)
-        rbf = self.radial(d)  # (pairs, n_radial)
-        sbf = self.spherical(d)  # (pairs, n_spherical, n_radial)
-        triplet_sum = bilinear_sum(delta, graph, c.n_spherical, c.angle, c.form)
-
-        x = self.embedding(z, rbf, graph)  # (edges, hidden), x_ji for each edge j→i
-        out = self.outputs[0](x, rbf, graph)  # (atoms, feature_dim)
-        for interaction, output in zip(self.interactions, self.outputs[1:], strict=True):
-            inputs = (x, rbf, sbf, triplet_sum, graph)
-            x = recompute_if_large(interaction, graph.n_edges, *inputs)
-            out = out + output(x, rbf, graph)
-        return out
+        return bilinear_sum(delta, graph, c.n_spherical, c.angle, c.form)
 
 
 class InteractionBlock(nn.Module):

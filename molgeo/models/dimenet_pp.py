@@ -91,7 +91,56 @@ class DimeNetPlusPlusConfig:
     n_out: int | None = 1
 
 
-class DimeNetPlusPlus(Backbone):
+class DirectionalBackbone(Backbone):
+    """The way through DimeNet and DimeNet++: messages on edges, updated by sums over triplets."""
+
+    def assemble(self, width: int, interaction: type[nn.Module], output: type[nn.Module]) -> None:
+        """Make bases and blocks from the config, of which both models have the same fields.
+
+        Args:
+            width: of the output blocks.
+            interaction: class of the interaction blocks.
+            output: class of the output blocks.
+        """
+        c = self.config
+        self.cutoff = c.cutoff
+        self.feature_dim = width if c.n_out is None else c.n_out
+        self.radial = BesselBasis(c.n_radial, c.cutoff, c.envelope_exponent)
+        self.spherical = SphericalBesselBasis(
+            c.n_spherical, c.n_radial, c.cutoff, c.envelope_exponent, c.sbf_envelope
+        )
+        self.embedding = EmbeddingBlock(c)
+        self.interactions = nn.ModuleList(interaction(c) for _ in range(c.n_blocks))
+        self.outputs = nn.ModuleList(output(c) for _ in range(c.n_blocks + 1))
+
+    def triplet_sum(self, delta: Tensor, d: Tensor, graph: Graph) -> Any:
+        """The sum over triplets that all blocks share.
+
+        Args:
+            delta: (pairs, 3) Å, along each pair's forward edge.
+            d: (pairs,) Å.
+            graph: edges within `cutoff`.
+        """
+        raise NotImplementedError
+
+    def atom_features(self, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
+        """Output of every atom: features for heads, or the published readout's summands."""
+        delta = graph.displacements(pos)
+        d = torch.linalg.vector_norm(delta, dim=-1)
+        rbf = self.radial(d)  # (pairs, n_radial)
+        sbf = self.spherical(d)  # (pairs, n_spherical, n_radial)
+        triplet_sum = self.triplet_sum(delta, d, graph)
+
+        x = self.embedding(z, rbf, graph)  # (edges, hidden), x_ji for each edge j→i
+        out: Tensor = self.outputs[0](x, rbf, graph)  # (atoms, feature_dim)
+        for interaction, output in zip(self.interactions, self.outputs[1:], strict=True):
+            inputs = (x, rbf, sbf, triplet_sum, graph)
+            x = recompute_if_large(interaction, graph.n_edges, *inputs)
+            out = out + output(x, rbf, graph)
+        return out
+
+
+class DimeNetPlusPlus(DirectionalBackbone):
     """DimeNet++, called as ``model(z, pos, batch)``.
 
     Args:
@@ -102,42 +151,12 @@ class DimeNetPlusPlus(Backbone):
     def __init__(self, config: DimeNetPlusPlusConfig | None = None, **fields: Any) -> None:
         super().__init__()
         self.config: DimeNetPlusPlusConfig = resolve_config(DimeNetPlusPlusConfig, config, fields)
+        self.assemble(self.config.out_emb, InteractionBlock, OutputBlock)
+
+    def triplet_sum(self, delta: Tensor, d: Tensor, graph: Graph) -> DirectionalSum:
+        """The sum with harmonics of the angle at atom j."""
         c = self.config
-        self.cutoff = c.cutoff
-        self.feature_dim = c.out_emb if c.n_out is None else c.n_out
-        self.radial = BesselBasis(c.n_radial, c.cutoff, c.envelope_exponent)
-        self.spherical = SphericalBesselBasis(
-            c.n_spherical, c.n_radial, c.cutoff, c.envelope_exponent, c.sbf_envelope
-        )
-        self.embedding = EmbeddingBlock(c)
-        self.interactions = nn.ModuleList(InteractionBlock(c) for _ in range(c.n_blocks))
-        self.outputs = nn.ModuleList(OutputBlock(c) for _ in range(c.n_blocks + 1))
-
-    def atom_features(self, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
-        """Output of every atom: features for heads, or the published readout's summands.
-
-        Args:
-            z: (atoms,) int64 atomic numbers.
-            pos: (atoms, 3) Å.
-            graph: edges within `cutoff`.
-
-        Returns:
-            (atoms, feature_dim).
-        """
-        c = self.config
-        delta = graph.displacements(pos)
-        d = torch.linalg.vector_norm(delta, dim=-1)
-        rbf = self.radial(d)  # (pairs, n_radial)
-        sbf = self.spherical(d)  # (pairs, n_spherical, n_radial)
-        triplet_sum = directional_sum(delta / d.unsqueeze(-1), graph, c.n_spherical, c.form)
-
-        x = self.embedding(z, rbf, graph)  # (edges, hidden), x_ji for each edge j→i
-        out = self.outputs[0](x, rbf, graph)  # (atoms, feature_dim)
-        for interaction, output in zip(self.interactions, self.outputs[1:], strict=True):
-            inputs = (x, rbf, sbf, triplet_sum, graph)
-            x = recompute_if_large(interaction, graph.n_edges, *inputs)
-            out = out + output(x, rbf, graph)
-        return out
+        return directional_sum(delta / d.unsqueeze(-1), graph, c.n_spherical, c.form)
 
 
 class EmbeddingBlock(nn.Module):

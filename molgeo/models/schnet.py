@@ -88,16 +88,7 @@ class SchNet(Backbone):
         glorot_uniform(self)
 
     def atom_features(self, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
-        """Features of every atom in its surroundings.
-
-        Args:
-            z: (atoms,) int64 atomic numbers.
-            pos: (atoms, 3) Å.
-            graph: edges within `cutoff`.
-
-        Returns:
-            (atoms, feature_dim).
-        """
+        """Features of every atom in its surroundings, (atoms, feature_dim)."""
         d = graph.distances(pos)
         rbf = self.basis(d)  # (pairs, n_gaussians)
         envelope = cosine_cutoff(d, self.cutoff).unsqueeze(-1)  # (pairs, 1)

@@ -102,16 +102,7 @@ class SpectrumNet(Backbone):
         glorot_uniform(self)
 
     def atom_features(self, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
-        """Features of every atom in its surroundings.
-
-        Args:
-            z: (atoms,) int64 atomic numbers.
-            pos: (atoms, 3) Å.
-            graph: edges within `cutoff`.
-
-        Returns:
-            (atoms, feature_dim).
-        """
+        """Features of every atom in its surroundings, (atoms, feature_dim)."""
         delta = graph.displacements(pos)  # (pairs, 3), along each pair's forward edge
         d = torch.linalg.vector_norm(delta, dim=-1)
         rbf = self.basis(d) * cosine_cutoff(d, self.cutoff).unsqueeze(-1)  # (pairs, n_gaussians)
