@@ -146,8 +146,8 @@ class BatchPredictor:
 
     def _is_sound(self, values: Values) -> bool:
         """Whether all properties are finite; an atomization energy may lack its free atoms."""
-        known = set(self.predictor.property_names)
-        return bool(values) and all(math.isfinite(v) for k, v in values.items() if k in known)
+        known = (v for k, v in values.items() if self.outputs[k].total is None)
+        return bool(values) and all(map(math.isfinite, known))
 
     def _alone(self, molecule: Molecule) -> Values | str:
         """Run the model on one molecule that failed in its batch."""
