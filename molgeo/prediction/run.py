@@ -113,6 +113,11 @@ class PropertyRun:
             *self.number_columns,
             *([STRIPPED] if settings.strip_salts else []),
         ]
+        if twice := sorted({one for one in self.columns if self.columns.count(one) > 1}):
+            raise InputError(
+                f"{self.given.name} predicts a property whose column, {', '.join(twice)}, the "
+                "output has already; choose others with --properties"
+            )
         self.late: dict[str, str] = {}
         self._own = tuple(self.columns)
         self._kept: dict[str, str] = {}

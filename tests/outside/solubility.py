@@ -10,9 +10,9 @@ VOLUME = molgeo.Property("volume", "Å³", "sum", description="molecular volume"
 BACKBONE = {"n_features": 8, "n_filters": 8, "n_blocks": 1, "n_gaussians": 8, "cutoff": 4.0}
 
 
-def write(path):
+def write(path, more=()):
     """An untrained model of both, whose baseline gives 10 Å³ per heavy atom and 5 per hydrogen."""
-    predictor = molgeo.Predictor("schnet", BACKBONE, [LOG_S, VOLUME], head_features=4)
+    predictor = molgeo.Predictor("schnet", BACKBONE, [LOG_S, VOLUME, *more], head_features=4)
     predictor.baseline[0, 0, [1, 6, 8]] = -1.0
     predictor.baseline[1, 0, 1] = 5.0
     predictor.baseline[1, 0, [6, 8]] = 10.0

@@ -72,6 +72,13 @@ def test_the_command_shows_it(path, tmp_path):
     assert COLUMNS[0] in json.loads(out)[0]
 
 
+def test_a_column_that_the_output_has_already(tmp_path):
+    """A number without a unit may be named as anything."""
+    solubility.write(tmp_path / "clash.safetensors", [molgeo.Property("message", "")])
+    with pytest.raises(ValueError, match="clash predicts a property whose column, message, the"):
+        molgeo.predict(["O"], model=str(tmp_path / "clash.safetensors"))
+
+
 def test_its_card(path, capsys):
     cards.info(str(path))
     shown = capsys.readouterr().out
