@@ -231,7 +231,7 @@ def task_class(data: Any) -> type[Task]:
         return task
     kinds = "; ".join(f"{kind} ({needs})" for kind, (_, needs) in KINDS.items())
     got = "nothing" if data is None else shown(data) + nearest(str(data), KINDS)
-    raise SettingError(f"data: expected a kind of data, got {got}. There are {kinds}")
+    raise SettingError(f"data: expected a kind of data, got {got}; there are {kinds}")
 
 
 def config_from(fields: dict[str, Any]) -> RunConfig:
@@ -252,10 +252,12 @@ def config_from(fields: dict[str, Any]) -> RunConfig:
 def _config_class(fields: dict[str, Any]) -> type[RunConfig]:
     data = fields.get("data")
     if data not in tuple(KINDS) and fields.get("data_file") and "." not in str(data):
-        named = "" if data is None else f", data_name: {one_line(data, 60)}"
+        got, named = "nothing", ""
+        if data is not None:
+            got, named = shown(data), f", data_name: {one_line(data, 60)}"
         raise SettingError(
-            f"data: expected a kind of data beside data_file, got {shown(data)}; for files of "
-            f"energies and forces write data: forces{named}"
+            f"data: expected a kind of data beside data_file, got {got}; for files of energies and "
+            f"forces write data: forces{named}; for values of molecules data: table, with targets"
         )
     return task_class(data).config_class
 

@@ -47,7 +47,7 @@ def test_no_kind_is_guessed(data):
 def test_data_have_no_default():
     with pytest.raises(SettingError, match="data: expected a kind of data, got nothing"):
         config_from({})
-    with pytest.raises(SettingError, match=r"data_file, got None; .* write data: forces$"):
+    with pytest.raises(SettingError, match=r"data_file, got nothing; .*data: forces; for"):
         config_from({"data_file": ["mine.xyz"]})
 
 
