@@ -65,7 +65,7 @@ def _blocks(graph: Graph, rows: int) -> list[Block]:
     for slots in neighbour_slots(graph, rows)[0]:
         n_atoms, n_slots = slots.edge.shape
         edge, filled = slots.edge.flatten(), slots.filled
-        others = ~torch.eye(n_slots, dtype=torch.bool, device=edge.device)
+        others = ~torch.eye(n_slots, dtype=torch.bool, device=edge.device)  # i ≠ k
         found.append(
             Block(
                 size=(n_atoms, n_slots),

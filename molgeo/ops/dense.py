@@ -177,9 +177,9 @@ class _Dense(torch.autograd.Function):
                 grad = through if inner is None else through + inner
             assert grad is not None
             return (
-                linear(grad, weight.t()) if need[0] else None,
-                _transposed_product(grad, x) if need[1] else None,
-                grad.sum(0) if need[2] else None,
+                linear(grad, weight.t()) if need[0] else None,  # g W
+                _transposed_product(grad, x) if need[1] else None,  # gᵀ x
+                grad.sum(0) if need[2] else None,  # Σ g
             )
 
         return *_in_pieces(gradients, 1, x, outer, inner, argument), *others
@@ -202,10 +202,10 @@ class _DenseGradient(torch.autograd.Function):
 
         def gradients(tangent: Tensor, grad: Tensor, p: Tensor) -> tuple[Tensor | None, ...]:
             """Derivatives of ``⟨t, (grad ∘ f′(p)) W⟩ = ⟨t Wᵀ, grad ∘ f′(p)⟩`` by grad, p and W."""
-            moved = linear(tangent, weight)
+            moved = linear(tangent, weight)  # t Wᵀ
             return (
-                f.gradient(moved, p) if need[0] else None,
-                f.second_gradient(moved, grad, p) if need[1] else None,
+                f.gradient(moved, p) if need[0] else None,  # t Wᵀ ∘ f′(p)
+                f.second_gradient(moved, grad, p) if need[1] else None,  # t Wᵀ ∘ grad ∘ f″(p)
                 _transposed_product(f.gradient(grad, p), tangent) if need[2] else None,
             )
 

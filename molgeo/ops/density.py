@@ -91,13 +91,13 @@ class NeighbourDensity:
                 h_in, w = rows_of(h, d_h, block.neighbour), rows_of(filters, d_filters, block.pair)
                 if of_h is not None or of_filters is not None:
                     of_m = product(_spread, y_in, g)  # G_iᵀ Y_ij, zero if padded
-                    _add(of_h, block.neighbour, outcome(torch.mul, of_m, w))
-                    _add(of_filters, block.pair, outcome(torch.mul, of_m, h_in))
+                    _add(of_h, block.neighbour, outcome(torch.mul, of_m, w))  # ∂F/∂h
+                    _add(of_filters, block.pair, outcome(torch.mul, of_m, h_in))  # ∂F/∂W
                 if of_grad is not None or of_y is not None:
                     m = product(torch.mul, w, h_in)  # W_ij ∘ h_j
                     if of_y is not None:
                         _add(of_y, block.edge, outcome(_project, m, g), block.filled)
-                    _add(of_grad, block.atoms, outcome(_collect, y_in, m))
+                    _add(of_grad, block.atoms, outcome(_collect, y_in, m))  # change of A
         return totals
 
     def definition(self, y: Tensor, h: Tensor, filters: Tensor) -> Tensor:

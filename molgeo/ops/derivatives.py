@@ -132,7 +132,7 @@ def _by_definition(
         x.view_as(x) if x.requires_grad else x.detach().requires_grad_() for x in operands
     )
     asked = [(x, t) for x, t in zip(given, tangents, strict=True) if t is not None]
-    slopes = torch.autograd.grad(
+    slopes = torch.autograd.grad(  # ∂F/∂b
         definition(*given), [x for x, _ in asked], grad, create_graph=True, materialize_grads=True
     )
     total = torch.stack([(a * t).sum() for a, (_, t) in zip(slopes, asked, strict=True)]).sum()

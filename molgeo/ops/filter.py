@@ -62,13 +62,13 @@ class _Convolution(torch.autograd.Function):
         out = torch.zeros_like(h)
         for i, j, pair in _runs(graph.source, graph.target, graph.pair):
             messages = h.index_select(0, j).mul_(filters.index_select(0, pair))
-            out.index_add_(0, i, messages)
+            out.index_add_(0, i, messages)  # T_i += W_ij ∘ h_j
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         h, filters = ctx.saved_tensors
-        need_h, need_filters, _ = wanted(ctx)
+        need_h, need_filters, _ = wanted(ctx)  # ∂⟨g, T⟩/∂h = T(g, W), ∂/∂W = Q(g, h)
         grad_h = continuous_filter(grads[0], filters, ctx.graph) if need_h else None
         grad_filters = _PairProduct.apply(grads[0], h, ctx.graph) if need_filters else None
         return grad_h, grad_filters, None
@@ -88,14 +88,14 @@ class _PairProduct(torch.autograd.Function):
         a, b = graph.source[graph.forward], graph.target[graph.forward]
         out = g.new_empty(a.numel(), *g.shape[1:])
         for i, j, pairs in _runs(a, b, out):
-            torch.mul(g.index_select(0, i), h.index_select(0, j), out=pairs)
-            pairs.addcmul_(g.index_select(0, j), h.index_select(0, i))
+            torch.mul(g.index_select(0, i), h.index_select(0, j), out=pairs)  # g_a ∘ h_b
+            pairs.addcmul_(g.index_select(0, j), h.index_select(0, i))  # + g_b ∘ h_a
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         g, h = ctx.saved_tensors
-        need_g, need_h, _ = wanted(ctx)
+        need_g, need_h, _ = wanted(ctx)  # ∂⟨w, Q⟩/∂g = T(h, w), ∂/∂h = T(g, w)
         grad_g = continuous_filter(h, grads[0], ctx.graph) if need_g else None
         grad_h = continuous_filter(g, grads[0], ctx.graph) if need_h else None
         return grad_g, grad_h, None

@@ -123,13 +123,13 @@ class _ScalePairs(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, scale: Tensor, graph: Graph) -> Tensor:
         ctx.save_for_backward(x, scale)
         ctx.graph = graph
-        return scale.index_select(0, graph.pair).mul_(x)
+        return scale.index_select(0, graph.pair).mul_(x)  # w_p ∘ x_e
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, scale = ctx.saved_tensors
         grad, graph = grads[0], ctx.graph
         need_x, need_scale, _ = wanted(ctx)
-        grad_x = scale_pairs(grad, scale, graph) if need_x else None
-        grad_scale = fold_pairs(grad * x, graph) if need_scale else None
+        grad_x = scale_pairs(grad, scale, graph) if need_x else None  # w_p ∘ g_e
+        grad_scale = fold_pairs(grad * x, graph) if need_scale else None  # Σ g_e ∘ x_e
         return grad_x, grad_scale, None

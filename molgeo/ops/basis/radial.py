@@ -38,7 +38,7 @@ class GaussianBasis(nn.Module):
 
     def forward(self, d: Tensor) -> Tensor:
         """Expand (pairs,) distances in Å to (pairs, n_gaussians)."""
-        exponent = self.coefficient * (d.unsqueeze(-1) - self.centres).square()
+        exponent = self.coefficient * (d.unsqueeze(-1) - self.centres).square()  # −(d − μ_n)² / 2Δ²
         # exp is seven times slower if its result is denormal; e⁻⁴⁰ is as good as zero.
         return exponent.clamp(min=-40.0).exp()
 

@@ -84,7 +84,7 @@ class Gram(_Matrices):
     def __init__(self, v: Tensor, block: Block, n_spherical: int, first: bool) -> None:
         v = v.view(*block.size, 3)
         self.kept = block.triplets.unsqueeze(-1)
-        self.cosine = -torch.bmm(v, v.mT)
+        self.cosine = -torch.bmm(v, v.mT)  # c_ik = −v_i·v_k
         dy = self._table(n_spherical, 1) if first else None
         super().__init__(v, self._table(n_spherical, 0), dy)
 
@@ -103,8 +103,8 @@ class _GramTangent(_Matrices):
     def __init__(self, at: Gram, tangent: Tensor) -> None:
         assert at.dy is not None
         self.at, self.tangent = at, tangent
-        turn = torch.bmm(at.v, tangent.mT)
-        turn = -(turn + turn.mT).unsqueeze(-1)
+        turn = torch.bmm(at.v, tangent.mT)  # v_i·dv_k
+        turn = -(turn + turn.mT).unsqueeze(-1)  # dc_ik
         super().__init__(at.v, at.dy * turn, at._table(at.y.shape[-1], 2).mul_(turn))
 
     def gradient(self, g: Tensor, z: Tensor) -> Tensor:
@@ -183,8 +183,8 @@ class Harmonic:
         n, k = self.h.shape[:2]
         b = self._orders(self._collect_all(self.moving, g), dim=1)
         z_l = z.view(n, k, self.n_spherical, -1).unbind(2)
-        given = [torch.bmm(z, b_l.mT) for z, b_l in zip(z_l, b, strict=True)]
-        taken = torch.bmm(g.view(n, k, -1), self._collect(self.moving, z).mT)
+        given = [torch.bmm(z, b_l.mT) for z, b_l in zip(z_l, b, strict=True)]  # Σ_c z_k B
+        taken = torch.bmm(g.view(n, k, -1), self._collect(self.moving, z).mT)  # Σ_c g_i A
         return taken.addcmul_(torch.cat(given, dim=2), self.parity).flatten(0, 1)
 
     def _over_pairs(self, part: Callable[..., Tensor], x: Tensor) -> Tensor:

@@ -172,8 +172,8 @@ def _message_kernel(
             cosine, p, q, p1, p2 = _start(u_a, u_b, a, b, last)
             for l in range(L):
                 x_b, t_b = _incoming(x, radial, reverse, pair, b, last, l, 0, L, B, C, w)
-                s_b = _dot_transposed(t_b, w, PRECISION)
-                y = _norm(l, DTYPE) * p
+                s_b = _dot_transposed(t_b, w, PRECISION)  # S_b = T_b Wᵀ
+                y = _norm(l, DTYPE) * p  # Y_l(c_ab)
                 if TANGENT:
                     dx_b, dt_b = _incoming(dx, dradial, reverse, pair, b, last, l, 0, L, B, C, w)
                     dz_b = dx_b * s_b + x_b * _symmetric(t_b, dt_b, w, dw, PRECISION)
@@ -217,8 +217,8 @@ def _feature_kernel(
                         dp = p1 * -_symmetric(u_a, du_a, u_b, du_b, "ieee")
                         dv = tl.dot(dp, g_b, dv, input_precision=PRECISION, out_dtype=DTYPE)
                 x_a, t_a = _incoming(x, radial, reverse, pair, a, last, l, 0, L, B, C, w)
-                s_a = _dot_transposed(t_a, w, PRECISION)
-                v *= _norm(l, DTYPE)
+                s_a = _dot_transposed(t_a, w, PRECISION)  # S_a = T_a Wᵀ
+                v *= _norm(l, DTYPE)  # V_a = Σ_b Y_l(c_ab) g_b
                 if TANGENT:
                     dv *= _norm(l, DTYPE)
                     dx_a, dt_a = _incoming(dx, dradial, reverse, pair, a, last, l, 0, L, B, C, w)
@@ -269,10 +269,10 @@ def _unit_kernel(
                 for l in range(L):
                     x_a, t_a = _incoming(x, radial, reverse, pair, a, last, l, c, L, B, C, w)
                     x_b, t_b = _incoming(x, radial, reverse, pair, b, last, l, c, L, B, C, w)
-                    s_a = _dot_transposed(t_a, w, PRECISION)
-                    s_b = _dot_transposed(t_b, w, PRECISION)
+                    s_a = _dot_transposed(t_a, w, PRECISION)  # S_a = T_a Wᵀ
+                    s_b = _dot_transposed(t_b, w, PRECISION)  # S_b = T_b Wᵀ
                     gz = _norm(l, DTYPE) * _symmetric(g_a, x_a * s_a, g_b, x_b * s_b, PRECISION)
-                    d += p1 * gz
+                    d += p1 * gz  # D_ab + D_ba
                     if TANGENT:
                         dx_a, dt_a = _incoming(
                             dx, dradial, reverse, pair, a, last, l, c, L, B, C, w

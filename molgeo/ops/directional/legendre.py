@@ -27,11 +27,11 @@ def zonal_harmonics(cosine: Tensor, n_spherical: int, derivative: int = 0) -> Te
     """
     p = [torch.ones_like(cosine), cosine]
     for l in range(2, n_spherical):
-        p.append((2 - 1 / l) * cosine * p[-1] - (1 - 1 / l) * p[-2])
+        p.append((2 - 1 / l) * cosine * p[-1] - (1 - 1 / l) * p[-2])  # P_l
     for order in range(1, derivative + 1):
         q = [torch.zeros_like(cosine)]
         for l in range(1, n_spherical):
-            q.append(torch.add((l + order - 1) * p[l - 1], cosine * q[-1]))
+            q.append(torch.add((l + order - 1) * p[l - 1], cosine * q[-1]))  # P_l′, then P_l″
         p = q
     norms = [zonal_norm(l) for l in range(n_spherical)]
     return torch.stack([norm * p_l for norm, p_l in zip(norms, p, strict=False)], dim=-1)
@@ -73,8 +73,8 @@ def _scaled_harmonics(unit: Tensor, norms: Sequence[float]) -> Tensor:
     x, y, z = unit.unbind(-1)
     real, imaginary = [torch.ones_like(x)], [torch.zeros_like(x)]
     for _ in range(1, n_spherical):
-        real.append(x * real[-1] - y * imaginary[-1])
-        imaginary.append(x * imaginary[-1] + y * real[-2])
+        real.append(x * real[-1] - y * imaginary[-1])  # Re (x + iy)ᵐ
+        imaginary.append(x * imaginary[-1] + y * real[-2])  # Im (x + iy)ᵐ
     columns: dict[tuple[int, int], Tensor] = {}
     for m in range(n_spherical):
         # Π_lm = P_lm / sinᵐ, without the Condon–Shortley phase

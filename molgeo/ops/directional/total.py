@@ -104,7 +104,7 @@ class _Reference:
     def __call__(self, x: Tensor, radial: Tensor, weight: Tensor) -> Tensor:
         dtype = widest((self.harmonics, x, radial, weight))
         x, radial, weight = x.to(dtype), radial.to(dtype), weight.to(dtype)
-        filters = F.linear(radial, weight)[self.graph.pair[self.kj]]
+        filters = F.linear(radial, weight)[self.graph.pair[self.kj]]  # S = T Wᵀ
         messages = x[self.kj] * torch.einsum("tl,tlc->tc", self.harmonics.to(dtype), filters)
         return messages.new_zeros(x.shape).index_add(0, self.ji, messages)
 
