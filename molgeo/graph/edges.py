@@ -7,9 +7,7 @@ A `Graph` is built once per batch of structures and is never truncated: there is
 
 from __future__ import annotations
 
-import bisect
 import dataclasses
-import itertools
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cached_property
@@ -75,20 +73,6 @@ class Graph:
         """(molecules,) number of atoms of each molecule."""
         return torch.bincount(self.batch, minlength=self.n_molecules)
 
-    def runs(self, n_edges: int) -> list[tuple[int, int]]:
-        """Consecutive atoms that few edges leave, for sums which should stay in a cache.
-
-        Args:
-            n_edges: most edges of a run; an atom with more neighbours is a run by itself.
-
-        Returns:
-            ``(first, last)`` of each run of atoms ``first ≤ j < last``, in order.
-        """
-        if self.n_edges <= n_edges:
-            return [(0, self.n_atoms)]
-        runs: list[tuple[int, int]] = self.derived(("runs", n_edges), lambda g: _runs(g, n_edges))
-        return runs
-
     def derived(self, key: Hashable, make: Callable[[Graph], Any]) -> Any:
         """What follows from the graph alone, made once and kept with it.
 
@@ -145,16 +129,6 @@ class Graph:
     def distances(self, pos: Tensor) -> Tensor:
         """(pairs,) interatomic distance of each undirected pair in Å."""
         return torch.linalg.vector_norm(self.displacements(pos), dim=-1)
-
-
-def _runs(graph: Graph, n_edges: int) -> list[tuple[int, int]]:
-    ptr = graph.ptr.tolist()
-    bounds = [0]
-    while bounds[-1] < graph.n_atoms:
-        first = bounds[-1]
-        last = bisect.bisect_right(ptr, ptr[first] + n_edges) - 1
-        bounds.append(max(last, first + 1))
-    return list(itertools.pairwise(bounds))
 
 
 def assemble(

@@ -30,23 +30,10 @@ def triplets(graph: Graph, n_triplets: int | None = None) -> tuple[Tensor, Tenso
     others = graph.degree[graph.source] - 1  # edges that leave j beside j→i
     if n_triplets is None:
         n_triplets = int(others.sum())
-    edge_ji, local = expand(others, n_triplets)
+    edge_ji = torch.repeat_interleave(others, output_size=n_triplets)
+    first = others.cumsum(0) - others  # triplet of each edge j→i
+    local = torch.arange(n_triplets, device=others.device) - first[edge_ji]
     edge_jk = graph.ptr[graph.source[edge_ji]] + local
     edge_jk = edge_jk + (edge_jk >= edge_ji)  # step over k = i
     # By symmetry the edges that end at j are the reverses of those that leave it.
     return graph.reverse[edge_jk], edge_ji
-
-
-def expand(count: Tensor, total: int) -> tuple[Tensor, Tensor]:
-    """Repeat rows, without a wait for the device.
-
-    Args:
-        count: (rows,) int64, how often each row is repeated.
-        total: the sum of ``count``.
-
-    Returns:
-        The row of each repetition and which repetition of its row it is, both (total,) int64.
-    """
-    row = torch.repeat_interleave(count, output_size=total)
-    first = count.cumsum(0) - count
-    return row, torch.arange(total, device=count.device) - first[row]

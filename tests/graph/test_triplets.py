@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from molgeo.graph import radius_graph
-from molgeo.graph.triplets import expand, triplets
+from molgeo.graph.triplets import triplets
 
 
 def naive(graph):
@@ -67,9 +67,3 @@ def test_too_few_atoms_have_none(n_atoms):
     graph = radius_graph(torch.eye(3)[:n_atoms], 2.0)
     edge_kj, edge_ji = triplets(graph)
     assert edge_kj.numel() == edge_ji.numel() == 0
-
-
-def test_expand():
-    row, local = expand(torch.tensor([2, 0, 3]), 5)
-    assert row.tolist() == [0, 0, 2, 2, 2]
-    assert local.tolist() == [0, 1, 0, 1, 2]
