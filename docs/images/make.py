@@ -24,7 +24,7 @@ from rdkit.Chem.Draw import rdMolDraw2D
 
 import molgeo
 
-SMILES, NAME = "CC(=O)Oc1ccccc1C(=O)O", "aspirin"
+SMILES = "CC(=O)c1ccccc1"  # acetophenone, as large as the molecules of QM9
 
 SHOWN = {
     "mu_debye": ("dipole moment", "D"),
@@ -52,9 +52,9 @@ def draw_prediction(axes: pyplot.Axes) -> None:
         y = 5.35 - 0.5 * k
         axes.text(5.3, y, words, va="center", fontsize=9)
         value = f"{row[column]:.{digits}f} ± {row[column + '_std']:.{digits}f}"
-        axes.text(10.6, y, value, va="center", ha="right", fontsize=9, weight="bold")
-        axes.text(10.75, y, unit, va="center", fontsize=9, color="0.4")
-    axes.set(xlim=(0, 12.6), ylim=(1.2, 5.9), title=f"molgeo predict '{SMILES}'")
+        axes.text(12.0, y, value, va="center", ha="right", fontsize=9, weight="bold")
+        axes.text(12.15, y, unit, va="center", fontsize=9, color="0.4")
+    axes.set(xlim=(0, 14.2), ylim=(1.2, 5.9), title=f"molgeo predict '{SMILES}'")
     axes.set_aspect("equal")
     axes.axis("off")
 
