@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from molgeo.elements import SYMBOLS, formula
 from molgeo.graph.closest import closest_pair
-from molgeo.runtime.errors import InputError as InputError
 
 MIN_DISTANCE: Final = 0.3
 """Å. Atoms closer than this are an error of the input: the shortest bond, H–H, is 0.74 Å."""

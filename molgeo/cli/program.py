@@ -1,10 +1,8 @@
 """The command line: ``molgeo COMMAND``. Every command is a thin shell around one function.
 
-Exit status: 0 done; 3 done, but some rows failed, a structure was not relaxed or a simulation was
-stopped; 2 wrong usage or unreadable input; 1 anything else.
-
-The class of an error decides: a `UserError` has a status of its own, and an error of a file is
-the user's to mend too (2). All others are bugs, whose message tells of ``--debug``.
+The class of an error decides about the exit status, whose values are explained in
+`molgeo.runtime.errors.MEANING`: a `UserError` has one of its own, and an error of a file is the
+user's to mend too. All others are bugs, whose message tells of ``--debug``.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ import importlib
 import os
 import pkgutil
 import sys
+import warnings
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
@@ -37,7 +38,7 @@ from molgeo.models._config import MOST as MOST
 from molgeo.models._config import resolve_config as resolve_config
 from molgeo.ops.segment import molecule_sum
 from molgeo.runtime.errors import SettingError
-from molgeo.runtime.plain_text import one_line
+from molgeo.runtime.plain_text import nearest, one_line
 
 GROUP: Final = "molgeo.models"
 """Of entry points: name → ``my_package:MyBackbone``."""
@@ -130,14 +131,13 @@ def model_class(model: str | type[Backbone], trusted: bool = True) -> type[Backb
     if isinstance(model, type):
         found: Any = model
     elif model in own_names():
+        _warn_of_shadowed(model)
         found = importlib.import_module(f"{__name__}.{model}").MODEL
     elif entry := _entry_point(model):
         found = _imported(model, entry.load)
     elif "." in model and all(part.isidentifier() for part in model.split(".")):
         found = _at(model, trusted)
     else:
-        from molgeo.runtime.validation import nearest  # imports pydantic
-
         raise SettingError(
             f"model: expected one of {', '.join(names())}, or an import path such as "
             f"my_package.MyBackbone, got {_shown(model)}{nearest(model, names())}"
@@ -192,6 +192,16 @@ def _entry_point(name: str) -> EntryPoint | None:
             "installed both; use the import path"
         )
     return next(iter(found.values()), None)
+
+
+@functools.cache  # to look through what is installed takes time
+def _warn_of_shadowed(own: str) -> None:
+    for entry in entry_points(group=GROUP, name=own):
+        warnings.warn(
+            f"model: {own!r} is molgeo's own; {one_line(entry.value, 100)}, which is installed "
+            f"under that name, is not used: use the import path",
+            stacklevel=2,
+        )
 
 
 def _at(path: str, trusted: bool) -> Any:

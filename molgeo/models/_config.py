@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Union, get_args, get_or
 from annotated_types import Interval
 
 from molgeo.runtime.errors import SettingError, UnknownSettingError
+from molgeo.runtime.plain_text import nearest, shown
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -47,7 +48,7 @@ def resolve_config(config_class: type, config: Any, fields: dict[str, Any]) -> A
     """
     from pydantic import ValidationError  # needed by what is built, not by what is imported
 
-    from molgeo.runtime.validation import explained, nearest, shown
+    from molgeo.runtime.validation import explained
 
     name, known = config_class.__name__, [f.name for f in dataclasses.fields(config_class)]
     for field in fields.keys() - set(known):

@@ -11,10 +11,11 @@ from typing import Final, Literal
 import numpy as np
 import torch
 
-from molgeo.chem.molecule import InputError, Molecule, check_bonds, check_geometry
+from molgeo.chem.molecule import Molecule, check_bonds, check_geometry
 from molgeo.predictor import Predictor, checkpoint
 from molgeo.predictor.header import Facts
 from molgeo.runtime.device import choose
+from molgeo.runtime.errors import InputError
 from molgeo.runtime.plain_text import one_line
 
 _PAIRS: Final = {"cpu": 32_000, "cuda": 2_000_000}

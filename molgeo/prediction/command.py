@@ -9,14 +9,13 @@ from contextlib import closing
 from functools import partial
 from typing import Any
 
-from molgeo.chem.molecule import InputError
 from molgeo.prediction.expected import expected_rows
 from molgeo.prediction.journal import Journal, n_started
 from molgeo.prediction.output import Target, check_output
 from molgeo.prediction.run import PropertyRun, RowError
 from molgeo.prediction.settings import OutputSettings, PredictSettings
 from molgeo.prediction.sinks import Sink, Stream, WholeFile
-from molgeo.runtime.errors import OK, SOME_FAILED
+from molgeo.runtime.errors import OK, SOME_FAILED, InputError
 from molgeo.runtime.plain_text import say
 from molgeo.runtime.version import VERSION
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from molgeo.chem.files.formats import FORMATS
+from molgeo.chem.files.formats import FORMATS, format_of
 
 
 def expected_rows(inputs: Sequence[str]) -> int | None:
@@ -26,9 +26,10 @@ def _rows(name: str) -> int | None:
     try:
         if not os.path.exists(name):
             return 1  # a SMILES
-        ending = Path(name).suffix.lower()
-        count = next((n for one, n in _COUNTERS.items() if ending in FORMATS[one].endings), None)
-        if count is None or not os.path.isfile(name):
+        format = format_of(Path(name))
+        own = (count for one, count in _COUNTERS.items() if format is FORMATS[one])
+        count = None if format is None else format.count or next(own, None)
+        if count is None or name.lower().endswith(".gz") or not os.path.isfile(name):
             return None
         with open(name, "rb") as file:
             return count(file)
@@ -70,4 +71,4 @@ _COUNTERS: Final[dict[str, Callable[[BinaryIO], int]]] = {
     **dict.fromkeys(("xyz", "extxyz"), _frames),
     **dict.fromkeys(("sdf", "mol"), _records),
 }
-"""Format of files → counts the rows of one."""
+"""Molgeo's format of files → counts the rows of one."""

@@ -13,8 +13,8 @@ from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from molgeo.chem.molecule import InputError
 from molgeo.prediction.rows import Answer, Done, Row, plain
+from molgeo.runtime.errors import InputError
 
 FORMAT_VERSION: Final = 2
 

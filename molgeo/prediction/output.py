@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from molgeo.chem.molecule import InputError
 from molgeo.prediction.journal import check_started, journal_path, n_started
 from molgeo.prediction.settings import OutputSettings
 from molgeo.prediction.writers import FORMATS
+from molgeo.runtime.errors import InputError
 from molgeo.runtime.whole_file import is_same_file
 
 STDOUT: Final = "-"

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from molgeo.chem.mol_blocks import mol_block
-from molgeo.chem.molecule import InputError
 from molgeo.prediction.journal import Entry, Journal
 from molgeo.prediction.layout import Layout, Writer
 from molgeo.prediction.output import Target
@@ -20,7 +19,7 @@ from molgeo.prediction.structures import conformers_text
 from molgeo.prediction.summary import Tally
 from molgeo.prediction.tables import BLOCK
 from molgeo.prediction.writers import WRITERS
-from molgeo.runtime.errors import UserError
+from molgeo.runtime.errors import InputError, UserError
 from molgeo.runtime.whole_file import replacing
 
 Total = Callable[[], int | None]

@@ -63,8 +63,13 @@ def say(text: object, most: int = 1000) -> None:
 
 
 def say_warnings() -> None:
-    """Let molgeo's own warnings be printed as its other messages are; others stay as they are."""
+    """Let molgeo's own warnings be printed as its other messages are; others stay as they are.
+
+    A second call changes nothing.
+    """
     formatted, package = warnings.formatwarning, Path(__file__).resolve().parents[1]
+    if formatted.__module__ == __name__:
+        return
 
     def line(message: Any, category: type[Warning], filename: str, *place: Any) -> str:
         if issubclass(category, UserWarning) and package in Path(filename).resolve().parents:

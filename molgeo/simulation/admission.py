@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ase import Atoms
 
-from molgeo.chem.molecule import InputError
+from molgeo.runtime.errors import InputError
 from molgeo.runtime.plain_text import say
 from molgeo.runtime.whole_file import is_same_file
 from molgeo.simulation.motion import has_velocities

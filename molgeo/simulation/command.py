@@ -17,8 +17,8 @@ import ase.io
 from ase import Atoms
 from ase.calculators.calculator import CalculationFailed
 
-from molgeo.chem.molecule import BadRow, InputError
-from molgeo.runtime.errors import OK, SOME_FAILED
+from molgeo.chem.molecule import BadRow
+from molgeo.runtime.errors import OK, SOME_FAILED, InputError
 from molgeo.runtime.progress import progress
 from molgeo.simulation.admission import (
     admit,

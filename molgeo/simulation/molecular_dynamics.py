@@ -19,7 +19,7 @@ from ase import Atoms, units
 from ase.calculators.calculator import CalculationFailed
 from ase.io.jsonio import encode
 
-from molgeo.chem.molecule import InputError
+from molgeo.runtime.errors import InputError
 from molgeo.runtime.progress import Report, silent
 from molgeo.simulation.calculator import MolgeoCalculator, UnsupportedAtomsError
 from molgeo.simulation.guard import Guard

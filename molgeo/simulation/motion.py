@@ -16,7 +16,7 @@ from ase.constraints import ExternalForce, Hookean
 from ase.md.velocitydistribution import ZeroRotation, force_temperature, thermalize_momenta
 from numpy.typing import NDArray
 
-from molgeo.chem.molecule import InputError
+from molgeo.runtime.errors import InputError
 from molgeo.simulation.settings import MDSettings
 
 Array = NDArray[np.float64]

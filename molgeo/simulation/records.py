@@ -15,7 +15,7 @@ from ase.constraints import FixAtoms, FixCartesian
 from ase.io.extxyz import write_extxyz
 from ase.io.trajectory import TrajectoryReader, TrajectoryWriter
 
-from molgeo.chem.molecule import InputError
+from molgeo.runtime.errors import InputError
 from molgeo.runtime.whole_file import replacing
 
 ENDINGS: Final = (".extxyz", ".xyz", ".traj")

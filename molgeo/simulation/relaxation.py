@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 from ase.optimize import BFGS, LBFGS
 
-from molgeo.chem.molecule import InputError
+from molgeo.runtime.errors import InputError
 from molgeo.runtime.progress import Report, silent
 from molgeo.simulation.guard import bonds_of, broken_bonds
 

@@ -9,8 +9,9 @@ from ase import Atoms
 
 from molgeo.chem.conformers.conformers import embed
 from molgeo.chem.files.readers import check_sources, read
-from molgeo.chem.molecule import BadRow, InputError, Molecule, SmilesRow, bad
+from molgeo.chem.molecule import BadRow, Molecule, SmilesRow, bad
 from molgeo.chem.plausible import unfit_to_move
+from molgeo.runtime.errors import InputError
 
 VELOCITIES: Final = ("velo", "vel", "velocities", "velocity", "v", "momentum")
 """Names that other programs give to velocities, in units of their own."""

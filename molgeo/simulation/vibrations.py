@@ -11,7 +11,7 @@ from ase.thermochemistry import IdealGasThermo
 from ase.vibrations import VibrationsData
 from numpy.typing import NDArray
 
-from molgeo.chem.molecule import InputError
+from molgeo.runtime.errors import InputError
 from molgeo.runtime.progress import Report, silent
 
 Shape = Literal["monatomic", "linear", "nonlinear"]

@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
-from molgeo.runtime.errors import UserError
+from molgeo.runtime.errors import FAILED, UserError
 from molgeo.training.config import RunConfig
 
 EVERY: Final = 50
@@ -28,7 +28,7 @@ class NotFiniteError(UserError, ArithmeticError):
         message: one line.
     """
 
-    exit_status = 1  # not wrong usage: a run that failed
+    exit_status = FAILED
 
 
 class Finite(Callback):

@@ -9,7 +9,8 @@ from rdkit import Chem
 from molgeo.chem.building import build
 from molgeo.chem.conformers import conformers
 from molgeo.chem.conformers.conformers import embed
-from molgeo.chem.molecule import BadRow, InputError, Molecule, SmilesRow
+from molgeo.chem.molecule import BadRow, Molecule, SmilesRow
+from molgeo.runtime.errors import InputError
 
 IBUPROFEN = "CC(C)Cc1ccc(cc1)C(C)C(=O)O"
 SERINE = "N[C@@H](CO)C(=O)O"

@@ -159,6 +159,15 @@ def test_entry_points_that_give_no_model(installed):
         models.build("density_net")
 
 
+def test_an_entry_point_does_not_take_the_name_of_molgeos_own(installed):
+    (installed / "density_net-1.0.dist-info" / "entry_points.txt").write_text(
+        "[molgeo.models]\nschnet = outside.density_net:DensityNet\n"
+    )
+    models._warn_of_shadowed.cache_clear()
+    with pytest.warns(UserWarning, match=r"'schnet' is molgeo's own; outside\.density_net:Dens"):
+        assert models.model_class("schnet") is models.SchNet
+
+
 @pytest.mark.parametrize("path", [PATH, DensityNet])
 def test_it_is_built_from_its_path_or_class(path):
     predictor = Predictor(path, SMALL, named(("gap",)))

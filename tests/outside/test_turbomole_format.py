@@ -12,6 +12,7 @@ from molgeo.chem import BadRow, InputError
 from molgeo.chem.files import formats
 from molgeo.chem.files.formats import Format, ReadOptions, register
 from molgeo.chem.files.readers import check_sources, kept_columns, read
+from molgeo.prediction.expected import expected_rows
 
 WATER = g2("H2O")
 COORD = (
@@ -95,6 +96,19 @@ def test_a_reader_of_molgeo_is_replaced(installed, tmp_path):
     assert before.z.tolist() == [8]
     installed(pdb="PDB")
     assert list(read(path)) == [BadRow(str(path), message="my own reader of 2 lines")]
+
+
+def test_a_format_may_count_its_rows(installed, tmp_path):
+    path = tmp_path / "waters.coord"
+    path.write_text(2 * COORD)
+    (tmp_path / "waters.coord.gz").write_bytes(gzip.compress(path.read_bytes()))
+    (tmp_path / "a.sdf").write_text("$$$$\n$$$$\n")
+    assert expected_rows([str(path)]) is None
+    assert expected_rows([str(tmp_path / "a.sdf")]) == 2
+    installed(turbomole="COORD", sdf="UNCOUNTED")
+    assert expected_rows([str(path)]) == len(list(read(path))) == 2
+    assert expected_rows([f"{path}.gz"]) is None
+    assert expected_rows([str(tmp_path / "a.sdf")]) is None, "the rows are no longer SDF's"
 
 
 def test_a_format_is_registered_in_a_script(tmp_path):

@@ -41,7 +41,13 @@ def read_pdb(lines, origin, options):
     yield BadRow(origin, message=f"my own reader of {sum(1 for _ in lines)} lines")
 
 
-COORD = Format((".coord", ".tmol"), read_coord)
+def count_coord(file):
+    """How many molecules there are, for the time that is left."""
+    return sum(line.startswith(b"$coord") for line in file)
+
+
+COORD = Format((".coord", ".tmol"), read_coord, count=count_coord)
 NPZ = Format((".npz",), "outside.turbomole_format:read_npz", is_text=False)
 PDB = Format((".pdb", ".ent"), read_pdb)
+UNCOUNTED = Format((".sdf",), read_pdb)
 BROKEN = ".coord"

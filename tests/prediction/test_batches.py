@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from molgeo.chem.molecule import InputError, Molecule
+from molgeo.chem.molecule import Molecule
 from molgeo.data.qm9.properties import PROPERTIES, named
 from molgeo.prediction.batches import BatchPredictor
 from molgeo.predictor import Predictor
 from molgeo.predictor.domain import Domain
+from molgeo.runtime.errors import InputError
 
 
 class StandIn(torch.nn.Module):

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from molgeo.chem.molecule import InputError
 from molgeo.data.qm9.properties import PROPERTIES
 from molgeo.prediction import predict
 from molgeo.prediction.command import run_predict
 from molgeo.prediction.rows import ROW_COLUMNS
 from molgeo.prediction.settings import OutputSettings, PredictSettings
 from molgeo.predictor import checkpoint
+from molgeo.runtime.errors import InputError
 
 PROPERTY_COLUMNS = [known.column for known in PROPERTIES.values()]
 

@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from molgeo.chem.molecule import InputError
 from molgeo.prediction.journal import Entry, Journal, journal_path, n_started
 from molgeo.prediction.rows import Answer, Done
+from molgeo.runtime.errors import InputError
 
 ABOUT = {"inputs": ["a.smi"], "properties": "gap"}
 

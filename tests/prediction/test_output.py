@@ -4,9 +4,9 @@ import sys
 
 import pytest
 
-from molgeo.chem.molecule import InputError
 from molgeo.prediction.output import check_output
 from molgeo.prediction.settings import OutputSettings
+from molgeo.runtime.errors import InputError
 
 
 class Terminal(io.StringIO):

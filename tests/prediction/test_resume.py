@@ -14,12 +14,12 @@ import pandas as pd
 import pytest
 from rdkit import Chem
 
-from molgeo.chem.molecule import InputError
 from molgeo.prediction import run as module
 from molgeo.prediction.command import run_predict
 from molgeo.prediction.journal import Journal, n_started
 from molgeo.prediction.settings import OutputSettings, PredictSettings
 from molgeo.prediction.sinks import WriteError
+from molgeo.runtime.errors import InputError
 
 SMILES = ["CCO", "c1ccccc1", "C1CC", "OCCCO", "OCC", "CBr", "CC(=O)N", "C#N", "CC(C)O", "O"]
 

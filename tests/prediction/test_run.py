@@ -12,7 +12,7 @@ from rdkit import Chem
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 
 from molgeo.chem.conformers.conformers import embed
-from molgeo.chem.molecule import InputError, SmilesRow
+from molgeo.chem.molecule import SmilesRow
 from molgeo.data.qm9.properties import NAMES, PROPERTIES, named
 from molgeo.prediction import predict, predict_rows
 from molgeo.prediction import run as module
@@ -24,6 +24,7 @@ from molgeo.predictor.calibration import Calibration, Scale
 from molgeo.predictor.checkpoint import DEFAULT_MODEL, DEFAULT_SMILES_MODEL
 from molgeo.predictor.domain import Domain
 from molgeo.predictor.header import Facts
+from molgeo.runtime.errors import InputError
 
 PROPERTY_COLUMNS = [known.column for known in PROPERTIES.values()]
 ATOMIZATION = [f"{name}_atomization_eV" for name in ("u0", "u298", "h298", "g298")]

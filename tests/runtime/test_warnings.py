@@ -22,6 +22,13 @@ def test_our_own_are_one_line():
     assert shown(cards.__file__) == "molgeo: a b\\x1b[0m\n"
 
 
+def test_a_process_may_run_any_number_of_commands():
+    for _ in range(2000):
+        say_warnings()
+    assert "UserWarning: a\nb" in shown("/x/y.py")
+    assert shown(cards.__file__) == "molgeo: a b\\x1b[0m\n"
+
+
 def test_others_are_as_python_prints_them():
     before = [shown("/x/y.py"), shown(cards.__file__, DeprecationWarning)]
     say_warnings()

@@ -19,7 +19,7 @@ from ase.constraints import (
 )
 from scipy.stats import chi2, kstest
 
-from molgeo.chem.molecule import InputError
+from molgeo.runtime.errors import InputError
 from molgeo.simulation.integrators import (
     conserved_energy,
     integrator_state,

@@ -19,7 +19,7 @@ from ase import Atoms, units
 from ase.build import molecule
 from ase.calculators.emt import EMT
 
-from molgeo.chem.molecule import InputError
+from molgeo.runtime.errors import InputError
 from molgeo.simulation import molecular_dynamics, replay
 from molgeo.simulation.calculator import MolgeoCalculator, UnsupportedAtomsError
 from molgeo.simulation.molecular_dynamics import simulate

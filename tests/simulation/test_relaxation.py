@@ -6,7 +6,7 @@ from ase.build import molecule
 from ase.calculators.lj import LennardJones
 from force_fields import force_field
 
-from molgeo.chem.molecule import InputError
+from molgeo.runtime.errors import InputError
 from molgeo.simulation.calculator import MolgeoCalculator, UnsupportedAtomsError
 from molgeo.simulation.relaxation import relax
 

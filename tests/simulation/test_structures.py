@@ -4,7 +4,8 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 
-from molgeo.chem.molecule import BadRow, InputError
+from molgeo.chem.molecule import BadRow
+from molgeo.runtime.errors import InputError
 from molgeo.simulation.structures import one_structure, structures
 
 

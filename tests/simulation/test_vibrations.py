@@ -8,7 +8,7 @@ from ase.build import molecule
 from ase.thermochemistry import IdealGasThermo
 from force_fields import force_field
 
-from molgeo.chem.molecule import InputError
+from molgeo.runtime.errors import InputError
 from molgeo.simulation.calculator import MolgeoCalculator
 from molgeo.simulation.relaxation import relax
 from molgeo.simulation.vibrations import Modes, shape_of, thermochemistry, vibrations

@@ -14,11 +14,12 @@ import numpy as np
 from molgeo.chem.electrons import charge_of, open_shell_reason
 from molgeo.chem.files.formats import DEFAULT, ReadOptions
 from molgeo.chem.files.xyz_comments import unit_of_info
-from molgeo.chem.molecule import BadRow, InputError, Molecule, Row, from_arrays
+from molgeo.chem.molecule import BadRow, Molecule, Row, from_arrays
 from molgeo.chem.parsing import one_line
 from molgeo.chem.plausible import BONDED, bond_length
 from molgeo.elements import SYMBOLS
 from molgeo.graph.closest import SEPARATION
+from molgeo.runtime.errors import InputError
 from molgeo.units import COORDINATE_UNITS
 
 

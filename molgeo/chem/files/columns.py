@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from molgeo.chem.files.formats import ReadOptions
-from molgeo.chem.molecule import InputError
 from molgeo.chem.parsing import is_inchi, mol_from_smiles, rdkit_messages
+from molgeo.runtime.errors import InputError
 
 N_CELLS: Final = 100  # cells of a column that are looked at
 N_RECORDS: Final = 150  # records of a table that are looked at

@@ -26,7 +26,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from molgeo.chem.parsing import MAX_SMILES_LENGTH
 
@@ -77,6 +77,7 @@ class Format:
             are `ReadOptions`. It yields `Molecule`, `SmilesRow` and `BadRow`, or any object that
             `molgeo.chem.files.readers.read` takes, such as `ase.Atoms` or an RDKit ``Mol``.
         is_text: text may be gzipped, in any encoding, and come from standard input.
+        count: rows of such a file, opened in binary: for the time that is left; None if unknown.
 
     Raises:
         ValueError: an ending that no file could have.
@@ -85,6 +86,7 @@ class Format:
     endings: tuple[str, ...]
     reader: str | Callable[[Any, str, ReadOptions], Iterable[Any]]
     is_text: bool = True
+    count: Callable[[BinaryIO], int] | None = None
 
     def __post_init__(self) -> None:
         for one in self.endings:

@@ -17,8 +17,8 @@ from molgeo.chem.files.formats import (
     format_of,
     formats,
 )
-from molgeo.chem.molecule import InputError
 from molgeo.chem.parsing import is_inchi, mol_from_smiles, rdkit_messages
+from molgeo.runtime.errors import InputError
 
 STDIN: Final = "-"
 

@@ -38,7 +38,6 @@ from molgeo.chem.files.formats import DEFAULT, ReadOptions, format_of, formats
 from molgeo.chem.files.locating import STDIN, check_sources, locate, names_no_file
 from molgeo.chem.molecule import (
     BadRow,
-    InputError,
     Molecule,
     Row,
     SmilesRow,
@@ -47,6 +46,7 @@ from molgeo.chem.molecule import (
     is_pair,
 )
 from molgeo.chem.parsing import smiles_fault, structure_row, without_surrogates
+from molgeo.runtime.errors import InputError
 
 __all__ = ["STDIN", "ReadOptions", "check_sources", "is_single", "kept_columns", "read", "read_all"]
 

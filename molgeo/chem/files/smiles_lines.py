@@ -14,8 +14,9 @@ from molgeo.chem.files.columns import is_title, shows_structure
 from molgeo.chem.files.formats import ReadOptions, formats
 from molgeo.chem.files.tables import read_csv, sniff_delimiter
 from molgeo.chem.files.text import MAX_LINE, STDIN_NAME, Lines, is_cut
-from molgeo.chem.molecule import BadRow, InputError, Row
+from molgeo.chem.molecule import BadRow, Row
 from molgeo.chem.parsing import is_inchi, structure_row
+from molgeo.runtime.errors import InputError
 
 N_LINES: Final = 30  # lines that are looked at to know the format
 _BLANK: Final = re.compile(r"[ \t]+")

@@ -25,8 +25,9 @@ from molgeo.chem.files.columns import N_RECORDS, Columns, choose, is_title, show
 from molgeo.chem.files.formats import ReadOptions
 from molgeo.chem.files.rdkit_files import from_rdkit
 from molgeo.chem.files.text import MAX_LINE, Lines, is_cut
-from molgeo.chem.molecule import BadRow, InputError, Row
+from molgeo.chem.molecule import BadRow, Row
 from molgeo.chem.parsing import one_line, structure_row
+from molgeo.runtime.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd

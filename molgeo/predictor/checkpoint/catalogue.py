@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from molgeo.predictor.checkpoint.file import CheckpointError
-from molgeo.runtime.plain_text import one_line
-from molgeo.runtime.validation import nearest
+from molgeo.runtime.plain_text import nearest, one_line
 
 DEFAULT_MODEL: Final = "spectrum_net-qm9"
 """Shipped model that predicts properties at given geometries if none is named."""

@@ -17,7 +17,7 @@ import numpy as np
 from ase import Atoms
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from molgeo.chem.molecule import InputError
+from molgeo.runtime.errors import InputError
 from molgeo.simulation.report.plots import plots
 from molgeo.simulation.report.summary import Summary
 

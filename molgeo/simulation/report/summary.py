@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from molgeo.chem.molecule import InputError
+from molgeo.runtime.errors import InputError
 
 Array = NDArray[np.float64]
 

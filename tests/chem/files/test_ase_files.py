@@ -11,7 +11,8 @@ from rdkit import Chem
 
 from molgeo.chem.files.formats import ReadOptions
 from molgeo.chem.files.readers import kept_columns, read
-from molgeo.chem.molecule import InputError, SmilesRow, check_geometry
+from molgeo.chem.molecule import SmilesRow, check_geometry
+from molgeo.runtime.errors import InputError
 
 
 def test_periodic_structures_keep_their_lattice(tmp_path):

@@ -2,7 +2,7 @@ import pytest
 
 from molgeo.chem.files.columns import choose, content, named, structure_rank
 from molgeo.chem.files.formats import ReadOptions
-from molgeo.chem.molecule import InputError
+from molgeo.runtime.errors import InputError
 
 DRUGS = ["CC(=O)Oc1ccccc1C(=O)O", "CN1C=NC2=C1C(=O)N(C)C(=O)N2C", "CC(C)Cc1ccc(cc1)C(C)C(=O)O"]
 CODES = ["NO", "CO", "N", "C1CC", "F", "I", "P", "CN"]

@@ -7,7 +7,8 @@ import pytest
 from molgeo.chem.files.formats import ReadOptions
 from molgeo.chem.files.locating import check_sources, locate
 from molgeo.chem.files.readers import read
-from molgeo.chem.molecule import BadRow, InputError, SmilesRow
+from molgeo.chem.molecule import BadRow, SmilesRow
+from molgeo.runtime.errors import InputError
 
 
 @pytest.mark.parametrize(

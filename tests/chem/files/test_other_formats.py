@@ -9,7 +9,8 @@ from rdkit import Chem
 from molgeo.chem.files.formats import ReadOptions
 from molgeo.chem.files.readers import read
 from molgeo.chem.files.smiles_lines import looks_like
-from molgeo.chem.molecule import InputError, Molecule
+from molgeo.chem.molecule import Molecule
+from molgeo.runtime.errors import InputError
 
 
 def text_of(format):

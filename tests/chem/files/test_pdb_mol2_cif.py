@@ -7,7 +7,8 @@ from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
 from molgeo.chem.files.readers import read
-from molgeo.chem.molecule import BadRow, InputError, Molecule, check_bonds, check_geometry
+from molgeo.chem.molecule import BadRow, Molecule, check_bonds, check_geometry
+from molgeo.runtime.errors import InputError
 
 
 def embedded(smiles, n=1):

@@ -11,8 +11,9 @@ from rdkit.Chem import rdDistGeom
 from torch_geometric.data import Batch, Data
 
 from molgeo.chem.files.readers import check_sources, is_single, read, read_all
-from molgeo.chem.molecule import BadRow, InputError, Molecule, SmilesRow
+from molgeo.chem.molecule import BadRow, Molecule, SmilesRow
 from molgeo.data.molecules import Batch as Flat
+from molgeo.runtime.errors import InputError
 
 WATER = ([8, 1, 1], [[0.0, 0.0, 0.1], [0.0, 0.76, -0.47], [0.0, -0.76, -0.47]])
 

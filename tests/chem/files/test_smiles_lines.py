@@ -5,7 +5,8 @@ import sys
 import pytest
 
 from molgeo.chem.files.readers import read
-from molgeo.chem.molecule import BadRow, InputError, SmilesRow
+from molgeo.chem.molecule import BadRow, SmilesRow
+from molgeo.runtime.errors import InputError
 
 
 def rows(path, text, encoding="utf-8"):

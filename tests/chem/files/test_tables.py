@@ -14,7 +14,8 @@ from molgeo.chem.files import tables as table_files
 from molgeo.chem.files.formats import ReadOptions
 from molgeo.chem.files.readers import kept_columns, read
 from molgeo.chem.files.text import Lines
-from molgeo.chem.molecule import BadRow, InputError, Molecule, SmilesRow
+from molgeo.chem.molecule import BadRow, Molecule, SmilesRow
+from molgeo.runtime.errors import InputError
 
 ALL = ReadOptions(keep_columns=True)
 

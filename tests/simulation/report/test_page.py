@@ -9,7 +9,7 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 
-from molgeo.chem.molecule import InputError
+from molgeo.runtime.errors import InputError
 from molgeo.simulation.report.page import MOST_FRAMES, cell_edges, some_frames, write_page, xyz
 from molgeo.simulation.report.plots import plots
 from molgeo.simulation.report.summary import Summary

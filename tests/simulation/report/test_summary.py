@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from molgeo.chem.molecule import InputError
+from molgeo.runtime.errors import InputError
 from molgeo.simulation.report.summary import mean_of_blocks, summarise
 
 
