@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from molgeo.graph import Graph, radius_graph
 from molgeo.runtime.errors import SettingError
 
 
@@ -43,6 +44,10 @@ class Batch(NamedTuple):
         """The same batch on another device."""
         parts = {name: t.to(device) for name, t in self._asdict().items() if t is not None}
         return Batch(**parts)
+
+    def graph(self, cutoff: float) -> Graph:
+        """All pairs of atoms closer than a cutoff in Å, across boundaries if there is a lattice."""
+        return radius_graph(self.pos, cutoff, self.batch, self.cell, self.pbc)
 
     def molecule(self, m: int) -> Batch:
         """Molecule m alone, as a batch."""

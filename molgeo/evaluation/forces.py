@@ -17,7 +17,6 @@ from molgeo.data.forces.readers import read_frames
 from molgeo.data.loader import FlatLoader
 from molgeo.data.molecules import MoleculeSet
 from molgeo.data.split import PARTS, UNDECIDED
-from molgeo.graph import Graph, radius_graph
 from molgeo.predictor import Predictor
 from molgeo.runtime.errors import InputError, SettingError
 from molgeo.runtime.precision import MatmulPrecision, matmul_precision
@@ -95,7 +94,7 @@ def force_errors(predictor: Predictor, batch: Any) -> ForceErrors:
         predictor: with an energy.
         batch: as `MoleculeSet.batch` makes it, with energy in eV and force in eV/Å.
     """
-    graph = batch_graph(batch, predictor.cutoff)
+    graph = batch.graph(predictor.cutoff)
     energy, forces = predictor.standardised_forces(batch.z, batch.pos, graph)
     k = predictor.energy_index
     unit = predictor.scale[k]
@@ -105,11 +104,6 @@ def force_errors(predictor: Predictor, batch: Any) -> ForceErrors:
         unit * forces.double() - batch.force,
         batch.ptr.diff(),
     )
-
-
-def batch_graph(batch: Any, cutoff: float) -> Graph:
-    """The graph of a batch, periodic if it has a lattice."""
-    return radius_graph(batch.pos, cutoff, batch.batch, batch.cell, batch.pbc)
 
 
 def file_part(

@@ -208,9 +208,9 @@ def _coverage(found: Collected, known: Calibration) -> list[dict[str, float]]:
 
 def _predicted(predictor: Predictor, batch: Batch, known: list[Property]) -> Tensor:
     """Properties of a batch on the model's device, (conformers, properties) on the CPU."""
-    device = predictor.scale.device
+    batch = batch.to(predictor.scale.device)
     with torch.inference_mode():
-        out = predictor(batch.z.to(device), batch.pos.to(device), batch.batch.to(device))
+        out = predictor(batch.z, batch.pos, graph=batch.graph(predictor.cutoff))
     return torch.stack([out[one.name] for one in known], dim=-1).cpu()
 
 

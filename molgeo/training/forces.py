@@ -11,7 +11,7 @@ from torch import Tensor
 from molgeo.data.forces.datamodule import ForceDataModule
 from molgeo.data.forces.properties import ENERGY
 from molgeo.elements import SYMBOLS
-from molgeo.evaluation.forces import ForceErrors, batch_graph, evaluate_forces, force_errors
+from molgeo.evaluation.forces import ForceErrors, evaluate_forces, force_errors
 from molgeo.predictor import Predictor
 from molgeo.properties import Property
 from molgeo.runtime.errors import SettingError
@@ -152,7 +152,7 @@ class ForceTraining(Training):
     def losses(self, batch: Any) -> dict[str, Tensor]:
         """The loss of the class's docstring, and the errors of energy and forces in it."""
         p = self.predictor
-        graph = batch_graph(batch, p.cutoff)
+        graph = batch.graph(p.cutoff)
         energy, force = p.standardised_forces(batch.z, batch.pos, graph, create_graph=True)
         labels = p.to_standardised(batch.y, batch.z, batch.pos, graph)[:, 0]
         energy_error = ((energy - labels).abs() / batch.ptr.diff()).mean()

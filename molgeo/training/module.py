@@ -9,7 +9,6 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from molgeo.graph import radius_graph
 from molgeo.predictor import Predictor
 from molgeo.training.config import RunConfig
 from molgeo.training.optimisation import learning_rate_factor, optimiser_of
@@ -93,7 +92,7 @@ class PropertyTraining(Training):
 
     def _loss(self, batch: Any) -> tuple[Tensor, Tensor]:
         """The loss, and (2, molecules, properties): standardised errors, and which there are."""
-        graph = radius_graph(batch.pos, self.predictor.cutoff, batch.batch)
+        graph = batch.graph(self.predictor.cutoff)
         labels = self.predictor.to_standardised(batch.y, batch.z, batch.pos, graph)
         outputs = self.predictor.standardised(batch.z, batch.pos, graph)
         known = ~batch.y.isnan()

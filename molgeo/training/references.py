@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from molgeo.data.molecules import MoleculeSet
-from molgeo.graph import Graph, radius_graph
+from molgeo.graph import Graph
 from molgeo.graph.closest import closest_pair
 from molgeo.graph.environments import (
     Environments,
@@ -191,7 +191,7 @@ def _environments(molecules: MoleculeSet, train: Tensor) -> Environments:
     for chunk in train[periodic].split(64) if periodic.any() else ():
         batch = molecules.batch(chunk)
         limit = longest_pair(batch.z.numpy())
-        graph = radius_graph(batch.pos, limit, batch.batch, batch.cell, batch.pbc)
+        graph = batch.graph(limit)
         i, j = (ends[graph.forward].numpy() for ends in (graph.target, graph.source))
         d = graph.distances(batch.pos).double().numpy()
         found.append((first + i, first + j, d))
@@ -231,7 +231,7 @@ def _shortest(molecules: MoleculeSet, rows: Tensor, pos: Tensor, ptr: Tensor) ->
         return shortest
     for chunk in rows[molecules.pbc[rows].any(1)].split(64):
         batch = molecules.batch(chunk)
-        graph = radius_graph(batch.pos, min(shortest, 3.0), batch.batch, batch.cell, batch.pbc)
+        graph = batch.graph(min(shortest, 3.0))
         if graph.n_edges:
             shortest = float(graph.distances(batch.pos).min())
     return shortest

@@ -145,7 +145,8 @@ def _check_resumable(config: RunConfig, run_dir: Path) -> None:
     """Raise SettingError if a run is resumed as another one."""
     path = run_dir / "config.yaml"
     before = read_yaml(path) if path.exists() else {}
-    if before.get("data_file") and before.get("data") not in KINDS:
+    kind = str(before.get("data"))
+    if before.get("data_file") and kind not in KINDS and "." not in kind:
         before["data"] = "forces"  # of a run when files had no kind
     now = config.model_dump()
     for name in task_class(config.data).fixed:

@@ -17,7 +17,6 @@ from torch import Tensor
 from molgeo import models
 from molgeo.data.molecules import MoleculeSet
 from molgeo.elements import SYMBOLS
-from molgeo.evaluation.forces import batch_graph
 from molgeo.predictor import Predictor
 from molgeo.predictor.checkpoint import load, read_header
 from molgeo.predictor.heads import Heads
@@ -180,7 +179,7 @@ def _outputs_on(
     found, products, squares = [], 0.0, 0.0
     for chunk in rows.split(32):
         batch = molecules.batch(chunk)
-        graph = batch_graph(batch, before.cutoff)
+        graph = batch.graph(before.cutoff)
         with torch.no_grad():
             found.append(before.standardised(batch.z, batch.pos, graph).double())
         if has_forces and batch.force is not None:

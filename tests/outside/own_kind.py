@@ -8,9 +8,14 @@ from molgeo.data.molecules import MoleculeSet
 from molgeo.data.split import Split
 from molgeo.properties import Property
 from molgeo.training.config import RunConfig
+from molgeo.training.table import TableTask
 from molgeo.training.task import COMMON_FIXED, Task
 
 LENGTH = Property("length", "Å", description="bond length of a diatomic")
+
+
+class Logarithms(TableTask):
+    """Values in a table, as molgeo's own kind has them."""
 
 
 class StretchedConfig(RunConfig):

@@ -18,7 +18,8 @@ from molgeo.data.qm9.properties import named
 from molgeo.evaluation.cards import info
 from molgeo.graph import radius_graph
 from molgeo.predictor import Predictor
-from molgeo.predictor.checkpoint import CheckpointError, load, read_header
+from molgeo.predictor.checkpoint import CheckpointError, load, read_header, save_checkpoint
+from molgeo.predictor.domain import Domain
 from molgeo.testing import CHECKS, Case, check_backbone
 from molgeo.training.config import config_from
 from molgeo.training.run import train
@@ -206,6 +207,37 @@ def test_headers_name_what_is_imported_and_a_backbone_alone(shipped, tmp_path):
         assert str(refusal.value).isprintable()
         assert len(str(refusal.value)) <= 300
     assert "json.tool" not in sys.modules
+
+
+@pytest.mark.parametrize("name", ["Scaled", "Uncounted"])
+def test_whatever_trains_is_saved_and_loaded(small_data, tmp_path, name):
+    odd = {"model": f"outside.odd_nets.{name}", "max_steps": 2, "properties": ["gap"]}
+    folders = {"data_dir": str(small_data), "run_dir": str(tmp_path / "run")}
+    model = load(train(config_from({"data": "qm9", **RUN, **odd, **folders})))
+    if name == "Scaled":
+        assert model.backbone.second.weight is model.backbone.first.weight
+        assert float(model.backbone.factor.detach()) != 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "Counted",
+            r"'backbone\.order': expected float32 or float64, got torch\.int64 of shape \(3,\); "
+            ".* register a buffer that the settings determine with persistent=False",
+        ),
+        ("Double", r"backbone\.mlp\.0\.weight: expected float32 weights, got torch\.float64"),
+    ],
+)
+def test_what_no_checkpoint_can_hold_is_refused_before_data_are_read(name, message):
+    path = f"outside.odd_nets.{name}"
+    with pytest.raises(ValueError, match=message):
+        config_from({"data": "qm9", "data_dir": "nowhere", **RUN, "model": path})
+    odd = Predictor(path, SMALL, named(["gap"]))
+    odd.domain = Domain((1, 6), 9, 1.0)
+    with pytest.raises(ValueError, match=message):
+        save_checkpoint(odd, "nowhere.safetensors", {})
 
 
 class Lopsided(DensityNet):

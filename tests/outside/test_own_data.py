@@ -144,3 +144,16 @@ def test_a_kind_of_data_from_outside(run):
     assert list(found["mae"]) == ["length_Å"]
     said = run("train", *words, "--m", "3", status=2).err
     assert "'m': no such key of data: outside.own_kind.Stretched" in said
+
+
+def test_a_kind_that_extends_one_of_molgeo_goes_on(run, tmp_path):
+    (tmp_path / "mine.csv").write_text(CSV)
+    kind = "outside.own_kind.Logarithms"
+    fields = {"data": kind, "data_dir": "data", "data_file": "mine.csv", "targets": "[tox]"}
+    model = run("train", *options(batch_size=4, **fields)).out.strip()
+    said = run("train", *options(batch_size=4, **{**fields, "max_epochs": 4}), "--resume")
+    assert said.out.strip() == model
+    assert read_header(model).training["data"] == kind
+    words = options(batch_size=4, **{**fields, "data": "table"})
+    said = run("train", *words, "--resume", status=2).err
+    assert f"data was '{kind}'" in said

@@ -146,10 +146,8 @@ def test_periodic_frames_train(tiny, tmp_path):
     assert model.header.n_train == 5
     data = ForceDataModule(tmp_path / "box.extxyz", test_fraction=0.25)
     data.setup()
-    from molgeo.evaluation.forces import batch_graph
-
     batch = data.molecules.batch(torch.arange(8))
-    assert batch_graph(batch, 4.0).offset is not None
+    assert batch.graph(4.0).offset is not None
     errors = evaluate_forces(model, data.molecules, data.parts.test)
     assert errors["mae"] == pytest.approx(model.header.metrics.mae, rel=1e-4)
 

@@ -72,9 +72,7 @@ def read(path: Path, weights: bool = True) -> tuple[str, dict[str, Tensor]]:
                 raise CheckpointError.of(path, "a safetensors file, but not a molgeo checkpoint")
             names = list(file.keys())
             if len(names) > MOST_TENSORS:
-                raise CheckpointError.of(
-                    path, f"expected at most {MOST_TENSORS:,} tensors, got {len(names):,}"
-                )
+                raise CheckpointError.of(path, _too_many(len(names)))
             tensors = {name: file.get_tensor(name) for name in names} if weights else {}
     except CheckpointError:
         raise
@@ -86,12 +84,26 @@ def read(path: Path, weights: bool = True) -> tuple[str, dict[str, Tensor]]:
             "not a whole safetensors file, perhaps truncated or damaged "
             f"({one_line(error, 100) or type(error).__name__})",
         ) from error
-    for name, tensor in tensors.items():
-        if tensor.dtype not in (torch.float32, torch.float64) or not tensor.numel():
-            what = f"tensor {one_line(name, 60)!r}: expected float32 or float64"
-            got = f"{tensor.dtype} of shape {tuple(tensor.shape)}"
-            raise CheckpointError.of(path, f"{what}, got {got}")
+    if reason := fault(tensors):
+        raise CheckpointError.of(path, reason)
     return metadata[KEY], tensors
+
+
+def fault(tensors: dict[str, Any]) -> str:
+    """Why no checkpoint can hold these tensors; "" if one can."""
+    if len(tensors) > MOST_TENSORS:
+        return _too_many(len(tensors))
+    for name, tensor in tensors.items():
+        is_tensor = isinstance(tensor, Tensor)
+        if is_tensor and tensor.dtype in (torch.float32, torch.float64) and tensor.numel():
+            continue
+        what = f"{tensor.dtype} of shape {tuple(tensor.shape)}" if is_tensor else type(tensor)
+        return f"tensor {one_line(name, 60)!r}: expected float32 or float64, got {what}"
+    return ""
+
+
+def _too_many(n: int) -> str:
+    return f"expected at most {MOST_TENSORS:,} tensors, got {n:,}"
 
 
 def digest(tensors: dict[str, Tensor]) -> str:

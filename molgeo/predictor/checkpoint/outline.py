@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from molgeo.predictor.checkpoint.file import MOST_TENSORS
+from molgeo.predictor.checkpoint.file import MOST_TENSORS, fault
 from molgeo.predictor.predictor import Predictor
 from molgeo.runtime.plain_text import one_line
 
@@ -39,11 +39,29 @@ def outline_of(config: dict[str, Any], n_tensors: int = MOST_TENSORS) -> Outline
         n_tensors: that it may have, about.
 
     Raises:
-        ValueError: the config means nothing, or asks for more.
+        ValueError: the config means nothing, or asks for more, or no checkpoint could hold it.
         TypeError: it has unknown fields.
     """
     with torch.device("meta"), _Bounded(n_tensors):
-        return _outline(Predictor(**config).state_dict())
+        return _outline(storable(Predictor(**config)))
+
+
+def storable(predictor: Predictor) -> dict[str, Tensor]:
+    """The tensors of a predictor, none of which a checkpoint would have to refuse.
+
+    Raises:
+        ValueError: a weight is not of float32, or another tensor is not of float32 or float64.
+    """
+    for name, weight in predictor.named_parameters():
+        if weight.dtype != torch.float32:
+            raise ValueError(f"{one_line(name, 60)}: expected float32 weights, got {weight.dtype}")
+    tensors: dict[str, Tensor] = predictor.state_dict()
+    if reason := fault(tensors):
+        raise ValueError(
+            f"{reason}; a checkpoint holds weights: register a buffer that the settings determine "
+            "with persistent=False"
+        )
+    return tensors
 
 
 def check_shapes(config: dict[str, Any], tensors: dict[str, Tensor]) -> None:

@@ -47,7 +47,7 @@ def run(predictor: Predictor, test: SelfTest) -> None:
     Raises:
         ValueError: an output is another one, or the test is too large for the model.
     """
-    widest = max(max(p.shape) for p in predictor.parameters())
+    widest = max(max(p.shape, default=1) for p in predictor.parameters())
     if len(test.z) ** 2 * widest > MOST_NUMBERS:
         raise ValueError(f"self_test.z: {len(test.z)} atoms are too many for layers of {widest}")
     outputs = _outputs(predictor, test.z, test.pos)

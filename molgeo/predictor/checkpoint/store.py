@@ -22,7 +22,7 @@ from molgeo.predictor.checkpoint.catalogue import (
 )
 from molgeo.predictor.checkpoint.file import SEAL, CheckpointError, finite, parse, seal
 from molgeo.predictor.checkpoint.migrations import MIGRATIONS, Weights
-from molgeo.predictor.checkpoint.outline import check_shapes
+from molgeo.predictor.checkpoint.outline import check_shapes, storable
 from molgeo.predictor.header import Facts, Header, header_of
 from molgeo.predictor.predictor import Predictor
 from molgeo.runtime.errors import SettingError
@@ -44,8 +44,9 @@ def save_checkpoint(
             which NaN and infinities become null.
 
     Raises:
-        ValueError: the path has another ending, the predictor has no domain or other than float32
-            weights, it gives NaN for its own self-test, or a fact could not be loaded again.
+        ValueError: the path has another ending, the predictor has no domain, it has other than
+            float32 weights or a buffer of whole numbers, it gives NaN for its own self-test, or a
+            fact could not be loaded again.
         TypeError: a value is none of JSON's.
         OSError: the file cannot be written; an old one is left as it was.
     """
@@ -54,10 +55,11 @@ def save_checkpoint(
         raise SettingError(f"checkpoint: expected a path that ends in {ENDING}, got {path}")
     if predictor.domain is None:
         raise ValueError("checkpoint: the predictor has no domain record, so it cannot be saved")
-    other = {p.dtype for p in predictor.parameters()} - {torch.float32}
-    if other:
-        raise ValueError(f"checkpoint: expected float32 weights, got {other.pop()}")
-    tensors = {name: t.detach().cpu().contiguous() for name, t in predictor.state_dict().items()}
+    # Copies, because safetensors refuses tensors that share memory, as tied weights do.
+    tensors = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in storable(predictor).items()
+    }
     domain = dataclasses.asdict(predictor.domain)
     record = {
         **(facts.told() if isinstance(facts, Facts) else facts),
