@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import re
 import shlex
 import subprocess
@@ -109,13 +110,17 @@ def commands(text):
 
 
 def run_line(line):
-    """Run one command line; ``molgeo`` itself in this process.
+    """Run one command line; ``molgeo`` itself in this process, if no variables are set for it.
+
+    As for the installed program, the working folder is not among those that are imported from.
 
     Returns:
         its exit status, and its output where it is not this process's.
     """
     before, pipe, last = line.rpartition(" | ")
     words = shlex.split(last, comments=True)
+    if "=" in words[0]:
+        return run_with_variables(words)
     if words[:3] == ["python", "-m", "molgeo"]:
         words = words[2:]
     if words[0] == "make":
@@ -128,7 +133,25 @@ def run_line(line):
         if given:
             stack.callback(setattr, sys, "stdin", sys.stdin)
             sys.stdin = io.TextIOWrapper(io.BytesIO(given.stdout), encoding="utf-8")
+        stack.callback(setattr, sys, "path", sys.path)
+        sys.path = [folder for folder in sys.path if folder not in ("", str(Path.cwd()))]
         return main(smaller(words[1:])), ""
+
+
+def run_with_variables(words):
+    """Run ``NAME=value … molgeo …`` in a process of its own."""
+    n = next(k for k, word in enumerate(words) if "=" not in word)
+    assert words[n] == "molgeo", words
+    variables = dict(word.split("=", 1) for word in words[:n])
+    path = f"{variables.pop('PYTHONPATH')}{os.pathsep}{ROOT}"
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "molgeo", *smaller(words[n + 1 :])],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **variables, "PYTHONPATH": path},
+    )
+    return done.returncode, done.stdout + done.stderr
 
 
 def smaller(words):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import Namespace
 
 from molgeo.cli.command import Command, Parser, add_fields, command, settings_from
 from molgeo.runtime.errors import OK, SOME_FAILED
+
+if TYPE_CHECKING:
+    from molgeo.generate.journal import Kept
 
 
 def _prepare_options(parser: Parser) -> None:
@@ -123,7 +126,7 @@ def data_sample(options: Namespace) -> int:
         done = sample_structures(
             options.inputs, options.output, plan, options.limit, options.workers, report
         )
-    return _report(options.output, *done)
+    return _report(options.output, done)
 
 
 @command(
@@ -137,13 +140,15 @@ def data_label(options: Namespace) -> int:
     method = Method(options.calculator, options.options)
     with progress("labelling") as report:
         done = label_structures(options.input, options.output, method, options.workers, report)
-    return _report(options.output, *done)
+    return _report(options.output, done)
 
 
-def _report(output: str, n_done: int, n_failed: int) -> int:
+def _report(output: str, kept: Kept) -> int:
     """Name the output; say on stderr what has failed."""
     print(output)
-    if n_failed:
-        where = f"{output.removesuffix('.npz').removesuffix('.extxyz')}.extxyz.failed.jsonl"
-        print(f"molgeo: {n_failed} of {n_done + n_failed} failed, see {where}", file=sys.stderr)
-    return SOME_FAILED if n_failed else OK
+    if kept.failed:
+        print(
+            f"molgeo: {kept.failed} of {kept.done + kept.failed} failed, see {kept.failed_path}",
+            file=sys.stderr,
+        )
+    return SOME_FAILED if kept.failed else OK

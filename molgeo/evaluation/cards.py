@@ -161,10 +161,10 @@ def markdown(header: Header) -> str:
         lines += (_force_errors if header.trained_on_forces else _property_errors)(header)
     if header.from_smiles.n:
         lines += _smiles_errors(header)
+    if header.notes:  # before the command, which they may speak of as the one below
+        lines += ["", "## Notes", "", header.notes]
     if header.curve:
         lines += _training(header)
-    if header.notes:
-        lines += ["", "## Notes", "", header.notes]
     limits = list(FORCE_LIMITS)
     if not header.trained_on_forces:
         has_energy = any(one.is_energy for one in header.config.properties)
@@ -177,13 +177,14 @@ def markdown(header: Header) -> str:
 def _facts(header: Header) -> dict[str, str]:
     """Label → text of what the header says; what it does not say is left out."""
     config, domain, errors = header.config, header.domain, header.metrics
-    measured = f"{errors.n:,} {errors.split} molecules" if errors.n else ""
+    rows = "configurations" if header.trained_on_forces else "molecules"
+    measured = f"{errors.n:,} {errors.split} {rows}" if errors.n else ""
     geometry = f", {errors.geometry} geometries" if errors.geometry else ""
     facts = {
         "backbone": f"{config.model} {config.backbone}",
         "trained on": _listed(
             header.data,
-            f"{header.n_train:,} molecules" if header.n_train else "",
+            f"{header.n_train:,} {rows}" if header.n_train else "",
             f"split {header.split}" if header.split else "",
         ),
         "level of theory": header.level_of_theory,

@@ -1,1 +1,1 @@
-"""Making force data: structures to sample, and labels from any ASE calculator."""
+"""Making geometries and labels: structures off equilibrium, conformers of QM9 and of tables."""

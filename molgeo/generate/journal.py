@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ase.io
 from ase import Atoms
@@ -15,6 +15,20 @@ from ase import Atoms
 from molgeo.generate.workers import Failure
 from molgeo.runtime.errors import InputError
 from molgeo.runtime.whole_file import replacing
+
+
+class Kept(NamedTuple):
+    """What became of the rows.
+
+    Attributes:
+        done: rows that have frames.
+        failed: rows that have none.
+        failed_path: file with the reasons of the latter, if there are any.
+    """
+
+    done: int
+    failed: int
+    failed_path: Path
 
 
 class FrameJournal:
@@ -87,7 +101,7 @@ class FrameJournal:
         results: Iterable[Sequence[Atoms] | Failure],
         total: int,
         progress: Callable[[int, int], None] | None = None,
-    ) -> tuple[int, int]:
+    ) -> Kept:
         """Take the results of all rows from `next_row` on, in order.
 
         Args:
@@ -96,7 +110,7 @@ class FrameJournal:
             progress: called with (rows done, rows in all).
 
         Returns:
-            Rows that have frames, and that have none.
+            How many rows have frames, how many have none, and where the reasons stand.
         """
         for row, result in enumerate(results, self.next_row):
             if isinstance(result, Failure):
@@ -105,7 +119,7 @@ class FrameJournal:
                 self.add(row, result)
             if progress:
                 progress(row + 1, total)
-        return total - self.n_failed, self.n_failed
+        return Kept(total - self.n_failed, self.n_failed, self.failed_path)
 
     def fail(self, row: int, reason: str) -> None:
         """Set a row aside with its reason."""

@@ -16,7 +16,7 @@ from ase.calculators.calculator import Calculator
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from molgeo.data.ase_frames import read_ase
-from molgeo.generate.journal import FrameJournal
+from molgeo.generate.journal import FrameJournal, Kept
 from molgeo.generate.workers import ordered_map
 from molgeo.runtime.errors import InputError, SettingError
 from molgeo.runtime.whole_file import is_same_file, replacing
@@ -118,11 +118,11 @@ def label_structures(
     method: Method,
     workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[int, int]:
+) -> Kept:
     """Compute energies and forces of all structures of a file.
 
     A run that was killed goes on if it is called again. A structure that fails is set aside with
-    its reason in ``OUTPUT.failed.jsonl``.
+    its reason in ``NAME.extxyz.failed.jsonl``, for an npz too.
 
     Args:
         source: whatever ASE reads with one structure or many.
@@ -133,7 +133,7 @@ def label_structures(
         progress: called with (structures done, structures in all).
 
     Returns:
-        Structures that have labels, and that have none.
+        How many structures have labels, how many have none, and where the reasons stand.
 
     Raises:
         FileNotFoundError: the source does not exist.

@@ -17,7 +17,7 @@ from molgeo.chem.molecule import BadRow, Molecule, SmilesRow, check_geometry
 from molgeo.data.qm9.dataset import QM9
 from molgeo.generate.dimers import place
 from molgeo.generate.dynamics import langevin, learned_forces, mmff_forces
-from molgeo.generate.journal import FrameJournal
+from molgeo.generate.journal import FrameJournal, Kept
 from molgeo.generate.plan import SamplePlan
 from molgeo.generate.workers import ordered_map
 from molgeo.runtime.errors import SettingError
@@ -151,7 +151,7 @@ def sample_structures(
     limit: int = 0,
     workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[int, int]:
+) -> Kept:
     """Make structures of all molecules of some inputs.
 
     A run that was killed goes on if it is called again. A molecule that fails is set aside with
@@ -167,7 +167,7 @@ def sample_structures(
         progress: called with (molecules done, molecules in all).
 
     Returns:
-        Molecules that have structures, and that have none.
+        How many molecules have structures, how many have none, and where the reasons stand.
 
     Raises:
         UserError: an input cannot be read, or the output is another run's, or an input itself.

@@ -1,5 +1,7 @@
 """Molecules with values in files of any format: what a model of a user's own values is made of.
 
+It lies among what makes geometries, because the conformers of a table's SMILES are made here.
+
 The rows come from the readers that predictions use. A row that cannot be used is set aside with its
 reason; the others go on. A value that is missing is NaN.
 """

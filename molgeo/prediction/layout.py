@@ -1,4 +1,4 @@
-"""What rows are written as: their columns, how many digits of a number mean something, writers.
+"""Which columns an output has, and how many digits of a number mean something.
 
 Of an error two digits are kept, and of a value the digits down to the error's last one. The error
 is the row's own standard error; if it has none, the mean absolute error that was measured of the

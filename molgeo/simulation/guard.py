@@ -40,8 +40,9 @@ class Guard:
 
     Args:
         atoms: at the start, with a calculator; their bonds are those that should hold.
-        temperature_K: of the run. The limit is the chi-square quantile of a system with so many
-            degrees of freedom, as a small molecule's temperature fluctuates by its own size.
+        temperature_K: of the run. The limit is this times the larger of `HOT` and `HEADROOM` times
+            the chi-square quantile for so many degrees of freedom: the fewer there are, the more
+            the temperature fluctuates.
         n_degrees: degrees of freedom.
         max_disagreement: eV/Å, of an ensemble's forces on one atom (‖standard deviation‖).
 

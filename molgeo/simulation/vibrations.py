@@ -72,8 +72,8 @@ def vibrations(atoms: Atoms, displacement: float = DISPLACEMENT, report: Report 
     energies = VibrationsData.from_2d(own, _hessian(own, displacement, report)).get_energies()
     shape = shape_of(atoms)
     n_rest = {"monatomic": 3, "linear": 5, "nonlinear": 6}[shape]
-    # Drift and rotation are left out by size, not by square: the imaginary mode of a saddle point
-    # is a mode. Then squares ascend, the largest imaginary mode at the head.
+    # Drift and rotation are the n_rest of smallest |E|. The imaginary mode of a saddle point has a
+    # large one, so it stays, though its E² is the lowest. The modes that stay ascend by E².
     energies = energies[np.abs(energies).argsort()]
     rest, modes = energies[:n_rest], energies[n_rest:]
     return Modes(modes[(modes**2).real.argsort()], rest, shape)

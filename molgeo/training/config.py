@@ -224,7 +224,9 @@ def task_class(data: Any) -> type[Task]:
         try:
             found = getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError, ValueError) as error:
-            raise SettingError(f"data: {shown(data)}: {one_line(error, 200)}") from None
+            missing = isinstance(error, ModuleNotFoundError)
+            hint = "; is it installed, or its folder in PYTHONPATH?" if missing else ""
+            raise SettingError(f"data: {shown(data)}: {one_line(error, 200)}{hint}") from None
         if not hasattr(found, "config_class"):  # `Task` itself imports this module
             raise SettingError(f"data: expected the import path of a Task, got {shown(data)}")
         task: type[Task] = found

@@ -1,4 +1,4 @@
-"""Stop a run at its first number that is none, before it reaches a state that is kept."""
+"""Stop a run at its first NaN or infinity, before a state that holds it is saved."""
 
 from __future__ import annotations
 

@@ -29,6 +29,13 @@ def test_the_cards_of_shipped_models_are_those_of_their_headers(name):
     assert markdown(read_header(name)) == (CHECKPOINTS / f"{name}.md").read_text()
 
 
+def test_a_force_field_has_configurations():
+    card = markdown(read_header("spectrum_net-gfn2"))
+    assert "gfn2, 256,532 configurations, split" in card
+    assert "8,361 test configurations, given" in card
+    assert card.index("by the command below") < card.index("    molgeo train --name")
+
+
 def card_of(header, **facts):
     """The card of a header with other facts, as JSON has them."""
     return markdown(header_of({**header, **facts}))

@@ -42,7 +42,7 @@ def source(tmp_path):
 
 
 def test_labels_are_the_calculators(source, tmp_path):
-    assert label_structures(source, tmp_path / "out.extxyz", EMT_METHOD, workers=1) == (11, 1)
+    assert label_structures(source, tmp_path / "out.extxyz", EMT_METHOD, workers=1)[:2] == (11, 1)
     got = ase.io.read(tmp_path / "out.extxyz", ":")
     assert [a.info["row"] for a in got] == [r for r in range(12) if r != 4]
     for atoms in got:
@@ -56,7 +56,9 @@ def test_labels_are_the_calculators(source, tmp_path):
 
 
 def test_npz_that_trains(source, tmp_path):
-    label_structures(source, tmp_path / "out.npz", EMT_METHOD, workers=2)
+    kept = label_structures(source, tmp_path / "out.npz", EMT_METHOD, workers=2)
+    assert kept == (11, 1, tmp_path / "out.extxyz.failed.jsonl")
+    assert kept.failed_path.exists()
     frames = read_frames(tmp_path / "out.npz")
     assert frames.group.tolist() == [r // 3 for r in range(12) if r != 4]
     direct = read_frames(tmp_path / "out.extxyz")
@@ -92,7 +94,7 @@ def test_resumed_after_kill_9(source, tmp_path, monkeypatch):
     child.wait()
     assert 0 < len(ase.io.read(out, ":")) < 11
     monkeypatch.syspath_prepend(tmp_path)
-    assert label_structures(source, out, Method("slow_method:Slow"), workers=1) == (11, 1)
+    assert label_structures(source, out, Method("slow_method:Slow"), workers=1)[:2] == (11, 1)
     label_structures(source, tmp_path / "whole.extxyz", Method("slow_method:Slow"), workers=1)
     assert out.read_bytes() == (tmp_path / "whole.extxyz").read_bytes()
 
@@ -142,7 +144,7 @@ def test_a_finished_run_changes_nothing(source, tmp_path):
     out = tmp_path / "out.extxyz"
     label_structures(source, out, EMT_METHOD, workers=1)
     before = out.read_bytes()
-    assert label_structures(source, out, EMT_METHOD, workers=1) == (11, 1)
+    assert label_structures(source, out, EMT_METHOD, workers=1)[:2] == (11, 1)
     assert out.read_bytes() == before
     with pytest.raises(ValueError, match="holds another run: options was"):
         label_structures(

@@ -44,6 +44,13 @@ def test_no_kind_is_guessed(data):
             assert f"{kind} ({needs})" in str(caught.value)
 
 
+def test_a_module_that_is_not_found_may_lie_in_a_folder():
+    with pytest.raises(SettingError, match=r"No module named 'nowhere'; is it .*PYTHONPATH"):
+        config_from({"data": "nowhere.Task"})
+    with pytest.raises(SettingError, match=r"has no attribute 'Nothing'$"):
+        config_from({"data": "molgeo.training.qm9.Nothing"})
+
+
 def test_data_have_no_default():
     with pytest.raises(SettingError, match="data: expected a kind of data, got nothing"):
         config_from({})

@@ -1,4 +1,4 @@
-"""A run ends at its first number that is none, and what it has kept is from before."""
+"""A run ends at its first NaN or infinity, and what it has saved is from before."""
 
 import dataclasses
 
