@@ -15,7 +15,11 @@ MOST_LINES_OF_A_FUNCTION = 80
 MOST_LINES_OF_A_MODULE = 450
 
 ALLOWED = {
-    "models": {"Interaction", "InteractionBlock", "OutputBlock"},  # the papers' names
+    "data": {"FORMAT_VERSION"},  # each kind of files has one
+    # The papers' names, and the class that each module is found by.
+    "models": {"Interaction", "InteractionBlock", "OutputBlock", "MODEL"},
+    "simulation": {"Array"},  # the same of both
+    "testing": {"CHECKS"},  # a list of modules' lists
 }
 """Room → public names that several of its modules define, and why they may."""
 
@@ -36,8 +40,15 @@ def imports():
 
 
 def public(tree):
-    kinds = ast.FunctionDef | ast.ClassDef
-    return [one.name for one in tree.body if isinstance(one, kinds) and one.name[0] != "_"]
+    """Names of the functions, the classes and the values that a module defines."""
+    names = set()
+    for one in tree.body:
+        if isinstance(one, ast.FunctionDef | ast.ClassDef):
+            names.add(one.name)
+        elif isinstance(one, ast.Assign | ast.AnnAssign):
+            targets = one.targets if isinstance(one, ast.Assign) else [one.target]
+            names |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return {name for name in names if name[0] != "_"}
 
 
 def test_a_public_name_means_one_thing_within_a_room(trees):

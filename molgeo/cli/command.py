@@ -13,7 +13,7 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 from molgeo.runtime.errors import USAGE
 from molgeo.runtime.plain_text import nearest, say
 
-Settings = TypeVar("Settings")
+Kind = TypeVar("Kind")
 
 _LITERAL = re.compile(r"[Ee]xpected a (?:typing\.)?Literal\[([^]]*)\]")
 _GIVEN = re.compile(
@@ -99,7 +99,7 @@ class Parser(ArgumentParser):
         return names
 
 
-Part = type | Callable[[Parser], Any]
+Options = type | Callable[[Parser], Any]
 """Options of a command: settings, whose fields they are, or a function that adds them."""
 
 
@@ -120,7 +120,7 @@ class Command:
     name: str
     about: str
     example: str
-    parts: Sequence[Part] = ()
+    parts: Sequence[Options] = ()
     run: Callable[[Namespace], int] | None = None
     notes: Callable[[], str] | None = None
     rewrite: Callable[[list[str]], list[str]] = list
@@ -135,7 +135,7 @@ class Command:
         return parser
 
 
-def command(example: str, *parts: Part, **more: Any) -> Callable[[Callable[..., int]], Command]:
+def command(example: str, *parts: Options, **more: Any) -> Callable[[Callable[..., int]], Command]:
     """Make a command of a function of the options' values, which returns the exit status.
 
     Its name is the function's, ``data_label`` for ``data label``, and what it does is the first
@@ -154,7 +154,7 @@ def command(example: str, *parts: Part, **more: Any) -> Callable[[Callable[..., 
     return made
 
 
-def positional(name: str, help: str, **more: Any) -> Part:
+def positional(name: str, help: str, **more: Any) -> Options:
     """An argument without ``--``, of a command."""
     words = {"type": str, "metavar": name.rstrip("s").upper(), "help": help, **more}
     return lambda parser: parser.add_argument(name, **words)
@@ -182,7 +182,7 @@ def add_fields(parser: Parser, *kinds: type, **defaults: Any) -> None:
             parser.add_argument(f"--{name}", *about["aliases"], action="store_true", **words)
 
 
-def settings_from(options: Namespace, kind: type[Settings]) -> Settings:
+def settings_from(options: Namespace, kind: type[Kind]) -> Kind:
     """The settings that options tell.
 
     Args:

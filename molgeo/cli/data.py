@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -10,6 +9,7 @@ from jsonargparse import Namespace
 
 from molgeo.cli.command import Command, Parser, add_fields, command, settings_from
 from molgeo.runtime.errors import OK, SOME_FAILED
+from molgeo.runtime.plain_text import say
 
 if TYPE_CHECKING:
     from molgeo.generate.journal import Kept
@@ -97,7 +97,7 @@ def _prepare_geometries(root: Path, options: Namespace) -> int:
             path = qm9.prepare(root, kind, options.conformers, report)
         print(path)
         for status, n in geometries.tally(path).items():
-            print(f"molgeo: {kind}: {n} {status}", file=sys.stderr)
+            say(f"{kind}: {n} {status}")
     return OK
 
 
@@ -147,8 +147,5 @@ def _report(output: str, kept: Kept) -> int:
     """Name the output; say on stderr what has failed."""
     print(output)
     if kept.failed:
-        print(
-            f"molgeo: {kept.failed} of {kept.done + kept.failed} failed, see {kept.failed_path}",
-            file=sys.stderr,
-        )
+        say(f"{kept.failed} of {kept.done + kept.failed} failed, see {kept.failed_path}")
     return SOME_FAILED if kept.failed else OK

@@ -10,7 +10,7 @@ import numpy as np
 from molgeo.data.frames import Frames
 from molgeo.runtime.errors import InputError
 
-NAMES: Final = ("z", "pos", "energy", "force")
+FIELDS: Final = ("z", "pos", "energy", "force")
 
 
 def frames_of_pyg(data: Iterable[Any], source: str = "PyG data") -> Frames:
@@ -28,10 +28,10 @@ def frames_of_pyg(data: Iterable[Any], source: str = "PyG data") -> Frames:
     if not items:
         raise InputError(f"{source}: expected one item or more, got none")
     for row, item in enumerate(items):
-        missing = [name for name in NAMES if getattr(item, name, None) is None]
+        missing = [name for name in FIELDS if getattr(item, name, None) is None]
         if missing:
             has = ", ".join(sorted(item.keys())) if hasattr(item, "keys") else type(item).__name__
-            raise InputError(f"{source}: row {row}: expected {', '.join(NAMES)}, got {has}")
+            raise InputError(f"{source}: row {row}: expected {', '.join(FIELDS)}, got {has}")
     return Frames(
         z=np.concatenate([_array(item.z) for item in items]),
         pos=np.concatenate([_array(item.pos) for item in items]),

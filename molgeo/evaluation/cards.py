@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -21,7 +20,7 @@ from molgeo.predictor.checkpoint import (
 )
 from molgeo.predictor.header import Header, Measured
 from molgeo.properties import Property
-from molgeo.runtime.plain_text import one_line
+from molgeo.runtime.plain_text import one_line, say
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -91,7 +90,7 @@ def models_table() -> None:
             header = read_header(path)
         except CheckpointError as error:
             table.add_row(_plain(name), DEFAULTS.get(name, ""), "damaged")
-            sys.stderr.write(f"molgeo: {error}\n")
+            say(error)
             continue
         cells = (
             name,

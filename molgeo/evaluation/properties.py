@@ -24,9 +24,9 @@ from molgeo.predictor.calibration import (
 from molgeo.properties import Property, first_energy, names_of
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.precision import MatmulPrecision, matmul_precision
+from molgeo.runtime.progress import Progress
 
 Part = Literal["train", "validation", "test"]
-Progress = Callable[[int, int], None]
 Source = Callable[[Tensor], tuple[GeometrySet, Tensor]]
 """From rows of a data set to geometries and the rows' places among them."""
 

@@ -12,12 +12,13 @@ from torch import Tensor
 from molgeo.data.geometries import MAX_CONFORMERS, Geometry, GeometrySet, with_labels
 from molgeo.data.qm9.dataset import QM9
 from molgeo.data.qm9.properties import named
-from molgeo.evaluation.properties import Part, Progress, Sample, Source, calibrations, errors
+from molgeo.evaluation.properties import Part, Sample, Source, calibrations, errors
 from molgeo.prediction.conformer_average import CONFORMERS
 from molgeo.predictor import Predictor
 from molgeo.predictor.calibration import Calibration
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.precision import MatmulPrecision
+from molgeo.runtime.progress import Progress
 
 
 def evaluate(

@@ -20,11 +20,10 @@ from numpy.typing import NDArray
 from molgeo.chem.conformers.conformers import Conformers
 from molgeo.chem.molecule import BadRow
 from molgeo.data.geometries import FlatGeometries, few, join, read_geometries, write_geometries
+from molgeo.runtime.progress import Progress
 
 PIECE: Final = 1000
 """Molecules between two files."""
-
-Progress = Callable[[int, int], None]
 
 
 def make_in_pieces(

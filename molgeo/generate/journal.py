@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from ase import Atoms
 
 from molgeo.generate.workers import Failure
 from molgeo.runtime.errors import InputError
+from molgeo.runtime.progress import Progress
 from molgeo.runtime.whole_file import replacing
 
 
@@ -100,7 +101,7 @@ class FrameJournal:
         self,
         results: Iterable[Sequence[Atoms] | Failure],
         total: int,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress | None = None,
     ) -> Kept:
         """Take the results of all rows from `next_row` on, in order.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -17,8 +16,9 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from molgeo.data.ase_frames import read_ase
 from molgeo.generate.journal import FrameJournal, Kept
-from molgeo.generate.workers import ordered_map
+from molgeo.generate.workers import map_in_processes
 from molgeo.runtime.errors import InputError, SettingError
+from molgeo.runtime.progress import Progress
 from molgeo.runtime.whole_file import is_same_file, replacing
 
 SHORT_NAMES: Final = {
@@ -117,7 +117,7 @@ def label_structures(
     output: str | Path,
     method: Method,
     workers: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Kept:
     """Compute energies and forces of all structures of a file.
 
@@ -157,7 +157,7 @@ def label_structures(
     about |= {"calculator": method.name, "options": method.options}
     journal = FrameJournal(path, about)
     left = itertools.islice(ase.io.iread(source, ":"), journal.next_row, None)
-    done = journal.keep(ordered_map(Labeller(method), left, workers), total, progress)
+    done = journal.keep(map_in_processes(Labeller(method), left, workers), total, progress)
     if output != path:
         _write_npz(path, output)
     return done

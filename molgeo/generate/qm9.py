@@ -21,8 +21,9 @@ from molgeo.data.geometries import (
     FlatGeometries,
 )
 from molgeo.data.qm9.dataset import QM9, geometry_path
-from molgeo.generate.geometries import Progress, flat, made_before, make_in_pieces
+from molgeo.generate.geometries import flat, made_before, make_in_pieces
 from molgeo.runtime.errors import SettingError
+from molgeo.runtime.progress import Progress
 
 
 def prepare(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,8 +19,9 @@ from molgeo.generate.dimers import place
 from molgeo.generate.dynamics import langevin, learned_forces, mmff_forces
 from molgeo.generate.journal import FrameJournal, Kept
 from molgeo.generate.plan import SamplePlan
-from molgeo.generate.workers import ordered_map
+from molgeo.generate.workers import map_in_processes
 from molgeo.runtime.errors import SettingError
+from molgeo.runtime.progress import Progress
 from molgeo.runtime.whole_file import is_same_file
 
 EQUILIBRATION: Final = 4
@@ -28,7 +29,7 @@ EQUILIBRATION: Final = 4
 
 Row = Molecule | SmilesRow | BadRow
 
-Source = tuple[int, Row, Row]
+Start = tuple[int, Row, Row]
 """Number of a molecule, the molecule, and the one beside it for dimers."""
 
 
@@ -42,14 +43,14 @@ class Sampler:
 
     plan: SamplePlan
 
-    def __call__(self, source: Source) -> list[Atoms]:
+    def __call__(self, start: Start) -> list[Atoms]:
         """The structures, with ``kind``, ``group`` and ``T`` in their ``info``.
 
         Raises:
             ValueError: there is no geometry, or no force field knows the molecule.
             FloatingPointError: a trajectory breaks down.
         """
-        number, row, other = source
+        number, row, other = start
         rng = np.random.default_rng([self.plan.seed, number])
         molecule = _with_geometry(row)
         made = [
@@ -150,7 +151,7 @@ def sample_structures(
     plan: SamplePlan,
     limit: int = 0,
     workers: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Kept:
     """Make structures of all molecules of some inputs.
 
@@ -182,4 +183,4 @@ def sample_structures(
     journal = FrameJournal(output, about)
     partners = np.random.default_rng(plan.seed).permutation(len(rows))
     items = ((k, rows[k], rows[partners[k]]) for k in range(journal.next_row, len(rows)))
-    return journal.keep(ordered_map(Sampler(plan), items, workers), len(rows), progress)
+    return journal.keep(map_in_processes(Sampler(plan), items, workers), len(rows), progress)

@@ -30,9 +30,10 @@ from molgeo.chem.parsing import mol_from_smiles, rdkit_messages
 from molgeo.chem.plausible import implausible
 from molgeo.data.geometries import FORMAT_VERSION, FlatGeometries, read_geometries
 from molgeo.data.split import PARTS, UNDECIDED
-from molgeo.generate.geometries import Progress, flat, made_before, make_in_pieces
+from molgeo.generate.geometries import flat, made_before, make_in_pieces
 from molgeo.runtime.errors import InputError, SettingError
 from molgeo.runtime.plain_text import nearest, one_line
+from molgeo.runtime.progress import Progress
 
 Source = Literal["auto", "given", "smiles"]
 """Geometries of a table: those given, or conformers of the SMILES; ``auto`` takes what there is."""

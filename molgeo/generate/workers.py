@@ -30,7 +30,7 @@ class Failure:
     reason: str
 
 
-def ordered_map(
+def map_in_processes(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int = 0
 ) -> Iterator[Result | Failure]:
     """``map`` over processes; an item that raises, or kills its process, gives a `Failure`.

@@ -24,7 +24,7 @@ from molgeo.ops.blocks import Block, blocks_of, widest
 from molgeo.ops.derivatives import Dual, change, neighbour_sum, product, rows_of, value
 from molgeo.runtime.precision import full_on_cpu
 
-ROWS_PER_BLOCK = 2048
+_ROWS_PER_BLOCK = 2048
 """Padded edges taken at a time on a CPU: 1 MB of 128 float32 channels, as large as L2."""
 
 
@@ -40,7 +40,7 @@ class NeighbourDensity:
     def __init__(self, harmonics: Tensor, graph: Graph) -> None:
         self.harmonics = harmonics
         self.graph = graph
-        self.blocks = blocks_of(graph, ROWS_PER_BLOCK)
+        self.blocks = blocks_of(graph, _ROWS_PER_BLOCK)
         # Y of the slots of each block, (atoms, components, slots), the same for all calls.
         self.slots = [_in_slots(harmonics.detach(), b).mT.contiguous() for b in self.blocks]
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from molgeo.graph.edges import Graph
 
-TILE = 16
+EDGES = 16
 """Edges or pairs taken at a time."""
 
 CHANNELS = 128
@@ -29,7 +29,7 @@ def convolution(h: Tensor, filters: Tensor, graph: Graph) -> Tensor:
     if out.numel():
         with torch.cuda.device_of(h):
             _convolution_kernel[graph.n_atoms, triton.cdiv(width, block)](
-                h, filters, graph.target, graph.pair, graph.ptr, out, width, TILE, block, _sum(h)
+                h, filters, graph.target, graph.pair, graph.ptr, out, width, EDGES, block, _sum(h)
             )
     return out
 
@@ -42,9 +42,9 @@ def pair_product(g: Tensor, h: Tensor, graph: Graph) -> Tensor:
     width, block = _blocks(g)
     if out.numel():
         with torch.cuda.device_of(g):
-            _pair_kernel[triton.cdiv(n_pairs, TILE), triton.cdiv(width, block)](
+            _pair_kernel[triton.cdiv(n_pairs, EDGES), triton.cdiv(width, block)](
                 g, h, graph.source, graph.target, graph.forward, out, n_pairs,
-                width, TILE, block, _sum(g),
+                width, EDGES, block, _sum(g),
             )  # fmt: skip
     return out
 

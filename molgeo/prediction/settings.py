@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from molgeo.chem.files.formats import ReadOptions
     from molgeo.predictor import Predictor
 
-Result = TypeVar("Result")
+Returned = TypeVar("Returned")
 
 Geometry = Literal["auto", "given", "mmff", "smiles"]
 """As `molgeo.chem.building.GeometrySource`, which is slow to import."""
@@ -151,8 +151,8 @@ class OutputSettings:
 
 
 def takes_settings(
-    function: Callable[[Any, PredictSettings], Result],
-) -> Callable[..., Result]:
+    function: Callable[[Any, PredictSettings], Returned],
+) -> Callable[..., Returned]:
     """Let a function of inputs and settings take each setting as an argument of its own.
 
     Args:
@@ -171,7 +171,7 @@ def takes_settings(
     known = list(signature.parameters)
 
     @functools.wraps(function)
-    def wrapped(*arguments: Any, **keywords: Any) -> Result:
+    def wrapped(*arguments: Any, **keywords: Any) -> Returned:
         for name in keywords:
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)

@@ -12,8 +12,12 @@ PATIENCE_S = 2.0
 """Work shorter than this shows no bar."""
 
 
+Progress = Callable[[int, int], None]
+"""What is called with (done, total) of some work."""
+
+
 class Report(Protocol):
-    """Says how far work has come."""
+    """Says how far work has come, with a note; each is a `Progress` too."""
 
     def __call__(self, done: int, total: int, note: str = "", /) -> None:
         """Show so much of the whole, and a few words beside it."""

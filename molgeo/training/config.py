@@ -7,7 +7,6 @@ a `molgeo.training.task.Task`; that of a stranger is named by its import path.
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -16,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from molgeo.properties import Property
 from molgeo.runtime.errors import SettingError
-from molgeo.runtime.plain_text import nearest, one_line, shown
+from molgeo.runtime.plain_text import nearest, one_line, say, shown
 from molgeo.runtime.precision import MatmulPrecision
 from molgeo.runtime.validation import (
     Amount,
@@ -319,8 +318,8 @@ def _of_own_files(fields: dict[str, Any], theirs: dict[str, Any]) -> dict[str, A
     if is_same or their_kind is None or not left:
         return fields
     listed = ", ".join(f"{key} '{one_line(theirs[key], 60)}'" for key in left)
-    sys.stderr.write(
-        f"molgeo: the data are not the config file's, whose {listed} {'are' if left[1:] else 'is'} "
-        "left out; name those of your data\n"
+    say(
+        f"the data are not the config file's, whose {listed} {'are' if left[1:] else 'is'} "
+        "left out; name those of your data"
     )
     return {key: value for key, value in fields.items() if key not in left}

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from molgeo.runtime.errors import SettingError
-from molgeo.runtime.plain_text import one_line
+from molgeo.runtime.plain_text import one_line, say
 
 MOST: Final = 100
 """Characters of a name, which becomes one of a file."""
@@ -89,7 +88,7 @@ def check_free(name: str, chosen: bool) -> None:
             f"name: this run would export a second {name!r}, and --model {name} would take the "
             "shipped one; choose another --name (or --data_name, if the data are others)"
         )
-    sys.stderr.write(
-        f"molgeo: the run's model is named as the shipped {name!r} is: "
-        "load it by its path, as its name stands for the shipped one\n"
+    say(
+        f"the run's model is named as the shipped {name!r} is: "
+        "load it by its path, as its name stands for the shipped one"
     )

@@ -17,9 +17,10 @@ from molgeo.predictor.calibration import Calibration
 from molgeo.properties import Property
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.plain_text import one_line
+from molgeo.runtime.progress import Progress
 from molgeo.runtime.validation import Amount
 from molgeo.training.config import RunConfig
-from molgeo.training.task import COMMON_FIXED, Part, Progress, Task
+from molgeo.training.task import COMMON_FIXED, Part, Task
 
 GEOMETRY_SOURCES: Final = {
     "dft": f"relaxed at {qm9.LEVEL_OF_THEORY}",

@@ -22,6 +22,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from molgeo.runtime.errors import SettingError
+from molgeo.runtime.plain_text import say
 from molgeo.runtime.precision import matmul_precision
 from molgeo.training.config import KINDS, RunConfig, task_class
 from molgeo.training.export import export, measure
@@ -94,7 +95,7 @@ def train(config: RunConfig, resume: bool = False) -> Path:
                 )
     except TimeIsUp as stop:
         if trainer.is_global_zero:
-            sys.stderr.write(f"molgeo: {stop}\n")
+            say(stop)
     except NotFiniteError as error:
         failure = error
     finally:

@@ -7,7 +7,6 @@ so that what they add to the references, in eV and eV/Å, is what the checkpoint
 
 from __future__ import annotations
 
-import sys
 from typing import Final
 
 import torch
@@ -22,6 +21,7 @@ from molgeo.predictor.checkpoint import load, read_header
 from molgeo.predictor.heads import Heads
 from molgeo.properties import Property, names_of
 from molgeo.runtime.errors import SettingError
+from molgeo.runtime.plain_text import say
 from molgeo.training.config import RunConfig
 from molgeo.training.references import domain_of, fit_references, fit_rest, gain_of
 from molgeo.training.task import Task
@@ -214,4 +214,4 @@ def _tell(
     if new := [SYMBOLS[z] for z in now if z not in seen]:
         lines.append(f"elements that the checkpoint has never seen start afresh: {', '.join(new)}")
     for line in lines:
-        sys.stderr.write(f"molgeo: start_from: {line}\n")
+        say(f"start_from: {line}")

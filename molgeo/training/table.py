@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import re
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -33,11 +32,12 @@ from molgeo.predictor import Predictor
 from molgeo.predictor.calibration import Calibration
 from molgeo.properties import HeadKind, Property, check_properties, names_of
 from molgeo.runtime.errors import InputError, SettingError
-from molgeo.runtime.plain_text import one_line
+from molgeo.runtime.plain_text import one_line, say
+from molgeo.runtime.progress import Progress
 from molgeo.runtime.progress import progress as progress_bar
 from molgeo.runtime.validation import Amount, Settings
 from molgeo.training.config import FilesConfig
-from molgeo.training.task import COMMON_FIXED, Part, Progress, Task
+from molgeo.training.task import COMMON_FIXED, Part, Task
 
 CALIBRATED: Final = (1, 2, 4, CONFORMERS)
 """Numbers of conformers that have a calibration of their own."""
@@ -289,9 +289,7 @@ class TableTask(Task):
             writer.writerow(["input", "name", "smiles", "message"])
             writer.writerows([row.input, row.name, row.smiles, row.message] for row in aside)
         n = len(self.data.table.rows) + len(self.data.table.aside)
-        sys.stderr.write(
-            f"molgeo: {len(aside)} of {n} rows are set aside, with reasons in {path}\n"
-        )
+        say(f"{len(aside)} of {n} rows are set aside, with reasons in {path}")
 
     def about(self) -> dict[str, Any]:
         """What the files say, and how they were split."""

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from molgeo.data.datamodule import FlatDataModule
-from molgeo.evaluation.properties import Part, Progress
+from molgeo.evaluation.properties import Part
 from molgeo.predictor import Predictor
 from molgeo.predictor.calibration import Calibration
 from molgeo.runtime.errors import SettingError
+from molgeo.runtime.progress import Progress
 from molgeo.training.config import RunConfig, task_class
 from molgeo.training.module import PropertyTraining, Training
 
-__all__ = ["COMMON_FIXED", "Part", "Progress", "Task", "task_of"]
+__all__ = ["COMMON_FIXED", "Part", "Task", "task_of"]
 
 COMMON_FIXED = (
     "data",

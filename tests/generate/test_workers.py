@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from molgeo.generate.workers import Failure, ordered_map
+from molgeo.generate.workers import Failure, map_in_processes
 
 
 def careful(x):
@@ -22,7 +22,7 @@ def careful(x):
 
 
 def test_in_this_process():
-    got = list(ordered_map(careful, [1, "bad", 3, "empty"], workers=1))
+    got = list(map_in_processes(careful, [1, "bad", 3, "empty"], workers=1))
     assert got == [2, Failure("ValueError: no way"), 6, Failure("KeyError")]
 
 
@@ -31,7 +31,7 @@ def test_items_are_taken_as_needed():
         yield 1
         raise RuntimeError("the source broke")
 
-    results = ordered_map(careful, source(), workers=1)
+    results = map_in_processes(careful, source(), workers=1)
     assert next(results) == 2
     with pytest.raises(RuntimeError, match="the source broke"):
         next(results)
@@ -39,7 +39,7 @@ def test_items_are_taken_as_needed():
 
 def test_a_process_that_dies_takes_no_other_item_with_it():
     items = [1, 2, "crash", 3, "bad", *range(10, 20)]
-    got = list(ordered_map(careful, items, workers=2))
+    got = list(map_in_processes(careful, items, workers=2))
     assert [type(x) is Failure for x in got] == [x in ("crash", "bad") for x in items]
     assert "process died" in got[2].reason
     assert got[5:] == [2 * x for x in range(10, 20)]
@@ -48,7 +48,7 @@ def test_a_process_that_dies_takes_no_other_item_with_it():
 CHILD = """
 import os
 import time
-from molgeo.generate.workers import ordered_map
+from molgeo.generate.workers import map_in_processes
 
 
 def slow(x):
@@ -57,7 +57,7 @@ def slow(x):
 
 
 if __name__ == "__main__":
-    list(ordered_map(slow, [0, 1, 2], workers=2))
+    list(map_in_processes(slow, [0, 1, 2], workers=2))
 """
 
 

@@ -10,7 +10,7 @@ from molgeo.graph import radius_graph
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
-from molgeo.ops.filter_triton import TILE, convolution, pair_product
+from molgeo.ops.filter_triton import EDGES, convolution, pair_product
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -18,11 +18,11 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 def clusters():
     """Atoms without neighbours, with some, and with more than a tile holds."""
     torch.manual_seed(0)
-    sizes = torch.tensor([1, 2, 7, TILE + 4])
+    sizes = torch.tensor([1, 2, 7, EDGES + 4])
     pos = torch.rand(int(sizes.sum()), 3, dtype=torch.float64)
     graph = radius_graph(pos, 2.0, torch.repeat_interleave(torch.arange(4), sizes))
     assert graph.degree.min() == 0
-    assert graph.degree.max() > TILE
+    assert graph.degree.max() > EDGES
     return graph
 
 

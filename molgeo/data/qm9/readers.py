@@ -7,7 +7,7 @@ import importlib.util
 import io
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
@@ -17,8 +17,8 @@ from molgeo.data.qm9 import dataset as qm9
 from molgeo.data.qm9.labels import HARTREE_PROPERTIES, in_units
 from molgeo.data.qm9.properties import NAMES
 from molgeo.runtime.errors import InputError
+from molgeo.runtime.progress import Progress
 
-Progress = Callable[[int, int], None]
 """Called with (done, total)."""
 
 QM9PACK_COLUMNS: Final = {

@@ -23,9 +23,10 @@ from molgeo.data.download import fetch
 from molgeo.data.qm9 import dataset as qm9
 from molgeo.data.qm9.labels import DECIMALS, in_units
 from molgeo.data.qm9.properties import NAMES
-from molgeo.data.qm9.readers import Progress, RawQM9, from_qm9pack, read
+from molgeo.data.qm9.readers import RawQM9, from_qm9pack, read
 from molgeo.data.tensor_file import write_tensors
 from molgeo.runtime.errors import DownloadError, InputError
+from molgeo.runtime.progress import Progress
 
 
 class Mirror(NamedTuple):

@@ -12,7 +12,7 @@ from molgeo.data.qm9.properties import PROPERTIES
 from molgeo.predictor.header import HeaderError, property_records
 from molgeo.runtime.plain_text import one_line
 
-Record = dict[str, Any]
+RawHeader = dict[str, Any]
 """A header as JSON has it."""
 
 Weights = dict[str, Tensor]
@@ -21,7 +21,7 @@ NAMED: Final = {**PROPERTIES, ENERGY.name: ENERGY}
 """What the names of properties stand for in files of format 1, which hold nothing but names."""
 
 
-def with_whole_properties(header: Record, weights: Weights) -> tuple[Record, Weights]:
+def with_whole_properties(header: RawHeader, weights: Weights) -> tuple[RawHeader, Weights]:
     """Format 1 → 2: properties are stored whole, and their units with them."""
     config = header.get("config")
     names = config.get("properties") if isinstance(config, dict) else None
@@ -37,7 +37,7 @@ def with_whole_properties(header: Record, weights: Weights) -> tuple[Record, Wei
     return {**kept, "format": 2, "config": whole}, weights
 
 
-MIGRATIONS: Final[dict[int, Callable[[Record, Weights], tuple[Record, Weights]]]] = {
+MIGRATIONS: Final[dict[int, Callable[[RawHeader, Weights], tuple[RawHeader, Weights]]]] = {
     1: with_whole_properties,
 }
 """Format version → function that takes header and weights of that version to the next.
