@@ -1,6 +1,7 @@
 """The house is kept: one meaning per name in a room, short functions and modules, no circles."""
 
 import ast
+import re
 from collections import defaultdict
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -60,6 +61,12 @@ def test_a_public_name_means_one_thing_within_a_room(trees):
     allowed = {(room, name) for room, names in ALLOWED.items() for name in names}
     assert twice - allowed == set()
     assert allowed - twice == set(), "allowed, but no longer needed"
+
+
+def test_messages_are_said_in_one_way():
+    saying = r"stderr\.write|file=(sys\.)?stderr"
+    found = [str(path) for path, text in sources().items() if re.search(saying, text)]
+    assert found == ["runtime/plain_text.py"]
 
 
 def test_no_function_is_long(trees):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from molgeo.runtime.plain_text import LINE, one_line
+from molgeo.runtime.plain_text import LINE, one_line, say
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,8 @@ def test_any_text(text, most):
 @given(st.text(st.characters(categories=["L", "N", "P", "S"]), max_size=LINE))
 def test_what_is_printable_and_short_is_kept(text):
     assert one_line(text) == text
+
+
+def test_what_is_said_is_one_line_of_molgeos(capsys):
+    say("rows of a\nb\x1b[31m")
+    assert capsys.readouterr() == ("", "molgeo: rows of a b\\x1b[31m\n")
