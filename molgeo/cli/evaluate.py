@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Final, Literal
 
 from jsonargparse import ActionYesNo, Namespace
 
 from molgeo.cli.command import Parser, command
 from molgeo.runtime.errors import OK
 from molgeo.runtime.options import option
+
+_UNITS: Final = ("energy_unit", "length_unit", "force_unit")
 
 
 @dataclass(frozen=True)
@@ -25,15 +28,19 @@ class EvaluateOptions:
         "qm9, a file with energies and forces or with the model's properties, or the config.yaml "
         "of a run",
     )
-    energy_unit: str = option("eV", "unit of energy in the file")
-    length_unit: str = option("angstrom", "unit of length in the file")
-    force_unit: str = option("", "unit of force; default: energy over length")
-    split: str = option("test", "part of the data set", Literal["train", "validation", "test"])
-    geometry: str = option(
-        "dft",
-        "dft: of the data set; mmff: MMFF94 from there; smiles: from the SMILES; flat: from the "
-        "SMILES without its stereo",
-        Literal["dft", "mmff", "smiles", "flat"],
+    energy_unit: str | None = option(None, "unit of energy in the file; eV if not given")
+    length_unit: str | None = option(None, "unit of length in the file; angstrom if not given")
+    force_unit: str | None = option(None, "unit of force; energy over length if not given")
+    split: str | None = option(
+        None,
+        "part of the data set; test if not given",
+        Literal["train", "validation", "test"] | None,
+    )
+    geometry: str | None = option(
+        None,
+        "dft: of the data set (if not given); mmff: MMFF94 from there; smiles: from the SMILES; "
+        "flat: from the SMILES without its stereo",
+        Literal["dft", "mmff", "smiles", "flat"] | None,
     )
     conformers: int | None = option(None, "conformers per SMILES; 8 if not given", int | None)
     limit: int = option(0, "molecules to evaluate; 0 for all")
@@ -71,13 +78,11 @@ class CalibrateOptions:
 @command("molgeo evaluate --data qm9 --split test --limit 1000", EvaluateOptions, _check_units)
 def evaluate(options: Namespace) -> int:
     """Errors of a model on a data set, as JSON."""
-    from molgeo.prediction.conformer_average import CONFORMERS
     from molgeo.predictor.checkpoint import DEFAULT_MODEL, DEFAULT_SMILES_MODEL, load
     from molgeo.runtime.device import choose
     from molgeo.runtime.progress import progress
 
-    options.conformers = CONFORMERS if options.conformers is None else options.conformers
-    default = DEFAULT_MODEL if options.geometry == "dft" else DEFAULT_SMILES_MODEL
+    default = DEFAULT_MODEL if options.geometry in (None, "dft") else DEFAULT_SMILES_MODEL
     predictor = load(options.model or default).to(choose(options.device))
     with progress("evaluating") as report:
         settings = {"progress": report, "precision": options.matmul_precision}
@@ -88,56 +93,87 @@ def evaluate(options: Namespace) -> int:
 
 def _errors(predictor: Any, options: Namespace, settings: dict[str, Any]) -> dict[str, Any]:
     """Errors of a model on what ``--data`` names."""
-    if options.data == "qm9":
-        from molgeo.data.location import data_dir
+    from molgeo.data.location import data_dir
+
+    data, split, limit = options.data, options.split or "test", options.limit
+    if data == "qm9":
         from molgeo.evaluation import qm9
 
-        return qm9.evaluate(
-            predictor,
-            data_dir(options.data_dir) / "qm9",
-            options.split,
-            options.geometry,
-            options.limit,
-            conformers=options.conformers,
-            **settings,
-        )
-    if options.data.endswith((".yaml", ".yml")):
-        task = _task(options.data, options.check_units)
-        return task.errors(predictor, options.split, limit=options.limit, **settings)
-    if not _has_forces(options.data, predictor):
+        chosen = _chosen(options, "split", "geometry", "conformers", "data_dir")
+        root = data_dir(chosen.pop("data_dir", "")) / "qm9"
+        return qm9.evaluate(predictor, root, limit=limit, **chosen, **settings)
+    if data.endswith((".yaml", ".yml")):
+        task = _task(data, options.check_units, options.data_dir or "")
+        of_config = {"check_units", "data_dir"} & set(type(task.config).model_fields)
+        chosen = _chosen(options, "split", *task.measured_by, *of_config)
+        given = {name: chosen[name] for name in task.measured_by if name in chosen}
+        task.data.setup()
+        return task.errors(predictor, split, limit=limit, **given, **settings)
+    if not _has_forces(data, predictor):
         from molgeo.training.table import errors_on_files
 
-        files, conformers = [options.data], options.conformers
-        return errors_on_files(predictor, files, conformers, options.limit, **settings)
+        chosen = _chosen(options, "conformers", "data_dir")
+        return errors_on_files(predictor, [data], limit=limit, **chosen, **settings)
     from molgeo.data.forces.dataset import Units
     from molgeo.evaluation.forces import evaluate_forces, file_part
+    from molgeo.runtime.errors import SettingError
 
-    units = Units(options.energy_unit, options.length_unit, options.force_unit)
-    molecules, rows, split = file_part(options.data, options.split, units, options.check_units)
-    about = {"model": predictor.name, "data": options.data, "split": split, "geometry": "given"}
-    found = evaluate_forces(predictor, molecules, rows[: options.limit or None], **settings)
+    chosen = _chosen(options, *_UNITS, "split", "check_units")
+    units = Units(**{n.removesuffix("_unit"): chosen[n] for n in _UNITS if n in chosen})
+    molecules, rows, found_split = file_part(data, split, units, options.check_units)
+    if options.split and found_split == "all":
+        raise SettingError(f"--split: {data} names no parts; leave it out to measure all frames")
+    about = {"model": predictor.name, "data": data, "split": found_split, "geometry": "given"}
+    found = evaluate_forces(predictor, molecules, rows[: limit or None], **settings)
     return {**about, **found}
+
+
+def _chosen(options: Namespace, *taken: str) -> dict[str, Any]:
+    """The options that were given, if the data take them all.
+
+    Raises:
+        SettingError: one is given that would do nothing.
+    """
+    from molgeo.runtime.errors import SettingError
+    from molgeo.runtime.plain_text import one_line
+
+    of_data = ("split", "geometry", "conformers", "data_dir")
+    all_given = {n: getattr(options, n) for n in (*of_data, *_UNITS)}
+    given = {name: value for name, value in all_given.items() if value is not None}
+    if not options.check_units:
+        given["check_units"] = False
+    for name in given:
+        if name not in taken:
+            known = ", ".join(f"--{one.replace('_', '-')}" for one in taken)
+            raise SettingError(
+                f"--{name.replace('_', '-')}: means nothing for --data "
+                f"{one_line(options.data, 100)}, which takes {known}"
+            )
+    return given
 
 
 def _has_forces(path: str, predictor: Any) -> bool:
     """Whether a file is one of energies and forces, by its kind and by what the model predicts."""
-    has_molecules_only = path.endswith((".csv", ".tsv", ".txt", ".smi", ".sdf", ".parquet"))
+    from molgeo.chem.files.formats import by_ending, ending_of
+
+    kind = by_ending().get(ending_of(Path(path)), "of ASE")
+    may_hold_forces = kind in ("xyz", "extxyz", "db", "traj", "of ASE")
     has_energy = any(one.is_energy for one in predictor.properties)
-    return path.endswith(".npz") or (has_energy and not has_molecules_only)
+    return path.endswith(".npz") or (has_energy and may_hold_forces)
 
 
 def _task(data: str, units_are_checked: bool = True, data_dir: str = "") -> Any:
-    """The task of a run's config, or of a kind of data that needs no more; its data are loaded."""
+    """The task of a run's config, or of a kind of data that needs no more."""
     from molgeo.training.config import config_from, read_config
     from molgeo.training.task import task_of
 
     is_file = data.endswith((".yaml", ".yml"))
-    config = read_config(data) if is_file else config_from({"data": data, "data_dir": data_dir})
+    config = read_config(data) if is_file else config_from({"data": data})
+    if data_dir and "data_dir" in type(config).model_fields:
+        config = config.model_copy(update={"data_dir": data_dir})
     if not units_are_checked and "check_units" in type(config).model_fields:
         config = config.model_copy(update={"check_units": False})
-    task = task_of(config)
-    task.data.setup()
-    return task
+    return task_of(config)
 
 
 @command("molgeo calibrate --model runs/X/X.safetensors --limit 2000", CalibrateOptions)
@@ -161,6 +197,7 @@ def calibrate(options: Namespace) -> int:
             "got none"
         )
     task = _task(data, data_dir=options.data_dir or "")
+    task.data.setup()
     with progress("calibrating") as report:
         result = export.add_calibration(
             path,

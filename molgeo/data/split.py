@@ -26,6 +26,11 @@ class Split(NamedTuple):
     test: Tensor
 
 
+def has_groups(group: NDArray[Any]) -> bool:
+    """Whether rows, grouped as in `split_groups`, are of so many groups that each part has one."""
+    return len(np.unique(group[group >= 0])) + int((group < 0).sum()) >= len(PARTS)
+
+
 def split_groups(
     group: NDArray[Any],
     part: NDArray[Any],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from molgeo.data.geometries import GeometrySet
 from molgeo.data.molecules import Batch
-from molgeo.prediction.conformer_average import ConformerAverage, conformer_average
+from molgeo.prediction.conformer_average import CONFORMERS, ConformerAverage, conformer_average
 from molgeo.predictor import Predictor
 from molgeo.predictor.calibration import (
     Calibration,
@@ -25,6 +25,9 @@ from molgeo.properties import Property, first_energy, names_of
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.precision import MatmulPrecision, matmul_precision
 from molgeo.runtime.progress import Progress
+
+CALIBRATED: Final = (1, 2, 4, CONFORMERS)
+"""Numbers of conformers that have a calibration of their own."""
 
 Part = Literal["train", "validation", "test"]
 Source = Callable[[Tensor], tuple[GeometrySet, Tensor]]

@@ -12,7 +12,14 @@ from torch import Tensor
 from molgeo.data.geometries import MAX_CONFORMERS, Geometry, GeometrySet, with_labels
 from molgeo.data.qm9.dataset import QM9
 from molgeo.data.qm9.properties import named
-from molgeo.evaluation.properties import Part, Sample, Source, calibrations, errors
+from molgeo.evaluation.properties import (
+    CALIBRATED,
+    Part,
+    Sample,
+    Source,
+    calibrations,
+    errors,
+)
 from molgeo.prediction.conformer_average import CONFORMERS
 from molgeo.predictor import Predictor
 from molgeo.predictor.calibration import Calibration
@@ -30,7 +37,7 @@ def evaluate(
     batch_size: int = 256,
     progress: Progress | None = None,
     precision: MatmulPrecision = "highest",
-    conformers: int = CONFORMERS,
+    conformers: int | None = None,
 ) -> dict[str, Any]:
     """Mean absolute and root mean square errors on QM9.
 
@@ -44,21 +51,23 @@ def evaluate(
         batch_size: molecules per batch.
         progress: called with (molecules done, molecules in all).
         precision: of float32 matrix products; ``medium`` multiplies in bfloat16, which is faster.
-        conformers: of each SMILES; their values are averaged as `molgeo.predict` does.
+        conformers: of each molecule, 8 if None; their values are averaged as `molgeo.predict` does.
 
     Returns:
         ``model, data, split, geometry``, and what `molgeo.evaluation.properties.errors` gives.
 
     Raises:
         FileNotFoundError: QM9 is not prepared.
-        SettingError: ``limit`` is negative, ``conformers`` is not in 1 to 255, or no molecule of
-            the part could be evaluated.
+        SettingError: ``limit`` is negative, ``conformers`` is not in 1 to 255 or the geometry is
+            ``dft``, which has one, or no molecule of the part could be evaluated.
     """
     if limit < 0:
         raise SettingError(f"evaluate: limit must be 0 or more, got {limit}")
-    if not 1 <= conformers <= MAX_CONFORMERS:
+    if conformers is not None and not 1 <= conformers <= MAX_CONFORMERS:
         raise SettingError(f"evaluate: conformers must be 1 to {MAX_CONFORMERS}, got {conformers}")
-    sample = sample_of(QM9(root), split, geometry, limit, conformers)
+    if conformers is not None and geometry == "dft":
+        raise SettingError("conformers: --geometry dft has one of each molecule; choose another")
+    sample = sample_of(QM9(root), split, geometry, limit, conformers or CONFORMERS)
     about = {"model": predictor.name, "data": "qm9", "split": split, "geometry": geometry}
     return {**about, **errors(predictor, sample, batch_size, progress, precision)}
 
@@ -68,7 +77,7 @@ def calibrate(
     root: str | Path | None = None,
     limit: int = 0,
     progress: Progress | None = None,
-    conformers: Sequence[int] = (1, 2, 4, CONFORMERS),
+    conformers: Sequence[int] = CALIBRATED,
 ) -> list[Calibration]:
     """How the errors of values from SMILES are distributed, on validation molecules.
 

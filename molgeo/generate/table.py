@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from rdkit import Chem
+from rdkit import Chem, rdBase
 
 from molgeo.chem.building import NO_COORDINATES
 from molgeo.chem.conformers.conformers import generate
@@ -31,9 +31,12 @@ from molgeo.chem.plausible import implausible
 from molgeo.data.geometries import FORMAT_VERSION, FlatGeometries, read_geometries
 from molgeo.data.split import PARTS, UNDECIDED
 from molgeo.generate.geometries import flat, made_before, make_in_pieces
+from molgeo.graph.closest import pairs_below
+from molgeo.graph.environments import bonds, environments, longest_pair
 from molgeo.runtime.errors import InputError, SettingError
 from molgeo.runtime.plain_text import nearest, one_line
 from molgeo.runtime.progress import Progress
+from molgeo.runtime.version import VERSION
 
 Source = Literal["auto", "given", "smiles"]
 """Geometries of a table: those given, or conformers of the SMILES; ``auto`` takes what there is."""
@@ -57,7 +60,8 @@ class Table:
     Attributes:
         rows: `Molecule` if the geometry is ``given``, else `SmilesRow`.
         values: (rows, columns) float64; NaN if nothing is known.
-        groups: (rows,) int64: rows of one molecule have one number; -1 for what is not known.
+        groups: (rows,) int64: rows of one molecule, of whatever stereo, have one number; -1 for
+            what is not known.
         parts: (rows,) int64, numbers of `molgeo.data.split`.
         numbers: (rows,) int64, places among all rows of the files, from 0.
         aside: rows that cannot be used, with reasons.
@@ -174,6 +178,8 @@ def made_geometries(
 ) -> FlatGeometries:
     """Conformers of SMILES, made once: they are kept in a file, and found there by the next call.
 
+    A file of another version of molgeo or RDKit, which might make others, is made anew.
+
     Args:
         rows: with the SMILES.
         n: conformers of each.
@@ -187,6 +193,7 @@ def made_geometries(
         "conformers": n,
         "attempts": ATTEMPTS,
         "source": content,
+        "made_by": f"molgeo {VERSION}, RDKit {rdBase.rdkitVersion}",
     }
     path = folder / f"{content[:16]}-{n}.safetensors"
 
@@ -272,13 +279,35 @@ def _part(cell: Any, title: str) -> int:
     return _PARTS[word]
 
 
-def _groups(rows: Iterable[Molecule | SmilesRow]) -> NDArray[np.int64]:
-    """The same number for rows of the same molecule, by its canonical SMILES."""
-    numbers: dict[str, int] = {}
-    groups = []
+def _groups(rows: Sequence[Molecule | SmilesRow]) -> NDArray[np.int64]:
+    """The same number for rows of the same molecule, whatever their stereo.
+
+    By the SMILES without stereo: conformers of mirror images are the same, and a SMILES that leaves
+    its stereo open is made as one of its isomers. If rows with coordinates lack a SMILES, all go by
+    the bonds of their coordinates.
+    """
     with rdkit_messages():
-        for row in rows:
-            mol = mol_from_smiles(row.smiles) if row.smiles else None
-            smiles = "" if mol is None else Chem.MolToSmiles(mol)
-            groups.append(numbers.setdefault(smiles, len(numbers)) if smiles else -1)
-    return np.array(groups, np.int64)
+        names = [_flat(row.smiles or "") for row in rows]
+    if not all(names):
+        names = [
+            _bonded(row) if isinstance(row, Molecule) else name
+            for row, name in zip(rows, names, strict=True)
+        ]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(filter(None, names)))}
+    return np.array([numbers.get(name, -1) for name in names], np.int64)
+
+
+def _flat(smiles: str) -> str:
+    """The canonical SMILES without stereo; "" for none."""
+    mol = mol_from_smiles(smiles) if smiles else None
+    if mol is None:
+        return ""
+    Chem.RemoveStereochemistry(mol)
+    return str(Chem.MolToSmiles(mol))
+
+
+def _bonded(molecule: Molecule) -> str:
+    """The atoms of a molecule, each with those that it is bonded to."""
+    z = molecule.z
+    near = bonds(z, pairs_below(molecule.pos, longest_pair(z)))
+    return " ".join(sorted(environments(z, near)))

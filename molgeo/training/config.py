@@ -21,7 +21,7 @@ from molgeo.runtime.validation import (
     Amount,
     Count,
     Fraction,
-    Part,
+    ProperFraction,
     Seed,
     Settings,
     Several,
@@ -190,8 +190,8 @@ class FilesConfig(RunConfig):
     data_file: Annotated[Files, Field(min_length=1)]
     data_name: Annotated[str, AfterValidator(check_set_name)] = ""
     level_of_theory: str = ""
-    validation_fraction: Part = 0.05
-    test_fraction: Part = 0.05
+    validation_fraction: ProperFraction = 0.05
+    test_fraction: ProperFraction = 0.05
     split_seed: Seed = 42
 
     @model_validator(mode="before")

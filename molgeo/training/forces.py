@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from molgeo.evaluation.forces import ForceErrors, evaluate_forces, force_errors
 from molgeo.predictor import Predictor
 from molgeo.properties import Property
 from molgeo.runtime.errors import SettingError
-from molgeo.runtime.plain_text import one_line
+from molgeo.runtime.plain_text import one_line, say
 from molgeo.runtime.validation import Amount, Number
 from molgeo.training import task
 from molgeo.training.config import Files, FilesConfig
@@ -104,6 +105,11 @@ class ForceTask(task.Task):
     def free_atoms(self) -> dict[str, dict[int, float]]:
         """The files' and the config's."""
         return {ENERGY.name: self.data.free_atoms}
+
+    def remarks(self, run_dir: Path) -> None:
+        """Say if frames of one molecule may be in several parts."""
+        if self.data.one_by_one:
+            say("the files have no groups: frames are split one by one")
 
     def module(self, predictor: Predictor) -> Training:
         """Energy and forces."""

@@ -76,6 +76,7 @@ class QM9Task(Task):
     config: QM9Config
     data: QM9DataModule
     fixed = (*COMMON_FIXED, "geometry", "properties")
+    measured_by = ("geometry", "conformers")
 
     @classmethod
     def data_module(cls, config: QM9Config, first_step: int) -> QM9DataModule:
@@ -103,7 +104,7 @@ class QM9Task(Task):
         """Errors on a part of QM9; of two geometries at the first."""
         geometry = options.pop("geometry", None) or TRAINING_GEOMETRIES[self.config.geometry][0]
         root = self.data.root
-        if "conformers" not in options:
+        if "conformers" not in options and geometry != "dft":
             # As many conformers as were trained on: they are there, and need no RDKit.
             prepared = qm9.QM9(root).geometry(geometry).conformers
             options["conformers"] = min(CONFORMERS, prepared)

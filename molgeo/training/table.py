@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import re
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -14,12 +15,12 @@ from torch import Tensor
 
 from molgeo.chem.files.formats import ReadOptions
 from molgeo.chem.molecule import BadRow
+from molgeo.data import location
 from molgeo.data.datamodule import FlatDataModule
 from molgeo.data.geometries import MAX_CONFORMERS, GeometrySet, with_labels
-from molgeo.data.location import data_dir
 from molgeo.data.molecules import MoleculeSet
-from molgeo.data.split import Split, split_groups
-from molgeo.evaluation.properties import Sample, calibrations, errors
+from molgeo.data.split import Split, has_groups, split_groups
+from molgeo.evaluation.properties import CALIBRATED, Sample, calibrations, errors
 from molgeo.generate.table import (
     Source,
     Table,
@@ -35,12 +36,9 @@ from molgeo.runtime.errors import InputError, SettingError
 from molgeo.runtime.plain_text import one_line, say
 from molgeo.runtime.progress import Progress
 from molgeo.runtime.progress import progress as progress_bar
-from molgeo.runtime.validation import Amount, Settings
+from molgeo.runtime.validation import Amount, ProperFraction, Settings
 from molgeo.training.config import FilesConfig
 from molgeo.training.task import COMMON_FIXED, Part, Task
-
-CALIBRATED: Final = (1, 2, 4, CONFORMERS)
-"""Numbers of conformers that have a calibration of their own."""
 
 
 class Target(Settings):
@@ -101,8 +99,8 @@ class TableConfig(FilesConfig):
     split: str = "random"
     loss_weights: dict[str, Amount] = Field(default_factory=dict)
     data_dir: str = ""
-    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    validation_fraction: ProperFraction = 0.1
+    test_fraction: ProperFraction = 0.1
 
     @model_validator(mode="after")
     def _targets_are_properties(self) -> TableConfig:
@@ -136,6 +134,7 @@ class TableDataModule(FlatDataModule):
         geometries: conformers of its rows.
         rows: the parts, as rows of the table; ``parts`` has their conformers.
         aside: rows that cannot be used, with reasons.
+        one_by_one: the rows are of too few molecules to have each in one part.
     """
 
     labels_may_be_missing = True
@@ -143,11 +142,12 @@ class TableDataModule(FlatDataModule):
     geometries: GeometrySet
     rows: Split
     aside: list[BadRow]
+    one_by_one: bool
 
     def __init__(self, config: TableConfig, first_step: int = 0) -> None:
         super().__init__(**config.batches(first_step))
         self.config = config
-        self.folder = data_dir(config.data_dir) / "tables"
+        self.folder = location.data_dir(config.data_dir) / "tables"
 
     def load(self) -> tuple[MoleculeSet, Split]:
         """Read, make conformers and split.
@@ -166,8 +166,10 @@ class TableDataModule(FlatDataModule):
         kept = np.flatnonzero(exists.numpy())
         if not len(kept):
             raise InputError(f"{c.set_name}: no row has a geometry: {failed[0].message}")
+        groups = self.table.groups[kept]
+        self.one_by_one = c.split == "random" and not has_groups(groups)
         split = split_groups(
-            self.table.groups[kept],
+            np.full_like(groups, -1) if self.one_by_one else groups,
             self.table.parts[kept],
             c.validation_fraction,
             c.test_fraction,
@@ -229,7 +231,12 @@ def table_sample(
 
 
 def errors_on_files(
-    predictor: Predictor, files: list[str], conformers: int, limit: int = 0, **options: Any
+    predictor: Predictor,
+    files: list[str],
+    conformers: int | None = None,
+    limit: int = 0,
+    data_dir: str = "",
+    **options: Any,
 ) -> dict[str, Any]:
     """Errors of a model on all rows of files with its properties.
 
@@ -237,20 +244,32 @@ def errors_on_files(
         predictor: the model. A column is called as in the files of its training, as its property
             or as that in an output.
         files: in any format that predictions take.
-        conformers: of each SMILES.
+        conformers: of each SMILES, 8 if None; none are made of rows with coordinates.
         limit: rows, from the first; 0 for all.
+        data_dir: where conformers are kept, as in `TableConfig`.
         options: of `molgeo.evaluation.properties.errors`.
     """
-    targets = predictor.header.training.get("targets") or []
-    trained = {Target(**one).property.name: one["column"] for one in targets}
+    trained = _titles(predictor.header.training.get("targets"))
     learned = predictor.properties
     titles = [[trained.get(one.name, one.name), one.name, one.column] for one in learned]
     table = read_table(files, titles, needs_all=False)
     table = table.of(torch.arange(len(table.rows))[: limit or None])
-    sample = table_sample(table, learned, conformers, data_dir() / "tables")
+    _check_conformers(conformers, table)
+    folder = location.data_dir(data_dir) / "tables"
+    sample = table_sample(table, learned, conformers or CONFORMERS, folder)
     about = {"model": predictor.name, "data": ", ".join(files), "split": "all"}
     found = errors(predictor, sample, **options)
     return {**about, "geometry": table.geometry, "set_aside": len(table.aside), **found}
+
+
+def _titles(targets: Any) -> dict[str, str]:
+    """Name of a property → title of its column, of whatever a header says of targets."""
+    found = {}
+    for one in targets if isinstance(targets, list) else []:
+        with suppress(AttributeError, KeyError, TypeError, ValueError):
+            target = Target(column=one["column"], name=one.get("name", ""))
+            found[target.property.name] = target.column
+    return found
 
 
 class TableTask(Task):
@@ -259,6 +278,7 @@ class TableTask(Task):
     config_class = TableConfig
     config: TableConfig
     data: TableDataModule
+    measured_by = ("conformers",)
     fixed = (
         *COMMON_FIXED,
         "data_file",
@@ -280,6 +300,11 @@ class TableTask(Task):
 
     def remarks(self, run_dir: Path) -> None:
         """Say how many rows are set aside, and write them with their reasons into a table."""
+        if self.data.one_by_one:
+            say(
+                "the rows are of one or two molecules: they are split one by one, so the errors "
+                "say nothing of other molecules"
+            )
         aside = self.data.aside
         if not aside:
             return
@@ -297,6 +322,7 @@ class TableTask(Task):
         sizes = "/".join(str(len(part)) for part in rows)
         is_given = self.data.table.geometry == "given"
         how = f"seed {c.split_seed}" if c.split == "random" else f"by column {c.split}"
+        how += ", rows one by one" if self.data.one_by_one else ""
         return {
             "data": c.set_name,
             "n_train": self.data.molecules.idx[self.data.parts.train].unique().numel(),
@@ -311,7 +337,9 @@ class TableTask(Task):
         """Errors on a part of the table."""
         limit = options.pop("limit", 0)
         rows = getattr(self.data.rows, part)[: limit or None]
-        conformers = options.pop("conformers", self.config.conformers)
+        given = options.pop("conformers", None)
+        _check_conformers(given, self.data.table)
+        conformers = given or self.config.conformers
         sample = self._sample(rows, conformers)
         about = {"model": predictor.name, "data": self.config.set_name, "split": part}
         geometry = {"geometry": self.data.table.geometry}
@@ -340,4 +368,13 @@ class TableTask(Task):
     ) -> dict[str, Any]:
         """On test molecules, with as many conformers as predictions make."""
         options = {"limit": limit, "progress": progress}
-        return self.errors(predictor, "test", conformers=CONFORMERS, **options)
+        conformers = CONFORMERS if self.data.table.geometry == "smiles" else None
+        return self.errors(predictor, "test", conformers=conformers, **options)
+
+
+def _check_conformers(conformers: int | None, table: Table) -> None:
+    """Refuse a number of conformers that is none, or for rows of which none are made."""
+    if conformers is not None and table.geometry == "given":
+        raise SettingError("conformers: the rows have coordinates, so none are made; leave it out")
+    if conformers is not None and not 1 <= conformers <= MAX_CONFORMERS:
+        raise SettingError(f"conformers: expected 1 to {MAX_CONFORMERS}, got {conformers}")

@@ -47,10 +47,13 @@ class Task(ABC):
     Attributes:
         config_class: keys of the kind's configs.
         fixed: keys of the config that cannot change within a run.
+        measured_by: options of ``molgeo evaluate`` that `errors` takes beside ``limit``:
+            ``geometry``, ``conformers``.
     """
 
     config_class: ClassVar[type[RunConfig]]
     fixed: ClassVar[tuple[str, ...]] = COMMON_FIXED
+    measured_by: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: Any, data: Any) -> None:
         self.config = config

@@ -309,6 +309,23 @@ def test_a_calibrated_checkpoint_tells_its_errors(capsys, small_data, tmp_path, 
         assert torch.equal(before, after)
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--energy-unit", "eV"],
+            "--energy-unit: means nothing for --data qm9, which takes --split",
+        ),
+        (["--conformers", "2"], "conformers: --geometry dft has one of each molecule"),
+    ],
+)
+def test_evaluate_ignores_no_option(capsys, small_data, words, message):
+    asked = ["evaluate", "--model", MODEL, "--data-dir", small_data, *words]
+    status, out, err = run(capsys, *asked)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"molgeo: {message}")
+
+
 def test_evaluate_in_reduced_precision(capsys, small_data):
     words = ["evaluate", "--model", MODEL, "--data-dir", small_data, "--split", "train"]
     results = []

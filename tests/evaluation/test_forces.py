@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from molgeo.cli import program as cli
+from molgeo.cli.evaluate import _has_forces
 from molgeo.data.forces.dataset import Units
 from molgeo.data.forces.properties import ENERGY
 from molgeo.datasets import ForceDataModule
@@ -109,5 +110,27 @@ def test_command(predictor, data, tmp_path, capsys):
     for switch in (["--check-units", "false"], ["--no-check-units"]):
         assert cli.main([*words, *switch]) == 0
         assert json.loads(capsys.readouterr().out)["n"] == 7
+    for options in (["--geometry", "smiles"], ["--conformers", "2"], ["--data-dir", "x"]):
+        assert cli.main([*words, *options]) == 2
+        assert f"{options[0]}: means nothing for --data" in capsys.readouterr().err
+    acac = [*words[:4], str(ETHANOL.with_name("acac.xyz")), "--split", "test"]
+    assert cli.main(acac) == 2
+    assert "acac.xyz names no parts; leave it out" in capsys.readouterr().err
     assert cli.main(["evaluate", "--model", str(path), "--data", "qm10"]) == 2
     assert "qm10 does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("x.npz", True),
+        ("x.extxyz", True),
+        ("x.xyz.gz", True),
+        ("x.outcar", True),
+        ("x.csv.gz", False),
+        ("x.mol2", False),
+        ("x.SDF", False),
+    ],
+)
+def test_which_files_are_of_forces(predictor, name, expected):
+    assert _has_forces(name, predictor) is expected

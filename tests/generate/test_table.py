@@ -35,6 +35,26 @@ def test_values_groups_and_reasons(write):
     assert reasons["CCC"] == "y: expected a number, got 'many'"
 
 
+def test_mirror_images_and_open_stereo_are_one_molecule(write):
+    smiles = ["C[C@H](F)Cl", "C[C@@H](F)Cl", "CC(F)Cl", "F/C=C/F", "F/C=C\\F", "FCC(F)F"]
+    table = read_table(write("smiles,y\n" + "".join(f"{one},1\n" for one in smiles)), [["y"]])
+    assert table.groups.tolist() == [0, 0, 0, 1, 1, 2]
+
+
+def test_rattled_copies_without_a_smiles_are_one_molecule(tmp_path):
+    images = []
+    for seed, name in enumerate(["CH4", "CH3CH2OH", "CH4", "CH3OCH3", "CH3CH2OH", "CH4"]):
+        atoms = molecule(name)
+        atoms.rattle(0.05, seed=seed)
+        atoms.info = {"y": 1.0}
+        images.append(atoms[::-1] if seed == 2 else atoms)
+    images[0].info["smiles"] = "C"
+    ase.io.write(tmp_path / "x.extxyz", images)
+    table = read_table([tmp_path / "x.extxyz"], [["y"]])
+    assert table.geometry == "given"
+    assert table.groups.tolist() == [0, 1, 0, 2, 1, 0], "by atoms and bonds: ethanol is no ether"
+
+
 @pytest.mark.parametrize("cell", ["inf", "-inf", "1,5", "True", "1 eV", "<3"])
 def test_no_number(write, cell):
     with pytest.raises(InputError, match=r"x\.csv: no row can be used; the first: y: expected a n"):
@@ -86,7 +106,7 @@ def test_given_coordinates_are_looked_at(structures):
     assert flat.z.tolist() == [8, 1, 1]
 
 
-def test_conformers_of_the_smiles_instead(structures, tmp_path):
+def test_conformers_of_the_smiles_instead(structures, tmp_path, monkeypatch):
     table = read_table(structures, [["y"]], "smiles")
     assert [row.smiles for row in table.rows] == ["O", "N", "N", "N", "N"]
     made = made_geometries(table.rows, 2, tmp_path / "kept")
@@ -96,6 +116,10 @@ def test_conformers_of_the_smiles_instead(structures, tmp_path):
     again = made_geometries(table.rows, 2, tmp_path / "kept")
     assert path.stat().st_mtime_ns == before
     np.testing.assert_array_equal(made.pos, again.pos)
+    monkeypatch.setattr("molgeo.generate.table.VERSION", "9.9")
+    made_geometries(table.rows, 2, tmp_path / "kept")
+    assert list((tmp_path / "kept").iterdir()) == [path]
+    assert path.stat().st_mtime_ns > before, "another version may make others"
 
 
 def test_both_kinds_of_rows(structures, write):

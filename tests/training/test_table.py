@@ -12,7 +12,7 @@ from molgeo.predictor.checkpoint import load, read_header
 from molgeo.runtime.errors import InputError, SettingError
 from molgeo.training.module import PropertyTraining
 from molgeo.training.run import train
-from molgeo.training.table import TableConfig, TableDataModule
+from molgeo.training.table import TableConfig, TableDataModule, _titles
 
 
 class Killed(BaseException):
@@ -90,6 +90,25 @@ def test_conformers_of_one_molecule_are_in_one_part(tiny):
     assert len(data.molecules) > len(data.table.rows)
 
 
+def test_rows_of_one_molecule_alone_are_split_one_by_one(tiny, tmp_path, capsys):
+    table = "smiles,y\n" + "".join(
+        f"{smiles},1.{k}\n" for k, smiles in enumerate(["CO"] * 9 + ["C"])
+    )
+    (tmp_path / "one.csv").write_text(table)
+    fields = {"data_file": str(tmp_path / "one.csv"), "targets": ["y"], "max_steps": 1}
+    path = train(tiny(**fields))
+    assert "one or two molecules: they are split one by one" in capsys.readouterr().err
+    assert read_header(path).split == "8/1/1, seed 42, rows one by one"
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [["tox"], {"column": 3}, 7, [{"column": []}, {"name": "x"}, {"column": "é", "more": 1}]],
+)
+def test_whatever_a_header_says_of_targets(targets):
+    assert _titles(targets) == ({"é": "é"} if isinstance(targets, list) and targets[1:] else {})
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -134,6 +153,21 @@ def test_error_bars_from_smiles(tiny, capsys, tmp_path):
     capsys.readouterr()
     assert cli.main(["evaluate", "--model", str(path), "--data", str(tmp_path / "mine.csv")]) == 0
     found = json.loads(capsys.readouterr().out)
+    for data in (tmp_path / "mine.csv", config):
+        one = ["--split", "train"] if data != config else ["--geometry", "smiles"]
+        for words in (one, ["--energy-unit", "eV"], ["--no-check-units"]):
+            asked = ["evaluate", "--model", str(path), "--data", str(data), *words]
+            assert cli.main(asked) == 2
+            name = words[0].replace("no-", "")
+            assert f"{name}: means nothing for --data" in capsys.readouterr().err
+    fewer = ["evaluate", "--model", str(path), "--data", str(config), "--conformers"]
+    assert cli.main([*fewer, "300"]) == 2
+    assert "conformers: expected 1 to 255, got 300" in capsys.readouterr().err
+    answers = []
+    for n in ("1", "4"):
+        assert cli.main([*fewer, n]) == 0
+        answers.append(json.loads(capsys.readouterr().out)["mae"])
+    assert answers[0] != answers[1]
     assert (found["n"], found["labels"]) == (61, {"dipole_D": 40, "alpha": 61})
     assert cli.main(["predict", "CCO", "--model", str(path), "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["alpha_std"] > 0

@@ -43,9 +43,11 @@ class ForceDataModule(FlatDataModule):
 
     Attributes:
         free_atoms: atomic number → energy in eV, once `setup` was called.
+        one_by_one: rows were split, and nothing says which belong together; likewise.
     """
 
     free_atoms: dict[int, float]
+    one_by_one: bool
 
     def __init__(
         self,
@@ -82,7 +84,7 @@ class ForceDataModule(FlatDataModule):
             ValueError: as `read_frames` and `force_set`.
         """
         loaded = self.force_set()
-        self.free_atoms = loaded.free_atoms
+        self.free_atoms, self.one_by_one = loaded.free_atoms, loaded.one_by_one
         return loaded.molecules, loaded.parts
 
     def force_set(self) -> ForceSet:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from molgeo.data.forces.plausibility import check_units
 from molgeo.data.frames import Frames
 from molgeo.data.molecules import MoleculeSet
-from molgeo.data.split import Split, split_groups
+from molgeo.data.split import UNDECIDED, Split, split_groups
 from molgeo.elements import SYMBOLS
 from molgeo.runtime.errors import InputError, SettingError
 from molgeo.units import ENERGY_UNITS, LENGTH_UNITS, force_unit
@@ -58,11 +58,13 @@ class ForceSet(NamedTuple):
         molecules: labels ``energy`` in eV and ``force`` in eV/Å.
         parts: rows of its parts.
         free_atoms: atomic number → energy of the free atom in eV, as far as known.
+        one_by_one: rows were split, and nothing says which belong together.
     """
 
     molecules: MoleculeSet
     parts: Split
     free_atoms: dict[int, float]
+    one_by_one: bool = False
 
 
 def force_set(
@@ -117,6 +119,7 @@ def force_set(
             frames.source,
         ),
         {z: float(e) * energy_unit for z, e in (found | given).items()},
+        bool((frames.group < 0).all() and (frames.part == UNDECIDED).any()),
     )
 
 
