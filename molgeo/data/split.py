@@ -72,11 +72,18 @@ def split_groups(
             free = np.unique(place[is_free])
             part[is_free & np.isin(place, free[: max(1, round(fraction * len(free)))])] = number
         if not (part == number).any():
-            raise InputError(f"{source}: no row is left for the {name} part")
+            raise InputError(_too_few(source, name, n, len(np.unique(place))))
     order = np.argsort(place, kind="stable")
     kind = part[order]
     train = order[(kind != TEST) & (kind != VALIDATION)]
     if not len(train):
-        raise InputError(f"{source}: no row is left for the training part")
+        raise InputError(_too_few(source, "training", n, len(np.unique(place))))
     rows = (train, np.flatnonzero(part == VALIDATION), np.flatnonzero(part == TEST))
     return Split(*(torch.from_numpy(r) for r in rows))
+
+
+def _too_few(source: str, part: str, n_rows: int, n_molecules: int) -> str:
+    return (
+        f"{source}: no row is left for the {part} part of {n_rows} usable rows ({n_molecules} "
+        "molecules); training, validation and test need one molecule each"
+    )

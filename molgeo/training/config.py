@@ -39,6 +39,13 @@ KINDS: Final = {
 }
 """Kinds of data: name → import path of its task, and what it needs."""
 
+Precision = Literal[
+    "32-true", "64-true", "16-true", "16-mixed", "bf16-true", "bf16-mixed", "32", "64"
+]
+Accelerator = Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"]
+Strategy = Literal["auto", "ddp", "ddp_spawn", "ddp_fork", "ddp_notebook"]
+"""Lightning's, as far as a run takes them: checked before anything is written."""
+
 Limit = Annotated[int, Field(ge=-1, le=10**12)]
 FileName = Annotated[str, AfterValidator(check_file_name)]
 
@@ -122,11 +129,11 @@ class RunConfig(Settings):
     ema_decay: Fraction = 0.999
     clip_norm: Amount = 5.0
     patience: Count = 0
-    precision: str = "32-true"
+    precision: Precision = "32-true"
     matmul_precision: MatmulPrecision = "highest"
-    accelerator: str = "auto"
+    accelerator: Accelerator = "auto"
     devices: Several = 1
-    strategy: str = "auto"
+    strategy: Strategy = "auto"
     threads: Count = 0
     save_every_steps: Several = 500
     log_every_steps: Several = 50
@@ -198,7 +205,8 @@ class FilesConfig(RunConfig):
     @classmethod
     def _named_by_its_files(cls, fields: Any) -> Any:
         files = _one_or_more(fields.get("data_file"))
-        if fields.get("data_name") or not files or not all(isinstance(f, str) for f in files):
+        are_names = isinstance(files, list) and all(isinstance(file, str) for file in files)
+        if fields.get("data_name") or not files or not are_names:
             return fields
         return {**fields, "data_name": data_name(files)}
 
@@ -219,20 +227,31 @@ def task_class(data: Any) -> type[Task]:
     """
     path = KINDS[data][0] if data in tuple(KINDS) else data if isinstance(data, str) else ""
     module, _, name = path.rpartition(".")
-    if module:
-        try:
-            found = getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError, ValueError) as error:
-            missing = isinstance(error, ModuleNotFoundError)
-            hint = "; is it installed, or its folder in PYTHONPATH?" if missing else ""
-            raise SettingError(f"data: {shown(data)}: {one_line(error, 200)}{hint}") from None
-        if not hasattr(found, "config_class"):  # `Task` itself imports this module
-            raise SettingError(f"data: expected the import path of a Task, got {shown(data)}")
-        task: type[Task] = found
-        return task
-    kinds = "; ".join(f"{kind} ({needs})" for kind, (_, needs) in KINDS.items())
-    got = "nothing" if data is None else shown(data) + nearest(str(data), KINDS)
-    raise SettingError(f"data: expected a kind of data, got {got}; there are {kinds}")
+    if not module:
+        raise SettingError(f"data: expected a kind of data, got {_got(data)}. There are {_kinds()}")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except Exception as error:  # another package's module may raise anything
+        missing = isinstance(error, ModuleNotFoundError)
+        hint = "; is it installed, or its folder in PYTHONPATH?" if missing else ""
+        reason = f"{type(error).__name__}: {one_line(error, 100)}"
+        raise SettingError(f"data: {shown(data)} cannot be imported ({reason}){hint}") from error
+    config = getattr(found, "config_class", None)  # `Task` itself imports this module
+    if not (isinstance(config, type) and issubclass(config, RunConfig)):
+        raise SettingError(
+            f"data: expected the import path of a Task whose config_class extends RunConfig, got "
+            f"{shown(data)}"
+        )
+    task: type[Task] = found
+    return task
+
+
+def _got(data: Any) -> str:
+    return "nothing" if data is None else shown(data) + nearest(str(data), KINDS)
+
+
+def _kinds() -> str:
+    return "; ".join(f"{kind} ({needs})" for kind, (_, needs) in KINDS.items())
 
 
 def config_from(fields: dict[str, Any]) -> RunConfig:
@@ -252,13 +271,14 @@ def config_from(fields: dict[str, Any]) -> RunConfig:
 
 def _config_class(fields: dict[str, Any]) -> type[RunConfig]:
     data = fields.get("data")
-    if data not in tuple(KINDS) and fields.get("data_file") and "." not in str(data):
-        got, named = "nothing", ""
-        if data is not None:
-            got, named = shown(data), f", data_name: {one_line(data, 60)}"
+    # Files were once named by this key. What is nearly a kind is a slip.
+    is_name = data is not None and "." not in str(data) and not nearest(str(data), KINDS)
+    if data not in tuple(KINDS) and fields.get("data_file") and (is_name or data is None):
+        named = f", data_name: {one_line(data, 60)}" if is_name else ""
         raise SettingError(
-            f"data: expected a kind of data beside data_file, got {got}; for files of energies and "
-            f"forces write data: forces{named}; for values of molecules data: table, with targets"
+            f"data: expected a kind of data beside data_file, got {_got(data)}; for files of "
+            f"energies and forces write data: forces{named}; for values of molecules data: table, "
+            "with targets"
         )
     return task_class(data).config_class
 

@@ -129,7 +129,7 @@ def _trainer(config: RunConfig, run_dir: Path, first_step: int, limit: TimeLimit
         accelerator=config.accelerator,
         devices=config.devices,
         strategy=config.strategy,
-        precision=config.precision,  # type: ignore[arg-type]
+        precision=config.precision,
         gradient_clip_val=config.clip_norm or None,
         callbacks=[Finite(config), best, limit, *_callbacks(config, run_dir)],
         logger=_logger(config, run_dir, first_step),

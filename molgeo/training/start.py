@@ -17,7 +17,7 @@ from molgeo import models
 from molgeo.data.molecules import MoleculeSet
 from molgeo.elements import SYMBOLS
 from molgeo.predictor import Predictor
-from molgeo.predictor.checkpoint import load, read_header
+from molgeo.predictor.checkpoint import CheckpointError, load, read_header
 from molgeo.predictor.heads import Heads
 from molgeo.properties import Property, names_of
 from molgeo.runtime.errors import SettingError
@@ -48,7 +48,10 @@ def with_model_of_checkpoint(config: RunConfig) -> RunConfig:
     """
     if not config.start_from:
         return config
-    there = read_header(config.start_from).config
+    try:
+        there = read_header(config.start_from).config
+    except (CheckpointError, FileNotFoundError) as error:
+        raise SettingError(f"start_from: {str(error).removeprefix('model: ')}") from None
     models.model_class(there.model, trusted=False)  # a file has no code imported
     defaults = {name: field.default for name, field in RunConfig.model_fields.items()}
 

@@ -12,6 +12,7 @@ from molgeo.runtime.errors import SettingError
 from molgeo.training.config import KINDS, config_from, read_config, task_class
 from molgeo.training.forces import ForceConfig
 from molgeo.training.qm9 import QM9Config
+from molgeo.training.start import with_model_of_checkpoint
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 FILES = {"data": "forces", "data_file": ["a.npz"]}
@@ -45,9 +46,9 @@ def test_no_kind_is_guessed(data):
 
 
 def test_a_module_that_is_not_found_may_lie_in_a_folder():
-    with pytest.raises(SettingError, match=r"No module named 'nowhere'; is it .*PYTHONPATH"):
+    with pytest.raises(SettingError, match=r"No module named 'nowhere'.*; is it .*PYTHONPATH"):
         config_from({"data": "nowhere.Task"})
-    with pytest.raises(SettingError, match=r"has no attribute 'Nothing'$"):
+    with pytest.raises(SettingError, match="has no attribute 'Nothing'"):
         config_from({"data": "molgeo.training.qm9.Nothing"})
 
 
@@ -169,3 +170,46 @@ def test_every_kind_has_a_task():
         task = task_class(kind)
         assert task.config_class.model_fields["data"].default == kind
         assert set(task.fixed) <= task.config_class.model_fields.keys()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "near"),
+    [("accelerator", "gpuu", "gpu"), ("precision", "33", "32"), ("strategy", "dpp", "ddp")],
+)
+def test_what_lightning_would_refuse_is_refused_before_anything_is_written(key, value, near):
+    with pytest.raises(SettingError, match=rf"{key}: expected .*{near}.*got '{value}'"):
+        config_from({"data": "qm9", key: value})
+
+
+def test_files_are_names():
+    with pytest.raises(SettingError, match=r"data_file: expected .*got 3"):
+        config_from({"data": "forces", "data_file": 3})
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("raise ZeroDivisionError", "cannot be imported .ZeroDivisionError"),
+        ("def", "cannot be imported .SyntaxError"),
+        ("class Task: config_class = 3", "whose config_class extends RunConfig"),
+        ("class Task: pass", "whose config_class extends RunConfig"),
+    ],
+)
+def test_a_task_from_outside_that_is_none(tmp_path, monkeypatch, text, reason):
+    monkeypatch.syspath_prepend(tmp_path)
+    name = f"odd_task_{abs(hash(text))}"
+    (tmp_path / f"{name}.py").write_text(text + "\n")
+    with pytest.raises(SettingError, match=reason):
+        config_from({"data": f"{name}.Task"})
+
+
+@pytest.mark.parametrize(("data", "near"), [("tabel", "table"), ("forcess", "forces")])
+def test_a_slip_in_the_kind_beside_files(data, near):
+    with pytest.raises(SettingError, match=f"did you mean '{near}'") as caught:
+        config_from({"data": data, "data_file": "t.csv"})
+    assert "data_name" not in str(caught.value)
+
+
+def test_a_checkpoint_to_start_from_that_is_not_there():
+    with pytest.raises(SettingError, match=r"^start_from: "):
+        with_model_of_checkpoint(config_from({"data": "qm9", "start_from": "schnet-qm"}))
