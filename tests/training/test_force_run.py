@@ -126,7 +126,7 @@ def test_a_run_is_not_resumed_as_another(tiny, field, value):
         train(tiny(max_epochs=2, **{field: value}), resume=True)
 
 
-def test_periodic_frames_train(tiny, tmp_path):
+def test_periodic_frames_train(tiny, tmp_path, capsys):
     """The same molecule in a box it fills: neighbours across the boundary are seen."""
     import ase.io
 
@@ -144,6 +144,14 @@ def test_periodic_frames_train(tiny, tmp_path):
     }
     model = load(train(tiny(**fields)))
     assert model.header.n_train == 5
+    said = "the files have no groups: frames are split one by one"
+    assert said in capsys.readouterr().err
+    for k, atoms in enumerate(images):
+        atoms.info["group"] = k // 2
+    ase.io.write(tmp_path / "grouped.extxyz", images)
+    grouped = {"data_file": [str(tmp_path / "grouped.extxyz")], "run_dir": str(tmp_path / "b")}
+    train(tiny(**{**fields, **grouped}))
+    assert said not in capsys.readouterr().err
     data = ForceDataModule(tmp_path / "box.extxyz", test_fraction=0.25)
     data.setup()
     batch = data.molecules.batch(torch.arange(8))
