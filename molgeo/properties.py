@@ -69,7 +69,7 @@ class Property:
     def __post_init__(self) -> None:
         """Fill in symbol and column, and refuse what means nothing."""
         if not self.column:
-            unit = "".join(c if c.isalpha() or c.isdecimal() else "_" for c in str(self.unit))
+            unit = word_of(str(self.unit))
             object.__setattr__(self, "column", f"{self.name}_{unit}" if unit else self.name)
         if not self.symbol:
             object.__setattr__(self, "symbol", self.name)
@@ -109,6 +109,11 @@ class Property:
         )
         object.__setattr__(free, "total", self)
         return free
+
+
+def word_of(text: str) -> str:
+    """Text with ``_`` in place of every character that is neither a letter nor a digit."""
+    return "".join(c if c.isalpha() or c.isdecimal() else "_" for c in text)
 
 
 def names_of(properties: Iterable[Property]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from jsonargparse import ActionYesNo, Namespace
 from molgeo.cli.command import Parser, command
 from molgeo.runtime.errors import OK
 from molgeo.runtime.options import option
+from molgeo.runtime.plain_text import nearest
 
 _UNITS: Final = ("energy_unit", "length_unit", "force_unit")
 
@@ -102,6 +103,11 @@ def _errors(predictor: Any, options: Namespace, settings: dict[str, Any]) -> dic
         chosen = _chosen(options, "split", "geometry", "conformers", "data_dir")
         root = data_dir(chosen.pop("data_dir", "")) / "qm9"
         return qm9.evaluate(predictor, root, limit=limit, **chosen, **settings)
+    if not Path(data).is_file():
+        raise FileNotFoundError(
+            f"{data} does not exist; expected qm9, a file of energies and forces or of the model's "
+            f"properties, or the config.yaml of a run{nearest(data, ['qm9'])}"
+        )
     if data.endswith((".yaml", ".yml")):
         task = _task(data, options.check_units, options.data_dir or "")
         of_config = {"check_units", "data_dir"} & set(type(task.config).model_fields)

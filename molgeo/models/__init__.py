@@ -35,6 +35,7 @@ from torch import Tensor, nn
 
 from molgeo.graph import Graph, given_or_found
 from molgeo.models._config import MOST as MOST
+from molgeo.models._config import given_values as given_values
 from molgeo.models._config import resolve_config as resolve_config
 from molgeo.ops.segment import molecule_sum
 from molgeo.runtime.errors import SettingError

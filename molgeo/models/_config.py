@@ -32,7 +32,8 @@ EnvelopeExponent = Annotated[int, Interval(ge=0, le=30)]
 def resolve_config(config_class: type, config: Any, fields: dict[str, Any]) -> Any:
     """A model's config from an instance (or None for the defaults) and overriding fields.
 
-    All values are checked by their annotations, strictly: a number is no text, and True no number.
+    Fields with ``init=False`` are the class's own business. All others are checked by their
+    annotations, strictly: a number is no text, and True no number.
     A whole number without a range of its own is 0 to `MOST`; others say theirs, such as
     ``Annotated[int, pydantic.Field(ge=0, le=10**6)]``. A cutoff is 0.1 to 100 Å.
 
@@ -50,7 +51,7 @@ def resolve_config(config_class: type, config: Any, fields: dict[str, Any]) -> A
 
     from molgeo.runtime.validation import explained
 
-    name, known = config_class.__name__, [f.name for f in dataclasses.fields(config_class)]
+    name, known = config_class.__name__, _given(config_class)
     for field in fields.keys() - set(known):
         hint = f"{nearest(field, known)}; it has {', '.join(known)}"
         raise UnknownSettingError(f"{name}: unknown field {shown(field)}{hint}")
@@ -58,12 +59,39 @@ def resolve_config(config_class: type, config: Any, fields: dict[str, Any]) -> A
         raise UnknownSettingError(f"expected a {name}, got a {type(config).__name__}")
     config = config_class() if config is None else config
     # By way of JSON, which is how a checkpoint's header gives the values.
-    text = json.dumps({**dataclasses.asdict(config), **fields}, default=repr)
+    text = json.dumps({**given_values(config), **fields}, default=_as_json)
+    checks = _checked(config_class)
     try:
-        checked = _checked(config_class).model_validate_json(text)
+        checked = checks.model_validate_json(text)
     except ValidationError as error:
-        raise SettingError(f"{name}: {explained(error)}") from None
+        raise SettingError(f"{name}: {explained(error, checks)}") from None
     return config_class(**{field: getattr(checked, field) for field in known})
+
+
+def given_values(config: Any) -> dict[str, Any]:
+    """Names and values from which a config can be built again, with plain values alone.
+
+    Args:
+        config: an instance of a dataclass; its fields with ``init=False`` are left out.
+    """
+    return {name: _plain(getattr(config, name)) for name in _given(type(config))}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    return given_values(value) if dataclasses.is_dataclass(type(value)) else value
+
+
+def _as_json(value: Any) -> Any:
+    return given_values(value) if dataclasses.is_dataclass(type(value)) else repr(value)
+
+
+def _given(config_class: type) -> list[str]:
+    """Names of the fields that are given when a config is built."""
+    return [f.name for f in dataclasses.fields(config_class) if f.init]
 
 
 @functools.cache
@@ -71,7 +99,8 @@ def _checked(config_class: type) -> type[BaseModel]:
     """A pydantic model with the fields of a dataclass."""
     from pydantic import ConfigDict, create_model
 
-    hints = get_type_hints(config_class, include_extras=True)
+    all_hints = get_type_hints(config_class, include_extras=True)
+    hints = {name: all_hints[name] for name in _given(config_class)}
     if "cutoff" in hints:
         hints["cutoff"] = _bounded(hints["cutoff"], float, CUTOFF)
     fields: dict[str, Any] = {k: (_bounded(hint, int, COUNT), ...) for k, hint in hints.items()}

@@ -69,7 +69,7 @@ def run_predict(
                 say(kept)
             raise
         sink.finish()
-    if not sink.on_screen:
+    if stopped is None and not sink.on_screen:
         say(sink.tally.line(sink.n_new, time.monotonic() - started))
     if settings.smiles_column is not None and not tables:
         say("--smiles-column is not used: no input is a table")

@@ -8,6 +8,7 @@ model on its test molecules; if there is none either, the value keeps all its di
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,13 +30,20 @@ def decimals(error: float | None) -> int | None:
 
 
 def rounded(value: float, places: int | None) -> float:
-    """A number to so many digits after the point; None for all of them."""
-    return value if places is None else round(value, places) + 0.0  # no −0.0
+    """A number to so many digits after the point that a float holds; None for all of them."""
+    return value if places is None else round(value, _held(value, places)) + 0.0  # no −0.0
 
 
 def text(value: float, places: int | None) -> str:
     """The same as text, with zeros at the end if they are digits."""
-    return repr(value) if places is None else f"{rounded(value, places):.{places}f}"
+    return repr(value) if places is None else f"{rounded(value, places):.{_held(value, places)}f}"
+
+
+def _held(value: float, places: int) -> int:
+    """Digits after the point without those beyond the 15 that any float holds."""
+    if not value or not math.isfinite(value):
+        return min(places, sys.float_info.dig)
+    return max(0, min(places, sys.float_info.dig - 1 - math.floor(math.log10(abs(value)))))
 
 
 class Digits:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -87,7 +86,7 @@ class Predictor(nn.Module):
         # All fields, so that a checkpoint does not change its meaning when a default does.
         self.config = PredictorConfig(
             model=name,
-            backbone=dataclasses.asdict(self.backbone.config),
+            backbone=models.given_values(self.backbone.config),
             properties=self.properties,
             head_features=head_features,
         )

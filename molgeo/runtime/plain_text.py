@@ -40,7 +40,7 @@ def _escape(character: str) -> str:
 
 def nearest(given: str, names: Iterable[str]) -> str:
     """``; did you mean 'NAME'?``, or nothing if none of the names is near."""
-    close = difflib.get_close_matches(given[:100], names, n=1)
+    close = difflib.get_close_matches(given[:100], names, n=1, cutoff=0.55)  # as qm10 and qm9 are
     return f"; did you mean {close[0]!r}?" if close else ""
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Annotated, Any, Final
+import re
+from collections.abc import Sequence
+from types import NoneType, UnionType
+from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -22,19 +24,22 @@ ProperFraction = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 
 _WORDS: Final = {
-    "Input should be ": "",
+    r"Input should be ": "",
+    r"\w+ should have (.+?)( after validation)?(, not .+)?$": r"\1",
+    r" or instance of .+": "",
     "greater than or equal to": "at least",
     "less than or equal to": "at most",
     "greater than": "more than",
     "a valid integer, got a number with a fractional part": "a whole number",
     "a valid integer": "a whole number",
     "a valid number": "a number",
-    "a valid list": "a list",
+    "a valid (list|array|tuple|set)": "a list",
     "a valid string": "text",
     "a valid boolean": "true or false",
-    "a valid dictionary": "keys with values",
+    "a valid dictionary|an object": "keys with values",
+    "^None$": "nothing",
 }
-"""Pydantic's words, and those for people who do not program."""
+"""Patterns of pydantic's words, and those for people who do not program."""
 
 
 class Settings(BaseModel):
@@ -51,29 +56,56 @@ class Settings(BaseModel):
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            raise SettingError(explained(error, type(self).model_fields)) from None
+            raise SettingError(explained(error, type(self))) from None
 
 
-def explained(error: ValidationError, names: Iterable[str] = ()) -> str:
+def explained(error: ValidationError, model: type[BaseModel] | None = None) -> str:
     """The first mistake in one line; an unknown name comes before all others.
 
     Args:
         error: of pydantic.
-        names: that are known.
+        model: whose values were checked: its names are known, and which of them have a choice of
+            types.
     """
+    fields = model.model_fields if model else {}
     errors = error.errors(include_url=False)
     first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
-    place = one_line(".".join(str(key) for key in first["loc"] if key != "[key]"), 100)
+    where, expected = first["loc"], ""
+    if where and where[0] in fields and (types := _choice(fields[str(where[0])].annotation)):
+        # Pydantic tells one mistake for each type, with the type's name in its place.
+        all_told = [e for e in errors if e["loc"][0] == where[0]]
+        first = next((e for e in all_told if len(e["loc"]) > 2), all_told[0])
+        where = (where[0], *first["loc"][2:])
+        if len(where) == 1:
+            nothing = ["nothing"] if NoneType in types else []
+            expected = _listed([*dict.fromkeys(map(_expected, all_told)), *nothing])
+    place = one_line(".".join(str(key) for key in where if key != "[key]"), 100)
     if first["type"] == "extra_forbidden":
-        return f"{place!r}: no such key{nearest(str(first['loc'][-1]), names)}"
+        return f"{place!r}: no such key{nearest(str(where[-1]), fields)}"
     if first["type"] == "missing":
         return f"{place}: expected a value, got none"
     if first["type"] == "value_error":
         reason = str(first["ctx"]["error"])
         return reason if not place or reason.startswith(place) else f"{place}: {reason}"
-    expected = first["msg"]
-    for word, plain in _WORDS.items():
-        expected = expected.replace(word, plain)
-    if first["type"] == "literal_error":
-        expected = f"one of {expected.replace(chr(39), '').replace(' or ', ', ')}"
-    return f"{place}: expected {expected}, got {shown(first['input'])}"
+    return f"{place}: expected {expected or _expected(first)}, got {shown(first['input'])}"
+
+
+def _expected(mistake: Any) -> str:
+    """What a value should have been, in plain words."""
+    expected: str = mistake["msg"]
+    for words, plain in _WORDS.items():
+        expected = re.sub(words, plain, expected)
+    if mistake["type"] == "literal_error":
+        return f"one of {expected.replace(chr(39), '').replace(' or ', ', ')}"
+    return expected
+
+
+def _choice(hint: Any) -> tuple[Any, ...]:
+    """The types that a value may be of, if there are several beside None."""
+    types = get_args(hint) if get_origin(hint) in (Union, UnionType) else ()
+    return types if len(set(types) - {NoneType}) > 1 else ()
+
+
+def _listed(words: Sequence[str]) -> str:
+    """``a, b or c``."""
+    return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))

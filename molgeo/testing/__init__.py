@@ -33,7 +33,8 @@ def check_backbone(cls: type[Backbone], **fields: Any) -> None:
             and the cutoff is 4 Å, and minutes for a published size.
 
     Raises:
-        AssertionError: some checks failed; a line for each names the property and by how much.
+        AssertionError: some checks failed; a line for each names the property and by how much. If
+            no model can be built, or its config fails, no other check is made.
     """
     failed: dict[str, Exception] = {}
     for check in CHECKS:
@@ -42,8 +43,10 @@ def check_backbone(cls: type[Backbone], **fields: Any) -> None:
         except Exception as error:  # whatever a backbone raises is a failed check
             kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
             failed[f"{check.__name__}: {kind}{error}"] = error
+            if check is contract.config:
+                break
     if failed:
-        lines = "\n  ".join(
-            [f"{cls.__name__} fails {len(failed)} of {len(CHECKS)} checks", *failed]
-        )
-        raise AssertionError(lines) from next(iter(failed.values()))
+        title = f"{cls.__name__} fails {len(failed)} of {len(CHECKS)} checks"
+        if contract.config.__name__ == next(iter(failed)).partition(":")[0]:
+            title = f"{cls.__name__} fails the first of {len(CHECKS)} checks, which the others need"
+        raise AssertionError("\n  ".join([title, *failed])) from next(iter(failed.values()))

@@ -14,19 +14,24 @@ from typing import Any
 import torch
 
 from molgeo.graph import radius_graph
+from molgeo.models import given_values
 from molgeo.predictor.checkpoint import load, save_checkpoint
 from molgeo.predictor.domain import Domain
 from molgeo.testing.case import MOLECULES, Case, atoms_of, collated, same
 
 
 def config(case: Case) -> None:
-    """The config is a frozen dataclass with defaults that survives JSON and refuses nonsense."""
+    """The config is a frozen dataclass with defaults that survives JSON and refuses nonsense.
+
+    A model and a predictor are built of it.
+    """
     build: Any = case.cls
     build()
+    case.predictor()
     own: Any = case.model().config
     assert hasattr(own, "__dataclass_fields__"), f"config: expected a dataclass, got {own!r}"
     _refused(dataclasses.FrozenInstanceError, "", setattr, own, "cutoff", 1.0)
-    plain = json.loads(json.dumps(dataclasses.asdict(own)))
+    plain = json.loads(json.dumps(given_values(own)))
     _equal("config after JSON", build(**plain).config, own)
     _refused(TypeError, "cutof", lambda: build(cutof=5.0))
     _refused(ValueError, "cutoff", lambda: build(cutoff="far"))

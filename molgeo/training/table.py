@@ -31,7 +31,7 @@ from molgeo.generate.table import (
 from molgeo.prediction.conformer_average import CONFORMERS
 from molgeo.predictor import Predictor
 from molgeo.predictor.calibration import Calibration
-from molgeo.properties import HeadKind, Property, check_properties, names_of
+from molgeo.properties import HeadKind, Property, check_properties, names_of, word_of
 from molgeo.runtime.errors import InputError, SettingError
 from molgeo.runtime.plain_text import one_line, say
 from molgeo.runtime.progress import Progress
@@ -62,7 +62,7 @@ class Target(Settings):
     @property
     def property(self) -> Property:
         """What the model learns."""
-        name = self.name or re.sub(r"\W+", "_", self.column).strip("_") or "value"
+        name = self.name or re.sub("_+", "_", word_of(self.column)).strip("_") or "value"
         return Property(name, self.unit, self.head, description=self.description)
 
 

@@ -117,7 +117,9 @@ def test_command(predictor, data, tmp_path, capsys):
     assert cli.main(acac) == 2
     assert "acac.xyz names no parts; leave it out" in capsys.readouterr().err
     assert cli.main(["evaluate", "--model", str(path), "--data", "qm10"]) == 2
-    assert "qm10 does not exist" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "qm10 does not exist; expected qm9, a file of energies and forces" in message
+    assert "did you mean 'qm9'?" in message
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """How models are found and configured; what each of them does is in tests/conformance."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Annotated, Literal
 
@@ -8,12 +8,16 @@ import pytest
 from pydantic import Field
 
 from molgeo import models
-from molgeo.models import Backbone, resolve_config, schnet
+from molgeo.models import Backbone, given_values, resolve_config, schnet
 
 
 @dataclass(frozen=True)
 class Inner:
     size: int = 3
+    doubled: int = field(init=False)
+
+    def __post_init__(self):
+        object.__setattr__(self, "doubled", 2 * self.size)
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,10 @@ class Config:
     shape: tuple[int, ...] = (1, 2)
     large: Annotated[int, Field(ge=0, le=10**6)] = 10**5
     inner: Inner = Inner()
+    either: float | str | None = None
+    several: list[int] | Annotated[int, Field(le=9)] = 3
+    layers: list[int] = field(default_factory=list)
+    total: int = field(init=False, default=7)
 
 
 def test_names():
@@ -88,6 +96,10 @@ def test_fields_override_a_config():
         ("n_out", 3),
         ("flag", True),
         ("shape", [3, 4]),
+        ("either", 1.5),
+        ("either", "far"),
+        ("either", None),
+        ("several", [1, 2]),
     ],
 )
 def test_values_that_fit(field, value):
@@ -114,6 +126,10 @@ def test_values_that_fit(field, value):
         ("cutoff", 0, r"at least 0\.1, got 0"),
         ("cutoff", 1e3, r"at most 100, got 1000\.0"),
         ("cutoff", float("nan"), "a finite number, got nan"),
+        ("layers", "x", "a list, got 'x'"),
+        ("inner", 3, "keys with values, got 3"),
+        ("either", [1], r"a number, text or nothing, got \[1\]"),
+        ("several", 10, "a list or at most 9, got 10"),
         ("width", print, "a whole number, got '<built-in function print>'"),
     ],
 )
@@ -129,6 +145,22 @@ def test_a_given_config_is_checked_too():
         resolve_config(Config, Inner(), {})
     with pytest.raises(ValueError, match=r"inner\.size: expected a whole number, got"):
         resolve_config(Config, None, {"inner": {"size": "x"}})
+
+
+def test_a_mistake_within_a_choice_of_types_has_its_place():
+    with pytest.raises(ValueError, match=r"several\.1: expected a whole number, got 'x'"):
+        resolve_config(Config, None, {"several": [1, "x"]})
+
+
+def test_fields_that_are_not_given_are_the_classes_own():
+    found = resolve_config(Config, Config(inner=Inner(4)), {"width": 4})
+    assert (found.total, found.inner.doubled) == (7, 8)
+    plain = given_values(found)
+    assert "total" not in plain
+    assert plain["inner"] == {"size": 4}
+    assert resolve_config(Config, None, plain) == found
+    with pytest.raises(TypeError, match="unknown field 'total'"):
+        resolve_config(Config, None, {"total": 3})
 
 
 def test_an_unknown_field_lists_all():

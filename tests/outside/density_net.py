@@ -28,9 +28,11 @@ class DensityNetConfig:
 class DensityNet(Backbone):
     """Elements and distances make densities, densities make features."""
 
+    config_class = DensityNetConfig
+
     def __init__(self, config=None, **fields):
         super().__init__()
-        self.config = c = resolve_config(DensityNetConfig, config, fields)
+        self.config = c = resolve_config(self.config_class, config, fields)
         self.cutoff, self.feature_dim = c.cutoff, c.width
         self.register_buffer("centres", torch.linspace(0.5, c.cutoff, c.n_radial))
         self.elements = nn.Embedding(119, c.width)

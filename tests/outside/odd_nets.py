@@ -1,7 +1,9 @@
 """Backbones whose tensors are not all matrices of weights."""
 
+from dataclasses import dataclass, field
+
 import torch
-from outside.density_net import DensityNet
+from outside.density_net import DensityNet, DensityNetConfig
 from torch import nn
 
 
@@ -18,6 +20,17 @@ class Scaled(DensityNet):
     def atom_features(self, z, pos, graph):
         features = super().atom_features(z, pos, graph)
         return self.factor * self.second(self.first(features).tanh())
+
+
+@dataclass(frozen=True)
+class CountingConfig(DensityNetConfig):
+    total: int = field(init=False, default=7)
+
+
+class Counting(DensityNet):
+    """Its config has a field of its own."""
+
+    config_class = CountingConfig
 
 
 class Counted(DensityNet):

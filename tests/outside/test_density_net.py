@@ -1,15 +1,18 @@
 """A backbone of another package: checked, trained, shipped and loaded, without a line of molgeo."""
 
 import json
+import math
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 from checkpoint_files import parts, rewrite
 from outside.density_net import DensityNet, DensityNetConfig
+from outside.odd_nets import Counting
 from torch import nn
 
 import molgeo
@@ -328,6 +331,32 @@ def test_all_that_is_broken_is_listed():
     names = {line.split(":")[0].strip() for line in lines}
     assert "rotation" in names
     assert "translation" not in names
+
+
+@dataclass(frozen=True)
+class EndlessConfig(DensityNetConfig):
+    largest: float = math.inf
+
+
+class Endless(DensityNet):
+    """Its config's default is no number that JSON has."""
+
+    config_class = EndlessConfig
+
+
+def test_if_no_model_can_be_built_that_alone_is_told():
+    with pytest.raises(AssertionError) as found:
+        check_backbone(Endless, **SMALL)
+    title, *lines = str(found.value).splitlines()
+    assert title == f"Endless fails the first of {len(CHECKS)} checks, which the others need"
+    assert len(lines) == 1
+    assert "EndlessConfig: largest: expected a finite number, got inf" in lines[0]
+
+
+def test_a_config_may_have_fields_that_are_not_given():
+    for check in CHECKS:
+        if check.__name__ in ("config", "checkpoint"):
+            check(Case(Counting, SMALL))
 
 
 def test_vectors_of_edges_are_those_of_pairs():

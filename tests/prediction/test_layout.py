@@ -43,7 +43,17 @@ def test_zeros_that_are_digits_are_kept_and_zero_has_no_sign():
     assert text(1.3, 3) == "1.300"
     assert text(-0.0001, 2) == "0.00"
     assert text(1.3, None) == "1.3"
+    assert text(0.0, 20) == "0.000000000000000"
     assert math.copysign(1, rounded(-0.0001, 2)) == 1
+
+
+def test_digits_that_no_float_holds_are_left_out():
+    places = decimals(4e-16)
+    assert text(2.7, places) == "2.70000000000000"
+    assert rounded(0.1 + 0.2, places) == 0.3
+    assert text(-11013.123456789012, places) == "-11013.1234567890"
+    assert text(1e300, places) == f"{1e300:.0f}"
+    assert text(math.nan, places) == "nan"
 
 
 HEADER = Facts(

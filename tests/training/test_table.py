@@ -12,7 +12,7 @@ from molgeo.predictor.checkpoint import load, read_header
 from molgeo.runtime.errors import InputError, SettingError
 from molgeo.training.module import PropertyTraining
 from molgeo.training.run import train
-from molgeo.training.table import TableConfig, TableDataModule, _titles
+from molgeo.training.table import TableConfig, TableDataModule, Target, _titles
 
 
 class Killed(BaseException):
@@ -112,11 +112,12 @@ def test_whatever_a_header_says_of_targets(targets):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"targets": []}, "targets: "),
+        ({"targets": []}, r"targets: expected at least 1 item, got \[\]"),
+        ({"data_file": []}, r"data_file: expected at least 1 item, got \[\]"),
         ({"targets": [{"colum": "x"}]}, "'colum': no such key; did you mean 'column'"),
         ({"targets": [{"column": "x", "head": "average"}]}, "head: expected one of sum, mean"),
         ({"targets": ["a", "a"]}, "a"),
-        ({"targets": [3]}, "targets.0: expected"),
+        ({"targets": [3]}, "targets.0: expected keys with values, got 3"),
         ({"loss_weights": {"mu": 1.0}}, "loss_weights: expected some of dipole, alpha"),
         ({"conformers": 0}, "conformers: expected at least 1"),
     ],
@@ -124,6 +125,12 @@ def test_whatever_a_header_says_of_targets(targets):
 def test_what_means_nothing_is_refused(tiny, fields, message):
     with pytest.raises((SettingError, ValueError), match=message):
         tiny(**fields)
+
+
+def test_a_property_is_named_by_its_column():
+    one = Target(column="V / Å³", unit="Å³/mol").property
+    assert (one.name, one.column) == ("V_Å", "V_Å_Å__mol")
+    assert Target(column="³").property.name == "value"
 
 
 def test_a_part_without_a_value(tiny, tmp_path):
