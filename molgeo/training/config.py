@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -28,9 +28,6 @@ from molgeo.runtime.validation import (
 )
 from molgeo.training.naming import check_file_name, check_set_name, data_name
 from molgeo.training.yaml_text import parse_yaml, read_yaml
-
-if TYPE_CHECKING:
-    from molgeo.training.task import Task
 
 KINDS: Final = {
     "qm9": ("molgeo.training.qm9.QM9Task", "properties of QM9, as `molgeo data prepare` makes it"),
@@ -216,7 +213,7 @@ class FilesConfig(RunConfig):
         return self.data_name
 
 
-def task_class(data: Any) -> type[Task]:
+def task_class(data: Any) -> type[Any]:
     """The task of a kind of data.
 
     Args:
@@ -236,14 +233,13 @@ def task_class(data: Any) -> type[Task]:
         hint = "; is it installed, or its folder in PYTHONPATH?" if missing else ""
         reason = f"{type(error).__name__}: {one_line(error, 100)}"
         raise SettingError(f"data: {shown(data)} cannot be imported ({reason}){hint}") from error
-    config = getattr(found, "config_class", None)  # `Task` itself imports this module
+    config = getattr(found, "config_class", None)  # `Task`, which imports this module, has one
     if not (isinstance(config, type) and issubclass(config, RunConfig)):
         raise SettingError(
             f"data: expected the import path of a Task whose config_class extends RunConfig, got "
             f"{shown(data)}"
         )
-    task: type[Task] = found
-    return task
+    return found
 
 
 def _got(data: Any) -> str:
