@@ -15,7 +15,7 @@ COMPONENTS, CHANNELS = 4, 3
 
 @pytest.fixture(params=[2048, 6, 1], ids=["one block", "several blocks", "a block an atom"])
 def _rows_per_block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(density_module, "ROWS_PER_BLOCK", request.param)
+    monkeypatch.setattr(density_module, "_ROWS_PER_BLOCK", request.param)
 
 
 def graph_of(sizes: list[int], cutoff: float = 1.5) -> Graph:
@@ -51,7 +51,7 @@ def test_there_are_blocks_to_test(monkeypatch: pytest.MonkeyPatch) -> None:
     assert graph_of([7, 1, 5]).n_edges > 10
     n_blocks = {}
     for rows in (2048, 6, 1):
-        monkeypatch.setattr(density_module, "ROWS_PER_BLOCK", rows)
+        monkeypatch.setattr(density_module, "_ROWS_PER_BLOCK", rows)
         n_blocks[rows] = len(
             NeighbourDensity(arguments(graph_of([7, 1, 5]))[2], graph_of([7, 1, 5])).blocks
         )
