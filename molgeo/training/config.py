@@ -225,7 +225,7 @@ def task_class(data: Any) -> type[Any]:
     path = KINDS[data][0] if data in tuple(KINDS) else data if isinstance(data, str) else ""
     module, _, name = path.rpartition(".")
     if not module:
-        raise SettingError(f"data: expected a kind of data, got {_got(data)}. There are {_kinds()}")
+        raise SettingError(f"data: expected a kind of data: {_kinds()}; got {_got(data)}")
     try:
         found = getattr(importlib.import_module(module), name)
     except Exception as error:  # another package's module may raise anything
