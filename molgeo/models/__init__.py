@@ -27,7 +27,6 @@ import os
 import pkgutil
 import sys
 import warnings
-from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
@@ -39,6 +38,7 @@ from molgeo.models._config import given_values as given_values
 from molgeo.models._config import resolve_config as resolve_config
 from molgeo.ops.segment import molecule_sum
 from molgeo.runtime.errors import SettingError
+from molgeo.runtime.other_code import imported
 from molgeo.runtime.plain_text import nearest, one_line
 
 GROUP: Final = "molgeo.models"
@@ -135,7 +135,7 @@ def model_class(model: str | type[Backbone], trusted: bool = True) -> type[Backb
         _warn_of_shadowed(model)
         found = importlib.import_module(f"{__name__}.{model}").MODEL
     elif entry := _entry_point(model):
-        found = _imported(model, entry.load)
+        found = imported(f"model: {_shown(model)}", entry.load)
     elif "." in model and all(part.isidentifier() for part in model.split(".")):
         found = _at(model, trusted)
     else:
@@ -209,7 +209,9 @@ def _at(path: str, trusted: bool) -> Any:
     """What an import path names."""
     module, _, name = path.rpartition(".")
     if trusted or path in os.environ.get(TRUSTED, "").replace(" ", "").split(","):
-        return _imported(path, lambda: getattr(importlib.import_module(module), name))
+        return imported(
+            f"model: {_shown(path)}", lambda: getattr(importlib.import_module(module), name)
+        )
     # A look into the module's dictionary runs no code; getattr could.
     found = getattr(sys.modules.get(module), "__dict__", {}).get(name)
     if found is None:
@@ -218,16 +220,6 @@ def _at(path: str, trusted: bool) -> Any:
             f"first, or set {TRUSTED}={one_line(path, 60)}"
         )
     return found
-
-
-def _imported(model: str, load: Callable[[], Any]) -> Any:
-    try:
-        return load()
-    except Exception as error:  # another package's module may raise anything
-        missing = isinstance(error, ModuleNotFoundError)
-        hint = "; is it installed, or its folder in PYTHONPATH?" if missing else ""
-        reason = f"{type(error).__name__}: {one_line(error, 100)}"
-        raise SettingError(f"model: {_shown(model)} cannot be imported ({reason}){hint}") from error
 
 
 def _shown(model: object) -> str:

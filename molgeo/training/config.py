@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from molgeo.properties import Property
 from molgeo.runtime.errors import SettingError
+from molgeo.runtime.other_code import imported
 from molgeo.runtime.plain_text import nearest, one_line, say, shown
 from molgeo.runtime.precision import MatmulPrecision
 from molgeo.runtime.validation import (
@@ -226,13 +227,7 @@ def task_class(data: Any) -> type[Any]:
     module, _, name = path.rpartition(".")
     if not module:
         raise SettingError(f"data: expected a kind of data: {_kinds()}; got {_got(data)}")
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except Exception as error:  # another package's module may raise anything
-        missing = isinstance(error, ModuleNotFoundError)
-        hint = "; is it installed, or its folder in PYTHONPATH?" if missing else ""
-        reason = f"{type(error).__name__}: {one_line(error, 100)}"
-        raise SettingError(f"data: {shown(data)} cannot be imported ({reason}){hint}") from error
+    found = imported(f"data: {shown(data)}", lambda: getattr(importlib.import_module(module), name))
     config = getattr(found, "config_class", None)  # `Task`, which imports this module, has one
     if not (isinstance(config, type) and issubclass(config, RunConfig)):
         raise SettingError(
