@@ -11,10 +11,27 @@ import dataclasses
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+
+class Slots(NamedTuple):
+    """Atoms with a similar number of neighbours, padded to the same number of slots.
+
+    Slot s of atom j holds its s-th outgoing edge j→i, and with it the reverse edge i→j. Slots
+    beyond an atom's degree repeat an edge: what is computed there has to be masked or ignored.
+
+    Attributes:
+        atoms: (block atoms,) int64.
+        edge: (block atoms, slots) int64, the outgoing edge in each slot.
+        filled: (block atoms, slots) bool, False if padded.
+    """
+
+    atoms: Tensor
+    edge: Tensor
+    filled: Tensor
 
 
 @dataclass(frozen=True)
@@ -24,6 +41,9 @@ class Graph:
     Because edges that leave one atom are contiguous, a sum over the neighbours of an atom is a sum
     over a contiguous segment: by symmetry the incoming edges of atom j are the reverses of the
     edges that leave it.
+
+    A padded graph (`molgeo.graph.padding`) has edges from ``ptr[-1]`` on that leave no atom: they
+    are in nobody's neighbourhood, and lead from one padding atom to another.
 
     Attributes:
         source: (edges,) int64, atom j of edge j→i, ascending.
@@ -36,6 +56,8 @@ class Graph:
         n_molecules: number of molecules.
         offset: (edges, 3) lattice translation S·cell of each edge in Å, or None if no edge
             crosses a periodic boundary. ``R_i − R_j + offset`` is the displacement of edge j→i.
+        slots: the neighbourhoods of all atoms that have neighbours, in blocks, if they are known;
+            None to find them when they are needed, for which the host waits for the device.
     """
 
     source: Tensor
@@ -47,6 +69,7 @@ class Graph:
     batch: Tensor
     n_molecules: int
     offset: Tensor | None = None
+    slots: tuple[Slots, ...] | None = None
 
     @property
     def n_atoms(self) -> int:
@@ -71,7 +94,8 @@ class Graph:
     @cached_property
     def atoms_per_molecule(self) -> Tensor:
         """(molecules,) number of atoms of each molecule."""
-        return torch.bincount(self.batch, minlength=self.n_molecules)
+        ones = torch.ones_like(self.batch)  # torch.bincount would wait for the device
+        return ones.new_zeros(self.n_molecules).index_add_(0, self.batch, ones)
 
     def derived(self, key: Hashable, make: Callable[[Graph], Any]) -> Any:
         """What follows from the graph alone, made once and kept with it.
@@ -88,9 +112,29 @@ class Graph:
 
     def clone(self) -> Graph:
         """A copy with tensors of its own."""
-        values = ((f.name, getattr(self, f.name)) for f in dataclasses.fields(self))
-        copies: dict[str, Any] = {n: v.clone() for n, v in values if isinstance(v, Tensor)}
-        return dataclasses.replace(self, **copies)
+        return self.map(Tensor.clone)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Graph:
+        """The same graph on another device."""
+        return self.map(lambda x: x.to(device, non_blocking=non_blocking))
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Graph:
+        """A graph of what a function makes of each tensor; nothing derived from it is taken along.
+
+        Args:
+            function: of one tensor, to one of the same meaning.
+        """
+        values = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
+        made: dict[str, Any] = {n: function(v) for n, v in values if isinstance(v, Tensor)}
+        if self.slots is not None:
+            made["slots"] = tuple(Slots(*map(function, block)) for block in self.slots)
+        return dataclasses.replace(self, **made)
+
+    def tensors(self) -> list[Tensor]:
+        """All tensors of the graph, in a fixed order."""
+        found: list[Tensor] = []
+        self.map(lambda x: found.append(x) or x)  # type: ignore[func-returns-value]
+        return found
 
     def with_offset(self, offset: Tensor | None) -> Graph:
         """The same edges through another lattice; what follows from their indices is shared.

@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from molgeo.graph.edges import Graph
+from molgeo.graph.edges import Graph, Slots
 
 GRANULE = 4
 """Numbers of slots are multiples of this: less padding with less, fewer blocks with more."""
-
-
-@dataclass(frozen=True)
-class Slots:
-    """Atoms with a similar number of neighbours, padded to the same number of slots.
-
-    Slot s of atom j holds its s-th outgoing edge j→i, and with it the reverse edge i→j. Slots
-    beyond an atom's degree repeat its first edge: what is computed there has to be masked or
-    ignored.
-
-    Attributes:
-        edge: (block atoms, slots) int64, the outgoing edge in each slot.
-        filled: (block atoms, slots) bool, False if padded.
-    """
-
-    edge: Tensor
-    filled: Tensor
 
 
 def neighbour_slots(graph: Graph, rows: int) -> tuple[list[Slots], Tensor]:
@@ -61,6 +44,35 @@ def neighbour_slots(graph: Graph, rows: int) -> tuple[list[Slots], Tensor]:
         row[atoms] = torch.arange(start, start + edge.numel(), width, device=degree.device)
         start += edge.numel()
         n = max(1, rows // width)
-        blocks += [Slots(e, f) for e, f in zip(edge.split(n), filled.split(n), strict=True)]
+        pieces = (x.split(n) for x in (atoms, edge, filled))
+        blocks += [Slots(*piece) for piece in zip(*pieces, strict=True)]
     local = torch.arange(graph.n_edges, device=degree.device) - graph.ptr[graph.source]
     return blocks, row[graph.source] + local
+
+
+def ranked_slots(ptr: Tensor, n_edges: int, blocks: Sequence[tuple[int, int]]) -> tuple[Slots, ...]:
+    """Neighbourhoods in blocks of given sizes, without a look at the device.
+
+    Atoms are ranked by their number of neighbours. The first block takes those with the most.
+
+    Args:
+        ptr: (atoms + 1,) int64, as in `Graph`.
+        n_edges: of the graph, at least one.
+        blocks: atoms and slots of each block, the widest first. All atoms with neighbours must fit:
+            an atom of rank r has no more neighbours than the block of that rank has slots, which
+            is not checked.
+
+    Returns:
+        The blocks. Slots that are not filled hold an edge of any atom.
+    """
+    degree = ptr.diff()
+    order = degree.argsort(descending=True, stable=True)
+    found, first = [], 0
+    for n_atoms, width in blocks:
+        atoms = order[first : first + n_atoms]
+        first += n_atoms
+        slot = torch.arange(width, device=ptr.device)
+        filled = slot < degree[atoms, None]
+        edge = (ptr[atoms, None] + slot * filled).clamp(max=n_edges - 1)
+        found.append(Slots(atoms, edge, filled))
+    return tuple(found)

@@ -19,8 +19,8 @@ from molgeo.graph.slots import neighbour_slots
 class Block(NamedTuple):
     """Some atoms, each of which has a slot for each of its neighbours.
 
-    Slot s of atom j holds an edge that leaves it, j→k. Padded slots repeat one of their atom's
-    edges: what is computed there is zero, or left out by ``filled``.
+    Slot s of atom j holds an edge that leaves it, j→k. Padded slots repeat an edge: what is
+    computed there is zero, or left out by ``filled``.
 
     Attributes:
         size: atoms and slots.
@@ -52,9 +52,10 @@ def blocks_of(graph: Graph, rows: int) -> list[Block]:
 
     Args:
         graph: the edges.
-        rows: slots of a block on a CPU, so that it stays in a core's cache; a GPU has large ones.
+        rows: slots of a block on a CPU, so that it stays in a core's cache; a GPU has large ones,
+            and a graph that knows its slots has those.
     """
-    if graph.source.device.type != "cpu":
+    if graph.source.device.type != "cpu" or graph.slots is not None:
         rows = 2 * graph.n_edges + graph.n_atoms
     blocks: list[Block] = graph.derived(("blocks", rows), lambda g: _blocks(g, rows))
     return blocks
@@ -62,14 +63,15 @@ def blocks_of(graph: Graph, rows: int) -> list[Block]:
 
 def _blocks(graph: Graph, rows: int) -> list[Block]:
     found = []
-    for slots in neighbour_slots(graph, rows)[0]:
+    known = graph.slots if graph.slots is not None else neighbour_slots(graph, rows)[0]
+    for slots in known:
         n_atoms, n_slots = slots.edge.shape
         edge, filled = slots.edge.flatten(), slots.filled
         others = ~torch.eye(n_slots, dtype=torch.bool, device=edge.device)  # i ≠ k
         found.append(
             Block(
                 size=(n_atoms, n_slots),
-                atoms=graph.source[slots.edge[:, 0]],
+                atoms=slots.atoms,
                 edge=edge,
                 reverse=graph.reverse[edge],
                 neighbour=graph.target[edge],
