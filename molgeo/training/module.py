@@ -11,7 +11,7 @@ from torch import Tensor
 
 from molgeo.predictor import Predictor
 from molgeo.training.config import RunConfig
-from molgeo.training.optimisation import learning_rate_factor, optimiser_of
+from molgeo.training.optimisation import optimiser_of, schedule_of
 
 
 class Training(LightningModule):
@@ -45,7 +45,7 @@ class Training(LightningModule):
         optimizer = optimiser_of(self.predictor, c)
         epochs = self.trainer.estimated_stepping_batches
         total = int(min(epochs, c.max_steps) if c.max_steps >= 0 else epochs)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, learning_rate_factor(c, total))
+        schedule = schedule_of(optimizer, c, total)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},

@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from molgeo.training.config import RunConfig
+from molgeo.training.muon import Muon
 
 Average = Callable[[Sequence[Tensor], Sequence[Tensor], Tensor], None]
 
@@ -17,12 +19,16 @@ MUON_LEAST_WIDTH = 16
 """Narrower matrices mix few functions, such as six Bessel functions: AdamW takes them."""
 
 
-def optimiser_of(model: nn.Module, config: RunConfig) -> torch.optim.Optimizer:
+def optimiser_of(
+    model: nn.Module, config: RunConfig, replayed: bool = False
+) -> torch.optim.Optimizer:
     """The optimiser that a config asks for.
 
     Args:
-        model: whose parameters it updates.
+        model: whose parameters it updates, on the device that they stay on.
         config: of the run: ``optimizer``, ``learning_rate``, ``weight_decay``, ``amsgrad``.
+        replayed: its steps are recorded once and replayed. Then what changes between them, the
+            learning rate and AdamW's number of the step, are tensors on the parameters' device.
     """
     adamw: dict[str, Any] = {
         "lr": config.learning_rate,
@@ -30,13 +36,36 @@ def optimiser_of(model: nn.Module, config: RunConfig) -> torch.optim.Optimizer:
         "amsgrad": config.amsgrad,
         "fused": "mixed" not in config.precision,  # Lightning clips no gradients of a fused one
     }
+    if replayed:
+        device = next(model.parameters()).device
+        rate = torch.tensor(config.learning_rate, device=device)
+        adamw |= {"lr": rate, "fused": True, "capturable": True}
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(model.parameters(), **adamw)
+        return _keeping_its_form(torch.optim.AdamW(model.parameters(), **adamw))
     return MuonAndAdamW(model, adamw)
 
 
+def _keeping_its_form(optimiser: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """The optimiser, which goes on from states of runs that are replayed and of others alike."""
+
+    def in_its_form(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+        groups = []
+        for own, loaded in zip(optimiser.param_groups, state["param_groups"], strict=True):
+            form: dict[str, Any] = {
+                name: own[name] for name in ("fused", "capturable") if name in own
+            }
+            rate = float(loaded["lr"])
+            is_tensor = isinstance(own["lr"], Tensor)
+            form["lr"] = torch.full_like(own["lr"], rate) if is_tensor else rate
+            groups.append({**loaded, **form})
+        return {**state, "param_groups": groups}
+
+    optimiser.register_load_state_dict_pre_hook(in_its_form)
+    return optimiser
+
+
 class MuonAndAdamW(torch.optim.Optimizer):
-    """torch's Muon for the matrices of hidden layers, its AdamW for all else, as one optimiser.
+    """Muon for the matrices of hidden layers, torch's AdamW for all else, as one optimiser.
 
     Muon takes the momentum's orthogonal factor as the step of a matrix, so that all directions move
     alike, whatever their gradients' sizes. Here its steps are scaled to the root mean square of
@@ -56,7 +85,7 @@ class MuonAndAdamW(torch.optim.Optimizer):
     """
 
     def __init__(self, model: nn.Module, adamw: dict[str, Any]) -> None:
-        matrices = {
+        matrices: dict[int, Any] = {
             id(module.weight): module.weight
             for module in model.modules()
             if isinstance(module, nn.Linear) and min(module.weight.shape) >= MUON_LEAST_WIDTH
@@ -64,12 +93,10 @@ class MuonAndAdamW(torch.optim.Optimizer):
         others = [p for p in model.parameters() if id(p) not in matrices]
         self._parts: list[torch.optim.Optimizer] = []
         if matrices:
-            muon = {name: adamw[name] for name in ("lr", "weight_decay")}
-            self._parts.append(
-                torch.optim.Muon(list(matrices.values()), adjust_lr_fn="match_rms_adamw", **muon)
-            )
+            muon = Muon(list(matrices.values()), adamw["lr"], adamw["weight_decay"])
+            self._parts.append(_keeping_its_form(muon))
         if others:
-            self._parts.append(torch.optim.AdamW(others, **adamw))
+            self._parts.append(_keeping_its_form(torch.optim.AdamW(others, **adamw)))
         super().__init__([*matrices.values(), *others], {})
         self._share_groups()
 
@@ -138,6 +165,21 @@ def learning_rate_factor(config: RunConfig, total_steps: int) -> Callable[[int],
     return factor
 
 
+def schedule_of(optimiser: torch.optim.Optimizer, config: RunConfig, total_steps: int) -> LambdaLR:
+    """The schedule that sets an optimiser's learning rate, by `learning_rate_factor`.
+
+    A rate that is a tensor is filled in place, and nothing waits for its device.
+
+    Args:
+        optimiser: of the run, as `optimiser_of` makes it.
+        config: of the run.
+        total_steps: steps of the whole run.
+    """
+    schedule = LambdaLR(optimiser, learning_rate_factor(config, total_steps))
+    schedule.base_lrs = [config.learning_rate for _ in schedule.base_lrs]  # numbers, not tensors
+    return schedule
+
+
 def warmed_up_decay(decay: float, updates: int) -> float:
     """Decay that does not cling to the first weights: ``min(decay, (1 + t)/(10 + t))``.
 
@@ -166,7 +208,30 @@ def exponential_average(decay: float) -> Average:
 
     @torch.no_grad()
     def update(averages: Sequence[Tensor], weights: Sequence[Tensor], updates: Tensor) -> None:
-        d = warmed_up_decay(decay, int(updates))
-        torch._foreach_lerp_(list(averages), list(weights), 1.0 - d)
+        if updates.device.type == "cpu":
+            d = warmed_up_decay(decay, int(updates))
+            torch._foreach_lerp_(list(averages), list(weights), 1.0 - d)
+        else:
+            move_averages(averages, weights, updates, decay)
 
     return update
+
+
+@torch.no_grad()
+def move_averages(
+    averages: Sequence[Tensor], weights: Sequence[Tensor], updates: Tensor, decay: float
+) -> None:
+    """`exponential_average`'s update with the decay computed on the device, which none waits for.
+
+    Args:
+        averages: a, changed in place; the weights themselves at the first update.
+        weights: w.
+        updates: t, () int64 on the same device; the caller counts.
+        decay: reached in the end.
+    """
+    t = updates.to(averages[0].dtype)
+    share = 1.0 - ((1.0 + t) / (10.0 + t)).clamp(max=decay)
+    share = share.where(t > 0, torch.ones_like(share))  # the first weights are all there is
+    steps = torch._foreach_sub(list(weights), list(averages))
+    torch._foreach_mul_(steps, share)
+    torch._foreach_add_(list(averages), steps)

@@ -3,12 +3,16 @@ import csv
 
 import pytest
 import torch
+from no_waiting import no_waiting
+from static_replay import StaticReplay
 from torch import nn
 
 from molgeo.models.dimenet_pp import DimeNetPlusPlus
 from molgeo.predictor.checkpoint import load
+from molgeo.training import muon
 from molgeo.training.module import PropertyTraining
-from molgeo.training.optimisation import MuonAndAdamW, optimiser_of
+from molgeo.training.muon import Muon
+from molgeo.training.optimisation import MuonAndAdamW, move_averages, optimiser_of, schedule_of
 from molgeo.training.qm9 import QM9Config
 from molgeo.training.run import train
 
@@ -31,7 +35,7 @@ def adamw(**fields):
     return {"lr": 1e-2, "weight_decay": 0.1, "amsgrad": False, "fused": True, **fields}
 
 
-def test_steps_are_those_of_torchs_optimisers(layers):
+def test_steps_are_those_of_both_optimisers(layers):
     """Each part's parameters move as under its optimiser alone."""
     torch.manual_seed(0)
     inputs = torch.randn(50, 6)
@@ -40,16 +44,14 @@ def test_steps_are_those_of_torchs_optimisers(layers):
     )
     twin.load_state_dict(layers.state_dict())
     ours = MuonAndAdamW(layers, adamw())
-    muon = torch.optim.Muon(
-        [twin[2].weight], lr=1e-2, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"
-    )
+    of_matrices = Muon([twin[2].weight], 1e-2, 0.1)  # which tests/training/test_muon.py compares
     rest = torch.optim.AdamW([p for p in twin.parameters() if p is not twin[2].weight], **adamw())
     for _ in range(3):
         a_step(layers, ours, inputs)
-        for optimiser in (muon, rest):
+        for optimiser in (of_matrices, rest):
             optimiser.zero_grad()
         twin(inputs).square().mean().backward()
-        for optimiser in (muon, rest):
+        for optimiser in (of_matrices, rest):
             optimiser.step()
     for a, b in zip(layers.parameters(), twin.parameters(), strict=True):
         assert torch.equal(a, b)
@@ -121,6 +123,95 @@ def test_a_closure_gives_its_loss(layers):
 
 def test_adamw_is_torchs_own(layers):
     assert type(optimiser_of(layers, QM9Config())) is torch.optim.AdamW
+
+
+@pytest.fixture(params=["adamw", "muon"])
+def config(request, monkeypatch):
+    # bfloat16 makes a difference of the last digit one of its own last digit.
+    monkeypatch.setattr(muon, "factor_dtype", lambda device: torch.float32)
+    return QM9Config(
+        optimizer=request.param, learning_rate=1e-2, weight_decay=0.1,
+        warmup_steps=3, schedule="exponential", decay_steps=5, decay_rate=0.3,
+    )  # fmt: skip
+
+
+def run(model, optimiser, schedule, inputs):
+    for batch in inputs:
+        a_step(model, optimiser, batch)
+        schedule.step()
+
+
+def test_replayed_steps_are_the_same_steps(layers, config):
+    """With rates and counts that are tensors, through warm-up and decay."""
+    inputs = torch.randn(8, 20, 6, generator=torch.Generator().manual_seed(0))
+    twin = copy.deepcopy(layers)
+    rates = []
+    for model, replayed in ((layers, False), (twin, True)):
+        optimiser = optimiser_of(model, config, replayed)
+        schedule = schedule_of(optimiser, config, 100)
+        run(model, optimiser, schedule, inputs)
+        rates.append([float(group["lr"]) for group in optimiser.param_groups])
+        assert all(isinstance(g["lr"], torch.Tensor) == replayed for g in optimiser.param_groups)
+        assert schedule.base_lrs == [1e-2] * len(optimiser.param_groups)
+    assert rates[0] == pytest.approx(rates[1])
+    assert rates[0][0] == pytest.approx(1e-2 * 0.3 ** (5 / 5))
+    for a, b in zip(layers.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("replayed", [False, True])
+def test_states_of_replayed_runs_and_others_load_alike(layers, config, replayed):
+    """A run may be resumed on another machine; what was a number is one again."""
+    inputs = torch.randn(6, 20, 6, generator=torch.Generator().manual_seed(0))
+    first = optimiser_of(layers, config, not replayed)
+    schedule = schedule_of(first, config, 100)
+    run(layers, first, schedule, inputs[:3])
+    twin = copy.deepcopy(layers)
+    second = optimiser_of(twin, config, replayed)
+    later = schedule_of(second, config, 100)
+    form = [dict(group, params=None) for group in second.param_groups]
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    later.load_state_dict(copy.deepcopy(schedule.state_dict()))
+    for group, own in zip(second.param_groups, form, strict=True):
+        assert type(group["lr"]) is type(own["lr"])
+        assert group.get("capturable") == own.get("capturable")
+        assert float(group["lr"]) == pytest.approx(1e-2)
+    run(layers, first, schedule, inputs[3:])
+    run(twin, second, later, inputs[3:])
+    for a, b in zip(layers.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-4)
+
+
+def test_a_recorded_step_replays_with_new_gradients_and_the_present_rate(layers, config):
+    """Nothing in it waits for a device, or is a number of the step that was recorded."""
+    inputs = torch.randn(8, 20, 6, generator=torch.Generator().manual_seed(0))
+    twin = copy.deepcopy(layers)
+    optimiser = optimiser_of(layers, config, replayed=True)
+    schedule = schedule_of(optimiser, config, 100)
+    run(layers, optimiser, schedule, inputs[:2])
+    eager = optimiser_of(twin, config, replayed=True)
+    run(twin, eager, schedule_of(eager, config, 100), inputs)
+    static, averages = inputs[2].clone(), [p.detach().clone() for p in layers.parameters()]
+    count = torch.tensor(1)
+
+    def step():
+        optimiser.zero_grad(set_to_none=False)
+        layers(static).square().mean().backward()
+        optimiser.step()
+        move_averages(averages, list(layers.parameters()), count, 0.9)
+        count.add_(1)
+
+    with no_waiting():
+        replay = StaticReplay.capture(step)
+        schedule.step()
+    for batch in inputs[3:]:
+        static.copy_(batch)
+        replay()
+        schedule.step()
+    assert count == 7
+    for a, b, average in zip(layers.parameters(), twin.parameters(), averages, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-4)
+        assert 0 < (a - average).detach().abs().max() < 0.1
 
 
 class Killed(BaseException):

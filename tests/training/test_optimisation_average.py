@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from molgeo.training.optimisation import exponential_average, warmed_up_decay
+from molgeo.training.optimisation import exponential_average, move_averages, warmed_up_decay
 
 
 def test_decay_warms_up_to_its_end():
@@ -53,3 +53,17 @@ def test_it_goes_on_from_a_saved_state():
         whole.update_parameters(model)
         resumed.update_parameters(model)
     assert torch.equal(whole.module.weight, resumed.module.weight)
+
+
+def test_the_average_of_a_device_is_the_same():
+    """From the first weights on, with the decay as a tensor."""
+    weights = torch.randn(15, 4, 3, generator=torch.Generator().manual_seed(0))
+    model = nn.Linear(3, 4, bias=False)
+    average = AveragedModel(model, multi_avg_fn=exponential_average(0.5))
+    there, updates = [torch.zeros(4, 3)], torch.tensor(0)
+    for w in weights:
+        model.weight.data.copy_(w)
+        average.update_parameters(model)
+        move_averages(there, [w], updates, 0.5)
+        updates += 1
+        torch.testing.assert_close(there[0], average.module.weight.detach())
