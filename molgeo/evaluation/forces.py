@@ -32,8 +32,8 @@ class ForceErrors:
     Attributes:
         sums: (3, 2) float64, Σ|error| and Σ error² of each of `COLUMNS`.
         norms: () float64, Σ ‖force error‖ over atoms, eV/Å.
-        n_molecules: () float64.
-        n_atoms: () float64.
+        n_molecules: () float64, those whose energy is known.
+        n_atoms: () float64, those whose force is known.
     """
 
     sums: Tensor
@@ -42,21 +42,32 @@ class ForceErrors:
     n_atoms: Tensor
 
     @classmethod
-    def of(cls, energy: Tensor, force: Tensor, n_atoms: Tensor) -> ForceErrors:
+    def of(
+        cls,
+        energy: Tensor,
+        force: Tensor,
+        n_atoms: Tensor,
+        known: tuple[Tensor, Tensor] | None = None,
+    ) -> ForceErrors:
         """Sums over a batch.
 
         Args:
             energy: (molecules,) error in eV.
             force: (atoms, 3) error in eV/Å.
             n_atoms: (molecules,).
+            known: (molecules,) and (atoms,) bool, which of them have labels; None for all.
         """
         energy, force = energy.detach().double(), force.detach().double()
+        if known is None:
+            known = torch.ones_like(energy).bool(), torch.ones_like(force[:, 0]).bool()
+        energy = energy.where(known[0], 0.0)
+        force = force.where(known[1].unsqueeze(-1), 0.0)
         columns = (energy, energy / n_atoms, force)
         return cls(
             torch.stack([torch.stack([x.abs().sum(), x.square().sum()]) for x in columns]),
             torch.linalg.vector_norm(force, dim=-1).sum(),
-            energy.new_tensor(len(energy)),
-            energy.new_tensor(len(force)),
+            known[0].sum(dtype=torch.float64),
+            known[1].sum(dtype=torch.float64),
         )
 
     def __add__(self, other: ForceErrors) -> ForceErrors:
@@ -102,7 +113,8 @@ def force_errors(predictor: Predictor, batch: Any) -> ForceErrors:
     return ForceErrors.of(
         baseline + unit * energy.detach().double() - batch.energy,
         unit * forces.double() - batch.force,
-        batch.ptr.diff(),
+        graph.atoms_per_molecule,
+        (~batch.energy.isnan(), ~batch.force.isnan().any(-1)),
     )
 
 

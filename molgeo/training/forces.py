@@ -20,7 +20,7 @@ from molgeo.runtime.plain_text import one_line, say
 from molgeo.runtime.validation import Amount, Number
 from molgeo.training import task
 from molgeo.training.config import Files, FilesConfig
-from molgeo.training.module import Training
+from molgeo.training.module import Training, mean_of_known
 
 FORCE_EPSILON = 1e-6
 """Keeps the norm of an exact force differentiable; in units of the forces' spread."""
@@ -145,6 +145,7 @@ class ForceTraining(Training):
 
     averaged over molecules and atoms, with the root mean square s of the force components (eV/Å)
     as the one unit of both: E in s·1 Å, so that the scaled force is the scaled energy's derivative.
+    What has no label, such as padding, does not count.
 
     Args:
         predictor: with its references fitted.
@@ -161,9 +162,13 @@ class ForceTraining(Training):
         graph = batch.graph(p.cutoff)
         energy, force = p.standardised_forces(batch.z, batch.pos, graph, create_graph=True)
         labels = p.to_standardised(batch.y, batch.z, batch.pos, graph)[:, 0]
-        energy_error = ((energy - labels).abs() / batch.ptr.diff()).mean()
+        known = ~batch.y[:, 0].isnan()
+        error = (energy - labels).where(known, 0.0).abs() / graph.atoms_per_molecule
+        energy_error = mean_of_known(error, known)
+        known = ~batch.force.isnan().any(-1)
         difference = force - (batch.force / p.scale[0]).to(force.dtype)
-        force_error = (difference.square().sum(-1) + FORCE_EPSILON**2).sqrt().mean()
+        square = difference.where(known.unsqueeze(-1), 0.0).square().sum(-1)
+        force_error = mean_of_known((square + FORCE_EPSILON**2).sqrt(), known)
         c = self.config
         return {
             "train_loss": c.energy_weight * energy_error + c.force_weight * force_error,

@@ -14,6 +14,18 @@ from molgeo.training.config import RunConfig
 from molgeo.training.optimisation import optimiser_of, schedule_of
 
 
+def mean_of_known(errors: Tensor, known: Tensor) -> Tensor:
+    """Mean of the errors that are known, zero if none is; the host does not wait for the device.
+
+    Padding has no labels, so that it counts nowhere.
+
+    Args:
+        errors: (n,) all finite, also those of what is not known.
+        known: (n,) bool.
+    """
+    return errors.where(known, 0.0).sum() / known.sum().clamp(min=1)
+
+
 class Training(LightningModule):
     """A predictor, its run's config, and how it is optimised.
 

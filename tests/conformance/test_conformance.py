@@ -8,6 +8,7 @@ import torch
 from molgeo import models
 from molgeo.data.qm9.properties import PROPERTIES
 from molgeo.graph import radius_graph
+from molgeo.graph.padding import Capacity, load_of, padded, padded_atoms
 from molgeo.predictor import Predictor
 from molgeo.testing import CHECKS, Case
 from molgeo.testing.case import MOLECULES, atoms_of, collated
@@ -94,6 +95,37 @@ def test_potential_is_energy_forces_and_parts(predictor, batch):
     torque = torch.zeros(len(energy), 3).double().index_add(0, molecule, torque)
     for sums in (net, torque):
         torch.testing.assert_close(sums, torch.zeros_like(sums), rtol=0, atol=1e-9)
+
+
+@every_model
+def test_padding_reaches_no_property_and_no_derivative(predictor, batch):
+    z, pos, molecule = batch
+    graph = radius_graph(pos, predictor.cutoff, molecule)
+    atoms, edges, *beyond = load_of(graph.degree, 1).tolist()
+    capacity = Capacity((atoms + 5, edges + 8, *beyond))
+    more = padded(graph, capacity)
+    found, expected = (
+        predictor(*padded_atoms(z, pos, capacity), more.batch, more),
+        predictor(*batch, graph),
+    )
+    m = graph.n_molecules
+    assert found.keys() == expected.keys() == predictor.outputs.keys()
+    for name, values in found.items():
+        assert values.isfinite().all(), name
+        torch.testing.assert_close(values[:m], expected[name], rtol=1e-10, atol=1e-10)
+    weights = dict(predictor.named_parameters())
+    slopes = [
+        torch.autograd.grad(sum(v[:m].square().sum() for v in out.values()), [*weights.values()])
+        for out in (found, expected)
+    ]
+    for name, got, wanted in zip(weights, *slopes, strict=True):
+        scale = float(wanted.abs().max())
+        torch.testing.assert_close(got, wanted, rtol=0, atol=1e-10 * scale, msg=name)
+    potential = predictor.potential(*padded_atoms(z, pos, capacity), more, strain=True)._asdict()
+    for name, value in predictor.potential(z, pos, graph, strain=True)._asdict().items():
+        assert potential[name].isfinite().all(), name
+        torch.testing.assert_close(potential[name][: len(value)], value, rtol=1e-9, atol=1e-9)
+    assert not potential["forces"][len(z) :].any()
 
 
 @every_model

@@ -293,6 +293,13 @@ class Open(DensityNet):
         return super().atom_features(z, pos, graph.with_offset(None))
 
 
+class Diluted(DensityNet):
+    """Divides by the number of all edges."""
+
+    def atom_features(self, z, pos, graph):
+        return super().atom_features(z, pos, graph) / (1 + graph.n_edges)
+
+
 class Unchecked(DensityNet):
     """Takes any field."""
 
@@ -313,6 +320,7 @@ class Unchecked(DensityNet):
         (Detached, "forces", "forces on methanol in the published model: the deviation is"),
         (Angular, "training", "training on forces: not finite in the published model"),
         (Open, "periodic", "stress of a crystal: the deviation is"),
+        (Diluted, "padding", "padding of molecules: features of the published model in torch.fl"),
         (Unchecked, "config", "expected a TypeError about cutof, got none"),
     ],
 )
