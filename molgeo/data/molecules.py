@@ -3,18 +3,53 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any, Final, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from molgeo.data.neighbours import Neighbours, neighbours_of
 from molgeo.graph import Graph, radius_graph
+from molgeo.graph.padding import Capacity, padded, padded_atoms
+from molgeo.runtime.device import sent
 from molgeo.runtime.errors import SettingError
+from molgeo.runtime.progress import Progress, silent
+
+ATOMS_AT_ONCE: Final = 16_384
+"""Atoms whose neighbours are looked for at a time, so that memory stays small."""
+
+PADDING_IDX: Final = -1
+"""Number of the molecule of a padded batch that is made of padding atoms."""
+
+
+class Edges:
+    """The graph of a batch that was gathered, not searched.
+
+    It is a class of its own, as Lightning would look into tuples and dataclasses to change types.
+
+    Args:
+        graph: of the batch.
+        cutoff: Å, closer than which atoms are neighbours.
+        capacity: the shape that the batch is padded to; None if it is not padded.
+    """
+
+    def __init__(self, graph: Graph, cutoff: float, capacity: Capacity | None = None) -> None:
+        self.graph = graph
+        self.cutoff = cutoff
+        self.capacity = capacity
 
 
 class Batch(NamedTuple):
     """Some molecules, in the order wanted, under the names of PyG's ``Data``.
+
+    A padded batch has one molecule more, the last one, of atoms that count nowhere. Its labels are
+    NaN, as those that nobody knows, and its number is -1.
 
     Attributes:
         z: (atoms,) int64 atomic numbers.
@@ -27,6 +62,7 @@ class Batch(NamedTuple):
         force: (atoms, 3) float64, eV/Å; None if the set has none.
         cell: (molecules, 3, 3) float64 lattice vectors in Å, as rows; None for open systems.
         pbc: (molecules, 3) bool; None for open systems.
+        edges: its graph, if that was gathered.
     """
 
     z: Tensor
@@ -39,25 +75,98 @@ class Batch(NamedTuple):
     force: Tensor | None = None
     cell: Tensor | None = None
     pbc: Tensor | None = None
+    edges: Edges | None = None
+
+    @property
+    def capacity(self) -> Capacity | None:
+        """The shape that the batch is padded to; None if it is not padded."""
+        return None if self.edges is None else self.edges.capacity
 
     def to(self, device: torch.device | str) -> Batch:
-        """The same batch on another device."""
-        parts = {name: t.to(device) for name, t in self._asdict().items() if t is not None}
+        """The same batch on another device; the host does not wait for a card."""
+        return self.map(lambda x: sent(x, device))
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        """A batch of what a function makes of each tensor, those of the graph included.
+
+        Args:
+            function: of one tensor, to one of the same meaning.
+        """
+        parts: dict[str, Any] = {
+            name: function(x) for name, x in self._asdict().items() if isinstance(x, Tensor)
+        }
+        if self.edges is not None:
+            graph = self.edges.graph.map(function)
+            parts["edges"] = Edges(graph, self.edges.cutoff, self.edges.capacity)
         return Batch(**parts)
 
+    def tensors(self) -> list[Tensor]:
+        """All tensors of the batch and its graph, in a fixed order."""
+        found: list[Tensor] = []
+        self.map(lambda x: found.append(x) or x)  # type: ignore[func-returns-value]
+        return found
+
     def graph(self, cutoff: float) -> Graph:
-        """All pairs of atoms closer than a cutoff in Å, across boundaries if there is a lattice."""
+        """All pairs of atoms closer than a cutoff in Å, across boundaries if there is a lattice.
+
+        The graph is the one that was gathered if it is of that cutoff, else it is searched for.
+
+        Raises:
+            ValueError: the batch is padded, and the cutoff another one.
+        """
+        if self.edges is not None and self.edges.cutoff == cutoff:
+            return self.edges.graph
+        if self.edges is not None and self.edges.capacity is not None:
+            raise ValueError(
+                f"cutoff: expected that of the padded batch, {self.edges.cutoff}, got {cutoff}"
+            )
         return radius_graph(self.pos, cutoff, self.batch, self.cell, self.pbc)
 
+    def padded(self, capacity: Capacity) -> Batch:
+        """The same batch in a capacity's shape.
+
+        Args:
+            capacity: that holds the batch's load.
+
+        Raises:
+            ValueError: the batch has no gathered graph, or more atoms or edges than fit.
+        """
+        if self.edges is None:
+            raise ValueError("capacity: expected a batch with its graph, got one without")
+        graph = padded(self.edges.graph, capacity)
+        z, pos = padded_atoms(self.z, self.pos, capacity)
+        n_spare = capacity.atoms - len(self.z)
+        return Batch(
+            z=z,
+            pos=pos,
+            batch=graph.batch,
+            ptr=_longer(self.ptr, 1, capacity.atoms),
+            y=_longer(self.y, 1, math.nan),
+            idx=_longer(self.idx, 1, PADDING_IDX),
+            energy=None if self.energy is None else _longer(self.energy, 1, math.nan),
+            force=None if self.force is None else _longer(self.force, n_spare, math.nan),
+            cell=None if self.cell is None else _longer(self.cell, 1, 0),
+            pbc=None if self.pbc is None else _longer(self.pbc, 1, False),
+            edges=Edges(graph, self.edges.cutoff, capacity),
+        )
+
     def molecule(self, m: int) -> Batch:
-        """Molecule m alone, as a batch."""
+        """Molecule m alone, as a batch without a gathered graph."""
         atoms = slice(int(self.ptr[m]), int(self.ptr[m + 1]))
-        own = {"batch": self.batch[atoms] - m, "ptr": self.ptr[m : m + 2] - self.ptr[m]}
+        own: dict[str, Any] = {
+            "batch": self.batch[atoms] - m,
+            "ptr": self.ptr[m : m + 2] - self.ptr[m],
+        }
         for name, part in self._asdict().items():
-            if name not in own and part is not None:
+            if name not in own and isinstance(part, Tensor):
                 of_atoms = name in ("z", "pos", "force")
                 own[name] = part[atoms] if of_atoms else part[m : m + 1]
         return Batch(**own)
+
+
+def _longer(x: Tensor, n: int, value: float) -> Tensor:
+    """A tensor with n more rows of a value."""
+    return torch.cat([x, x.new_full((n, *x.shape[1:]), value)])
 
 
 @dataclass(frozen=True)
@@ -74,6 +183,8 @@ class MoleculeSet:
         force: (atoms, 3) float64, eV/Å; None if the set has none.
         cell: (molecules, 3, 3) float64 lattice vectors in Å, as rows; None for open systems.
         pbc: (molecules, 3) bool, periodic along each lattice vector; None for open systems.
+        neighbours: lists of these very positions, from which batches gather their graphs; None if
+            each batch is to search.
     """
 
     z: Tensor
@@ -85,19 +196,66 @@ class MoleculeSet:
     force: Tensor | None = None
     cell: Tensor | None = None
     pbc: Tensor | None = None
+    neighbours: Neighbours | None = None
 
     def __len__(self) -> int:
         """Number of molecules."""
         return self.ptr.numel() - 1
 
+    @cached_property
+    def bounds(self) -> NDArray[np.int64]:
+        """(molecules + 1,) ``ptr``, as the host knows it."""
+        return self.ptr.cpu().numpy()
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory that all tensors take, in bytes."""
+        own = sum(x.nbytes for x in vars(self).values() if isinstance(x, Tensor))
+        return own + (self.neighbours.n_bytes if self.neighbours is not None else 0)
+
     def to(self, device: torch.device | str) -> MoleculeSet:
         """The same molecules on another device."""
         named = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
-        moved: dict[str, Any] = {n: t.to(device) for n, t in named if isinstance(t, Tensor)}
-        return dataclasses.replace(self, **moved)
+        moved: dict[str, Any] = {
+            n: x.to(device) for n, x in named if isinstance(x, Tensor | Neighbours)
+        }
+        other = dataclasses.replace(self, **moved)
+        other.__dict__["bounds"] = self.bounds
+        return other
+
+    def with_neighbours(
+        self, cutoff: float, indices: Tensor, progress: Progress = silent
+    ) -> MoleculeSet:
+        """The same set, with the neighbour lists of some of its molecules.
+
+        Args:
+            cutoff: Å.
+            indices: (n,) int64, the molecules, in any order.
+            progress: called with (molecules done, molecules in all).
+        """
+        chosen = np.unique(indices.cpu().numpy())
+        parts = self._parts(chosen)
+        numbers = neighbours_of(self._graphs(parts, cutoff, progress), chosen, self.bounds, cutoff)
+        return dataclasses.replace(self, neighbours=numbers)
+
+    def _graphs(
+        self, parts: list[NDArray[np.int64]], cutoff: float, progress: Progress
+    ) -> Iterator[tuple[Tensor, Graph]]:
+        """Atoms and searched graphs of batches of molecules."""
+        done, n = 0, sum(map(len, parts))
+        for part in parts:
+            indices = torch.from_numpy(part)
+            yield self.atoms(indices)[0], self.batch(indices).graph(cutoff)
+            done += len(part)
+            progress(done, n)
+
+    def _parts(self, chosen: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Molecules in parts of about `ATOMS_AT_ONCE`."""
+        ends = (self.bounds[chosen + 1] - self.bounds[chosen]).cumsum()
+        return np.split(chosen, np.flatnonzero(np.diff(ends // ATOMS_AT_ONCE)) + 1)
 
     def atoms(self, indices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Atoms of some molecules.
+        """Atoms of some molecules; the host does not wait for a card if the indices are there.
 
         Args:
             indices: (n,) int64, molecules, in the order wanted.
@@ -105,36 +263,51 @@ class MoleculeSet:
         Returns:
             ``rows`` (atoms,) of `z` and `pos`, ``batch`` (atoms,) and ``ptr`` (n + 1,).
         """
-        first = self.ptr[indices]
-        size = self.ptr[indices + 1] - first
-        ptr = torch.cat([size.new_zeros(1), size.cumsum(0)])
-        n_atoms = int(ptr[-1])
-        number = torch.arange(indices.numel(), device=first.device)
-        batch = torch.repeat_interleave(number, size, output_size=n_atoms)
-        rows = torch.arange(n_atoms, device=first.device) + (first - ptr[:-1])[batch]
-        return rows, batch, ptr
+        chosen, device = indices.cpu().numpy(), self.z.device
+        first = self.bounds[chosen]
+        ends = np.concatenate([[0], (self.bounds[chosen + 1] - first).cumsum()])
+        n_atoms = int(ends[-1])
+        starts = np.append(first - ends[:-1], 0)
+        start, ptr = sent(torch.from_numpy(np.stack([starts, ends])), device)
+        number = torch.arange(len(chosen), device=device)
+        batch = number.repeat_interleave(ptr.diff(), output_size=n_atoms)
+        return torch.arange(n_atoms, device=device) + start[batch], batch, ptr
 
-    def batch(self, indices: Tensor) -> Batch:
-        """A batch of molecules.
+    def batch(self, indices: Tensor, capacity: Capacity | None = None) -> Batch:
+        """A batch of molecules, with its graph if their neighbours are known.
 
         Args:
-            indices: (n,) int64, molecules, in the order wanted.
+            indices: (n,) int64, molecules, in the order wanted; on the host, so that it does not
+                wait for a card.
+            capacity: pad the batch to this shape, which is to hold its load.
+
+        Raises:
+            ValueError: there is a capacity, and the neighbours are not known or too many.
         """
         rows, batch, ptr = self.atoms(indices)
-        y = self.y[indices]
+        here = sent(indices, self.z.device)
+        y = self.y[here]
         has_energy = "energy" in self.properties
-        return Batch(
+        found = Batch(
             z=self.z[rows].long(),
             pos=self.pos[rows],
             batch=batch,
             ptr=ptr,
             y=y,
-            idx=self.idx[indices],
+            idx=self.idx[here],
             energy=y[:, self.properties.index("energy")] if has_energy else None,
             force=None if self.force is None else self.force[rows],
-            cell=None if self.cell is None else self.cell[indices],
-            pbc=None if self.pbc is None else self.pbc[indices],
+            cell=None if self.cell is None else self.cell[here],
+            pbc=None if self.pbc is None else self.pbc[here],
+            edges=self._edges(indices.cpu().numpy(), rows, batch),
         )
+        return found if capacity is None else found.padded(capacity)
+
+    def _edges(self, chosen: NDArray[np.int64], rows: Tensor, batch: Tensor) -> Edges | None:
+        known = self.neighbours
+        if known is None or not known.knows(chosen):
+            return None
+        return Edges(known.graph(chosen, rows, batch), known.cutoff)
 
     def joined(self, other: MoleculeSet) -> MoleculeSet:
         """These molecules, then those of another set with the same labels.
@@ -147,7 +320,8 @@ class MoleculeSet:
                 f"properties: expected {', '.join(self.properties)}, got "
                 f"{', '.join(other.properties)}"
             )
-        joined: dict[str, Any] = {"ptr": torch.cat([self.ptr, other.ptr[1:] + self.ptr[-1]])}
+        ptr = torch.cat([self.ptr, other.ptr[1:] + self.ptr[-1]])
+        joined: dict[str, Any] = {"ptr": ptr, "neighbours": None}
         for name in ("z", "pos", "y", "idx", "force", "cell", "pbc"):
             mine, theirs = getattr(self, name), getattr(other, name)
             if (mine is None) != (theirs is None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from molgeo.runtime.errors import SettingError
 
@@ -28,3 +29,15 @@ def choose(name: str = "auto") -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise SettingError(f"device: {name!r} was asked for, but there is no CUDA device; try cpu")
     return device
+
+
+def sent(host: Tensor, device: torch.device | str) -> Tensor:
+    """A tensor of the host on a device; the host does not wait for a card.
+
+    Args:
+        host: on a CPU, if it is to be sent to a card without waiting.
+        device: the same tensor is returned if it is there already.
+    """
+    if torch.device(device).type == "cuda" and host.device.type == "cpu":
+        return host.pin_memory().to(device, non_blocking=True)
+    return host.to(device)

@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
+from molgeo.data.molecules import PADDING_IDX
 from molgeo.runtime.errors import FAILED, UserError
 from molgeo.training.config import RunConfig
 
@@ -151,7 +152,8 @@ class Finite(Callback):
             batch = batch.to(pl_module.device)
             if _is_finite(pl_module, batch):
                 continue
-            parts = {int(batch.idx[m]): batch.molecule(m) for m in range(len(batch.y))}
+            own = [m for m, idx in enumerate(batch.idx.tolist()) if idx != PADDING_IDX]
+            parts = {int(batch.idx[m]): batch.molecule(m) for m in own}
             found = [idx for idx, part in parts.items() if not _is_finite(pl_module, part)]
             if 2 * len(found) <= len(parts):
                 bad += found

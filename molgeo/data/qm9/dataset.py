@@ -115,7 +115,8 @@ class QM9:
         self.level_of_theory: str = header["level_of_theory"]
         self._smiles = tensors.pop("smiles").numpy().tobytes()
         self._smiles_ptr = tensors.pop("smiles_ptr")
-        self.molecules = MoleculeSet(**tensors, properties=tuple(header["properties"]))
+        fields = {**tensors, "properties": tuple(header["properties"])}
+        self.molecules = MoleculeSet(**fields)  # type: ignore[arg-type]
 
     def __len__(self) -> int:
         """Number of molecules."""
