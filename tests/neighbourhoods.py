@@ -3,6 +3,7 @@
 import torch
 
 from molgeo.graph import radius_graph
+from molgeo.graph.padding import STEP, Capacity, load_of, padded
 
 
 def clusters():
@@ -19,3 +20,10 @@ def crystal():
     pos = 2.2 * torch.rand(3, 3, dtype=torch.float64)
     cell = 2.4 * torch.eye(3, dtype=torch.float64) + 0.2 * torch.rand(3, 3, dtype=torch.float64)
     return pos, radius_graph(pos, 2.6, None, cell[None], torch.ones(1, 3, dtype=torch.bool))
+
+
+def roomier(graph, atoms=5, edges=6):
+    """A graph with that many padding atoms and edges."""
+    widest = int(graph.degree.max()) if graph.n_edges else 0
+    n, m, *beyond = load_of(graph.degree.cpu(), -(-widest // STEP)).tolist()
+    return padded(graph, Capacity((n + atoms, m + edges, *beyond)))

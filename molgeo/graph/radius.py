@@ -59,21 +59,31 @@ def given_or_found(graph: Graph | None, pos: Tensor, cutoff: float, batch: Tenso
     """The graph a caller gave, if it is one of these atoms, else that of all pairs.
 
     Args:
-        graph: given, or None.
+        graph: given, or None. Who gives one has checked what it is of: beside it only shapes are
+            looked at, so that nothing waits for a device.
         pos: (atoms, 3) positions in Å.
         cutoff: Å.
-        batch: (atoms,) molecule of each atom; None for one molecule, or for that of a given graph.
+        batch: (atoms,) molecule of each atom; None for one molecule, or for that of a given graph,
+            which counts.
 
     Raises:
-        ValueError: the graph is of other atoms or another batch, or as `radius_graph`.
+        ValueError: the graph is of other atoms or (on a CPU, where a look costs nothing) another
+            batch, or as `radius_graph`.
     """
     if graph is None:
         return radius_graph(pos, cutoff, batch)
     if graph.n_atoms != len(pos):
         raise ValueError(f"graph: expected one of {len(pos)} atoms, got {graph.n_atoms}")
-    if batch is not None and batch is not graph.batch and not torch.equal(batch, graph.batch):
+    if batch is not None and batch is not graph.batch and not _may_be(batch, graph.batch):
         raise ValueError("graph: expected one of the same batch, got another assignment of atoms")
     return graph
+
+
+def _may_be(batch: Tensor, other: Tensor) -> bool:
+    """Whether two assignments of atoms are the same, as far as can be seen without waiting."""
+    if batch.shape != other.shape or batch.device.type != "cpu" or torch.compiler.is_compiling():
+        return batch.shape == other.shape
+    return torch.equal(batch, other)
 
 
 def _check(pos: Tensor, cutoff: float, batch: Tensor | None) -> tuple[Tensor, int]:

@@ -28,6 +28,7 @@ def triplets(graph: Graph, n_triplets: int | None = None) -> tuple[Tensor, Tenso
         Gasteiger, Groß, Günnemann, ICLR 2020 (DimeNet), eq. 4: the sum over N_j∖{i}.
     """
     others = graph.degree[graph.source] - 1  # edges that leave j beside j→i
+    others = others.clamp(min=0)  # padding edges leave no atom
     if n_triplets is None:
         n_triplets = int(others.sum())
     edge_ji = torch.repeat_interleave(others, output_size=n_triplets)

@@ -32,6 +32,7 @@ from typing import Any, Final
 
 from torch import Tensor, nn
 
+from molgeo.elements import SYMBOLS
 from molgeo.graph import Graph, given_or_found
 from molgeo.models._config import MOST as MOST
 from molgeo.models._config import given_values as given_values
@@ -56,12 +57,14 @@ class Backbone(nn.Module):
             for a backbone under molgeo's heads.
         cutoff: Å.
         feature_dim: width of the atom features.
+        n_elements: its atomic numbers lie below.
         readout: what the published model does to atom features before it sums them.
     """
 
     config: Any
     cutoff: float
     feature_dim: int
+    n_elements: int = len(SYMBOLS)
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,11 +87,13 @@ class Backbone(nn.Module):
 
         Raises:
             RuntimeError: the model was built with ``n_out=None``.
-            ValueError: the graph is of other atoms.
+            ValueError: the graph is of other atoms; without one, a number is no element's.
         """
         if self.config.n_out is None:
             name = type(self).__name__
             raise RuntimeError(f"{name}: n_out is None, so it has atom_features but no readout")
+        if graph is None:
+            check_elements(z, self.n_elements)
         graph = given_or_found(graph, pos, self.cutoff, batch)
         return molecule_sum(self.readout(self.atom_features(z, pos, graph)), graph)
 
@@ -104,6 +109,23 @@ class Backbone(nn.Module):
             (atoms, feature_dim); of a published model without a readout, what it sums.
         """
         raise TypeError(f"{type(self).__name__} does not say what an atom's features are")
+
+
+def check_elements(z: Tensor, n_elements: int) -> None:
+    """Refuse atomic numbers that a model has no features of; the host waits for the device.
+
+    Args:
+        z: (atoms,) atomic numbers.
+        n_elements: below which they lie.
+
+    Raises:
+        ValueError: one does not. On a card an embedding would end the process.
+    """
+    wrong = (z < 0) | (z >= n_elements)
+    if wrong.any():
+        raise ValueError(
+            f"z: expected atomic numbers, 1 to {n_elements - 1}, got {int(z[wrong][0])}"
+        )
 
 
 def names() -> list[str]:

@@ -47,7 +47,7 @@ from molgeo.ops.directional import DirectionalSum, Form, directional_sum
 from molgeo.ops.recompute import recompute_if_large
 from molgeo.ops.segment import scale_pairs, sum_scaled, to_edges
 
-MAX_Z = 94
+N_ELEMENTS = 95
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,8 @@ class DimeNetPlusPlusConfig:
 
 class DirectionalBackbone(Backbone):
     """The way through DimeNet and DimeNet++: messages on edges, updated by sums over triplets."""
+
+    n_elements = N_ELEMENTS
 
     def assemble(self, width: int, interaction: type[nn.Module], output: type[nn.Module]) -> None:
         """Make bases and blocks from the config, of which both models have the same fields.
@@ -165,7 +167,7 @@ class EmbeddingBlock(nn.Module):
     def __init__(self, c: DimeNetPlusPlusConfig) -> None:
         super().__init__()
         self.hidden = c.hidden
-        self.elements = nn.Embedding(MAX_Z + 1, c.hidden)
+        self.elements = nn.Embedding(N_ELEMENTS, c.hidden)
         nn.init.uniform_(self.elements.weight, -math.sqrt(3.0), math.sqrt(3.0))
         self.rbf = ActivatedDense(c.n_radial, c.hidden)
         self.dense = Dense(3 * c.hidden, c.hidden)

@@ -80,13 +80,15 @@ class SpectrumNet(Backbone):
         **fields: fields of `SpectrumNetConfig` that differ from ``config``.
     """
 
+    n_elements = 100
+
     def __init__(self, config: SpectrumNetConfig | None = None, **fields: Any) -> None:
         super().__init__()
         self.config: SpectrumNetConfig = resolve_config(SpectrumNetConfig, config, fields)
         c = self.config
         self.cutoff = c.cutoff
         self.feature_dim = c.n_features
-        self.embedding = nn.Embedding(100, c.n_features)
+        self.embedding = nn.Embedding(self.n_elements, c.n_features)
         self.basis = GaussianBasis(0.0, c.cutoff, c.n_gaussians)
         self.blocks = nn.ModuleList(Interaction(c) for _ in range(c.n_blocks))
         if c.n_out is not None:

@@ -4,7 +4,8 @@
     Q(g, h)_p = g_a ∘ h_b + g_b ∘ h_a          (pairs, filters), for each pair p = {a, b}
 
 Messages stay in registers, and every row is written once: no atomics, and a result does not change
-from run to run. Sums are in float32, or float64 if the arguments are.
+from run to run. Sums are in float32, or float64 if the arguments are. The padding edges of a graph,
+which leave no atom, count nowhere.
 """
 
 import torch
@@ -43,7 +44,7 @@ def pair_product(g: Tensor, h: Tensor, graph: Graph) -> Tensor:
     if out.numel():
         with torch.cuda.device_of(g):
             _pair_kernel[triton.cdiv(n_pairs, EDGES), triton.cdiv(width, block)](
-                g, h, graph.source, graph.target, graph.forward, out, n_pairs,
+                g, h, graph.source, graph.target, graph.forward, graph.ptr, out, n_pairs,
                 width, EDGES, block, _sum(g),
             )  # fmt: skip
     return out
@@ -82,18 +83,20 @@ def _convolution_kernel(
 
 @triton.jit
 def _pair_kernel(
-    g, h, source, target, forward, out, n_pairs,
+    g, h, source, target, forward, ptr, out, n_pairs,
     C: tl.constexpr, TILE: tl.constexpr, BLOCK: tl.constexpr, DTYPE: tl.constexpr,
 ):  # fmt: skip
     """Some pairs, some channels."""
     p = tl.program_id(0).to(tl.int64) * TILE + tl.arange(0, TILE)
     channel = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    kept = (p < n_pairs)[:, None] & (channel < C)[None, :]
+    inside = (p < n_pairs)[:, None] & (channel < C)[None, :]
     edge = tl.load(forward + p, mask=p < n_pairs, other=0)
-    a = tl.load(source + edge)[:, None] * C + channel[None, :]
+    atom = tl.load(source + edge)
+    kept = inside & (edge < tl.load(ptr + atom + 1))[:, None]  # else it is padding: zero
+    a = atom[:, None] * C + channel[None, :]
     b = tl.load(target + edge)[:, None] * C + channel[None, :]
     g_a = tl.load(g + a, mask=kept, other=0.0).to(DTYPE)
     h_b = tl.load(h + b, mask=kept, other=0.0).to(DTYPE)
     g_b = tl.load(g + b, mask=kept, other=0.0).to(DTYPE)
     h_a = tl.load(h + a, mask=kept, other=0.0).to(DTYPE)
-    tl.store(out + p[:, None] * C + channel[None, :], g_a * h_b + g_b * h_a, mask=kept)
+    tl.store(out + p[:, None] * C + channel[None, :], g_a * h_b + g_b * h_a, mask=inside)

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from molgeo.elements import MASSES
 from molgeo.graph import Graph
 from molgeo.models import MOST
+from molgeo.ops.constants import constant
 from molgeo.ops.dense import Dense
 from molgeo.ops.segment import molecule_sum
 from molgeo.properties import Property, check_properties
@@ -33,10 +34,13 @@ SQUARED_DISTANCE_UNIT = 10.0
 
 def centred(z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
     """Positions from each molecule's centre of mass, (atoms, 3) Å."""
-    masses = torch.tensor(MASSES, dtype=pos.dtype, device=pos.device)
-    mass = masses[z].unsqueeze(-1)
+    mass = constant(_masses, like=pos)[z].unsqueeze(-1)
     centre = molecule_sum(mass * pos, graph) / molecule_sum(mass, graph)
     return pos - centre[graph.batch]
+
+
+def _masses() -> Tensor:
+    return torch.tensor(MASSES, dtype=torch.float64)
 
 
 class Heads(nn.Module):
@@ -95,7 +99,8 @@ class Heads(nn.Module):
         atoms = (h * self.out_weight[:n]).sum(-1) + self.out_bias[:n]  # (atoms, properties)
         if not self.extents:
             return atoms, None
-        return atoms, (h[:, self.extents] * self.out_weight[n:]).sum(-1) + self.out_bias[n:]
+        second = torch.stack([h[:, k] for k in self.extents], dim=1)
+        return atoms, (second * self.out_weight[n:]).sum(-1) + self.out_bias[n:]
 
 
 def pool(

@@ -95,6 +95,7 @@ class Predictor(nn.Module):
         self.register_buffer("scale", torch.ones(n, dtype=torch.float64))
         unknown = torch.full((n, N_ELEMENTS), torch.nan, dtype=torch.float64)
         self.register_buffer("atom_reference", unknown)
+        self._free_atoms: tuple[Any, Sequence[bool]] = None, [False] * n
         self.name = name
         self.domain: Domain | None = None
         self.header = Facts()
@@ -112,12 +113,20 @@ class Predictor(nn.Module):
     @property
     def outputs(self) -> dict[str, Property]:
         """What a call gives by its keys: the properties, and energies relative to free atoms."""
-        free = [
-            one.atomization
-            for k, one in enumerate(self.properties)
-            if one.is_energy and not self.atom_reference[k].isnan().all()
-        ]
+        known = zip(self.properties, self._has_free_atoms(), strict=True)
+        free = [one.atomization for one, is_known in known if one.is_energy and is_known]
         return {one.name: one for one in (*self.properties, *free)}
+
+    def _has_free_atoms(self) -> Sequence[bool]:
+        """Whether a free atom of each property is known; read again only after a change."""
+        reference = self.atom_reference
+        if torch.compiler.is_compiling():
+            return self._free_atoms[1]
+        # A tensor of inference mode does not count its changes.
+        state = None if reference.is_inference() else (id(reference), reference._version)
+        if state is None or state != self._free_atoms[0]:
+            self._free_atoms = state, (~reference.isnan()).any(1).tolist()
+        return self._free_atoms[1]
 
     @property
     def energy(self) -> Property:
@@ -159,7 +168,8 @@ class Predictor(nn.Module):
             pos: (atoms, 3) Å, of any type of numbers: computed in the type of the weights.
             batch: (atoms,) molecule of each atom, ascending; None for one molecule.
             graph: edges within `cutoff`, or more of them: those beyond contribute nothing. None to
-                find them.
+                find them. Who gives a graph has checked elements and positions: beside it only
+                shapes are looked at, so that nothing waits for a device.
 
         Returns:
             Key of `outputs` → (molecules,) float64, in the property's unit. Energies are totals;
@@ -171,7 +181,7 @@ class Predictor(nn.Module):
             ValueError: the tensors' shapes or devices do not fit together, or a number is no
                 element's.
         """
-        z, pos, batch = self._accepted(z, pos, batch)
+        z, pos, batch = self._accepted(z, pos, batch, graph)
         graph = given_or_found(graph, pos, self.cutoff, batch)
         out = self._named(self.to_units(self.standardised(z, pos, graph), z, pos, graph))
         free = molecule_sum(self.atom_reference.T[z], graph)
@@ -221,7 +231,8 @@ class Predictor(nn.Module):
     def baseline_of(self, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
         """The baseline: (molecules, properties) float64 in the properties' units."""
         atoms = self.baseline[:, 0].T[z]  # (atoms, properties)
-        extents = self.baseline[self.heads.extents, 1].T[z] if self.heads.extents else None
+        own = [self.baseline[k, 1] for k in self.heads.extents]
+        extents = torch.stack(own, dim=-1)[z] if own else None
         return pool(atoms, extents, self.heads.kinds, z, pos.double(), graph)
 
     def energy_and_forces(
@@ -239,8 +250,9 @@ class Predictor(nn.Module):
             pos: (atoms, 3) Å.
             batch: (atoms,) molecule of each atom, ascending; None for one molecule.
             allow_untrained_forces: derive the energy of a model that never saw a force.
-            graph: edges within `cutoff`, or more of them, if they are known: steps of a simulation
-                may share one graph as long as no atom has moved half its excess radius.
+            graph: edges within `cutoff`, or more of them, if they are known, and then elements and
+                positions are not checked: steps of a simulation may share one graph as long as no
+                atom has moved half its excess radius.
 
         Returns:
             Total energy (molecules,) float64 in eV and forces (atoms, 3) in eV/Å, like ``pos``.
@@ -249,10 +261,11 @@ class Predictor(nn.Module):
             SettingError: the model has no energy, or was not trained on forces.
         """
         self.check_forces(allow_untrained_forces)
-        z, moved, batch = self._accepted(z, pos, batch)
+        z, moved, batch = self._accepted(z, pos, batch, graph)
         # A copy made outside inference mode can be differentiated, whatever the caller's mode is.
         with torch.inference_mode(False):
-            z, moved, batch = z.clone(), moved.clone(), None if batch is None else batch.clone()
+            z, moved = z.clone(), moved.clone()
+            batch = batch.clone() if batch is not None and graph is None else batch
             graph = given_or_found(graph, moved, self.cutoff, batch)
             found = self.potential(z, moved, graph)
         assert found.forces is not None
@@ -337,16 +350,12 @@ class Predictor(nn.Module):
         return out
 
     def _accepted(
-        self, z: Tensor, pos: Tensor, batch: Tensor | None
+        self, z: Tensor, pos: Tensor, batch: Tensor | None, graph: Graph | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """What a caller gave in the types of the model, or an error that says what is wrong."""
         _check(z, pos, batch)
-        if z.device.type == "cpu" and z.numel():  # elsewhere a look would wait for the device
-            odd = z[(z < 0) | (z >= N_ELEMENTS)]
-            if odd.numel():
-                raise ValueError(
-                    f"z: expected atomic numbers, 1 to {N_ELEMENTS - 1}, got {int(odd[0])}"
-                )
+        if graph is None:
+            models.check_elements(z, min(N_ELEMENTS, self.backbone.n_elements))
         weight = next(self.parameters())
         if pos.device != weight.device:
             raise ValueError(

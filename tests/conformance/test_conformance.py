@@ -147,3 +147,15 @@ def test_forces_with_a_graph_inside_inference_mode(predictor):
         found = predictor.energy_and_forces(z, pos, allow_untrained_forces=True, graph=graph)
     for own, other in zip(found, expected, strict=True):
         torch.testing.assert_close(own, other)
+
+
+@every_model
+def test_an_element_without_features_is_refused_before_it_is_looked_up(name, predictor):
+    """On a card the look-up would end the process."""
+    model = small(name).model()
+    for module in (predictor, model):
+        for number in (-1, model.n_elements):
+            z = torch.tensor([8, number])
+            expected = f"z: expected atomic numbers, 1 to {model.n_elements - 1}, got {number}"
+            with pytest.raises(ValueError, match=expected):
+                module(z, torch.eye(3).double()[:2])

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from neighbourhoods import roomier
 
 from molgeo.graph import radius_graph
 from molgeo.graph.triplets import triplets
@@ -67,3 +68,9 @@ def test_too_few_atoms_have_none(n_atoms):
     graph = radius_graph(torch.eye(3)[:n_atoms], 2.0)
     edge_kj, edge_ji = triplets(graph)
     assert edge_kj.numel() == edge_ji.numel() == 0
+
+
+def test_padding_has_none():
+    torch.manual_seed(0)
+    graph = radius_graph(2.5 * torch.rand(8, 3), 2.0)
+    assert found(*triplets(roomier(graph))) == found(*triplets(graph))

@@ -15,7 +15,6 @@ atoms · slots.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Protocol
 
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor
 
 from molgeo.ops.blocks import Block
+from molgeo.ops.constants import constant
 from molgeo.ops.directional.legendre import zonal_harmonics, zonal_norm
 
 
@@ -125,16 +125,16 @@ def _turn(d: Tensor, v: Tensor) -> Tensor:
     return torch.bmm(d + d.transpose(1, 2), v).neg_().flatten(0, 1)
 
 
-@functools.cache
-def _signs(n_spherical: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """``(−1)ˡ`` of each lm, and ``(−1)ˡ Y_l0(0)`` of each l, which is Y_l0 at 180°."""
-    signs = [(-1.0) ** l for l in range(n_spherical)]
-    parity = [sign for l, sign in enumerate(signs) for _ in range(2 * l + 1)]
-    own = [sign * zonal_norm(l) for l, sign in enumerate(signs)]
-    return (
-        torch.tensor(parity, dtype=dtype, device=device),
-        torch.tensor(own, dtype=dtype, device=device),
-    )
+def _parity(n_spherical: int) -> Tensor:
+    """``(−1)ˡ`` of each lm."""
+    signs = [(-1.0) ** l for l in range(n_spherical) for _ in range(2 * l + 1)]
+    return torch.tensor(signs, dtype=torch.float64)
+
+
+def _opposite(n_spherical: int) -> Tensor:
+    """``(−1)ˡ Y_l0(0)`` of each l, which is Y_l0 at 180°."""
+    values = [(-1.0) ** l * zonal_norm(l) for l in range(n_spherical)]
+    return torch.tensor(values, dtype=torch.float64)
 
 
 class Harmonic:
@@ -158,8 +158,8 @@ class Harmonic:
         self.moving = self.h if tangent is None else tangent.view(self.h.shape)
         # Harmonics of i and of k.
         self.pairs = [(self.moving, self.h), (self.h, self.moving)][: 1 if tangent is None else 2]
-        self.parity, own = _signs(n_spherical, h.dtype, h.device)
-        self.own = own if tangent is None else None
+        self.parity = constant(_parity, n_spherical, like=h)
+        self.own = None if tangent is not None else constant(_opposite, n_spherical, like=h)
 
     def along(self, tangent: Tensor) -> Map:
         """The derivative of Θ along a change of the harmonics."""

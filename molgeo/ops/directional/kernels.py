@@ -24,7 +24,7 @@ atomics, and a result does not change from run to run.
 
 In the kernels ``a`` and ``b`` are the two tiles of edges, and a leading ``d`` marks a tangent. Rows
 past an atom's last edge are read as the last one again, left out of every sum by `_start`, and not
-written.
+written. No program takes the padding edges of a graph, which leave no atom: they stay zero.
 """
 
 import math
@@ -87,8 +87,8 @@ class Kernels:
         arguments = grad.contiguous(), *operands, *(changes or operands), *_index(graph)
         options = _options(operands, changes)
         programs = min(graph.n_atoms, PROGRAMS), _programs_an_atom(graph)
-        of_unit, of_x = torch.empty_like(unit), torch.empty_like(x)
-        of_radial = radial.new_empty(graph.n_edges, *radial.shape[1:])  # a row for each direction
+        of_unit, of_x = torch.zeros_like(unit), torch.zeros_like(x)
+        of_radial = radial.new_zeros(graph.n_edges, *radial.shape[1:])  # a row for each direction
         wide = torch.promote_types(widest(operands), torch.float32)
         of_weight = weight.new_zeros(math.prod(programs), *weight.t().shape, dtype=wide)
         if graph.n_edges:
@@ -114,7 +114,7 @@ class Kernels:
 def _messages(operands: Sequence[Tensor], changes: list[Tensor] | None, graph: Graph) -> Tensor:
     """m, or how it changes."""
     x = operands[1]
-    out = x.new_empty(x.shape, dtype=widest(operands))
+    out = x.new_zeros(x.shape, dtype=widest(operands))
     if graph.n_edges:
         with torch.cuda.device_of(x):
             _message_kernel[graph.n_atoms, _programs_an_atom(graph)](

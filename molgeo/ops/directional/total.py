@@ -76,21 +76,17 @@ def cheapest_form(graph: Graph, n_spherical: int) -> str:
         harmonic   4 L² C operations at some 30 a nanosecond, in products that are narrow
 
     on two cores, the harmonics divided among the sums of a model. They meet at K ≈ 6 L, and at
-    K ≈ 4.5 L if derivatives are wanted, as gram's tables double. K is weighted by edges,
-    Σ K² / Σ K. A molecule of QM9 has K ≈ 16, liquid water within 5 Å has 52, and L is 7.
+    K ≈ 4.5 L if derivatives are wanted, as gram's tables double. K is the mean over atoms, which
+    needs no look at the graph's values. A molecule of QM9 has K ≈ 16, liquid water within 5 Å has
+    52, and L is 7.
 
     On a GPU Triton's kernel holds the harmonics in registers and is bound by the edges' memory,
     which every form has to move; without Triton the same model decides.
     """
     if graph.source.is_cuda and HAS_TRITON:
         return "triton"
-    neighbours: float = graph.derived("mean neighbours of an edge", _mean_neighbours)
+    neighbours = graph.n_edges / max(graph.n_atoms, 1)
     return "harmonic" if neighbours > NEIGHBOURS_PER_ORDER * n_spherical else "gram"
-
-
-def _mean_neighbours(graph: Graph) -> float:
-    degree = graph.degree.double()
-    return float(degree.square().sum() / degree.sum().clamp(min=1))
 
 
 class _Reference:
