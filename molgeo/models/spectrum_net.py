@@ -133,9 +133,10 @@ class Interaction(nn.Module):
     def forward(self, h: Tensor, rbf: Tensor, density: NeighbourDensity) -> Tensor:
         """Return the update of ``h``, (atoms, n_features)."""
         a = density(self.before(h), self.filter(rbf))  # (atoms, n_spherical², n_filters)
-        invariants = [a[:, 0]]
-        for l, factors in enumerate(self.factors, 1):
-            q, r = factors(a[:, l * l : (l + 1) ** 2]).chunk(2, dim=-1)
+        orders = a.split([2 * l + 1 for l in range(len(self.factors) + 1)], dim=1)
+        invariants = [orders[0].squeeze(1)]
+        for a_l, factors in zip(orders[1:], self.factors, strict=True):
+            q, r = factors(a_l).chunk(2, dim=-1)  # (atoms, 2 l + 1, n_products) each
             invariants.append((q * r).sum(1))  # (atoms, n_products)
         update: Tensor = self.update(self.after(torch.cat(invariants, dim=-1)))
         return update

@@ -46,7 +46,6 @@ class Finite(Callback):
     def __init__(self, config: RunConfig) -> None:
         self.config = config
         self._noted: dict[str, Tensor] = {}
-        self._rates: dict[int, float] = {}
         self._batch: Any = None
 
     def on_train_batch_start(
@@ -54,13 +53,12 @@ class Finite(Callback):
     ) -> None:
         """Remember what the step is made of."""
         self._batch = batch
-        self._rates[trainer.global_step + 1] = trainer.optimizers[0].param_groups[0]["lr"]
 
     def on_before_backward(
         self, trainer: Trainer, pl_module: LightningModule, loss: Tensor
     ) -> None:
         """Look at the loss."""
-        self._note(trainer, "loss", loss.detach())
+        self._note(trainer.global_step + 1, "loss", loss.detach())
         if self._looks_at_each(trainer):
             self._look(trainer, pl_module)
 
@@ -70,9 +68,19 @@ class Finite(Callback):
         """Look at the gradient, before it is clipped."""
         if trainer.precision != "16-mixed":  # there an overflow is expected, and its step left out
             gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
-            self._note(trainer, "gradient", get_total_norm(gradients))
+            self._note(trainer.global_step + 1, "gradient", get_total_norm(gradients))
         if self._looks_at_each(trainer) or (trainer.global_step + 1) % EVERY == 0:
             self._look(trainer, pl_module)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Look at what a replayed step has left: no hook is called within it."""
+        if isinstance(outputs, dict) and "gradient_norm" in outputs:
+            self._note(trainer.global_step, "loss", outputs["loss"])
+            self._note(trainer.global_step, "gradient", outputs["gradient_norm"])
+            if trainer.global_step % EVERY == 0:
+                self._look(trainer, pl_module)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at the steps before, so that no weights that are NaN are validated."""
@@ -83,7 +91,7 @@ class Finite(Callback):
         loss = float(trainer.callback_metrics.get("val_loss", 0.0))
         if self._any(trainer, not math.isfinite(loss)):
             bad = self._bad_molecules(pl_module, trainer.datamodule.val_dataloader())  # type: ignore[attr-defined]
-            self._stop(trainer.global_step, f"the validation loss is {loss:g}", bad)
+            self._stop(trainer, trainer.global_step, f"the validation loss is {loss:g}", bad)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -92,7 +100,7 @@ class Finite(Callback):
         self._look(trainer, pl_module)
         norm = get_total_norm(list(pl_module.parameters()))
         if self._any(trainer, not math.isfinite(float(norm))):
-            self._stop(trainer.global_step, "a weight is NaN or infinite", [])
+            self._stop(trainer, trainer.global_step, "a weight is NaN or infinite", [])
 
     def _looks_at_each(self, trainer: Trainer) -> bool:
         return trainer.world_size == 1 and trainer.strategy.root_device.type == "cpu"
@@ -100,10 +108,10 @@ class Finite(Callback):
     def _any(self, trainer: Trainer, here: bool) -> bool:
         return trainer.strategy.reduce_boolean_decision(here, all=False)
 
-    def _note(self, trainer: Trainer, name: str, value: Tensor) -> None:
+    def _note(self, step: int, name: str, value: Tensor) -> None:
         """Let the device keep the first step whose number is not finite, and the number."""
         value = value.float()
-        now = torch.stack([torch.full_like(value, trainer.global_step + 1), value])
+        now = torch.stack([torch.full_like(value, step), value])
         noted = self._noted.setdefault(name, torch.zeros_like(now))
         is_first = (noted[0] == 0) & ~value.isfinite()
         self._noted[name] = torch.where(is_first, now, noted)
@@ -113,20 +121,20 @@ class Finite(Callback):
         found = {name: noted.tolist() for name, noted in self._noted.items()}
         bad = {name: (int(step), value) for name, (step, value) in found.items() if step}
         if not self._any(trainer, bool(bad)):
-            self._rates = {step: r for step, r in self._rates.items() if step > trainer.global_step}
             return
         if not bad:
-            self._stop(trainer.global_step + 1, "another process has stopped", [])
+            self._stop(trainer, trainer.global_step + 1, "another process has stopped", [])
         name, (step, value) = min(bad.items(), key=lambda item: item[1][0])
         molecules: list[int] = []
         if step == trainer.global_step + 1:  # the weights are those before
             molecules = self._bad_molecules(pl_module, [self._batch])
-        self._stop(step, f"the {name} is {value:g}", molecules)
+        self._stop(trainer, step, f"the {name} is {value:g}", molecules)
 
-    def _stop(self, step: int, what: str, molecules: list[int]) -> None:
+    def _stop(self, trainer: Trainer, step: int, what: str, molecules: list[int]) -> None:
         """Raise, with what may help."""
         c = self.config
-        rate = self._rates.get(step, c.learning_rate)
+        schedule: Any = trainer.lr_scheduler_configs[0].scheduler
+        rate = schedule.base_lrs[0] * schedule.lr_lambdas[0](step - 1)
         if molecules:
             listed = ", ".join(map(str, molecules[:NAMED]))
             more = f" and {len(molecules) - NAMED} more" if len(molecules) > NAMED else ""

@@ -1,9 +1,11 @@
 """A run ends at its first NaN or infinity, and what it has saved is from before."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 import torch
+from no_waiting import no_waiting
 
 from molgeo.cli import program as cli
 from molgeo.data.datamodule import FlatDataModule
@@ -13,6 +15,8 @@ from molgeo.training import finite
 from molgeo.training.finite import Finite, NotFiniteError
 from molgeo.training.forces import ForceConfig
 from molgeo.training.module import PropertyTraining
+from molgeo.training.optimisation import schedule_of
+from molgeo.training.qm9 import QM9Config
 from molgeo.training.run import train
 from molgeo.training.task import task_of
 
@@ -181,6 +185,33 @@ def test_what_is_finite_is_left_alone(tiny, tmp_path, monkeypatch):
     for a, b in zip(load(watched).parameters(), load(alone).parameters(), strict=True):
         assert torch.equal(a, b)
     assert read_header(watched).validation_loss == read_header(alone).validation_loss
+
+
+def test_what_replayed_steps_leave_is_looked_at_now_and_then(monkeypatch):
+    """Nothing is read in between, and the first bad step is the one that is named."""
+    monkeypatch.setattr(finite, "EVERY", 7)
+    model = torch.nn.Linear(1, 1)
+    config = QM9Config(learning_rate=2e-3, warmup_steps=10)
+    schedule = schedule_of(torch.optim.SGD(model.parameters(), 2e-3), config, 100)
+    trainer = SimpleNamespace(
+        global_step=0,
+        strategy=SimpleNamespace(reduce_boolean_decision=lambda here, all: here),
+        lr_scheduler_configs=[SimpleNamespace(scheduler=schedule)],
+    )
+    watch = Finite(config)
+    norms = {4: torch.inf, 5: torch.nan}
+    outputs = [
+        {"loss": torch.tensor(1.0), "gradient_norm": torch.tensor(norms.get(step, 1.0))}
+        for step in range(1, 8)
+    ]
+    with no_waiting():
+        for trainer.global_step, output in enumerate(outputs[:6], start=1):
+            watch.on_train_batch_end(trainer, model, output, None, 0)
+    trainer.global_step = 7
+    with pytest.raises(
+        NotFiniteError, match=r"at step 4, learning rate 0\.0008: the gradient is inf"
+    ):
+        watch.on_train_batch_end(trainer, model, outputs[6], None, 0)
 
 
 def test_single_molecules_sum_to_the_batch(tiny_run):
