@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from molgeo.graph import Graph
-from molgeo.graph.padding import STEP, Load
+from molgeo.graph.padding import STEP, Capacity, Load
+from molgeo.graph.slots import ranked_slots
 from molgeo.runtime.device import sent
 
 UNKNOWN: Final = -1
@@ -92,16 +93,22 @@ class Neighbours:
         degree = self.degree[rows].long()
         atom = torch.arange(len(rows), device=rows.device)
         source = atom.repeat_interleave(degree, output_size=n_edges)
+        ptr = torch.cat([degree.new_zeros(1), degree.cumsum(0)])
+        slots = None  # on a CPU the ops make them, as large as its cache
+        if rows.device.type != "cpu":
+            blocks = Capacity(tuple(self.load(molecules).tolist())).blocks
+            slots = ranked_slots(ptr, n_edges, blocks)
         return Graph(
             source=source,
             target=source + self.target[place],
             reverse=edge + self.reverse[place],
             pair=edge // 2 + self.pair[place],
             forward=edge[::2] + self.forward[place[::2] // 2],
-            ptr=torch.cat([degree.new_zeros(1), degree.cumsum(0)]),
+            ptr=ptr,
             batch=batch,
             n_molecules=len(molecules),
             offset=None if self.offset is None else self.offset[place],
+            slots=slots,
         )
 
 

@@ -1,31 +1,16 @@
 """Every model, small and with random weights, by the checks that backbones from outside take."""
 
-from dataclasses import fields
-
 import pytest
 import torch
+from small_models import every_model, small
 
 from molgeo import models
 from molgeo.data.qm9.properties import PROPERTIES
 from molgeo.graph import radius_graph
 from molgeo.graph.padding import Capacity, load_of, padded, padded_atoms
 from molgeo.predictor import Predictor
-from molgeo.testing import CHECKS, Case
+from molgeo.testing import CHECKS
 from molgeo.testing.case import MOLECULES, atoms_of, collated
-
-every_model = pytest.mark.parametrize("name", models.names())
-
-
-def small(name):
-    """A version of any model: no wider than 16, no deeper than 2, with a short cutoff."""
-    cls = models.model_class(name)
-    config = cls().config
-    wanted = {"cutoff": 4.0}
-    for field in fields(config):
-        value = getattr(config, field.name)
-        if type(value) is int and field.name != "n_out":
-            wanted[field.name] = min(value, 2 if field.name == "n_blocks" else 16)
-    return Case(cls, wanted)
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)

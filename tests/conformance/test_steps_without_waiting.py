@@ -1,0 +1,58 @@
+"""No evaluation with a given graph makes the host wait: every model, padded or not."""
+
+import dataclasses
+
+import pytest
+from neighbourhoods import roomier
+from no_waiting import no_waiting
+from small_models import every_model, small
+
+from molgeo.graph import radius_graph
+from molgeo.graph.padding import Capacity, load_of, padded_atoms
+from molgeo.graph.slots import ranked_slots
+from molgeo.testing.case import MOLECULES, atoms_of, collated
+
+
+def gathered(z, pos, graph):
+    """As a batch's graph is on a card: not searched, its slots known from what the host knows."""
+    load = load_of(graph.degree, 1 + int(graph.degree.max()) // 8)
+    blocks = Capacity(tuple(load.tolist())).blocks
+    return z, pos, dataclasses.replace(graph, slots=ranked_slots(graph.ptr, graph.n_edges, blocks))
+
+
+def padded(z, pos, graph):
+    """In a larger shape."""
+    more = roomier(graph)
+    return *padded_atoms(z, pos, Capacity((more.n_atoms, more.n_edges))), more
+
+
+def a_step(predictor, z, pos, graph):
+    """All that is asked of a model, to the gradient of a loss of energies and forces."""
+    predictor(z, pos, graph=graph)
+    predictor.energy_and_forces(z, pos, allow_untrained_forces=True, graph=graph)
+    predictor.potential(z, pos, graph, strain=True)
+    energy, forces = predictor.standardised_forces(z, pos, graph, create_graph=True)
+    (energy.square().sum() + forces.square().sum()).backward()
+    y = predictor.to_units(predictor.standardised(z, pos, graph), z, pos, graph)
+    predictor.to_standardised(y, z, pos, graph).sum().backward()
+
+
+@pytest.mark.parametrize("kind", [gathered, padded])
+@every_model
+def test_nothing_waits(name, kind):
+    predictor = small(name).predictor().float().train()
+    z, pos, batch = collated([atoms_of(one) for one in MOLECULES])
+    z, pos, graph = kind(z, pos.float(), radius_graph(pos.float(), predictor.cutoff, batch))
+    a_step(predictor, z, pos, graph.clone())  # what is made once and kept
+    with no_waiting(pos.device):
+        a_step(predictor, z, pos, graph.clone())
+
+
+def test_what_a_model_asks_the_device_is_seen():
+    """Blocks of a graph that does not know its slots need a look at its degrees."""
+    predictor = small("spectrum_net").predictor()
+    z, pos, batch = collated([atoms_of(one) for one in MOLECULES])
+    graph = radius_graph(pos, predictor.cutoff, batch)
+    a_step(predictor, z, pos, graph.clone())
+    with pytest.raises((AssertionError, RuntimeError), match=r"wait|synchroniz"), no_waiting():
+        a_step(predictor, z, pos, graph.clone())

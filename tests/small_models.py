@@ -1,0 +1,22 @@
+"""Every model there is, small: what is tested of all models finds new ones by itself."""
+
+from dataclasses import fields
+
+import pytest
+
+from molgeo import models
+from molgeo.testing import Case
+
+every_model = pytest.mark.parametrize("name", models.names())
+
+
+def small(name):
+    """A version of any model: no wider than 16, no deeper than 2, with a short cutoff."""
+    cls = models.model_class(name)
+    config = cls().config
+    wanted = {"cutoff": 4.0}
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if type(value) is int and field.name != "n_out":
+            wanted[field.name] = min(value, 2 if field.name == "n_blocks" else 16)
+    return Case(cls, wanted)
