@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from molgeo.data.capacity import Ladder
 from molgeo.data.molecules import Batch, MoleculeSet
 
 
@@ -27,6 +30,8 @@ class FlatLoader:
             as the others.
         epoch_size: molecules per epoch, if shuffled; successive epochs go on through the same
             order. 0 for all.
+        ladder: capacities to which batches are padded, each to the smallest that holds it; one
+            that none holds is not padded, and none is if this is None.
     """
 
     def __init__(
@@ -38,6 +43,7 @@ class FlatLoader:
         rank: int = 0,
         world_size: int = 1,
         epoch_size: int = 0,
+        ladder: Ladder | None = None,
     ) -> None:
         self.molecules = molecules
         self.indices = indices
@@ -45,6 +51,7 @@ class FlatLoader:
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
+        self.ladder = ladder
         n_batches = max(1, indices.numel() // world_size // batch_size)  # of a shuffled pass
         wanted = -(-epoch_size // world_size // batch_size) or n_batches
         self._epochs_a_pass = max(1, round(n_batches / wanted)) if seed is not None else 1
@@ -61,6 +68,22 @@ class FlatLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         """The rest of this epoch, from its start unless a state was loaded."""
+        for indices in self._indices():
+            known, capacity = self.molecules.neighbours, None
+            if self.ladder is not None and known is not None:
+                capacity = self.ladder.of(known.load(indices.numpy()))
+            yield self.molecules.batch(indices, capacity)
+
+    def ahead(self, n: int) -> Tensor:
+        """Molecules of the next n batches."""
+        twin = copy.copy(self)
+        found: list[Tensor] = []
+        while len(found) < n:
+            found += islice(twin._indices(), n - len(found))
+        return torch.cat([self.indices[:0], *found])
+
+    def _indices(self) -> Iterator[Tensor]:
+        """Molecules of each batch of the rest of this epoch."""
         order = self._order()[self.epoch % self._epochs_a_pass * len(self) * self.batch_size :]
         for number in range(self.next_batch, len(self)):
             # The place is moved before the batch is handed out: who saves it after training on
@@ -69,7 +92,7 @@ class FlatLoader:
             if self.next_batch == len(self):
                 self.epoch, self.next_batch = self.epoch + 1, 0
             start = number * self.batch_size
-            yield self.molecules.batch(order[start : start + self.batch_size])
+            yield order[start : start + self.batch_size]
 
     def _order(self) -> Tensor:
         """This process's molecules of this pass, in order."""

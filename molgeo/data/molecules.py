@@ -226,7 +226,13 @@ class MoleculeSet:
     def with_neighbours(
         self, cutoff: float, indices: Tensor, progress: Progress = silent
     ) -> MoleculeSet:
-        """The same set, with the neighbour lists of some of its molecules.
+        """The same set, with the neighbour lists of some of its molecules (`find_neighbours`)."""
+        return dataclasses.replace(self, neighbours=self.find_neighbours(cutoff, indices, progress))
+
+    def find_neighbours(
+        self, cutoff: float, indices: Tensor, progress: Progress = silent
+    ) -> Neighbours:
+        """The neighbour lists of some molecules.
 
         Args:
             cutoff: Å.
@@ -234,9 +240,8 @@ class MoleculeSet:
             progress: called with (molecules done, molecules in all).
         """
         chosen = np.unique(indices.cpu().numpy())
-        parts = self._parts(chosen)
-        numbers = neighbours_of(self._graphs(parts, cutoff, progress), chosen, self.bounds, cutoff)
-        return dataclasses.replace(self, neighbours=numbers)
+        graphs = self._graphs(self._parts(chosen), cutoff, progress)
+        return neighbours_of(graphs, chosen, self.bounds, cutoff)
 
     def _graphs(
         self, parts: list[NDArray[np.int64]], cutoff: float, progress: Progress

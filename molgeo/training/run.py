@@ -89,10 +89,10 @@ def train(config: RunConfig, resume: bool = False) -> Path:
     failure: NotFiniteError | None = None
     try:
         if not 0 <= config.max_steps <= first_step:  # there is a step to make
+            task.data.find_edges(predictor.cutoff, config.max_steps)
             with matmul_precision(config.matmul_precision):
-                trainer.fit(
-                    module, task.data, ckpt_path=last if resume else None, weights_only=True
-                )
+                state = last if resume else None
+                trainer.fit(module, task.data, ckpt_path=state, weights_only=True)
     except TimeIsUp as stop:
         if trainer.is_global_zero:
             say(stop)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lightning.pytorch.plugins.precision import DoublePrecision
 
 from molgeo.data.molecules import MoleculeSet
 from molgeo.graph import radius_graph
@@ -165,3 +166,11 @@ def test_padded_batch(whole):
         more.graph(3.0)
     with pytest.raises(ValueError, match="capacity: expected a batch with its graph"):
         whole.batch(chosen, capacity)
+
+
+def test_lightning_leaves_the_graph_alone():
+    known = molecules([5, 8]).with_neighbours(4.0, torch.arange(2))
+    batch = known.batch(torch.arange(2))
+    converted = DoublePrecision().convert_input(batch)
+    assert converted.pos.dtype == torch.float64
+    assert converted.graph(4.0) is batch.edges.graph
