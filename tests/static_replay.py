@@ -79,6 +79,7 @@ class StaticReplay(TorchDispatchMode):
         return result
 
     @torch.inference_mode()
+    @torch.autocast("cpu", enabled=False)  # casts were recorded
     def replay(self) -> None:
         """Run the operators again, each on the tensors and into the tensors that it had."""
         for func, args, kwargs, result in self.operators:

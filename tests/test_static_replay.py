@@ -142,3 +142,17 @@ def test_elements_are_set_by_a_mask():
     x.neg_()
     graph.replay()
     assert torch.equal(y, x.clamp(max=0.0))
+
+
+def test_casts_of_mixed_precision_are_replayed_and_no_others():
+    x, y = torch.randn(3, 3), torch.randn(3, 3)
+    with StaticReplay() as graph:
+        with torch.autocast("cpu", torch.bfloat16):
+            lower = x @ y
+        exact = x @ y
+    x.copy_(torch.randn(3, 3))
+    with torch.autocast("cpu", torch.bfloat16):
+        graph.replay()
+        expected = x @ y
+    assert torch.equal(lower, expected)
+    assert torch.equal(exact, x @ y)

@@ -93,6 +93,9 @@ class RunConfig(Settings):
         accelerator: Lightning's: ``auto``, ``cpu``, ``gpu``.
         devices: devices to train on.
         strategy: Lightning's: ``auto``, ``ddp`` …
+        replay: make whole steps on batches padded to fixed shapes, which a CUDA device replays
+            from one recording: ``auto``, on one CUDA device in ``32-true`` or ``bf16-mixed``; true,
+            on one device of any kind; false, never. The results differ by rounding.
         threads: CPU threads; 0 for torch's choice.
         save_every_steps: steps between states to resume from.
         log_every_steps: steps between rows of the training loss in the log.
@@ -132,6 +135,7 @@ class RunConfig(Settings):
     accelerator: Accelerator = "auto"
     devices: Several = 1
     strategy: Strategy = "auto"
+    replay: bool | Literal["auto"] = "auto"
     threads: Count = 0
     save_every_steps: Several = 500
     log_every_steps: Several = 50
@@ -145,6 +149,18 @@ class RunConfig(Settings):
         fields = {"backbone": self.backbone, "head_features": self.head_features}
         outline_of({"model": self.model, "properties": self.learned, **fields})
         check_file_name(self.model_name)
+        if self.replay is True:
+            for name, value in (("devices", 1), ("strategy", "auto")):
+                if getattr(self, name) != value:
+                    raise SettingError(
+                        f"replay: steps are replayed on one device, got {name} "
+                        f"{getattr(self, name)}; leave replay out or set it to false"
+                    )
+            if self.precision == "16-mixed":
+                raise SettingError(
+                    "replay: in 16-mixed the size of each gradient decides what a step does; leave "
+                    "replay out, or try precision bf16-mixed"
+                )
         return self
 
     def batches(self, first_step: int) -> dict[str, int]:

@@ -75,9 +75,8 @@ class Finite(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Look at what a replayed step has left: no hook is called within it."""
+        """Look at the gradient of a whole step, within which no hook is called."""
         if isinstance(outputs, dict) and "gradient_norm" in outputs:
-            self._note(trainer.global_step, "loss", outputs["loss"])
             self._note(trainer.global_step, "gradient", outputs["gradient_norm"])
             if trainer.global_step % EVERY == 0:
                 self._look(trainer, pl_module)

@@ -12,6 +12,7 @@ from torch import Tensor
 from molgeo.predictor import Predictor
 from molgeo.training.config import RunConfig
 from molgeo.training.optimisation import optimiser_of, schedule_of
+from molgeo.training.whole_step import WholeStep, is_replayed
 
 
 def mean_of_known(errors: Tensor, known: Tensor) -> Tensor:
@@ -32,7 +33,13 @@ class Training(LightningModule):
     Args:
         predictor: with its references fitted.
         config: of the run.
+
+    Attributes:
+        whole_step: makes steps in one piece while a run lasts that replays them, else None. Then
+            Lightning's parts of a step do nothing; it counts the steps and moves the schedule.
     """
+
+    whole_step: WholeStep | None = None
 
     def __init__(self, predictor: Predictor, config: RunConfig) -> None:
         super().__init__()
@@ -43,18 +50,38 @@ class Training(LightningModule):
         """What a step lowers, ``train_loss``, and its parts if it has any, of a batch."""
         raise TypeError(f"{type(self).__name__} does not say what it fits")
 
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """The loss of a batch, logged with its parts."""
-        losses = self.losses(batch)
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor | dict[str, Tensor]:
+        """The loss of a batch, logged with its parts; of a whole step its gradient's norm too."""
+        step = self.whole_step
+        losses = self.losses(batch) if step is None else step(batch)
         for name, value in losses.items():
-            is_whole = name == "train_loss"
-            self.log(name, value.detach(), batch_size=len(batch.y), prog_bar=is_whole)
-        return losses["train_loss"]
+            self.log(name, value.detach(), batch_size=len(batch.y))
+        loss = losses["train_loss"]
+        return loss if step is None else {"loss": loss, "gradient_norm": step.gradient_norm}
+
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None
+    ) -> None:
+        """Lightning's, or the whole step, which is `training_step` alone."""
+        if self.whole_step is None:
+            super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        else:
+            optimizer_closure()
+
+    def backward(self, loss: Tensor) -> None:
+        """Lightning's, or nothing after a whole step."""
+        if self.whole_step is None:
+            super().backward(loss)
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Any) -> None:
+        """Lightning's, or nothing after a whole step."""
+        if self.whole_step is None:
+            super().optimizer_zero_grad(epoch, batch_idx, optimizer)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The config's optimiser with its schedule, by step."""
         c = self.config
-        optimizer = optimiser_of(self.predictor, c)
+        optimizer = optimiser_of(self.predictor, c, is_replayed(c))
         epochs = self.trainer.estimated_stepping_batches
         total = int(min(epochs, c.max_steps) if c.max_steps >= 0 else epochs)
         schedule = schedule_of(optimizer, c, total)

@@ -18,6 +18,7 @@ WARNINGS: Final = (
     r"The '\w+' does not have many workers",  # FlatLoader needs none
     r"Starting from v1\.9\.0, `tensorboardX`",
     r"You are using `torch\.load` with `weights_only=",
+    r"To copy construct from a tensor",  # of a learning rate that is one
 )
 """Beginnings of warnings, as regular expressions."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import os
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -15,8 +14,6 @@ from lightning.pytorch.callbacks import (
     Callback,
     EarlyStopping,
     LearningRateMonitor,
-    RichProgressBar,
-    WeightAveraging,
 )
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities import rank_zero_only
@@ -28,11 +25,12 @@ from molgeo.training.config import KINDS, RunConfig, task_class
 from molgeo.training.export import export, measure
 from molgeo.training.finite import Finite, NotFiniteError
 from molgeo.training.naming import check_free
-from molgeo.training.optimisation import exponential_average
+from molgeo.training.progress_bar import progress_of_steps
 from molgeo.training.quiet import quiet_lightning
 from molgeo.training.start import first_predictor, with_model_of_checkpoint
 from molgeo.training.states import KeptState, LastStep, TimeIsUp, TimeLimit, last_state
 from molgeo.training.task import task_of
+from molgeo.training.whole_step import averages_of, is_replayed
 from molgeo.training.yaml_text import read_yaml
 
 
@@ -89,7 +87,7 @@ def train(config: RunConfig, resume: bool = False) -> Path:
     failure: NotFiniteError | None = None
     try:
         if not 0 <= config.max_steps <= first_step:  # there is a step to make
-            task.data.find_edges(predictor.cutoff, config.max_steps)
+            task.data.find_edges(predictor.cutoff, config.max_steps, is_replayed(config))
             with matmul_precision(config.matmul_precision):
                 state = last if resume else None
                 trainer.fit(module, task.data, ckpt_path=state, weights_only=True)
@@ -160,13 +158,13 @@ def _check_resumable(config: RunConfig, run_dir: Path) -> None:
 
 def _callbacks(config: RunConfig, run_dir: Path) -> list[Callback]:
     callbacks: list[Callback] = [
-        WeightAveraging(multi_avg_fn=exponential_average(config.ema_decay), use_buffers=False),
+        averages_of(config),
         LearningRateMonitor("step"),
         LastStep(config.max_steps),
         *last_state(run_dir, config.save_every_steps),
     ]
-    if sys.stderr.isatty() and find_spec("rich"):  # else Lightning's own bar
-        callbacks.append(RichProgressBar(console_kwargs={"stderr": True}))
+    if sys.stderr.isatty():
+        callbacks.append(progress_of_steps())
     if config.patience:
         callbacks.append(EarlyStopping("val_loss", patience=config.patience))
     return callbacks

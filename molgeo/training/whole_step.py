@@ -1,0 +1,264 @@
+"""A whole step of training in one piece: from a batch to the weights after it and their average.
+
+Most of a step on a card goes into launching small kernels one by one. So the step is captured once
+as a CUDA graph for each shape of batches, and replayed from then on: the next batch is copied into
+the memory of the first one, and a single launch does the rest. A replay runs no Python. So what
+changes from step to step (learning rate, number of steps, decay of the average) is in tensors.
+
+Elsewhere the very same function is called in every step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import WeightAveraging
+from lightning_utilities.core.apply_func import apply_to_collection
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_, get_total_norm
+from torch.optim.swa_utils import AveragedModel
+
+from molgeo.data.molecules import Batch
+from molgeo.runtime.errors import SettingError
+from molgeo.runtime.plain_text import one_line, say
+from molgeo.training.config import RunConfig
+from molgeo.training.optimisation import exponential_average, move_averages
+
+Capture = Callable[[Callable[[], None]], Callable[[], None]]
+"""From a function, which it may call, to its replay."""
+
+WARM_UPS: Final = 3
+"""Calls before a capture: by then libraries have chosen their kernels and taken their memory."""
+
+CAPTURED_PRECISIONS: Final = ("32-true", "32", "bf16-mixed")
+"""Those in which `auto` replays."""
+
+
+def is_replayed(config: RunConfig) -> bool:
+    """Whether a run makes whole steps on padded batches.
+
+    Args:
+        config: of the run.
+    """
+    if config.replay != "auto":
+        return config.replay
+    is_card = config.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    is_one = config.devices == 1 and config.strategy == "auto"
+    return is_card and is_one and config.precision in CAPTURED_PRECISIONS
+
+
+class CudaGraphs:
+    """Captures functions as CUDA graphs, one after the other in the same memory.
+
+    No graph reads what another has left there, so that they may be replayed in any order.
+
+    Source:
+        PyTorch's documentation, "CUDA semantics", whole-network capture.
+    """
+
+    def __init__(self) -> None:
+        self._pool, self._stream = torch.cuda.graph_pool_handle(), torch.cuda.Stream()
+
+    def __call__(self, function: Callable[[], None]) -> Callable[[], None]:
+        """Warm up, then capture, both beside the stream that all else is on.
+
+        Args:
+            function: without arguments and results; it works on tensors that stay.
+
+        Returns:
+            The replay.
+        """
+        stream, current = self._stream, torch.cuda.current_stream()
+        stream.wait_stream(current)
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UPS):
+                function()
+        current.wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pool, stream=stream):
+            function()
+        return graph.replay
+
+
+def capture_on(device: torch.device) -> Capture | None:
+    """What captures steps on a device; None if each is computed there."""
+    return CudaGraphs() if device.type == "cuda" else None
+
+
+class WholeStep:
+    """Forward, loss, backward, clipping, optimiser and average of one batch.
+
+    Args:
+        module: its ``losses`` of a batch say what a step lowers.
+        optimizer: whose learning rates, if steps are captured, are tensors that a schedule fills.
+        averages: of the module's weights.
+        config: of the run.
+        capture: makes replays; None to call the step's function each time.
+
+    Attributes:
+        gradient_norm: of the last step, before clipping.
+    """
+
+    def __init__(
+        self,
+        module: Any,
+        optimizer: torch.optim.Optimizer,
+        averages: AveragedModel,
+        config: RunConfig,
+        capture: Capture | None = None,
+    ) -> None:
+        self.module, self.optimizer, self.averages = module, optimizer, averages
+        self.config, self.capture = config, capture
+        self.gradient_norm = torch.zeros((), device=module.device)
+        self._captured: dict[Any, tuple[list[Tensor], Callable[[], None]]] = {}
+        self._losses: dict[str, Tensor] = {}
+
+    def __call__(self, batch: Batch) -> dict[str, Tensor]:
+        """Make a step.
+
+        Args:
+            batch: if it is padded, its step may be captured; if not, it is computed.
+
+        Returns:
+            The losses before the step, which the next step may overwrite.
+        """
+        if self.capture is None or batch.capacity is None:
+            self._compute(batch)
+            return self._losses
+        key = batch.capacity, len(batch.y)
+        if key not in self._captured:
+            self._captured[key] = self._captured_step(batch, self.capture)
+        static, replay = self._captured[key]
+        _copy(static, batch.tensors())
+        replay()
+        return self._losses
+
+    def _compute(self, batch: Batch) -> None:
+        """The step's function, which nothing in waits for a device."""
+        kind = self.module.device.type
+        weights = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.optimizer.zero_grad(set_to_none=True)
+        # A cast of a weight must not be kept: a replay would have that of the captured step.
+        mixed = torch.is_autocast_enabled(kind)
+        with torch.autocast(kind, enabled=mixed, cache_enabled=False):
+            losses = self.module.losses(batch)
+        with torch.autocast(kind, enabled=False):
+            losses["train_loss"].backward()
+            if self.config.clip_norm:
+                norm = clip_grad_norm_(weights, self.config.clip_norm)
+            else:
+                norm = get_total_norm([p.grad for p in weights if p.grad is not None])
+            self.optimizer.step()
+            move_averages(
+                [p.detach() for p in self.averages.module.parameters()],
+                [p.detach() for p in self.module.parameters()],
+                self.averages.n_averaged,
+                self.config.ema_decay,
+            )
+            self.averages.n_averaged.add_(1)
+        with torch.no_grad():
+            self.gradient_norm.copy_(norm)
+            for name, value in losses.items():
+                if name not in self._losses:
+                    self._losses[name] = torch.empty_like(value)
+                self._losses[name].copy_(value)
+
+    def _captured_step(
+        self, batch: Batch, capture: Capture
+    ) -> tuple[list[Tensor], Callable[[], None]]:
+        """The tensors that a replay reads its batch from, and the replay; no weight has moved."""
+        static = batch.map(Tensor.clone)
+        before = [(x, x.clone()) for x in self._state()]
+
+        def function() -> None:
+            self._compute(static.map(lambda x: x))  # what follows from a graph is computed anew
+
+        try:
+            return static.tensors(), capture(function)
+        except RuntimeError as error:
+            why = f"replay: the steps of this model cannot be captured: {one_line(error, 200)}"
+            if self.config.replay is True:
+                raise SettingError(f"{why}; try replay: false") from error
+            say(f"{why}; each step is computed, which takes longer")
+            self.capture = None
+            return static.tensors(), function
+        finally:
+            known = {id(x) for x, _ in before}
+            with torch.no_grad():
+                for x in self._state():
+                    if id(x) not in known:
+                        x.zero_()  # an optimiser's state begins so
+                for x, value in before:
+                    x.copy_(value)
+
+    def _state(self) -> list[Tensor]:
+        """All that a step changes."""
+        state: list[Tensor] = [*self.module.parameters(), *self.averages.parameters()]
+        state.append(self.averages.n_averaged)
+        apply_to_collection(self.optimizer.state_dict(), Tensor, state.append)
+        return state
+
+
+@torch.no_grad()
+def _copy(into: list[Tensor], tensors: list[Tensor]) -> None:
+    """Copy tensors into others of their shapes; those of one type take one launch."""
+    of_type: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
+    for there, here in zip(into, tensors, strict=True):
+        pairs = of_type.setdefault(here.dtype, ([], []))
+        pairs[0].append(there)
+        pairs[1].append(here)
+    for there_all, here_all in of_type.values():
+        torch._foreach_copy_(there_all, here_all, non_blocking=True)
+
+
+def averages_of(config: RunConfig) -> WeightAveraging:
+    """The callback that averages a run's weights, and gives it whole steps to make if it replays.
+
+    Args:
+        config: of the run.
+    """
+    if is_replayed(config):
+        return StepAverages(config)
+    return WeightAveraging(multi_avg_fn=exponential_average(config.ema_decay), use_buffers=False)
+
+
+class StepAverages(WeightAveraging):
+    """Lightning's averages of the weights, taken within the steps that it gives a module to make.
+
+    Args:
+        config: of the run.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__(use_buffers=False)
+        self.config = config
+
+    @property
+    def state_key(self) -> str:
+        """That of averages that are taken after each step."""
+        return WeightAveraging.__qualname__
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """Make the step, now that states were loaded and all tensors are in their places."""
+        averages: Any = self._average_model
+        capture = capture_on(pl_module.device)
+        optimizer = trainer.optimizers[0]
+        pl_module.whole_step = WholeStep(pl_module, optimizer, averages, self.config, capture)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Note the step, whose weights are in the averages."""
+        self._latest_update_step = trainer.global_step
+
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Take the averages, and let the step's memory go."""
+        super().on_train_end(trainer, pl_module)
+        pl_module.whole_step = None
+
+    def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
+        """Let the step's memory go."""
+        pl_module.whole_step = None

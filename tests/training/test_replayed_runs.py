@@ -1,0 +1,207 @@
+"""Runs that make whole steps are runs like others, with every callback."""
+
+import sys
+
+import pytest
+import torch
+
+from molgeo.predictor.checkpoint import load, read_header
+from molgeo.predictor.header import Measured
+from molgeo.runtime.errors import SettingError
+from molgeo.training import whole_step
+from molgeo.training.finite import NotFiniteError
+from molgeo.training.forces import ForceConfig
+from molgeo.training.module import PropertyTraining
+from molgeo.training.run import train
+from molgeo.training.whole_step import is_replayed
+from tests.static_replay import StaticReplay
+
+from .test_finite import explode_at
+from .test_start import ETHANOL
+from .test_states import states, tensors_of
+
+
+class Killed(BaseException):
+    """In place of a signal."""
+
+
+def assert_same_states(folder, other):
+    for got, wanted in zip(states(folder), states(other), strict=True):
+        assert got["global_step"] == wanted["global_step"]
+        for part in ("state_dict", "current_model_state", "averaging_state", "optimizer_states"):
+            ours, theirs = dict(tensors_of(got[part])), dict(tensors_of(wanted[part]))
+            assert set(ours) == set(theirs)
+            for name, tensor in theirs.items():
+                assert torch.equal(ours[name].nan_to_num(7.0), tensor.nan_to_num(7.0)), name
+
+
+def losses(log):
+    return {place: float(value) for place, value in log.items() if "loss" in place[1]}
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    """Steps captured as on a card, by what stands in for CUDA graphs; their number."""
+    calls = []
+
+    def capture(function):
+        function()
+        calls.append(StaticReplay.capture(function))
+        return calls[-1]
+
+    monkeypatch.setattr(whole_step, "capture_on", lambda device: capture)
+    return calls
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_losses_are_those_of_other_runs(tiny, tmp_path, metrics, optimizer):
+    """Over 54 steps, which change the last digits: padding, order of sums, type of the rate."""
+    logs, fields = [], {"max_epochs": 9, "optimizer": optimizer, "learning_rate": 1e-3}
+    for replay in (True, False):
+        folder = tmp_path / str(replay)
+        train(tiny(run_dir=str(folder), replay=replay, **fields))
+        logs.append(losses(metrics(folder)))
+    replayed, other = logs
+    assert len(other) == 54 + 9
+    assert replayed == pytest.approx(other, rel=1e-5)
+    assert replayed != other
+
+
+def test_steps_that_are_captured_are_those_that_are_computed(tiny, tmp_path, metrics, recorded):
+    """A whole run, to the last bit."""
+    config = {"replay": True, "optimizer": "muon", "max_epochs": 3, "patience": 5}
+    train(tiny(run_dir=str(tmp_path / "captured"), **config))
+    assert recorded
+    n = len(recorded)
+    whole_step.capture_on = lambda device: None
+    train(tiny(run_dir=str(tmp_path / "computed"), **config))
+    assert len(recorded) == n
+    assert metrics(tmp_path / "captured") == metrics(tmp_path / "computed")
+    assert_same_states(tmp_path / "captured", tmp_path / "computed")
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("captured", [False, True])
+def test_a_run_that_was_killed_goes_on(
+    tiny, tmp_path, metrics, monkeypatch, request, optimizer, captured
+):
+    """With the very bits that it would have had; its steps are captured anew."""
+    if captured:
+        request.getfixturevalue("recorded")
+    fields = {"replay": True, "max_epochs": 3, "optimizer": optimizer, "schedule": "stable"}
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    expected = train(tiny(run_dir=str(whole), **fields))
+    original = PropertyTraining.training_step
+    for number, victim in enumerate((5, 9, 13)):
+
+        def killed(self, batch, batch_idx, victim=victim):
+            if self.global_step == victim:
+                raise Killed
+            return original(self, batch, batch_idx)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(PropertyTraining, "training_step", killed)
+            with pytest.raises(Killed):
+                train(tiny(run_dir=str(parts), **fields), resume=number > 0)
+    path = train(tiny(run_dir=str(parts), **fields), resume=True)
+    assert metrics(parts) == metrics(whole)
+    assert_same_states(parts, whole)
+    assert read_header(path).metrics == read_header(expected).metrics != Measured()
+    for a, b in zip(load(path).parameters(), load(expected).parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("first", [True, False], ids=["from a card", "to a card"])
+def test_a_run_that_goes_on_elsewhere(tiny, tmp_path, metrics, optimizer, first):
+    """``auto`` means one thing on a card and another one beside it; states serve both."""
+    fields = {"optimizer": optimizer, "learning_rate": 1e-3, "max_epochs": 50, "schedule": "stable"}
+    folder = tmp_path / "moved"
+    train(tiny(run_dir=str(folder), replay=first, max_minutes=1e-9, max_steps=12, **fields))
+    for _ in range(3):
+        train(
+            tiny(run_dir=str(folder), replay=first, max_minutes=1e-9, max_steps=12, **fields),
+            resume=True,
+        )
+    train(tiny(run_dir=str(folder), replay=not first, max_steps=12, **fields), resume=True)
+    train(tiny(run_dir=str(tmp_path / "one"), replay=False, max_steps=12, **fields))
+    moved, one = metrics(folder), metrics(tmp_path / "one")
+    assert losses(moved) == pytest.approx(losses(one), rel=1e-5)
+    assert set(moved) == set(one)
+    rates = [name for _, name in one if name.startswith("lr")]
+    assert rates
+    for place in one:
+        if place[1] in rates:
+            assert float(moved[place]) == pytest.approx(float(one[place]), rel=1e-6)
+
+
+def test_forces(tiny_run, tmp_path, metrics):
+    about = {"data_name": "e", "data_file": [str(ETHANOL)], "energy_unit": "kcal/mol"}
+    logs = []
+    for replay in (True, False):
+        fields = {**tiny_run, **about, "run_dir": str(tmp_path / str(replay)), "replay": replay}
+        train(ForceConfig(**{**fields, "learning_rate": 1e-3}))
+        logs.append(losses(metrics(tmp_path / str(replay))))
+    assert logs[0] == pytest.approx(logs[1], rel=1e-5)
+    assert any(name == "train_loss_forces" for _, name in logs[0])
+
+
+def test_mixed_precision(tiny, tmp_path, metrics):
+    logs = []
+    for replay in (True, False):
+        folder = tmp_path / str(replay)
+        train(tiny(run_dir=str(folder), replay=replay, precision="bf16-mixed"))
+        logs.append(losses(metrics(folder)))
+    assert logs[0] == pytest.approx(logs[1], rel=0.02)
+
+
+@pytest.mark.parametrize("step", [5, 9])
+def test_a_run_ends_at_its_first_nan(tiny, tmp_path, monkeypatch, step):
+    monkeypatch.setattr(PropertyTraining, "training_step", explode_at(step))
+    with pytest.raises(NotFiniteError, match=rf"stopped at step {step}, learning rate \S+: the"):
+        train(tiny(replay=True, max_epochs=3, save_every_steps=4))
+    last = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
+    assert last["global_step"] == step - 1
+    for name, tensor in last["current_model_state"].items():
+        assert name.endswith("atom_reference") or tensor.isfinite().all(), name
+
+
+def test_bars_show_a_loss(tiny, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    train(tiny(replay=True, max_epochs=1))
+    assert "train_loss" in capsys.readouterr().err
+
+
+def test_who_replays(tiny, monkeypatch):
+    assert not is_replayed(tiny())
+    assert is_replayed(tiny(replay=True))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert not is_replayed(tiny())  # on a CPU
+    assert is_replayed(tiny(accelerator="auto"))
+    assert is_replayed(tiny(accelerator="gpu", precision="bf16-mixed"))
+    for other in (
+        {"devices": 2},
+        {"strategy": "ddp"},
+        {"precision": "16-mixed"},
+        {"precision": "64-true"},
+        {"replay": False},
+    ):
+        assert not is_replayed(tiny(**{"accelerator": "auto", **other}))
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"devices": 2}, "replay: steps are replayed on one device, got devices 2"),
+        ({"strategy": "ddp"}, "replay: steps are replayed on one device, got strategy ddp"),
+        ({"precision": "16-mixed"}, "replay: in 16-mixed"),
+    ],
+)
+def test_what_cannot_be_replayed_is_refused(tiny, fields, told):
+    with pytest.raises(SettingError, match=told):
+        tiny(replay=True, **fields)
+
+
+def test_a_slip_is_told(tiny):
+    with pytest.raises(SettingError, match="replay: expected true or false or one of auto"):
+        tiny(replay="yes")

@@ -1,0 +1,213 @@
+"""Whole steps: a replay of one makes the next ones too, and nothing of Python is left in it."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from torch.optim.swa_utils import AveragedModel
+
+from molgeo.data.forces.properties import ENERGY
+from molgeo.data.qm9.dataset import QM9
+from molgeo.data.qm9.properties import named
+from molgeo.datasets import ForceDataModule
+from molgeo.graph.padding import Capacity, load_of
+from molgeo.predictor import Predictor
+from molgeo.runtime.errors import SettingError
+from molgeo.training.forces import ForceConfig, ForceTraining
+from molgeo.training.module import PropertyTraining
+from molgeo.training.optimisation import optimiser_of, schedule_of
+from molgeo.training.qm9 import QM9Config
+from molgeo.training.references import fit_references
+from molgeo.training.whole_step import WholeStep
+from tests.no_waiting import no_waiting
+from tests.static_replay import StaticReplay
+
+GFN2 = Path(__file__).parents[1] / "fixtures" / "forces" / "gfn2.npz"
+SMALL = {
+    "spectrum_net": {"n_features": 16, "n_filters": 16, "n_products": 8, "n_blocks": 1},
+    "dimenet_pp": {"hidden": 16, "n_blocks": 1, "int_emb": 8, "out_emb": 16, "n_spherical": 3},
+}
+CUTOFF = 4.0
+MOLECULES = 6
+
+
+@pytest.fixture(scope="module")
+def sets(small_data):
+    forces = ForceDataModule(GFN2)
+    forces.setup()
+    found = {"forces": forces.molecules, "properties": QM9(small_data / "qm9").molecules}
+    return {k: v.with_neighbours(CUTOFF, torch.arange(len(v))) for k, v in found.items()}
+
+
+@pytest.fixture(params=["properties", "forces"])
+def molecules(request, sets):
+    return sets[request.param]
+
+
+def captured(function):
+    """As a CUDA graph is: after a call that makes what is kept."""
+    function()
+    return StaticReplay.capture(function)
+
+
+class Run:
+    """A model with its whole step, and all that a step changes."""
+
+    def __init__(self, molecules, capture=None, model="spectrum_net", **fields):
+        torch.manual_seed(0)
+        is_forces = molecules.force is not None
+        properties = [ENERGY] if is_forces else named(molecules.properties)
+        predictor = Predictor(model, {**SMALL[model], "cutoff": CUTOFF}, properties, 16)
+        fit_references(predictor, molecules, torch.arange(len(molecules)), {})
+        shared = {"learning_rate": 5e-3, "warmup_steps": 3, "clip_norm": 0.1, "replay": True}
+        shared |= fields
+        config = ForceConfig(data_file=["x"], **shared) if is_forces else QM9Config(**shared)
+        self.module = (ForceTraining if is_forces else PropertyTraining)(predictor, config)
+        self.optimizer = optimiser_of(predictor, config, replayed=True)
+        self.schedule = schedule_of(self.optimizer, config, 10)
+        self.averages = AveragedModel(self.module)
+        self.step = WholeStep(self.module, self.optimizer, self.averages, config, capture)
+
+    def __call__(self, batch):
+        losses = {name: float(value) for name, value in self.step(batch).items()}
+        self.schedule.step()
+        return {**losses, "norm": float(self.step.gradient_norm)}
+
+    def state(self):
+        return [x.detach().clone() for x in self.step._state()]
+
+
+def batches(molecules, n):
+    """Batches of one capacity."""
+    generator = torch.Generator().manual_seed(7)
+    chosen = [torch.randperm(len(molecules), generator=generator)[:MOLECULES] for _ in range(n)]
+    loads = [load_of(molecules.batch(one).graph(CUTOFF).degree, 4) for one in chosen]
+    most = [max(load[k] for load in loads) for k in range(len(loads[0]))]
+    rest = [most[0] + 8, most[1] + 64, *most[2:]]
+    capacity = Capacity(tuple(int(x) for x in rest))
+    return [molecules.batch(one, capacity) for one in chosen]
+
+
+def assert_close(one, other, tolerance=1e-6):
+    for a, b in zip(one.state(), other.state(), strict=True):
+        torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("model", "fields"),
+    [
+        ("spectrum_net", {"optimizer": "adamw", "amsgrad": True}),
+        ("spectrum_net", {"optimizer": "muon"}),
+        ("spectrum_net", {"optimizer": "muon", "clip_norm": 0.0}),
+        ("dimenet_pp", {"optimizer": "muon"}),
+    ],
+)
+def test_replays_are_the_next_steps(molecules, model, fields):
+    """Other molecules, learning rates, numbers of steps, decays of the average; clipping too."""
+    replayed = Run(molecules, captured, model, **fields)
+    computed = Run(molecules, None, model, **fields)
+    rates = set()
+    for batch in batches(molecules, 6):
+        rates.add(float(replayed.optimizer.param_groups[0]["lr"]))
+        found, expected = replayed(batch), computed(batch)
+        assert found == pytest.approx(expected, rel=1e-6)
+        assert expected["norm"] > 0.1
+        assert_close(replayed, computed)
+    assert len(rates) > 3
+    assert int(replayed.averages.n_averaged) == 6
+    assert len(replayed.step._captured) == 1
+
+
+def test_a_step_is_what_lightning_makes_of_its_parts(sets):
+    """Loss, backward, clipping, optimiser and average, one after the other."""
+    molecules = sets["properties"]
+    run = Run(molecules)
+    module, config = copy.deepcopy(run.module), run.module.config
+    optimizer = optimiser_of(module.predictor, config)
+    averages = AveragedModel(module)
+    for batch in batches(molecules, 4):
+        for group in optimizer.param_groups:
+            group["lr"] = float(run.optimizer.param_groups[0]["lr"])
+        run(batch)
+        optimizer.zero_grad()
+        module.losses(batch)["train_loss"].backward()
+        torch.nn.utils.clip_grad_norm_(module.parameters(), config.clip_norm)
+        optimizer.step()
+        n = int(averages.n_averaged)
+        d = min(config.ema_decay, (1 + n) / (10 + n)) if n else 0.0
+        for a, w in zip(averages.module.parameters(), module.parameters(), strict=True):
+            a.data.mul_(d).add_(w.data, alpha=1 - d)
+        averages.n_averaged += 1
+    for ours, theirs in ((run.module, module), (run.averages, averages)):
+        for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_a_capture_moves_nothing(sets):
+    """Not a bit of weights, averages and the optimiser's state, of a run that is resumed too."""
+    run = Run(sets["properties"], captured, optimizer="muon")
+    first, second = batches(sets["properties"], 2)
+    before, there = run.state(), run.step._state()
+    run.step._captured_step(first, captured)
+    assert all(torch.equal(a, b) for a, b in zip(before, there, strict=True))
+    made = [x for x in run.step._state() if not any(x is y for y in there)]
+    assert made
+    assert not any(x.any() for x in made)
+    run(first)
+    before = run.state()
+    run.step._captured_step(second, captured)
+    assert all(torch.equal(a, b) for a, b in zip(before, run.state(), strict=True))
+
+
+def test_several_capacities_and_batches_that_none_holds(sets):
+    molecules = sets["properties"]
+    replayed, computed = (Run(molecules, c, optimizer="muon") for c in (captured, None))
+    one, *_ = batches(molecules, 1)
+    other = batches(molecules, 6)[-1]
+    unpadded = molecules.batch(torch.arange(5))
+    for batch in (one, other, unpadded, other, one, unpadded, one):
+        assert replayed(batch) == pytest.approx(computed(batch), rel=1e-6)
+    assert_close(replayed, computed)
+    assert len(replayed.step._captured) == 2
+
+
+def test_mixed_precision_casts_the_present_weights(sets):
+    """Autocast keeps casts, which a replay would take for those of its own weights."""
+    molecules = sets["properties"]
+    replayed, computed = (Run(molecules, c, optimizer="muon") for c in (captured, None))
+    for batch in batches(molecules, 4):
+        with torch.autocast("cpu", torch.bfloat16):
+            found = replayed(batch)
+            assert found == pytest.approx(computed(batch), rel=1e-6)
+    assert_close(replayed, computed)
+
+
+def test_nothing_waits(molecules):
+    run = Run(molecules, None, optimizer="muon")
+    first, second = batches(molecules, 2)
+    run(first)
+    with no_waiting():
+        run.step(second)
+        run.schedule.step()
+
+
+def test_what_cannot_be_captured_is_computed(sets, capsys):
+    """With ``auto``; who asks for replays is told that there are none."""
+
+    def fails(function):
+        function()
+        raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nMore")
+
+    molecules = sets["properties"]
+    run, computed = (Run(molecules, c, replay="auto") for c in (fails, None))
+    for batch in batches(molecules, 3):
+        assert run(batch) == computed(batch)
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1
+    assert "cannot be captured: CUDA error: operation not permitted" in told[0]
+    asked = Run(molecules, fails, replay=True)
+    before, there = asked.state(), asked.step._state()
+    with pytest.raises(SettingError, match="try replay: false"):
+        asked(batch)
+    assert all(torch.equal(a, b) for a, b in zip(before, there, strict=True))
