@@ -20,6 +20,7 @@ from contextlib import contextmanager
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 WAITING = frozenset(
     {
@@ -37,6 +38,8 @@ WAITING = frozenset(
 
 INDEXING = frozenset({"index", "index_put", "index_put_", "_index_put_impl_"})
 """Operators that look for what is true in a mask."""
+
+MASKS = (torch.bool, torch.uint8)
 
 READING = frozenset({"tolist", "numpy", "cpu", "__array__", "__dlpack__"})
 """Methods that read a tensor on a CPU without an operator."""
@@ -125,15 +128,16 @@ class _Methods(TorchFunctionMode):
 
 def _waits(func, args, kwargs) -> bool:
     name = func._schema.name.removeprefix("aten::")
-    if name in INDEXING:
-        return any(i is not None and i.dtype in (torch.bool, torch.uint8) for i in args[1])
-    if name == "repeat_interleave":
-        return kwargs.get("output_size") is None
+    given = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor) and x.dim()]
+    devices = {x.device.type for x in given}
     if name == "_to_copy":
-        return torch.device(kwargs.get("device") or args[0].device).type != args[0].device.type
-    if name == "copy_":
-        return args[0].device.type != args[1].device.type
-    return name in WAITING
+        devices.add(torch.device(kwargs.get("device") or args[0].device).type)
+    return (
+        name in WAITING
+        or len(devices) > 1
+        or (name in INDEXING and any(i.dtype in MASKS for i in args[1] if i is not None))
+        or (name == "repeat_interleave" and kwargs.get("output_size") is None)
+    )
 
 
 def _tell(what: str, found: list[str] | None) -> None:

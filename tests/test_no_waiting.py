@@ -41,6 +41,8 @@ WAITS = {
     "indices in a list": lambda: X[:, [0, 2]],
     "another device": lambda: X.to("meta"),
     "from another device": lambda: torch.empty(2, 3, device="meta").copy_(X),
+    "indices of another device": lambda: torch.empty(2, 3, device="meta")[INDEX],
+    "a constant of another device": lambda: torch.empty(2, 3, device="meta") @ torch.ones(3, 3),
 }
 
 

@@ -160,14 +160,16 @@ class Graph:
             (pairs, 3) ``R_i − R_j + offset`` in Å of the pair's forward edge j→i.
         """
         forward = self.forward
-        delta = pos[self.target[forward]] - pos[self.source[forward]]
+        # The derivative of index_select is a sum, that of pos[index] sorts the index on a GPU.
+        ends = pos.index_select(0, self.target[forward])
+        delta = ends - pos.index_select(0, self.source[forward])
         if self.offset is not None:
             delta = delta + self.offset[forward].to(delta.dtype)
         return delta
 
     def vectors(self, pos: Tensor) -> Tensor:
         """(edges, 3) displacement ``R_i − R_j + offset`` of every directed edge j→i in Å."""
-        delta = pos[self.target] - pos[self.source]
+        delta = pos.index_select(0, self.target) - pos.index_select(0, self.source)
         return delta if self.offset is None else delta + self.offset.to(delta.dtype)
 
     def distances(self, pos: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ def centred(z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
     """Positions from each molecule's centre of mass, (atoms, 3) Å."""
     mass = constant(_masses, like=pos)[z].unsqueeze(-1)
     centre = molecule_sum(mass * pos, graph) / molecule_sum(mass, graph)
-    return pos - centre[graph.batch]
+    return pos - centre.index_select(0, graph.batch)
 
 
 def _masses() -> Tensor:
@@ -156,7 +156,7 @@ def moment(charges: Tensor, pos: Tensor, graph: Graph) -> Tensor:
         (molecules, 3), in the charges' unit times that of ``pos``.
     """
     mean = molecule_sum(charges, graph) / graph.atoms_per_molecule.to(charges.dtype)
-    neutral = charges - mean[graph.batch]
+    neutral = charges - mean.index_select(0, graph.batch)
     return molecule_sum(neutral.unsqueeze(-1) * pos, graph)
 
 

@@ -379,10 +379,11 @@ def _strained(pos: Tensor, graph: Graph, epsilon: Tensor) -> tuple[Tensor, Graph
     """Positions and lattice translations under the symmetric part of a strain of each molecule."""
     eye = torch.eye(3, dtype=pos.dtype, device=pos.device)
     deformation = eye + 0.5 * (epsilon + epsilon.mT)  # (molecules, 3, 3)
-    moved = (pos.unsqueeze(-2) @ deformation[graph.batch]).squeeze(-2)
+    moved = (pos.unsqueeze(-2) @ deformation.index_select(0, graph.batch)).squeeze(-2)
     if graph.offset is None:
         return moved, graph
-    offset = graph.offset.to(pos.dtype).unsqueeze(-2) @ deformation[graph.batch[graph.source]]
+    of_edges = deformation.index_select(0, graph.batch[graph.source])
+    offset = graph.offset.to(pos.dtype).unsqueeze(-2) @ of_edges
     return moved, graph.with_offset(offset.squeeze(-2))
 
 

@@ -1,8 +1,10 @@
 """No evaluation with a given graph makes the host wait: every model, padded or not."""
 
 import dataclasses
+from contextlib import nullcontext
 
 import pytest
+import torch
 from neighbourhoods import roomier
 from no_waiting import no_waiting
 from small_models import every_model, small
@@ -46,6 +48,23 @@ def test_nothing_waits(name, kind):
     a_step(predictor, z, pos, graph.clone())  # what is made once and kept
     with no_waiting(pos.device):
         a_step(predictor, z, pos, graph.clone())
+
+
+@every_model
+def test_all_of_a_step_is_on_the_device(name, monkeypatch):
+    """A device without memory stands for a card: it mixes with no other, and has no values."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # there is none on it
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: False)
+    predictor = small(name).predictor().float().train()
+    z, pos, batch = collated([atoms_of(one) for one in MOLECULES])
+    given = padded(z, pos.float(), radius_graph(pos.float(), predictor.cutoff, batch))
+    predictor.to("meta")
+    monkeypatch.setattr(predictor, "_has_free_atoms", lambda: [False] * 4)  # read once
+    z, pos, graph = (x.to("meta") for x in given)
+    a_step(predictor, z, pos, graph.clone())
+    with no_waiting("meta"):
+        a_step(predictor, z, pos, graph.clone())
+    assert all(w.grad.device == w.device for w in predictor.parameters() if w.grad is not None)
 
 
 def test_what_a_model_asks_the_device_is_seen():
