@@ -241,7 +241,7 @@ class MoleculeSet:
         """
         chosen = np.unique(indices.cpu().numpy())
         graphs = self._graphs(self._parts(chosen), cutoff, progress)
-        return neighbours_of(graphs, chosen, self.bounds, cutoff)
+        return neighbours_of(graphs, chosen, self.bounds, cutoff).to(self.z.device)
 
     def _graphs(
         self, parts: list[NDArray[np.int64]], cutoff: float, progress: Progress
@@ -276,7 +276,7 @@ class MoleculeSet:
         start, ptr = sent(torch.from_numpy(np.stack([starts, ends])), device)
         number = torch.arange(len(chosen), device=device)
         batch = number.repeat_interleave(ptr.diff(), output_size=n_atoms)
-        return torch.arange(n_atoms, device=device) + start[batch], batch, ptr
+        return torch.arange(n_atoms, device=device) + start.index_select(0, batch), batch, ptr
 
     def batch(self, indices: Tensor, capacity: Capacity | None = None) -> Batch:
         """A batch of molecules, with its graph if their neighbours are known.
@@ -294,8 +294,8 @@ class MoleculeSet:
         y = self.y[here]
         has_energy = "energy" in self.properties
         found = Batch(
-            z=self.z[rows].long(),
-            pos=self.pos[rows],
+            z=self.z.index_select(0, rows).long(),
+            pos=self.pos.index_select(0, rows),
             batch=batch,
             ptr=ptr,
             y=y,
@@ -304,15 +304,17 @@ class MoleculeSet:
             force=None if self.force is None else self.force[rows],
             cell=None if self.cell is None else self.cell[here],
             pbc=None if self.pbc is None else self.pbc[here],
-            edges=self._edges(indices.cpu().numpy(), rows, batch),
+            edges=self._edges(indices, rows, batch, capacity is not None),
         )
         return found if capacity is None else found.padded(capacity)
 
-    def _edges(self, chosen: NDArray[np.int64], rows: Tensor, batch: Tensor) -> Edges | None:
-        known = self.neighbours
+    def _edges(
+        self, indices: Tensor, rows: Tensor, batch: Tensor, is_to_be_padded: bool
+    ) -> Edges | None:
+        known, chosen = self.neighbours, indices.cpu().numpy()
         if known is None or not known.knows(chosen):
             return None
-        return Edges(known.graph(chosen, rows, batch), known.cutoff)
+        return Edges(known.graph(chosen, rows, batch, is_to_be_padded), known.cutoff)
 
     def joined(self, other: MoleculeSet) -> MoleculeSet:
         """These molecules, then those of another set with the same labels.

@@ -76,13 +76,20 @@ class Neighbours:
         }
         return dataclasses.replace(self, **moved)
 
-    def graph(self, molecules: NDArray[np.int64], rows: Tensor, batch: Tensor) -> Graph:
+    def graph(
+        self,
+        molecules: NDArray[np.int64],
+        rows: Tensor,
+        batch: Tensor,
+        is_to_be_padded: bool = False,
+    ) -> Graph:
         """The graph of a batch, equal to that which `radius_graph` finds; nothing waits.
 
         Args:
             molecules: (n,) known ones, in the order wanted.
             rows: (atoms,) int64, their atoms in the set.
             batch: (atoms,) int64, number in the batch of each atom's molecule.
+            is_to_be_padded: leave out the slots, which padding makes anew.
         """
         counts = self.loads[molecules, 1].astype(np.int64)
         n_edges = int(counts.sum())
@@ -90,24 +97,24 @@ class Neighbours:
         start, count = sent(torch.from_numpy(np.stack([starts, counts])), rows.device)
         edge = torch.arange(n_edges, device=rows.device)
         place = edge + start.repeat_interleave(count, output_size=n_edges)
-        degree = self.degree[rows].long()
+        degree = self.degree.index_select(0, rows).long()
         atom = torch.arange(len(rows), device=rows.device)
         source = atom.repeat_interleave(degree, output_size=n_edges)
         ptr = torch.cat([degree.new_zeros(1), degree.cumsum(0)])
         slots = None  # on a CPU the ops make them, as large as its cache
-        if rows.device.type != "cpu":
+        if rows.device.type != "cpu" and not is_to_be_padded:
             blocks = Capacity(tuple(self.load(molecules).tolist())).blocks
             slots = ranked_slots(ptr, n_edges, blocks)
         return Graph(
             source=source,
-            target=source + self.target[place],
-            reverse=edge + self.reverse[place],
-            pair=edge // 2 + self.pair[place],
-            forward=edge[::2] + self.forward[place[::2] // 2],
+            target=source + self.target.index_select(0, place),
+            reverse=edge + self.reverse.index_select(0, place),
+            pair=(edge >> 1) + self.pair.index_select(0, place),
+            forward=edge[::2] + self.forward.index_select(0, place[::2] >> 1),
             ptr=ptr,
             batch=batch,
             n_molecules=len(molecules),
-            offset=None if self.offset is None else self.offset[place],
+            offset=None if self.offset is None else self.offset.index_select(0, place),
             slots=slots,
         )
 
@@ -129,15 +136,16 @@ def neighbours_of(
     """
     degree = np.zeros(bounds[-1], np.int64)
     parts: dict[str, list[Tensor]] = {name: [] for name in ("target", "reverse", "pair", "forward")}
-    offsets: list[Tensor | None] = []
-    for rows, graph in graphs:
-        degree[rows.numpy()] = graph.degree.numpy()
+    offsets: list[Tensor | int] = []  # of a batch, or how many edges have none
+    for rows, found in graphs:
+        graph = found.to("cpu")
+        degree[rows.cpu().numpy()] = graph.degree.numpy()
         edge = torch.arange(graph.n_edges)
         parts["target"].append(_narrow(graph.target - graph.source))
         parts["reverse"].append(_narrow(graph.reverse - edge))
         parts["pair"].append(_narrow(graph.pair - edge // 2))
         parts["forward"].append(_narrow(graph.forward - edge[::2]))
-        offsets.append(graph.offset)
+        offsets.append(graph.n_edges if graph.offset is None else graph.offset)
 
     def in_each(of_atoms: NDArray[Any]) -> NDArray[np.int64]:
         before = np.concatenate([[0], of_atoms.cumsum(dtype=np.int64)])
@@ -155,10 +163,10 @@ def neighbours_of(
     return Neighbours(
         cutoff=cutoff,
         degree=_narrow(torch.from_numpy(degree)),
-        offset=_joined_offsets(offsets, parts["target"]),
+        offset=_joined(offsets),
         first=first,
         loads=loads,
-        **{name: torch.cat(found) for name, found in parts.items()},
+        **{name: torch.cat(some) for name, some in parts.items()},
     )
 
 
@@ -170,10 +178,9 @@ def _narrow(numbers: Tensor) -> Tensor:
     return numbers.to(fitting[0]) if fitting else numbers
 
 
-def _joined_offsets(offsets: list[Tensor | None], edges: list[Tensor]) -> Tensor | None:
+def _joined(offsets: list[Tensor | int]) -> Tensor | None:
     """Offsets of all edges, zero in batches that have none; None if no batch has any."""
-    known = [one for one in offsets if one is not None]
-    if not known:
+    zero = next((one.new_zeros(1, 3) for one in offsets if isinstance(one, Tensor)), None)
+    if zero is None:
         return None
-    parts = zip(offsets, edges, strict=True)
-    return torch.cat([known[0].new_zeros(len(e), 3) if o is None else o for o, e in parts])
+    return torch.cat([zero.expand(x, 3) if isinstance(x, int) else x for x in offsets])
