@@ -3,6 +3,7 @@
     git worktree add ../before COMMIT --detach
     python benchmarks/before_after.py ../before
     python benchmarks/before_after.py ../before --models schnet --modes infer --clock cpu
+    python benchmarks/before_after.py ../before --models spectrum_net --modes run --batches 128
 
 Each checkout builds the models from one seed. Its results must agree with the other's to
 float32's rounding. Then A steps, B steps, A steps …, so that what else the machine does slows both
@@ -12,6 +13,7 @@ alike. See README.md beside this file.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import statistics
@@ -22,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 MODELS = ("schnet", "spectrum_net", "dimenet_pp", "dimenet")
-MODES = ("infer", "train", "forces", "force_train", "md")
+MODES = ("infer", "train", "forces", "force_train", "md", "run")
 TOLERANCE = 1e-3
 """Relative, of the norm of a force training's gradients: second derivatives lose digits."""
 
@@ -74,6 +76,10 @@ def _line(row: dict[str, Any]) -> str:
         f"| {row['model']} | {row['mode']} | {row['batch']} | {before:.2f} | {after:.2f} "
         f"| {row['ratio']:.3f} ({row['median_ratio']:.3f}) | {old:.1f} | {new:.1f} |"
     )
+
+
+BATCHES = 8
+"""That a training run's steps take in turn."""
 
 
 class Checkout:
@@ -128,7 +134,8 @@ def serve(clock: str, precision: str) -> None:
         question = json.loads(line)
         if question["do"] == "build":
             gc.collect()
-            case = Case(question["model"], question["batch"])
+            kind = Run if question["mode"] == "run" else Case
+            case = kind(question["model"], question["batch"])
             values = case.values(question["mode"])
             step = getattr(case, question["mode"])
             answer = {"values": values, "peak": peak_memory(step, device)}
@@ -208,6 +215,61 @@ class Case:
             found = [p.grad for p in self.model.parameters() if p.grad is not None]
             found = [torch.nn.utils.get_total_norm(found)]
         return [float(x.detach().norm()) for x in found]
+
+
+class Run:
+    """A training run's steps on QM9's twelve properties, from a batch's making to the average.
+
+    Edges are found before the first step if the checkout keeps them. Muon takes the matrices.
+
+    Args:
+        name: of the model.
+        batch_size: molecules.
+    """
+
+    def __init__(self, name: str, batch_size: int) -> None:
+        import torch
+        from sides import molecules
+        from torch.optim.swa_utils import AveragedModel
+
+        from molgeo.data.qm9 import properties
+        from molgeo.predictor import Predictor
+        from molgeo.training.module import PropertyTraining
+        from molgeo.training.optimisation import exponential_average, optimiser_of
+        from molgeo.training.qm9 import QM9Config
+
+        torch.manual_seed(42)
+        config = QM9Config(model=name, optimizer="muon", learning_rate=1e-4)
+        predictor = Predictor(name, {}, properties.named(properties.NAMES), 64)
+        self.module = PropertyTraining(predictor, config)
+        self.optimizer = optimiser_of(predictor, config)
+        self.averages = AveragedModel(predictor, multi_avg_fn=exponential_average(0.999))
+        source = molecules()[1]
+        rows = torch.randperm(len(source))[: BATCHES * batch_size]
+        self.batches = rows.split(batch_size)
+        labels = torch.randn(len(source), len(properties.NAMES), dtype=torch.float64)
+        source = dataclasses.replace(source, y=labels, properties=properties.NAMES)
+        keeps = hasattr(source, "with_neighbours")
+        self.source = source.with_neighbours(predictor.cutoff, rows) if keeps else source
+        self.n_steps = 0
+
+    def run(self) -> float:
+        """One step on the next batch; its loss."""
+        import torch
+
+        batch = self.source.batch(self.batches[self.n_steps % len(self.batches)])
+        self.n_steps += 1
+        self.optimizer.zero_grad()
+        loss = self.module.losses(batch)["train_loss"]
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.module.parameters(), 5.0)
+        self.optimizer.step()
+        self.averages.update_parameters(self.module.predictor)
+        return float(loss.detach())
+
+    def values(self, mode: str) -> list[float]:
+        """The first losses, for a comparison."""
+        return [self.run() for _ in range(3)]
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -47,3 +47,14 @@ def test_a_step_computes_what_is_compared(benchmark, mode) -> None:
     values = first.values(mode)
     assert values == pytest.approx(second.values(mode), rel=1e-5)
     assert all(value > 0 for value in values)
+
+
+def test_a_runs_step_learns_the_same_twice(benchmark) -> None:
+    """Of kept edges, by Muon, clipped and averaged."""
+    first, second = (benchmark.Run("schnet", 4) for _ in range(2))
+    values = first.values("run")
+    assert values == pytest.approx(second.values("run"), rel=1e-5)
+    assert len(set(values)) == 3
+    assert first.averages.n_averaged == first.n_steps == 3
+    weights, averages = first.module.predictor.parameters(), first.averages.module.parameters()
+    assert any(not w.equal(a) for w, a in zip(weights, averages, strict=True))
