@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightning.pytorch.plugins.precision import DoublePrecision
 
-from molgeo.data.molecules import MoleculeSet
+from molgeo.data.molecules import Edges, MoleculeSet
 from molgeo.graph import radius_graph
 from molgeo.graph.padding import APART, STEP, Capacity
 
@@ -166,6 +166,23 @@ def test_padded_batch(whole):
         more.graph(3.0)
     with pytest.raises(ValueError, match="capacity: expected a batch with its graph"):
         whole.batch(chosen, capacity)
+
+
+@pytest.mark.parametrize("whole", [molecules([5, 1, 8]), crystals()], ids=["open", "periodic"])
+def test_batches_of_a_set_on_another_device(whole):
+    """A device without memory stands for a card: nothing can be read from it."""
+    here = whole.with_neighbours(4.0, torch.arange(len(whole)))
+    there, chosen = here.to("meta"), torch.tensor([2, 0, 1])
+    load = here.neighbours.load(chosen.numpy())
+    capacity = Capacity((int(load[0]) + 5, int(load[1]) + 8, *load[2:].tolist()))
+    for wanted in (None, capacity):
+        expected, got = here.batch(chosen, wanted), there.batch(chosen, wanted)
+        if wanted is None:  # on a CPU the slots come later
+            graph = dataclasses.replace(got.edges.graph, slots=None)
+            got = got._replace(edges=Edges(graph, 4.0))
+        for a, b in zip(expected.tensors(), got.tensors(), strict=True):
+            assert b.device.type == "meta"
+            assert (a.shape, a.dtype) == (b.shape, b.dtype)
 
 
 def test_lightning_leaves_the_graph_alone():
