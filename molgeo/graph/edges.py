@@ -187,6 +187,8 @@ def assemble(
 ) -> Graph:
     """Complete a graph from edges sorted by source and the index of each edge's reverse.
 
+    All sizes are known, so that nothing waits for the device.
+
     Args:
         source: (edges,) int64, ascending.
         target: (edges,) int64.
@@ -195,18 +197,20 @@ def assemble(
         n_molecules: number of molecules.
         offset: (edges, 3) lattice translation of each edge in Å, or None.
     """
+    n_pairs = source.numel() // 2
     index = torch.arange(source.numel(), device=source.device)
     is_forward = index < reverse
     number = is_forward.cumsum(0) - 1
-    degree = torch.bincount(source, minlength=batch.numel())
-    ptr = torch.cat([degree.new_zeros(1), degree.cumsum(0)])
+    place = number.where(is_forward, n_pairs)  # what is not forward goes beyond the end
+    forward = index.new_empty(n_pairs + 1).scatter_(0, place, index)[:n_pairs]
+    atom = torch.arange(batch.numel() + 1, device=source.device)
     return Graph(
         source=source,
         target=target,
         reverse=reverse,
         pair=number[torch.minimum(index, reverse)],
-        forward=index[is_forward],
-        ptr=ptr,
+        forward=forward,
+        ptr=torch.searchsorted(source, atom),
         batch=batch,
         n_molecules=n_molecules,
         offset=offset,

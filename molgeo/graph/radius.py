@@ -43,16 +43,19 @@ def radius_graph(
         ValueError: a shape, type or value is not as above; the message names it.
     """
     pos = pos.detach()
-    batch, n_molecules = _check(pos, cutoff, batch)
+    batch = _check_shapes(pos, cutoff, batch)
+    # The first of the atom's molecule, and how many that has: ordered pairs that start at the atom.
+    first = torch.searchsorted(batch, batch)
+    partners = torch.searchsorted(batch, batch, right=True) - first
+    n_molecules, n_pairs = _check_values(pos, batch, partners)
     if pbc is not None:
         cell, pbc = _check_lattice(cell, pbc, n_molecules)
         if bool(pbc.any()):
             return neighbour_list_graph(pos, cutoff, batch, n_molecules, cell, pbc)
-    size = torch.bincount(batch, minlength=n_molecules)
-    n_pairs = int(size.square().sum())
     if n_pairs > MAX_MEAN_PAIRS * n_molecules or n_pairs > MAX_PAIRS:
         return neighbour_list_graph(pos, cutoff, batch, n_molecules)
-    return _all_pairs_graph(pos, cutoff, batch, n_molecules)
+    edges = _close_pairs(pos, cutoff, first, partners, n_pairs)
+    return assemble(*edges, batch, n_molecules, offset=None)
 
 
 def given_or_found(graph: Graph | None, pos: Tensor, cutoff: float, batch: Tensor | None) -> Graph:
@@ -86,8 +89,8 @@ def _may_be(batch: Tensor, other: Tensor) -> bool:
     return torch.equal(batch, other)
 
 
-def _check(pos: Tensor, cutoff: float, batch: Tensor | None) -> tuple[Tensor, int]:
-    """Validate an open system; return its batch and number of molecules."""
+def _check_shapes(pos: Tensor, cutoff: float, batch: Tensor | None) -> Tensor:
+    """Validate what needs no look at the device; return the batch."""
     if not (cutoff > 0 and math.isfinite(cutoff)):
         raise ValueError(f"cutoff: expected a finite number of Å above zero, got {cutoff}")
     if pos.dim() != 2 or pos.shape[1] != 3 or not pos.is_floating_point():
@@ -95,23 +98,31 @@ def _check(pos: Tensor, cutoff: float, batch: Tensor | None) -> tuple[Tensor, in
             f"pos: expected (atoms, 3) floating point, got {tuple(pos.shape)} {pos.dtype}"
         )
     n_atoms = pos.shape[0]
-    if not bool(pos.isfinite().all()):
-        atom = int((~pos.isfinite().all(1)).nonzero()[0])
-        raise ValueError(
-            f"pos: expected finite coordinates, got {pos[atom].tolist()} (atom {atom})"
-        )
     if batch is None:
-        batch = torch.zeros(n_atoms, dtype=torch.long, device=pos.device)
-        return batch, min(n_atoms, 1)
+        return torch.zeros(n_atoms, dtype=torch.long, device=pos.device)
     if batch.shape != (n_atoms,) or batch.dtype != torch.long:
         raise ValueError(
             f"batch: expected ({n_atoms},) int64, got {tuple(batch.shape)} {batch.dtype}"
         )
-    if n_atoms == 0:
-        return batch, 0
-    if int(batch[0]) < 0 or bool((batch.diff() < 0).any()):
+    return batch.contiguous()
+
+
+def _check_values(pos: Tensor, batch: Tensor, partners: Tensor) -> tuple[int, int]:
+    """Validate values and return the numbers of molecules and of ordered pairs, in one look."""
+    if not len(pos):
+        return 0, 0
+    falls = (batch.diff() < 0).any()
+    finite = pos.isfinite().all()
+    seen = torch.stack([finite.long(), falls.long(), batch[0], batch[-1], partners.sum()])
+    is_finite, is_falling, least, last, n_pairs = seen.tolist()
+    if not is_finite:
+        atom = int((~pos.isfinite().all(1)).nonzero()[0])
+        raise ValueError(
+            f"pos: expected finite coordinates, got {pos[atom].tolist()} (atom {atom})"
+        )
+    if least < 0 or is_falling:
         raise ValueError("batch: expected molecules in ascending order from 0, got another order")
-    return batch, int(batch[-1]) + 1
+    return last + 1, n_pairs
 
 
 def _check_lattice(cell: Tensor | None, pbc: Tensor, n_molecules: int) -> tuple[Tensor, Tensor]:
@@ -128,22 +139,19 @@ def _check_lattice(cell: Tensor | None, pbc: Tensor, n_molecules: int) -> tuple[
     return cell.detach(), pbc
 
 
-def _all_pairs_graph(pos: Tensor, cutoff: float, batch: Tensor, n_molecules: int) -> Graph:
-    """Edges by testing every ordered pair of every molecule, on the device: Θ(Σ n²)."""
-    device = pos.device
-    n_atoms = pos.shape[0]
-    size = torch.bincount(batch, minlength=n_molecules)  # atoms of each molecule
-    first = size.cumsum(0) - size  # first atom of each molecule
-    partners = size[batch]  # ordered pairs that start at each atom, itself included
+def _close_pairs(
+    pos: Tensor, cutoff: float, first: Tensor, partners: Tensor, n_pairs: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Sources, targets and reverses by testing all ordered pairs, on the device: Θ(Σ n²)."""
+    atom = torch.arange(len(pos), device=pos.device)
+    source = atom.repeat_interleave(partners, output_size=n_pairs)
     first_pair = partners.cumsum(0) - partners
-    source = torch.repeat_interleave(torch.arange(n_atoms, device=device), partners)
-    local = torch.arange(source.numel(), device=device) - first_pair[source]
-    target = first[batch[source]] + local
-
-    delta = pos[target] - pos[source]
+    pair = torch.arange(n_pairs, device=pos.device)
+    target = first[source] + pair - first_pair[source]
+    delta = pos.index_select(0, target) - pos.index_select(0, source)
     within = (delta.square().sum(-1) < cutoff * cutoff) & (source != target)
-    position = within.cumsum(0) - 1  # index of the pair among the kept ones
-    source, target = source[within], target[within]
+    number = within.cumsum(0) - 1  # of the pair among those that are kept
+    kept = within.nonzero().squeeze(1)  # how many they are the host has to wait for
+    source, target = source[kept], target[kept]
     # The pair (i, j) stands at first_pair[i] + (j − first atom of the molecule).
-    reverse = position[first_pair[target] + source - first[batch[source]]]
-    return assemble(source, target, reverse, batch, n_molecules, offset=None)
+    return source, target, number[first_pair[target] + source - first[target]]

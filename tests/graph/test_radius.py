@@ -9,6 +9,7 @@ from ase import Atoms
 from ase.neighborlist import neighbor_list
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from no_waiting import counted_waits
 
 from molgeo.graph import Graph, radius, radius_graph
 from molgeo.graph.neighbour_list import neighbour_list_graph
@@ -146,7 +147,7 @@ def test_large_systems_never_test_all_pairs(monkeypatch):
     def forbidden(*_):
         raise AssertionError("all pairs of a large system")
 
-    monkeypatch.setattr(radius, "_all_pairs_graph", forbidden)
+    monkeypatch.setattr(radius, "_close_pairs", forbidden)
     graph = radius_graph(grid, 1.2)
     assert graph.n_edges == expected
     check(graph)
@@ -212,3 +213,19 @@ def test_bad_input_is_named(field, change):
     arguments = {"pos": torch.eye(3)[:2], "cutoff": 2.0} | change
     with pytest.raises(ValueError, match=f"^{field}: expected"):
         radius_graph(**arguments)
+
+
+def test_the_host_waits_twice_for_a_search():
+    """For what is checked, and for the number of edges."""
+    pos, batch = torch.rand(7, 3), torch.tensor([0, 0, 0, 1, 1, 1, 1])
+    with counted_waits(pos.device) as found:
+        radius_graph(pos, 0.5, batch)
+    assert len(found) == 2
+
+
+def test_a_batch_in_any_memory():
+    pos = torch.rand(4, 3)
+    batch = torch.tensor([[0, 1], [0, 1], [1, 2], [2, 2]])
+    for column in batch.T:
+        graph = radius_graph(pos, 2.0, column)
+        assert torch.equal(graph.reverse, radius_graph(pos, 2.0, column.clone()).reverse)
