@@ -14,7 +14,7 @@ import torch
 from molgeo.chem.molecule import Molecule, check_bonds, check_geometry
 from molgeo.predictor import Predictor, checkpoint
 from molgeo.predictor.header import Facts
-from molgeo.runtime.device import choose
+from molgeo.runtime.device import choose, sent
 from molgeo.runtime.errors import InputError
 from molgeo.runtime.plain_text import one_line
 
@@ -141,7 +141,7 @@ class BatchPredictor:
         weights = next(self.predictor.parameters(), torch.empty(0))
         with torch.no_grad():
             inputs = (z, pos.to(weights.dtype), batch)
-            out = self.predictor(*(tensor.to(self.device) for tensor in inputs))
+            out = self.predictor(*(sent(tensor, self.device) for tensor in inputs))
         table = torch.stack([out[key].double() for key in self.keys], dim=-1).tolist()
         return [dict(zip(self.keys, values, strict=True)) for values in table]
 

@@ -3,6 +3,7 @@ import copy
 import pytest
 import torch
 from ase.build import molecule
+from no_waiting import no_waiting
 
 from molgeo.data.qm9.properties import NAMES, PROPERTIES, named
 from molgeo.elements import SYMBOLS
@@ -284,3 +285,26 @@ def test_unknown_names():
         Predictor("schnet", SMALL, ["gap"])
     with pytest.raises(ValueError, match=r"expected some of mu, .*, got 'colour'"):
         named(["gap", "colour"])
+
+
+def test_free_atoms_are_looked_up_again_if_they_change(predictor):
+    """And not otherwise: a look waits for the device."""
+    z, pos = g2("H2O")
+    graph = radius_graph(pos, predictor.cutoff)
+    known = {"u0_atomization", *NAMES}
+    state = copy.deepcopy(predictor.state_dict())
+    state["atom_reference"][NAMES.index("u0"), [1, 8]] = -1.0
+    assert set(predictor(z, pos)) == set(NAMES)
+    predictor.load_state_dict(state)
+    assert set(predictor(z, pos)) == known
+    with no_waiting(pos.device):
+        assert set(predictor(z, pos, graph=graph)) == known
+    other = copy.deepcopy(predictor)
+    other.atom_reference.fill_(torch.nan)
+    assert set(other(z, pos)) == set(NAMES)
+    assert set(predictor(z, pos)) == known
+    with torch.inference_mode():
+        third = Predictor(**dict(predictor.config))
+        assert set(third(z, pos)) == set(NAMES)
+        third.load_state_dict(state)
+        assert set(third(z, pos)) == known
