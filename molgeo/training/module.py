@@ -10,6 +10,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from molgeo.predictor import Predictor
+from molgeo.runtime.errors import SettingError
 from molgeo.training.config import RunConfig
 from molgeo.training.optimisation import optimiser_of, schedule_of
 from molgeo.training.whole_step import WholeStep, is_replayed
@@ -65,8 +66,14 @@ class Training(LightningModule):
         """Lightning's, or the whole step, which is `training_step` alone."""
         if self.whole_step is None:
             super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        else:
-            optimizer_closure()
+            return
+        made = self.whole_step.made
+        optimizer_closure()
+        if self.whole_step.made == made:
+            raise SettingError(
+                f"replay: {type(self).__name__} has a training_step of its own, which makes no "
+                "whole step; set replay to false"
+            )
 
     def backward(self, loss: Tensor) -> None:
         """Lightning's, or nothing after a whole step."""

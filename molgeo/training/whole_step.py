@@ -100,6 +100,7 @@ class WholeStep:
 
     Attributes:
         gradient_norm: of the last step, before clipping.
+        made: steps so far.
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class WholeStep:
         self.module, self.optimizer, self.averages = module, optimizer, averages
         self.config, self.capture = config, capture
         self.gradient_norm = torch.zeros((), device=module.device)
+        self.made = 0
         self._captured: dict[Any, tuple[list[Tensor], Callable[[], None]]] = {}
         self._losses: dict[str, Tensor] = {}
 
@@ -125,6 +127,7 @@ class WholeStep:
         Returns:
             The losses before the step, which the next step may overwrite.
         """
+        self.made += 1
         if self.capture is None or batch.capacity is None:
             self._compute(batch)
             return self._losses
@@ -244,8 +247,10 @@ class StepAverages(WeightAveraging):
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Make the step, now that states were loaded and all tensors are in their places."""
         averages: Any = self._average_model
-        capture = capture_on(pl_module.device)
         optimizer = trainer.optimizers[0]
+        # A rate that is a number of Python's would stay as it was at the capture.
+        can_change = all(isinstance(group["lr"], Tensor) for group in optimizer.param_groups)
+        capture = capture_on(pl_module.device) if can_change else None
         pl_module.whole_step = WholeStep(pl_module, optimizer, averages, self.config, capture)
 
     def on_train_batch_end(

@@ -4,16 +4,20 @@ import sys
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 
+from molgeo.data.loader import FlatLoader
 from molgeo.predictor.checkpoint import load, read_header
 from molgeo.predictor.header import Measured
 from molgeo.runtime.errors import SettingError
 from molgeo.training import whole_step
-from molgeo.training.finite import NotFiniteError
+from molgeo.training.finite import Finite, NotFiniteError
 from molgeo.training.forces import ForceConfig
 from molgeo.training.module import PropertyTraining
 from molgeo.training.run import train
 from molgeo.training.whole_step import is_replayed
+from tests.no_waiting import no_waiting
 from tests.static_replay import StaticReplay
 
 from .test_finite import explode_at
@@ -135,6 +139,28 @@ def test_a_run_that_goes_on_elsewhere(tiny, tmp_path, metrics, optimizer, first)
             assert float(moved[place]) == pytest.approx(float(one[place]), rel=1e-6)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_between_rows_of_the_log_nothing_waits(tiny, tmp_path, monkeypatch, optimizer):
+    """Neither the step nor Lightning's loop and the callbacks, once a batch is there."""
+    steps, advance = [], _TrainingEpochLoop.advance
+
+    def watched(self, fetcher):
+        step = self.global_step + 1
+        if step == 1 or step % 4 == 0:  # the first makes what is kept, each fourth is logged
+            advance(self, fetcher)
+            return
+        with no_waiting():
+            advance(self, fetcher)
+        steps.append(step)
+
+    made = FlatLoader.__iter__
+    monkeypatch.setattr(FlatLoader, "__iter__", lambda self: iter(list(made(self))))
+    monkeypatch.setattr(_TrainingEpochLoop, "advance", watched)
+    monkeypatch.setattr(Finite, "_looks_at_each", lambda self, trainer: False)  # as on a card
+    train(tiny(replay=True, log_every_steps=4, save_every_steps=100, optimizer=optimizer))
+    assert steps == [2, 3, 5, 6, 7, 9, 10, 11]
+
+
 def test_forces(tiny_run, tmp_path, metrics):
     about = {"data_name": "e", "data_file": [str(ETHANOL)], "energy_unit": "kcal/mol"}
     logs = []
@@ -164,6 +190,28 @@ def test_a_run_ends_at_its_first_nan(tiny, tmp_path, monkeypatch, step):
     assert last["global_step"] == step - 1
     for name, tensor in last["current_model_state"].items():
         assert name.endswith("atom_reference") or tensor.isfinite().all(), name
+
+
+def test_a_training_step_of_ones_own(tiny, monkeypatch):
+    """Steps of which Lightning does nothing and the module does nothing are no training."""
+
+    def own(self, batch, batch_idx):
+        return self.losses(batch)["train_loss"]
+
+    monkeypatch.setattr(PropertyTraining, "training_step", own)
+    with pytest.raises(SettingError, match="PropertyTraining has a training_step of its own"):
+        train(tiny(replay=True))
+    train(tiny(replay=False))
+
+
+def test_a_rate_that_is_no_tensor_is_not_captured(tiny, monkeypatch, recorded):
+    def own(self):
+        return torch.optim.SGD(self.parameters(), 1e-3)
+
+    monkeypatch.setattr(PropertyTraining, "configure_optimizers", own)
+    monkeypatch.setattr("molgeo.training.run.LearningRateMonitor", lambda _: Callback())
+    train(tiny(replay=True, max_epochs=1))
+    assert not recorded
 
 
 def test_bars_show_a_loss(tiny, monkeypatch, capsys):
