@@ -62,7 +62,7 @@ class Batch(NamedTuple):
         force: (atoms, 3) float64, eV/Å; None if the set has none.
         cell: (molecules, 3, 3) float64 lattice vectors in Å, as rows; None for open systems.
         pbc: (molecules, 3) bool; None for open systems.
-        edges: its graph, if that was gathered.
+        edges: its graph, if that was gathered; None again if atoms are moved.
     """
 
     z: Tensor
