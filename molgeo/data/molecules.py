@@ -84,7 +84,8 @@ class Batch(NamedTuple):
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device; the host does not wait for a card."""
-        return self.map(lambda x: sent(x, device))
+        there = torch.device(device)
+        return self if self.pos.device == there else self.map(lambda x: sent(x, there))
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Batch:
         """A batch of what a function makes of each tensor, those of the graph included.

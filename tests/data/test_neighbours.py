@@ -177,6 +177,10 @@ def test_batches_of_a_set_on_another_device(whole):
     capacity = Capacity((int(load[0]) + 5, int(load[1]) + 8, *load[2:].tolist()))
     for wanted in (None, capacity):
         expected, got = here.batch(chosen, wanted), there.batch(chosen, wanted)
+        assert expected.to("cpu") is expected
+        sent = expected.to("meta").tensors()
+        assert [x.shape for x in sent] == [x.shape for x in expected.tensors()]
+        assert {x.device.type for x in sent} == {"meta"}
         if wanted is None:  # on a CPU the slots come later
             graph = dataclasses.replace(got.edges.graph, slots=None)
             got = got._replace(edges=Edges(graph, 4.0))
