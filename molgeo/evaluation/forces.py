@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,12 +14,18 @@ from torch import Tensor
 from molgeo.data.forces.dataset import Units, check_labels, to_ev
 from molgeo.data.forces.plausibility import as_option, check_units
 from molgeo.data.forces.readers import read_frames
-from molgeo.data.loader import FlatLoader
 from molgeo.data.molecules import MoleculeSet
 from molgeo.data.split import PARTS, UNDECIDED
 from molgeo.predictor import Predictor
+from molgeo.runtime.device import PAIRS, Arriving, bounded, one_behind, received
 from molgeo.runtime.errors import InputError, SettingError
 from molgeo.runtime.precision import MatmulPrecision, matmul_precision
+
+BATCH_SIZE: Final = 64
+"""Molecules of a batch on a CPU."""
+
+NEIGHBOURS: Final = 128
+"""Of an atom of a dense crystal, about."""
 
 COLUMNS: Final = ("energy_eV", "energy_eV_atom", "forces_eV_A")
 """Of an energy, of an energy divided by its atoms, and of a force's Cartesian component."""
@@ -158,7 +164,7 @@ def evaluate_forces(
     predictor: Predictor,
     molecules: MoleculeSet,
     rows: Tensor,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     precision: MatmulPrecision = "highest",
 ) -> dict[str, Any]:
@@ -168,7 +174,8 @@ def evaluate_forces(
         predictor: the model.
         molecules: data with energies and forces.
         rows: (n,) which of them.
-        batch_size: molecules per batch.
+        batch_size: molecules per batch; None for 64 on a CPU, and on a card as many as a bound on
+            their pairs allows.
         progress: called with (molecules done, molecules in all).
         precision: of float32 matrix products; ``medium`` multiplies in bfloat16.
 
@@ -182,14 +189,33 @@ def evaluate_forces(
     if not len(rows):
         raise InputError("evaluate: expected one molecule or more, got none")
     predictor.eval()
-    errors: ForceErrors | None = None
-    done = 0
-    for batch in FlatLoader(molecules, rows, batch_size):
+    device = predictor.scale.device
+
+    def begun(part: slice) -> tuple[int, Arriving]:
+        batch = molecules.batch(rows[part])
         with matmul_precision(precision):
-            here = force_errors(predictor, batch.to(predictor.scale.device))
-        errors = here if errors is None else errors + here
-        done += len(batch.idx)
+            here = force_errors(predictor, batch.to(device))
+        return len(batch.idx), received(here.to_vector())
+
+    total: Tensor | None = None
+    done = 0
+    for n, arriving in one_behind(map(begun, _parts(molecules, rows, batch_size, device))):
+        total = arriving() if total is None else total + arriving()
+        done += n
         if progress:
             progress(done, len(rows))
-    assert errors is not None
+    assert total is not None
+    errors = ForceErrors.from_vector(total)
     return {"n": len(rows), "mae": errors.mae(), "rmse": errors.rmse()}
+
+
+def _parts(
+    molecules: MoleculeSet, rows: Tensor, batch_size: int | None, device: torch.device
+) -> Iterator[slice]:
+    """Batches of the rows, as `evaluate_forces` says."""
+    if batch_size or device.type == "cpu":
+        return bounded([1] * len(rows), batch_size or BATCH_SIZE)
+    n_atoms = np.diff(molecules.bounds)[rows.numpy()]
+    # Of a small cell each atom has more neighbours than the cell has atoms.
+    near = n_atoms if molecules.cell is None else n_atoms.clip(min=NEIGHBOURS)
+    return bounded((n_atoms * near).tolist(), PAIRS["cuda"] / 4)  # derivatives take memory too

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
@@ -22,12 +22,19 @@ from molgeo.predictor.calibration import (
     half_widths,
 )
 from molgeo.properties import Property, first_energy, names_of
+from molgeo.runtime.device import PAIRS, Arriving, bounded, one_behind, received
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.precision import MatmulPrecision, matmul_precision
 from molgeo.runtime.progress import Progress
 
 CALIBRATED: Final = (1, 2, 4, CONFORMERS)
 """Numbers of conformers that have a calibration of their own."""
+
+BATCH_SIZE: Final = 256
+"""Molecules of a batch on a CPU."""
+
+ROWS_AT_ONCE: Final = 2048
+"""Molecules whose geometries are made before they are cut into batches for a card."""
 
 Part = Literal["train", "validation", "test"]
 Source = Callable[[Tensor], tuple[GeometrySet, Tensor]]
@@ -55,7 +62,7 @@ class Sample(NamedTuple):
 def errors(
     predictor: Predictor,
     sample: Sample,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     progress: Progress | None = None,
     precision: MatmulPrecision = "highest",
 ) -> dict[str, Any]:
@@ -64,7 +71,8 @@ def errors(
     Args:
         predictor: the model.
         sample: to compare it with.
-        batch_size: molecules per batch.
+        batch_size: molecules per batch; None for 256 on a CPU, and on a card as many as a bound on
+            their pairs allows.
         progress: called with (molecules done, molecules in all).
         precision: of float32 matrix products; ``medium`` multiplies in bfloat16, which is faster.
 
@@ -155,7 +163,7 @@ class Collected(NamedTuple):
 def collect(
     predictor: Predictor,
     sample: Sample,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     progress: Progress | None = None,
     precision: MatmulPrecision = "highest",
 ) -> Collected:
@@ -166,35 +174,72 @@ def collect(
             f"evaluate: expected a model of some of {', '.join(names_of(sample.properties))}, got "
             f"{predictor.name} of {', '.join(predictor.property_names)}"
         )
-    columns = [sample.properties.index(one) for one in known]
-    rows = sample.rows
     averages: list[ConformerAverage] = []
     labels: list[Tensor] = []
     reasons: Counter[str] = Counter()
     done = 0
     predictor.eval()
-    for chunk in rows.split(batch_size):
-        geometries, places = sample.source(chunk)
-        exists = geometries.exists[places]
-        reasons.update(geometries.tally(places[~exists]))
-        if exists.any():
-            found = [geometries.all_of(place[None], sample.conformers) for place in places[exists]]
-            batch = geometries.molecules.batch(torch.cat(found))
-            with matmul_precision(precision):
-                predicted = _predicted(predictor, batch, known)
-            counts = [len(one) for one in found]
-            averages += [_average(p, known) for p in predicted.split(counts)]
-            labels += [y[0] for y in batch.y[:, columns].split(counts)]
-        done += len(chunk)
-        if progress:
-            progress(done, len(rows))
+    for batch in one_behind(_begun(predictor, sample, known, batch_size, precision, reasons)):
+        if batch.counts:
+            averages += [_average(p, known) for p in batch.values().split(batch.counts)]
+            labels.append(batch.labels)
+        done += batch.n_rows
+        if progress and batch.n_rows:
+            progress(done, len(sample.rows))
     if not labels:
         raise SettingError("evaluate: expected molecules with a geometry, got none")
     values, stds = (
         torch.from_numpy(np.stack([getattr(average, name) for average in averages]))
         for name in ("value", "std")
     )
-    return Collected(known, values, stds, torch.stack(labels), reasons)
+    return Collected(known, values, stds, torch.cat(labels), reasons)
+
+
+class _Batch(NamedTuple):
+    """Molecules whose values are on their way.
+
+    Attributes:
+        n_rows: rows of the data set that are done with it.
+        counts: conformers of each molecule.
+        labels: (molecules, properties) float64.
+        values: waits for (conformers, properties).
+    """
+
+    n_rows: int
+    counts: list[int]
+    labels: Tensor
+    values: Arriving
+
+
+def _begun(
+    predictor: Predictor,
+    sample: Sample,
+    known: list[Property],
+    batch_size: int | None,
+    precision: MatmulPrecision,
+    reasons: Counter[str],
+) -> Iterator[_Batch]:
+    """Make geometries, and let the model begin with them; what has none is added to the reasons."""
+    columns = [sample.properties.index(one) for one in known]
+    at_once, most_pairs = _limits(predictor.scale.device, batch_size)
+    for chunk in sample.rows.split(at_once):
+        geometries, places = sample.source(chunk)
+        exists = geometries.exists[places]
+        reasons.update(geometries.tally(places[~exists]))
+        found = [geometries.all_of(place[None], sample.conformers) for place in places[exists]]
+        sizes = np.diff(geometries.molecules.bounds)
+        costs = [int((sizes[one.numpy()] ** 2).sum()) for one in found]
+        parts = list(bounded(costs, most_pairs))
+        for part in parts:
+            batch = geometries.molecules.batch(torch.cat(found[part]))
+            counts = [len(one) for one in found[part]]
+            firsts = np.cumsum([0, *counts[:-1]])
+            with matmul_precision(precision):
+                values = _predicted(predictor, batch, known)
+            n_rows = len(chunk) if part is parts[-1] else 0
+            yield _Batch(n_rows, counts, batch.y[firsts][:, columns], values)
+        if not parts:
+            yield _Batch(len(chunk), [], torch.empty(0), lambda: torch.empty(0))
 
 
 def _coverage(found: Collected, known: Calibration) -> list[dict[str, float]]:
@@ -209,12 +254,19 @@ def _coverage(found: Collected, known: Calibration) -> list[dict[str, float]]:
     return shares
 
 
-def _predicted(predictor: Predictor, batch: Batch, known: list[Property]) -> Tensor:
-    """Properties of a batch on the model's device, (conformers, properties) on the CPU."""
+def _limits(device: torch.device, batch_size: int | None) -> tuple[int, float]:
+    """Molecules whose geometries are made at a time, and most pairs of atoms of a batch of them."""
+    if batch_size or device.type == "cpu":
+        return batch_size or BATCH_SIZE, math.inf
+    return ROWS_AT_ONCE, PAIRS["cuda"]
+
+
+def _predicted(predictor: Predictor, batch: Batch, known: list[Property]) -> Arriving:
+    """Properties of a batch, (conformers, properties), on their way from the model's device."""
     batch = batch.to(predictor.scale.device)
     with torch.inference_mode():
         out = predictor(batch.z, batch.pos, graph=batch.graph(predictor.cutoff))
-    return torch.stack([out[one.name] for one in known], dim=-1).cpu()
+        return received(torch.stack([out[one.name] for one in known], dim=-1))
 
 
 def _average(values: Tensor, known: list[Property]) -> ConformerAverage:

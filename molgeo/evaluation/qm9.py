@@ -34,7 +34,7 @@ def evaluate(
     split: Part = "test",
     geometry: Geometry = "dft",
     limit: int = 0,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     progress: Progress | None = None,
     precision: MatmulPrecision = "highest",
     conformers: int | None = None,
@@ -48,7 +48,7 @@ def evaluate(
         geometry: as in `molgeo.datasets.QM9.geometry`. What ``molgeo data prepare qm9
             --conformers`` has made is used, anything else is made on the fly, with the same result.
         limit: molecules, taken from the start of the (random) part; 0 for all.
-        batch_size: molecules per batch.
+        batch_size: as in `molgeo.evaluation.properties.errors`.
         progress: called with (molecules done, molecules in all).
         precision: of float32 matrix products; ``medium`` multiplies in bfloat16, which is faster.
         conformers: of each molecule, 8 if None; their values are averaged as `molgeo.predict` does.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,12 +14,9 @@ import torch
 from molgeo.chem.molecule import Molecule, check_bonds, check_geometry
 from molgeo.predictor import Predictor, checkpoint
 from molgeo.predictor.header import Facts
-from molgeo.runtime.device import choose, sent
+from molgeo.runtime.device import PAIRS, Arriving, bounded, choose, one_behind, received, sent
 from molgeo.runtime.errors import InputError
 from molgeo.runtime.plain_text import one_line
-
-_PAIRS: Final = {"cpu": 32_000, "cuda": 2_000_000}
-"""Σ n² of the molecules of a batch, a bound on its edges: 100 of QM9's molecules on a CPU."""
 
 BatchSize = int | Literal["auto"]
 Values = dict[str, float]
@@ -66,7 +63,7 @@ class BatchPredictor:
             header = checkpoint.read_header(model)
             self.path = checkpoint.find(model)
             self.name, self.outputs, self.header = self.path.stem, header.outputs, header
-        self.max_pairs = _PAIRS.get(self.device.type, _PAIRS["cpu"])
+        self.max_pairs = PAIRS.get(self.device.type, PAIRS["cpu"])
         self.keys = list(self.outputs)
 
     @cached_property
@@ -107,31 +104,25 @@ class BatchPredictor:
         """
         values: list[Values | str] = [""] * len(molecules)
         by_size = sorted(range(len(molecules)), key=lambda k: molecules[k].n_atoms)
-        for batch in self._batches(by_size, molecules):
-            try:
-                results = self._forward([molecules[k] for k in batch])
-            except Exception:  # one of them is the culprit: the others must not suffer
-                results = [{} for _ in batch]
+        costs = [1 if self.batch_size else molecules[k].n_atoms ** 2 for k in by_size]
+
+        def begun(part: slice) -> tuple[list[int], Arriving | None]:
+            batch = by_size[part]
+            with suppress(Exception):  # one of them is the culprit: the others must not suffer
+                return batch, self._begun([molecules[k] for k in batch])
+            return batch, None
+
+        parts = bounded(costs, self.batch_size or self.max_pairs)
+        for batch, arriving in one_behind(map(begun, parts)):
+            results: list[Values] = [{} for _ in batch]
+            with suppress(Exception):
+                results = self._read(arriving) if arriving is not None else results
             for k, result in zip(batch, results, strict=True):
                 values[k] = result if self._is_sound(result) else self._alone(molecules[k])
         return values
 
-    def _batches(self, order: list[int], molecules: list[Molecule]) -> Iterator[list[int]]:
-        """Consecutive molecules of an order, as many as the bound on their pairs allows."""
-        batch: list[int] = []
-        most, spent = self.batch_size or self.max_pairs, 0
-        for k in order:
-            cost = 1 if self.batch_size else molecules[k].n_atoms ** 2
-            if batch and spent + cost > most:
-                yield batch
-                batch, spent = [], 0
-            batch.append(k)
-            spent += cost
-        if batch:
-            yield batch
-
-    def _forward(self, molecules: list[Molecule]) -> list[Values]:
-        """Run the model on one batch."""
+    def _begun(self, molecules: list[Molecule]) -> Arriving:
+        """Run the model on one batch; its values are (molecules, keys)."""
         forms = [m.canonical() for m in molecules]
         z = torch.from_numpy(np.concatenate([z for z, _ in forms]))
         # Centred in float64: far from the origin a float32 has no digits left for bond lengths.
@@ -142,8 +133,11 @@ class BatchPredictor:
         with torch.no_grad():
             inputs = (z, pos.to(weights.dtype), batch)
             out = self.predictor(*(sent(tensor, self.device) for tensor in inputs))
-        table = torch.stack([out[key].double() for key in self.keys], dim=-1).tolist()
-        return [dict(zip(self.keys, values, strict=True)) for values in table]
+        return received(torch.stack([out[key].double() for key in self.keys], dim=-1))
+
+    def _read(self, arriving: Arriving) -> list[Values]:
+        """Values by key of each molecule of a batch."""
+        return [dict(zip(self.keys, values, strict=True)) for values in arriving().tolist()]
 
     def _is_sound(self, values: Values) -> bool:
         """Whether all properties are finite; an atomization energy may lack its free atoms."""
@@ -153,7 +147,7 @@ class BatchPredictor:
     def _alone(self, molecule: Molecule) -> Values | str:
         """Run the model on one molecule that failed in its batch."""
         try:
-            (values,) = self._forward([molecule])
+            (values,) = self._read(self._begun([molecule]))
         except Exception as error:
             return f"the model failed on this molecule: {one_line(error) or type(error).__name__}"
         if self._is_sound(values):

@@ -1,11 +1,21 @@
-"""The device to compute on."""
+"""The device to compute on, and how the host keeps a card busy without waiting for it."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final, TypeVar
 
 import torch
 from torch import Tensor
 
 from molgeo.runtime.errors import SettingError
+
+PAIRS: Final = {"cpu": 32_000, "cuda": 2_000_000}
+"""Σ n² of the molecules of a batch, a bound on its edges: 100 of QM9's molecules on a CPU."""
+
+T = TypeVar("T")
+Arriving = Callable[[], Tensor]
+"""Waits for a tensor, and gives it."""
 
 
 def choose(name: str = "auto") -> torch.device:
@@ -41,3 +51,52 @@ def sent(host: Tensor, device: torch.device | str) -> Tensor:
     if torch.device(device).type == "cuda" and host.device.type == "cpu":
         return host.pin_memory().to(device, non_blocking=True)
     return host.to(device)
+
+
+def bounded(costs: Sequence[float], most: float) -> Iterator[slice]:
+    """Cut a sequence into parts of bounded cost; what costs more is a part of its own.
+
+    Args:
+        costs: of each item.
+        most: of a part.
+    """
+    first, spent = 0, 0.0
+    for k, cost in enumerate(costs):
+        if k > first and spent + cost > most:
+            yield slice(first, k)
+            first, spent = k, 0.0
+        spent += cost
+    if first < len(costs):
+        yield slice(first, len(costs))
+
+
+def received(x: Tensor) -> Arriving:
+    """Begin to copy a tensor to the host, which may do something else until it asks for it.
+
+    Args:
+        x: on any device.
+    """
+    if x.device.type != "cuda":
+        return lambda: x
+    host = x.to("cpu", non_blocking=True)  # into pinned memory
+    arrival = torch.cuda.Event()
+    arrival.record(torch.cuda.current_stream(x.device))
+
+    def wait() -> Tensor:
+        arrival.synchronize()
+        return host
+
+    return wait
+
+
+def one_behind(begun: Iterable[T]) -> Iterator[T]:
+    """Hand out each work only after the next one was begun, so that a card has always one to do.
+
+    Args:
+        begun: begins a work with each step.
+    """
+    waiting: list[T] = []
+    for work in begun:
+        yield from waiting
+        waiting = [work]
+    yield from waiting

@@ -1,5 +1,6 @@
 """Errors of energies and forces: what a person would compute by hand, in any batches."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from molgeo.cli.evaluate import _has_forces
 from molgeo.data.forces.dataset import Units
 from molgeo.data.forces.properties import ENERGY
 from molgeo.datasets import ForceDataModule
+from molgeo.evaluation import forces
 from molgeo.evaluation.forces import COLUMNS, ForceErrors, evaluate_forces, file_part
 from molgeo.predictor import Predictor
 from molgeo.predictor.checkpoint import save_checkpoint
@@ -54,13 +56,29 @@ def by_hand(predictor, data, rows):
 def test_errors_are_those_computed_by_hand(predictor, data, batch_size):
     rows = data.parts.test
     got = evaluate_forces(predictor, data.molecules, rows, batch_size)
-    energy, forces = by_hand(predictor, data, rows)
-    columns = (energy, energy / 9, forces)
+    energy, of_atoms = by_hand(predictor, data, rows)
+    columns = (energy, energy / 9, of_atoms)
     assert got["n"] == 20
     assert tuple(got["mae"]) == tuple(got["rmse"]) == COLUMNS
     for column, error in zip(COLUMNS, columns, strict=True):
         assert got["mae"][column] == pytest.approx(np.abs(error).mean(), rel=1e-4)
         assert got["rmse"][column] == pytest.approx(np.sqrt(np.square(error).mean()), rel=1e-4)
+
+
+def test_a_card_takes_as_many_as_a_bound_on_their_pairs_allows(data, monkeypatch):
+    """Of a cell the bound is one on neighbours, not on the few atoms in it."""
+    molecules, rows = data.molecules, data.parts.test  # of nine atoms each
+    monkeypatch.setitem(forces.PAIRS, "cuda", 4 * 1200)
+
+    def sizes(molecules, device, batch_size=None):
+        parts = forces._parts(molecules, rows, batch_size, torch.device(device))
+        return [len(rows[part]) for part in parts]
+
+    assert sizes(molecules, "cuda") == [14, 6]
+    assert sizes(molecules, "cuda", 8) == sizes(molecules, "cpu", 8) == [8, 8, 4]
+    assert sizes(molecules, "cpu") == [20]
+    periodic = dataclasses.replace(molecules, cell=torch.zeros(len(molecules), 3, 3))
+    assert sizes(periodic, "cuda") == [1] * 20
 
 
 def test_sums_add_up():

@@ -1,11 +1,14 @@
 """Errors over a part of a data set, at every geometry."""
 
+import math
 from pathlib import Path
 
 import pytest
+import torch
 
 from molgeo.data.qm9.dataset import QM9, Split
 from molgeo.data.qm9.sources import write
+from molgeo.evaluation import properties
 from molgeo.evaluation.qm9 import calibrate, evaluate
 from molgeo.generate import qm9
 from molgeo.predictor.checkpoint import load
@@ -43,6 +46,39 @@ def test_the_same_molecules_at_other_geometries(predictor, root):
     }
     assert {r["n"] for r in results.values()} == {15}
     assert len({str(r["mae"]) for r in results.values()}) == 3
+
+
+def test_batches_bounded_by_pairs_give_the_same(predictor, root, monkeypatch):
+    """As on a card; molecules are cut between, never their conformers."""
+    known = evaluate(predictor, root, "train", "smiles", limit=20, conformers=3)
+    sizes = []
+    predicted = properties._predicted
+
+    def counted(predictor, batch, known):
+        sizes.append(batch.ptr.diff())
+        return predicted(predictor, batch, known)
+
+    monkeypatch.setattr(properties, "_predicted", counted)
+    monkeypatch.setattr(properties, "_limits", lambda *_: (9, 2500))
+    seen = []
+
+    def progress(*done):
+        seen.append(done)
+
+    found = evaluate(predictor, root, "train", "smiles", 20, conformers=3, progress=progress)
+    assert found["n"] == known["n"] == 20
+    for name in ("mae", "rmse"):
+        assert found[name] == pytest.approx(known[name], rel=1e-5)
+    assert seen == [(9, 20), (18, 20), (20, 20)]
+    assert len(sizes) > 3
+    assert all(int(n.square().sum()) <= 2500 or len(n) <= 3 for n in sizes)
+
+
+def test_a_card_has_more_at_once():
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert properties._limits(cpu, None) == (256, math.inf)
+    assert properties._limits(cuda, None) == (2048, 2_000_000)
+    assert properties._limits(cuda, 5) == properties._limits(cpu, 5) == (5, math.inf)
 
 
 def test_more_conformers_than_prepared_are_made(predictor, root):

@@ -4,6 +4,7 @@ import torch
 
 from molgeo.chem.molecule import Molecule
 from molgeo.data.qm9.properties import PROPERTIES, named
+from molgeo.prediction import batches
 from molgeo.prediction.batches import BatchPredictor
 from molgeo.predictor import Predictor
 from molgeo.predictor.domain import Domain
@@ -36,9 +37,9 @@ def test_batches_are_bounded_by_their_pairs():
     model = BatchPredictor(StandIn())
     sizes = [2, 300, 4, 90, 90, 6, 1]
     assert [values["gap"] for values in model.values(list(map(chain, sizes)))] == sizes
-    batches = model.predictor.batches
-    assert batches == [[1, 2, 4, 6, 90, 90], [300]]
-    assert sum(n * n for n in batches[0]) <= model.max_pairs
+    seen = model.predictor.batches
+    assert seen == [[1, 2, 4, 6, 90, 90], [300]]
+    assert sum(n * n for n in seen[0]) <= model.max_pairs
 
 
 def test_batches_are_bounded_by_their_molecules():
@@ -62,6 +63,31 @@ def test_a_value_that_spreads_through_its_batch_is_caught():
     first, second, third = model.values([chain(1), chain(2, z=10), chain(3)])
     assert (first, third) == ({"gap": 1.0}, {"gap": 3.0})
     assert second == "the model gave no finite value of gap: check the geometry"
+
+
+def test_one_batch_is_in_flight_while_the_one_before_is_read(monkeypatch):
+    """As on a card, which gives the values of a batch, or its error, when they are asked for."""
+    events = []
+
+    def late(table):
+        n = len(events)
+        events.append(f"begin {n}")
+
+        def wait():
+            events.append(f"read {n}")
+            if n == 0:
+                raise RuntimeError("of the card")
+            return table
+
+        return wait
+
+    monkeypatch.setattr(batches, "received", late)
+    model = BatchPredictor(StandIn(), batch_size=2)
+    values = model.values([chain(n) for n in (1, 2, 3, 4, 5)])
+    assert [value["gap"] for value in values] == [1, 2, 3, 4, 5]
+    # The first batch failed when it was read: its molecules are done one by one.
+    alone = ["begin 3", "read 3", "begin 5", "read 5"]
+    assert events == ["begin 0", "begin 1", "read 0", *alone, "begin 7", "read 1", "read 7"]
 
 
 def test_no_molecules_are_no_work():
