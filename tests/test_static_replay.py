@@ -2,9 +2,8 @@
 
 import pytest
 import torch
+from static_replay import NotCapturedError, StaticReplay
 from torch import nn
-
-from tests.static_replay import NotCapturedError, StaticReplay
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,8 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
+from no_waiting import no_waiting
+from static_replay import StaticReplay
 
 from molgeo.data.loader import FlatLoader
 from molgeo.predictor.checkpoint import load, read_header
@@ -17,8 +19,6 @@ from molgeo.training.forces import ForceConfig
 from molgeo.training.module import PropertyTraining
 from molgeo.training.run import train
 from molgeo.training.whole_step import is_replayed
-from tests.no_waiting import no_waiting
-from tests.static_replay import StaticReplay
 
 from .test_finite import explode_at
 from .test_start import ETHANOL

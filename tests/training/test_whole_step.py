@@ -1,12 +1,18 @@
 """Whole steps: a replay of one makes the next ones too, and nothing of Python is left in it."""
 
 import copy
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from no_waiting import no_waiting
+from small_models import small
+from static_replay import StaticReplay
 from torch.optim.swa_utils import AveragedModel
 
+from molgeo import models
 from molgeo.data.forces.properties import ENERGY
 from molgeo.data.qm9.dataset import QM9
 from molgeo.data.qm9.properties import named
@@ -19,15 +25,9 @@ from molgeo.training.module import PropertyTraining
 from molgeo.training.optimisation import optimiser_of, schedule_of
 from molgeo.training.qm9 import QM9Config
 from molgeo.training.references import fit_references
-from molgeo.training.whole_step import WholeStep
-from tests.no_waiting import no_waiting
-from tests.static_replay import StaticReplay
+from molgeo.training.whole_step import CudaGraphs, WholeStep
 
 GFN2 = Path(__file__).parents[1] / "fixtures" / "forces" / "gfn2.npz"
-SMALL = {
-    "spectrum_net": {"n_features": 16, "n_filters": 16, "n_products": 8, "n_blocks": 1},
-    "dimenet_pp": {"hidden": 16, "n_blocks": 1, "int_emb": 8, "out_emb": 16, "n_spherical": 3},
-}
 CUTOFF = 4.0
 MOLECULES = 6
 
@@ -58,7 +58,7 @@ class Run:
         torch.manual_seed(0)
         is_forces = molecules.force is not None
         properties = [ENERGY] if is_forces else named(molecules.properties)
-        predictor = Predictor(model, {**SMALL[model], "cutoff": CUTOFF}, properties, 16)
+        predictor = Predictor(model, {**small(model).fields, "cutoff": CUTOFF}, properties, 16)
         fit_references(predictor, molecules, torch.arange(len(molecules)), {})
         shared = {"learning_rate": 5e-3, "warmup_steps": 3, "clip_norm": 0.1, "replay": True}
         shared |= fields
@@ -97,10 +97,9 @@ def assert_close(one, other, tolerance=1e-6):
 @pytest.mark.parametrize(
     ("model", "fields"),
     [
+        *[(name, {"optimizer": "muon"}) for name in models.names()],
         ("spectrum_net", {"optimizer": "adamw", "amsgrad": True}),
-        ("spectrum_net", {"optimizer": "muon"}),
         ("spectrum_net", {"optimizer": "muon", "clip_norm": 0.0}),
-        ("dimenet_pp", {"optimizer": "muon"}),
     ],
 )
 def test_replays_are_the_next_steps(molecules, model, fields):
@@ -181,6 +180,51 @@ def test_mixed_precision_casts_the_present_weights(sets):
             found = replayed(batch)
             assert found == pytest.approx(computed(batch), rel=1e-6)
     assert_close(replayed, computed)
+
+
+class ACard:
+    """What of ``torch.cuda`` makes captures, in memory of the CPU; what it was asked for."""
+
+    def __init__(self, monkeypatch):
+        self.asked = []
+        for name in ("graph_pool_handle", "current_stream", "stream", "graph"):
+            monkeypatch.setattr(torch.cuda, name, getattr(self, name), raising=False)
+        monkeypatch.setattr(torch.cuda, "Stream", lambda: self._stream("side"))
+        monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=None))
+
+    def graph_pool_handle(self):
+        return "pool"
+
+    def _stream(self, name):
+        waited = self.asked.append
+        return SimpleNamespace(name=name, wait_stream=lambda s: waited(f"{name} waits: {s.name}"))
+
+    def current_stream(self):
+        return self._stream("main")
+
+    @contextmanager
+    def stream(self, stream):
+        self.asked.append(f"on {stream.name}")
+        yield
+
+    @contextmanager
+    def graph(self, graph, pool, stream):
+        self.asked.append(f"captures in {pool} on {stream.name}")
+        with StaticReplay() as recorded:
+            yield
+        graph.replay = recorded.replay
+
+
+def test_captures_on_a_card(sets, monkeypatch):
+    """Warm-up on a stream of its own, which waits and is waited for; one pool for all captures."""
+    card, molecules = ACard(monkeypatch), sets["properties"]
+    replayed, computed = (Run(molecules, c, optimizer="muon") for c in (CudaGraphs(), None))
+    one, other = batches(molecules, 1)[0], batches(molecules, 6)[-1]
+    for batch in (one, other, one, other):
+        assert replayed(batch) == pytest.approx(computed(batch), rel=1e-6)
+    assert_close(replayed, computed)
+    capture = ["side waits: main", "on side", "main waits: side", "captures in pool on side"]
+    assert card.asked == 2 * capture
 
 
 def test_nothing_waits(molecules):
