@@ -82,6 +82,11 @@ class Batch(NamedTuple):
         """The shape that the batch is padded to; None if it is not padded."""
         return None if self.edges is None else self.edges.capacity
 
+    @property
+    def n_molecules(self) -> int:
+        """Number of molecules, without that of padding."""
+        return len(self.y) - (self.capacity is not None)
+
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device; the host does not wait for a card."""
         there = torch.device(device)

@@ -13,6 +13,7 @@ then fit into blocks of slots of fixed sizes, whatever atoms they are.
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -64,6 +65,22 @@ class Capacity:
     """
 
     limits: tuple[int, ...]
+
+    @classmethod
+    def around(cls, load: Load, spare: float) -> Capacity:
+        """A capacity that holds the load of some atoms with more neighbours too.
+
+        Args:
+            load: of the atoms.
+            spare: room for more edges and for atoms with more neighbours, as a part of those.
+        """
+        n_atoms, n_edges, *beyond = load.tolist()
+        # Some atoms may come to have more neighbours than any has now: one block more.
+        extra = STEP + n_atoms // STEP
+        now = [n for n in beyond if n]
+        more = [min(n_atoms, math.ceil((1 + spare) * n) + extra) for n in (*now, 0)]
+        n_edges = math.ceil((1 + spare) * n_edges) + 2
+        return cls((n_atoms + SPARE_ATOMS, n_edges + n_edges % 2, *more))
 
     @property
     def atoms(self) -> int:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from molgeo.graph.edges import Graph
 from molgeo.graph.radius import radius_graph
+from molgeo.runtime.device import sent
 from molgeo.runtime.errors import SettingError
 
 Array = NDArray[np.float64]
@@ -105,7 +106,7 @@ class SkinGraph:
         return {k: v for k, v in self.__dict__.items() if k not in own} | {"reference": None}
 
     def _local(self, positions: Array, origin: Array) -> Tensor:
-        return torch.from_numpy(positions - origin).to(self.device, self.dtype)
+        return sent(torch.from_numpy(positions - origin).to(self.dtype), self.device)
 
     def _holds(self, positions: Array, cell: Array, pbc: NDArray[np.bool_]) -> bool:
         """Whether the lattice is the same and no atom has moved by more than half the skin."""

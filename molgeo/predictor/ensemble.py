@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from molgeo.elements import SYMBOLS
 from molgeo.predictor import checkpoint
@@ -112,6 +113,26 @@ def check_energies(potentials: Sequence[Potential], models: Sequence[Predictor])
         f"the energies of {', '.join(each.name for each in models)} are {apart:.3g} eV apart: "
         "expected models of one level of theory"
     )
+
+
+def on_host(potentials: Sequence[Potential], other: Tensor) -> tuple[list[Potential], Tensor]:
+    """Potentials and another tensor on the host, by one copy: each copy waits for the device.
+
+    Args:
+        potentials: of models of one device.
+        other: on that device too.
+
+    Returns:
+        The same, all of them float64.
+    """
+    tensors = [x for one in potentials for x in one if x is not None]
+    flat = torch.cat([x.double().flatten() for x in (*tensors, other)]).cpu()
+    parts = iter(flat.split([x.numel() for x in (*tensors, other)]))
+    found = [
+        Potential(*(None if x is None else next(parts).view(x.shape) for x in one))  # type: ignore[arg-type]
+        for one in potentials
+    ]
+    return found, next(parts).view(other.shape)
 
 
 def mean(potentials: Sequence[Potential]) -> dict[str, Any]:

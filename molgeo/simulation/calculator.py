@@ -24,7 +24,7 @@ from molgeo.elements import SYMBOLS
 from molgeo.graph import Graph
 from molgeo.graph.skin import SkinGraph
 from molgeo.predictor import Predictor
-from molgeo.predictor.ensemble import Model, check_energies, mean, members
+from molgeo.predictor.ensemble import Model, check_energies, mean, members, on_host
 from molgeo.runtime.device import choose
 from molgeo.runtime.errors import SettingError, UnknownSettingError, UserError
 from molgeo.runtime.plain_text import nearest
@@ -71,10 +71,11 @@ class MolgeoCalculator(Calculator):
             when its elements or the `Atoms` themselves are new to the calculator; what becomes of
             them later is not looked at.
         allow_unfamiliar: no `UnfamiliarWarning` of molecules unlike the training data.
-        replay: record the operations of an evaluation and replay them while the graph stays the
-            same, which takes the time of some 400 evaluations once and makes a small molecule's
-            steps about twice as fast. True records at once, False never, and "auto" once the
-            graph has been used so often that a recording pays (`molgeo.simulation.replay`).
+        replay: record the operations of an evaluation and replay them. On a CPU they are replayed
+            while the graph stays the same. That takes the time of some 400 evaluations once and
+            makes a small molecule's steps about twice as fast. On a card they are captured as a
+            CUDA graph that holds for other graphs of the atoms too. True records at once, False
+            never, and "auto" after so many steps that it pays (`molgeo.simulation.replay`).
 
     Raises:
         ValueError: no model, an unknown one or one without forces; a device, type, skin or replay
@@ -233,7 +234,9 @@ class MolgeoCalculator(Calculator):
             self.reset()
             self._accept(atoms)
             self._check_start(atoms, atoms)
-            self._graph(atoms)
+            pos, graph = self._graph(atoms)
+            distances = graph.distances(pos)
+            self._check_distances(distances, _least(distances))
 
     def _accept(self, atoms: Atoms) -> None:
         """Take a new composition, or refuse what no model must see, or this one must not."""
@@ -318,11 +321,14 @@ class MolgeoCalculator(Calculator):
     def _evaluate(self, atoms: Atoms, derivatives: bool) -> dict[str, Any]:
         """Run all models on one structure."""
         pos, graph = self._graph(atoms)
+        distances = graph.distances(pos)
         volume = abs(np.linalg.det(atoms.cell.array)) if atoms.pbc.any() else 0.0
         strain = derivatives and volume > 0
         potentials = [
             each.potential(self._z, pos, graph, derivatives, strain) for each in self._replayed
         ]
+        potentials, least = on_host(potentials, _least(distances))
+        self._check_distances(distances, least)
         reason = check_energies(potentials, self.models) if len(potentials) > 1 else None
         if reason:
             raise UnsupportedAtomsError(reason)
@@ -346,10 +352,14 @@ class MolgeoCalculator(Calculator):
         """What the next step depends on beside the atoms: the results, and the graph's own place.
 
         Which edges beyond the cutoff a graph holds decides how its sums are rounded, and how often
-        it was used decides whether they are replayed.
+        it was used decides whether they are replayed, on a card with how much padding.
         """
-        uses = [each.uses for each in self._replayed]
-        return {"neighbours": self.neighbours.state(), "results": self.results, "uses": uses}
+        return {
+            "neighbours": self.neighbours.state(),
+            "results": self.results,
+            "uses": [each.uses for each in self._replayed],
+            "limits": [each.limits for each in self._replayed],
+        }
 
     def restore(self, atoms: Atoms, state: dict[str, Any]) -> None:
         """Continue as another calculator of the same models would, to the last digit.
@@ -363,8 +373,9 @@ class MolgeoCalculator(Calculator):
         self._last = atoms.copy()
         self._started[id(atoms)] = atoms
         if state["neighbours"]:
-            for each, uses in zip(self._replayed, state["uses"], strict=True):
-                each.count(self.neighbours.graph, uses)
+            limits = state.get("limits") or [[] for _ in self._replayed]
+            for each, *own in zip(self._replayed, state["uses"], limits, strict=True):
+                each.restore(self.neighbours.graph, *own)
         self.atoms, self.results = atoms.copy(), state["results"]
 
     def _graph(self, atoms: Atoms) -> tuple[Tensor, Graph]:
@@ -373,12 +384,11 @@ class MolgeoCalculator(Calculator):
             pos, graph = self.neighbours(atoms.positions, atoms.cell.array, atoms.pbc)
         except ValueError as error:
             raise UnsupportedAtomsError(str(error)) from error
-        self._check_distances(graph.distances(pos))
         return pos, graph
 
-    def _check_distances(self, distances: Tensor) -> None:
+    def _check_distances(self, distances: Tensor, least: Tensor) -> None:
         """Refuse atoms on top of each other: no model has learned anything of them."""
-        if not distances.numel() or bool(distances.min() >= MIN_DISTANCE):
+        if float(least) >= MIN_DISTANCE:
             return
         pair, graph = int(distances.argmin()), self.neighbours.graph
         edge = graph.forward[pair]
@@ -411,6 +421,11 @@ def _inputs(atoms: Atoms) -> dict[str, Any]:
     values = {name: atoms.arrays.get(name) for name in ARRAYS}
     cell = {"cell": atoms.cell.array, "pbc": atoms.pbc}
     return values | cell | {"charge": electronic_state(atoms)}
+
+
+def _least(distances: Tensor) -> Tensor:
+    """The least of some distances; infinite if there are none."""
+    return distances.min() if distances.numel() else distances.new_full((), torch.inf)
 
 
 def _check_type(atoms: object) -> None:

@@ -56,7 +56,7 @@ class Training(LightningModule):
         step = self.whole_step
         losses = self.losses(batch) if step is None else step(batch)
         for name, value in losses.items():
-            self.log(name, value.detach(), batch_size=len(batch.y))
+            self.log(name, value.detach(), batch_size=batch.n_molecules)
         loss = losses["train_loss"]
         return loss if step is None else {"loss": loss, "gradient_norm": step.gradient_norm}
 

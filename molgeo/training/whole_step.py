@@ -22,16 +22,11 @@ from torch.nn.utils import clip_grad_norm_, get_total_norm
 from torch.optim.swa_utils import AveragedModel
 
 from molgeo.data.molecules import Batch
+from molgeo.runtime.cuda_graphs import Capture, capture_on
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.plain_text import one_line, say
 from molgeo.training.config import RunConfig
 from molgeo.training.optimisation import exponential_average, move_averages
-
-Capture = Callable[[Callable[[], None]], Callable[[], None]]
-"""From a function, which it may call, to its replay."""
-
-WARM_UPS: Final = 3
-"""Calls before a capture: by then libraries have chosen their kernels and taken their memory."""
 
 CAPTURED_PRECISIONS: Final = ("32-true", "32", "bf16-mixed")
 """Those in which `auto` replays."""
@@ -48,44 +43,6 @@ def is_replayed(config: RunConfig) -> bool:
     is_card = config.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
     is_one = config.devices == 1 and config.strategy == "auto"
     return is_card and is_one and config.precision in CAPTURED_PRECISIONS
-
-
-class CudaGraphs:
-    """Captures functions as CUDA graphs, one after the other in the same memory.
-
-    No graph reads what another has left there, so that they may be replayed in any order.
-
-    Source:
-        PyTorch's documentation, "CUDA semantics", whole-network capture.
-    """
-
-    def __init__(self) -> None:
-        self._pool, self._stream = torch.cuda.graph_pool_handle(), torch.cuda.Stream()
-
-    def __call__(self, function: Callable[[], None]) -> Callable[[], None]:
-        """Warm up, then capture, both beside the stream that all else is on.
-
-        Args:
-            function: without arguments and results; it works on tensors that stay.
-
-        Returns:
-            The replay.
-        """
-        stream, current = self._stream, torch.cuda.current_stream()
-        stream.wait_stream(current)
-        with torch.cuda.stream(stream):
-            for _ in range(WARM_UPS):
-                function()
-        current.wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, stream=stream):
-            function()
-        return graph.replay
-
-
-def capture_on(device: torch.device) -> Capture | None:
-    """What captures steps on a device; None if each is computed there."""
-    return CudaGraphs() if device.type == "cuda" else None
 
 
 class WholeStep:

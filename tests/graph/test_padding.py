@@ -83,3 +83,18 @@ def test_map_takes_every_tensor():
 def test_ranked_slots_of_atoms_without_neighbours():
     found = ranked_slots(torch.tensor([0, 2, 2, 4]), 4, ((2, 2), (1, 1)))
     assert [block.filled.tolist() for block in found] == [[[True, True], [True, True]], [[False]]]
+
+
+def test_a_capacity_around_a_load():
+    """It holds the load and some more, without atoms that there are not."""
+    for degree in ([8] * 9, [6] * 4, [30] * 200 + [17] * 40):
+        load = load_of(degree, 4)
+        capacity = Capacity.around(load, 0.25)
+        n, extra = len(degree), 8 + len(degree) // 8
+        assert capacity.holds(load)
+        assert capacity.holds(load_of([d + 2 for d in degree[:extra]] + degree[extra:], 5))
+        assert not capacity.holds(load + load)
+        assert capacity.atoms == n + 2
+        assert capacity.edges % 2 == 0
+        assert sum(atoms for atoms, _ in capacity.blocks) <= n
+        assert list(capacity.limits[2:]) == sorted(capacity.limits[2:], reverse=True)

@@ -40,7 +40,7 @@ def test_a_replay_is_the_evaluation(model, make, dtype):
         moved = pos + 0.05 * torch.randn_like(pos)
         found = recorded.potential(z, moved, graph, strain=strain)
         expected = predictor.potential(z, moved, graph, strain=strain)
-        assert (recorded._tape is not None) == (n > 3)
+        assert (recorded._made is not None) == (n > 3)
         for name, value in expected._asdict().items():
             if value is None:
                 assert getattr(found, name) is None
@@ -56,9 +56,9 @@ def test_another_graph_begins_anew():
     z, pos, graph = inputs(molecule("H2O"), torch.float32)
     for _ in range(5):
         recorded.potential(z, pos, graph)
-    assert (recorded.uses, recorded._tape is None) == (5, False)
+    assert (recorded.uses, recorded._made is None) == (5, False)
     recorded.potential(z, pos, graph.clone())
-    assert (recorded.uses, recorded._tape is None) == (1, True)
+    assert (recorded.uses, recorded._made is None) == (1, True)
 
 
 def test_what_is_not_recorded(monkeypatch):
@@ -70,7 +70,7 @@ def test_what_is_not_recorded(monkeypatch):
     monkeypatch.setattr(replay, "MOST_EDGES", 5)
     for _ in range(9):
         recorded.potential(z, pos, graph)
-    assert recorded._tape is None
+    assert recorded._made is None
 
 
 def raising(*_, **__):
@@ -90,7 +90,7 @@ def test_what_cannot_be_recorded_is_evaluated(monkeypatch, trace):
     for _ in range(6):
         found = recorded.potential(z, pos, graph)
         assert torch.equal(found.forces, predictor.potential(z, pos, graph).forces)
-    assert recorded._tape is None
+    assert recorded._made is None
 
 
 def walk(calc, n=12, atoms=None):
@@ -107,7 +107,7 @@ def walk(calc, n=12, atoms=None):
 def test_a_calculator_replays(monkeypatch):
     models = [force_field(seed=k) for k in range(2)]
     replayed = walk(calc := MolgeoCalculator(models, "cpu", skin=2.0))
-    assert all(each._tape is not None for each in calc._replayed)
+    assert all(each._made is not None for each in calc._replayed)
     monkeypatch.setattr(replay, "REPLAY_AFTER", 1000)
     for (forces, energy), (expected, same) in zip(
         replayed, walk(MolgeoCalculator(models, "cpu", skin=2.0)), strict=True
@@ -139,7 +139,7 @@ def test_copies_record_for_themselves(clone):
     calc = MolgeoCalculator(force_field(), "cpu")
     walk(calc)
     other = clone(calc)
-    assert other._replayed[0]._tape is None
+    assert other._replayed[0]._made is None
     assert other._replayed[0].model is other.models[0]
     np.testing.assert_array_equal(walk(other)[-1][0], walk(calc)[-1][0])
 
@@ -148,13 +148,13 @@ def test_replay_is_a_choice():
     model = force_field()
     always, never = (MolgeoCalculator(model, "cpu", replay=choice) for choice in (True, False))
     (first, _), *rest = walk(always)
-    assert always._replayed[0]._tape is not None
+    assert always._replayed[0]._made is not None
     expected = walk(never)
-    assert never._replayed[0]._tape is None
+    assert never._replayed[0]._made is None
     np.testing.assert_array_equal(first, expected[0][0])
     assert len(rest) == 11
     walk(other := MolgeoCalculator(model, "cpu", replay=True), n=1)
-    assert other._replayed[0]._tape is not None
+    assert other._replayed[0]._made is not None
 
 
 @pytest.mark.parametrize("model", BACKBONES)
@@ -164,7 +164,7 @@ def test_the_first_evaluation_of_a_graph_can_be_recorded(model):
     for choice in (True, False):
         calc = MolgeoCalculator(force_field(model), "cpu", replay=choice)
         found[choice] = walk(calc, n=2)
-        assert (calc._replayed[0]._tape is not None) == choice
+        assert (calc._replayed[0]._made is not None) == choice
     for (forces, energy), (expected, same) in zip(found[True], found[False], strict=True):
         np.testing.assert_array_equal(forces, expected)
         assert energy == same

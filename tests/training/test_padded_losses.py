@@ -1,18 +1,18 @@
 """Padding, and whatever else has no label, counts in no loss and in no error."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from molgeo.data.forces.properties import ENERGY
+from molgeo.data.molecules import Edges
 from molgeo.data.qm9.dataset import QM9
 from molgeo.data.qm9.properties import named
 from molgeo.datasets import ForceDataModule
 from molgeo.evaluation.forces import force_errors
-from molgeo.graph.padding import Capacity, load_of, padded, padded_atoms
+from molgeo.graph.padding import Capacity, load_of
 from molgeo.predictor import Predictor
 from molgeo.training.forces import FORCE_EPSILON, ForceConfig, ForceTraining
 from molgeo.training.module import PropertyTraining
@@ -54,19 +54,9 @@ def training(molecules, **fields):
 def with_padding(batch, atoms=30, edges=200):
     """The same batch in a larger shape: padding has no labels."""
     graph = batch.graph(SMALL["cutoff"])
-    load = load_of(graph.degree, 4)
-    capacity = Capacity((int(load[0]) + atoms, int(load[1]) + edges, *load[2:].tolist()))
-    z, pos = padded_atoms(batch.z, batch.pos, capacity)
-    graph = padded(graph, capacity)
-    nan = torch.full((capacity.atoms, 3), torch.nan, dtype=torch.float64)
-    own = {name: getattr(batch, name) for name in ("y", "energy", "force")}
-    own = {
-        name: x if x is None else torch.cat([x, nan[: len(x) * 0 + 1, 0].expand_as(x[:1])])
-        for name, x in own.items()
-    }
-    if batch.force is not None:
-        own["force"] = torch.cat([batch.force, nan[len(batch.z) :]])
-    return SimpleNamespace(z=z, pos=pos, graph=lambda cutoff: graph, idx=batch.idx, **own)
+    load = load_of(graph.degree, 4).tolist()
+    capacity = Capacity((load[0] + atoms, load[1] + edges, *load[2:]))
+    return batch._replace(edges=Edges(graph, SMALL["cutoff"])).padded(capacity)
 
 
 def batches(molecules, n, size=8):
@@ -136,6 +126,16 @@ def test_forces_that_nobody_knows_do_not_count(of_forces):
     whole, found = force_errors(p, batch), force_errors(p, less)
     assert (int(found.n_molecules), int(found.n_atoms)) == (7, len(errors) - 1)
     assert found.sums[2, 0] < whole.sums[2, 0]
+
+
+def test_logged_means_count_the_molecules_alone(of_properties):
+    module = training(of_properties)
+    sizes = []
+    module.log = lambda *_, batch_size, **__: sizes.append(batch_size)
+    for each in batches(of_properties, 1):
+        for batch in (each, with_padding(each)):
+            module.training_step(batch, 0)
+    assert set(sizes) == {8}
 
 
 def test_errors_of_padded_batches(of_forces, of_properties):
