@@ -1,6 +1,5 @@
 """From a batch to its gradients nothing makes the host wait: every model, properties and forces."""
 
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -14,12 +13,10 @@ from molgeo.data.qm9.properties import named
 from molgeo.datasets import ForceDataModule
 from molgeo.graph.padding import Capacity
 from molgeo.predictor import Predictor
-from molgeo.training.finite import Finite
 from molgeo.training.forces import ForceConfig, ForceTraining
 from molgeo.training.module import PropertyTraining
 from molgeo.training.qm9 import QM9Config
 from molgeo.training.references import fit_references
-from molgeo.training.run import train
 
 SENT = {"aten.lift_fresh.default", "Tensor.cpu", "Tensor.numpy"}
 """What makes tensors of the host's own numbers, which `sent` sends without waiting."""
@@ -65,24 +62,6 @@ def test_nothing_waits(name, data, request):
     module.losses(first)["train_loss"].backward()
     with no_waiting(module.device):
         module.losses(second)["train_loss"].backward()
-
-
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-def test_the_loop_around_the_steps_does_not_wait(optimizer, tiny, monkeypatch):
-    """A run as on a card, where the first step that went wrong is noted and not looked for."""
-    found, open_count = [], ExitStack()
-
-    def start(self, trainer, *_):
-        if trainer.global_step == 3:
-            found.append(open_count.enter_context(counted_waits()))
-        elif trainer.global_step == 5:
-            open_count.close()
-
-    monkeypatch.setattr(Finite, "_looks_at_each", lambda *_: False)
-    monkeypatch.setattr(Finite, "on_train_batch_start", start)
-    train(tiny(replay=True, optimizer=optimizer, save_every_steps=100, log_every_steps=100))
-    ((*waits,),) = found
-    assert set(waits) == SENT
 
 
 def test_a_batch_is_gathered_without_waiting(of_forces):
