@@ -220,8 +220,8 @@ class MolgeoCalculator(Calculator):
             self._check_start(atoms, given)
             derivatives = bool({"forces", "stress", "forces_std"}.intersection(properties))
             results = self._evaluate(atoms, derivatives)
-            if is_new and not self._options["allow_unfamiliar"]:
-                self._warn_of(atoms)
+            if is_new:
+                self.warn_of(atoms)
             self.atoms, self.results, self._last = atoms, results, atoms
 
     def check(self, atoms: Atoms) -> None:
@@ -305,8 +305,10 @@ class MolgeoCalculator(Calculator):
         """What of some atoms the training data of the models do not hold; None for nothing."""
         return unfamiliar(self.models, atoms)
 
-    def _warn_of(self, atoms: Atoms) -> None:
-        """Say once of a molecule what is unknown of it."""
+    def warn_of(self, atoms: Atoms) -> None:
+        """Say once of a molecule what is unknown of it, unless ``allow_unfamiliar``."""
+        if self._options["allow_unfamiliar"]:
+            return
         key = hash((atoms.numbers.tobytes(), atoms.pbc.tobytes()))
         found = None if key in self._seen else self.unfamiliar(atoms)
         self._seen.add(key)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
 import ase.io
 from ase import Atoms
-from ase.calculators.calculator import CalculationFailed
 
 from molgeo.chem.molecule import BadRow
 from molgeo.runtime.errors import OK, SOME_FAILED, InputError
@@ -32,7 +32,7 @@ from molgeo.simulation.admission import (
 from molgeo.simulation.calculator import MolgeoCalculator, UnsupportedAtomsError
 from molgeo.simulation.molecular_dynamics import Outcome, check_files, simulate
 from molgeo.simulation.records import ENDINGS, keep_results, lost_constraints, open_frames
-from molgeo.simulation.relaxation import Relaxed, relax
+from molgeo.simulation.relaxation import Relaxed, odd_reason, relax, relax_each
 from molgeo.simulation.report.page import write_page
 from molgeo.simulation.report.summary import summarise
 from molgeo.simulation.report.text import aligned_lines, vibration_table
@@ -71,31 +71,31 @@ def run_relax(input: str, force_field: ForceFieldSettings, settings: RelaxSettin
     """
     path = writable(settings.output, input, ENDINGS, settings.force)
     calculator = _calculator(force_field)
-    status = OK
+    bad: list[str] = []
     done: list[Atoms] = []
-    for atoms in structures(input, say):
-        relaxed = _relaxed(atoms, calculator, settings, force_field.allow_unfamiliar)
-        if isinstance(relaxed, BadRow):
-            say(f"{relaxed.input}: {relaxed.message}")
-            status = SOME_FAILED
-            continue
-        done.append(_finished(relaxed, calculator))
-        name, problem = title(relaxed.atoms), _problem(relaxed)
-        if lost := lost_constraints(path or Path("extxyz"), relaxed.atoms):
-            say(f"{name}: {lost}")
-        say(
-            f"{name}: {relaxed.n_steps} steps, fmax {relaxed.fmax:.4f} eV/Å, "
-            f"energy {relaxed.atoms.get_potential_energy():.4f} eV ({calculator.model_name})"
-            + (f"; {problem}" if problem else "")
-        )
-        status = SOME_FAILED if problem else status
-        if path is None:
-            ase.io.write("-", done[-1], format="extxyz")
-    if path is not None and done:
-        with closing(open_frames(path)) as frames:
-            for atoms in done:
-                frames.write(atoms)
-    return status
+    together = settings.batch_size != "1"
+    admitted = _admitted(input, calculator, force_field.allow_unfamiliar, together, bad)
+    try:
+        with progress("relaxing") as report:
+            limits = settings.fmax, settings.max_steps, settings.batch_size
+            found = relax_each(admitted, calculator, *limits, report)
+            for relaxed in _in_order(found):
+                name, problem = title(relaxed.atoms), _problem(relaxed)
+                if problem:
+                    bad.append(name)
+                if relaxed.refused:
+                    say(f"{name}: {problem}")
+                    continue
+                done.append(_finished(relaxed, calculator.model_name))
+                _say_relaxed(relaxed, calculator.model_name, path)
+                if path is None:
+                    ase.io.write("-", done[-1], format="extxyz")
+    finally:  # what is done is kept, whatever ends the rest
+        if path is not None and done:
+            with closing(open_frames(path)) as frames:
+                for atoms in done:
+                    frames.write(atoms)
+    return SOME_FAILED if bad else OK
 
 
 def run_md(
@@ -215,30 +215,66 @@ def _calculator(
     )
 
 
-def _relaxed(
-    atoms: Atoms | BadRow,
+def _admitted(
+    input: str,
     calculator: MolgeoCalculator,
-    settings: RelaxSettings,
     allow_unfamiliar: bool,
-) -> Relaxed | BadRow:
-    """Relax one structure; what is wrong with it stays its own."""
-    if isinstance(atoms, BadRow):
-        return atoms
-    say_velocities(atoms, "a relaxation")
-    atoms.calc = calculator
-    try:
-        calculator.check(atoms)
-        reason = refusal(atoms, allow_unfamiliar)
+    together: bool,
+    bad: list[str],
+) -> Iterator[Atoms]:
+    """Structures of an input that can be relaxed; of the others is said why, and ``bad`` grows."""
+    for atoms in structures(input, say):
+        if isinstance(atoms, BadRow):
+            say(f"{atoms.input}: {atoms.message}")
+            bad.append(atoms.input)
+            continue
+        say_velocities(atoms, "a relaxation")
+        atoms.calc = calculator
+        try:
+            calculator.check(atoms)
+            reason = refusal(atoms, allow_unfamiliar)
+        except UnsupportedAtomsError as error:
+            reason = str(error)
         if reason:
-            return BadRow(title(atoms), message=reason)
-        with progress("relaxing") as report:
-            return relax(atoms, settings.fmax, settings.max_steps, report)
-    except (UnsupportedAtomsError, CalculationFailed) as error:
-        return BadRow(title(atoms), message=str(error))
+            say(f"{title(atoms)}: {reason}")
+            bad.append(title(atoms))
+            continue
+        if together and (odd := odd_reason(atoms)):
+            say(f"{title(atoms)}: {odd}: it is relaxed by itself")
+        yield atoms
+
+
+def _in_order(found: Iterable[tuple[int, Relaxed]]) -> Iterator[Relaxed]:
+    """Each as soon as all before it are there; all that are there if the work is interrupted."""
+    early: dict[int, Relaxed] = {}
+    n = 0
+    try:
+        for key, relaxed in found:
+            early[key] = relaxed
+            while n in early:
+                yield early.pop(n)
+                n += 1
+    except KeyboardInterrupt:
+        yield from (early[key] for key in sorted(early))
+        raise
+
+
+def _say_relaxed(relaxed: Relaxed, model: str, path: Path | None) -> None:
+    """One line of a relaxed structure, and what is to be known beside it."""
+    name, problem = title(relaxed.atoms), _problem(relaxed)
+    if lost := lost_constraints(path or Path("extxyz"), relaxed.atoms):
+        say(f"{name}: {lost}")
+    say(
+        f"{name}: {relaxed.n_steps} steps, fmax {relaxed.fmax:.4f} eV/Å, "
+        f"energy {relaxed.atoms.get_potential_energy():.4f} eV ({model})"
+        + (f"; {problem}" if problem else "")
+    )
 
 
 def _problem(relaxed: Relaxed) -> str | None:
     """What a relaxed structure leaves to be wished for."""
+    if relaxed.refused:
+        return relaxed.refused
     if relaxed.broken:
         return f"bonds broke while relaxing: {', '.join(relaxed.broken)}"
     if not relaxed.converged:
@@ -246,14 +282,12 @@ def _problem(relaxed: Relaxed) -> str | None:
     return None
 
 
-def _finished(relaxed: Relaxed, calculator: MolgeoCalculator) -> Atoms:
+def _finished(relaxed: Relaxed, model: str) -> Atoms:
     """The structure as it is written, with what was computed of it and where it comes from."""
-    relaxed.atoms.get_forces()  # if the optimiser asked for other atoms last
     atoms = relaxed.atoms.copy()
-    model = calculator.model_name
     atoms.info["geometry"] = f"{atoms.info['geometry']}+{model}"
     atoms.info.update(model=model, fmax=relaxed.fmax, converged=relaxed.converged)
-    keep_results(atoms, calculator.results)
+    keep_results(atoms, relaxed.atoms.calc.results)
     return atoms
 
 

@@ -1,17 +1,25 @@
-"""To the next minimum, by ASE's optimisers."""
+"""To the next minimum: one structure by ASE's optimisers, many at once by `minimise`."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from itertools import chain, islice
+from typing import Any, Final
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import CalculationFailed
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.optimize import BFGS, LBFGS
+from numpy.typing import NDArray
 
 from molgeo.runtime.errors import InputError
 from molgeo.runtime.progress import Report, silent
+from molgeo.simulation.calculator import MolgeoCalculator, UnsupportedAtomsError
 from molgeo.simulation.guard import bonds_of, broken_bonds
+from molgeo.simulation.minimisation import BatchSize, Minimum, Start, minimise
+from molgeo.simulation.together import Structure
 
 MOST_ATOMS_OF_BFGS: Final = 100
 """Atoms up to which the whole Hessian is kept: diagonalising it is cubic."""
@@ -27,6 +35,7 @@ class Relaxed:
         fmax: largest force on an atom, eV/Å.
         converged: whether ``fmax`` is below what was asked for.
         broken: names of bonds that were there before, and are not any more.
+        refused: of `relax_all`, why it was not relaxed; then the atoms are as they were given.
     """
 
     atoms: Atoms
@@ -34,6 +43,7 @@ class Relaxed:
     fmax: float
     converged: bool
     broken: list[str]
+    refused: str | None = None
 
 
 def relax(
@@ -54,9 +64,7 @@ def relax(
         InputError: a limit out of its range.
         ValueError: the calculator refuses the atoms.
     """
-    for name, value in (("fmax", fmax), ("max_steps", max_steps)):
-        if not 0 < value < float("inf"):
-            raise InputError(f"{name}: expected a number above zero, got {value}")
+    _check_limits(fmax, max_steps)
     own = atoms.copy()
     own.calc = atoms.calc
     before = bonds_of(own)
@@ -67,6 +75,168 @@ def relax(
         report(dynamics.nsteps, max_steps, f"fmax {largest_force(own):.4f} eV/Å")
         converged = bool(done)
     return Relaxed(own, dynamics.nsteps, largest_force(own), converged, broken_bonds(before, own))
+
+
+def relax_all(
+    structures: Iterable[Atoms],
+    calculator: MolgeoCalculator,
+    fmax: float = 0.01,
+    max_steps: int = 1000,
+    batch_size: BatchSize = "auto",
+    report: Report = silent,
+) -> list[Relaxed]:
+    """Relax many structures, many at a time: the minima of `relax`, in less time.
+
+    Args:
+        structures: whose own calculators do not count; they are copied.
+        calculator: which computes. One of float64 is spared most of its work: float32 goes first.
+        fmax: eV/Å.
+        max_steps: after which one is given up.
+        batch_size: most structures of a batch; "auto" bounds the work of a batch instead.
+        report: called with the structures that are done.
+
+    Returns:
+        What became of each, in the order of the structures. One that is bad fails alone, and says
+        why in `Relaxed.refused`.
+
+    Raises:
+        InputError: a limit out of its range.
+    """
+    options = fmax, max_steps, batch_size, report
+    done = dict(relax_each(structures, calculator, *options))
+    return [done[key] for key in sorted(done)]
+
+
+def relax_each(
+    structures: Iterable[Atoms],
+    calculator: MolgeoCalculator,
+    fmax: float = 0.01,
+    max_steps: int = 1000,
+    batch_size: BatchSize = "auto",
+    report: Report = silent,
+) -> Iterator[tuple[int, Relaxed]]:
+    """`relax_all`, which takes structures as there is room; a single one goes through `relax`.
+
+    Yields:
+        The number of a structure and what became of it, when it is at its end.
+    """
+    _check_limits(fmax, max_steps)
+    if batch_size != "auto" and not (str(batch_size).isdecimal() and int(batch_size) > 0):
+        raise InputError(f"batch_size must be 'auto' or at least 1, got {batch_size!r}")
+    most: BatchSize = "auto" if batch_size == "auto" else int(batch_size)
+    given = iter(structures)
+    first = list(islice(given, 2))
+    many = _Many(calculator, fmax, max_steps, most, report)
+    alone = len(first) < 2 or most == 1
+    for n_done, (key, relaxed) in enumerate(many.relaxed(chain(first, given), alone), 1):
+        if not alone:
+            report(n_done, 0)
+        yield key, relaxed
+
+
+class _Many:
+    """Structures on their way through a batch, or past it."""
+
+    def __init__(
+        self,
+        calculator: MolgeoCalculator,
+        fmax: float,
+        max_steps: int,
+        batch_size: BatchSize,
+        report: Report,
+    ) -> None:
+        self.calculator, self.report = calculator, report
+        self.fmax, self.max_steps, self.batch_size = fmax, max_steps, batch_size
+        self.atoms: dict[int, Atoms] = {}
+        self.past: list[tuple[int, Relaxed]] = []
+
+    def relaxed(self, given: Iterable[Atoms], alone: bool) -> Iterator[tuple[int, Relaxed]]:
+        """What becomes of each, with its number."""
+        calculator, options = self.calculator, (self.fmax, self.max_steps, self.batch_size)
+        starts, skin = self._starts(given, alone), calculator.neighbours.skin
+        for minimum in minimise(starts, calculator.models, *options, skin):
+            yield from self._passed()
+            key = minimum.start.key
+            yield key, self._finished(self.atoms.pop(key), minimum)
+        yield from self._passed()
+
+    def _starts(self, given: Iterable[Atoms], alone: bool) -> Iterator[Start]:
+        """Those that can go together; the others are relaxed by themselves on the way."""
+        for key, atoms in enumerate(given):
+            own = atoms.copy()
+            own.calc = self.calculator
+            try:
+                self.calculator.check(own)
+                apart = alone or len(own) > MOST_ATOMS_OF_BFGS or odd_reason(own) is not None
+                if not apart:
+                    self.calculator.warn_of(own)
+            except UnsupportedAtomsError as error:
+                self.past.append((key, _refused(own, error)))
+                continue
+            if apart:
+                self.past.append((key, self._by_itself(own)))
+                continue
+            self.atoms[key] = own
+            z, free = own.numbers.astype(np.int64), _free(own)
+            cell, pbc = own.cell.array.copy(), own.pbc.copy()
+            yield Start(key, Structure(z, own.positions.copy(), cell, pbc, free))
+
+    def _passed(self) -> Iterator[tuple[int, Relaxed]]:
+        while self.past:
+            yield self.past.pop(0)
+
+    def _by_itself(self, atoms: Atoms) -> Relaxed:
+        try:
+            relaxed = relax(atoms, self.fmax, self.max_steps, self.report)
+            self._settle(relaxed.atoms)
+        except (UnsupportedAtomsError, CalculationFailed) as error:
+            return _refused(atoms, error)
+        return relaxed
+
+    def _finished(self, atoms: Atoms, minimum: Minimum) -> Relaxed:
+        """Atoms at their minimum, with results that are theirs alone."""
+        if minimum.failed:
+            return self._by_itself(atoms)
+        before = bonds_of(atoms)
+        atoms.positions = minimum.pos
+        # What is periodic has a stress, and no dipole.
+        self._settle(atoms, None if atoms.pbc.any() else minimum.results)
+        broken = broken_bonds(before, atoms)
+        return Relaxed(atoms, minimum.n_steps, minimum.fmax, minimum.converged, broken)
+
+    def _settle(self, atoms: Atoms, results: dict[str, Any] | None = None) -> None:
+        """Give atoms results of their own; without given ones they are computed."""
+        if results is None:
+            atoms.get_forces()
+            results = self.calculator.results
+        atoms.calc = SinglePointCalculator(atoms)
+        atoms.calc.results.update(results)
+
+
+def odd_reason(atoms: Atoms) -> str | None:
+    """Which constraints of some atoms cannot be kept among many structures, or None."""
+    others = {type(c).__name__ for c in atoms.constraints} - {"FixAtoms", "FixCartesian"}
+    return f"{', '.join(sorted(others))} cannot be kept among many" if others else None
+
+
+def _free(atoms: Atoms) -> NDArray[np.bool_] | None:
+    """(atoms, 3) False for coordinates that constraints hold; None without constraints."""
+    if not atoms.constraints:
+        return None
+    ones = np.ones((len(atoms), 3))
+    for constraint in atoms.constraints:
+        constraint.adjust_forces(atoms, ones)
+    return ones > 0
+
+
+def _refused(atoms: Atoms, error: Exception) -> Relaxed:
+    return Relaxed(atoms, 0, float("nan"), False, [], str(error))
+
+
+def _check_limits(fmax: float, max_steps: float) -> None:
+    for name, value in (("fmax", fmax), ("max_steps", max_steps)):
+        if not 0 < value < float("inf"):
+            raise InputError(f"{name}: expected a number above zero, got {value}")
 
 
 def largest_force(atoms: Atoms) -> float:

@@ -63,6 +63,11 @@ class RelaxSettings:
 
     fmax: float = option(0.01, "end when the largest force is below this, eV/Å")
     max_steps: int = option(1000, "steps after which to give up")
+    batch_size: int | Literal["auto"] = option(
+        "auto",
+        "most structures of a batch; auto bounds the work of a batch; 1 relaxes one by one",
+        str,
+    )
     output: str | None = option(None, ".extxyz, .xyz or .traj; else extxyz on standard output")
     force: bool = option(False, "replace the output")
 

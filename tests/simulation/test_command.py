@@ -11,7 +11,7 @@ import pytest
 import torch
 from ase import Atoms, units
 from ase.build import molecule
-from ase.constraints import FixAtoms
+from ase.constraints import FixAtoms, Hookean
 
 from molgeo.cli import program as cli
 from molgeo.graph.environments import Environments
@@ -19,6 +19,7 @@ from molgeo.predictor import checkpoint
 from molgeo.predictor.checkpoint import catalogue
 from molgeo.predictor.header import Facts
 from molgeo.simulation.motion import set_momenta
+from molgeo.simulation.relaxation import relax_all
 from molgeo.simulation.settings import MDSettings
 
 MODEL = str(Path(__file__).parents[1] / "fixtures" / "force_field" / "force_field.safetensors")
@@ -107,6 +108,42 @@ def test_relax_many(capsys, name):
     found = ase.io.read(name, ":")
     assert [atoms.info["name"] for atoms in found] == ["water", "ethanol"]
     assert found[0].get_potential_energy() < 0
+
+
+def test_relax_many_together_as_one_by_one(capsys):
+    """The same lines in the same order; a spring goes by itself."""
+    spring = molecule("CH3OH")
+    spring.set_constraint(Hookean(0, 1, k=5.0, rt=1.4))
+    written = [*map(molecule, ("CH3CH2OH", "CH4")), spring, molecule("H2O")]
+    ase.io.write("in.traj", written)
+    words = ["relax", "in.traj", "--model", MODEL, "--fmax", 0.02]
+    status, _, err = run(capsys, *words, "--output", "many.traj")
+    _, _, err_of_one = run(capsys, *words, "--output", "one.traj", "--batch-size", 1)
+    assert status == 0
+    assert "CH4O: Hookean cannot be kept among many: it is relaxed by itself" in err
+    assert "by itself" not in err_of_one
+    for many, one in zip(ase.io.read("many.traj", ":"), ase.io.read("one.traj", ":"), strict=True):
+        assert many.get_chemical_formula() == one.get_chemical_formula()
+        assert many.info.keys() == one.info.keys()
+        assert many.get_potential_energy() == pytest.approx(one.get_potential_energy(), abs=1e-3)
+        np.testing.assert_allclose(many.positions, one.positions, atol=0.02)
+    assert refused(capsys, *words, "--batch-size", "all").startswith("molgeo: batch_size must be")
+
+
+def test_relax_keeps_what_is_done_if_it_is_interrupted(capsys, monkeypatch):
+    """The second of three is still moving."""
+
+    def interrupted(*args):
+        relaxed = {each.atoms.info["name"]: each for each in relax_all(*args)}
+        yield 0, relaxed["first"]
+        yield 2, relaxed["third"]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("molgeo.simulation.command.relax_each", interrupted)
+    Path("in.smi").write_text("O first\nCCO second\nC third\n")
+    words = ["relax", "in.smi", "--model", MODEL, "--fmax", "0.1", "--output", "out.traj"]
+    assert cli.main(words) != 0
+    assert [atoms.info["name"] for atoms in ase.io.read("out.traj", ":")] == ["first", "third"]
 
 
 def test_relax_gives_up_and_says_so(capsys):

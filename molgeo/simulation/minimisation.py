@@ -1,0 +1,280 @@
+"""Many structures to their next minima at once, by BFGS. Nothing here needs ASE.
+
+The steps are those of ASE's `BFGS`, by which one structure is relaxed: the same Hessian matrix at
+the start, the same update, the same longest step. Where the Hessian matrix is positive definite, as
+near a minimum, a step is found from its Cholesky factor instead of from its eigenvectors, which a
+card has no fast way to find for many matrices at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from molgeo.chem.molecule import MIN_DISTANCE
+from molgeo.predictor import Predictor
+from molgeo.predictor.ensemble import members
+from molgeo.simulation.together import Array, Structure, Together
+
+STIFFNESS: Final = 70.0
+"""eV/Å², of all coordinates before anything is known of them; ASE's."""
+
+LONGEST: Final = 0.2
+"""Å, by which no atom moves further in one step; ASE's."""
+
+STAYED: Final = 1e-7
+"""Å. A step in which no coordinate changes by more tells nothing of the Hessian matrix."""
+
+IDLE: Final = 1 / 16
+"""Part of a batch that may be at its end before others take its place."""
+
+COARSE: Final = 1e-3
+"""eV/Å, to which float32 goes at most: the rounding of its forces is below."""
+
+BatchSize = int | Literal["auto"]
+
+
+class Start(NamedTuple):
+    """A structure to be minimised.
+
+    Attributes:
+        key: that tells it from the others.
+        structure: where it starts.
+        n_steps: that were taken before, and count.
+    """
+
+    key: int
+    structure: Structure
+    n_steps: int = 0
+
+
+class Minimum(NamedTuple):
+    """What became of a structure.
+
+    Attributes:
+        start: as it was given.
+        pos: (atoms, 3) Å, at the end.
+        n_steps: of the optimiser.
+        fmax: eV/Å, the largest force on an atom.
+        converged: whether that is below the limit.
+        failed: whether the model gives no finite numbers for it, or atoms came too close.
+        results: as `Together.results`; empty if it failed.
+    """
+
+    start: Start
+    pos: Array
+    n_steps: int
+    fmax: float
+    converged: bool
+    failed: bool
+    results: dict[str, Any]
+
+
+def minimise(
+    starts: Iterable[Start],
+    models: Sequence[Predictor],
+    fmax: float,
+    max_steps: int,
+    batch_size: BatchSize = "auto",
+    skin: float = 0.5,
+) -> Iterator[Minimum]:
+    """Move structures downhill, in float32 as far as it goes, then in the models' own precision.
+
+    Args:
+        starts: taken as there is room, and so not all at once.
+        models: as of `Together`.
+        fmax: eV/Å, below which the largest force must be.
+        max_steps: after which a structure is given up.
+        batch_size: most structures of a batch; "auto" bounds its work instead.
+        skin: as of `Together`.
+
+    Yields:
+        Each structure when it is at its end, in no particular order.
+    """
+    exact = Together(models, skin)
+    if exact.dtype == torch.float64:
+        rough = Together(members(models, exact.device, torch.float32, True), skin)
+        limit = max(fmax, COARSE)
+        starts = map(_again, descend(starts, rough, limit, max_steps, batch_size))
+    return descend(starts, exact, fmax, max_steps, batch_size)
+
+
+def descend(
+    starts: Iterable[Start],
+    together: Together,
+    fmax: float,
+    max_steps: int,
+    batch_size: BatchSize = "auto",
+) -> Iterator[Minimum]:
+    """`minimise` in one precision: one batch, which is filled up as structures come to their end.
+
+    Args:
+        starts: as of `minimise`.
+        together: the potential.
+        fmax: as of `minimise`.
+        max_steps: as of `minimise`.
+        batch_size: as of `minimise`.
+
+    Yields:
+        As `minimise`.
+    """
+    batch = _Batch(starts, together, batch_size)
+    while batch.refill():
+        yield from batch.step(fmax, max_steps)
+
+
+def _again(minimum: Minimum) -> Start:
+    """From where float32 came to, or from the start if it failed there."""
+    if minimum.failed:
+        return minimum.start
+    key, structure, _ = minimum.start
+    return Start(key, structure._replace(pos=minimum.pos), minimum.n_steps)
+
+
+class _Batch:
+    """The structures that move at present, padded to the largest, so that matrices are stacked.
+
+    ``pos`` is (structures, most atoms, 3) and ``hessian`` (structures, 3 · most atoms, the same).
+    """
+
+    def __init__(self, starts: Iterable[Start], together: Together, size: BatchSize) -> None:
+        self._waiting = iter(starts)
+        self._next: Start | None = None
+        self._together = together
+        self._most = np.inf if size == "auto" else size
+        self._most_pairs = together.most_pairs if size == "auto" else np.inf
+        self._starts: list[Start] = []
+        self._n_steps = np.zeros(0, dtype=np.int64)
+        self._active = np.zeros(0, dtype=bool)
+        self._is_due = True
+        self._pos = torch.zeros(0, 0, 3, dtype=torch.float64, device=together.device)
+        self._before, self._forces_before = self._pos, self._pos
+        self._hessian = self._pos.new_zeros(0, 0, 0)
+
+    def refill(self) -> bool:
+        """Let others take the place of those that are at their end, if these are many.
+
+        Returns:
+            Whether there is anything to move.
+        """
+        n_idle = int((~self._active).sum())
+        if not self._is_due and n_idle <= IDLE * len(self._active):
+            return True
+        rows = np.flatnonzero(self._active)
+        kept = [self._starts[row] for row in rows]
+        new = list(self._taken(kept))
+        self._starts = kept + new
+        self._is_due = False
+        self._n_steps = np.append(self._n_steps[rows], [each.n_steps for each in new]).astype(int)
+        self._active = np.ones(len(self._starts), dtype=bool)
+        if self._starts:
+            self._lay_out(rows, new)
+        return bool(self._starts)
+
+    def step(self, fmax: float, max_steps: int) -> Iterator[Minimum]:
+        """Evaluate all, take out those that are at their end, and move the others."""
+        forces = self._together(self._pos.view(-1, 3)[self._place])
+        if self._free is not None:
+            forces = forces * self._free
+        f = torch.zeros_like(self._pos)
+        f.view(-1, 3)[self._place] = forces
+        largest = torch.linalg.vector_norm(f, dim=-1).amax(1)
+        energy = torch.stack([each.energy for each in self._together.potentials]).sum(0)
+        # All that the host must know, in one copy: a copy waits for the device.
+        known = torch.stack([largest, energy, self._together.closest.double()]).cpu().numpy()
+        failed = ~(np.isfinite(known[:2]).all(0) & (known[2] >= MIN_DISTANCE))
+        is_small = known[0] < fmax
+        ended = self._active & (failed | is_small | (self._n_steps >= max_steps))
+        self._active &= ~ended
+        self._is_due = bool((ended & failed).any()) or not self._active.any()
+        for row in np.flatnonzero(ended):
+            start, bad = self._starts[row], bool(failed[row])
+            pos = self._pos[row, : len(start.structure.z)].cpu().numpy()
+            results = {} if bad else self._together.results(int(row))
+            facts = int(self._n_steps[row]), float(known[0, row]), bool(is_small[row]) and not bad
+            yield Minimum(start, pos, *facts, bad, results)
+        if self._active.any():
+            self._move(f)
+
+    def _move(self, f: Tensor) -> None:
+        """A step of BFGS, of all that are not at their end."""
+        active = torch.from_numpy(self._active).to(f.device)
+        f = torch.where(active[:, None, None], f, 0.0).flatten(1)
+        self._learn(f, active)
+        self._before, self._forces_before = self._pos, f.view_as(self._pos)
+        step = _newton(self._hessian, f).view_as(self._pos)
+        longest = torch.linalg.vector_norm(step, dim=-1).amax(1)
+        self._pos = self._pos + step * (LONGEST / longest).clamp(max=1.0)[:, None, None]
+        self._n_steps += self._active
+
+    def _learn(self, f: Tensor, active: Tensor) -> None:
+        """Update the Hessian matrices by the last step s and the change y of the gradient.
+
+        ``H + y yᵀ / (yᵀ s) − H s (H s)ᵀ / (sᵀ H s)``
+        """
+        s = (self._pos - self._before).flatten(1)
+        y = self._forces_before.flatten(1) - f
+        hs = (self._hessian @ s.unsqueeze(-1)).squeeze(-1)
+        moved = active & (s.abs().amax(1) > STAYED)
+        for sign, vector in ((1.0, y), (-1.0, hs)):
+            weight = torch.where(moved, sign / (vector * s).sum(1), 0.0)
+            vector = torch.where(moved[:, None], vector, 0.0)
+            self._hessian.baddbmm_((weight[:, None] * vector)[:, :, None], vector[:, None, :])
+
+    def _taken(self, kept: list[Start]) -> Iterator[Start]:
+        """Those that wait, as many as there is room for beside others; one in any case."""
+        n, n_pairs = len(kept), sum(len(each.structure.z) ** 2 for each in kept)
+        while True:
+            if self._next is None:
+                self._next = next(self._waiting, None)
+            if self._next is None:
+                return
+            n, n_pairs = n + 1, n_pairs + len(self._next.structure.z) ** 2
+            if n > 1 and (n > self._most or n_pairs > self._most_pairs):
+                return
+            yield self._next
+            self._next = None
+
+    def _lay_out(self, rows: NDArray[np.int64], new: list[Start]) -> None:
+        """Make room for the present structures, the first of which are from ``rows`` of before."""
+        structures = [each.structure for each in self._starts]
+        sizes = [len(each.z) for each in structures]
+        most, k = max(sizes), len(rows)
+        m = min(most, self._pos.shape[1])
+        host = np.zeros((len(structures), most, 3))
+        for row, each in enumerate(structures[k:], k):
+            host[row, : len(each.z)] = each.pos
+        device = self._pos.device
+        kept, pos = torch.from_numpy(rows).to(device), torch.from_numpy(host).to(device)
+        pos[:k, :m] = self._pos[kept, :m]
+        before, forces_before = pos.clone(), torch.zeros_like(pos)
+        before[:k, :m] = self._before[kept, :m]
+        forces_before[:k, :m] = self._forces_before[kept, :m]
+        eye = torch.eye(3 * most, dtype=pos.dtype, device=device)
+        hessian = (STIFFNESS * eye).repeat(len(structures), 1, 1)
+        hessian[:k, : 3 * m, : 3 * m] = self._hessian[kept, : 3 * m, : 3 * m]
+        self._pos, self._before, self._forces_before = pos, before, forces_before
+        self._hessian = hessian
+        place = [row * most + np.arange(size) for row, size in enumerate(sizes)]
+        self._place = torch.from_numpy(np.concatenate(place)).to(device)
+        free = [np.ones((len(s.z), 3), bool) if s.free is None else s.free for s in structures]
+        all_free = all(each.free is None for each in structures)
+        self._free = None if all_free else torch.from_numpy(np.concatenate(free)).to(device)
+        self._together.take(structures)
+
+
+def _newton(hessian: Tensor, f: Tensor) -> Tensor:
+    """``|H|⁻¹ f`` of each structure, with the absolute values of H's eigenvalues."""
+    factor, info = torch.linalg.cholesky_ex(hessian)
+    step = torch.cholesky_solve(f.unsqueeze(-1), factor).squeeze(-1)
+    bent = info.nonzero().flatten()  # of these H has eigenvalues below zero
+    if bent.numel():
+        values, vectors = torch.linalg.eigh(hessian[bent])
+        along = (vectors.mT @ f[bent].unsqueeze(-1)) / values.abs().unsqueeze(-1)
+        step[bent] = (vectors @ along).squeeze(-1)
+    return step

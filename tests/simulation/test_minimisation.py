@@ -1,0 +1,135 @@
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ase.build import molecule
+
+from molgeo.predictor.ensemble import members
+from molgeo.simulation.calculator import MolgeoCalculator
+from molgeo.simulation.minimisation import Start, _newton, descend, minimise
+from molgeo.simulation.relaxation import relax
+from molgeo.simulation.together import Structure, Together
+
+MODEL = Path(__file__).parents[1] / "fixtures" / "force_field" / "force_field.safetensors"
+NAMES = ("H2O", "CH3CH2OH", "CH4", "CO2", "C2H6", "CH3OH")
+
+
+@pytest.fixture(scope="module")
+def together():
+    return Together(members(str(MODEL), torch.device("cpu"), torch.float64))
+
+
+def shaken(size=0.1):
+    rng = np.random.default_rng(0)
+    all_atoms = [molecule(name) for name in NAMES]
+    for atoms in all_atoms:
+        atoms.positions += size * rng.standard_normal((len(atoms), 3))
+    return all_atoms
+
+
+def starts(all_atoms, **more):
+    for k, atoms in enumerate(all_atoms):
+        z = atoms.numbers.astype(np.int64)
+        yield Start(k, Structure(z, atoms.positions.copy(), **more))
+
+
+def found(all_atoms, together, *options):
+    minima = {each.start.key: each for each in descend(starts(all_atoms), together, *options)}
+    return [minima[k] for k in range(len(all_atoms))]
+
+
+def test_the_steps_are_those_of_bfgs_in_ase(together, monkeypatch):
+    """From far off, where Hessian matrices have eigenvalues below zero, to the minimum."""
+    bent = []
+    eigh = torch.linalg.eigh
+    monkeypatch.setattr(torch.linalg, "eigh", lambda h: bent.append(h) or eigh(h))
+    calculator = MolgeoCalculator(str(MODEL), "cpu", "float64", check_geometry=False)
+    all_atoms = shaken()
+    for atoms, minimum in zip(all_atoms, found(all_atoms, together, 0.01, 200), strict=True):
+        atoms.calc = calculator
+        relaxed = relax(atoms, 0.01, 200)
+        assert minimum.converged
+        assert not minimum.failed
+        assert minimum.n_steps == relaxed.n_steps >= 5
+        assert minimum.fmax == pytest.approx(relaxed.fmax, rel=1e-4)
+        np.testing.assert_allclose(minimum.pos, relaxed.atoms.positions, atol=1e-6)
+        energy = relaxed.atoms.get_potential_energy()
+        assert minimum.results["energy"] == pytest.approx(energy, abs=1e-8)
+    assert bent
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_batches_that_are_filled_up_change_nothing(together, size):
+    whole = found(shaken(), together, 0.05, 200)
+    for one, other in zip(found(shaken(), together, 0.05, 200, size), whole, strict=True):
+        assert one.n_steps == other.n_steps
+        np.testing.assert_allclose(one.pos, other.pos, atol=1e-7)
+
+
+def test_float32_goes_first(together):
+    """Its steps count, and the end is float64's."""
+    minima = {m.start.key: m for m in minimise(starts(shaken()), together.models, 0.01, 200)}
+    for k, exact in enumerate(found(shaken(), together, 0.01, 200)):
+        assert minima[k].converged
+        assert abs(minima[k].n_steps - exact.n_steps) <= 3
+        again = Start(0, minima[k].start.structure._replace(pos=minima[k].pos))
+        (there,) = descend([again], together, 0.01, 200)
+        assert there.n_steps == 0
+        assert there.results["energy"] == pytest.approx(minima[k].results["energy"], abs=1e-9)
+        assert there.results["energy"] == pytest.approx(exact.results["energy"], abs=1e-3)
+
+
+def test_structures_are_taken_as_there_is_room(together):
+    taken = []
+
+    def given():
+        for start in starts(shaken()):
+            taken.append(start.key)
+            yield start
+
+    next(descend(given(), together, 0.05, 200, 2))
+    assert len(taken) <= 4
+
+
+def test_given_up_after_so_many_steps(together):
+    for minimum in found(shaken(), together, 1e-9, 3):
+        assert (minimum.converged, minimum.n_steps) == (False, 3)
+        assert minimum.fmax > 1e-9
+    (one,) = islice(starts(shaken()), 1)
+    (minimum,) = descend([one._replace(n_steps=2)], together, 1e-9, 3)
+    assert minimum.n_steps == 3
+
+
+def test_held_coordinates_stay(together):
+    free = np.ones((3, 3), dtype=bool)
+    free[0], free[1, 2] = False, False
+    (atoms, *_) = shaken()
+    (minimum,) = descend(starts([atoms], free=free), together, 0.01, 200)
+    assert minimum.converged
+    moved = minimum.pos != atoms.positions
+    assert not moved[~free].any()
+    assert moved[free].all()
+
+
+def test_what_fails_ends_at_once_and_alone(together):
+    """Two atoms that nearly coincide, and another molecule."""
+    squeezed, other = molecule("CH4"), molecule("H2O")
+    squeezed.positions[1] = squeezed.positions[0] + 1e-3
+    bad, good = found([squeezed, other], together, 0.05, 200)
+    assert bad.failed
+    assert (bad.converged, bad.n_steps, bad.results) == (False, 0, {})
+    assert good.converged
+
+
+def test_steps_by_the_absolute_values_of_eigenvalues():
+    generator = torch.Generator().manual_seed(0)
+    a = torch.randn(5, 6, 6, dtype=torch.float64, generator=generator)
+    hessian = a + a.mT
+    hessian[:2] = a[:2] @ a[:2].mT + torch.eye(6)  # positive definite
+    f = torch.randn(5, 6, dtype=torch.float64, generator=generator)
+    values, vectors = torch.linalg.eigh(hessian)
+    assert (values[2:, 0] < 0).all()
+    inverse = vectors @ torch.diag_embed(1 / values.abs()) @ vectors.mT
+    torch.testing.assert_close(_newton(hessian, f), (inverse @ f.unsqueeze(-1)).squeeze(-1))
