@@ -41,9 +41,10 @@ def moved_alike(ours, theirs, tolerance):
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.3])
-@pytest.mark.parametrize("nesterov", [True, False])
-def test_ten_steps_in_bfloat16_are_torchs(monkeypatch, weight_decay, nesterov):
-    """Wide, tall and square matrices; torch takes one after the other."""
+@pytest.mark.parametrize(("nesterov", "elements"), [(True, 1), (True, 2000), (False, 1 << 18)])
+def test_ten_steps_in_bfloat16_are_torchs(monkeypatch, weight_decay, nesterov, elements):
+    """Wide, tall and square matrices, some or all at a time; torch takes one after the other."""
+    monkeypatch.setattr(muon, "ELEMENTS", elements)
     monkeypatch.setattr(muon, "factor_dtype", lambda device: torch.bfloat16)
     ours, theirs = matrices(), matrices()
     optimiser = Muon(ours, 1e-2, weight_decay)
