@@ -174,19 +174,22 @@ def _copy(into: list[Tensor], tensors: list[Tensor]) -> None:
         torch._foreach_copy_(there_all, here_all, non_blocking=True)
 
 
-def averages_of(config: RunConfig) -> WeightAveraging:
-    """The callback that averages a run's weights, and gives it whole steps to make if it replays.
+class Averages(WeightAveraging):
+    """Lightning's averages of the weights, on the device that the weights are on."""
 
-    Args:
-        config: of the run.
-    """
-    if is_replayed(config):
-        return StepAverages(config)
-    return WeightAveraging(multi_avg_fn=exponential_average(config.ema_decay), use_buffers=False)
+    @property
+    def state_key(self) -> str:
+        """Lightning's, whatever the steps of a run are."""
+        return WeightAveraging.__qualname__
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Follow the weights, which Lightning moves after it has copied them."""
+        averages: Any = self._average_model
+        averages.to(pl_module.device)
 
 
-class StepAverages(WeightAveraging):
-    """Lightning's averages of the weights, taken within the steps that it gives a module to make.
+class StepAverages(Averages):
+    """Averages that are taken within whole steps, which it gives a module to make.
 
     Args:
         config: of the run.
@@ -195,11 +198,6 @@ class StepAverages(WeightAveraging):
     def __init__(self, config: RunConfig) -> None:
         super().__init__(use_buffers=False)
         self.config = config
-
-    @property
-    def state_key(self) -> str:
-        """That of averages that are taken after each step."""
-        return WeightAveraging.__qualname__
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Make the step, now that states were loaded and all tensors are in their places."""
@@ -224,3 +222,14 @@ class StepAverages(WeightAveraging):
     def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
         """Let the step's memory go."""
         pl_module.whole_step = None
+
+
+def averages_of(config: RunConfig) -> Averages:
+    """The callback that averages a run's weights, and gives it whole steps to make if it replays.
+
+    Args:
+        config: of the run.
+    """
+    if is_replayed(config):
+        return StepAverages(config)
+    return Averages(multi_avg_fn=exponential_average(config.ema_decay), use_buffers=False)

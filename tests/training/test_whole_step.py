@@ -1,7 +1,8 @@
 """Whole steps: a replay of one makes the next ones too, and nothing of Python is left in it."""
 
 import copy
-from contextlib import contextmanager
+import sys
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,7 +27,7 @@ from molgeo.training.module import PropertyTraining
 from molgeo.training.optimisation import optimiser_of, schedule_of
 from molgeo.training.qm9 import QM9Config
 from molgeo.training.references import fit_references
-from molgeo.training.whole_step import WholeStep
+from molgeo.training.whole_step import WholeStep, averages_of
 
 GFN2 = Path(__file__).parents[1] / "fixtures" / "forces" / "gfn2.npz"
 CUTOFF = 4.0
@@ -226,6 +227,38 @@ def test_captures_on_a_card(sets, monkeypatch):
     assert_close(replayed, computed)
     warm_up = ["side waits: main", "on side", "main waits: side"]
     assert card.asked == 2 * [*warm_up, "captures in pool on side, thread_local"]
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_all_of_a_step_is_on_the_device(molecules, monkeypatch, optimizer):
+    """A device without memory stands for a card; averages are made before the weights move."""
+    callback = averages_of(QM9Config(replay=True))
+    run = Run(molecules, optimizer=optimizer)
+    module, config = run.module, run.module.config
+    callback.setup(None, module, "fit")
+    made, *others = batches(molecules, 3)
+    run(made)  # what is kept of the CPU is there
+    module.to("meta")
+    callback.on_fit_start(None, module)
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # there is none on it
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: False)
+    monkeypatch.setattr(module.predictor, "_has_free_atoms", lambda: [False] * 20)  # read once
+    seen = set()
+
+    def fused(*lists, lr, **_):
+        seen.update(x.device.type for some in ([lr], *lists) for x in some)
+
+    monkeypatch.setattr(torch, "_fused_adamw_", fused)  # it knows no such device
+    adam = sys.modules["torch.optim.adam"]
+    monkeypatch.setattr(adam, "_device_dtype_check_for_fused", lambda _: None)
+    optimizer = optimiser_of(module.predictor, config)
+    for group in optimizer.param_groups:
+        group |= {"lr": torch.empty((), device="meta"), "capturable": True}
+    callback.on_train_start(SimpleNamespace(optimizers=[optimizer]), module)
+    for batch in others:
+        module.whole_step(batch.map(lambda x: x.to("meta")))
+    seen.update(x.device.type for x in module.whole_step._state())
+    assert seen == {"meta"}
 
 
 def test_nothing_waits(molecules):
