@@ -126,7 +126,7 @@ def on_host(potentials: Sequence[Potential], other: Tensor) -> tuple[list[Potent
         The same, all of them float64.
     """
     tensors = [x for one in potentials for x in one if x is not None]
-    flat = torch.cat([x.double().flatten() for x in (*tensors, other)]).cpu()
+    flat = torch.cat([x.flatten() for x in (*tensors, other)]).cpu().double()
     parts = iter(flat.split([x.numel() for x in (*tensors, other)]))
     found = [
         Potential(*(None if x is None else next(parts).view(x.shape) for x in one))  # type: ignore[arg-type]
@@ -147,9 +147,10 @@ def mean(potentials: Sequence[Potential]) -> dict[str, Any]:
         sample standard deviations.
     """
     each = [_arrays(potential) for potential in potentials]
-    stacked = {name: np.stack([one[name] for one in each]) for name in each[0]}
-    results: dict[str, Any] = {name: values.mean(axis=0) for name, values in stacked.items()}
+    results: dict[str, Any] = {name: values.copy() for name, values in each[0].items()}
     if len(each) > 1:
+        stacked = {name: np.stack([one[name] for one in each]) for name in each[0]}
+        results = {name: values.mean(axis=0) for name, values in stacked.items()}
         for name in {"energy", "forces"} & stacked.keys():
             results[f"{name}_std"] = stacked[name].std(axis=0, ddof=1)
     for name in {"energy", "energy_std"} & results.keys():

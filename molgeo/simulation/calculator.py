@@ -186,7 +186,7 @@ class MolgeoCalculator(Calculator):
         if last is None:
             return [*all_changes]
         before, now = _inputs(last), _inputs(atoms)
-        return [name for name in now if not np.array_equal(before[name], now[name])]
+        return [name for name in now if before[name] != now[name]]
 
     def calculate(
         self,
@@ -419,10 +419,11 @@ class MolgeoCalculator(Calculator):
 
 
 def _inputs(atoms: Atoms) -> dict[str, Any]:
-    """All that a calculation may depend on."""
-    values = {name: atoms.arrays.get(name) for name in ARRAYS}
-    cell = {"cell": atoms.cell.array, "pbc": atoms.pbc}
-    return values | cell | {"charge": electronic_state(atoms)}
+    """All that a calculation may depend on, each as what can be compared in no time."""
+    arrays = {name: atoms.arrays.get(name) for name in ARRAYS}
+    arrays |= {"cell": atoms.cell.array, "pbc": atoms.pbc}
+    values = {k: x if x is None else (x.dtype, x.shape, x.tobytes()) for k, x in arrays.items()}
+    return values | {"charge": electronic_state(atoms)}
 
 
 def _least(distances: Tensor) -> Tensor:

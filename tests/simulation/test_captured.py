@@ -9,11 +9,12 @@ import torch
 from ase import Atoms
 from ase.build import molecule
 from force_fields import BACKBONES, crystal, force_field
-from no_waiting import no_waiting
+from no_waiting import counted_waits, no_waiting
 from static_replay import StaticReplay
 
 from molgeo.graph import radius_graph
 from molgeo.graph.padding import Capacity
+from molgeo.predictor.ensemble import on_host
 from molgeo.simulation import replay
 from molgeo.simulation.calculator import MolgeoCalculator, UnsupportedAtomsError
 from molgeo.simulation.captured import Captured
@@ -136,6 +137,25 @@ def test_a_replay_does_not_wait(model, captures):
     with no_waiting():
         captured(z, pos, other)
         captured(z, pos + 0.01, other)
+
+
+def test_a_step_waits_once(captures):
+    """To read all that two models give, and the shortest distance."""
+    models = [force_field("spectrum_net", seed=k).requires_grad_(False) for k in range(2)]
+    z, pos, graph = graph_of(molecule("H2O"), torch.float32)
+    replayed = [Replayed(model, replay=True) for model in models]
+    for each in replayed:
+        each.potential(z, pos, graph)
+    with counted_waits() as found:
+        potentials = [each.potential(z, pos, graph) for each in replayed]
+        distances = graph.distances(pos)
+        here, least = on_host(potentials, distances.min())
+    assert found == ["Tensor.cpu"]
+    assert float(least) == float(distances.min())
+    for own, other in zip(here, potentials, strict=True):
+        assert own.dipole is other.dipole is None
+        assert torch.equal(own.energies, other.energies)
+        assert torch.equal(own.forces, other.forces.double())
 
 
 def keeping(self, z, pos, graph):

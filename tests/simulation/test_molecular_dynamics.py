@@ -18,6 +18,7 @@ from analytic_potentials import cluster
 from ase import Atoms, units
 from ase.build import molecule
 from ase.calculators.emt import EMT
+from static_replay import StaticReplay
 
 from molgeo.runtime.errors import InputError
 from molgeo.simulation import molecular_dynamics, replay
@@ -183,6 +184,29 @@ def test_a_killed_run_goes_on_whatever_the_choice_of_replay(tmp_path, replay):
     with pytest.raises(InputError, match=f"replay was {replay} and is 'auto' now"):
         run(broken, ethanol(), resume=True)
     run(broken, ethanol(replay=replay), resume=True)
+    assert_same(whole, broken)
+
+
+def test_a_killed_run_goes_on_to_the_bit_with_captures(tmp_path, monkeypatch):
+    """As on a card: its graphs are padded, and a state holds by how much."""
+    made = []
+
+    def capture(function):
+        made.append(function)
+        return StaticReplay.capture(function)
+
+    monkeypatch.setattr(molecular_dynamics, "SAVE_S", 0.0)
+    monkeypatch.setattr(replay, "capture_on", lambda device: capture)
+    settings = replace(SETTINGS, steps=40)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    whole.mkdir()
+    broken.mkdir()
+    run(whole, ethanol(skin=0.1), settings)
+    assert len(made) == 1
+    for resume, step in ((False, 3), (True, 25)):
+        with pytest.raises(KilledError):
+            run(broken, ethanol(skin=0.1), settings, resume=resume, report=killed_at(step))
+    run(broken, ethanol(skin=0.1), settings, resume=True)
     assert_same(whole, broken)
 
 
