@@ -96,7 +96,8 @@ def _expected(mistake: Any) -> str:
     for words, plain in _WORDS.items():
         expected = re.sub(words, plain, expected)
     if mistake["type"] == "literal_error":
-        return f"one of {expected.replace(chr(39), '').replace(' or ', ', ')}"
+        choices = expected.replace("'", "").replace(" or ", ", ")
+        return f"one of {choices}" if "," in choices else choices
     return expected
 
 

@@ -251,5 +251,5 @@ def test_what_cannot_be_replayed_is_refused(tiny, fields, told):
 
 
 def test_a_slip_is_told(tiny):
-    with pytest.raises(SettingError, match="replay: expected true or false or one of auto"):
+    with pytest.raises(SettingError, match="replay: expected true or false or auto, got 'yes'"):
         tiny(replay="yes")
