@@ -295,8 +295,11 @@ class MolgeoCalculator(Calculator):
         """Why a composition or a charge lies outside the domain of one of the models, or None."""
         for each in self.models:
             reason = each.domain.check(atoms.numbers, charge=charge) if each.domain else None
+            last = int(atoms.numbers.max(initial=0))
             if each.domain is None and charge:
                 reason = f"charge {charge:+d}: {each.name} says nothing of charges"
+            elif each.domain is None and last >= each.backbone.n_elements:
+                reason = f"{each.name} has no features of {SYMBOLS[last]}"
             if reason:
                 return reason
         return None

@@ -82,11 +82,18 @@ def first_predictor(config: RunConfig, task: Task, resume: bool = False) -> Pred
         resume: the run goes on from a state of its own, which is no start to speak of.
 
     Raises:
-        ValueError: references are to be kept that are of other properties.
+        ValueError: references are to be kept that are of other properties, or the data have
+            elements that the model knows nothing of.
     """
     predictor = Predictor(config.model, config.backbone, config.learned, config.head_features)
     data = task.data
     train, may_be_missing = data.parts.train, data.labels_may_be_missing
+    last, n_elements = int(data.molecules.z.max()), predictor.backbone.n_elements
+    if last >= n_elements:
+        raise SettingError(
+            f"model: {config.model} has features of atomic numbers below {n_elements}, and the "
+            f"data have {SYMBOLS[last]} ({last}); take another model"
+        )
     predictor.domain = domain_of(data.molecules, train)
     if not config.start_from:
         fit_references(predictor, data.molecules, train, task.free_atoms(), may_be_missing)

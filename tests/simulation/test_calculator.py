@@ -688,3 +688,11 @@ def test_numbers_that_are_none_are_named(bad):
 def test_what_is_no_atoms_is_told(wrong):
     with pytest.raises(TypeError, match=r"atoms: expected ase\.Atoms, got"):
         calculator().get_potential_energy(wrong)
+
+
+def test_a_model_without_a_domain_refuses_what_it_has_no_features_of():
+    predictor = force_field()
+    predictor.domain = None
+    atoms = Atoms("Fm2", positions=[[0, 0, 0], [0, 0, 3.0]], calculator=calculator(model=predictor))
+    with pytest.raises(UnsupportedAtomsError, match="has no features of Fm"):
+        atoms.get_potential_energy()

@@ -14,6 +14,7 @@ from molgeo.graph import radius_graph
 from molgeo.predictor import Predictor
 from molgeo.predictor.checkpoint import load, read_header
 from molgeo.properties import names_of
+from molgeo.runtime.errors import SettingError
 from molgeo.training.forces import ForceConfig
 from molgeo.training.run import train
 from molgeo.training.start import _copy_heads
@@ -182,3 +183,10 @@ def test_another_geometry(tiny, small_data, tmp_path):
     given = train(tiny(run_dir=str(tmp_path / "given")))
     assert read_header(given).metrics.geometry == "dft"
     assert read_header(given).validation_loss != header.validation_loss
+
+
+def test_an_element_that_the_model_knows_nothing_of(ethanol, monkeypatch):
+    """It is said before the first step, which on a card would end the process."""
+    monkeypatch.setattr("molgeo.models.schnet.SchNet.n_elements", 8)
+    with pytest.raises(SettingError, match=r"model: schnet has features of .* below 8, .* O \(8\)"):
+        train(ethanol())
