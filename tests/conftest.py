@@ -1,23 +1,24 @@
 """Data that several test files share."""
 
-import os
 from pathlib import Path
 
 import pytest
 import torch
+from devices import on_device  # noqa: F401
+from left_out import (  # noqa: F401, pytest finds them here by their names
+    card,
+    device,
+    pytest_addoption,
+    pytest_configure,
+    pytest_pycollect_makemodule,
+    pytest_runtest_call,
+    pytest_runtest_setup,
+    pytest_sessionfinish,
+    sees_a_card_if_it_takes_one,
+)
 
 from molgeo.data.qm9.readers import from_tables
 from molgeo.data.qm9.sources import fingerprint, normalised, prepare, write
-
-if not torch.cuda.is_available():
-    # Read when Triton is imported, which other test files do: here, before any of them is.
-    os.environ.setdefault("TRITON_INTERPRET", "1")
-
-
-def pytest_configure(config):
-    """Let PyG be imported: it still compiles TorchScript when it is."""
-    config.addinivalue_line("filterwarnings", "ignore:.torch.jit.*deprecated:DeprecationWarning")
-
 
 TABLES = Path(__file__).parent / "fixtures" / "qm9" / "qm9_part1.csv"
 

@@ -1,7 +1,7 @@
 """What the comparisons with PyG's models share: molecules, energies and forces."""
 
 import torch
-from ase.build import molecule
+from compounds import compound
 from pyg_weights import pyg_edges
 
 from molgeo.graph import radius_graph
@@ -9,12 +9,13 @@ from molgeo.graph import radius_graph
 
 def batch_of(names, noise=0.05):
     """Slightly distorted molecules of the G2 set as one batch; ``noise`` in Å."""
-    atoms = [molecule(name) for name in names]
-    z = torch.cat([torch.tensor(a.numbers) for a in atoms])
-    pos = torch.cat([torch.tensor(a.positions) for a in atoms])
+    molecules = [compound(name) for name in names]
+    z, pos = (torch.cat(part) for part in zip(*molecules, strict=True))
     # PyG's DimeNets have no forces at exactly linear or planar atoms.
     pos += noise * torch.randn_like(pos)
-    batch = torch.repeat_interleave(torch.arange(len(names)), torch.tensor([len(a) for a in atoms]))
+    batch = torch.repeat_interleave(
+        torch.arange(len(names)), torch.tensor([len(compound(name)[0]) for name in names])
+    )
     return z, pos.requires_grad_(), batch
 
 

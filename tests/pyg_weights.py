@@ -190,7 +190,8 @@ def _copy(
             for name, parameter in target.named_parameters():
                 parameter.copy_(source.get_parameter(name))
     assert sum(p.numel() for p in theirs.parameters()) == sum(p.numel() for p in ours.parameters())
-    return theirs.to(next(ours.parameters()).dtype)
+    parameter = next(ours.parameters())
+    return theirs.to(parameter.device, parameter.dtype)
 
 
 with warnings.catch_warnings():

@@ -6,8 +6,6 @@ import tarfile
 
 import pytest
 import torch
-from rdkit import Chem
-from rdkit.Chem import rdDetermineBonds
 
 from molgeo.data.qm9.dataset import ATOM_REFERENCES
 from molgeo.data.qm9.properties import NAMES
@@ -78,6 +76,9 @@ def atomization(z, y):
 
 def sdf_and_table(raw):
     """``gdb9.sdf`` (coordinates to 1e-4 Å) and ``gdb9.sdf.csv``."""
+    from rdkit import Chem
+    from rdkit.Chem import rdDetermineBonds
+
     blocks = []
     names = ",".join(["mol_id,A,B,C", *NAMES, *(f"{n}_atom" for n in ENERGIES)])
     rows = [names]

@@ -5,8 +5,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from rdkit import Chem
-from rdkit.Chem import AllChem
 
 from molgeo.chem.files import formats
 
@@ -28,6 +26,9 @@ TEXTS = {
 @pytest.fixture
 def folder(small_data, tmp_path, monkeypatch):
     """A working folder: the files of the pages, the configs, and some of QM9 as the data."""
+    from rdkit import Chem
+    from rdkit.Chem import AllChem
+
     for name, text in TEXTS.items():
         (tmp_path / name).write_text(text)
     with Chem.SDWriter(str(tmp_path / "molecules.sdf")) as writer:

@@ -8,6 +8,8 @@ from molgeo.graph import radius_graph
 from molgeo.graph.padding import STEP, Capacity, load_of, padded, padded_atoms
 from molgeo.graph.slots import ranked_slots
 
+pytestmark = pytest.mark.usefixtures("on_device")
+
 
 def molecules():
     torch.manual_seed(3)

@@ -14,6 +14,8 @@ from no_waiting import counted_waits
 from molgeo.graph import Graph, radius, radius_graph
 from molgeo.graph.neighbour_list import neighbour_list_graph
 
+pytestmark = pytest.mark.usefixtures("on_device")
+
 
 def check(graph: Graph) -> None:
     """What every graph promises."""

@@ -6,6 +6,8 @@ import torch
 from molgeo.graph import radius_graph
 from molgeo.graph.slots import neighbour_slots
 
+pytestmark = pytest.mark.usefixtures("on_device")
+
 
 @pytest.mark.parametrize("rows", [10_000, 64, 1])
 def test_every_edge_has_one_slot_of_its_source(rows):

@@ -11,6 +11,8 @@ from neighbourhoods import roomier
 from molgeo.graph import radius_graph
 from molgeo.graph.triplets import triplets
 
+pytestmark = pytest.mark.usefixtures("on_device")
+
 
 def naive(graph):
     """In the documented order: by j→i, then by j→k."""

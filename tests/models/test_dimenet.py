@@ -2,12 +2,15 @@
 
 import pytest
 import torch
-from ase.build import molecule
+from compounds import compound
+from devices import placed
 from pyg_agreement import agree, batch_of
 from pyg_weights import pyg_dimenet, pyg_edges
 
 from molgeo.graph import radius_graph
 from molgeo.models.dimenet import DimeNet
+
+pytestmark = pytest.mark.usefixtures("on_device")
 
 SMALL = {
     "hidden": 16, "n_blocks": 2, "n_bilinear": 4, "output_init": "glorot_orthogonal",
@@ -22,7 +25,7 @@ def _float64():
 
 @pytest.mark.parametrize("form", ["gram", "reference"])
 def test_agrees_with_pyg(form):
-    ours = DimeNet(angle="reference", form=form, **SMALL)
+    ours = placed(DimeNet(angle="reference", form=form, **SMALL))
     theirs = pyg_dimenet(ours)
     for name in ("CH3CH2OH", "C6H6", "CO2", "CH4"):
         agree(ours, theirs, *batch_of([name]))
@@ -30,14 +33,14 @@ def test_agrees_with_pyg(form):
 
 
 def test_published_size_agrees_with_pyg():
-    ours = DimeNet(output_init="glorot_orthogonal", angle="reference")
+    ours = placed(DimeNet(output_init="glorot_orthogonal", angle="reference"))
     theirs = pyg_dimenet(ours)
     assert sum(p.numel() for p in ours.parameters()) == 2_100_070
     agree(ours, theirs, *batch_of(["CH3CH2OH", "H2O"]))
 
 
 def test_training_gradients_agree_with_pyg():
-    ours = DimeNet(angle="reference", **SMALL)
+    ours = placed(DimeNet(angle="reference", **SMALL))
     theirs = pyg_dimenet(ours)
     z, pos, batch = batch_of(["CH3CH2OH", "CH4"])
     ours(z, pos, batch).square().sum().backward()
@@ -50,8 +53,8 @@ def test_training_gradients_agree_with_pyg():
 
 def test_angles_differ():
     z, pos, batch = batch_of(["CH3CH2OH"])
-    paper = DimeNet(**SMALL)
-    reference = DimeNet(angle="reference", **SMALL)
+    paper = placed(DimeNet(**SMALL))
+    reference = placed(DimeNet(angle="reference", **SMALL))
     reference.load_state_dict(paper.state_dict())
     assert (paper(z, pos, batch) - reference(z, pos, batch)).abs().max() > 1e-6
 
@@ -61,10 +64,10 @@ def test_forms_agree_in_a_crowded_cell(angle):
     pos = 3.0 * torch.rand(4, 3)
     cell = 3.2 * torch.eye(3) + 0.2 * torch.rand(3, 3)
     z = torch.tensor([1, 6, 8, 14])
-    gram = DimeNet(angle=angle, **SMALL)
+    gram = placed(DimeNet(angle=angle, **SMALL))
     found = []
     for form in ("gram", "reference"):
-        model = DimeNet(angle=angle, form=form, **SMALL)
+        model = placed(DimeNet(angle=angle, form=form, **SMALL))
         model.load_state_dict(gram.state_dict())
         pos = pos.detach().requires_grad_()
         graph = radius_graph(pos, model.cutoff, None, cell[None], torch.ones(1, 3).bool())
@@ -78,7 +81,7 @@ def test_forms_agree_in_a_crowded_cell(angle):
 
 
 def test_initial_weights():
-    model = DimeNet()
+    model = placed(DimeNet())
     z, pos, batch = batch_of(["CH3CH2OH"])
     assert model(z, pos, batch).abs().max() == 0.0  # zero output, as published
     weight = model.interactions[0].bilinear
@@ -87,7 +90,7 @@ def test_initial_weights():
 
 
 def test_backbone():
-    model = DimeNet(**SMALL | {"n_out": None})
+    model = placed(DimeNet(**SMALL | {"n_out": None}))
     z, pos, batch = batch_of(["CH3CH2OH", "H2O"])
     features = model.atom_features(z, pos, radius_graph(pos, model.cutoff, batch))
     assert features.shape == (12, model.feature_dim) == (12, 16)
@@ -96,8 +99,8 @@ def test_backbone():
 
 def test_paper_envelope_differs():
     z, pos, batch = batch_of(["CH3CH2OH"])
-    code = DimeNet(**SMALL)
-    paper = DimeNet(sbf_envelope="paper", **SMALL)
+    code = placed(DimeNet(**SMALL))
+    paper = placed(DimeNet(sbf_envelope="paper", **SMALL))
     paper.load_state_dict(code.state_dict())
     assert (paper(z, pos, batch) - code(z, pos, batch)).abs().max() > 1e-6
 
@@ -110,10 +113,10 @@ def test_unknown_angle():
 @pytest.mark.parametrize("angle", ["paper", "reference"])
 @pytest.mark.parametrize("name", ["CO2", "HCN", "C2H2", "C6H6"])
 def test_linear_and_planar_molecules_have_finite_second_derivatives(angle, name):
-    model = DimeNet(angle=angle, **SMALL)
-    atoms = molecule(name)
-    pos = torch.tensor(atoms.positions, requires_grad=True)
-    energy = model(torch.tensor(atoms.numbers), pos)
+    model = placed(DimeNet(angle=angle, **SMALL))
+    z, pos = compound(name)
+    pos.requires_grad_()
+    energy = model(z, pos)
     (force,) = torch.autograd.grad(energy.sum(), pos, create_graph=True)
     force.square().sum().backward()
     assert force.isfinite().all()

@@ -2,13 +2,16 @@
 
 import pytest
 import torch
-from ase.build import molecule
+from compounds import compound
+from devices import placed
 from pyg_agreement import agree, batch_of
 from pyg_weights import pyg_dimenet_pp, pyg_edges
 
 from molgeo.graph import radius_graph
 from molgeo.models.dimenet_pp import DimeNetPlusPlus, DimeNetPlusPlusConfig
 from molgeo.ops import dense
+
+pytestmark = pytest.mark.usefixtures("on_device")
 
 SMALL = {
     "hidden": 16, "n_blocks": 2, "int_emb": 8, "basis_emb": 4, "out_emb": 12,
@@ -31,7 +34,7 @@ def layers(request, monkeypatch):
 
 @pytest.mark.parametrize("form", ["gram", "reference"])
 def test_agrees_with_pyg(form):
-    ours = DimeNetPlusPlus(form=form, **SMALL)
+    ours = placed(DimeNetPlusPlus(form=form, **SMALL))
     theirs = pyg_dimenet_pp(ours)
     for name in ("CH3CH2OH", "C6H6", "CO2", "CH4"):
         agree(ours, theirs, *batch_of([name]))
@@ -39,14 +42,14 @@ def test_agrees_with_pyg(form):
 
 
 def test_published_size_agrees_with_pyg():
-    ours = DimeNetPlusPlus(output_init="glorot_orthogonal")
+    ours = placed(DimeNetPlusPlus(output_init="glorot_orthogonal"))
     assert sum(p.numel() for p in ours.parameters()) == 1_885_830
     agree(ours, pyg_dimenet_pp(ours), *batch_of(["CH3CH2OH", "H2O"]))
 
 
 @pytest.mark.usefixtures("layers")
 def test_training_gradients_agree_with_pyg():
-    ours = DimeNetPlusPlus(**SMALL)
+    ours = placed(DimeNetPlusPlus(**SMALL))
     theirs = pyg_dimenet_pp(ours)
     z, pos, batch = batch_of(["CH3CH2OH", "CH4"])
     ours(z, pos, batch).square().sum().backward()
@@ -58,7 +61,7 @@ def test_training_gradients_agree_with_pyg():
 
 
 def test_initial_weights():
-    model = DimeNetPlusPlus()
+    model = placed(DimeNetPlusPlus())
     z, pos, batch = batch_of(["CH3CH2OH"])
     assert model(z, pos, batch).abs().max() == 0.0  # zero output, as published
     weight = model.interactions[0].kj.weight.detach()
@@ -69,7 +72,7 @@ def test_initial_weights():
 
 
 def test_backbone():
-    model = DimeNetPlusPlus(**SMALL | {"n_out": None})
+    model = placed(DimeNetPlusPlus(**SMALL | {"n_out": None}))
     z, pos, batch = batch_of(["CH3CH2OH", "H2O"])
     features = model.atom_features(z, pos, radius_graph(pos, model.cutoff, batch))
     assert features.shape == (12, model.feature_dim) == (12, 12)
@@ -80,15 +83,15 @@ def test_backbone():
 
 def test_paper_envelope_differs():
     z, pos, batch = batch_of(["CH3CH2OH"])
-    code = DimeNetPlusPlus(**SMALL)
-    paper = DimeNetPlusPlus(sbf_envelope="paper", **SMALL)
+    code = placed(DimeNetPlusPlus(**SMALL))
+    paper = placed(DimeNetPlusPlus(sbf_envelope="paper", **SMALL))
     paper.load_state_dict(code.state_dict())
     assert (paper(z, pos, batch) - code(z, pos, batch)).abs().max() > 1e-6
 
 
 def test_config_and_fields():
     config = DimeNetPlusPlusConfig(hidden=32)
-    model = DimeNetPlusPlus(config, n_blocks=1)
+    model = placed(DimeNetPlusPlus(config, n_blocks=1))
     assert (model.config.hidden, model.config.n_blocks, model.cutoff) == (32, 1, 5.0)
     with pytest.raises(TypeError, match="'hiden'; did you mean 'hidden'"):
         DimeNetPlusPlus(hiden=32)
@@ -96,7 +99,7 @@ def test_config_and_fields():
 
 @pytest.mark.parametrize("n_atoms", [1, 2])
 def test_without_triplets(n_atoms):
-    model = DimeNetPlusPlus(**SMALL)
+    model = placed(DimeNetPlusPlus(**SMALL))
     pos = torch.eye(3)[:n_atoms].requires_grad_()
     energy = model(torch.ones(n_atoms, dtype=torch.long), pos)
     (force,) = torch.autograd.grad(energy.sum(), pos, allow_unused=True)
@@ -105,11 +108,11 @@ def test_without_triplets(n_atoms):
 
 
 def test_linear_molecules_have_finite_second_derivatives():
-    model = DimeNetPlusPlus(**SMALL)
+    model = placed(DimeNetPlusPlus(**SMALL))
     for name in ("CO2", "HCN", "C2H2", "C6H6"):
-        atoms = molecule(name)
-        pos = torch.tensor(atoms.positions, requires_grad=True)
-        energy = model(torch.tensor(atoms.numbers), pos)
+        z, pos = compound(name)
+        pos.requires_grad_()
+        energy = model(z, pos)
         (force,) = torch.autograd.grad(energy.sum(), pos, create_graph=True)
         force.square().sum().backward()
         assert force.isfinite().all()
@@ -120,8 +123,8 @@ def test_linear_molecules_have_finite_second_derivatives():
 @pytest.mark.parametrize("form", ["gram", "harmonic"])
 def test_force_training_gradients_agree_with_explicit_triplets(form):
     z, pos, batch = batch_of(["CH3CH2OH", "CO2", "C6H6"])
-    reference = DimeNetPlusPlus(form="reference", **SMALL)
-    model = DimeNetPlusPlus(form=form, **SMALL)
+    reference = placed(DimeNetPlusPlus(form="reference", **SMALL))
+    model = placed(DimeNetPlusPlus(form=form, **SMALL))
     model.load_state_dict(reference.state_dict())
     for m in (reference, model):
         energy = m(z, pos, batch)

@@ -2,11 +2,14 @@
 
 import pytest
 import torch
+from devices import placed
 from pyg_agreement import batch_of, same_energy_and_forces
 from pyg_weights import pyg_schnet
 
 from molgeo.graph import radius_graph
 from molgeo.models.schnet import SchNet
+
+pytestmark = pytest.mark.usefixtures("on_device")
 
 
 @pytest.fixture(autouse=True)
@@ -20,14 +23,14 @@ def _float64():
     "names", [["CH3CH2OH"], ["C6H6"], ["CO2"], ["CH3CH2OH", "H2O", "C5H5N", "C2H2"]]
 )
 def test_agrees_with_pyg(fields, names):
-    ours = SchNet(n_blocks=3, **fields)
+    ours = placed(SchNet(n_blocks=3, **fields))
     z, pos, batch = batch_of(names, noise=0.0)
     theirs = pyg_schnet(ours, radius_graph(pos, ours.cutoff, batch))
     same_energy_and_forces(ours(z, pos, batch), theirs(z, pos, batch), pos)
 
 
 def test_training_gradients_agree_with_pyg():
-    ours = SchNet(n_blocks=2)
+    ours = placed(SchNet(n_blocks=2))
     z, pos, batch = batch_of(["CH3CH2OH", "CH4"], noise=0.0)
     theirs = pyg_schnet(ours, radius_graph(pos, ours.cutoff, batch))
     ours(z, pos, batch).square().sum().backward()

@@ -4,13 +4,16 @@ import itertools
 
 import pytest
 import torch
-from ase.build import molecule
+from compounds import compound
+from devices import placed
 from scipy.special import eval_legendre
 from torch import Tensor
 
 from molgeo.graph import radius_graph
 from molgeo.models.spectrum_net import Interaction, SpectrumNet
 from molgeo.ops.basis.envelope import cosine_cutoff
+
+pytestmark = pytest.mark.usefixtures("on_device")
 
 FIELDS = {"n_features": 8, "n_filters": 6, "n_products": 5, "n_gaussians": 7, "n_blocks": 2}
 
@@ -19,11 +22,6 @@ FIELDS = {"n_features": 8, "n_filters": 6, "n_products": 5, "n_gaussians": 7, "n
 def _float64():
     torch.set_default_dtype(torch.float64)
     torch.manual_seed(0)
-
-
-def structure(name: str) -> tuple[Tensor, Tensor]:
-    atoms = molecule(name)
-    return torch.tensor(atoms.numbers), torch.tensor(atoms.positions)
 
 
 def by_angles(model: SpectrumNet, z: Tensor, pos: Tensor) -> Tensor:
@@ -60,8 +58,8 @@ def update(model: SpectrumNet, block: Interaction, h: Tensor, pos: Tensor, i: in
 @pytest.mark.parametrize("n_spherical", [1, 2, 4])
 @pytest.mark.parametrize("name", ["CH3CH2OH", "CO2", "OH", "C2H2"])
 def test_agrees_with_a_sum_over_angles(name: str, n_spherical: int) -> None:
-    model = SpectrumNet(**FIELDS, n_spherical=n_spherical, cutoff=2.5)
-    z, pos = structure(name)
+    model = placed(SpectrumNet(**FIELDS, n_spherical=n_spherical, cutoff=2.5))
+    z, pos = compound(name)
     found = model.atom_features(z, pos, radius_graph(pos, model.cutoff))
     torch.testing.assert_close(found, by_angles(model, z, pos))
 
@@ -76,7 +74,7 @@ def test_sees_angles_where_distances_within_the_cutoff_are_equal() -> None:
         return torch.stack([torch.zeros(3), torch.tensor([1.0, 0, 0]), other])
 
     for n_spherical, sees in ((1, False), (2, True)):
-        model = SpectrumNet(**FIELDS, n_spherical=n_spherical, cutoff=1.2)
+        model = placed(SpectrumNet(**FIELDS, n_spherical=n_spherical, cutoff=1.2))
         with torch.no_grad():
             outputs = [model(z, water(degrees)) for degrees in (100.0, 130.0)]
         assert (abs(outputs[0] - outputs[1]) > 1e-6).item() is sees

@@ -2,11 +2,16 @@
 
 import pytest
 import torch
+from devices import gradcheck, gradgradcheck
 from torch.nn import functional as F
 
 from molgeo.ops.activation import silu_gradient, silu_second_gradient
 
-X = torch.linspace(-30, 30, 61, dtype=torch.float64)
+pytestmark = pytest.mark.usefixtures("on_device")
+
+
+def arguments():
+    return torch.linspace(-30, 30, 61, dtype=torch.float64)
 
 
 def slope(x):
@@ -20,7 +25,7 @@ def pytorchs_slope(x):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_agrees_with_pytorch_to_the_third_derivative(dtype):
-    x = X.to(dtype).requires_grad_()
+    x = arguments().to(dtype).requires_grad_()
     own, expected = slope(x), pytorchs_slope(x)
     for _ in range(3):
         torch.testing.assert_close(own, expected)
@@ -30,9 +35,10 @@ def test_agrees_with_pytorch_to_the_third_derivative(dtype):
 
 
 def test_gradcheck():
-    grad, x = torch.randn(11, dtype=torch.float64).requires_grad_(), X[::6].clone().requires_grad_()
-    assert torch.autograd.gradcheck(silu_gradient, (grad, x))
-    assert torch.autograd.gradgradcheck(silu_gradient, (grad, x))
+    grad = torch.randn(11, dtype=torch.float64).requires_grad_()
+    x = arguments()[::6].clone().requires_grad_()
+    assert gradcheck(silu_gradient, (grad, x))
+    assert gradgradcheck(silu_gradient, (grad, x))
 
 
 def test_second_derivative_of_a_transposed_tensor():

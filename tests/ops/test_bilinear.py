@@ -4,7 +4,8 @@ import math
 
 import pytest
 import torch
-from ase.build import molecule
+from compounds import compound
+from devices import gradcheck, gradgradcheck
 from neighbourhoods import clusters, crystal
 from scipy.special import eval_legendre
 
@@ -12,6 +13,8 @@ from molgeo.graph import radius_graph
 from molgeo.graph.triplets import triplets
 from molgeo.ops import bilinear
 from molgeo.ops.bilinear import bilinear_sum
+
+pytestmark = pytest.mark.usefixtures("on_device")
 
 N_SPHERICAL = 4
 forms = pytest.mark.parametrize("form", ["reference", "gram"])
@@ -26,7 +29,7 @@ def operands(graph, c_in=3, c_out=2, n_bilinear=2):
 
 
 def molecular(name):
-    pos = torch.tensor(molecule(name).positions)
+    pos = compound(name)[1]
     return pos, radius_graph(pos, 5.0)
 
 
@@ -105,8 +108,8 @@ def test_gradcheck(angle, form):
     def run(pos, *operands):
         return every_sum(pos, graph, operands, angle, form)
 
-    assert torch.autograd.gradcheck(run, inputs, fast_mode=True)
-    assert torch.autograd.gradgradcheck(run, inputs, fast_mode=True)
+    assert gradcheck(run, inputs, fast_mode=True)
+    assert gradgradcheck(run, inputs, fast_mode=True)
 
 
 @forms

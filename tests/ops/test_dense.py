@@ -5,12 +5,15 @@ import time
 
 import pytest
 import torch
+from devices import gradcheck, gradgradcheck, placed
 from torch import Tensor
 from torch.nn import functional as F
 
 from molgeo.ops import dense
 from molgeo.ops.activation import SHIFTED_SOFTPLUS, SILU
 from molgeo.ops.dense import Dense, linear
+
+on_any_device = pytest.mark.usefixtures("on_device")
 
 MAKE = dense.onednn_is_faster  # as it is, before the fixture replaces it
 MEASURE = MAKE.__wrapped__
@@ -39,6 +42,7 @@ def derivatives(function, inputs: tuple[Tensor, ...]) -> list[Tensor]:
     return [value, *first, *second]
 
 
+@on_any_device
 @pytest.mark.parametrize(("n_in", "n_out"), [(5, 9), (9, 5), (16, 16)])
 @pytest.mark.parametrize("rows", [(7,), (4, 3), (1,)])
 def test_equals_pytorch_to_the_second_derivative(
@@ -105,6 +109,7 @@ def test_medium_precision_rounds_to_bfloat16_at_most(precision) -> None:
             assert error > 0
 
 
+@on_any_device
 def test_no_rows() -> None:
     x, weight, bias = arguments(6, 4, (0,))
     y = linear(x, weight, bias)
@@ -114,9 +119,10 @@ def test_no_rows() -> None:
     assert not weight.grad.any()
 
 
+@on_any_device
 def test_the_layer_is_a_linear_layer() -> None:
     torch.manual_seed(0)
-    layer = Dense(6, 4)
+    layer = placed(Dense(6, 4))
     x = torch.randn(5, 6)
     torch.testing.assert_close(layer(x), torch.nn.Linear.forward(layer, x))
     assert [name for name, _ in layer.named_parameters()] == ["weight", "bias"]
@@ -126,6 +132,7 @@ def softplus(x):
     return F.softplus(x) - math.log(2.0)
 
 
+@on_any_device
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(("own", "plain"), [(SILU, F.silu), (SHIFTED_SOFTPLUS, softplus)])
 @pytest.mark.parametrize("rows", [2, 100])
@@ -151,10 +158,11 @@ def test_linear_activated_agrees_with_pytorch_to_the_third_derivative(
     expected = run(lambda *x: plain(F.linear(*x)))
     for found, other in zip(run(activated), expected, strict=True):
         torch.testing.assert_close(found, other, rtol=1e-9, atol=1e-9)
-    assert torch.autograd.gradcheck(activated, inputs)
-    assert torch.autograd.gradgradcheck(activated, inputs)
+    assert gradcheck(activated, inputs)
+    assert gradgradcheck(activated, inputs)
 
 
+@on_any_device
 def test_linear_activated_by_onednn():
     torch.manual_seed(0)
     x = torch.randn(300, 128, requires_grad=True)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from devices import gradcheck, gradgradcheck
 from neighbourhoods import crystal
 from torch import Tensor
 
@@ -9,6 +10,8 @@ from molgeo.graph import Graph, radius_graph
 from molgeo.ops import density as density_module
 from molgeo.ops.density import NeighbourDensity
 from molgeo.runtime.precision import matmul_precision
+
+pytestmark = pytest.mark.usefixtures("on_device")
 
 COMPONENTS, CHANNELS = 4, 3
 
@@ -105,8 +108,8 @@ def test_first_and_second_derivatives() -> None:
     def density(h: Tensor, filters: Tensor, y: Tensor) -> Tensor:
         return NeighbourDensity(y, graph)(h, filters)
 
-    assert torch.autograd.gradcheck(density, arguments(graph))
-    assert torch.autograd.gradgradcheck(density, arguments(graph))
+    assert gradcheck(density, arguments(graph))
+    assert gradgradcheck(density, arguments(graph))
 
 
 def test_third_derivatives_equal_a_loop() -> None:
@@ -145,7 +148,7 @@ def test_products_are_those_of_full_precision(create_graph: bool) -> None:
         return [out, *torch.autograd.grad(out.sin().sum(), inputs, create_graph=create_graph)]
 
     expected = run()
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(graph.source.device.type, torch.bfloat16):
         torch.testing.assert_close(run(), expected, rtol=0, atol=0)
     with matmul_precision("medium"):
         torch.testing.assert_close(run(), expected, rtol=0, atol=0)

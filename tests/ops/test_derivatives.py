@@ -6,6 +6,8 @@ import torch
 from molgeo.ops import derivatives as module
 from molgeo.ops.derivatives import wanted
 
+pytestmark = pytest.mark.usefixtures("on_device")
+
 
 @pytest.fixture
 def run():

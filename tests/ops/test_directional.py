@@ -4,12 +4,15 @@ import math
 
 import pytest
 import torch
-from ase.build import molecule
+from compounds import compound
+from devices import gradcheck, gradgradcheck
 from neighbourhoods import clusters, crystal
 from scipy.special import eval_legendre
 
 from molgeo.graph import radius_graph
 from molgeo.ops.directional import directional_sum, factored, zonal_harmonics
+
+pytestmark = pytest.mark.usefixtures("on_device")
 
 N_SPHERICAL = 4
 FORMS = ("reference", "gram", "harmonic")
@@ -30,7 +33,7 @@ def operands(graph, channels=3, rank=2):
 @pytest.mark.parametrize("l", range(8))
 def test_harmonics_are_normalised_legendre_polynomials(l):
     cosine = torch.linspace(-1, 1, 41, dtype=torch.float64)
-    expected = math.sqrt((2 * l + 1) / (4 * math.pi)) * eval_legendre(l, cosine.numpy())
+    expected = math.sqrt((2 * l + 1) / (4 * math.pi)) * eval_legendre(l, cosine.cpu().numpy())
     torch.testing.assert_close(zonal_harmonics(cosine, l + 1)[:, l], torch.as_tensor(expected))
 
 
@@ -93,14 +96,14 @@ def test_gradcheck(form):
         return directional_sum(geometry(pos, graph), graph, N_SPHERICAL, form)(x, radial, weight)
 
     inputs = (pos.detach().requires_grad_(), x, radial, weight)
-    assert torch.autograd.gradcheck(run, inputs)
-    assert torch.autograd.gradgradcheck(run, inputs)
+    assert gradcheck(run, inputs)
+    assert gradgradcheck(run, inputs)
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", ["CO2", "HCN", "C2H2", "C6H6"])
 def test_finite_derivatives_of_linear_and_planar_molecules(form, name):
-    pos = torch.tensor(molecule(name).positions, requires_grad=True)
+    pos = compound(name)[1].requires_grad_()
     graph = radius_graph(pos, 5.0)
     torch.manual_seed(0)
     x, radial, weight = operands(graph)
@@ -139,7 +142,7 @@ def test_half_precision_features_are_summed_in_full(form):
     pos, graph = clusters()
     x, radial, weight = (operand.bfloat16().requires_grad_() for operand in operands(graph))
     total = directional_sum(geometry(pos, graph).float(), graph, N_SPHERICAL, form)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(pos.device.type, torch.bfloat16):
         out = total(x, radial, weight)
     exact = total(x.float(), radial.float(), weight.float())
     torch.testing.assert_close(out.float(), exact, rtol=0.05, atol=0.05)
@@ -202,7 +205,7 @@ def test_a_backward_pass_inside_autocast_is_in_full_precision(form):
     expected = torch.autograd.grad(
         directional_sum(unit, graph, N_SPHERICAL, form)(*inputs).square().sum(), inputs
     )
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(pos.device.type, torch.bfloat16):
         out = directional_sum(unit, graph, N_SPHERICAL, form)(*inputs)
         found = torch.autograd.grad(out.square().sum(), inputs)
     for own, other in zip(found, expected, strict=True):
@@ -211,6 +214,6 @@ def test_a_backward_pass_inside_autocast_is_in_full_precision(form):
 
 def test_triton_needs_a_gpu(monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    pos, graph = clusters()
+    pos, graph = (x.to("cpu") for x in clusters())
     with pytest.raises(ValueError, match="form: 'triton' needs Triton and a CUDA device, got cpu"):
         directional_sum(geometry(pos, graph), graph, N_SPHERICAL, "triton")

@@ -2,12 +2,14 @@
 
 import pytest
 import torch
-from ase.build import molecule
+from compounds import compound
 
 from molgeo.graph import radius_graph
 from molgeo.ops.directional import directional_sum
 from molgeo.ops.directional import total as module
 from molgeo.ops.directional.total import cheapest_form
+
+pytestmark = pytest.mark.usefixtures("on_device")
 
 
 def liquid(n=64):
@@ -21,7 +23,7 @@ def liquid(n=64):
 
 def test_small_organic_molecules_take_gram():
     for name in ("CH3CH2OH", "C6H6", "C5H5N"):
-        pos = torch.tensor(molecule(name).positions)
+        pos = compound(name)[1]
         assert cheapest_form(radius_graph(pos, 5.0), 7) == "gram"
 
 

@@ -1,23 +1,20 @@
 """The directional sum's Triton kernels against explicit triplets: values, first and second order.
 
-Without a GPU they run in Triton's interpreter, which `conftest.py` asks for.
+Without a GPU they run in Triton's interpreter, which `left_out.py` asks for.
 """
 
 import functools
 
 import pytest
 import torch
-from ase.build import molecule
+from compounds import compound
 
 from molgeo.graph import radius_graph
 from molgeo.graph.triplets import triplets
 from molgeo.ops.directional import directional_sum, zonal_harmonics
-
-pytest.importorskip("triton", reason="Triton is not installed")
-
 from molgeo.ops.directional.kernels import TILE, Kernels
 
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+pytestmark = pytest.mark.usefixtures("on_device")
 
 
 def directional_forward(*operands):
@@ -48,13 +45,13 @@ def crowd():
     return pos, graph
 
 
-def compound(name):
-    pos = torch.tensor(molecule(name).positions)
+def molecular(name):
+    pos = compound(name)[1]
     return pos, radius_graph(pos, 3.0)
 
 
 SYSTEMS = {"clusters": clusters, "crowd": crowd} | {
-    name: functools.partial(compound, name) for name in ("CO2", "C2H2", "C6H6")
+    name: functools.partial(molecular, name) for name in ("CO2", "C2H2", "C6H6")
 }
 
 
@@ -74,15 +71,10 @@ def problem(system, n_spherical, rank, channels, dtype=torch.float64):
     grad = torch.randn_like(operands[1])
     tangents = [torch.randn_like(operand) for operand in operands]
     return (
-        [operand.to(DEVICE, dtype) for operand in (grad, *operands)],
-        [tangent.to(DEVICE, dtype) for tangent in tangents],
-        on_device(graph),
+        [operand.to(dtype) for operand in (grad, *operands)],
+        [tangent.to(dtype) for tangent in tangents],
+        graph,
     )
-
-
-def on_device(graph):
-    moved = {k: v.to(DEVICE) for k, v in vars(graph).items() if isinstance(v, torch.Tensor)}
-    return type(graph)(**(vars(graph) | moved)) if DEVICE != "cpu" else graph
 
 
 def reference(unit, x, radial, weight, graph):
@@ -192,9 +184,9 @@ def test_messages_have_the_widest_type():
 @pytest.mark.parametrize("n_atoms", [0, 1, 2])
 def test_without_triplets_all_is_zero(n_atoms):
     pos = torch.eye(3, dtype=torch.float64)[:n_atoms]
-    graph = on_device(radius_graph(pos, 2.0))
+    graph = radius_graph(pos, 2.0)
     shapes = (graph.n_edges, 3), (graph.n_edges, 4), (graph.n_edges // 2, 2, 5), (4, 5)
-    operands = [torch.ones(shape, dtype=torch.float64, device=DEVICE) for shape in shapes]
+    operands = [torch.ones(shape, dtype=torch.float64) for shape in shapes]
     grad = torch.ones_like(operands[1])
     assert not directional_forward(*operands, graph).any()
     found = directional_gradients(grad, *operands, graph, tuple(operands))
@@ -209,10 +201,10 @@ def test_form_agrees_with_explicit_triplets_to_the_second_derivative():
     found = []
     for form in ("reference", "triton"):
         torch.manual_seed(2)
-        pos, graph = compound("C2H2")
-        pos, graph = pos.to(DEVICE).requires_grad_(), on_device(graph)
+        pos, graph = molecular("C2H2")
+        pos.requires_grad_()
         shapes = (graph.n_edges, 3), (graph.n_edges // 2, 3, 2), (3, 2)
-        operands = [torch.randn(s, dtype=torch.float64).to(DEVICE).requires_grad_() for s in shapes]
+        operands = [torch.randn(s, dtype=torch.float64).requires_grad_() for s in shapes]
         delta = graph.displacements(pos)
         unit = delta / torch.linalg.vector_norm(delta, dim=-1, keepdim=True)
         out = directional_sum(unit, graph, 3, form)(*operands)

@@ -2,11 +2,14 @@
 
 import pytest
 import torch
+from devices import gradcheck, gradgradcheck
 from torch import Tensor
 
 from molgeo.graph import Graph, radius_graph
 from molgeo.ops import filter as filter_module
 from molgeo.ops.filter import continuous_filter
+
+pytestmark = pytest.mark.usefixtures("on_device")
 
 WIDTH = 3
 
@@ -73,8 +76,8 @@ def test_first_and_second_derivatives(edges_per_run: int) -> None:
         return continuous_filter(h, filters, graph)
 
     inputs = arguments(graph)
-    assert torch.autograd.gradcheck(function, inputs)
-    assert torch.autograd.gradgradcheck(function, inputs)
+    assert gradcheck(function, inputs)
+    assert gradgradcheck(function, inputs)
 
 
 def test_third_derivative() -> None:
@@ -89,7 +92,7 @@ def test_third_derivative() -> None:
             grad_h.square().sum() + grad_filters.square().sum(), (h, filters), create_graph=True
         )
 
-    assert torch.autograd.gradcheck(second, (h, filters))
+    assert gradcheck(second, (h, filters))
 
 
 def test_mixed_types_take_the_wider_one() -> None:
@@ -119,4 +122,4 @@ def test_periodic_images_of_one_atom() -> None:
     )
     h, filters = arguments(graph)
     torch.testing.assert_close(continuous_filter(h, filters, graph), 2.0 * filters * h)
-    assert torch.autograd.gradcheck(lambda *x: continuous_filter(*x, graph), (h, filters))
+    assert gradcheck(lambda *x: continuous_filter(*x, graph), (h, filters))

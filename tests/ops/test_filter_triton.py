@@ -1,18 +1,15 @@
 """SchNet's Triton kernels against the sums in PyTorch's own operations.
 
-Without a GPU they run in Triton's interpreter, which `conftest.py` asks for.
+Without a GPU they run in Triton's interpreter, which `left_out.py` asks for.
 """
 
 import pytest
 import torch
 
 from molgeo.graph import radius_graph
-
-pytest.importorskip("triton", reason="Triton is not installed")
-
 from molgeo.ops.filter_triton import EDGES, convolution, pair_product
 
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+pytestmark = pytest.mark.usefixtures("on_device")
 
 
 def clusters():
@@ -30,11 +27,6 @@ def crystal():
     pos = torch.tensor([[0.0, 0.0, 0.0], [0.9, 1.1, 1.3]], dtype=torch.float64)
     cell = torch.diag(torch.tensor([2.0, 2.1, 1.9], dtype=torch.float64))
     return radius_graph(pos, 2.2, None, cell[None], torch.ones(1, 3, dtype=torch.bool))
-
-
-def on_device(graph):
-    moved = {k: v.to(DEVICE) for k, v in vars(graph).items() if isinstance(v, torch.Tensor)}
-    return type(graph)(**(vars(graph) | moved)) if DEVICE != "cpu" else graph
 
 
 def reference(g, h, filters, graph):
@@ -55,10 +47,10 @@ def reference(g, h, filters, graph):
 @pytest.mark.parametrize("width", [1, 3, 64, 200])
 @pytest.mark.parametrize("system", [clusters, crystal])
 def test_equal_pytorch(system, width, dtype, tolerance):
-    graph = on_device(system())
+    graph = system()
     torch.manual_seed(1)
-    g, h = torch.randn(2, graph.n_atoms, width, dtype=torch.float64).to(DEVICE, dtype)
-    filters = torch.randn(graph.n_edges // 2, width, dtype=torch.float64).to(DEVICE, dtype)
+    g, h = torch.randn(2, graph.n_atoms, width, dtype=torch.float64).to(dtype)
+    filters = torch.randn(graph.n_edges // 2, width, dtype=torch.float64).to(dtype)
     found = convolution(h, filters, graph), pair_product(g, h, graph)
     for a, b in zip(found, reference(g, h, filters, graph), strict=True):
         assert a.dtype == dtype
@@ -67,9 +59,9 @@ def test_equal_pytorch(system, width, dtype, tolerance):
 
 
 def test_strided_arguments():
-    graph = on_device(crystal())
-    h = torch.randn(5, graph.n_atoms, device=DEVICE).t()
-    filters = torch.randn(5, graph.n_edges // 2, device=DEVICE).t()
+    graph = crystal()
+    h = torch.randn(5, graph.n_atoms).t()
+    filters = torch.randn(5, graph.n_edges // 2).t()
     found = convolution(h, filters, graph), pair_product(h, h, graph)
     for a, b in zip(found, reference(h, h, filters, graph), strict=True):
         torch.testing.assert_close(a, b.float(), rtol=1e-5, atol=1e-5)
@@ -77,8 +69,8 @@ def test_strided_arguments():
 
 @pytest.mark.parametrize("n_atoms", [0, 1])
 def test_without_edges(n_atoms):
-    graph = on_device(radius_graph(torch.zeros(n_atoms, 3), 1.0))
-    h = torch.ones(n_atoms, 4, device=DEVICE)
-    filters = torch.ones(0, 4, device=DEVICE)
+    graph = radius_graph(torch.zeros(n_atoms, 3), 1.0)
+    h = torch.ones(n_atoms, 4)
+    filters = torch.ones(0, 4)
     assert torch.equal(convolution(h, filters, graph), torch.zeros_like(h))
     assert pair_product(h, h, graph).shape == (0, 4)

@@ -1,10 +1,14 @@
 """Recomputed blocks give what kept ones give, for both derivatives, in less memory."""
 
+import pytest
 import torch
+from devices import placed
 
 from molgeo.models import DimeNetPlusPlus
 from molgeo.ops import recompute
 from molgeo.runtime.precision import matmul_precision
+
+pytestmark = pytest.mark.usefixtures("on_device")
 
 
 def run(model, z, pos):
@@ -33,7 +37,7 @@ def kept_elements(model, z, pos):
 def test_same_results_in_less_memory(monkeypatch):
     torch.manual_seed(0)
     fields = {"hidden": 16, "n_blocks": 2, "int_emb": 8, "out_emb": 12}
-    model = DimeNetPlusPlus(output_init="glorot_orthogonal", **fields).double()
+    model = placed(DimeNetPlusPlus(output_init="glorot_orthogonal", **fields)).double()
     z, pos = torch.full((9,), 6), 3 * torch.rand(9, 3, dtype=torch.float64)
     expected, before = run(model, z, pos), kept_elements(model, z, pos)
     monkeypatch.setattr(recompute, "MOST_EDGES", 0)

@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+from devices import gradcheck, gradgradcheck
 
 from molgeo.graph import radius_graph
 from molgeo.ops import segment
+
+pytestmark = pytest.mark.usefixtures("on_device")
 
 
 @pytest.fixture
@@ -60,8 +63,8 @@ def test_values_and_derivatives(graph, name):
         x = torch.randn(rows, 3, dtype=dtype)
         torch.testing.assert_close(fast(x), plain(x))
     x = torch.randn(rows, 2, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(fast, x)
-    assert torch.autograd.gradgradcheck(fast, x)
+    assert gradcheck(fast, x)
+    assert gradgradcheck(fast, x)
 
 
 def test_scale_pairs(graph):
@@ -72,8 +75,8 @@ def test_scale_pairs(graph):
         return segment.scale_pairs(x, scale, graph)
 
     torch.testing.assert_close(scaled(x, scale), x * scale[graph.pair])
-    assert torch.autograd.gradcheck(scaled, (x, scale))
-    assert torch.autograd.gradgradcheck(scaled, (x, scale))
+    assert gradcheck(scaled, (x, scale))
+    assert gradgradcheck(scaled, (x, scale))
 
 
 def test_sum_scaled(graph):
@@ -88,8 +91,8 @@ def test_sum_scaled(graph):
     torch.testing.assert_close(scaled(x, scale), expected)
     with torch.no_grad():
         torch.testing.assert_close(scaled(x, scale), expected)
-    assert torch.autograd.gradcheck(scaled, (x, scale))
-    assert torch.autograd.gradgradcheck(scaled, (x, scale))
+    assert gradcheck(scaled, (x, scale))
+    assert gradgradcheck(scaled, (x, scale))
 
 
 def test_to_edges(graph):
@@ -102,8 +105,8 @@ def test_to_edges(graph):
     a, b, c = inputs
     expected = a[graph.target] + b[graph.source] + c[graph.pair]
     torch.testing.assert_close(to_edges(*inputs), expected)
-    assert torch.autograd.gradcheck(to_edges, inputs)
-    assert torch.autograd.gradgradcheck(to_edges, inputs)
+    assert gradcheck(to_edges, inputs)
+    assert gradgradcheck(to_edges, inputs)
 
 
 def test_no_edges():

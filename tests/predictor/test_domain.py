@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from ase.build import molecule
+from compounds import compound
 
 from molgeo.predictor.domain import Domain
 
@@ -9,10 +9,10 @@ QM9 = Domain(elements=(1, 6, 7, 8, 9), max_atoms=29, min_distance=0.96)
 
 
 def test_inside():
-    ethanol = molecule("CH3CH2OH")
-    assert QM9.check(ethanol.numbers, ethanol.positions) is None
-    assert QM9.check(torch.tensor(ethanol.numbers), torch.tensor(ethanol.positions)) is None
-    assert QM9.check(ethanol.numbers.tolist(), ethanol.positions.tolist()) is None
+    z, pos = compound("CH3CH2OH")
+    assert QM9.check(z, pos) is None
+    assert QM9.check(z.numpy(), pos.numpy()) is None
+    assert QM9.check(z.tolist(), pos.tolist()) is None
     assert QM9.check([8]) is None
     assert QM9.check([8], [[0.0, 0.0, 0.0]]) is None
 
@@ -101,8 +101,8 @@ def test_no_atoms():
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_molecules_far_apart_are_fragments(axis):
-    water = molecule("H2O")
-    pos = np.concatenate([water.positions] * 3)
+    _, water = compound("H2O")
+    pos = np.concatenate([water.numpy()] * 3)
     pos[3:6, axis] += 8.0
     pos[6:, axis] -= 9.0
     assert QM9.check([8, 1, 1] * 3, pos) == (

@@ -1,17 +1,19 @@
 import pytest
 import torch
-from ase.build import molecule
+from compounds import compound
+from devices import placed
 
 from molgeo.data.qm9.properties import PROPERTIES, named
 from molgeo.graph import radius_graph
 from molgeo.predictor.heads import SQUARED_DISTANCE_UNIT, Heads, centred, pool
 
+pytestmark = pytest.mark.usefixtures("on_device")
+
 ALL = list(PROPERTIES.values())
 
 
 def g2(formula):
-    atoms = molecule(formula)
-    return torch.tensor(atoms.numbers), torch.tensor(atoms.positions)
+    return compound(formula)
 
 
 def join(molecules):
@@ -22,11 +24,12 @@ def join(molecules):
 
 
 def test_centre_of_mass_is_that_of_ase():
+    build = pytest.importorskip("ase.build")
     names = ["CH3CH2OH", "HCN", "SiH4", "CH3Cl", "C6H6"]
     z, pos, graph = join([g2(name) for name in names])
     shift = pos - centred(z, pos, graph)
     for number, name in enumerate(names):
-        expected = torch.tensor(molecule(name).get_center_of_mass())
+        expected = torch.tensor(build.molecule(name).get_center_of_mass())
         for row in shift[graph.batch == number]:
             torch.testing.assert_close(row, expected, rtol=0, atol=2e-4)
 
@@ -122,7 +125,7 @@ def test_two_copies(kind, factor):
 
 def test_pooling_a_batch_is_pooling_each():
     molecules = [g2("H2O"), g2("C6H6"), (torch.tensor([6]), torch.ones(1, 3).double())]
-    heads = Heads(5, ALL, hidden=3).double()
+    heads = placed(Heads(5, ALL, hidden=3)).double()
     torch.nn.init.normal_(heads.out_bias)
     z, pos, graph = join(molecules)
     features = torch.rand(len(z), 5, generator=torch.Generator().manual_seed(3)).double()
@@ -134,7 +137,7 @@ def test_pooling_a_batch_is_pooling_each():
 
 
 def test_each_property_has_its_own_network():
-    heads = Heads(5, ALL, hidden=3).double()
+    heads = placed(Heads(5, ALL, hidden=3)).double()
     z, pos, graph = join([g2("CH3CH2OH")])
     features = torch.rand(len(z), 5, generator=torch.Generator().manual_seed(3)).double()
     before = heads(features, z, pos, graph)[0]
@@ -149,9 +152,9 @@ def test_each_property_has_its_own_network():
 
 
 def test_sums_over_atoms_are_at_least_float32():
-    heads = Heads(4, named(("u0", "r2", "mu")), hidden=3)
+    heads = placed(Heads(4, named(("u0", "r2", "mu")), hidden=3))
     z, pos, graph = join([g2("H2O")])
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(z.device.type, dtype=torch.bfloat16):
         assert heads(torch.ones(3, 4), z, pos.float(), graph).dtype == torch.float32
     assert heads.double()(torch.ones(3, 4).double(), z, pos, graph).dtype == torch.float64
 

@@ -2,7 +2,8 @@ import copy
 
 import pytest
 import torch
-from ase.build import molecule
+from compounds import compound
+from devices import placed
 from no_waiting import no_waiting
 
 from molgeo.data.qm9.properties import NAMES, PROPERTIES, named
@@ -11,13 +12,15 @@ from molgeo.graph import radius_graph
 from molgeo.predictor import Predictor
 from molgeo.predictor.header import Facts
 
+pytestmark = pytest.mark.usefixtures("on_device")
+
 SMALL = {"n_features": 8, "n_filters": 8, "n_blocks": 1, "n_gaussians": 8, "cutoff": 4.0}
 REFERENCES = ("baseline", "scale", "atom_reference")
 
 
 def g2(formula):
-    atoms = molecule(formula)
-    return torch.tensor(atoms.numbers), torch.tensor(atoms.positions).float()
+    z, pos = compound(formula)
+    return z, pos.float()
 
 
 def make(names=NAMES):
@@ -26,11 +29,11 @@ def make(names=NAMES):
     torch.nn.init.normal_(predictor.heads.out_weight)
     predictor.baseline.normal_()
     predictor.scale.uniform_(0.5, 2.0)
-    return predictor
+    return placed(predictor)
 
 
 @pytest.fixture
-def predictor():
+def predictor(on_device):
     return make()
 
 
@@ -110,7 +113,7 @@ def test_large_totals_keep_their_digits():
         lambda m: m.float(),
         lambda m: m.double(),
         lambda m: m.to(torch.bfloat16),
-        lambda m: m.to("cpu", torch.float16),
+        lambda m: m.to(m.baseline.device, torch.float16),
         lambda m: copy.deepcopy(m).half().float(),
         lambda m: torch.nn.Sequential(m).half()[0],
     ],
@@ -254,7 +257,7 @@ def test_a_graph_of_another_type(weights):
         (torch.tensor([8]), torch.zeros(1, 3) > 0, TypeError, "pos: expected real numbers"),
         (torch.tensor([-1]), torch.zeros(1, 3), ValueError, "z: expected atomic numbers, 1 to"),
         (torch.tensor([8, 300]), torch.eye(3)[:2], ValueError, "z: .* 99, got 300"),
-        (torch.tensor([8]), torch.zeros(1, 3, device="meta"), ValueError, "pos: .* device, cpu"),
+        (torch.tensor([8]), torch.zeros(1, 3, device="meta"), ValueError, "pos: .* device, "),
     ],
 )
 def test_tensors_of_the_wrong_kind(predictor, z, pos, error, match):
@@ -264,7 +267,7 @@ def test_tensors_of_the_wrong_kind(predictor, z, pos, error, match):
 
 def test_config_rebuilds_it(predictor):
     other = Predictor(**dict(predictor.config))
-    other.load_state_dict(predictor.state_dict())
+    placed(other).load_state_dict(predictor.state_dict())
     z, pos = g2("H2O")
     assert torch.equal(other.eval()(z, pos)["gap"], predictor(z, pos)["gap"])
     assert other.config == predictor.config

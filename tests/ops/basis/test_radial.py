@@ -1,12 +1,16 @@
 """Radial bases and envelopes."""
 
+import copy
 import math
 
 import pytest
 import torch
+from devices import gradcheck, gradgradcheck, placed
 
 from molgeo.ops.basis.envelope import PolynomialEnvelope, cosine_cutoff
 from molgeo.ops.basis.radial import BesselBasis, GaussianBasis
+
+pytestmark = pytest.mark.usefixtures("on_device")
 
 
 def derivatives(function, d: torch.Tensor, order: int) -> list[torch.Tensor]:
@@ -53,7 +57,7 @@ def test_cosine_cutoff():
 
 
 def test_bessel_basis():
-    basis = BesselBasis(4, 5.0).double()
+    basis = placed(BesselBasis(4, 5.0)).double()
     d = torch.tensor([0.6, 1.1, 3.0, 5.0], dtype=torch.float64)
     n = torch.arange(1, 5, dtype=torch.float64)
     waves = torch.sin(n * math.pi * d[:, None] / 5.0)
@@ -68,7 +72,7 @@ def test_bessel_basis():
 
 
 def test_gaussian_basis():
-    basis = GaussianBasis(0.0, 5.0, 6).double()
+    basis = placed(GaussianBasis(0.0, 5.0, 6)).double()
     d = torch.tensor([0.0, 1.5, 5.0], dtype=torch.float64)
     expected = torch.exp(-0.5 * (d[:, None] - torch.arange(6.0).double()) ** 2)
     torch.testing.assert_close(basis(d), expected)
@@ -76,7 +80,7 @@ def test_gaussian_basis():
 
 @pytest.mark.parametrize("basis", [BesselBasis(6, 5.0), GaussianBasis(0.0, 5.0, 8)])
 def test_gradients(basis):
-    basis = basis.double()
+    basis = placed(copy.deepcopy(basis)).double()
     d = torch.tensor([0.7, 2.0, 4.5], dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(basis, d)
-    assert torch.autograd.gradgradcheck(basis, d)
+    assert gradcheck(basis, d)
+    assert gradgradcheck(basis, d)

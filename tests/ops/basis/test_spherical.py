@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from devices import gradcheck, gradgradcheck, placed
 from scipy.special import spherical_jn
 
 from molgeo.ops.basis.spherical import (
@@ -11,19 +12,21 @@ from molgeo.ops.basis.spherical import (
     spherical_bessel_zeros,
 )
 
+pytestmark = pytest.mark.usefixtures("on_device")
+
 CUTOFF = 5.0
 
 
 def test_bessel_functions_agree_with_scipy():
     x = torch.cat([torch.zeros(1), torch.logspace(-6, 2, 400)]).double()
     for l in range(12):
-        expected = torch.from_numpy(spherical_jn(l, x.numpy()))
+        expected = torch.as_tensor(spherical_jn(l, x.cpu().numpy()))
         torch.testing.assert_close(spherical_bessel(l, x), expected, rtol=1e-9, atol=1e-14)
 
 
 def test_zeros_are_zeros_in_order():
     zeros = spherical_bessel_zeros(9, 12)
-    torch.testing.assert_close(zeros[0], torch.pi * torch.arange(1.0, 13.0).double())
+    torch.testing.assert_close(zeros[0], torch.pi * torch.arange(1.0, 13.0, device="cpu").double())
     for l, z in enumerate(zeros):
         assert np.abs(spherical_jn(l, z.numpy())).max() < 1e-14
         # None is missed: the function has one sign change between neighbours.
@@ -47,7 +50,7 @@ def reference(l: int, n: int, d: np.ndarray, divided: bool) -> tuple[np.ndarray,
 @pytest.mark.parametrize("envelope", ["code", "paper"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-11)])
 def test_values_and_derivatives(envelope, dtype, tolerance):
-    basis = SphericalBesselBasis(7, 6, CUTOFF, envelope=envelope)
+    basis = placed(SphericalBesselBasis(7, 6, CUTOFF, envelope=envelope))
     # Distances that float32 holds, so that its rounding of d is not what is measured.
     d = torch.linspace(0.4, CUTOFF - 1e-3, 500).to(dtype)
     values, slopes = torch.func.jvp(basis, (d,), (torch.ones_like(d),))
@@ -55,16 +58,16 @@ def test_values_and_derivatives(envelope, dtype, tolerance):
     assert values.dtype == dtype
     for l in range(7):
         for n in range(6):
-            expected, slope = reference(l, n, d.double().numpy(), envelope == "code")
-            error = np.abs(values[:, l, n].numpy() - expected).max()
-            slope_error = np.abs(slopes[:, l, n].numpy() - slope).max()
+            expected, slope = reference(l, n, d.double().cpu().numpy(), envelope == "code")
+            error = np.abs(values[:, l, n].cpu().numpy() - expected).max()
+            slope_error = np.abs(slopes[:, l, n].cpu().numpy() - slope).max()
             assert error < tolerance * np.abs(expected).max()
             assert slope_error < tolerance * np.abs(slope).max()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_second_derivatives_are_finite_everywhere(dtype):
-    basis = SphericalBesselBasis(7, 6, CUTOFF)
+    basis = placed(SphericalBesselBasis(7, 6, CUTOFF))
     d = torch.tensor([0.05, 0.4, 2.0, 4.999, CUTOFF, 6.0], dtype=dtype, requires_grad=True)
     (first,) = torch.autograd.grad(basis(d).sum(), d, create_graph=True)
     (second,) = torch.autograd.grad(first.sum(), d)
@@ -73,19 +76,19 @@ def test_second_derivatives_are_finite_everywhere(dtype):
 
 
 def test_gradcheck():
-    basis = SphericalBesselBasis(4, 3, CUTOFF)
+    basis = placed(SphericalBesselBasis(4, 3, CUTOFF))
     d = torch.tensor([0.5, 1.7, 4.2], dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(basis, d)
-    assert torch.autograd.gradgradcheck(basis, d)
+    assert gradcheck(basis, d)
+    assert gradgradcheck(basis, d)
 
 
 def test_functions_of_one_order_are_orthonormal():
-    basis = SphericalBesselBasis(7, 6, CUTOFF, envelope="paper")
+    basis = placed(SphericalBesselBasis(7, 6, CUTOFF, envelope="paper"))
     basis.envelope.forward = torch.ones_like
     nodes, weights = np.polynomial.legendre.leggauss(200)
-    x = torch.from_numpy(0.5 * (nodes + 1))
+    x = torch.as_tensor(0.5 * (nodes + 1))
     values = basis(CUTOFF * x)
-    gram = torch.einsum("x,xln,xlm->lnm", torch.from_numpy(weights) / 2 * x**2, values, values)
+    gram = torch.einsum("x,xln,xlm->lnm", torch.as_tensor(weights) / 2 * x**2, values, values)
     torch.testing.assert_close(gram, torch.eye(6).double().expand(7, 6, 6))
 
 
