@@ -21,7 +21,7 @@ from molgeo.runtime.device import PAIRS, Arriving, bounded, one_behind, received
 from molgeo.runtime.errors import InputError, SettingError
 from molgeo.runtime.precision import MatmulPrecision, matmul_precision
 
-BATCH_SIZE: Final = 64
+FRAMES_OF_A_BATCH: Final = 64
 """Molecules of a batch on a CPU."""
 
 NEIGHBOURS: Final = 128
@@ -214,7 +214,7 @@ def _parts(
 ) -> Iterator[slice]:
     """Batches of the rows, as `evaluate_forces` says."""
     if batch_size or device.type == "cpu":
-        return bounded([1] * len(rows), batch_size or BATCH_SIZE)
+        return bounded([1] * len(rows), batch_size or FRAMES_OF_A_BATCH)
     n_atoms = np.diff(molecules.bounds)[rows.numpy()]
     # Of a small cell each atom has more neighbours than the cell has atoms.
     near = n_atoms if molecules.cell is None else n_atoms.clip(min=NEIGHBOURS)
