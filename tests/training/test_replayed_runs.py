@@ -58,16 +58,19 @@ def recorded(monkeypatch):
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-def test_losses_are_those_of_other_runs(tiny, tmp_path, metrics, optimizer):
+def test_losses_are_those_of_other_runs(tiny, tmp_path, metrics, optimizer, device):
     """Over 54 steps, which change the last digits: padding, order of sums, type of the rate."""
     logs, fields = [], {"max_epochs": 9, "optimizer": optimizer, "learning_rate": 1e-3}
+    if device.type == "cuda":
+        fields["accelerator"] = "gpu"  # whose sums have another order each time
     for replay in (True, False):
         folder = tmp_path / str(replay)
         train(tiny(run_dir=str(folder), replay=replay, **fields))
         logs.append(losses(metrics(folder)))
     replayed, other = logs
     assert len(other) == 54 + 9
-    assert replayed == pytest.approx(other, rel=1e-5)
+    tolerance = 1e-2 if device.type == "cuda" else 1e-5
+    assert replayed == pytest.approx(other, rel=tolerance)
     assert replayed != other
 
 
@@ -214,10 +217,14 @@ def test_a_rate_that_is_no_tensor_is_not_captured(tiny, monkeypatch, recorded):
     assert not recorded
 
 
-def test_bars_show_a_loss(tiny, monkeypatch, capsys):
+@pytest.mark.parametrize("rich", [True, False])
+def test_bars_show_a_loss(tiny, monkeypatch, capsys, rich):
+    if not rich:
+        monkeypatch.setattr("molgeo.training.progress_bar.find_spec", lambda _: None)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     train(tiny(replay=True, max_epochs=1))
-    assert "train_loss" in capsys.readouterr().err
+    shown = capsys.readouterr()
+    assert "train_loss" in shown.err + shown.out
 
 
 def test_who_replays(tiny, monkeypatch):

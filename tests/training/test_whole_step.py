@@ -56,7 +56,7 @@ def captured(function):
 class Run:
     """A model with its whole step, and all that a step changes."""
 
-    def __init__(self, molecules, capture=None, model="spectrum_net", **fields):
+    def __init__(self, molecules, capture=None, model="spectrum_net", device="cpu", **fields):
         torch.manual_seed(0)
         is_forces = molecules.force is not None
         properties = [ENERGY] if is_forces else named(molecules.properties)
@@ -66,6 +66,7 @@ class Run:
         shared |= fields
         config = ForceConfig(data_file=["x"], **shared) if is_forces else QM9Config(**shared)
         self.module = (ForceTraining if is_forces else PropertyTraining)(predictor, config)
+        self.module.to(device)
         self.optimizer = optimiser_of(predictor, config, replayed=True)
         self.schedule = schedule_of(self.optimizer, config, 10)
         self.averages = AveragedModel(self.module)
@@ -104,17 +105,19 @@ def assert_close(one, other, tolerance=1e-6):
         ("spectrum_net", {"optimizer": "muon", "clip_norm": 0.0}),
     ],
 )
-def test_replays_are_the_next_steps(molecules, model, fields):
+def test_replays_are_the_next_steps(molecules, model, fields, device):
     """Other molecules, learning rates, numbers of steps, decays of the average; clipping too."""
-    replayed = Run(molecules, captured, model, **fields)
-    computed = Run(molecules, None, model, **fields)
+    is_card = device.type == "cuda"
+    capture, tolerance = (CudaGraphs(), 1e-3) if is_card else (captured, 1e-6)
+    replayed = Run(molecules, capture, model, device, **fields)
+    computed = Run(molecules, None, model, device, **fields)
     rates = set()
     for batch in batches(molecules, 6):
         rates.add(float(replayed.optimizer.param_groups[0]["lr"]))
-        found, expected = replayed(batch), computed(batch)
-        assert found == pytest.approx(expected, rel=1e-6)
+        found, expected = replayed(batch.to(device)), computed(batch.to(device))
+        assert found == pytest.approx(expected, rel=tolerance)
         assert expected["norm"] > 0.1
-        assert_close(replayed, computed)
+        assert_close(replayed, computed, tolerance)
     assert len(rates) > 3
     assert int(replayed.averages.n_averaged) == 6
     assert len(replayed.step._captured) == 1
@@ -261,11 +264,13 @@ def test_all_of_a_step_is_on_the_device(molecules, monkeypatch, optimizer):
     assert seen == {"meta"}
 
 
-def test_nothing_waits(molecules):
-    run = Run(molecules, None, optimizer="muon")
-    first, second = batches(molecules, 2)
+@pytest.mark.parametrize("replayed", [False, True])
+def test_nothing_waits(molecules, device, replayed):
+    capture = None if not replayed else CudaGraphs() if device.type == "cuda" else captured
+    run = Run(molecules, capture, device=device, optimizer="muon")
+    first, second = (batch.to(device) for batch in batches(molecules, 2))
     run(first)
-    with no_waiting():
+    with no_waiting(device):
         run.step(second)
         run.schedule.step()
 
