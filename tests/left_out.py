@@ -18,6 +18,10 @@ MAY_BE_MISSING = (
 )
 """Packages without which the tests that need them are left out."""
 
+if not any(word.endswith("cuda") for word in sys.argv) and "PYTEST_XDIST_WORKER" not in os.environ:
+    # Read when Triton is imported: other conftest.py files do that before options are known.
+    os.environ["TRITON_INTERPRET"] = "1"
+
 NEEDS_CARD = "needs --device cuda"
 
 
@@ -41,8 +45,6 @@ def pytest_configure(config):
         raise pytest.UsageError(f"--device: expected cpu or cuda, got {device}")
     if device == "cuda" and not torch.cuda.is_available():
         raise pytest.UsageError("--device cuda: PyTorch finds no CUDA device here")
-    if device == "cpu":
-        os.environ["TRITON_INTERPRET"] = "1"  # read when a kernel is defined
     if without := config.getoption("without"):
         sys.meta_path[:] = [_Without(finder, without) for finder in sys.meta_path]
     # PyG still compiles TorchScript when it is imported.

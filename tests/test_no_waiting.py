@@ -81,3 +81,18 @@ def test_what_does_not_wait_passes():
         grad.square().sum().backward()
         weight.detach().copy_(weight.grad)
     assert found == []
+
+
+def test_on_a_card_pytorch_says_what_waits(card):
+    x = X.to(card)
+    float(x.sum())
+    with pytest.raises(RuntimeError, match="synchroniz"), no_waiting(card):
+        float(x.sum())
+    with counted_waits(card) as found:
+        float(x.sum())
+        x[x > 1]
+        torch.tensor([1.0], device=card)
+    assert len(found) == 3
+    with no_waiting(card), counted_waits(card) as found:
+        (x @ x.T).exp().sum()
+    assert found == []

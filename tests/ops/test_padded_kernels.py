@@ -4,11 +4,11 @@ import pytest
 import torch
 from neighbourhoods import crystal, roomier
 
-pytest.importorskip("triton", reason="Triton is not installed")
-
 from molgeo.graph import radius_graph
 from molgeo.ops.directional.kernels import Kernels
 from molgeo.ops.filter_triton import convolution, pair_product
+
+pytestmark = pytest.mark.usefixtures("on_device")
 
 
 def molecules():

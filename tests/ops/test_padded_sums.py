@@ -15,6 +15,8 @@ from molgeo.ops.directional.legendre import racah_harmonics
 from molgeo.ops.filter import continuous_filter
 from molgeo.ops.segment import expand_pairs
 
+pytestmark = pytest.mark.usefixtures("on_device")
+
 ORDERS = 3
 
 

@@ -55,19 +55,20 @@ def padded_batch(molecules, numbers):
 
 @pytest.mark.parametrize("data", ["of_forces", "of_properties"])
 @every_model
-def test_nothing_waits(name, data, request):
+def test_nothing_waits(name, data, request, device):
     molecules = request.getfixturevalue(data)
-    module = training(name, molecules)
-    first, second = (padded_batch(molecules, torch.arange(n, n + 6)) for n in (0, 6))
+    module = training(name, molecules).to(device)
+    first, second = (padded_batch(molecules, torch.arange(n, n + 6)).to(device) for n in (0, 6))
     module.losses(first)["train_loss"].backward()
-    with no_waiting(module.device):
+    with no_waiting(device):
         module.losses(second)["train_loss"].backward()
 
 
-def test_a_batch_is_gathered_without_waiting(of_forces):
+def test_a_batch_is_gathered_without_waiting(of_forces, device):
     """But for its numbers, which the host knows and sends."""
-    with counted_waits(of_forces.pos.device) as found:
-        padded_batch(of_forces, torch.arange(6))
+    molecules = of_forces.to(device)
+    with counted_waits(device) as found:
+        padded_batch(molecules, torch.arange(6))
     assert set(found) <= SENT
 
 
