@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from molgeo.prediction import predict as predict
     from molgeo.predictor import Predictor as Predictor
     from molgeo.predictor.checkpoint import load as load
+    from molgeo.predictor.program import export as export
     from molgeo.properties import Property as Property
     from molgeo.simulation.calculator import MolgeoCalculator as MolgeoCalculator
 
@@ -28,6 +29,7 @@ _EXPORTS = {
     "MolgeoCalculator": "simulation.calculator",
     "Predictor": "predictor",
     "Property": "properties",
+    "export": "predictor.program",
     "load": "predictor.checkpoint",
     "predict": "prediction",
 }
@@ -39,6 +41,7 @@ __all__ = [
     "Property",
     "__version__",
     "datasets",
+    "export",
     "load",
     "models",
     "predict",

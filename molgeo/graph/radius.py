@@ -75,7 +75,7 @@ def given_or_found(graph: Graph | None, pos: Tensor, cutoff: float, batch: Tenso
     """
     if graph is None:
         return radius_graph(pos, cutoff, batch)
-    if graph.n_atoms != len(pos):
+    if graph.n_atoms != pos.shape[0]:
         raise ValueError(f"graph: expected one of {len(pos)} atoms, got {graph.n_atoms}")
     if batch is not None and batch is not graph.batch and not _may_be(batch, graph.batch):
         raise ValueError("graph: expected one of the same batch, got another assignment of atoms")

@@ -41,6 +41,7 @@ from molgeo.ops.dense import linear
 from molgeo.ops.directional import zonal_harmonics
 from molgeo.ops.directional.factored import ROWS_PER_BLOCK
 from molgeo.ops.segment import expand_pairs, gather, scatter_sum
+from molgeo.runtime.precision import without_autocast
 
 Angle = Literal["paper", "reference"]
 BilinearForm = Literal["gram", "reference"]
@@ -125,12 +126,12 @@ class _Gram:
         self.edge, self.reverse, self.pair = (
             joined(self.blocks, name, graph) for name in ("edge", "reverse", "pair")
         )
-        self.rows = [len(block.edge) for block in self.blocks]
+        self.rows = [block.edge.numel() for block in self.blocks]
         v, u = (
             self._in_blocks(expand_pairs(x, graph, sign=-1.0), self.edge)
             for x in (delta, _unit(delta))
         )
-        with torch.autocast(delta.device.type, enabled=False):  # angles need all their digits
+        with without_autocast(delta):  # angles need all their digits
             self.harmonics = [
                 _block_harmonics(*parts, n_spherical, angle)
                 for parts in zip(v, u, self.blocks, strict=True)
@@ -138,16 +139,16 @@ class _Gram:
 
     def __call__(self, x: Tensor, radial: Tensor, weight: Tensor) -> Tensor:
         if not self.harmonics:
-            return x.new_zeros(len(x), len(weight))
+            return x.new_zeros(x.shape[0], weight.shape[0])
         dtype = widest((self.harmonics[0], x, radial, weight))
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x):
             x, radial, weight = x.to(dtype), radial.to(dtype), weight.to(dtype)
             w = weight.transpose(0, 1).flatten(0, 1)  # (n_bilinear · c_out, c_in)
             x_kj = self._in_blocks(x, self.reverse)
             t_kj = self._in_blocks(radial, self.pair)
             sums = [_block_sum(*parts, w) for parts in zip(self.harmonics, x_kj, t_kj, strict=True)]
             # Messages of padded slots are zero, as their harmonics are.
-            return scatter_sum(torch.cat(sums), self.edge, len(x))
+            return scatter_sum(torch.cat(sums), self.edge, x.shape[0])
 
     def _in_blocks(self, x: Tensor, index: Tensor) -> tuple[Tensor, ...]:
         """Rows in the slots of each block."""

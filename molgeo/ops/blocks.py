@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from molgeo.graph.edges import Graph
+from molgeo.graph.edges import Graph, Slots
 from molgeo.graph.slots import neighbour_slots
 
 
@@ -55,15 +55,16 @@ def blocks_of(graph: Graph, rows: int) -> list[Block]:
         rows: slots of a block on a CPU, so that it stays in a core's cache; a GPU has large ones,
             and a graph that knows its slots has those.
     """
-    if graph.source.device.type != "cpu" or graph.slots is not None:
+    known = graph.slots
+    if known is not None:
+        return list(graph.derived("known blocks", lambda g: _blocks(g, known)))
+    if graph.source.device.type != "cpu":
         rows = 2 * graph.n_edges + graph.n_atoms
-    blocks: list[Block] = graph.derived(("blocks", rows), lambda g: _blocks(g, rows))
-    return blocks
+    return list(graph.derived(("blocks", rows), lambda g: _blocks(g, neighbour_slots(g, rows)[0])))
 
 
-def _blocks(graph: Graph, rows: int) -> list[Block]:
+def _blocks(graph: Graph, known: Iterable[Slots]) -> list[Block]:
     found = []
-    known = graph.slots if graph.slots is not None else neighbour_slots(graph, rows)[0]
     for slots in known:
         n_atoms, n_slots = slots.edge.shape
         edge, filled = slots.edge.flatten(), slots.filled

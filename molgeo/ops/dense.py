@@ -101,8 +101,8 @@ def linear_activated(
 
     Of large inputs it is one node of the autograd graph, which keeps only the argument of f.
     """
-    small = x.device.type == "cpu" and x.numel() <= SMALL
-    if small or torch.compiler.is_compiling() or torch.is_autocast_enabled(x.device.type):
+    plain = torch.compiler.is_compiling() or torch.is_autocast_enabled(x.device.type)
+    if plain or (x.device.type == "cpu" and x.numel() <= SMALL):
         return activation.value(F.linear(x, weight, bias))
     if not _tracked(x, weight, bias):
         return activation.value(_multiply(x, weight, bias), inplace=True)
@@ -141,7 +141,7 @@ def by_rows(function: Callable[..., Tensor], *rows: Tensor) -> Tensor:
 
     ``rows`` have equally many rows, and so has the result.
     """
-    if torch.is_grad_enabled() or rows[0].device.type != "cpu" or len(rows[0]) <= ROWS:
+    if torch.is_grad_enabled() or not _is_cut(rows[0]):
         return function(*rows)
     pieces = zip(*(r.split(ROWS) for r in rows), strict=True)
     return torch.cat([function(*piece) for piece in pieces])
@@ -229,9 +229,9 @@ def _in_pieces(
         *rows: its arguments, of which the first is a tensor.
     """
     assert rows[0] is not None
-    n = len(rows[0])
-    if torch.is_grad_enabled() or rows[0].device.type != "cpu" or n <= ROWS:
+    if torch.is_grad_enabled() or not _is_cut(rows[0]):
         return [*function(*rows)]
+    n = rows[0].shape[0]
     totals: list[Tensor | None] = []
     for first in range(0, n, ROWS):
         piece = slice(first, first + ROWS)
@@ -284,14 +284,20 @@ def _tracked(*tensors: Tensor | None) -> bool:
     return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
 
 
+def _is_cut(rows: Tensor) -> bool:
+    """Whether rows are taken in pieces: never where a program is made for any number of them."""
+    is_large = not torch.compiler.is_compiling() and rows.shape[0] > ROWS
+    return is_large and rows.device.type == "cpu"
+
+
 def _worthwhile(x: Tensor, weight: Tensor) -> bool:
     """Whether the explicit product can do it, and is faster."""
     return (
-        x.device.type == "cpu"
+        not torch.compiler.is_compiling()
+        and x.device.type == "cpu"
         and x.numel() * weight.shape[0] >= max(LEAST_PRODUCTS, 1)
         and x.dtype == weight.dtype == torch.float32
         and (weight.is_contiguous() or weight.t().is_contiguous())  # else oneDNN crawls
         and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
         and onednn_is_faster(torch.get_float32_matmul_precision())
     )

@@ -22,7 +22,7 @@ from torch import Tensor
 from molgeo.graph.edges import Graph
 from molgeo.ops.blocks import Block, blocks_of, widest
 from molgeo.ops.derivatives import Dual, change, neighbour_sum, product, rows_of, value
-from molgeo.runtime.precision import full_on_cpu
+from molgeo.runtime.precision import full_on_cpu, without_autocast
 
 _ROWS_PER_BLOCK = 2048
 """Padded edges taken at a time on a CPU: 1 MB of 128 float32 channels, as large as L2."""
@@ -115,7 +115,7 @@ def _in_slots(y: Tensor, block: Block) -> Tensor:
 
 def _collect(y: Tensor, m: Tensor) -> Tensor:
     """``Σ_j Y_ij m_ijᵀ``: (atoms, components, slots) and (rows, channels) to atoms."""
-    return torch.bmm(y, m.view(len(y), y.shape[2], -1))
+    return torch.bmm(y, m.view(y.shape[0], y.shape[2], -1))
 
 
 def _spread(y: Tensor, g: Tensor) -> Tensor:
@@ -125,7 +125,7 @@ def _spread(y: Tensor, g: Tensor) -> Tensor:
 
 def _project(m: Tensor, g: Tensor) -> Tensor:
     """``G_i m_ij``, (rows, components)."""
-    return torch.bmm(m.view(len(g), -1, g.shape[2]), g.mT).flatten(0, 1)
+    return torch.bmm(m.view(g.shape[0], -1, g.shape[2]), g.mT).flatten(0, 1)
 
 
 def _add(
@@ -139,5 +139,5 @@ def _add(
 @contextmanager
 def _exactly(x: Tensor) -> Iterator[None]:
     """Products in the type and, on a CPU, the precision of their factors, which are small."""
-    with torch.autocast(x.device.type, enabled=False), full_on_cpu(x):
+    with without_autocast(x), full_on_cpu(x):
         yield

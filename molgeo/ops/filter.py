@@ -103,6 +103,6 @@ class _PairProduct(torch.autograd.Function):
 
 def _runs(*rows: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """Rows of several tensors in pieces that stay in a core's cache; on a GPU in one."""
-    on_cpu = rows[0].device.type == "cpu"
-    n = EDGES_PER_RUN if on_cpu else max(len(rows[0]), 1)
-    return zip(*(x.split(n) for x in rows), strict=True)
+    if torch.compiler.is_compiling() or rows[0].device.type != "cpu":
+        return iter([rows])
+    return zip(*(x.split(EDGES_PER_RUN) for x in rows), strict=True)

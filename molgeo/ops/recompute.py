@@ -27,7 +27,8 @@ def recompute_if_large(function: Callable[..., Tensor], n_edges: int, *arguments
         n_edges: of the graph, which decides.
         *arguments: its arguments.
     """
-    if n_edges <= MOST_EDGES or not torch.is_grad_enabled():
+    is_traced = torch.compiler.is_compiling()  # a program must hold for any number of edges
+    if is_traced or n_edges <= MOST_EDGES or not torch.is_grad_enabled():
         return function(*arguments)
     # Computed again as it was computed, whatever the precision is when the backward pass runs.
     precision = present_precision()

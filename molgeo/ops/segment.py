@@ -95,7 +95,7 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, index: Tensor) -> Tensor:
         ctx.save_for_backward(index)
-        ctx.n_rows = len(x)
+        ctx.n_rows = x.shape[0]
         return x.index_select(0, index)
 
     @staticmethod

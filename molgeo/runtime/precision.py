@@ -46,6 +46,20 @@ def present_precision() -> MatmulPrecisionContext:
     return MatmulPrecisionContext(torch.get_float32_matmul_precision())
 
 
+def without_autocast(x: Tensor) -> AbstractContextManager[object]:
+    """Operations in the types of their arguments, whatever autocast is on for a tensor's device.
+
+    Args:
+        x: an argument.
+    """
+    device = x.device.type
+    return (
+        torch.autocast(device, enabled=False)
+        if torch.is_autocast_enabled(device)
+        else nullcontext()
+    )
+
+
 def full_on_cpu(x: Tensor) -> AbstractContextManager[None]:
     """Full precision for products of a tensor that is on a CPU.
 

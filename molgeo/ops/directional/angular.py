@@ -60,7 +60,7 @@ class _Matrices:
 
     def forward(self, z: Tensor) -> Tensor:
         """Θz."""
-        z = z.view(len(self.y), -1, z.shape[-1])
+        z = z.view(self.y.shape[0], -1, z.shape[-1])
         return torch.bmm(self.y.flatten(2), z).flatten(0, 1)
 
     def transposed(self, g: Tensor) -> Tensor:

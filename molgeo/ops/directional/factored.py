@@ -27,7 +27,7 @@ from molgeo.ops.blocks import Block, blocks_of
 from molgeo.ops.dense import linear
 from molgeo.ops.derivatives import Dual, change, product, rows_of, value
 from molgeo.ops.directional.angular import Angular, Gram, Harmonic, Map
-from molgeo.runtime.precision import full_on_cpu
+from molgeo.runtime.precision import full_on_cpu, without_autocast
 
 ROWS_PER_BLOCK = 1024
 """Padded edges taken at a time on a CPU: 2 MB of 7 · 64 float32, the L2 of two cores."""
@@ -50,7 +50,7 @@ class Factored:
     def _blocks(self, geometry: Tensor) -> list[tuple[Block, Angular]]:
         """Each block of atoms with its map Θ."""
         make, n, first = ANGULAR[self.form], self.n_spherical, geometry.requires_grad
-        with torch.autocast(geometry.device.type, enabled=False):
+        with without_autocast(geometry):
             return [
                 (block, make(block.masked(geometry, block.edge), block, n, first))
                 for block in blocks_of(self.graph, ROWS_PER_BLOCK)
@@ -68,7 +68,7 @@ class Factored:
         self, blocks: list[tuple[Block, Angular]], x: Tensor, radial: Tensor, weight: Tensor
     ) -> Tensor:
         total = torch.zeros_like(x)
-        with torch.autocast(x.device.type, enabled=False), full_on_cpu(x):
+        with without_autocast(x), full_on_cpu(x):
             for block, theta in blocks:
                 z = linear(radial.index_select(0, block.pair), weight)
                 z *= block.masked(x, block.reverse).unsqueeze(1)  # (rows, n_spherical, channels)
@@ -93,7 +93,7 @@ class Factored:
             )
         ]
         # A backward pass may run inside the caller's autocast.
-        with torch.autocast(x.device.type, enabled=False), full_on_cpu(x):
+        with without_autocast(x), full_on_cpu(x):
             for block, theta in self.blocks:
                 found = _of_block(block, theta, need, grad, (x, radial, weight), tangents)
                 places = block.edge, block.edge, block.reverse, block.pair

@@ -83,6 +83,8 @@ def cheapest_form(graph: Graph, n_spherical: int) -> str:
     On a GPU Triton's kernel holds the harmonics in registers and is bound by the edges' memory,
     which every form has to move; without Triton the same model decides.
     """
+    if torch.compiler.is_compiling():
+        return "gram"  # a program must hold for any number of neighbours
     if graph.source.is_cuda and HAS_TRITON:
         return "triton"
     neighbours = graph.n_edges / max(graph.n_atoms, 1)

@@ -1,0 +1,158 @@
+"""Exported programs give what the models give, for molecules of any size, and without molgeo."""
+
+import inspect
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from force_fields import crystal, force_field
+
+import molgeo
+from molgeo import models
+from molgeo.data.forces.properties import ENERGY
+from molgeo.graph import radius_graph
+from molgeo.predictor import Predictor, checkpoint
+from molgeo.predictor.header import Facts
+from molgeo.predictor.program import ABOUT, INPUTS, Program, description, export, program_of
+from molgeo.runtime.errors import SettingError
+
+SIZES = ((12,), (1,), (2, 1, 17, 5))
+"""Atoms of the molecules of batches, none of them as those that a program is made with."""
+
+
+def molecules(sizes):
+    """Elements, positions, numbers of atoms of random molecules of H, C, N and O."""
+    generator = np.random.default_rng(sum(sizes))
+    grid = np.stack(np.meshgrid(*[np.arange(3.0)] * 3), -1).reshape(-1, 3) * 1.3
+    places = [grid[generator.permutation(27)[:n]] for n in sizes]
+    pos = np.concatenate(places) + generator.normal(0, 0.1, (sum(sizes), 3))
+    z = generator.choice([1, 6, 7, 8], sum(sizes))
+    return torch.from_numpy(z), torch.from_numpy(pos), torch.tensor(sizes)
+
+
+def arguments(z, pos, n_atoms, graph):
+    """What a program takes: the graph's pairs in another order, some of them turned round."""
+    generator = torch.Generator().manual_seed(0)
+    edge = graph.forward[torch.randperm(len(graph.forward), generator=generator)]
+    edge = torch.where(torch.rand(len(edge), generator=generator) < 0.5, edge, graph.reverse[edge])
+    pairs = torch.stack([graph.source[edge], graph.target[edge]])
+    offset = pos.new_zeros(len(edge), 3) if graph.offset is None else graph.offset[edge]
+    return z, pos.double(), n_atoms, pairs, offset.double()
+
+
+def saved_and_loaded(program):
+    content = io.BytesIO()
+    torch.export.save(program, content)
+    content.seek(0)
+    return torch.export.load(content).module()
+
+
+def tolerances(predictor, z, pos, graph):
+    """1e-5 of what the network adds to the baseline, and of its unit, by the keys of outputs."""
+    with torch.no_grad():
+        largest = predictor.standardised(z, pos, graph).abs().amax(0).clamp(min=1.0)
+    by_name = dict(zip(predictor.property_names, largest * predictor.scale, strict=True))
+    return {
+        key: 1e-5 * float(by_name[one.total.name if one.total else key])
+        for key, one in predictor.outputs.items()
+    }
+
+
+@pytest.mark.parametrize("name", checkpoint.shipped())
+def test_every_shipped_model_is_a_program(name):
+    predictor = checkpoint.load(name)
+    program = saved_and_loaded(program_of(predictor))
+    predictor.requires_grad_(False)
+    for sizes in SIZES:
+        z, pos, n_atoms = molecules(sizes)
+        near = pos.float()
+        graph = radius_graph(near, predictor.cutoff, torch.repeat_interleave(n_atoms))
+        allowed = tolerances(predictor, z, near, graph)
+        found = program(*arguments(z, pos, n_atoms, graph))
+        if predictor.header.trained_on_forces:
+            potential = predictor.potential(z, near, graph, strain=True)
+            expected = {k: v for k, v in potential._asdict().items() if v is not None}
+            allowed = {k: 1e-5 * float(v.abs().max()) for k, v in expected.items()}
+            allowed["energy"] = tolerances(predictor, z, near, graph)[predictor.energy.name]
+            allowed["energies"] = allowed["energy"]
+        else:
+            expected = predictor(z, near, graph=graph)
+        assert set(found) == set(expected) == set(description(predictor)["outputs"])
+        for key, value in expected.items():
+            assert found[key].dtype == torch.float64
+            error = (found[key] - value).abs().max()
+            assert error <= allowed[key], (sizes, key, float(error), allowed[key])
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_every_backbone_gives_forces_and_stress_of_a_crystal(name):
+    predictor = Predictor(name, {"cutoff": 4.0, "n_blocks": 1}, [ENERGY], head_features=8).double()
+    torch.nn.init.normal_(predictor.heads.out_weight)
+    predictor.header = Facts(trained_on_forces=True)
+    program = program_of(predictor).module()
+    for seed in range(2):
+        atoms = crystal(seed)
+        z, pos, cell = map(torch.tensor, (atoms.numbers, atoms.positions, atoms.cell[None]))
+        graph = radius_graph(pos, 4.0, None, cell, torch.ones(1, 3, dtype=torch.bool))
+        expected = predictor.potential(z, pos, graph, strain=True)
+        found = program(*arguments(z, pos, torch.tensor([len(z)]), graph))
+        for key, value in found.items():
+            torch.testing.assert_close(value, getattr(expected, key), rtol=1e-9, atol=1e-9)
+
+
+def test_a_file_says_what_it_is_and_runs_without_molgeo(tmp_path):
+    predictor, file = force_field(properties=("energy", "mu")), tmp_path / "model.pt2"
+    export(predictor, file)
+    assert molgeo.export is export
+    told = {ABOUT: ""}
+    torch.export.load(file, extra_files=told)
+    about = json.loads(told[ABOUT])
+    assert about == json.loads(json.dumps(description(predictor)))
+    assert about["cutoff"] == predictor.cutoff
+    assert about["elements"] == ["H", "C", "O"]
+    assert [*about["inputs"]] == [*inspect.signature(Program.forward).parameters][1:]
+
+    z, pos, n_atoms = molecules((4, 9))
+    near = pos.float()
+    graph = radius_graph(near, predictor.cutoff, torch.repeat_interleave(n_atoms))
+    torch.save(arguments(z, pos, n_atoms, graph), tmp_path / "arguments.pt")
+    script = (
+        "import sys, torch\n"
+        "program = torch.export.load('model.pt2').module()\n"
+        "torch.save(dict(program(*torch.load('arguments.pt'))), 'found.pt')\n"
+        "assert not any(name.startswith('molgeo') for name in sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, timeout=300)
+    found = torch.load(tmp_path / "found.pt")
+    expected = predictor.potential(z, near, graph, strain=True)
+    assert set(found) == set(about["outputs"])
+    assert "dipole" in found
+    for key, value in found.items():
+        wanted = getattr(expected, key).double()
+        torch.testing.assert_close(value, wanted, rtol=1e-5, atol=1e-5 * float(wanted.abs().max()))
+
+
+def test_a_force_field_may_be_exported_for_its_properties():
+    predictor = force_field(properties=("energy", "mu"))
+    z, pos, n_atoms = molecules((3, 4))
+    graph = radius_graph(pos.float(), predictor.cutoff, torch.repeat_interleave(n_atoms))
+    found = program_of(predictor, forces=False).module()(*arguments(z, pos, n_atoms, graph))
+    expected = predictor(z, pos.float(), graph=graph)
+    assert set(found) == {"energy", "mu"}
+    for key, value in found.items():
+        torch.testing.assert_close(value, expected[key])
+
+
+def test_what_cannot_be_exported_is_refused(tmp_path):
+    predictor = force_field()
+    predictor.header = Facts()
+    with pytest.raises(SettingError, match="mean nothing"):
+        program_of(predictor, forces=True)
+    with pytest.raises(SettingError, match=r"ends in \.pt2, got model\.pt"):
+        export(predictor, tmp_path / "model.pt")
+    assert not [*tmp_path.iterdir()]
+    assert [*INPUTS] == ["z", "pos", "n_atoms", "pairs", "offset"]
