@@ -28,6 +28,7 @@ MODULES: Final = (
     "molgeo.cli.evaluate",
     "molgeo.cli.data",
     "molgeo.cli.models",
+    "molgeo.cli.export",
 )
 """Modules with commands; the help lists them in this order."""
 

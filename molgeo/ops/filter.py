@@ -25,7 +25,7 @@ from torch import Tensor
 from molgeo.graph.edges import Graph
 from molgeo.ops.derivatives import wanted
 from molgeo.ops.segment import EDGES_PER_RUN
-from molgeo.ops.triton_here import HAS_TRITON
+from molgeo.ops.triton_here import are_kernels_used
 
 
 def continuous_filter(h: Tensor, filters: Tensor, graph: Graph) -> Tensor:
@@ -55,7 +55,7 @@ class _Convolution(torch.autograd.Function):
     def forward(ctx: Any, h: Tensor, filters: Tensor, graph: Graph) -> Tensor:
         ctx.save_for_backward(h, filters)
         ctx.graph = graph
-        if h.is_cuda and HAS_TRITON:
+        if are_kernels_used(h.device):
             from molgeo.ops import filter_triton
 
             return filter_triton.convolution(h, filters, graph)
@@ -81,7 +81,7 @@ class _PairProduct(torch.autograd.Function):
     def forward(ctx: Any, g: Tensor, h: Tensor, graph: Graph) -> Tensor:
         ctx.save_for_backward(g, h)
         ctx.graph = graph
-        if g.is_cuda and HAS_TRITON:
+        if are_kernels_used(g.device):
             from molgeo.ops import filter_triton
 
             return filter_triton.pair_product(g, h, graph)

@@ -450,3 +450,12 @@ def test_the_package_runs_as_a_module():
     words = [sys.executable, "-m", "molgeo", "--version"]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert molgeo.__version__ in done.stdout
+
+
+def test_export_writes_a_program(capsys, tmp_path):
+    output = tmp_path / "model.pt2"
+    assert run(capsys, "export", MODEL, "--output", output)[0] == 0
+    assert sorted(torch.export.load(output).module().state_dict())
+    status, _, error = run(capsys, "export", MODEL, "--output", tmp_path / "model.pth")
+    assert status == 2
+    assert "expected a file that ends in .pt2" in error

@@ -15,7 +15,7 @@ from molgeo.ops.derivatives import NeighbourSum, neighbour_sum
 from molgeo.ops.directional.factored import Factored
 from molgeo.ops.directional.legendre import real_harmonics, zonal_harmonics
 from molgeo.ops.segment import expand_pairs
-from molgeo.ops.triton_here import HAS_TRITON, can_run_kernels
+from molgeo.ops.triton_here import are_kernels_used, can_run_kernels
 
 Form = Literal["auto", "gram", "harmonic", "triton", "reference"]
 
@@ -85,7 +85,7 @@ def cheapest_form(graph: Graph, n_spherical: int) -> str:
     """
     if torch.compiler.is_compiling():
         return "gram"  # a program must hold for any number of neighbours
-    if graph.source.is_cuda and HAS_TRITON:
+    if are_kernels_used(graph.source.device):
         return "triton"
     neighbours = graph.n_edges / max(graph.n_atoms, 1)
     return "harmonic" if neighbours > NEIGHBOURS_PER_ORDER * n_spherical else "gram"
