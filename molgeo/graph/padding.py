@@ -67,14 +67,16 @@ class Capacity:
     limits: tuple[int, ...]
 
     @classmethod
-    def around(cls, load: Load, spare: float) -> Capacity:
+    def around(cls, load: Load, spare: float, n_spare_atoms: int = 0) -> Capacity:
         """A capacity that holds the load of some atoms with more neighbours too.
 
         Args:
             load: of the atoms.
             spare: room for more edges and for atoms with more neighbours, as a part of those.
+            n_spare_atoms: room for more atoms.
         """
         n_atoms, n_edges, *beyond = load.tolist()
+        n_atoms += n_spare_atoms
         # Some atoms may come to have more neighbours than any has now: one block more.
         extra = STEP + n_atoms // STEP
         now = [n for n in beyond if n]
@@ -164,5 +166,5 @@ def padded_atoms(z: Tensor, pos: Tensor, capacity: Capacity) -> tuple[Tensor, Te
     """
     spare = capacity.atoms - len(z)
     place = torch.zeros(spare, 3, dtype=pos.dtype, device=pos.device)
-    place[1::2, 0] = APART
+    place[1::2, 0].fill_(APART)
     return torch.cat([z, z.new_full((spare,), PADDING_Z)]), torch.cat([pos, place])

@@ -9,6 +9,8 @@ the neighbours are others it copies the new graph too, as long as the capacity h
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from typing import Final
 
 import numpy as np
@@ -23,13 +25,16 @@ from molgeo.runtime.cuda_graphs import Capture
 SPARE: Final = 0.25
 """Room of a capacity for more neighbours than there are now, as a part of those."""
 
+LAVISH: Final = (4, 2000)
+"""A capacity of more edges than so many times a graph's and so many more is not used for it."""
+
 ALIKE: Final = 1e-3
 """eV and eV/Å, of a replay against the evaluation, and of the largest force: padding changes the
 rounding alone, but what a strange model may keep of a graph would change all."""
 
 
 class Captured:
-    """The potential of any atoms and graph that a capacity holds.
+    """The potential of any atoms and graph that a capacity holds, also of fewer molecules.
 
     Args:
         model: its weights must never change.
@@ -38,10 +43,11 @@ class Captured:
         graph: of these atoms.
         strain: compute the derivative by the strain too.
         capture: makes replays.
-        capacity: of the graphs; None for the present graph's and some room.
+        capacity: of the graphs; None, or one too small, for the present graph's and some room.
 
     Attributes:
         capacity: of the graphs.
+        n_molecules: most molecules of a graph.
 
     Raises:
         RuntimeError: the model cannot be captured, or its replay gives other numbers.
@@ -59,12 +65,15 @@ class Captured:
     ) -> None:
         load = _load(graph)
         if capacity is None or not capacity.holds(load):
-            capacity = Capacity.around(load, SPARE)
-        self.capacity, self._graph, self._strain = capacity, graph, strain
-        self._n_atoms, self._form = graph.n_atoms, _form(graph)
+            n_spare = 0 if graph.n_molecules == 1 else math.ceil(SPARE * graph.n_atoms)
+            capacity = Capacity.around(load, SPARE, n_spare)
+        self.capacity, self._strain = capacity, strain
+        self._graph: Graph | None = graph
+        n_spare = 0 if graph.n_molecules == 1 else math.ceil(SPARE * graph.n_molecules)
+        self.n_molecules, self._is_open = graph.n_molecules + n_spare, graph.offset is None
         self._outputs: list[Tensor | None] = []
         with torch.inference_mode(False), torch.no_grad():
-            self._static = padded(graph, capacity).clone()
+            self._static = self._padded(graph).clone()
             self._z, self._pos = (x.clone() for x in padded_atoms(z, pos, capacity))
 
         def evaluate() -> None:
@@ -79,45 +88,51 @@ class Captured:
 
     def holds(self, graph: Graph, strain: bool) -> bool:
         """Whether the potential with this graph is a replay."""
+        if (strain, graph.offset is None) != (self._strain, self._is_open):
+            return False
         if graph is self._graph:
-            return strain == self._strain
-        is_alike = (graph.n_atoms, strain) == (self._n_atoms, self._strain)
-        return is_alike and _form(graph) == self._form and self.capacity.holds(_load(graph))
+            return True
+        load = _load(graph)
+        times, more = LAVISH
+        is_lavish = self.capacity.edges > times * graph.n_edges + more
+        return graph.n_molecules <= self.n_molecules and self.capacity.holds(load) and not is_lavish
+
+    def forget(self) -> None:
+        """Be ready for other atoms, if only on the same graph."""
+        self._graph = None
 
     @torch.inference_mode(False)
     @torch.no_grad()
     def __call__(self, z: Tensor, pos: Tensor, graph: Graph) -> Potential:
-        """Replay it for other atoms, whose graph `holds` has accepted."""
-        if graph is not self._graph:
-            self._z[: graph.n_atoms].copy_(z)
-            new = padded(graph, self.capacity).tensors()
-            for static, x in zip(self._static.tensors(), new, strict=True):
-                static.copy_(x)
-            self._graph = graph
-        self._pos[: graph.n_atoms].copy_(pos)
-        self._replay()
+        """Replay it for other positions, or for other atoms, whose graph `holds` has accepted."""
         n, m = graph.n_atoms, graph.n_molecules
+        if graph is self._graph:
+            self._pos[:n].copy_(pos)
+        else:
+            static = [self._z, self._pos, *self._static.tensors()]
+            new = [*padded_atoms(z, pos, self.capacity), *self._padded(graph).tensors()]
+            for there, here in zip(static, new, strict=True):
+                there.copy_(here)
+            self._graph = graph
+        self._replay()
         rows = {"energies": n, "forces": n}
-        return Potential(
-            *(
-                None if x is None else x[: rows.get(name, m)].clone()
-                for name, x in zip(Potential._fields, self._outputs, strict=True)
-            )  # type: ignore[arg-type]
-        )
+        found = zip(Potential._fields, self._outputs, strict=True)
+        return Potential(*(x if x is None else x[: rows.get(k, m)].clone() for k, x in found))  # type: ignore[arg-type]
+
+    def _padded(self, graph: Graph) -> Graph:
+        """The graph in the capacity's shape; padding is the last of all molecules that fit."""
+        more = padded(graph, self.capacity)
+        batch = more.batch.where(more.batch < graph.n_molecules, self.n_molecules)
+        return dataclasses.replace(more, batch=batch, n_molecules=self.n_molecules + 1)
 
     def _check(self, found: Potential, expected: Potential) -> None:
         """Raise if a replay is not the evaluation."""
         largest = 1.0 if expected.forces is None else 1.0 + float(expected.forces.abs().max())
         for name, value in expected._asdict().items():
-            size = self._n_atoms if name in ("energy", "strain_gradient", "dipole") else 1
+            size = len(found.energies) if name in ("energy", "strain_gradient", "dipole") else 1
             own = getattr(found, name)
             if value is not None and not torch.allclose(own, value, 0.0, ALIKE * largest * size):
                 raise RuntimeError(f"the replay gives another {name}")
-
-
-def _form(graph: Graph) -> tuple[int, bool]:
-    """What the shapes depend on beside the capacity."""
-    return graph.n_molecules, graph.offset is None
 
 
 def _load(graph: Graph) -> Load:

@@ -40,7 +40,8 @@ class Replayed:
         model: its weights must never change.
         replay: True replays from the first evaluation with derivatives on; False never replays;
             "auto" replays on a CPU a graph of up to `MOST_EDGES` after `REPLAY_AFTER` evaluations
-            with it, and on a card any graph after `CAPTURE_AFTER` evaluations of the same atoms.
+            with it, and on a card any graph after `CAPTURE_AFTER` evaluations of the same atoms,
+            or at once if it fits into what was captured for others.
 
     Attributes:
         uses: evaluations with derivatives of the present graph; on a card, of the present atoms.
@@ -54,6 +55,7 @@ class Replayed:
     def __init__(self, model: Predictor, replay: Replay = "auto") -> None:
         self.model, self.replay = model, replay
         self._capture: Capture | None = capture_on(model.scale.device)
+        self._made = None
         self.forget()
 
     def potential(
@@ -82,7 +84,11 @@ class Replayed:
     def forget(self) -> None:
         """Begin anew, as for other atoms."""
         self.uses, self._failed = 0, False
-        self._graph, self._made, self._limits = None, None, []
+        self._graph, self._limits = None, []
+        if isinstance(self._made, Captured):
+            self._made.forget()  # and used if it holds them
+        else:
+            self._made = None
 
     @property
     def limits(self) -> list[int]:
@@ -98,7 +104,7 @@ class Replayed:
         if self.replay is True:
             return True
         if self._capture is not None:
-            return self.uses > CAPTURE_AFTER
+            return self.uses > CAPTURE_AFTER or bool(self._limits)
         is_small = self._graph is not None and self._graph.n_edges <= MOST_EDGES
         return self.uses > REPLAY_AFTER and is_small
 

@@ -15,7 +15,7 @@ from static_replay import StaticReplay
 from molgeo.graph import radius_graph
 from molgeo.graph.padding import Capacity
 from molgeo.predictor.ensemble import on_host
-from molgeo.simulation import replay
+from molgeo.simulation import captured, replay
 from molgeo.simulation.calculator import MolgeoCalculator, UnsupportedAtomsError
 from molgeo.simulation.captured import Captured
 from molgeo.simulation.replay import Replayed
@@ -83,18 +83,49 @@ def test_replays_with_other_graphs_are_evaluations(model, make, dtype, captures)
     assert captures.n == 1
 
 
-def test_many_molecules_at_once(captures):
-    predictor = force_field(properties=("energy", "mu")).requires_grad_(False).double()
-    replayed = Replayed(predictor, replay=True)
-    each = [molecule(name) for name in ("H2O", "CH4", "C2H2", "CH3OH")]
+def collated(names, cutoff):
+    each = [molecule(name) for name in names]
     z = torch.tensor(np.concatenate([atoms.numbers for atoms in each]))
     pos = torch.tensor(np.concatenate([atoms.positions for atoms in each]))
-    batch = torch.repeat_interleave(torch.arange(4), torch.tensor([len(a) for a in each]))
-    for cutoff in (4.0, 4.2):
-        graph = radius_graph(pos, cutoff, batch)
-        pos = pos + 0.01
-        assert_same(replayed.potential(z, pos, graph), predictor.potential(z, pos, graph), 1e-12)
+    batch = torch.repeat_interleave(torch.arange(len(each)), torch.tensor([len(a) for a in each]))
+    return z, pos, radius_graph(pos, cutoff, batch)
+
+
+@pytest.mark.parametrize("model", BACKBONES)
+def test_many_molecules_at_once(model, captures):
+    """Also others, and fewer of them."""
+    predictor = force_field(model, ("energy", "mu", "alpha")).requires_grad_(False).double()
+    replayed = Replayed(predictor, replay=True)
+    for names, cutoff in (
+        (["H2O", "CH4", "C2H2", "CH3OH"], 4.0),
+        (["H2O", "CH4", "C2H2", "CH3OH"], 4.2),
+        (["CH3OH", "H2O"], 4.2),
+        (["C2H2", "H2O", "H2O", "CH4", "H2O"], 4.0),
+    ):
+        z, pos, graph = collated(names, cutoff)
+        found = replayed.potential(z, pos, graph)
+        assert_same(found, predictor.potential(z, pos, graph), 1e-12)
+        assert len(found.energy) == len(names)
+        replayed.forget()
     assert captures.n == 1
+
+
+def test_other_atoms_use_a_capture_that_is_not_too_large(captures, monkeypatch):
+    predictor = force_field().requires_grad_(False).double()
+    replayed = Replayed(predictor)
+    names = [*["CH3CH2OH"] * 4, "CH4", "H2O", "CH3CH2OH", "C6H6"]
+    for k, name in enumerate(names):
+        if name != names[k - 1]:
+            replayed.forget()
+        z, pos, graph = graph_of(molecule(name), torch.float64)
+        found = replayed.potential(z, pos, graph)
+        assert_same(found, predictor.potential(z, pos, graph), 1e-12)
+        assert (replayed._made is None) == (k < 3 or name == "C6H6")
+    monkeypatch.setattr(captured, "LAVISH", (4, 0))
+    for name, n in (("CH3CH2OH", 2), ("C2H6", 2), ("H2O", 3)):
+        for _ in range(4):
+            replayed.potential(*graph_of(molecule(name), torch.float64))
+        assert captures.n == n
 
 
 def test_a_graph_that_does_not_fit_is_captured_with_more_room(captures):
@@ -131,12 +162,12 @@ def test_results_stay_if_the_next_are_computed(captures):
 def test_a_replay_does_not_wait(model, captures):
     predictor = force_field(model, ("energy", "mu")).requires_grad_(False)
     z, pos, graph = graph_of(crystal(), torch.float32)
-    captured = Captured(predictor, z, pos, graph, True, captures)
+    made = Captured(predictor, z, pos, graph, True, captures)
     other = graph.clone()
-    assert captured.holds(other, True)
+    assert made.holds(other, True)
     with no_waiting():
-        captured(z, pos, other)
-        captured(z, pos + 0.01, other)
+        made(z, pos, other)
+        made(z, pos + 0.01, other)
 
 
 def test_a_step_waits_once(captures):
