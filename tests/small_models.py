@@ -10,7 +10,7 @@ from molgeo.testing import Case
 every_model = pytest.mark.parametrize("name", models.names())
 
 
-def small(name):
+def small(name, device="cpu"):
     """A version of any model: no wider than 16, no deeper than 2, with a short cutoff."""
     cls = models.model_class(name)
     config = cls().config
@@ -19,4 +19,4 @@ def small(name):
         value = getattr(config, field.name)
         if type(value) is int and field.name != "n_out":
             wanted[field.name] = min(value, 2 if field.name == "n_blocks" else 16)
-    return Case(cls, wanted)
+    return Case(cls, wanted, device)

@@ -71,9 +71,12 @@ class Subject:
     def __call__(
         self, z: Tensor, pos: Tensor, batch: Tensor | None = None, graph: Graph | None = None
     ) -> Tensor:
-        """Return (molecules, columns)."""
-        out = self.module(z, pos, batch, graph)
-        return torch.stack(list(out.values()), dim=-1) if isinstance(out, dict) else out
+        """Return (molecules, columns), where the positions are; computed where the module is."""
+        there = next(self.module.parameters()).device
+        inputs = [None if x is None else x.to(there) for x in (z, pos, batch, graph)]
+        out = self.module(*inputs)
+        out = torch.stack(list(out.values()), dim=-1) if isinstance(out, dict) else out
+        return out.to(pos.device)
 
     def forces(self, z: Tensor, pos: Tensor, *others: Any) -> Tensor:
         """(atoms, 3) the negative gradient of the first column."""
@@ -88,15 +91,17 @@ class Case:
     Attributes:
         cls: its class.
         fields: of its config.
+        device: where the backbone computes.
     """
 
     cls: type[Backbone]
     fields: Mapping[str, Any]
+    device: torch.device | str = "cpu"
 
     def model(self, **overrides: Any) -> Backbone:
         """The published model with random weights, in float64."""
         torch.manual_seed(0)
-        return _randomised(self.cls(**{**self.fields, **overrides}))
+        return _randomised(self.cls(**{**self.fields, **overrides})).to(self.device)
 
     def predictor(self) -> Predictor:
         """A predictor of one property of each kind with random weights, in float64."""
@@ -104,7 +109,12 @@ class Case:
         predictor = _randomised(Predictor(self.cls, dict(self.fields), PROPERTIES, 8))
         predictor.baseline.normal_()
         predictor.scale.uniform_(0.5, 2.0)
-        return predictor
+        return predictor.to(self.device)
+
+    @property
+    def exactly(self) -> float:
+        """How far two runs of the same may be apart: a card adds in any order."""
+        return 0.0 if torch.device(self.device).type == "cpu" else 1e-6
 
     def subjects(self) -> list[Subject]:
         """The backbone as a published model and under molgeo's heads."""

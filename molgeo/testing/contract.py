@@ -39,7 +39,7 @@ def config(case: Case) -> None:
 
 def shapes(case: Case) -> None:
     """There are ``n_out`` numbers for a molecule and ``feature_dim`` for an atom."""
-    z, pos, batch = collated([atoms_of(name) for name in MOLECULES])
+    z, pos, batch = (x.to(case.device) for x in collated([atoms_of(name) for name in MOLECULES]))
     for n_out in (3, None):
         model = case.model(n_out=n_out)
         found = model.atom_features(z, pos, radius_graph(pos, model.cutoff, batch))
@@ -60,13 +60,13 @@ def weights(case: Case) -> None:
         states.append(torch.cat([value.flatten().double() for value in values]))
     assert torch.equal(states[0], states[1]), "weights: two models of the same seed differ"
     assert not torch.equal(states[0], states[2]), "weights: do not depend on the seed"
-    z, pos = atoms_of("methanol")
-    model, other = case.model(), case.cls(**case.fields).double().eval()
+    z, pos = (x.to(case.device) for x in atoms_of("methanol"))
+    model, other = case.model(), case.cls(**case.fields).double().eval().to(case.device)
     other.load_state_dict(model.state_dict())
     others = {"a second call": model, "a model of the same state": other}
     others |= {"a copy": copy.deepcopy(model), "a pickle": pickle.loads(pickle.dumps(model))}
     for what, each in others.items():
-        same(f"outputs of {what}", each(z, pos), model(z, pos), 0.0)
+        same(f"outputs of {what}", each(z, pos), model(z, pos), case.exactly)
 
 
 def precision(case: Case) -> None:
@@ -87,12 +87,12 @@ def checkpoint(case: Case) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "checked.safetensors"
         save_checkpoint(predictor, path, {"data": "none"})
-        loaded = load(path)
+        loaded = load(path).to(case.device)
     _equal("class of a checkpoint", type(loaded.backbone), case.cls)
     _equal("config of a checkpoint", loaded.backbone.config, predictor.backbone.config)
-    z, pos = atoms_of("methanol")
+    z, pos = (x.to(case.device) for x in atoms_of("methanol"))
     for name, value in predictor(z, pos).items():
-        same(f"{name} of a checkpoint", loaded(z, pos)[name], value, 0.0)
+        same(f"{name} of a checkpoint", loaded(z, pos)[name], value, case.exactly)
 
 
 CHECKS = (config, shapes, weights, precision, checkpoint)

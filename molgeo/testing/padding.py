@@ -29,7 +29,8 @@ class _System:
 
     def padded(self, spare: tuple[int, int]) -> _System:
         """The same with so many padding atoms and edges."""
-        load = load_of(self.graph.degree, 1 + int(self.graph.degree.max()) // 8)
+        degree = self.graph.degree.cpu()
+        load = load_of(degree, 1 + int(degree.max()) // 8)
         atoms, edges, *beyond = load.tolist()
         capacity = Capacity((atoms + spare[0], edges + spare[1], *beyond))
         z, pos = padded_atoms(self.z, self.pos, capacity)
@@ -81,7 +82,10 @@ def _systems(case: Case) -> list[_System]:
     pos = cutoff * torch.rand(4, 3, generator=generator, dtype=torch.float64)
     pbc = torch.ones(2, 3, dtype=torch.bool)
     found.append(_System("crystals", z, pos, radius_graph(pos, cutoff, batch, cell, pbc)))
-    return found
+    return [
+        _System(s.name, s.z.to(case.device), s.pos.to(case.device), s.graph.to(case.device))
+        for s in found
+    ]
 
 
 def _results(

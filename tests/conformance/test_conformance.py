@@ -15,30 +15,30 @@ from molgeo.testing.case import MOLECULES, atoms_of, collated
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 @every_model
-def test_conforms(name, check):
-    check(small(name))
+def test_conforms(name, check, device):
+    check(small(name, device))
 
 
 @pytest.fixture
-def predictor(name):
+def predictor(name, on_device):
     """All of QM9's properties, with references as a trained model has."""
     torch.manual_seed(0)
     made = Predictor(name, small(name).fields, tuple(PROPERTIES.values()), head_features=8)
     made.baseline.normal_()
     made.scale.uniform_(0.5, 2.0)
     made.atom_reference.normal_()
-    return made.double().eval()
+    return made.double().eval().to(on_device)
 
 
 @pytest.fixture
-def batch():
-    return collated([atoms_of(name) for name in MOLECULES])
+def batch(on_device):
+    return tuple(x.to(on_device) for x in collated([atoms_of(name) for name in MOLECULES]))
 
 
 @every_model
-def test_paper_defaults_give_one_number_a_molecule(name):
-    z, pos = atoms_of("water")
-    assert models.model_class(name)()(z, pos.float()).shape == (1, 1)
+def test_paper_defaults_give_one_number_a_molecule(name, device):
+    z, pos = (x.to(device) for x in atoms_of("water"))
+    assert models.model_class(name)().to(device)(z, pos.float()).shape == (1, 1)
 
 
 @every_model
@@ -86,7 +86,7 @@ def test_potential_is_energy_forces_and_parts(predictor, batch):
 def test_padding_reaches_no_property_and_no_derivative(predictor, batch):
     z, pos, molecule = batch
     graph = radius_graph(pos, predictor.cutoff, molecule)
-    atoms, edges, *beyond = load_of(graph.degree, 1).tolist()
+    atoms, edges, *beyond = load_of(graph.degree.cpu(), 1).tolist()
     capacity = Capacity((atoms + 5, edges + 8, *beyond))
     more = padded(graph, capacity)
     found, expected = (
@@ -116,7 +116,7 @@ def test_padding_reaches_no_property_and_no_derivative(predictor, batch):
 @every_model
 def test_a_graph_of_other_atoms_is_refused(name, predictor, batch):
     z, pos, _ = batch
-    for module in (predictor, small(name).model()):
+    for module in (predictor, small(name, pos.device).model()):
         with pytest.raises(ValueError, match=f"graph: expected one of {len(z)} atoms, got 5"):
             module(*batch, radius_graph(pos[:5], 4.0))
         with pytest.raises(ValueError, match="graph: expected one of the same batch"):
@@ -125,7 +125,7 @@ def test_a_graph_of_other_atoms_is_refused(name, predictor, batch):
 
 @every_model
 def test_forces_with_a_graph_inside_inference_mode(predictor):
-    z, pos = atoms_of("methanol")
+    z, pos = (x.to(predictor.scale.device) for x in atoms_of("methanol"))
     expected = predictor.energy_and_forces(z, pos, allow_untrained_forces=True)
     with torch.inference_mode():
         graph = radius_graph(pos, predictor.cutoff)
@@ -137,7 +137,7 @@ def test_forces_with_a_graph_inside_inference_mode(predictor):
 @every_model
 def test_an_element_without_features_is_refused_before_it_is_looked_up(name, predictor):
     """On a card the look-up would end the process."""
-    model = small(name).model()
+    model = small(name, predictor.scale.device).model()
     for module in (predictor, model):
         for number in (-1, model.n_elements):
             z = torch.tensor([8, number])

@@ -17,7 +17,8 @@ from molgeo.testing.case import MOLECULES, atoms_of, collated
 
 def gathered(z, pos, graph):
     """As a batch's graph is on a card: not searched, its slots known from what the host knows."""
-    load = load_of(graph.degree, 1 + int(graph.degree.max()) // 8)
+    degree = graph.degree.cpu()
+    load = load_of(degree, 1 + int(degree.max()) // 8)
     blocks = Capacity(tuple(load.tolist())).blocks
     return z, pos, dataclasses.replace(graph, slots=ranked_slots(graph.ptr, graph.n_edges, blocks))
 
@@ -41,9 +42,9 @@ def a_step(predictor, z, pos, graph):
 
 @pytest.mark.parametrize("kind", [gathered, padded])
 @every_model
-def test_nothing_waits(name, kind):
-    predictor = small(name).predictor().float().train()
-    z, pos, batch = collated([atoms_of(one) for one in MOLECULES])
+def test_nothing_waits(name, kind, device):
+    predictor = small(name, device).predictor().float().train()
+    z, pos, batch = (x.to(device) for x in collated([atoms_of(one) for one in MOLECULES]))
     z, pos, graph = kind(z, pos.float(), radius_graph(pos.float(), predictor.cutoff, batch))
     a_step(predictor, z, pos, graph.clone())  # what is made once and kept
     with no_waiting(pos.device):

@@ -573,11 +573,24 @@ def test_bad_options(options, match):
         calculator(**options)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("replay", [True, False])
 @pytest.mark.parametrize("make", [ethanol, periodic])
-def test_on_a_gpu(make):
-    expected, found = make(), make(calculator(device="cuda"))
-    np.testing.assert_allclose(found.get_forces(), expected.get_forces(), atol=1e-8)
+def test_on_the_device(make, device, replay):
+    expected, found = make(), make(calculator(device=device.type, replay=replay))
+    for _ in range(3):
+        np.testing.assert_allclose(found.get_forces(), expected.get_forces(), atol=1e-8)
+        energies = [atoms.get_potential_energy() for atoms in (found, expected)]
+        assert energies[0] == pytest.approx(energies[1], abs=1e-8)
+        for atoms in (expected, found):
+            atoms.rattle(0.02, seed=3)
+
+
+def test_a_trajectory_on_the_device(device):
+    """Energy is conserved, and the steps are those of the CPU as long as rounding lets them be."""
+    runs = [ethanol(calculator(device=where)) for where in ("cpu", device.type)]
+    for atoms in runs:
+        VelocityVerlet(atoms, 0.5 * units.fs).run(20)
+    np.testing.assert_allclose(runs[1].positions, runs[0].positions, atol=1e-6)
 
 
 def test_what_ase_writes_of_it(tmp_path):
