@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, Final
 
@@ -14,17 +15,22 @@ ELEMENTS: Final = 1 << 18
 Coefficients = tuple[float, float, float]
 
 
+@functools.cache
 def factor_dtype(device: torch.device) -> torch.dtype:
     """The precision of Newton–Schulz steps, a property of the machine: a resumed run has the same.
 
-    bfloat16 suffices, as in torch's Muon. A processor without units for it is slower in it than in
+    bfloat16 suffices, as in torch's Muon. A device without units for it is slower in it than in
     float32.
 
     Args:
         device: of the matrices.
     """
-    has_units = torch.backends.mkldnn.is_available() and torch.cpu._is_avx512_bf16_supported()
-    return torch.bfloat16 if device.type != "cpu" or has_units else torch.float32
+    if device.type == "cuda":
+        has_units = torch.cuda.get_device_capability(device) >= (8, 0)
+    else:
+        is_there = device.type == "cpu" and torch.backends.mkldnn.is_available()
+        has_units = is_there and torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if has_units else torch.float32
 
 
 def orthogonal_factors(x: Tensor, coefficients: Coefficients, n_steps: int, eps: float) -> Tensor:

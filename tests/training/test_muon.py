@@ -115,8 +115,11 @@ def test_a_rate_that_is_a_tensor_steps_as_a_number_does():
     moved_alike(ours, theirs, 1e-5)
 
 
-def test_the_precision_is_the_machines():
-    device = torch.device("cpu")
-    assert factor_dtype(device) is factor_dtype(device)
-    assert factor_dtype(device) in (torch.bfloat16, torch.float32)
-    assert factor_dtype(torch.device("cuda")) is torch.bfloat16
+@pytest.mark.parametrize(("units", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_the_precision_is_the_machines(monkeypatch, units, dtype):
+    capability = (8, 0) if units else (7, 5)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: units)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    for name in ("cpu", "cuda"):
+        assert factor_dtype.__wrapped__(torch.device(name)) is dtype
