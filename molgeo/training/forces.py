@@ -152,6 +152,8 @@ class ForceTraining(Training):
         config: of the run.
     """
 
+    leaves_out_unknown = True
+
     def __init__(self, predictor: Predictor, config: ForceConfig) -> None:
         super().__init__(predictor, config)
         self._errors: list[ForceErrors] = []

@@ -41,11 +41,19 @@ class Training(LightningModule):
     """
 
     whole_step: WholeStep | None = None
+    leaves_out_unknown = False
+    """Whether `losses` leave out labels that are NaN. If so, batches may be padded: padding has
+    none."""
 
     def __init__(self, predictor: Predictor, config: RunConfig) -> None:
         super().__init__()
         self.predictor = predictor
         self.config: Any = config
+
+    @property
+    def is_padded(self) -> bool:
+        """Whether batches of the run are padded to fixed shapes."""
+        return is_replayed(self.config) and self.leaves_out_unknown
 
     def losses(self, batch: Any) -> dict[str, Tensor]:
         """What a step lowers, ``train_loss``, and its parts if it has any, of a batch."""
@@ -107,6 +115,7 @@ class PropertyTraining(Training):
     """
 
     loss_weights: Tensor
+    leaves_out_unknown = True
 
     def __init__(self, predictor: Predictor, config: Any) -> None:
         super().__init__(predictor, config)

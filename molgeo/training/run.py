@@ -30,7 +30,7 @@ from molgeo.training.quiet import quiet_lightning
 from molgeo.training.start import first_predictor, with_model_of_checkpoint
 from molgeo.training.states import KeptState, LastStep, TimeIsUp, TimeLimit, last_state
 from molgeo.training.task import task_of
-from molgeo.training.whole_step import averages_of, is_replayed
+from molgeo.training.whole_step import averages_of
 from molgeo.training.yaml_text import read_yaml
 
 
@@ -87,7 +87,7 @@ def train(config: RunConfig, resume: bool = False) -> Path:
     failure: NotFiniteError | None = None
     try:
         if not 0 <= config.max_steps <= first_step:  # there is a step to make
-            task.data.find_edges(predictor.cutoff, config.max_steps, is_replayed(config))
+            task.data.find_edges(predictor.cutoff, config.max_steps, module.is_padded)
             with matmul_precision(config.matmul_precision):
                 state = last if resume else None
                 trainer.fit(module, task.data, ckpt_path=state, weights_only=True)

@@ -18,7 +18,8 @@ from molgeo.runtime.errors import SettingError
 from molgeo.training import whole_step
 from molgeo.training.finite import Finite, NotFiniteError
 from molgeo.training.forces import ForceConfig
-from molgeo.training.module import PropertyTraining
+from molgeo.training.module import PropertyTraining, Training
+from molgeo.training.qm9 import QM9Task
 from molgeo.training.run import train
 from molgeo.training.whole_step import WholeStep, is_replayed
 
@@ -219,6 +220,26 @@ def test_a_training_step_of_ones_own(tiny, monkeypatch):
     with pytest.raises(SettingError, match="PropertyTraining has a training_step of its own"):
         train(tiny(replay=True))
     train(tiny(replay=False))
+
+
+class PlainLosses(Training):
+    """A stranger's, which takes all labels for known."""
+
+    def losses(self, batch):
+        p, graph = self.predictor, batch.graph(self.predictor.cutoff)
+        labels = p.to_standardised(batch.y, batch.z, batch.pos, graph)
+        return {"train_loss": (p.standardised(batch.z, batch.pos, graph) - labels).abs().mean()}
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val_loss", self.losses(batch)["train_loss"], batch_size=len(batch.y))
+
+
+def test_losses_that_take_all_labels_for_known(tiny, tmp_path, metrics, monkeypatch, recorded):
+    """Are given no padding, which has none, so that no step is captured."""
+    monkeypatch.setattr(QM9Task, "module", lambda self, p: PlainLosses(p, self.config))
+    train(tiny(replay=True, max_epochs=1))
+    assert not recorded
+    assert len(losses(metrics(tmp_path / "run"))) == 7
 
 
 def test_a_rate_that_is_no_tensor_is_not_captured(tiny, monkeypatch, recorded):
