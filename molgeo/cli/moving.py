@@ -36,7 +36,7 @@ def _md_settings(parser: Parser) -> None:
 
 @command(
     "molgeo md CCO --temperature 350 --steps 20000 --output ethanol.extxyz",
-    positional("input", "SMILES, file of one structure, or - for stdin"),
+    positional("input", "SMILES, file of any number of structures, or - for stdin"),
     MDForceFieldSettings,
     _md_settings,
     MDFiles,

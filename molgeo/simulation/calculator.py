@@ -349,6 +349,11 @@ class MolgeoCalculator(Calculator):
                 )
         return results
 
+    def know(self, atoms: Atoms, results: dict[str, Any]) -> None:
+        """Take results of atoms that were accepted; what is missing is computed if asked for."""
+        self.atoms, self.results = atoms.copy(), results
+        self._last = self.atoms
+
     def export_properties(self) -> Properties:
         """The results that ASE has a name for."""
         return Properties({k: v for k, v in self.results.items() if k in all_outputs})

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,11 +31,12 @@ from molgeo.simulation.admission import (
     writable,
 )
 from molgeo.simulation.calculator import MolgeoCalculator, UnsupportedAtomsError
-from molgeo.simulation.molecular_dynamics import Outcome, check_files, simulate
+from molgeo.simulation.many_runs import apart_reason, simulate_all
+from molgeo.simulation.molecular_dynamics import Outcome, check_files, simulate, state_path
 from molgeo.simulation.records import ENDINGS, keep_results, lost_constraints, open_frames
 from molgeo.simulation.relaxation import Relaxed, odd_reason, relax, relax_each
 from molgeo.simulation.report.page import write_page
-from molgeo.simulation.report.summary import summarise
+from molgeo.simulation.report.summary import Summary, summarise
 from molgeo.simulation.report.text import aligned_lines, vibration_table
 from molgeo.simulation.settings import (
     ForceFieldSettings,
@@ -120,8 +122,13 @@ def run_md(
     resume, overwrite = names.resume, names.overwrite
     page_path = Path(names.page) if names.page else files[0].with_suffix(".html")
     not_the_input(input, *files, page_path)
+    found = list(structures(input, say))
+    if len(found) > 1:
+        return _run_many(input, found, force_field, settings, names)
     check_files(*files, resume, overwrite, page_path)
-    atoms = one_structure(input, say)
+    (atoms,) = found
+    if isinstance(atoms, BadRow):
+        raise InputError(f"{atoms.input}: {atoms.message}")
     atoms.calc = _calculator(force_field, force_field.dtype, force_field.skin)
     if not resume:
         admit(atoms, force_field.allow_unfamiliar, by_stress=settings.ensemble == "npt")
@@ -132,15 +139,74 @@ def run_md(
         outcome = simulate(atoms, settings, *files, resume, overwrite, report)
     if outcome.remark and not resume:
         say(outcome.remark)
-    summary = summarise(files[1], len(atoms), settings.settling_fs)
-    about = _about(atoms, settings, outcome)
-    target = None if settings.ensemble == "nve" else settings.temperature
-    write_page(page_path, title(atoms), about, summary, files[0], target, outcome.reason)
+    about, summary = _write_page(page_path, atoms, settings, outcome, files)
     written = [("trajectory", files[0]), ("table", files[1]), ("page", page_path)]
     sys.stdout.write(aligned_lines([*about, *summary.lines(), *((k, str(v)) for k, v in written)]))
     if outcome.reason is not None:
         say(f"stopped: {outcome.reason}")
     return OK if outcome.reason is None else SOME_FAILED
+
+
+def _run_many(
+    input: str,
+    found: Sequence[Atoms | BadRow],
+    force_field: MDForceFieldSettings,
+    settings: MDSettings,
+    names: MDFiles,
+) -> int:
+    """`run_md` of several structures, each with files of its own, which have its number."""
+    calculator = _calculator(force_field, force_field.dtype, force_field.skin)
+    by_stress, width = settings.ensemble == "npt", len(str(len(found)))
+
+    def numbered(name: str, number: int) -> Path:
+        path = Path(name)
+        return path.with_name(f"{path.stem}-{number:0{width}}{path.suffix}")
+
+    numbers = range(1, len(found) + 1)
+    files = {n: (numbered(names.output, n), numbered(names.log, n)) for n in numbers}
+    pages = {n: numbered(names.page, n) for n in numbers} if names.page else {}
+    for n, paths in files.items():
+        not_the_input(input, *paths)
+        check_files(*paths, names.resume, names.overwrite, pages.get(n))
+    said: set[str] = set()
+    admitted: dict[int, Atoms] = {}
+    for number, atoms in enumerate(found, 1):
+        if isinstance(atoms, BadRow):
+            say(f"{atoms.input}: {atoms.message}")
+            continue
+        atoms.calc = calculator
+        allowed = force_field.allow_unfamiliar
+        if not names.resume and (reason := _reason(atoms, allowed, by_stress)):
+            say(f"{number} {title(atoms)}: {reason}")
+            continue
+        admitted[number] = atoms
+        apart = apart_reason(atoms, settings)
+        lost = lost_constraints(Path(names.output), atoms)
+        for remark in (*remarks(settings, atoms), lost, apart and f"{apart}: one by one"):
+            if remark and remark not in said:
+                say(remark)
+            said.add(remark or "")
+    options = state_path(Path(names.output)), names.resume, names.overwrite
+    with progress("simulating") as report:
+        all_atoms, all_files = list(admitted.values()), [files[n] for n in admitted]
+        seeds = [settings.seed + number - 1 for number in admitted]
+        outcomes = simulate_all(all_atoms, settings, all_files, *options, report, seeds)
+    rows = [("model", calculator.model_name), ("seed", f"{settings.seed}, one more for each")]
+    for number, outcome in zip(admitted, outcomes, strict=True):
+        name, (output, log) = f"{number} {title(admitted[number])}", files[number]
+        if outcome.reason:
+            say(f"{name}: {'stopped: ' if outcome.step >= 0 else ''}{outcome.reason}")
+        if outcome.step < 0:
+            continue
+        if outcome.remark and not names.resume:
+            say(f"{name}: {outcome.remark}")
+        rows.append((name, f"{outcome.step} of {settings.steps} steps, {output}, {log}"))
+        if number in pages:
+            own = replace(settings, seed=settings.seed + number - 1)
+            _write_page(pages[number], admitted[number], own, outcome, files[number])
+    sys.stdout.write(aligned_lines(rows))
+    bad = len(admitted) < len(found) or any(outcome.reason for outcome in outcomes)
+    return SOME_FAILED if bad else OK
 
 
 def run_vib(input: str, force_field: ForceFieldSettings, settings: VibrationSettings) -> int:
@@ -230,11 +296,7 @@ def _admitted(
             continue
         say_velocities(atoms, "a relaxation")
         atoms.calc = calculator
-        try:
-            calculator.check(atoms)
-            reason = refusal(atoms, allow_unfamiliar)
-        except UnsupportedAtomsError as error:
-            reason = str(error)
+        reason = _reason(atoms, allow_unfamiliar)
         if reason:
             say(f"{title(atoms)}: {reason}")
             bad.append(title(atoms))
@@ -242,6 +304,15 @@ def _admitted(
         if together and (odd := odd_reason(atoms)):
             say(f"{title(atoms)}: {odd}: it is relaxed by itself")
         yield atoms
+
+
+def _reason(atoms: Atoms, allow_unfamiliar: bool, by_stress: bool = False) -> str | None:
+    """Why a structure is refused, as one of many; None if it is not."""
+    try:
+        atoms.calc.check(atoms)
+        return refusal(atoms, allow_unfamiliar, by_stress)
+    except UnsupportedAtomsError as error:
+        return str(error)
 
 
 def _in_order(found: Iterable[tuple[int, Relaxed]]) -> Iterator[Relaxed]:
@@ -289,6 +360,17 @@ def _finished(relaxed: Relaxed, model: str) -> Atoms:
     atoms.info.update(model=model, fmax=relaxed.fmax, converged=relaxed.converged)
     keep_results(atoms, relaxed.atoms.calc.results)
     return atoms
+
+
+def _write_page(
+    path: Path, atoms: Atoms, settings: MDSettings, outcome: Outcome, files: tuple[Path, Path]
+) -> tuple[list[tuple[str, str]], Summary]:
+    """The page of a run, and what stands on it: how it was done, and what came out."""
+    summary = summarise(files[1], len(atoms), settings.settling_fs)
+    about = _about(atoms, settings, outcome)
+    target = None if settings.ensemble == "nve" else settings.temperature
+    write_page(path, title(atoms), about, summary, files[0], target, outcome.reason)
+    return about, summary
 
 
 def _about(atoms: Atoms, settings: MDSettings, outcome: Outcome) -> list[tuple[str, str]]:

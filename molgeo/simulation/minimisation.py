@@ -19,7 +19,7 @@ from torch import Tensor
 from molgeo.chem.molecule import MIN_DISTANCE
 from molgeo.predictor import Predictor
 from molgeo.predictor.ensemble import members
-from molgeo.simulation.together import Array, Structure, Together
+from molgeo.simulation.together import Array, Structure, Together, most_pairs
 
 STIFFNESS: Final = 70.0
 """eV/Å², of all coordinates before anything is known of them; ASE's."""
@@ -147,7 +147,7 @@ class _Batch:
         self._next: Start | None = None
         self._together = together
         self._most = np.inf if size == "auto" else size
-        self._most_pairs = together.most_pairs if size == "auto" else np.inf
+        self._most_pairs = most_pairs(together.device) if size == "auto" else np.inf
         self._starts: list[Start] = []
         self._n_steps = np.zeros(0, dtype=np.int64)
         self._active = np.zeros(0, dtype=bool)

@@ -9,7 +9,8 @@ there, so that nothing is lost and nothing doubled. Saving changes nothing in a 
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -90,8 +91,8 @@ def simulate(
         FileExistsError: the files of another run are there.
     """
     check_files(output, log, resume, overwrite)
-    _check_atoms(atoms, settings)
-    run = _Run(atoms, settings, output, log)
+    check_atoms(atoms, settings)
+    run = Run(atoms, settings, output, log)
     if resume:
         run.restore(load_state(state_path(output)))
     else:
@@ -134,7 +135,7 @@ def check_files(
             )
 
 
-class _Run:
+class Run:
     """One run in memory and on disk."""
 
     def __init__(self, atoms: Atoms, settings: MDSettings, output: Path, log: Path) -> None:
@@ -167,7 +168,9 @@ class _Run:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Become the run that wrote a state."""
-        self._check_same(state)
+        if "runs" in state:
+            raise InputError("--resume: the state is that of several structures, and there is one")
+        self.check_same(state)
         self.stopped = state["stopped"]
         if self.stopped and self.settings.guard:
             raise InputError(
@@ -194,10 +197,7 @@ class _Run:
         """Step to the end, recording on the way."""
         settings, first = self.settings, self.dynamics.nsteps
         started = time.monotonic()
-        marks = self.marks or {}
-        frames = open_frames(self.output, marks.get("frames"))
-        table = Table(self.log, list(self._row(0)), marks.get("table"))
-        with closing(frames) as self.frames, closing(table) as self.table:
+        with self.opened():
             saved = -np.inf if self.recorded < 0 else started
             try:
                 for _ in self.dynamics.irun(max(settings.steps - first, 0)):
@@ -216,6 +216,24 @@ class _Run:
             except (UnsupportedAtomsError, CalculationFailed) as error:
                 # Within a step, so that the last state is the one to go on from.
                 self.stopped = f"{error} (after step {self.dynamics.nsteps})"
+        return self.outcome(first, started)
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Trajectory and table, cut back to where a restored run's state was."""
+        marks = self.marks or {}
+        frames = open_frames(self.output, marks.get("frames"))
+        table = Table(self.log, list(self._row(0)), marks.get("table"))
+        with closing(frames) as self.frames, closing(table) as self.table:
+            yield
+
+    def outcome(self, first: int, started: float) -> Outcome:
+        """What became of it.
+
+        Args:
+            first: the step that it began or went on from.
+            started: seconds of the monotonic clock then.
+        """
         speed = self._ns_per_day(max(self.recorded - first, 0), started)
         resumed_from = first if self.marks else None
         return Outcome(self.recorded, self.stopped, speed, resumed_from, self.remark)
@@ -238,6 +256,10 @@ class _Run:
 
     def save(self) -> None:
         """Write everything that the next step depends on."""
+        save_state(state_path(self.output), self.state())
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next step depends on."""
         state = {
             "settings": asdict(self.settings),
             "model": self._model(),
@@ -257,7 +279,7 @@ class _Run:
         }
         if isinstance(self.calc, MolgeoCalculator):
             state["calculator_state"] = self.calc.state()
-        save_state(state_path(self.output), state)
+        return state
 
     def _integrator(self) -> Any:
         return make_integrator(self.atoms, self.settings, self.rng, self.n_degrees)
@@ -310,7 +332,7 @@ class _Run:
             return {**self.calc.parameters, "weights": weights}
         return {"model": type(self.calc).__name__}
 
-    def _check_same(self, state: dict[str, Any]) -> None:
+    def check_same(self, state: dict[str, Any]) -> None:
         """Refuse to continue another run."""
         kept = [f.name for f in fields(MDSettings) if f.name not in CHANGEABLE]
         now = {**{name: getattr(self.settings, name) for name in kept}, **self._model()}
@@ -342,7 +364,8 @@ class _Run:
         return steps * self.settings.timestep * 1e-6 * 86_400 / seconds
 
 
-def _check_atoms(atoms: Atoms, settings: MDSettings) -> None:
+def check_atoms(atoms: Atoms, settings: MDSettings) -> None:
+    """Refuse what cannot be simulated, as `simulate` does."""
     if len(atoms) < 2:
         raise InputError(f"molecular dynamics needs two atoms or more, got {len(atoms)}")
     if settings.ensemble == "npt" and not (atoms.pbc.all() and atoms.cell.rank == 3):

@@ -177,9 +177,7 @@ class _Many:
                 self.past.append((key, self._by_itself(own)))
                 continue
             self.atoms[key] = own
-            z, free = own.numbers.astype(np.int64), _free(own)
-            cell, pbc = own.cell.array.copy(), own.pbc.copy()
-            yield Start(key, Structure(z, own.positions.copy(), cell, pbc, free))
+            yield Start(key, structure_of(own)._replace(free=_free(own)))
 
     def _passed(self) -> Iterator[tuple[int, Relaxed]]:
         while self.past:
@@ -217,6 +215,12 @@ def odd_reason(atoms: Atoms) -> str | None:
     """Which constraints of some atoms cannot be kept among many structures, or None."""
     others = {type(c).__name__ for c in atoms.constraints} - {"FixAtoms", "FixCartesian"}
     return f"{', '.join(sorted(others))} cannot be kept among many" if others else None
+
+
+def structure_of(atoms: Atoms) -> Structure:
+    """Elements, positions and cell of some atoms, without their constraints."""
+    z, pos = atoms.numbers.astype(np.int64), atoms.positions.copy()
+    return Structure(z, pos, atoms.cell.array.copy(), atoms.pbc.copy())
 
 
 def _free(atoms: Atoms) -> NDArray[np.bool_] | None:

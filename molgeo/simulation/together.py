@@ -18,6 +18,7 @@ from torch import Tensor
 from molgeo.graph import Graph, radius_graph
 from molgeo.predictor import Potential, Predictor
 from molgeo.predictor.ensemble import mean
+from molgeo.simulation.replay import Replay, Replayed
 
 Array = NDArray[np.float64]
 
@@ -51,25 +52,30 @@ class Together:
         models: one, or an ensemble whose mean counts; on one device, of one precision. Their
             weights must not change.
         skin: Å beyond the cutoff within which neighbours are remembered.
+        replay: as of `Replayed`; it pays if the structures stay the same for many evaluations.
 
     Attributes:
         batch: (atoms,) int64, structure of each atom.
         potentials: of each model, of the last evaluation.
         closest: (structures,) Å, between two atoms of a structure then; infinite without a pair
             within the cutoff.
+        reference: (atoms, 3) Å, where the present graph was made; None before.
     """
 
     batch: Tensor
     potentials: list[Potential]
     closest: Tensor
+    reference: Tensor | None
     _on_host: list[Potential] | None
 
-    def __init__(self, models: Sequence[Predictor], skin: float = 0.5) -> None:
+    def __init__(
+        self, models: Sequence[Predictor], skin: float = 0.5, replay: Replay = False
+    ) -> None:
         self.models, self.skin = list(models), skin
+        self._replayed = [Replayed(each, replay) for each in self.models]
         weight = next(self.models[0].parameters())
         self.device, self.dtype = weight.device, weight.dtype
         self.cutoff = max(each.cutoff for each in self.models)
-        self.most_pairs = MOST_PAIRS.get(self.device.type, MOST_PAIRS["cpu"])
 
     def take(self, structures: Sequence[Structure]) -> None:
         """Compute these structures from now on, whatever came before.
@@ -87,7 +93,9 @@ class Together:
         self._pbc = torch.from_numpy(pbc).to(self.device) if pbc.any() else None
         cell = np.stack([each.cell for each in structures])
         self._cell = torch.from_numpy(cell).to(self.device)
-        self._reference: Tensor | None = None
+        self.reference = None
+        for one in self._replayed:
+            one.forget()
 
     def __call__(self, pos: Tensor) -> Tensor:
         """Evaluate all models on all structures.
@@ -99,14 +107,14 @@ class Together:
             Forces (atoms, 3) float64 in eV/Å. A structure without finite ones harms no other.
         """
         if not self._holds(pos):
-            self._build(pos)
+            self.build(pos)
         local = (pos - self._origin).to(self.dtype)
         graph, n = self._graph, len(self._size)
         distances = graph.distances(local)
         owner = graph.batch[graph.source[graph.forward]]
         self.closest = distances.new_full((n,), torch.inf)
         self.closest = self.closest.scatter_reduce_(0, owner, distances, "amin")
-        self.potentials = [each.potential(self._z, local, graph) for each in self.models]
+        self.potentials = [each.potential(self._z, local, graph) for each in self._replayed]
         self._on_host = None
         forces = [each.forces.double() for each in self.potentials if each.forces is not None]
         return forces[0] if len(forces) == 1 else torch.stack(forces).mean(0)
@@ -120,13 +128,16 @@ class Together:
 
     def _holds(self, pos: Tensor) -> bool:
         """Whether no atom has moved by more than half the skin since the graph was made."""
-        if self._reference is None:
+        if self.reference is None:
             return False
-        moved = (pos - self._reference).square().sum(-1)
+        moved = (pos - self.reference).square().sum(-1)
         return bool((moved <= 0.25 * self.skin**2).all())
 
-    def _build(self, pos: Tensor) -> None:
-        """Make the graph here, and take positions relative to the middle of each structure."""
+    def build(self, pos: Tensor) -> None:
+        """Make the graph here, whether or not the present one holds.
+
+        Positions are taken from the middle of each structure, so that a float32 keeps its digits.
+        """
         shift = torch.zeros_like(pos)
         if self._pbc is not None:
             lattice = self._cell * self._pbc.unsqueeze(-1)  # an open direction has no translation
@@ -137,7 +148,12 @@ class Together:
         local = (pos - self._origin).to(self.dtype)
         periodic = () if self._pbc is None else (self._cell, self._pbc)
         self._graph: Graph = radius_graph(local, self.cutoff + self.skin, self.batch, *periodic)
-        self._reference = pos.clone()
+        self.reference = pos.clone()
+
+
+def most_pairs(device: torch.device) -> int:
+    """Bound on Σ n² of the structures of a batch, as in `MOST_PAIRS`."""
+    return MOST_PAIRS.get(device.type, MOST_PAIRS["cpu"])
 
 
 def _on_host(potential: Potential) -> Potential:

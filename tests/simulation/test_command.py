@@ -156,6 +156,41 @@ def test_relax_gives_up_and_says_so(capsys):
 # md
 
 
+def test_md_of_many(capsys):
+    """Each has files with its number, and the run that it would have alone."""
+    Path("in.smi").write_text("O water\nCCl chloride\nCCO ethanol\nC1CC broken\n")
+    words = ["--model", MODEL, *SHORT, "--output", "run.traj", "--log", "run.csv"]
+    status, out, err = run(capsys, "md", "in.smi", *words, "--seed", 5, "--page", "run.html")
+    assert status == 3
+    assert "in.smi:4: not a valid SMILES" in err
+    assert "2 chloride (CH3Cl): element Cl is outside" in err
+    assert "3 ethanol (C2H6O)  20 of 20 steps, run-3.traj, run-3.csv" in out
+    numbered = {f"run-{k}.{ending}" for k in (1, 3) for ending in ("traj", "csv", "html")}
+    assert {p.name for p in Path().iterdir()} == {"in.smi", "run.traj.state", *numbered}
+    assert ">7<" in Path("run-3.html").read_text()  # the seed
+    alone = ["--output", "one.traj", "--log", "one.csv", "--model", MODEL, *SHORT, "--seed", 7]
+    assert run(capsys, "md", "CCO", *alone)[0] == 0
+    many, one = (ase.io.read(name, -1) for name in ("run-3.traj", "one.traj"))
+    np.testing.assert_allclose(many.positions, one.positions, atol=1e-3)
+    assert "run-1.traj exists already" in refused(capsys, "md", "in.smi", *words)
+    more = ["--seed", 5, "--steps", 30, "--resume", "--page", "run.html"]
+    status, out, err = run(capsys, "md", "in.smi", *words, *more)
+    assert "3 ethanol (C2H6O)  30 of 30 steps, run-3.traj, run-3.csv" in out
+    assert "2 chloride (CH3Cl): element Cl is outside" in err
+    assert [len(ase.io.read(f"run-{k}.traj", ":")) for k in (1, 3)] == [7, 7]
+
+
+def test_md_of_many_by_a_thermostat_of_one(capsys):
+    Path("in.smi").write_text("O\nCO\n")
+    words = ["--model", MODEL, *SHORT, "--thermostat", "bussi"]
+    status, out, err = run(capsys, "md", "in.smi", *words)
+    assert status == 0
+    assert "bussi is a thermostat of one structure: one by one" in err
+    assert err.count("one by one") == 1
+    assert out.count("20 of 20 steps") == 2
+    assert Path("traj-2.extxyz.state").exists()
+
+
 def test_md_leaves_everything(capsys):
     status, out, err = run(capsys, "md", "CCO", "--model", MODEL, *SHORT)
     assert (status, err) == (0, "")
