@@ -166,3 +166,46 @@ def estimated_bytes(model: str, mode: str, graph: Graph) -> int:
     mode = "forces" if mode == "md" else mode
     a_triplet, an_edge = PEAK_FLOATS[model][mode]
     return 4 * (a_triplet * n_triplets(graph) + an_edge * graph.n_edges)
+
+
+@contextmanager
+def found_in_pytorch(model: str, theirs: nn.Module) -> Iterator[None]:
+    """Let a model find its edges (and triplets) by PyTorch's operators alone, at each call."""
+    if model == "schnet":
+        before = theirs.interaction_graph
+
+        def interaction_graph(pos: Tensor, batch: Tensor) -> tuple[Tensor, Tensor]:
+            j, i = edge_index = pytorch_edges(pos, theirs.cutoff, batch)  # type: ignore[arg-type]
+            return edge_index, (pos[j] - pos[i]).norm(dim=-1)
+
+        theirs.interaction_graph = interaction_graph
+        yield
+        theirs.interaction_graph = before
+        return
+    with (
+        mock.patch(f"{DIMENET}.radius_graph", pytorch_edges),
+        mock.patch(f"{DIMENET}.triplets", pytorch_triplets),
+    ):
+        yield
+
+
+def pytorch_edges(pos: Tensor, r: float, batch: Tensor, **_: Any) -> Tensor:
+    """(2, edges) ``[j, i]`` of all pairs of a batch within a radius, sorted by i."""
+    pos = pos.detach()
+    close = torch.cdist(pos, pos, compute_mode="donot_use_mm_for_euclid_dist") < r
+    close &= batch[:, None] == batch
+    i, j = close.fill_diagonal_(False).nonzero(as_tuple=True)
+    return torch.stack([j, i])
+
+
+def pytorch_triplets(edge_index: Tensor, num_nodes: int) -> tuple[Tensor, ...]:
+    """As PyG's ``triplets``, of edges that are sorted by their target."""
+    j, i = edge_index
+    degree = torch.bincount(i, minlength=num_nodes)
+    first = degree.cumsum(0) - degree  # of the edges k→j of each atom j
+    ji = torch.arange(len(i), device=i.device).repeat_interleave(degree[j])
+    begin = (degree[j].cumsum(0) - degree[j])[ji]
+    kj = first[j[ji]] + torch.arange(len(ji), device=i.device) - begin
+    kept = j[kj] != i[ji]
+    ji, kj = ji[kept], kj[kept]
+    return i, j, i[ji], j[ji], j[kj], kj, ji

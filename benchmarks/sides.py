@@ -68,13 +68,15 @@ def made_up(n: int) -> MoleculeSet:
 def built(
     model: str, fields: tuple[tuple[str, Any], ...]
 ) -> tuple[nn.Module, nn.Module, nn.Module]:
-    """Our model, the same as PyG defines it (mostly the same object), and PyG's."""
+    """Our model, the same as PyG defines it (mostly the same object), and PyG's, or ours again."""
     torch.manual_seed(SEED)
     ours = models.build(model, dict(fields))
     same = ours
     if model in PARITY:
         same = models.build(model, {**dict(fields), **PARITY[model]})
         same.load_state_dict(ours.state_dict())
+    if model not in MODELS:  # PyG has none
+        return ours, same, ours
     if model == "schnet":
         nothing = radius_graph(torch.zeros(0, 3), 1.0)  # each case sets its own edges
         return ours, same, pyg_weights.pyg_schnet(ours, nothing)  # type: ignore[arg-type]
@@ -111,7 +113,8 @@ class Case:
         self.labels = torch.randn(len(batch.z), 3).to(device)
         # A trained step changes weights: each case starts from a fresh copy.
         ours, same, theirs = (
-            side.to(device) for side in copy.deepcopy(built(model, tuple(FIELDS[model].items())))
+            side.to(device)
+            for side in copy.deepcopy(built(model, tuple(FIELDS.get(model, {}).items())))
         )
         self.graph: Graph = radius_graph(self.pos, ours.cutoff, self.batch)
         self.found: Finder = finder(model)
