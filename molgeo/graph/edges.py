@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -70,6 +69,9 @@ class Graph:
     n_molecules: int
     offset: Tensor | None = None
     slots: tuple[Slots, ...] | None = None
+    _derived: dict[Hashable, Any] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def n_atoms(self) -> int:
@@ -86,26 +88,30 @@ class Graph:
         """(2, edges) ``[source, target]``, PyG's convention."""
         return torch.stack([self.source, self.target])
 
-    @cached_property
+    @property
     def degree(self) -> Tensor:
         """(atoms,) number of neighbours of each atom."""
-        return self.ptr.diff()
+        degree: Tensor = self.derived("degree", lambda graph: graph.ptr.diff())
+        return degree
 
-    @cached_property
+    @property
     def atoms_per_molecule(self) -> Tensor:
         """(molecules,) number of atoms of each molecule."""
-        ones = torch.ones_like(self.batch)  # torch.bincount would wait for the device
-        return ones.new_zeros(self.n_molecules).index_add_(0, self.batch, ones)
+        sizes: Tensor = self.derived("atoms of molecules", _atoms_per_molecule)
+        return sizes
 
     def derived(self, key: Hashable, make: Callable[[Graph], Any]) -> Any:
         """What follows from the graph alone, made once and kept with it.
 
-        Every layer, and every step of a simulation that keeps its graph, asks for the same.
+        Every layer, and every step of a simulation that keeps its graph, asks for the same. What is
+        compiled makes it anew: it must hold for graphs with and without.
 
         Args:
             key: names it.
             make: makes it from the graph, the first time.
         """
+        if torch.compiler.is_compiling():
+            return make(self)
         if key not in self._derived:
             self._derived[key] = make(self)
         return self._derived[key]
@@ -146,10 +152,6 @@ class Graph:
         other.__dict__["_derived"] = self._derived
         return other
 
-    @cached_property
-    def _derived(self) -> dict[Hashable, Any]:
-        return {}
-
     def displacements(self, pos: Tensor) -> Tensor:
         """Displacement of each undirected pair, along its forward edge.
 
@@ -175,6 +177,11 @@ class Graph:
     def distances(self, pos: Tensor) -> Tensor:
         """(pairs,) interatomic distance of each undirected pair in Å."""
         return torch.linalg.vector_norm(self.displacements(pos), dim=-1)
+
+
+def _atoms_per_molecule(graph: Graph) -> Tensor:
+    ones = torch.ones_like(graph.batch)  # torch.bincount would wait for the device
+    return ones.new_zeros(graph.n_molecules).index_add_(0, graph.batch, ones)
 
 
 def assemble(

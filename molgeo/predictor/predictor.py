@@ -120,7 +120,7 @@ class Predictor(nn.Module):
     def _has_free_atoms(self) -> Sequence[bool]:
         """Whether a free atom of each property is known; read again only after a change."""
         reference = self.atom_reference
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() and self._free_atoms[0] is not None:
             return self._free_atoms[1]
         # A tensor of inference mode does not count its changes.
         state = None if reference.is_inference() else (id(reference), reference._version)
