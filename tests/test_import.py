@@ -38,6 +38,11 @@ def test_training_needs_no_toolkit():
     imported_by(f"{without}; import molgeo.training.run")
 
 
+def test_minimising_many_structures_needs_no_toolkit():
+    without = "sys.modules.update(dict.fromkeys(['ase', 'rdkit', 'jsonargparse', 'vesin']))"
+    imported_by(f"{without}; import molgeo.simulation.minimisation")
+
+
 def test_molgeo_alone_imports_nothing():
     assert not imported_by("import molgeo") & (HEAVY | {"torch", "torch_geometric"})
 

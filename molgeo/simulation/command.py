@@ -168,6 +168,7 @@ def _run_many(
     for n, paths in files.items():
         not_the_input(input, *paths)
         check_files(*paths, names.resume, names.overwrite, pages.get(n))
+    say(f"{len(found)} structures: trajectories are {files[1][0]} to {files[len(found)][0]}")
     said: set[str] = set()
     admitted: dict[int, Atoms] = {}
     for number, atoms in enumerate(found, 1):

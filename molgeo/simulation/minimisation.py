@@ -9,6 +9,7 @@ card has no fast way to find for many matrices at once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
@@ -143,10 +144,10 @@ class _Batch:
     """
 
     def __init__(self, starts: Iterable[Start], together: Together, size: BatchSize) -> None:
-        self._waiting = iter(starts)
+        self._waiting: Iterator[Start] = iter(starts)
         self._next: Start | None = None
         self._together = together
-        self._most = np.inf if size == "auto" else size
+        self._most: float = np.inf if size == "auto" else size
         self._most_pairs = most_pairs(together.device) if size == "auto" else np.inf
         self._starts: list[Start] = []
         self._n_steps = np.zeros(0, dtype=np.int64)
@@ -178,7 +179,13 @@ class _Batch:
 
     def step(self, fmax: float, max_steps: int) -> Iterator[Minimum]:
         """Evaluate all, take out those that are at their end, and move the others."""
-        forces = self._together(self._pos.view(-1, 3)[self._place])
+        try:
+            forces = self._together(self._pos.view(-1, 3)[self._place])
+        except torch.OutOfMemoryError:
+            if len(self._starts) == 1:
+                raise
+            self._lessen()
+            return
         if self._free is not None:
             forces = forces * self._free
         f = torch.zeros_like(self._pos)
@@ -225,6 +232,21 @@ class _Batch:
             weight = torch.where(moved, sign / (vector * s).sum(1), 0.0)
             vector = torch.where(moved[:, None], vector, 0.0)
             self._hessian.baddbmm_((weight[:, None] * vector)[:, :, None], vector[:, None, :])
+
+    def _lessen(self) -> None:
+        """Let half of the structures wait again, from where they are, and take no more from now."""
+        half = len(self._starts) // 2
+        again = []
+        for row in range(half, len(self._starts)):
+            key, structure, _ = self._starts[row]
+            pos = self._pos[row, : len(structure.z)].cpu().numpy()
+            again.append(Start(key, structure._replace(pos=pos), int(self._n_steps[row])))
+        back = [each for each, goes_on in zip(again, self._active[half:], strict=True) if goes_on]
+        if self._next is not None:
+            back.append(self._next)
+        self._waiting, self._next = chain(back, self._waiting), None
+        self._active[half:] = False
+        self._most, self._is_due = half, True
 
     def _taken(self, kept: list[Start]) -> Iterator[Start]:
         """Those that wait, as many as there is room for beside others; one in any case."""

@@ -93,6 +93,30 @@ def test_structures_are_taken_as_there_is_room(together):
     assert len(taken) <= 4
 
 
+def test_a_batch_that_takes_too_much_memory_is_halved(together, monkeypatch):
+    """Each comes to its minimum all the same, once."""
+    sizes, evaluate = [], Together.__call__
+
+    def short_of_memory(self, pos):
+        sizes.append(len(pos))
+        if len(pos) > 12:
+            raise torch.OutOfMemoryError
+        return evaluate(self, pos)
+
+    whole = found(shaken(), together, 0.05, 200)
+    monkeypatch.setattr(Together, "__call__", short_of_memory)
+    minima = list(descend(starts(shaken()), together, 0.05, 200))
+    assert sorted(each.start.key for each in minima) == list(range(len(NAMES)))
+    assert sum(size > 12 for size in sizes) < 4
+    for one in minima:
+        assert one.converged
+        other = whole[one.start.key]
+        assert one.results["energy"] == pytest.approx(other.results["energy"], abs=1e-2)
+    monkeypatch.setattr(Together, "__call__", lambda *_: short_of_memory(None, [0] * 13))
+    with pytest.raises(torch.OutOfMemoryError):
+        list(descend(starts(shaken()), together, 0.05, 200))
+
+
 def test_given_up_after_so_many_steps(together):
     for minimum in found(shaken(), together, 1e-9, 3):
         assert (minimum.converged, minimum.n_steps) == (False, 3)
