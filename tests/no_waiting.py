@@ -65,12 +65,8 @@ def no_waiting(device: torch.device | str = "cpu") -> Iterator[None]:
             yield
         return
     torch.cuda.synchronize()
-    before = torch.cuda.get_sync_debug_mode()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with _told("error"):
         yield
-    finally:
-        torch.cuda.set_sync_debug_mode(before)
 
 
 @contextmanager
@@ -88,15 +84,23 @@ def counted_waits(device: torch.device | str = "cpu") -> Iterator[list[str]]:
         with _Methods(found), _Operators(found):
             yield found
         return
-    before = torch.cuda.get_sync_debug_mode()
-    with warnings.catch_warnings(record=True) as told:
+    with _told("warn"), warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        torch.cuda.set_sync_debug_mode("warn")
-        try:
-            yield found
-        finally:
-            torch.cuda.set_sync_debug_mode(before)
+        yield found
     found += [str(one.message) for one in told if "synchroniz" in str(one.message)]
+
+
+@contextmanager
+def _told(how: str) -> Iterator[None]:
+    """PyTorch tells what waits for a card, by a warning or an error."""
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the first time it warns that the mode is a prototype
+        torch.cuda.set_sync_debug_mode(how)
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
 
 
 class _Operators(TorchDispatchMode):

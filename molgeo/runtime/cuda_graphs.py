@@ -23,12 +23,17 @@ class CudaGraphs:
     A graph must not read what another one has left there. The results of one are overwritten by
     the next replay of any other.
 
+    Args:
+        device: the card that the functions compute on.
+
     Source:
         PyTorch's documentation, "CUDA semantics", whole-network capture.
     """
 
-    def __init__(self) -> None:
-        self._pool, self._stream = torch.cuda.graph_pool_handle(), torch.cuda.Stream()
+    def __init__(self, device: torch.device) -> None:
+        self._device, self._stream = device, torch.cuda.Stream(device)
+        self._pool = torch.cuda.graph_pool_handle()
+        self._last: torch.cuda.CUDAGraph | None = None
 
     def __call__(self, function: Callable[[], None]) -> Callable[[], None]:
         """Warm up, then capture, both beside the stream that all else is on.
@@ -39,18 +44,28 @@ class CudaGraphs:
         Returns:
             The replay.
         """
-        stream, current = self._stream, torch.cuda.current_stream()
+        stream, current = self._stream, torch.cuda.current_stream(self._device)
         stream.wait_stream(current)
-        with torch.cuda.stream(stream):
+        with torch.cuda.stream(stream):  # which a capture that fails would not leave by itself
             for _ in range(WARM_UPS):
                 function()
-        current.wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
+            current.wait_stream(stream)
+            graph = torch.cuda.CUDAGraph()
+            try:
+                self._capture(graph, function)
+            except RuntimeError as error:  # that a capture has failed, but not why
+                raise error.__context__ or error from None
+        # Memory of which no graph is left any more cannot be captured in again.
+        self._last = graph
+        return graph.replay
+
+    def _capture(self, graph: torch.cuda.CUDAGraph, function: Callable[[], None]) -> None:
+        """Capture on the present stream."""
         # Other threads, such as one that pins memory, may do what a capture must not.
         mode = "thread_local"
+        stream = self._stream
         with torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode=mode):
             function()
-        return graph.replay
 
 
 def capture_on(device: torch.device) -> Capture | None:
@@ -59,4 +74,4 @@ def capture_on(device: torch.device) -> Capture | None:
     Args:
         device: a card, or anything else.
     """
-    return CudaGraphs() if device.type == "cuda" else None
+    return CudaGraphs(device) if device.type == "cuda" else None

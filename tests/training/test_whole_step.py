@@ -10,7 +10,7 @@ import pytest
 import torch
 from no_waiting import no_waiting
 from small_models import small
-from static_replay import StaticReplay
+from static_replay import NotCapturedError, StaticReplay
 from torch.optim.swa_utils import AveragedModel
 
 from molgeo import models
@@ -32,6 +32,7 @@ from molgeo.training.whole_step import WholeStep, averages_of
 GFN2 = Path(__file__).parents[1] / "fixtures" / "forces" / "gfn2.npz"
 CUTOFF = 4.0
 MOLECULES = 6
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ class Run:
         self.module.to(device)
         self.optimizer = optimiser_of(predictor, config, replayed=True)
         self.schedule = schedule_of(self.optimizer, config, 10)
-        self.averages = AveragedModel(self.module)
+        self.averages = AveragedModel(self.module, device=device)
         self.step = WholeStep(self.module, self.optimizer, self.averages, config, capture)
 
     def __call__(self, batch):
@@ -108,7 +109,7 @@ def assert_close(one, other, tolerance=1e-6):
 def test_replays_are_the_next_steps(molecules, model, fields, device):
     """Other molecules, learning rates, numbers of steps, decays of the average; clipping too."""
     is_card = device.type == "cuda"
-    capture, tolerance = (CudaGraphs(), 1e-3) if is_card else (captured, 1e-6)
+    capture, tolerance = (CudaGraphs(device), 1e-3) if is_card else (captured, 1e-6)
     replayed = Run(molecules, capture, model, device, **fields)
     computed = Run(molecules, None, model, device, **fields)
     rates = set()
@@ -194,7 +195,7 @@ class ACard:
         self.asked = []
         for name in ("graph_pool_handle", "current_stream", "stream", "graph"):
             monkeypatch.setattr(torch.cuda, name, getattr(self, name), raising=False)
-        monkeypatch.setattr(torch.cuda, "Stream", lambda: self._stream("side"))
+        monkeypatch.setattr(torch.cuda, "Stream", lambda device: self._stream("side"))
         monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=None))
 
     def graph_pool_handle(self):
@@ -204,32 +205,46 @@ class ACard:
         waited = self.asked.append
         return SimpleNamespace(name=name, wait_stream=lambda s: waited(f"{name} waits: {s.name}"))
 
-    def current_stream(self):
+    def current_stream(self, device):
         return self._stream("main")
 
     @contextmanager
     def stream(self, stream):
         self.asked.append(f"on {stream.name}")
-        yield
+        try:
+            yield
+        finally:
+            self.asked.append(f"off {stream.name}")
 
     @contextmanager
     def graph(self, graph, pool, stream, capture_error_mode):
         self.asked.append(f"captures in {pool} on {stream.name}, {capture_error_mode}")
-        with StaticReplay() as recorded:
-            yield
+        try:
+            with StaticReplay() as recorded:
+                yield
+        except NotCapturedError:
+            # The end of the capture is one more error, and its stream is not left.
+            raise RuntimeError("operation failed due to a previous error during capture")  # noqa: B904
         graph.replay = recorded.replay
 
 
 def test_captures_on_a_card(sets, monkeypatch):
     """Warm-up on a stream of its own, which waits and is waited for; one pool for all captures."""
     card, molecules = ACard(monkeypatch), sets["properties"]
-    replayed, computed = (Run(molecules, c, optimizer="muon") for c in (CudaGraphs(), None))
+    replayed, computed = (Run(molecules, c, optimizer="muon") for c in (CudaGraphs(CPU), None))
     one, other = batches(molecules, 1)[0], batches(molecules, 6)[-1]
     for batch in (one, other, one, other):
         assert replayed(batch) == pytest.approx(computed(batch), rel=1e-6)
     assert_close(replayed, computed)
     warm_up = ["side waits: main", "on side", "main waits: side"]
-    assert card.asked == 2 * [*warm_up, "captures in pool on side, thread_local"]
+    assert card.asked == 2 * [*warm_up, "captures in pool on side, thread_local", "off side"]
+
+
+def test_a_capture_that_fails_leaves_its_stream_and_says_why(monkeypatch):
+    card, x = ACard(monkeypatch), torch.ones(3)
+    with pytest.raises(NotCapturedError, match="reads a number of the device"):
+        CudaGraphs(CPU)(lambda: x.mul_(float(x[0])))
+    assert card.asked[-1] == "off side"
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
@@ -266,7 +281,7 @@ def test_all_of_a_step_is_on_the_device(molecules, monkeypatch, optimizer):
 
 @pytest.mark.parametrize("replayed", [False, True])
 def test_nothing_waits(molecules, device, replayed):
-    capture = None if not replayed else CudaGraphs() if device.type == "cuda" else captured
+    capture = None if not replayed else CudaGraphs(device) if device.type == "cuda" else captured
     run = Run(molecules, capture, device=device, optimizer="muon")
     first, second = (batch.to(device) for batch in batches(molecules, 2))
     run(first)
