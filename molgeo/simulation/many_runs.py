@@ -37,7 +37,6 @@ from molgeo.simulation.molecular_dynamics import (
     simulate,
 )
 from molgeo.simulation.relaxation import odd_reason, structure_of
-from molgeo.simulation.replay import Replay
 from molgeo.simulation.settings import MDSettings
 from molgeo.simulation.state import load_state, save_state
 from molgeo.simulation.together import Array, Together, most_pairs
@@ -312,8 +311,7 @@ class _Part:
 
     def __init__(self, all_atoms: Sequence[Atoms], first: int) -> None:
         calculator = all_atoms[0].calc
-        replay: Replay = "auto" if calculator.neighbours.device.type == "cuda" else False
-        self.together = Together(calculator.models, calculator.neighbours.skin, replay)
+        self.together = Together(calculator.models, calculator.neighbours.skin)
         self.together.take([structure_of(atoms) for atoms in all_atoms])
         sizes = [len(atoms) for atoms in all_atoms]
         self.n, self.own = len(sizes), slice(first, first + sum(sizes))

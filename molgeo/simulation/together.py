@@ -52,7 +52,8 @@ class Together:
         models: one, or an ensemble whose mean counts; on one device, of one precision. Their
             weights must not change.
         skin: Å beyond the cutoff within which neighbours are remembered.
-        replay: as of `Replayed`; it pays if the structures stay the same for many evaluations.
+        replay: as of `Replayed`; None for "auto" on a card, where other structures of about as
+            many atoms are replayed too, and for False elsewhere.
 
     Attributes:
         batch: (atoms,) int64, structure of each atom.
@@ -69,12 +70,14 @@ class Together:
     _on_host: list[Potential] | None
 
     def __init__(
-        self, models: Sequence[Predictor], skin: float = 0.5, replay: Replay = False
+        self, models: Sequence[Predictor], skin: float = 0.5, replay: Replay | None = None
     ) -> None:
         self.models, self.skin = list(models), skin
-        self._replayed = [Replayed(each, replay) for each in self.models]
         weight = next(self.models[0].parameters())
         self.device, self.dtype = weight.device, weight.dtype
+        if replay is None:
+            replay = "auto" if self.device.type == "cuda" else False
+        self._replayed = [Replayed(each, replay) for each in self.models]
         self.cutoff = max(each.cutoff for each in self.models)
 
     def take(self, structures: Sequence[Structure]) -> None:

@@ -3,6 +3,7 @@
 On a CPU `StaticReplay` stands in for CUDA graphs, so that the same code is tried there.
 """
 
+import numpy as np
 import pytest
 import torch
 from compounds import compound
@@ -18,6 +19,7 @@ from molgeo.runtime.cuda_graphs import CudaGraphs
 from molgeo.simulation import captured, replay
 from molgeo.simulation.captured import Captured
 from molgeo.simulation.replay import Replayed
+from molgeo.simulation.together import Structure, Together
 
 pytestmark = pytest.mark.usefixtures("on_device")
 
@@ -134,6 +136,25 @@ def test_many_molecules_at_once(name, captures):
         assert_same(found, predictor.potential(z, pos, graph))
         assert len(found.energy) == len(names.split())
         replayed.forget()
+    assert captures.n == 1
+
+
+def test_structures_together_use_one_capture(captures):
+    """While their positions and their number change, and if one of them is lost."""
+    predictor = model_of("spectrum_net")
+    found, expected = (Together([predictor], 0.1, replay) for replay in (True, False))
+    generator = torch.Generator().manual_seed(0)
+    for names in ("C2H6 H2O CH4", "H2O CH4", "CH4 C2H4 H2O"):
+        each = [Structure(*(x.cpu().numpy() for x in compound(one))) for one in names.split()]
+        pos = torch.cat([compound(one)[1] for one in names.split()])
+        for together in (found, expected):
+            together.take(each)
+        for _ in range(3):
+            pos = pos + 0.04 * torch.randn(pos.shape, generator=generator, dtype=pos.dtype)
+            pos[0] = pos[1]  # on top of each other
+            torch.testing.assert_close(found(pos), expected(pos), equal_nan=True)
+            own, other = found.results(1), expected.results(1)
+            np.testing.assert_allclose(own["energy"], other["energy"], rtol=1e-12)
     assert captures.n == 1
 
 
