@@ -45,6 +45,9 @@ def pytest_configure(config):
         raise pytest.UsageError(f"--device: expected cpu or cuda, got {device}")
     if device == "cuda" and not torch.cuda.is_available():
         raise pytest.UsageError("--device cuda: PyTorch finds no CUDA device here")
+    if device == "cuda":
+        # Where a card is, packages are of other versions: what they say of them is shown.
+        config.addinivalue_line("filterwarnings", "default")
     if without := config.getoption("without"):
         sys.meta_path[:] = [_Without(finder, without) for finder in sys.meta_path]
     # PyG still compiles TorchScript when it is imported.

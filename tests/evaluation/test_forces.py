@@ -1,5 +1,6 @@
 """Errors of energies and forces: what a person would compute by hand, in any batches."""
 
+import copy
 import dataclasses
 import json
 from pathlib import Path
@@ -50,6 +51,14 @@ def by_hand(predictor, data, rows):
         energy.append(float(e - one.energy))
         forces.append((f - one.force).numpy())
     return np.array(energy), np.concatenate(forces)
+
+
+def test_errors_are_those_of_the_cpu_on_any_device(predictor, data, device):
+    rows = data.parts.test
+    expected = evaluate_forces(predictor, data.molecules, rows)
+    found = evaluate_forces(copy.deepcopy(predictor).to(device), data.molecules, rows)
+    for kind in ("mae", "rmse"):
+        assert found[kind] == pytest.approx(expected[kind], rel=1e-4)
 
 
 @pytest.mark.parametrize("batch_size", [3, 64])

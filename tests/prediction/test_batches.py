@@ -1,6 +1,9 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
+from compounds import compound
 
 from molgeo.chem.molecule import Molecule
 from molgeo.data.qm9.properties import PROPERTIES, named
@@ -104,6 +107,18 @@ def test_keys_narrow_the_values():
     model.keys = ["gap"]
     (values,) = model.values([chain(3)])
     assert list(values) == ["gap"]
+
+
+@pytest.mark.parametrize("batch_size", ["auto", 2])
+def test_values_are_those_of_the_cpu_on_any_device(device, batch_size):
+    torch.manual_seed(0)
+    properties = named(["mu", "gap", "u0", "r2"])
+    model = Predictor("schnet", {"n_features": 8, "n_blocks": 1}, properties, 8)
+    molecules = [Molecule(*(x.numpy() for x in compound(name))) for name in ("H2O", "CO2", "C6H6")]
+    expected = BatchPredictor(copy.deepcopy(model), "cpu").values(molecules)
+    found = BatchPredictor(model, device.type, batch_size).values(molecules)
+    for own, other in zip(found, expected, strict=True):
+        assert own == pytest.approx(other, rel=1e-4, abs=1e-5)
 
 
 def test_a_given_model_keeps_its_device_and_precision():
