@@ -27,3 +27,21 @@ def roomier(graph, atoms=5, edges=6):
     widest = int(graph.degree.max()) if graph.n_edges else 0
     n, m, *beyond = load_of(graph.degree.cpu(), -(-widest // STEP)).tolist()
     return padded(graph, Capacity((n + atoms, m + edges, *beyond)))
+
+
+def pairs_of(graph):
+    """The pairs of a graph in another order, some of them turned round, with their offsets."""
+    generator = torch.Generator().manual_seed(0)
+    order = torch.randperm(graph.forward.numel(), generator=generator)
+    turned = torch.rand(order.shape, generator=generator) < 0.5
+    edge = graph.forward[order.to(graph.forward.device)]
+    edge = torch.where(turned.to(edge.device), graph.reverse[edge], edge)
+    pairs = torch.stack([graph.source[edge], graph.target[edge]])
+    if graph.offset is None:
+        return pairs, torch.zeros(edge.numel(), 3, dtype=torch.float64).to(edge.device)
+    return pairs, graph.offset[edge].double()
+
+
+def arguments(z, pos, n_atoms, graph):
+    """What a program takes (`molgeo.predictor.program`)."""
+    return z, pos.double(), n_atoms, *pairs_of(graph)

@@ -8,16 +8,16 @@ from torch import Tensor
 from molgeo.graph.edges import Graph
 
 
-def graph_of_pairs(pairs: Tensor, batch: Tensor, n_molecules: int, offset: Tensor) -> Graph:
+def graph_of_pairs(pairs: Tensor, offset: Tensor, batch: Tensor, n_molecules: int) -> Graph:
     """Both edges of each pair of atoms, as a `Graph` has them; no value is looked at.
 
     Args:
         pairs: (2, pairs) int64, both atoms of each pair, which are of one molecule. Each pair is
             there once, in either order; of a periodic system once for each lattice translation.
-        batch: (atoms,) int64, molecule of each atom, ascending.
-        n_molecules: number of molecules.
         offset: (pairs, 3) Å, lattice translation of each pair: its second atom lies at
             ``pos[pairs[1]] + offset`` as seen from its first one.
+        batch: (atoms,) int64, molecule of each atom, ascending.
+        n_molecules: number of molecules.
     """
     n_pairs = pairs.shape[1]
     first, second = pairs.unbind()

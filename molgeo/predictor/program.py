@@ -125,7 +125,7 @@ def _graph(z: Tensor, n_atoms: Tensor, pairs: Tensor, offset: Tensor) -> Graph:
     pairs = torch.cat([pairs, pairs.new_zeros(2, 1)], dim=1)
     offset = torch.cat([offset, offset.new_full((1, 3), APART)])
     batch = torch.repeat_interleave(n_atoms, output_size=z.shape[0])
-    graph = graph_of_pairs(pairs, batch, n_atoms.shape[0], offset)
+    graph = graph_of_pairs(pairs, offset, batch, n_atoms.shape[0])
     width: Any = graph.degree.max().item()  # a number that only a call of the program knows
     torch._check(width >= 0)
     slots = ranked_slots(graph.ptr, graph.n_edges, [(z.shape[0], width)])

@@ -9,13 +9,12 @@ import sys
 import numpy as np
 import pytest
 import torch
-from force_fields import crystal, force_field
+from force_fields import force_field
+from neighbourhoods import arguments
 
 import molgeo
-from molgeo import models
-from molgeo.data.forces.properties import ENERGY
 from molgeo.graph import radius_graph
-from molgeo.predictor import Predictor, checkpoint
+from molgeo.predictor import checkpoint
 from molgeo.predictor.header import Facts
 from molgeo.predictor.program import ABOUT, INPUTS, Program, description, export, program_of
 from molgeo.runtime.errors import SettingError
@@ -32,16 +31,6 @@ def molecules(sizes):
     pos = np.concatenate(places) + generator.normal(0, 0.1, (sum(sizes), 3))
     z = generator.choice([1, 6, 7, 8], sum(sizes))
     return torch.from_numpy(z), torch.from_numpy(pos), torch.tensor(sizes)
-
-
-def arguments(z, pos, n_atoms, graph):
-    """What a program takes: the graph's pairs in another order, some of them turned round."""
-    generator = torch.Generator().manual_seed(0)
-    edge = graph.forward[torch.randperm(len(graph.forward), generator=generator)]
-    edge = torch.where(torch.rand(len(edge), generator=generator) < 0.5, edge, graph.reverse[edge])
-    pairs = torch.stack([graph.source[edge], graph.target[edge]])
-    offset = pos.new_zeros(len(edge), 3) if graph.offset is None else graph.offset[edge]
-    return z, pos.double(), n_atoms, pairs, offset.double()
 
 
 def saved_and_loaded(program):
@@ -86,22 +75,6 @@ def test_every_shipped_model_is_a_program(name):
             assert found[key].dtype == torch.float64
             error = (found[key] - value).abs().max()
             assert error <= allowed[key], (sizes, key, float(error), allowed[key])
-
-
-@pytest.mark.parametrize("name", models.names())
-def test_every_backbone_gives_forces_and_stress_of_a_crystal(name):
-    predictor = Predictor(name, {"cutoff": 4.0, "n_blocks": 1}, [ENERGY], head_features=8).double()
-    torch.nn.init.normal_(predictor.heads.out_weight)
-    predictor.header = Facts(trained_on_forces=True)
-    program = program_of(predictor).module()
-    for seed in range(2):
-        atoms = crystal(seed)
-        z, pos, cell = map(torch.tensor, (atoms.numbers, atoms.positions, atoms.cell[None]))
-        graph = radius_graph(pos, 4.0, None, cell, torch.ones(1, 3, dtype=torch.bool))
-        expected = predictor.potential(z, pos, graph, strain=True)
-        found = program(*arguments(z, pos, torch.tensor([len(z)]), graph))
-        for key, value in found.items():
-            torch.testing.assert_close(value, getattr(expected, key), rtol=1e-9, atol=1e-9)
 
 
 def test_a_file_says_what_it_is_and_runs_without_molgeo(tmp_path):
