@@ -128,7 +128,7 @@ def test_a_drawing_is_no_geometry_whatever_it_says(tmp_path, tag, scale, smiles,
         assert "2 hydrogens are missing" in row.message  # of one atom only the file can say
         return
     if scale == 1.0 / 1.5 and smiles in ("O", "N#N"):
-        return  # bonds of 1 Å may be theirs
+        pytest.skip("bonds of 1 Å may be those of a geometry")
     assert row == SmilesRow(Chem.CanonSmiles(smiles), "", row.input)
 
 
