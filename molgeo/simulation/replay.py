@@ -97,6 +97,7 @@ class Replayed:
 
     def restore(self, graph: Graph, uses: int, limits: list[int]) -> None:
         """Go on as another one would: arguments are what it had."""
+        self._made = None
         self.count(graph, uses)
         self._limits = limits
 

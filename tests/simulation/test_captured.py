@@ -34,8 +34,9 @@ class Captures:
 
     def __call__(self, function):
         self.n += 1
-        is_card = MadeThere.active.type == "cuda"
-        return CudaGraphs()(function) if is_card else StaticReplay.capture(function)
+        device = MadeThere.active
+        is_card = device.type == "cuda"
+        return CudaGraphs(device)(function) if is_card else StaticReplay.capture(function)
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def test_a_restored_calculator_goes_on_to_the_bit(captures):
     for n in (2, 9):
         atoms = crystal()
         walk(first := MolgeoCalculator(model, "cpu", skin=0.1, check_geometry=False), atoms, n)
-        second = MolgeoCalculator(model, "cpu", skin=0.1, check_geometry=False)
+        walk(second := MolgeoCalculator(model, "cpu", skin=0.1, check_geometry=False), crystal(), 5)
         second.restore(atoms, first.state())
         rest = [walk(calc, atoms.copy(), 6) for calc in (first, second)]
         assert second._replayed[0].limits == first._replayed[0].limits != []
