@@ -98,6 +98,35 @@ def assert_close(one, other, tolerance=1e-6):
         torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
 
 
+def on(device):
+    """Captures of a device, or what stands for them."""
+    return CudaGraphs(device) if device.type == "cuda" else captured
+
+
+def alike(one, other, batch):
+    """Both make the same step.
+
+    A card adds in another order each time, and of gradients that are rounding alone AdamW makes
+    steps like others. So there single steps are compared, all their moves as one vector.
+    """
+    before, is_card = other.state(), batch.pos.device.type == "cuda"
+    found, expected = one(batch), other(batch)
+    assert found == pytest.approx(expected, rel=1e-4 if is_card else 1e-6)
+    assert expected["norm"] > 0.1  # so that it is clipped
+    if not is_card:
+        assert_close(one, other)
+        return
+    apart, moves = [], []
+    for a, b, start in zip(one.state(), other.state(), before, strict=False):
+        if b.dim():
+            apart.append((a - b).flatten().double())
+            moves.append((b - start).flatten().double())
+    assert torch.cat(apart).norm() < 0.1 * torch.cat(moves).norm()
+    with torch.no_grad():
+        for a, b in zip(one.step._state(), other.step._state(), strict=True):
+            a.copy_(b)
+
+
 @pytest.mark.parametrize(
     ("model", "fields"),
     [
@@ -108,17 +137,11 @@ def assert_close(one, other, tolerance=1e-6):
 )
 def test_replays_are_the_next_steps(molecules, model, fields, device):
     """Other molecules, learning rates, numbers of steps, decays of the average; clipping too."""
-    is_card = device.type == "cuda"
-    capture, tolerance = (CudaGraphs(device), 1e-3) if is_card else (captured, 1e-6)
-    replayed = Run(molecules, capture, model, device, **fields)
-    computed = Run(molecules, None, model, device, **fields)
+    replayed, computed = (Run(molecules, c, model, device, **fields) for c in (on(device), None))
     rates = set()
     for batch in batches(molecules, 6):
         rates.add(float(replayed.optimizer.param_groups[0]["lr"]))
-        found, expected = replayed(batch.to(device)), computed(batch.to(device))
-        assert found == pytest.approx(expected, rel=tolerance)
-        assert expected["norm"] > 0.1
-        assert_close(replayed, computed, tolerance)
+        alike(replayed, computed, batch.to(device))
     assert len(rates) > 3
     assert int(replayed.averages.n_averaged) == 6
     assert len(replayed.step._captured) == 1
@@ -165,15 +188,17 @@ def test_a_capture_moves_nothing(sets):
     assert all(torch.equal(a, b) for a, b in zip(before, run.state(), strict=True))
 
 
-def test_several_capacities_and_batches_that_none_holds(sets):
+def test_several_capacities_and_batches_that_none_holds(sets, device):
+    """Captures share memory, and steps between replays take other gradients than theirs."""
     molecules = sets["properties"]
-    replayed, computed = (Run(molecules, c, optimizer="muon") for c in (captured, None))
+    replayed, computed = (
+        Run(molecules, c, device=device, optimizer="muon") for c in (on(device), None)
+    )
     one, *_ = batches(molecules, 1)
     other = batches(molecules, 6)[-1]
     unpadded = molecules.batch(torch.arange(5))
     for batch in (one, other, unpadded, other, one, unpadded, one):
-        assert replayed(batch) == pytest.approx(computed(batch), rel=1e-6)
-    assert_close(replayed, computed)
+        alike(replayed, computed, batch.to(device))
     assert len(replayed.step._captured) == 2
 
 
@@ -281,8 +306,7 @@ def test_all_of_a_step_is_on_the_device(molecules, monkeypatch, optimizer):
 
 @pytest.mark.parametrize("replayed", [False, True])
 def test_nothing_waits(molecules, device, replayed):
-    capture = None if not replayed else CudaGraphs(device) if device.type == "cuda" else captured
-    run = Run(molecules, capture, device=device, optimizer="muon")
+    run = Run(molecules, on(device) if replayed else None, device=device, optimizer="muon")
     first, second = (batch.to(device) for batch in batches(molecules, 2))
     run(first)
     with no_waiting(device):
