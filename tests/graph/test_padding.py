@@ -19,7 +19,7 @@ def molecules():
 
 
 def capacity_of(graph, atoms=5, edges=6):
-    load = load_of(graph.degree, 2)
+    load = load_of(graph.degree.cpu(), 2)
     return Capacity((int(load[0]) + atoms, int(load[1]) + edges, *(int(n) for n in load[2:])))
 
 
@@ -61,7 +61,7 @@ def test_every_edge_has_a_slot():
 
 def test_what_does_not_fit():
     _, graph = molecules()
-    load = load_of(graph.degree, 2)
+    load = load_of(graph.degree.cpu(), 2)
     limits = (int(load[0]) + 2, *(int(n) for n in load[1:]))
     assert Capacity(limits).holds(load)
     for k in range(4):

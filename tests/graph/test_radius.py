@@ -40,7 +40,7 @@ def check(graph: Graph) -> None:
 def keys(graph: Graph, cell: np.ndarray) -> list[tuple[int, ...]]:
     """(source, target, shift) of every edge, in the graph's order."""
     offset = torch.zeros(graph.n_edges, 3) if graph.offset is None else graph.offset
-    shift = np.rint(np.linalg.solve(cell.T, offset.double().numpy().T).T).astype(int)
+    shift = np.rint(np.linalg.solve(cell.T, offset.double().cpu().numpy().T).T).astype(int)
     ends = zip(graph.source.tolist(), graph.target.tolist(), strict=True)
     return [(j, i, *s) for (j, i), s in zip(ends, shift.tolist(), strict=True)]
 
@@ -213,6 +213,9 @@ ALL = torch.ones(1, 3, dtype=torch.bool)
 )
 def test_bad_input_is_named(field, change):
     arguments = {"pos": torch.eye(3)[:2], "cutoff": 2.0} | change
+    there = arguments["pos"].device
+    for name, value in arguments.items():
+        arguments[name] = value.to(there) if isinstance(value, torch.Tensor) else value
     with pytest.raises(ValueError, match=f"^{field}: expected"):
         radius_graph(**arguments)
 

@@ -5,8 +5,6 @@ import torch
 
 from molgeo.ops.dense import ROWS, by_rows
 
-pytestmark = pytest.mark.usefixtures("on_device")
-
 
 @pytest.mark.parametrize("rows", [0, 1, ROWS, 2 * ROWS + 3])
 def test_pieces_are_the_whole(rows):

@@ -9,8 +9,6 @@ from molgeo.ops.directional import directional_sum
 from molgeo.ops.directional import total as module
 from molgeo.ops.directional.total import cheapest_form
 
-pytestmark = pytest.mark.usefixtures("on_device")
-
 
 def liquid(n=64):
     """A hundred atoms a nm³, as in water: 52 neighbours within 5 Å."""
@@ -19,6 +17,11 @@ def liquid(n=64):
     cell = edge * torch.eye(3, dtype=torch.float64)[None]
     pos = edge * torch.rand(n, 3, dtype=torch.float64)
     return pos, radius_graph(pos, 5.0, None, cell, torch.ones(1, 3, dtype=torch.bool))
+
+
+def test_a_card_takes_its_kernels(card):
+    _, graph = liquid()
+    assert cheapest_form(graph.to(card), 7) == "triton"
 
 
 def test_small_organic_molecules_take_gram():
