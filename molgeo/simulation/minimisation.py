@@ -37,6 +37,9 @@ IDLE: Final = 1 / 16
 COARSE: Final = 1e-3
 """eV/Å, to which float32 goes at most: the rounding of its forces is below."""
 
+FINAL: Final = 1 / 4
+"""Of a batch, the one that float64 finishes: a full one would keep what is done waiting."""
+
 BatchSize = int | Literal["auto"]
 
 
@@ -98,11 +101,11 @@ def minimise(
         Each structure when it is at its end, in no particular order.
     """
     exact = Together(models, skin)
-    if exact.dtype == torch.float64:
-        rough = Together(members(models, exact.device, torch.float32, True), skin)
-        limit = max(fmax, COARSE)
-        starts = map(_again, descend(starts, rough, limit, max_steps, batch_size))
-    return descend(starts, exact, fmax, max_steps, batch_size)
+    if exact.dtype != torch.float64:
+        return descend(starts, exact, fmax, max_steps, batch_size)
+    rough = Together(members(models, exact.device, torch.float32, True), skin)
+    nearly = descend(starts, rough, max(fmax, COARSE), max_steps, batch_size)
+    return descend(map(_again, nearly), exact, fmax, max_steps, batch_size, FINAL)
 
 
 def descend(
@@ -111,6 +114,7 @@ def descend(
     fmax: float,
     max_steps: int,
     batch_size: BatchSize = "auto",
+    part: float = 1.0,
 ) -> Iterator[Minimum]:
     """`minimise` in one precision: one batch, which is filled up as structures come to their end.
 
@@ -120,11 +124,12 @@ def descend(
         fmax: as of `minimise`.
         max_steps: as of `minimise`.
         batch_size: as of `minimise`.
+        part: of that, which this batch may be.
 
     Yields:
         As `minimise`.
     """
-    batch = _Batch(starts, together, batch_size)
+    batch = _Batch(starts, together, batch_size, part)
     while batch.refill():
         yield from batch.step(fmax, max_steps)
 
@@ -143,12 +148,14 @@ class _Batch:
     ``pos`` is (structures, most atoms, 3) and ``hessian`` (structures, 3 · most atoms, the same).
     """
 
-    def __init__(self, starts: Iterable[Start], together: Together, size: BatchSize) -> None:
+    def __init__(
+        self, starts: Iterable[Start], together: Together, size: BatchSize, part: float
+    ) -> None:
         self._waiting: Iterator[Start] = iter(starts)
         self._next: Start | None = None
         self._together = together
-        self._most: float = np.inf if size == "auto" else size
-        self._most_pairs = most_pairs(together.device) if size == "auto" else np.inf
+        self._most = part * (np.inf if size == "auto" else size)
+        self._most_pairs = part * (most_pairs(together.device) if size == "auto" else np.inf)
         self._starts: list[Start] = []
         self._n_steps = np.zeros(0, dtype=np.int64)
         self._active = np.zeros(0, dtype=bool)
