@@ -151,8 +151,11 @@ class _Crowd:
         self._gather()
         self._tell()
         for k in [*self.active]:
+            run = self.runs[k]
+            if len(run.calc.models) > 1:  # by itself, models that are no ensemble are refused
+                run.calc.check(run.atoms)
             try:
-                self.runs[k].start()
+                run.start()
             except (UserError, CalculationFailed) as error:
                 self.outcomes[k] = _refused(error)
                 self.active.remove(k)

@@ -197,8 +197,12 @@ class _Many:
             return self._by_itself(atoms)
         before = bonds_of(atoms)
         atoms.positions = minimum.pos
-        # What is periodic has a stress, and no dipole.
-        self._settle(atoms, None if atoms.pbc.any() else minimum.results)
+        # What is periodic has a stress, and no dipole; models that are no ensemble are refused.
+        anew = atoms.pbc.any() or len(self.calculator.models) > 1
+        try:
+            self._settle(atoms, None if anew else minimum.results)
+        except (UnsupportedAtomsError, CalculationFailed) as error:
+            return _refused(atoms, error)
         broken = broken_bonds(before, atoms)
         return Relaxed(atoms, minimum.n_steps, minimum.fmax, minimum.converged, broken)
 

@@ -8,7 +8,9 @@ import pytest
 import torch
 from ase.build import molecule
 from ase.constraints import FixAtoms, FixCom
+from force_fields import force_field
 
+from molgeo.predictor.header import Facts
 from molgeo.runtime.errors import InputError
 from molgeo.simulation import many_runs
 from molgeo.simulation.calculator import MolgeoCalculator
@@ -174,6 +176,17 @@ def test_a_bad_one_fails_alone(tmp_path):
     again = run(tmp_path, [lone, broken, fine], replace(SHORT, steps=28), resume=True)
     assert [each.step for each in again] == [-1, -1, 28]
     assert again[2].resumed_from == 24
+
+
+def test_models_that_are_no_ensemble(tmp_path):
+    all_atoms = some("H2O", "CH4")
+    models = [force_field(seed=0), force_field(seed=1)]
+    models[1].header = Facts(trained_on_forces=True, level_of_theory="not stated")
+    for atoms in all_atoms:
+        atoms.calc = MolgeoCalculator(models, "cpu", check_geometry=False)
+    for outcome in run(tmp_path, all_atoms):
+        assert outcome.step == -1
+        assert "expected models of one level of theory" in outcome.reason
 
 
 @pytest.mark.parametrize(

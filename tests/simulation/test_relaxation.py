@@ -13,6 +13,7 @@ from force_fields import force_field
 
 from molgeo.graph.environments import Environments
 from molgeo.predictor import checkpoint
+from molgeo.predictor.header import Facts
 from molgeo.runtime.errors import InputError
 from molgeo.simulation.calculator import MolgeoCalculator, UnsupportedAtomsError
 from molgeo.simulation.familiarity import UnfamiliarWarning
@@ -161,6 +162,20 @@ def test_what_fails_in_a_batch_is_tried_by_itself():
     found = relax_all([water, methane, other], calc, 0.05)
     assert [each.converged for each in found] == [True, False, True]
     assert "no finite" in found[1].refused
+
+
+def test_an_ensemble_and_models_that_are_none():
+    water, methane = shaken("H2O", "CH4")
+    models = [force_field(seed=0), force_field(seed=1)]
+    models[1].header = Facts(trained_on_forces=True, level_of_theory="not stated")
+    apart = MolgeoCalculator(models, "cpu", "float64", check_geometry=False)
+    for one in relax_all([water, methane], apart, 5.0, 2):
+        assert "expected models of one level of theory" in one.refused
+    models = [force_field(seed=0), force_field("spectrum_net", seed=0)]
+    ensemble = MolgeoCalculator(models, "cpu", "float64", check_geometry=False)
+    for one in relax_all([water, methane], ensemble, 0.5, 5):
+        assert one.refused is None
+        assert one.atoms.calc.results["forces_std"].shape == (len(one.atoms), 3)
 
 
 def test_constraints_hold_and_others_go_one_by_one():
