@@ -76,6 +76,7 @@ def profiled(step: Step, device: torch.device) -> tuple[float | None, float | No
     found = (
         Event(e.name(), e.device_type() == DeviceType.CUDA, e.start_ns(), e.end_ns())
         for e in recorded.profiler.kineto_results.events()
+        if not e.is_user_annotation()  # which lasts from its first kernel to its last
     )
     busy_ns, launches = busy_and_launches(found)
     return busy_ns / 1e6 / PROFILED, launches / PROFILED

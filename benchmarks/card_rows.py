@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import importlib.util
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -208,7 +209,7 @@ def of_run(
     loader = FlatLoader(known.to(device), rows, batch_size, seed=0, ladder=ladder)
     batches = _endless(loader)
     whole, plain = (
-        WholeStep(module, optimizer, AveragedModel(module), config, capture)
+        WholeStep(module, optimizer, AveragedModel(module, device=device), config, capture)
         for capture in (capture_on(device), None)
     )
     for _ in range(4 * len(ladder.capacities)):  # each capacity is captured once
@@ -250,6 +251,9 @@ def potential_step(model: Predictor, system: System, replay: bool) -> Step:
     """Energy and forces, read by the host as an integrator does."""
     graph = system.graph(model.cutoff)
     replayed = Replayed(model, replay)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # that nothing is replayed
+        replayed.potential(system.z, system.pos, graph)
 
     def step() -> None:
         found = replayed.potential(system.z, system.pos, graph)
