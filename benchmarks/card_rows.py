@@ -116,7 +116,7 @@ def beside_pyg(
             difference = differences.get((edges, mode)) if side == "PyG" else None
             yield title | {"side": side, "edges": edges, "difference": difference} | row
         if capture := capture_on(device):
-            step, eager = recorded(case, mode, GivenGraph(copy.deepcopy(ours), graph), capture)
+            step, eager, _ = recorded(case, mode, GivenGraph(copy.deepcopy(ours), graph), capture)
             row = measured(step, device, share, eager)
             yield title | {"side": "molgeo", "edges": "given, replayed", "difference": None} | row
 
@@ -137,8 +137,13 @@ def known_slots(graph: Graph) -> Graph:
     return dataclasses.replace(graph, slots=ranked_slots(graph.ptr, graph.n_edges, blocks))
 
 
-def recorded(case: Case, mode: str, model: nn.Module, capture: Capture) -> tuple[Step, Step]:
-    """The replay of a mode's step, and the step itself; the replay's results are compared."""
+def recorded(
+    case: Case, mode: str, model: nn.Module, capture: Capture
+) -> tuple[Step, Step, list[Tensor]]:
+    """The replay of a mode's step, the step itself, and the results of whichever was last called.
+
+    The results of a replay are compared with those of the case.
+    """
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=LEARNING_RATE, fused=True, capturable=case.device.type == "cuda"
     )
@@ -170,7 +175,7 @@ def recorded(case: Case, mode: str, model: nn.Module, capture: Capture) -> tuple
                 raise AssertionError(f"{case.model}, {mode}: the replay differs by {difference}")
     elif not all(x.isfinite().all() for x in results):
         raise AssertionError(f"{case.model}, {mode}: the replay's loss is not finite")
-    return replay, step
+    return replay, step, results
 
 
 def of_run(

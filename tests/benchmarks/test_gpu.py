@@ -85,6 +85,34 @@ def test_a_card_is_busy_while_anything_runs_on_it() -> None:
     assert busy_and_launches(events) == (25, 4)
 
 
+@pytest.mark.parametrize("mode", ["infer", "forces", "train"])
+def test_a_recorded_step_is_replayed(mode: str) -> None:
+    """By what stands in for CUDA graphs on a CPU, for other positions and weights."""
+    from card_rows import GivenGraph, known_slots, recorded
+    from sides import Case, made_up
+    from static_replay import StaticReplay
+
+    case = Case("spectrum_net", made_up(8), 2, torch.device("cpu"))
+
+    def capture(function):
+        function()
+        return StaticReplay.capture(function)
+
+    model = GivenGraph(case.sides["molgeo"], known_slots(case.graph))
+    replay, step, results = recorded(case, mode, model, capture)
+    case.pos += 0.01 * torch.randn_like(case.pos)
+    before, of_replay = [p.detach().clone() for p in model.parameters()], list(results)
+    replay()
+    found = [x.detach().clone() for x in of_replay]
+    moved = any(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    assert moved is (mode == "train")
+    with torch.no_grad():
+        for parameter, value in zip(model.parameters(), before, strict=True):
+            parameter.copy_(value)
+    step()
+    torch.testing.assert_close(found, [x.detach() for x in results], rtol=1e-5, atol=1e-5)
+
+
 def test_pytorchs_edges_and_triplets_are_all_there_are() -> None:
     from pyg_graphs import given_triplets, pytorch_edges, pytorch_triplets
 
