@@ -69,19 +69,24 @@ def export(
     )
 
 
-def measure(path: Path, errors: Callable[[Predictor], dict[str, Any]]) -> dict[str, Any]:
+def measure(
+    path: Path,
+    errors: Callable[[Predictor], dict[str, Any]],
+    device: torch.device | str = "cpu",
+) -> dict[str, Any]:
     """Evaluate a checkpoint, write the errors into its header and its card beside.
 
     Args:
         path: of the checkpoint, rewritten with the same weights.
         errors: evaluates a predictor on the test part.
+        device: where to evaluate it.
 
     Returns:
         What ``errors`` gives.
     """
-    predictor = load(path)
+    predictor = load(path).to(device)
     metrics = errors(predictor)
-    _write(predictor, path, {"metrics": metrics})
+    _write(predictor.to("cpu"), path, {"metrics": metrics})
     return metrics
 
 

@@ -112,13 +112,7 @@ class WholeStep:
             else:
                 norm = get_total_norm([p.grad for p in weights if p.grad is not None])
             self.optimizer.step()
-            move_averages(
-                [p.detach() for p in self.averages.module.parameters()],
-                [p.detach() for p in self.module.parameters()],
-                self.averages.n_averaged,
-                self.config.ema_decay,
-            )
-            self.averages.n_averaged.add_(1)
+            _take_in(self.averages, self.module, self.config.ema_decay)
         with torch.no_grad():
             self.gradient_norm.copy_(norm)
             for name, value in losses.items():
@@ -174,8 +168,27 @@ def _copy(into: list[Tensor], tensors: list[Tensor]) -> None:
         torch._foreach_copy_(there_all, here_all, non_blocking=True)
 
 
+def _take_in(averages: AveragedModel, module: Any, decay: float) -> None:
+    """Let the averages take in a module's weights; nothing waits for their device."""
+    move_averages(
+        [p.detach() for p in averages.module.parameters()],
+        [p.detach() for p in module.parameters()],
+        averages.n_averaged,
+        decay,
+    )
+    averages.n_averaged.add_(1)
+
+
 class Averages(WeightAveraging):
-    """Lightning's averages of the weights, on the device that the weights are on."""
+    """Lightning's averages of the weights, on the device that the weights are on.
+
+    Args:
+        config: of the run.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__(multi_avg_fn=exponential_average(config.ema_decay), use_buffers=False)
+        self.config = config
 
     @property
     def state_key(self) -> str:
@@ -187,17 +200,20 @@ class Averages(WeightAveraging):
         averages: Any = self._average_model
         averages.to(pl_module.device)
 
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Take in the weights after a step; torch's averages would wait for a card."""
+        if pl_module.device.type == "cpu":
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        elif trainer.global_step > self._latest_update_step:
+            averages: Any = self._average_model
+            _take_in(averages, pl_module, self.config.ema_decay)
+            self._latest_update_step = trainer.global_step
+
 
 class StepAverages(Averages):
-    """Averages that are taken within whole steps, which it gives a module to make.
-
-    Args:
-        config: of the run.
-    """
-
-    def __init__(self, config: RunConfig) -> None:
-        super().__init__(use_buffers=False)
-        self.config = config
+    """Averages that are taken within whole steps, which it gives a module to make."""
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Make the step, now that states were loaded and all tensors are in their places."""
@@ -230,6 +246,4 @@ def averages_of(config: RunConfig) -> Averages:
     Args:
         config: of the run.
     """
-    if is_replayed(config):
-        return StepAverages(config)
-    return Averages(multi_avg_fn=exponential_average(config.ema_decay), use_buffers=False)
+    return StepAverages(config) if is_replayed(config) else Averages(config)

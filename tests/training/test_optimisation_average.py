@@ -1,11 +1,17 @@
 """The moving average of weights."""
 
+from contextlib import nullcontext
+from types import SimpleNamespace
+
 import pytest
 import torch
+from no_waiting import no_waiting
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from molgeo.training.optimisation import exponential_average, move_averages, warmed_up_decay
+from molgeo.training.qm9 import QM9Config
+from molgeo.training.whole_step import Averages
 
 
 def test_decay_warms_up_to_its_end():
@@ -67,3 +73,23 @@ def test_the_average_of_a_device_is_the_same():
         move_averages(there, [w], updates, 0.5)
         updates += 1
         torch.testing.assert_close(there[0], average.module.weight.detach())
+
+
+def test_on_a_card_runs_average_without_waiting():
+    """Also those that make no whole steps; gradients that are gathered make no step."""
+    weights = torch.randn(9, 4, 3, generator=torch.Generator().manual_seed(0))
+    callbacks = [Averages(QM9Config(ema_decay=0.5)) for _ in range(2)]
+    models = [nn.Linear(3, 4, bias=False) for _ in callbacks]
+    for callback, model, name in zip(callbacks, models, ("cpu", "cuda"), strict=True):
+        callback._average_model = AveragedModel(model, multi_avg_fn=exponential_average(0.5))
+        model.device = torch.device(name)
+    for step, w in enumerate(weights, 1):
+        for _ in range(2):
+            for callback, model in zip(callbacks, models, strict=True):
+                model.weight.data.copy_(w)
+                context = no_waiting() if model.device.type == "cuda" else nullcontext()
+                with context:
+                    callback.on_train_batch_end(SimpleNamespace(global_step=step), model, *[0] * 3)
+        ours, theirs = (callback._average_model for callback in callbacks)
+        torch.testing.assert_close(ours.module.weight, theirs.module.weight)
+        assert int(ours.n_averaged) == int(theirs.n_averaged) == step
