@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import importlib.util
 import math
 import warnings
@@ -204,12 +205,12 @@ def of_run(
     predictor = Predictor(
         config.model, config.backbone, named(source.properties), config.head_features
     )
-    rows = torch.arange(min(len(source), LOOKED_AT))
+    rows = _looked_at(source)
     fit_references(predictor, source, rows, {})
     module = PropertyTraining(predictor, config).to(device).train()
     optimizer = optimiser_of(predictor, config, replayed=True)
     schedule = schedule_of(optimizer, config, 10_000)
-    known = source.with_neighbours(predictor.cutoff, rows)
+    known = _with_neighbours(source, predictor.cutoff)
     ladder = ladder_of(known.neighbours.loads[rows.numpy()], batch_size)
     loader = FlatLoader(known.to(device), rows, batch_size, seed=0, ladder=ladder)
     batches = _endless(loader)
@@ -229,6 +230,16 @@ def of_run(
     title = {"what": what, "mode": "run", "batch": batch_size, "side": "molgeo"}
     epoch_s = math.ceil(EPOCH / batch_size) * row["step_ms"] / 1e3
     yield title | {"edges": "gathered", "waste": ladder.waste, "epoch_s": epoch_s} | row
+
+
+def _looked_at(source: MoleculeSet) -> Tensor:
+    return torch.arange(min(len(source), LOOKED_AT))
+
+
+@functools.cache
+def _with_neighbours(source: MoleculeSet, cutoff: float) -> MoleculeSet:
+    """A set that keeps the edges of the first molecules, found once for all rows of one cutoff."""
+    return source.with_neighbours(cutoff, _looked_at(source))
 
 
 def _endless(loader: FlatLoader) -> Iterator[Batch]:
