@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Final
 
@@ -15,6 +16,9 @@ last call is what replays fill."""
 
 WARM_UPS: Final = 3
 """Calls before a capture: by then libraries have chosen their kernels and taken their memory."""
+
+_ONE_AT_A_TIME = threading.Lock()
+"""A capture begins by waiting for the card, which would end that of another thread."""
 
 
 class CudaGraphs:
@@ -46,15 +50,13 @@ class CudaGraphs:
         """
         stream, current = self._stream, torch.cuda.current_stream(self._device)
         stream.wait_stream(current)
-        with torch.cuda.stream(stream):  # which a capture that fails would not leave by itself
+        # The stream is left here, which a capture that fails would not do.
+        with _ONE_AT_A_TIME, torch.cuda.stream(stream):
             for _ in range(WARM_UPS):
                 function()
             current.wait_stream(stream)
             graph = torch.cuda.CUDAGraph()
-            try:
-                self._capture(graph, function)
-            except RuntimeError as error:  # that a capture has failed, but not why
-                raise error.__context__ or error from None
+            self._capture(graph, function)
         # Memory of which no graph is left any more cannot be captured in again.
         self._last = graph
         return graph.replay
@@ -62,10 +64,17 @@ class CudaGraphs:
     def _capture(self, graph: torch.cuda.CUDAGraph, function: Callable[[], None]) -> None:
         """Capture on the present stream."""
         # Other threads, such as one that pins memory, may do what a capture must not.
-        mode = "thread_local"
-        stream = self._stream
-        with torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode=mode):
-            function()
+        mode, stream = "thread_local", self._stream
+        reason: RuntimeError | None = None
+        try:
+            with torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode=mode):
+                try:
+                    function()
+                except RuntimeError as error:
+                    reason = error
+                    raise
+        except RuntimeError as error:  # which may say that a capture has failed, but not why
+            raise reason or error from None
 
 
 def capture_on(device: torch.device) -> Capture | None:
