@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from molgeo.cli import program as cli
-from molgeo.cli.evaluate import _has_forces
 from molgeo.data.forces.dataset import Units
 from molgeo.data.forces.properties import ENERGY
 from molgeo.datasets import ForceDataModule
@@ -121,6 +119,8 @@ def test_parts_of_a_file():
 
 
 def test_command(predictor, data, tmp_path, capsys):
+    from molgeo.cli import program as cli
+
     predictor.domain = Domain(elements=(1, 6, 8), max_atoms=9, min_distance=0.9)
     path = tmp_path / "ff.safetensors"
     save_checkpoint(predictor, path, {"data": "ethanol", "trained_on_forces": True})
@@ -162,4 +162,6 @@ def test_command(predictor, data, tmp_path, capsys):
     ],
 )
 def test_which_files_are_of_forces(predictor, name, expected):
+    from molgeo.cli.evaluate import _has_forces
+
     assert _has_forces(name, predictor) is expected

@@ -7,7 +7,6 @@ import pytest
 import torch
 from no_waiting import no_waiting
 
-from molgeo.cli import program as cli
 from molgeo.data.datamodule import FlatDataModule
 from molgeo.predictor import Predictor
 from molgeo.predictor.checkpoint import load, read_header
@@ -97,6 +96,8 @@ def test_states_are_those_before(tiny, tmp_path, monkeypatch, looks, step):
 
 
 def test_the_command_ends_with_one_line(tiny, tmp_path, monkeypatch, capsys, small_data):
+    from molgeo.cli import program as cli
+
     monkeypatch.setattr(PropertyTraining, "training_step", explode_at(8))
     words = [
         "train",

@@ -7,7 +7,6 @@ import pytest
 import torch
 import yaml
 
-from molgeo.cli import program as cli
 from molgeo.data.forces.properties import ENERGY
 from molgeo.datasets import ForceDataModule
 from molgeo.evaluation.forces import evaluate_forces
@@ -174,6 +173,8 @@ def test_refused(tiny, fields, message):
 
 
 def test_command_and_evaluation_by_the_runs_config(tiny, tmp_path, capsys):
+    from molgeo.cli import program as cli
+
     config = tiny(max_epochs=1)
     (tmp_path / "x.yaml").write_text(yaml.safe_dump(config.model_dump()))
     assert cli.main(["train", "--config", str(tmp_path / "x.yaml")]) == 0

@@ -9,7 +9,6 @@ import torch
 import yaml
 
 from molgeo.data.qm9.properties import named
-from molgeo.generate.qm9 import prepare
 from molgeo.graph import radius_graph
 from molgeo.predictor import Predictor
 from molgeo.predictor.checkpoint import load, read_header
@@ -169,6 +168,8 @@ def test_a_missing_checkpoint_is_refused(tiny):
 
 
 def test_another_geometry(tiny, small_data, tmp_path):
+    from molgeo.generate.qm9 import prepare
+
     shutil.copytree(small_data, tmp_path / "data")
     fields = {"data_dir": str(tmp_path / "data"), "geometry": "mmff"}
     with pytest.raises(FileNotFoundError, match="molgeo data prepare qm9 --conformers"):
