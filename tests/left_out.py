@@ -150,7 +150,7 @@ def _missing(error):
         name = (getattr(error, "name", None) or "").partition(".")[0]
         if isinstance(error, ImportError) and name in MAY_BE_MISSING:
             return None if importlib.util.find_spec(name) else f"{name} is not installed"
-        error = error.__cause__
+        error = error.__cause__ or error.__context__
     return None
 
 
