@@ -20,6 +20,9 @@ WARM_UPS: Final = 3
 _ONE_AT_A_TIME = threading.Lock()
 """A capture begins by waiting for the card, which would end that of another thread."""
 
+_FAILED: list[torch.cuda.CUDAGraph] = []
+"""Graphs whose captures failed."""
+
 
 class CudaGraphs:
     """Captures functions as CUDA graphs, one after the other in the same memory.
@@ -74,6 +77,9 @@ class CudaGraphs:
                     reason = error
                     raise
         except RuntimeError as error:  # which may say that a capture has failed, but not why
+            # PyTorch (2.11) goes on to refer to the graph, and to record into its memory.
+            _FAILED.append(graph)
+            self._pool = torch.cuda.graph_pool_handle()
             raise reason or error from None
 
 
