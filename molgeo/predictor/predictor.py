@@ -225,8 +225,9 @@ class Predictor(nn.Module):
         return self.baseline_of(z, pos, graph) + self.scale * standardised.double()
 
     def to_standardised(self, y: Tensor, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
-        """Labels as the heads see them: (molecules, properties) float32; undoes `to_units`."""
-        return ((y - self.baseline_of(z, pos, graph)) / self.scale).float()
+        """Labels in the type of the weights: (molecules, properties); undoes `to_units`."""
+        standardised = (y - self.baseline_of(z, pos, graph)) / self.scale
+        return standardised.to(next(self.parameters()).dtype)
 
     def baseline_of(self, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
         """The baseline: (molecules, properties) float64 in the properties' units."""

@@ -37,8 +37,13 @@ KINDS: Final = {
 }
 """Kinds of data: name → import path of its task, and what it needs."""
 
-Precision = Literal[
-    "32-true", "64-true", "16-true", "16-mixed", "bf16-true", "bf16-mixed", "32", "64"
+
+def _whole_name(precision: Any) -> Any:
+    return {"32": "32-true", "64": "64-true"}.get(str(precision), precision)
+
+
+Precision = Annotated[
+    Literal["32-true", "64-true", "16-mixed", "bf16-mixed"], BeforeValidator(_whole_name)
 ]
 Accelerator = Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"]
 Strategy = Literal["auto", "ddp", "ddp_spawn", "ddp_fork", "ddp_notebook"]
@@ -88,7 +93,8 @@ class RunConfig(Settings):
         ema_decay: decay of the weights' moving average, which is validated and saved.
         clip_norm: largest norm of the gradient; 0 for no clipping.
         patience: validations without improvement after which to stop; 0 for never.
-        precision: Lightning's: ``32-true``, ``bf16-mixed``, ``64-true`` …
+        precision: Lightning's: ``32-true``, ``64-true``, ``bf16-mixed`` or ``16-mixed``. Weights of
+            16 bits would lose what a step changes. The exported weights are always float32.
         matmul_precision: of float32 matrix products: ``medium`` multiplies in bfloat16.
         accelerator: Lightning's: ``auto``, ``cpu``, ``gpu``.
         devices: devices to train on.

@@ -156,7 +156,7 @@ class Finite(Callback):
         """
         bad: list[int] = []
         for batch in batches:
-            batch = batch.to(pl_module.device)
+            batch = pl_module.trainer.precision_plugin.convert_input(batch).to(pl_module.device)
             if _is_finite(pl_module, batch):
                 continue
             own = [m for m, idx in enumerate(batch.idx.tolist()) if idx != PADDING_IDX]

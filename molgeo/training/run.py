@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import os
 import sys
@@ -18,18 +19,20 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from molgeo.predictor import Predictor
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.plain_text import say
 from molgeo.runtime.precision import matmul_precision
 from molgeo.training.config import KINDS, RunConfig, task_class
 from molgeo.training.export import export, measure
 from molgeo.training.finite import Finite, NotFiniteError
+from molgeo.training.module import Training
 from molgeo.training.naming import check_free
 from molgeo.training.progress_bar import progress_of_steps
 from molgeo.training.quiet import quiet_lightning
 from molgeo.training.start import first_predictor, with_model_of_checkpoint
 from molgeo.training.states import KeptState, LastStep, TimeIsUp, TimeLimit, last_state
-from molgeo.training.task import task_of
+from molgeo.training.task import Task, task_of
 from molgeo.training.whole_step import averages_of
 from molgeo.training.yaml_text import read_yaml
 
@@ -77,7 +80,7 @@ def train(config: RunConfig, resume: bool = False) -> Path:
     task = task_of(config, first_step)
     task.data.setup()
     predictor = first_predictor(config, task, resume)
-    module = task.module(predictor)
+    module = _module(task, predictor)
     run_dir.mkdir(parents=True, exist_ok=True)
     resolved = yaml.safe_dump(config.model_dump(), sort_keys=False)
     (run_dir / "config.yaml").write_text(resolved)
@@ -115,6 +118,18 @@ def train(config: RunConfig, resume: bool = False) -> Path:
     if trainer.is_global_zero and not (trainer.interrupted or is_trial):
         measure(exported, task.errors, trainer.strategy.root_device)
     return exported
+
+
+def _module(task: Task, predictor: Predictor) -> Training:
+    """How a predictor is fitted, in the run's precision.
+
+    Lightning changes the type only after it has copied the weights for their averages and loaded a
+    state, which would be rounded. What is exported keeps the types of a checkpoint: it is a copy
+    that is trained.
+    """
+    if task.config.precision != "64-true":
+        return task.module(predictor)
+    return task.module(copy.deepcopy(predictor)).double()
 
 
 def _trainer(config: RunConfig, run_dir: Path, first_step: int, limit: TimeLimit) -> Trainer:

@@ -28,7 +28,7 @@ from molgeo.runtime.plain_text import one_line, say
 from molgeo.training.config import RunConfig
 from molgeo.training.optimisation import exponential_average, move_averages
 
-CAPTURED_PRECISIONS: Final = ("32-true", "32", "bf16-mixed")
+CAPTURED_PRECISIONS: Final = ("32-true", "bf16-mixed")
 """Those in which `auto` replays."""
 
 

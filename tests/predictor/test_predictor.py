@@ -88,6 +88,9 @@ def test_labels_to_network_and_back(predictor):
     assert standardised.dtype == torch.float32
     again = predictor.to_units(standardised, z, pos, graph)
     torch.testing.assert_close(again, y, rtol=1e-5, atol=1e-5)
+    exact = predictor.double()
+    again = exact.to_units(exact.to_standardised(y, z, pos, graph), z, pos, graph)
+    torch.testing.assert_close(again, y, rtol=1e-12, atol=1e-12)
 
 
 def test_large_totals_keep_their_digits():

@@ -19,6 +19,7 @@ from molgeo.data.qm9.dataset import QM9
 from molgeo.data.qm9.properties import named
 from molgeo.datasets import ForceDataModule
 from molgeo.graph.padding import Capacity, load_of
+from molgeo.ops import recompute
 from molgeo.predictor import Predictor
 from molgeo.runtime.cuda_graphs import CudaGraphs
 from molgeo.runtime.errors import SettingError
@@ -145,6 +146,26 @@ def test_replays_are_the_next_steps(molecules, model, fields, device):
     assert len(rates) > 3
     assert int(replayed.averages.n_averaged) == 6
     assert len(replayed.step._captured) == 1
+
+
+def test_blocks_that_are_computed_again_are_replayed(sets, monkeypatch, device):
+    """The second forward pass is a part of the capture, with the weights of its own step."""
+    capture, tolerance = (CudaGraphs(), 1e-3) if device.type == "cuda" else (captured, 1e-6)
+    kept = Run(sets["forces"], None, "dimenet_pp", device)
+    calls, checkpoint = [], recompute.checkpointing.checkpoint
+    monkeypatch.setattr(
+        recompute.checkpointing,
+        "checkpoint",
+        lambda *a, **k: calls.append(1) or checkpoint(*a, **k),
+    )
+    again = Run(sets["forces"], capture, "dimenet_pp", device)
+    for batch in batches(sets["forces"], 3):
+        monkeypatch.setattr(recompute, "most_edges", lambda device: 10**9)
+        expected = kept(batch.to(device))
+        monkeypatch.setattr(recompute, "most_edges", lambda device: 0)
+        assert again(batch.to(device)) == pytest.approx(expected, rel=tolerance)
+    assert calls
+    assert_close(again, kept, tolerance)
 
 
 def test_a_step_is_what_lightning_makes_of_its_parts(sets):
