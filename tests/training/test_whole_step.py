@@ -1,6 +1,7 @@
 """Whole steps: a replay of one makes the next ones too, and nothing of Python is left in it."""
 
 import copy
+import gc
 import sys
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -296,6 +297,28 @@ def test_a_capture_that_fails_leaves_its_stream_and_says_why(monkeypatch):
     assert card.asked[-1] == "off side"
     graphs(lambda: x.mul_(2.0))()
     assert card.asked[-2] == "captures in pool 2 on side, thread_local"
+
+
+@pytest.mark.parametrize("model", models.names())
+def test_nothing_of_a_backward_pass_outlives_it(molecules, model):
+    """Its nodes know their stream: one that is left of a step before would break a capture."""
+
+    def node(weight):
+        return weight.view_as(weight).grad_fn.next_functions[0][0]
+
+    run = Run(molecules, model=model)
+    weights = [*run.module.parameters()]
+    gc.disable()  # a cycle would leave it to chance
+    try:
+        loss = run.module.losses(batches(molecules, 1)[0])["train_loss"]
+        for weight in weights:
+            node(weight).metadata["mark"] = True
+        assert all("mark" in node(weight).metadata for weight in weights)
+        loss.backward()
+        del loss
+        assert not any("mark" in node(weight).metadata for weight in weights)
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
