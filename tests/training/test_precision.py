@@ -20,7 +20,7 @@ from .test_replayed_runs import Killed, assert_same_states
 from .test_start import ETHANOL
 from .test_states import states
 
-SPECTRUM = {"model": "spectrum_net", "backbone": dict(small("spectrum_net").fields)}
+DIMENET = {"model": "dimenet_pp", "backbone": dict(small("dimenet_pp").fields)}
 
 replayed = pytest.mark.parametrize("replay", [False, True], ids=["parts", "whole steps"])
 
@@ -87,7 +87,7 @@ def test_a_bad_validation_in_float64(tiny, monkeypatch):
     setup = with_bad_row("validation", infinite)
     monkeypatch.setattr("molgeo.data.qm9.datamodule.QM9DataModule.setup", setup)
     with pytest.raises(NotFiniteError) as error:
-        train(tiny(max_epochs=1, precision="64-true", **SPECTRUM))
+        train(tiny(max_epochs=1, precision="64-true", **DIMENET))
     assert f"look at molecule {setup.idx} of the data" in str(error.value)
 
 
