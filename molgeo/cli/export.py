@@ -6,13 +6,24 @@ from jsonargparse import Namespace
 
 from molgeo.cli.command import Parser, command, positional
 from molgeo.runtime.errors import OK
+from molgeo.runtime.plain_text import say
 
 
 def _options(parser: Parser) -> None:
     add = parser.add_argument
     add("--output", type=str, required=True, help="file to write, which ends in .pt2")
-    add("--properties", action="store_true", help="of a force field too: no forces")
-    add("--device", type=str, default="cpu", help="that the program is for: cpu, cuda, cuda:1 …")
+    add("--force", action="store_true", help="replace a file that is there")
+    add(
+        "--properties",
+        action="store_true",
+        help="write the properties of a force field, without forces",
+    )
+    add(
+        "--device",
+        type=str,
+        default="cpu",
+        help="the device that will run the program: cpu, cuda, cuda:1 …",
+    )
 
 
 @command(
@@ -24,7 +35,12 @@ def export(options: Namespace) -> int:
     """Write a model as a program that PyTorch runs without molgeo."""
     from molgeo.predictor import checkpoint, program
     from molgeo.runtime import device
+    from molgeo.runtime.whole_file import new_file
 
+    path = new_file(options.output, (".pt2",), options.force)
     model = checkpoint.load(options.model).to(device.choose(options.device))
-    program.export(model, options.output, forces=False if options.properties else None)
+    forces = False if options.properties else None
+    program.export(model, path, forces)
+    outputs = ", ".join(program.description(model, forces)["outputs"])
+    say(f"{path}: {model.name} for {options.device}, {path.stat().st_size / 1e6:.1f} MB: {outputs}")
     return OK

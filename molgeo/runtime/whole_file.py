@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from molgeo.runtime.errors import InputError
+
 
 @contextmanager
 def replacing(path: Path, part: Path | None = None) -> Iterator[Path]:
@@ -33,3 +35,25 @@ def replacing(path: Path, part: Path | None = None) -> Iterator[Path]:
 def is_same_file(path: str | Path, other: str | Path) -> bool:
     """Whether two names are of one file that is there; a name may be of none, such as a SMILES."""
     return os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other)
+
+
+def new_file(name: str, endings: tuple[str, ...], force: bool) -> Path:
+    """The path of an output, refused before any work is done for it.
+
+    Args:
+        name: of the file.
+        endings: one of which it must have, such as ``.extxyz``.
+        force: a file that is there will be replaced.
+
+    Raises:
+        InputError: another ending, or a folder that is not there.
+        FileExistsError: the file is there.
+    """
+    path = Path(name)
+    if path.suffix.lower() not in endings:
+        raise InputError(f"output: expected a name that ends in {', '.join(endings)}, got {path}")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"{path}: there is no such folder")
+    if path.exists() and not force:
+        raise FileExistsError(f"{path} exists: --force replaces it, or give another name")
+    return path

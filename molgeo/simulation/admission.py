@@ -8,7 +8,7 @@ from ase import Atoms
 
 from molgeo.runtime.errors import InputError
 from molgeo.runtime.plain_text import say
-from molgeo.runtime.whole_file import is_same_file
+from molgeo.runtime.whole_file import is_same_file, new_file
 from molgeo.simulation.motion import has_velocities
 
 
@@ -23,15 +23,8 @@ def writable(output: str | None, input: str, endings: tuple[str, ...], force: bo
     """The path of an output, refused before any work is done for it."""
     if output is None:
         return None
-    path = Path(output)
-    if path.suffix.lower() not in endings:
-        raise InputError(f"output: expected a name that ends in {', '.join(endings)}, got {path}")
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"{path}: there is no such folder")
-    not_the_input(input, path)
-    if path.exists() and not force:
-        raise FileExistsError(f"{path} exists: --force replaces it, or give another name")
-    return path
+    not_the_input(input, Path(output))
+    return new_file(output, endings, force)
 
 
 def not_the_input(input: str, *paths: Path) -> None:

@@ -452,10 +452,31 @@ def test_the_package_runs_as_a_module():
     assert molgeo.__version__ in done.stdout
 
 
-def test_export_writes_a_program(capsys, tmp_path):
+def test_export_writes_a_program_and_says_what_it_gives(capsys, tmp_path):
     output = tmp_path / "model.pt2"
-    assert run(capsys, "export", MODEL, "--output", output)[0] == 0
-    assert sorted(torch.export.load(output).module().state_dict())
-    status, _, error = run(capsys, "export", MODEL, "--output", tmp_path / "model.pth")
-    assert status == 2
-    assert "expected a file that ends in .pt2" in error
+    status, out, error = run(capsys, "export", MODEL, "--output", output)
+    assert (status, out) == (0, "")
+    assert f"{output}: {load(MODEL).name} for cpu, {output.stat().st_size / 1e6:.1f} MB: " in error
+    told = {"molgeo.json": ""}
+    assert sorted(torch.export.load(output, extra_files=told).module().state_dict())
+    assert error.strip().endswith(", ".join(json.loads(told["molgeo.json"])["outputs"]))
+
+
+def test_export_replaces_a_file_only_with_force(capsys, tmp_path, monkeypatch):
+    output = tmp_path / "model.pt2"
+    output.write_text("before")
+    with monkeypatch.context() as none:
+        none.setattr(
+            "molgeo.predictor.checkpoint.load", None
+        )  # what is refused is refused before any work
+        for name, words in {
+            output: "exists: --force replaces it",
+            tmp_path / "model.pth": "expected a name that ends in .pt2",
+            tmp_path / "nowhere" / "model.pt2": "there is no such folder",
+        }.items():
+            status, _, error = run(capsys, "export", MODEL, "--output", name)
+            assert status == 2
+            assert words in error
+    assert output.read_text() == "before"
+    assert run(capsys, "export", MODEL, "--output", output, "--force")[0] == 0
+    assert torch.export.load(output).module()
