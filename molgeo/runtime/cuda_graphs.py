@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import torch
+from torch import Tensor
 
 Capture = Callable[[Callable[[], None]], Callable[[], None]]
 """From a function, which it may call, to its replay.
@@ -55,9 +56,11 @@ class CudaGraphs:
         stream.wait_stream(current)
         # The stream is left here, which a capture that fails would not do.
         with _ONE_AT_A_TIME, torch.cuda.stream(stream):
-            for _ in range(WARM_UPS):
-                function()
-            current.wait_stream(stream)
+            try:
+                for _ in range(WARM_UPS):
+                    function()
+            finally:  # one that fails has begun what may still write
+                current.wait_stream(stream)
             graph = torch.cuda.CUDAGraph()
             self._capture(graph, function)
         # Memory of which no graph is left any more cannot be captured in again.
@@ -81,6 +84,34 @@ class CudaGraphs:
             _FAILED.append(graph)
             self._pool = torch.cuda.graph_pool_handle()
             raise reason or error from None
+        finally:
+            del reason  # its frames hold this one, and what the function had in memory
+
+
+@torch.no_grad()
+def copy_all(into: Sequence[Tensor], tensors: Sequence[Tensor]) -> None:
+    """Copy tensors into others of their shapes; those of one type take one launch.
+
+    Args:
+        into: what a replay reads.
+        tensors: as many, on the same device.
+    """
+    of_type: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
+    for there, here in zip(into, tensors, strict=True):
+        pairs = of_type.setdefault(here.dtype, ([], []))
+        pairs[0].append(there)
+        pairs[1].append(here)
+    for there_all, here_all in of_type.values():
+        torch._foreach_copy_(there_all, here_all, non_blocking=True)
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether a device had no memory left, be it for a tensor or for a graph of CUDA's.
+
+    Args:
+        error: of PyTorch.
+    """
+    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error)
 
 
 def capture_on(device: torch.device) -> Capture | None:

@@ -20,7 +20,7 @@ from torch import Tensor
 from molgeo.graph import Graph
 from molgeo.graph.padding import STEP, Capacity, Load, load_of, padded, padded_atoms
 from molgeo.predictor import Potential, Predictor
-from molgeo.runtime.cuda_graphs import Capture
+from molgeo.runtime.cuda_graphs import Capture, copy_all
 
 SPARE: Final = 0.25
 """Room of a capacity for more neighbours than there are now, as a part of those."""
@@ -111,8 +111,7 @@ class Captured:
         else:
             static = [self._z, self._pos, *self._static.tensors()]
             new = [*padded_atoms(z, pos, self.capacity), *self._padded(graph).tensors()]
-            for there, here in zip(static, new, strict=True):
-                there.copy_(here)
+            copy_all(static, new)
             self._graph = graph
         self._replay()
         rows = {"energies": n, "forces": n}

@@ -22,11 +22,14 @@ from torch.nn.utils import clip_grad_norm_, get_total_norm
 from torch.optim.swa_utils import AveragedModel
 
 from molgeo.data.molecules import Batch
-from molgeo.runtime.cuda_graphs import Capture, capture_on
+from molgeo.runtime.cuda_graphs import Capture, capture_on, copy_all, is_out_of_memory
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.plain_text import one_line, say
 from molgeo.training.config import RunConfig
 from molgeo.training.optimisation import exponential_average, move_averages
+
+Captured = tuple[list[Tensor], Callable[[], None]]
+"""The tensors that a replay reads its batch from, and the replay."""
 
 CAPTURED_PRECISIONS: Final = ("32-true", "bf16-mixed")
 """Those in which `auto` replays."""
@@ -72,7 +75,7 @@ class WholeStep:
         self.config, self.capture = config, capture
         self.gradient_norm = torch.zeros((), device=module.device)
         self.made = 0
-        self._captured: dict[Any, tuple[list[Tensor], Callable[[], None]]] = {}
+        self._captured: dict[Any, Captured | None] = {}
         self._losses: dict[str, Tensor] = {}
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
@@ -85,19 +88,21 @@ class WholeStep:
             The losses before the step, which the next step may overwrite.
         """
         self.made += 1
-        if self.capture is None or batch.capacity is None:
+        captured, key = None, (batch.capacity, len(batch.y))
+        if self.capture is not None and batch.capacity is not None:
+            if key not in self._captured:
+                self._captured[key] = self._captured_step(batch, self.capture)
+            captured = self._captured[key]
+        if captured is None:
             self._compute(batch)
-            return self._losses
-        key = batch.capacity, len(batch.y)
-        if key not in self._captured:
-            self._captured[key] = self._captured_step(batch, self.capture)
-        static, replay = self._captured[key]
-        _copy(static, batch.tensors())
-        replay()
+        else:
+            static, replay = captured
+            copy_all(static, batch.tensors())
+            replay()
         return self._losses
 
     def _compute(self, batch: Batch) -> None:
-        """The step's function, which nothing in waits for a device."""
+        """The step's function, in which nothing waits for the device."""
         kind = self.module.device.type
         weights = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.optimizer.zero_grad(set_to_none=True)
@@ -120,10 +125,8 @@ class WholeStep:
                     self._losses[name] = torch.empty_like(value)
                 self._losses[name].copy_(value)
 
-    def _captured_step(
-        self, batch: Batch, capture: Capture
-    ) -> tuple[list[Tensor], Callable[[], None]]:
-        """The tensors that a replay reads its batch from, and the replay; no weight has moved."""
+    def _captured_step(self, batch: Batch, capture: Capture) -> Captured | None:
+        """Capture a step, if it can be; no weight has moved."""
         static = batch.map(Tensor.clone)
         before = [(x, x.clone()) for x in self._state()]
 
@@ -133,12 +136,8 @@ class WholeStep:
         try:
             return static.tensors(), capture(function)
         except RuntimeError as error:
-            why = f"replay: the steps of this model cannot be captured: {one_line(error, 200)}"
-            if self.config.replay is True:
-                raise SettingError(f"{why}; try replay: false") from error
-            say(f"{why}; each step is computed, which takes longer")
-            self.capture = None
-            return static.tensors(), function
+            self._give_up(error, batch)
+            return None
         finally:
             known = {id(x) for x, _ in before}
             with torch.no_grad():
@@ -148,24 +147,31 @@ class WholeStep:
                 for x, value in before:
                     x.copy_(value)
 
+    def _give_up(self, error: RuntimeError, batch: Batch) -> None:
+        """Compute steps: those of a shape for which no memory is left, else all. Say so once.
+
+        Raises:
+            SettingError: the run insists on replays.
+        """
+        if is_out_of_memory(error):
+            why = f"no memory is left to capture steps of {len(batch.z)} atoms"
+            advice, computed = "a smaller batch_size", "steps of such a size are"
+            is_told = None in self._captured.values()
+        else:
+            why = f"the steps of this model cannot be captured: {one_line(error, 200)}"
+            advice, computed, is_told = "replay: false", "each step is", False
+            self.capture = None
+        if self.config.replay is True:
+            raise SettingError(f"replay: {why}; try {advice}") from error
+        if not is_told:
+            say(f"replay: {why}; {computed} computed, which takes longer")
+
     def _state(self) -> list[Tensor]:
         """All that a step changes."""
         state: list[Tensor] = [*self.module.parameters(), *self.averages.parameters()]
         state.append(self.averages.n_averaged)
         apply_to_collection(self.optimizer.state_dict(), Tensor, state.append)
         return state
-
-
-@torch.no_grad()
-def _copy(into: list[Tensor], tensors: list[Tensor]) -> None:
-    """Copy tensors into others of their shapes; those of one type take one launch."""
-    of_type: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
-    for there, here in zip(into, tensors, strict=True):
-        pairs = of_type.setdefault(here.dtype, ([], []))
-        pairs[0].append(there)
-        pairs[1].append(here)
-    for there_all, here_all in of_type.values():
-        torch._foreach_copy_(there_all, here_all, non_blocking=True)
 
 
 def _take_in(averages: AveragedModel, module: Any, decay: float) -> None:

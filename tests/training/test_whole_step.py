@@ -3,6 +3,7 @@
 import copy
 import gc
 import sys
+import weakref
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -85,7 +86,7 @@ class Run:
 
 
 def batches(molecules, n):
-    """Batches of one capacity."""
+    """Batches of one capacity, the same ones each time."""
     generator = torch.Generator().manual_seed(7)
     chosen = [torch.randperm(len(molecules), generator=generator)[:MOLECULES] for _ in range(n)]
     loads = [load_of(molecules.batch(one).graph(CUTOFF).degree, 4) for one in chosen]
@@ -151,7 +152,7 @@ def test_replays_are_the_next_steps(molecules, model, fields, device):
 
 def test_blocks_that_are_computed_again_are_replayed(sets, monkeypatch, device):
     """The second forward pass is a part of the capture, with the weights of its own step."""
-    capture, tolerance = (CudaGraphs(), 1e-3) if device.type == "cuda" else (captured, 1e-6)
+    capture, tolerance = on(device), 1e-3 if device.type == "cuda" else 1e-6
     kept = Run(sets["forces"], None, "dimenet_pp", device)
     calls, checkpoint = [], recompute.checkpointing.checkpoint
     monkeypatch.setattr(
@@ -299,6 +300,27 @@ def test_a_capture_that_fails_leaves_its_stream_and_says_why(monkeypatch):
     assert card.asked[-2] == "captures in pool 2 on side, thread_local"
 
 
+def test_a_warm_up_that_fails_is_waited_for(sets, monkeypatch, capsys):
+    """What it has begun may still write when the weights are put back."""
+    card, n_calls = ACard(monkeypatch), 0
+    run = Run(sets["properties"], CudaGraphs(CPU), replay="auto")
+    compute = run.step._compute
+
+    def second_has_no_memory(batch):
+        nonlocal n_calls
+        n_calls += 1
+        compute(batch)
+        card.asked.append("computes")
+        if n_calls == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(run.step, "_compute", second_has_no_memory)
+    run(batches(sets["properties"], 1)[0])
+    waits = ["side waits: main", "on side", "computes", "computes", "main waits: side"]
+    assert card.asked == [*waits, "off side", "computes"]
+    assert "no memory" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("model", models.names())
 def test_nothing_of_a_backward_pass_outlives_it(molecules, model):
     """Its nodes know their stream: one that is left of a step before would break a capture."""
@@ -361,6 +383,55 @@ def test_nothing_waits(molecules, device, replayed):
     with no_waiting(device):
         run.step(second)
         run.schedule.step()
+
+
+def test_a_size_without_memory_is_computed_and_the_others_are_captured(sets, monkeypatch, capsys):
+    """Its capture is tried once, and what it held in memory is let go."""
+    card, molecules = ACard(monkeypatch), sets["properties"]
+    replayed, computed = (
+        Run(molecules, c, replay="auto", optimizer="muon") for c in (CudaGraphs(CPU), None)
+    )
+    least, (*_, other, large) = batches(molecules, 1)[0], batches(molecules, 6)
+    larger = molecules.batch(torch.arange(5), Capacity((400, *large.capacity.limits[1:])))
+    compute, held = replayed.step._compute, []
+
+    def has_little_memory(batch):
+        compute(batch)
+        if len(batch.z) > len(least.z):
+            activations = torch.ones(3)
+            held.append(weakref.ref(activations))
+            if card.asked[-1].startswith("captures"):
+                raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(replayed.step, "_compute", has_little_memory)
+    gc.disable()
+    try:
+        for batch in (least, large, larger, other, least, large, larger):
+            assert replayed(batch) == pytest.approx(computed(batch), rel=1e-6)
+            assert not any(one() is not None for one in held)
+    finally:
+        gc.enable()
+    assert_close(replayed, computed)
+    assert [made is not None for made in replayed.step._captured.values()] == [True, False, False]
+    assert [what.startswith("captures in") for what in card.asked].count(True) == 3
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1
+    assert f"no memory is left to capture steps of {len(large.z)} atoms; steps of such" in told[0]
+    asked = Run(molecules, CudaGraphs(CPU), replay=True)
+    monkeypatch.setattr(asked.step, "_compute", has_little_memory)
+    with pytest.raises(SettingError, match="try a smaller batch_size"):
+        asked(large)
+
+
+def test_batches_of_fewer_molecules_are_captured_for_themselves(sets, device):
+    """Such as the last of a pass, of the capacity of the others."""
+    molecules = sets["properties"]
+    replayed, computed = (Run(molecules, c, device=device) for c in (on(device), None))
+    whole = batches(molecules, 1)[0]
+    fewer = molecules.batch(torch.arange(MOLECULES - 2), whole.capacity)
+    for batch in (whole, fewer, whole):
+        alike(replayed, computed, batch.to(device))
+    assert len(replayed.step._captured) == 2
 
 
 def test_what_cannot_be_captured_is_computed(sets, capsys):
