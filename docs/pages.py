@@ -33,7 +33,7 @@ PAGES: Final = {
 
 COMMANDS: Final = (
     *("predict", "relax", "md", "vib", "train", "evaluate", "calibrate"),
-    *("data prepare", "data compact", "data sample", "data label", "models", "info"),
+    *("data prepare", "data compact", "data sample", "data label", "models", "info", "export"),
 )
 
 

@@ -127,7 +127,7 @@ def _graph(z: Tensor, n_atoms: Tensor, pairs: Tensor, offset: Tensor) -> Graph:
     batch = torch.repeat_interleave(n_atoms, output_size=z.shape[0])
     graph = graph_of_pairs(pairs, offset, batch, n_atoms.shape[0])
     width: Any = graph.degree.max().item()  # a number that only a call of the program knows
-    torch._check(width >= 0)
+    torch._check(width >= 2)  # the added pair, from both of its ends
     slots = ranked_slots(graph.ptr, graph.n_edges, [(z.shape[0], width)])
     return dataclasses.replace(graph, slots=slots)
 
