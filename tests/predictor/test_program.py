@@ -3,6 +3,7 @@
 import inspect
 import io
 import json
+import shutil
 import subprocess
 import sys
 
@@ -118,6 +119,25 @@ def test_a_force_field_may_be_exported_for_its_properties():
     assert set(found) == {"energy", "mu"}
     for key, value in found.items():
         torch.testing.assert_close(value, expected[key])
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
+@pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")  # of PyTorch's own
+def test_a_program_is_compiled_for_all_sizes(tmp_path):
+    predictor = force_field("spectrum_net")
+    program = program_of(predictor, forces=False)
+    file = str(tmp_path / "compiled.pt2")
+    torch._inductor.aoti_compile_and_package(program, package_path=file)
+    compiled, plain = torch._inductor.aoti_load_package(file), program.module()
+    for sizes in SIZES:
+        z, pos, n_atoms = molecules(sizes)
+        graph = radius_graph(pos.float(), predictor.cutoff, torch.repeat_interleave(n_atoms))
+        given = arguments(z, pos, n_atoms, graph)
+        found, expected = compiled(*given), plain(*given)
+        assert set(found) == set(expected)
+        for key, value in expected.items():
+            largest = float(value.abs().max())
+            torch.testing.assert_close(found[key], value, rtol=1e-5, atol=1e-5 * largest + 1e-6)
 
 
 def test_what_cannot_be_exported_is_refused(tmp_path):
