@@ -29,7 +29,7 @@ from molgeo.data.loader import FlatLoader
 from molgeo.data.molecules import Batch, MoleculeSet
 from molgeo.data.qm9.properties import named
 from molgeo.graph import Graph
-from molgeo.graph.padding import STEP, Capacity, load_of
+from molgeo.graph.padding import Capacity, load_of
 from molgeo.graph.slots import ranked_slots
 from molgeo.predictor import Predictor
 from molgeo.predictor.checkpoint import load
@@ -133,8 +133,7 @@ def compared(case: Case, mode: str) -> float:
 def known_slots(graph: Graph) -> Graph:
     """A graph that knows its neighbourhoods in blocks, as the gathered ones of a run do."""
     degree = graph.degree.cpu().numpy()
-    n_steps = -(-int(degree.max(initial=0)) // STEP)
-    blocks = Capacity(tuple(load_of(degree, n_steps).tolist())).blocks
+    blocks = Capacity(tuple(load_of(degree).tolist())).blocks
     return dataclasses.replace(graph, slots=ranked_slots(graph.ptr, graph.n_edges, blocks))
 
 

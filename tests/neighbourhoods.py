@@ -3,7 +3,7 @@
 import torch
 
 from molgeo.graph import radius_graph
-from molgeo.graph.padding import STEP, Capacity, load_of, padded
+from molgeo.graph.padding import Capacity, load_of, padded
 
 
 def clusters():
@@ -24,8 +24,7 @@ def crystal():
 
 def roomier(graph, atoms=5, edges=6):
     """A graph with that many padding atoms and edges."""
-    widest = int(graph.degree.max()) if graph.n_edges else 0
-    n, m, *beyond = load_of(graph.degree.cpu(), -(-widest // STEP)).tolist()
+    n, m, *beyond = load_of(graph.degree.cpu()).tolist()
     return padded(graph, Capacity((n + atoms, m + edges, *beyond)))
 
 

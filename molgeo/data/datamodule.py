@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Final
 
 import torch
@@ -49,7 +48,7 @@ class FlatDataModule(LightningDataModule):
     molecules: MoleculeSet
     parts: Split
     ladder: Ladder | None = None
-    _with_edges: MoleculeSet | None = None
+    _placed: MoleculeSet | None = None
     labels_may_be_missing = False
     """Whether a label that is NaN is one that nobody knows, or a fault."""
 
@@ -90,7 +89,7 @@ class FlatDataModule(LightningDataModule):
 
         Args:
             cutoff: of the run's model, Å.
-            last_step: of the run; -1 if it has none.
+            last_step: of a run on one device; -1 if it has none, or if several devices share steps.
             padded: pad training batches to the shapes of a ladder.
         """
         seen, steps = self.parts.train, last_step - self.first_step
@@ -103,13 +102,17 @@ class FlatDataModule(LightningDataModule):
         edges_per_row = len(self.molecules.find_neighbours(cutoff, sample).target) / len(sample)
         if edges_per_row * len(rows) > MOST_EDGES:
             if padded:
-                say(f"batches are not padded: {len(rows)} molecules have too many edges to keep")
+                say(
+                    f"replay: {len(rows)} molecules have too many edges to keep; batches are not "
+                    "padded, and each step is computed, which takes longer"
+                )
             return
         with progress("finding edges") as report:
-            known = self.molecules.find_neighbours(cutoff, rows, report)
-        self._with_edges = dataclasses.replace(self.molecules, neighbours=known)
+            known = self.molecules.with_neighbours(cutoff, rows, report)
+        self._placed = known
         if padded:
-            self.ladder = ladder_of(known.loads[typical.numpy()], self.batch_size)
+            assert known.neighbours is not None
+            self.ladder = ladder_of(known.neighbours.loads[typical.numpy()], self.batch_size)
 
     def train_dataloader(self) -> FlatLoader:
         """Shuffled batches of the training part."""
@@ -129,9 +132,9 @@ class FlatDataModule(LightningDataModule):
         return self._loader("test", 4 * self.batch_size, None)
 
     def _loader(self, part: str, batch_size: int, seed: int | None) -> FlatLoader:
-        molecules = self._with_edges or self.molecules
+        molecules = self._placed or self.molecules
         if self.trainer:
-            molecules = self._with_edges = placed(molecules, self.trainer.strategy.root_device)
+            molecules = self._placed = placed(molecules, self.trainer.strategy.root_device)
         return FlatLoader(
             molecules,
             getattr(self.parts, part),

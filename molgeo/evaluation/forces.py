@@ -53,7 +53,7 @@ class ForceErrors:
         energy: Tensor,
         force: Tensor,
         n_atoms: Tensor,
-        known: tuple[Tensor, Tensor] | None = None,
+        known: tuple[Tensor, Tensor],
     ) -> ForceErrors:
         """Sums over a batch.
 
@@ -61,11 +61,9 @@ class ForceErrors:
             energy: (molecules,) error in eV.
             force: (atoms, 3) error in eV/Å.
             n_atoms: (molecules,).
-            known: (molecules,) and (atoms,) bool, which of them have labels; None for all.
+            known: (molecules,) and (atoms,) bool, which of them have labels.
         """
         energy, force = energy.detach().double(), force.detach().double()
-        if known is None:
-            known = torch.ones_like(energy).bool(), torch.ones_like(force[:, 0]).bool()
         energy = energy.where(known[0], 0.0)
         force = force.where(known[1].unsqueeze(-1), 0.0)
         columns = (energy, energy / n_atoms, force)

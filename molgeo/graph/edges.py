@@ -120,9 +120,9 @@ class Graph:
         """A copy with tensors of its own."""
         return self.map(Tensor.clone)
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Graph:
+    def to(self, device: torch.device | str) -> Graph:
         """The same graph on another device."""
-        return self.map(lambda x: x.to(device, non_blocking=non_blocking))
+        return self.map(lambda x: x.to(device))
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Graph:
         """A graph of what a function makes of each tensor; nothing derived from it is taken along.

@@ -40,17 +40,20 @@ APART: Final = 32.0
 Load = NDArray[np.int64]
 
 
-def load_of(degree: ArrayLike, n_steps: int) -> Load:
+def load_of(degree: ArrayLike, n_steps: int | None = None) -> Load:
     """The load of some atoms.
 
     Args:
         degree: (atoms,) number of neighbours of each.
-        n_steps: numbers k; no atom may have more than ``n_steps`` · `STEP` neighbours.
+        n_steps: numbers k; no atom may have more than ``n_steps`` · `STEP` neighbours. If it is
+            None, as few as that allows.
 
     Returns:
         (2 + n_steps,) atoms, edges, atoms with more than k · `STEP` neighbours for each k.
     """
     degree = np.asarray(degree, dtype=np.int64)
+    if n_steps is None:
+        n_steps = -(-int(degree.max(initial=0)) // STEP)
     beyond = [int((degree > k * STEP).sum()) for k in range(n_steps)]
     return np.array([len(degree), int(degree.sum()), *beyond], dtype=np.int64)
 

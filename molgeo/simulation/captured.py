@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from molgeo.graph import Graph
-from molgeo.graph.padding import STEP, Capacity, Load, load_of, padded, padded_atoms
+from molgeo.graph.padding import Capacity, Load, load_of, padded, padded_atoms
 from molgeo.predictor import Potential, Predictor
 from molgeo.runtime.cuda_graphs import Capture, copy_all
 
@@ -138,4 +138,4 @@ class Captured:
 def _load(graph: Graph) -> Load:
     """What a graph takes of a capacity; the host waits for the device."""
     degree: np.ndarray = graph.degree.cpu().numpy()
-    return load_of(degree, -(-int(degree.max(initial=0)) // STEP))
+    return load_of(degree)

@@ -29,9 +29,7 @@ class _System:
 
     def padded(self, spare: tuple[int, int]) -> _System:
         """The same with so many padding atoms and edges."""
-        degree = self.graph.degree.cpu()
-        load = load_of(degree, 1 + int(degree.max()) // 8)
-        atoms, edges, *beyond = load.tolist()
+        atoms, edges, *beyond = load_of(self.graph.degree.cpu()).tolist()
         capacity = Capacity((atoms + spare[0], edges + spare[1], *beyond))
         z, pos = padded_atoms(self.z, self.pos, capacity)
         return _System(self.name, z, pos, padded(self.graph, capacity))

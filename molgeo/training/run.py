@@ -90,7 +90,8 @@ def train(config: RunConfig, resume: bool = False) -> Path:
     failure: NotFiniteError | None = None
     try:
         if not 0 <= config.max_steps <= first_step:  # there is a step to make
-            task.data.find_edges(predictor.cutoff, config.max_steps, module.is_padded)
+            last_step = config.max_steps if config.devices == 1 else -1
+            task.data.find_edges(predictor.cutoff, last_step, module.is_padded)
             with matmul_precision(config.matmul_precision):
                 state = last if resume else None
                 trainer.fit(module, task.data, ckpt_path=state, weights_only=True)

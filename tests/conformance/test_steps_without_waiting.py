@@ -17,9 +17,7 @@ from molgeo.testing.case import MOLECULES, atoms_of, collated
 
 def gathered(z, pos, graph):
     """As a batch's graph is on a card: not searched, its slots known from what the host knows."""
-    degree = graph.degree.cpu()
-    load = load_of(degree, 1 + int(degree.max()) // 8)
-    blocks = Capacity(tuple(load.tolist())).blocks
+    blocks = Capacity(tuple(load_of(graph.degree.cpu()).tolist())).blocks
     return z, pos, dataclasses.replace(graph, slots=ranked_slots(graph.ptr, graph.n_edges, blocks))
 
 

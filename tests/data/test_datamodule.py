@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from molgeo.data import datamodule
+from molgeo.data.capacity import ladder_of
 from molgeo.data.datamodule import FlatDataModule, placed
 from molgeo.data.split import Split
 
@@ -47,7 +48,7 @@ def test_batches_are_those_without(padded):
 def test_short_runs_look_at_few_molecules():
     data = module(first_step=5)
     data.find_edges(3.0, last_step=9)
-    looked_at = np.flatnonzero(data._with_edges.neighbours.loads[:, 1] >= 0)
+    looked_at = np.flatnonzero(data._placed.neighbours.loads[:, 1] >= 0)
     loader = data.train_dataloader()  # from step 5 on; a pass has eight
     steps = [batch for _ in range(2) for batch in loader][:4]
     expected = {*data.parts.validation.tolist(), *(int(i) - 100 for b in steps for i in b.idx)}
@@ -65,13 +66,26 @@ def test_a_resumed_run_has_the_capacities_of_the_whole():
     assert ladders == ladders[:1] * 3
 
 
+def test_capacities_are_chosen_for_batches_of_training(monkeypatch):
+    """Validation, whose batches are not padded, may have molecules of other sizes."""
+    sizes = [6] * 70 + [40] * 20 + [9] * 10
+    parts = Split(*torch.arange(100).split([70, 20, 10]))
+    monkeypatch.setattr(Module, "load", lambda self: (molecules(sizes), parts))
+    data = module()
+    data.find_edges(3.0, padded=True)
+    assert data.ladder == ladder_of(data._placed.neighbours.loads[:70], 8)
+    assert data.ladder.capacities[-1].atoms < 8 * 6 + 16
+
+
 def test_too_many_edges_are_not_kept(monkeypatch, capsys):
     monkeypatch.setattr(datamodule, "MOST_EDGES", 100)
     data = module()
     data.find_edges(3.0)
     assert not capsys.readouterr().err
     data.find_edges(3.0, padded=True)
-    assert "batches are not padded: 90 molecules have too many edges" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "replay: 90 molecules have too many edges to keep; batches are not padded, and" in told
+    assert "each step is computed" in told
     assert {batch.edges for part in batches(data) for batch in part} == {None}
 
 

@@ -92,11 +92,13 @@ def test_sums_add_up():
     torch.manual_seed(1)
     energy, force = torch.randn(5), torch.randn(12, 3)
     n_atoms = torch.tensor([2, 3, 1, 4, 2])
-    whole = ForceErrors.of(energy, force, n_atoms)
-    parts = ForceErrors.of(energy[:2], force[:5], n_atoms[:2]) + ForceErrors.of(
-        energy[2:], force[5:], n_atoms[2:]
-    )
-    assert torch.allclose(whole.to_vector(), parts.to_vector())
+    known = torch.ones(5, dtype=torch.bool), torch.ones(12, dtype=torch.bool)
+    whole = ForceErrors.of(energy, force, n_atoms, known)
+    parts = [
+        ForceErrors.of(energy[m], force[i], n_atoms[m], (known[0][m], known[1][i]))
+        for m, i in ((slice(2), slice(5)), (slice(2, None), slice(5, None)))
+    ]
+    assert torch.allclose(whole.to_vector(), (parts[0] + parts[1]).to_vector())
     assert whole.norms == pytest.approx(float(force.double().norm(dim=-1).sum()))
     assert whole.mae()["energy_eV_atom"] == pytest.approx(float((energy / n_atoms).abs().mean()))
 

@@ -26,6 +26,9 @@ def capacity_of(graph, atoms=5, edges=6):
 def test_load_counts_atoms_edges_and_neighbours():
     load = load_of([0, 1, STEP, STEP + 1], 2)
     assert load.tolist() == [4, 2 * STEP + 2, 3, 1]
+    assert load_of([0, 1, STEP, STEP + 1]).tolist() == load.tolist()
+    assert load_of([1, STEP]).tolist() == [2, STEP + 1, 2]
+    assert load_of([]).tolist() == [0, 0]
 
 
 def test_the_same_edges_then_padding():

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 import yaml
+from lightning.pytorch import Trainer
 
 from molgeo.data.qm9.dataset import QM9
 from molgeo.data.qm9.properties import NAMES, PROPERTIES, named
@@ -88,6 +89,22 @@ def test_a_run_shorter_than_an_epoch(tiny):
     header = read_header(train(tiny(max_steps=3)))
     assert header.steps == 3
     assert header.validation_loss > 0
+
+
+def test_edges_of_a_short_run(tiny, tmp_path, monkeypatch):
+    """Of molecules that are trained on; of all if several devices have other batches each."""
+    known = []
+
+    def fit(trainer, module, data, **_):
+        known.append(data._placed.neighbours.knows(data.parts.train.numpy()))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "fit", fit)
+    for devices, strategy in ((1, "auto"), (2, "ddp")):
+        folder = str(tmp_path / strategy)
+        with pytest.raises(KeyboardInterrupt):
+            train(tiny(run_dir=folder, max_steps=2, devices=devices, strategy=strategy))
+    assert known == [False, True]
 
 
 def test_loss_weights(tiny):
