@@ -82,8 +82,7 @@ def train(config: RunConfig, resume: bool = False) -> Path:
     predictor = first_predictor(config, task, resume)
     module = _module(task, predictor)
     run_dir.mkdir(parents=True, exist_ok=True)
-    resolved = yaml.safe_dump(config.model_dump(), sort_keys=False)
-    (run_dir / "config.yaml").write_text(resolved)
+    (run_dir / "config.yaml").write_text(yaml.safe_dump(config.model_dump(), sort_keys=False))
     task.remarks(run_dir)
     trainer = _trainer(config, run_dir, first_step, limit)
     exported = run_dir / f"{config.model_name}.safetensors"
