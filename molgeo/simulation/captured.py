@@ -119,10 +119,8 @@ class Captured:
         return Potential(*(x if x is None else x[: rows.get(k, m)].clone() for k, x in found))  # type: ignore[arg-type]
 
     def _padded(self, graph: Graph) -> Graph:
-        """The graph in the capacity's shape; padding is the last of all molecules that fit."""
-        more = padded(graph, self.capacity)
-        batch = more.batch.where(more.batch < graph.n_molecules, self.n_molecules)
-        return dataclasses.replace(more, batch=batch, n_molecules=self.n_molecules + 1)
+        """The graph in the capacity's shape; molecules after the padding have no atoms."""
+        return dataclasses.replace(padded(graph, self.capacity), n_molecules=self.n_molecules + 1)
 
     def _check(self, found: Potential, expected: Potential) -> None:
         """Raise if a replay is not the evaluation."""

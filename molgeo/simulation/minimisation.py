@@ -20,6 +20,8 @@ from torch import Tensor
 from molgeo.chem.molecule import MIN_DISTANCE
 from molgeo.predictor import Predictor
 from molgeo.predictor.ensemble import members
+from molgeo.runtime.device import sent
+from molgeo.simulation.replay import Replay
 from molgeo.simulation.together import Array, Structure, Together, most_pairs
 
 STIFFNESS: Final = 70.0
@@ -27,6 +29,10 @@ STIFFNESS: Final = 70.0
 
 LONGEST: Final = 0.2
 """Å, by which no atom moves further in one step; ASE's."""
+
+SOFTEST: Final = 1e-6
+"""eV/Å², for eigenvalues of the Hessian matrix below: of a force of 0.01 eV/Å steps are too long
+for `LONGEST` anyhow, and a division by zero would be no step."""
 
 STAYED: Final = 1e-7
 """Å. A step in which no coordinate changes by more tells nothing of the Hessian matrix."""
@@ -86,6 +92,7 @@ def minimise(
     max_steps: int,
     batch_size: BatchSize = "auto",
     skin: float = 0.5,
+    replay: Replay = "auto",
 ) -> Iterator[Minimum]:
     """Move structures downhill, in float32 as far as it goes, then in the models' own precision.
 
@@ -96,14 +103,15 @@ def minimise(
         max_steps: after which a structure is given up.
         batch_size: most structures of a batch; "auto" bounds its work instead.
         skin: as of `Together`.
+        replay: as of `Together`.
 
     Yields:
         Each structure when it is at its end, in no particular order.
     """
-    exact = Together(models, skin)
+    exact = Together(models, skin, replay)
     if exact.dtype != torch.float64:
         return descend(starts, exact, fmax, max_steps, batch_size)
-    rough = Together(members(models, exact.device, torch.float32, True), skin)
+    rough = Together(members(models, exact.device, torch.float32, True), skin, replay)
     nearly = descend(starts, rough, max(fmax, COARSE), max_steps, batch_size)
     return descend(map(_again, nearly), exact, fmax, max_steps, batch_size, FINAL)
 
@@ -197,10 +205,13 @@ class _Batch:
             forces = forces * self._free
         f = torch.zeros_like(self._pos)
         f.view(-1, 3)[self._place] = forces
+        self._learn(f.flatten(1))
+        factor, info = torch.linalg.cholesky_ex(self._hessian)
         largest = torch.linalg.vector_norm(f, dim=-1).amax(1)
         energy = torch.stack([each.energy for each in self._together.potentials]).sum(0)
         # All that the host must know, in one copy: a copy waits for the device.
-        known = torch.stack([largest, energy, self._together.closest.double()]).cpu().numpy()
+        facts = largest, energy, self._together.closest.double(), info.double()
+        known = torch.stack(facts).cpu().numpy()
         failed = ~(np.isfinite(known[:2]).all(0) & (known[2] >= MIN_DISTANCE))
         is_small = known[0] < fmax
         ended = self._active & (failed | is_small | (self._n_steps >= max_steps))
@@ -210,35 +221,41 @@ class _Batch:
             start, bad = self._starts[row], bool(failed[row])
             pos = self._pos[row, : len(start.structure.z)].cpu().numpy()
             results = {} if bad else self._together.results(int(row))
-            facts = int(self._n_steps[row]), float(known[0, row]), bool(is_small[row]) and not bad
-            yield Minimum(start, pos, *facts, bad, results)
+            end = int(self._n_steps[row]), float(known[0, row]), bool(is_small[row]) and not bad
+            yield Minimum(start, pos, *end, bad, results)
         if self._active.any():
-            self._move(f)
+            self._move(f, factor, np.flatnonzero(self._active & (known[3] != 0)))
 
-    def _move(self, f: Tensor) -> None:
-        """A step of BFGS, of all that are not at their end."""
-        active = torch.from_numpy(self._active).to(f.device)
-        f = torch.where(active[:, None, None], f, 0.0).flatten(1)
-        self._learn(f, active)
-        self._before, self._forces_before = self._pos, f.view_as(self._pos)
-        step = _newton(self._hessian, f).view_as(self._pos)
+    def _move(self, f: Tensor, factor: Tensor, bent: NDArray[np.int64]) -> None:
+        """A step of BFGS, of all that are not at their end; arguments as of `_newton`."""
+        active = self._there(self._active)
+        f = torch.where(active[:, None, None], f, 0.0)
+        self._before, self._forces_before = self._pos, f
+        step = _newton(self._hessian, f.flatten(1), factor, self._there(bent)).view_as(f)
         longest = torch.linalg.vector_norm(step, dim=-1).amax(1)
         self._pos = self._pos + step * (LONGEST / longest).clamp(max=1.0)[:, None, None]
         self._n_steps += self._active
 
-    def _learn(self, f: Tensor, active: Tensor) -> None:
+    def _learn(self, f: Tensor) -> None:
         """Update the Hessian matrices by the last step s and the change y of the gradient.
 
-        ``H + y yᵀ / (yᵀ s) − H s (H s)ᵀ / (sᵀ H s)``
+        ``H + y yᵀ / (yᵀ s) − H s (H s)ᵀ / (sᵀ H s)``, unless that is not finite, as after a step
+        along which the forces stay the same.
         """
         s = (self._pos - self._before).flatten(1)
         y = self._forces_before.flatten(1) - f
         hs = (self._hessian @ s.unsqueeze(-1)).squeeze(-1)
-        moved = active & (s.abs().amax(1) > STAYED)
-        for sign, vector in ((1.0, y), (-1.0, hs)):
-            weight = torch.where(moved, sign / (vector * s).sum(1), 0.0)
-            vector = torch.where(moved[:, None], vector, 0.0)
+        weights = [sign / (vector * s).sum(1) for sign, vector in ((1.0, y), (-1.0, hs))]
+        learns = self._there(self._active) & (s.abs().amax(1) > STAYED)
+        for weight, vector in zip(weights, (y, hs), strict=True):
+            largest = weight * vector.abs().amax(1).clamp(min=1.0).square()
+            learns = learns & largest.isfinite()
+        for weight, vector in zip(weights, (y, hs), strict=True):
+            weight, vector = weight.where(learns, 0.0), vector.where(learns[:, None], 0.0)
             self._hessian.baddbmm_((weight[:, None] * vector)[:, :, None], vector[:, None, :])
+
+    def _there(self, host: NDArray[Any]) -> Tensor:
+        return sent(torch.from_numpy(host), self._pos.device)
 
     def _lessen(self) -> None:
         """Let half of the structures wait again, from where they are, and take no more from now."""
@@ -297,13 +314,19 @@ class _Batch:
         self._together.take(structures)
 
 
-def _newton(hessian: Tensor, f: Tensor) -> Tensor:
-    """``|H|⁻¹ f`` of each structure, with the absolute values of H's eigenvalues."""
-    factor, info = torch.linalg.cholesky_ex(hessian)
+def _newton(hessian: Tensor, f: Tensor, factor: Tensor, bent: Tensor) -> Tensor:
+    """``|H|⁻¹ f`` of each structure, with the absolute values of H's eigenvalues.
+
+    Args:
+        hessian: (structures, coordinates, coordinates) eV/Å², finite.
+        f: (structures, coordinates) eV/Å.
+        factor: Cholesky factors of H.
+        bent: numbers of structures without one: of these H has eigenvalues of zero or less.
+    """
     step = torch.cholesky_solve(f.unsqueeze(-1), factor).squeeze(-1)
-    bent = info.nonzero().flatten()  # of these H has eigenvalues below zero
     if bent.numel():
         values, vectors = torch.linalg.eigh(hessian[bent])
-        along = (vectors.mT @ f[bent].unsqueeze(-1)) / values.abs().unsqueeze(-1)
+        sizes = values.abs().clamp(min=SOFTEST)
+        along = (vectors.mT @ f[bent].unsqueeze(-1)) / sizes.unsqueeze(-1)
         step[bent] = (vectors @ along).squeeze(-1)
     return step

@@ -24,6 +24,9 @@ from molgeo.simulation.together import Structure
 MOST_ATOMS_OF_BFGS: Final = 100
 """Atoms up to which the whole Hessian is kept: diagonalising it is cubic."""
 
+MOST_PUT_OFF: Final = 100
+"""Structures that wait to be relaxed by themselves while a batch moves."""
+
 
 @dataclass(frozen=True)
 class Relaxed:
@@ -148,43 +151,64 @@ class _Many:
         self.calculator, self.report = calculator, report
         self.fmax, self.max_steps, self.batch_size = fmax, max_steps, batch_size
         self.atoms: dict[int, Atoms] = {}
-        self.past: list[tuple[int, Relaxed]] = []
+        self.put_off: list[tuple[int, Atoms]] = []
+        self.are_left = True
 
     def relaxed(self, given: Iterable[Atoms], alone: bool) -> Iterator[tuple[int, Relaxed]]:
-        """What becomes of each, with its number."""
-        calculator, options = self.calculator, (self.fmax, self.max_steps, self.batch_size)
-        starts, skin = self._starts(given, alone), calculator.neighbours.skin
-        for minimum in minimise(starts, calculator.models, *options, skin):
-            yield from self._passed()
-            key = minimum.start.key
-            yield key, self._finished(self.atoms.pop(key), minimum)
-        yield from self._passed()
+        """What becomes of each, with its number, as soon as it is known."""
+        numbered = enumerate(map(self._copy, given))
+        if alone:
+            yield from ((key, self._by_itself(atoms)) for key, atoms in numbered)
+            return
+        calculator, replay = self.calculator, self.calculator.parameters["replay"]
+        options = self.fmax, self.max_steps, self.batch_size, calculator.neighbours.skin, replay
+        while self.are_left:
+            for minimum in minimise(self._starts(numbered), calculator.models, *options):
+                key = minimum.start.key
+                yield key, self._finished(self.atoms.pop(key), minimum)
+                yield from self._caught_up()
+            yield from self._caught_up()
 
-    def _starts(self, given: Iterable[Atoms], alone: bool) -> Iterator[Start]:
-        """Those that can go together; the others are relaxed by themselves on the way."""
-        for key, atoms in enumerate(given):
-            own = atoms.copy()
-            own.calc = self.calculator
-            try:
-                self.calculator.check(own)
-                apart = alone or len(own) > MOST_ATOMS_OF_BFGS or odd_reason(own) is not None
-                if not apart:
-                    self.calculator.warn_of(own)
-            except UnsupportedAtomsError as error:
-                self.past.append((key, _refused(own, error)))
-                continue
-            if apart:
-                self.past.append((key, self._by_itself(own)))
-                continue
-            self.atoms[key] = own
-            yield Start(key, structure_of(own)._replace(free=_free(own)))
+    def _copy(self, atoms: Atoms) -> Atoms:
+        own = atoms.copy()
+        own.calc = self.calculator
+        return own
 
-    def _passed(self) -> Iterator[tuple[int, Relaxed]]:
-        while self.past:
-            yield self.past.pop(0)
+    def _starts(self, numbered: Iterator[tuple[int, Atoms]]) -> Iterator[Start]:
+        """Those that can go together; the others are put off until one of these is at its end.
+
+        There are no more starts for now if nothing moves for which the others could wait.
+        """
+        for key, atoms in numbered:
+            if self._goes_along(atoms):
+                self.atoms[key] = atoms
+                yield Start(key, structure_of(atoms)._replace(free=_free(atoms)))
+                continue
+            self.put_off.append((key, atoms))
+            if not self.atoms or len(self.put_off) >= MOST_PUT_OFF:
+                return
+        self.are_left = False
+
+    def _goes_along(self, atoms: Atoms) -> bool:
+        """Whether a structure can be one of a batch."""
+        try:
+            self.calculator.check(atoms)
+            if len(atoms) > MOST_ATOMS_OF_BFGS or odd_reason(atoms) is not None:
+                return False
+            self.calculator.warn_of(atoms)
+        except UnsupportedAtomsError:
+            return False  # by itself it is told why
+        return True
+
+    def _caught_up(self) -> Iterator[tuple[int, Relaxed]]:
+        """Relax what was put off, one after the other."""
+        while self.put_off:
+            key, atoms = self.put_off.pop(0)
+            yield key, self._by_itself(atoms)
 
     def _by_itself(self, atoms: Atoms) -> Relaxed:
         try:
+            self.calculator.check(atoms)
             relaxed = relax(atoms, self.fmax, self.max_steps, self.report)
             self._settle(relaxed.atoms)
         except (UnsupportedAtomsError, CalculationFailed) as error:

@@ -42,6 +42,7 @@ class Replayed:
             "auto" replays on a CPU a graph of up to `MOST_EDGES` after `REPLAY_AFTER` evaluations
             with it, and on a card any graph after `CAPTURE_AFTER` evaluations of the same atoms,
             or at once if it fits into what was captured for others.
+        records: whether anything is replayed on a CPU.
 
     Attributes:
         uses: evaluations with derivatives of the present graph; on a card, of the present atoms.
@@ -52,9 +53,9 @@ class Replayed:
     _made: Recording | Captured | None
     _limits: list[int]
 
-    def __init__(self, model: Predictor, replay: Replay = "auto") -> None:
-        self.model, self.replay = model, replay
+    def __init__(self, model: Predictor, replay: Replay = "auto", records: bool = True) -> None:
         self._capture: Capture | None = capture_on(model.scale.device)
+        self.model, self.replay = model, replay if records or self._capture else False
         self._made = None
         self.forget()
 
@@ -123,9 +124,8 @@ class Replayed:
             self._failed = True
             if self.replay is True:
                 warnings.warn(
-                    f"replay=True: {self.model.name} cannot be recorded here "
-                    f"({one_line(error, 100)}); each step is evaluated, which gives the same "
-                    "numbers and takes longer",
+                    f"replay=True: {self.model.name} cannot be replayed here "
+                    f"({one_line(error, 100)}); each step is evaluated, which takes longer",
                     RuntimeWarning,
                     stacklevel=3,
                 )

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from molgeo.graph import Graph, radius_graph
 from molgeo.predictor import Potential, Predictor
-from molgeo.predictor.ensemble import mean
+from molgeo.predictor.ensemble import mean, on_host
 from molgeo.simulation.replay import Replay, Replayed
 
 Array = NDArray[np.float64]
@@ -52,8 +52,8 @@ class Together:
         models: one, or an ensemble whose mean counts; on one device, of one precision. Their
             weights must not change.
         skin: Å beyond the cutoff within which neighbours are remembered.
-        replay: as of `Replayed`; None for "auto" on a card, where other structures of about as
-            many atoms are replayed too, and for False elsewhere.
+        replay: as of `Replayed`, on a card, where other structures of about as many atoms are
+            replayed too. On a CPU, where each graph would take a recording, nothing is replayed.
 
     Attributes:
         batch: (atoms,) int64, structure of each atom.
@@ -70,14 +70,12 @@ class Together:
     _on_host: list[Potential] | None
 
     def __init__(
-        self, models: Sequence[Predictor], skin: float = 0.5, replay: Replay | None = None
+        self, models: Sequence[Predictor], skin: float = 0.5, replay: Replay = "auto"
     ) -> None:
         self.models, self.skin = list(models), skin
         weight = next(self.models[0].parameters())
         self.device, self.dtype = weight.device, weight.dtype
-        if replay is None:
-            replay = "auto" if self.device.type == "cuda" else False
-        self._replayed = [Replayed(each, replay) for each in self.models]
+        self._replayed = [Replayed(each, replay, records=False) for each in self.models]
         self.cutoff = max(each.cutoff for each in self.models)
 
     def take(self, structures: Sequence[Structure]) -> None:
@@ -114,7 +112,7 @@ class Together:
         local = (pos - self._origin).to(self.dtype)
         graph, n = self._graph, len(self._size)
         distances = graph.distances(local)
-        owner = graph.batch[graph.source[graph.forward]]
+        owner = graph.derived("molecules of pairs", lambda g: g.batch[g.source[g.forward]])
         self.closest = distances.new_full((n,), torch.inf)
         self.closest = self.closest.scatter_reduce_(0, owner, distances, "amin")
         self.potentials = [each.potential(self._z, local, graph) for each in self._replayed]
@@ -126,7 +124,7 @@ class Together:
         """Results of one structure in the last evaluation, named as ASE's, without a stress."""
         a, b = self._ends[k], self._ends[k + 1]
         if self._on_host is None:
-            self._on_host = [_on_host(each) for each in self.potentials]
+            self._on_host, _ = on_host(self.potentials, self.closest)
         return mean([_of_one(each, k, a, b) for each in self._on_host])
 
     def _holds(self, pos: Tensor) -> bool:
@@ -159,8 +157,17 @@ def most_pairs(device: torch.device) -> int:
     return MOST_PAIRS.get(device.type, MOST_PAIRS["cpu"])
 
 
-def _on_host(potential: Potential) -> Potential:
-    return Potential(*(None if x is None else x.cpu() for x in potential))  # type: ignore[arg-type]
+def have_same_weights(one: Predictor, other: Predictor) -> bool:
+    """Whether two models of one name give the same numbers."""
+    if one is other:
+        return True
+    weights, others = one.state_dict(), other.state_dict()
+    if one.cutoff != other.cutoff or weights.keys() != others.keys():
+        return False
+    pairs = [(weight, others[name]) for name, weight in weights.items()]
+    return all(
+        a.shape == b.shape and torch.allclose(a, b, 0.0, 0.0, equal_nan=True) for a, b in pairs
+    )
 
 
 def _of_one(all: Potential, k: int, a: int, b: int) -> Potential:

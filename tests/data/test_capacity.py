@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from molgeo.data.capacity import ENOUGH, MOST, WIDTHS, ladder_of
+from molgeo.data.capacity import ENOUGH, MOST, WIDTHS, _limits, ladder_of
 from molgeo.data.loader import FlatLoader
 from molgeo.graph.padding import SPARE_ATOMS, Capacity
 
@@ -53,6 +53,14 @@ def test_ladder(loads, batch_size):
             for xs in zip(*((p[0].limits, p[1]) for p in pairs), strict=True)
         )
         assert abs(capacity / max(own, 1) - 1 - ladder.waste[k]) < 0.03 or own < 1, name
+
+
+def test_limits_descend_if_what_batches_need_does_not():
+    """Spreads of batches may be larger for atoms with more neighbours."""
+    (limits,) = _limits(np.array([[400, 4000, 300, 100, 250, 60]]))
+    assert list(limits[2:]) == sorted(limits[2:], reverse=True)
+    assert (limits[2:] >= [300, 250, 250, 60]).all()
+    assert all(n > 0 for n, _ in Capacity(tuple(limits.tolist())).blocks)
 
 
 def test_little_is_wasted():

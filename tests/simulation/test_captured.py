@@ -18,6 +18,7 @@ from molgeo.predictor.ensemble import on_host
 from molgeo.runtime.cuda_graphs import CudaGraphs
 from molgeo.simulation import captured, replay
 from molgeo.simulation.captured import Captured
+from molgeo.simulation.minimisation import Start, _Batch
 from molgeo.simulation.replay import Replayed
 from molgeo.simulation.together import Structure, Together
 
@@ -233,6 +234,64 @@ def test_a_step_waits_once(captures, device):
             assert a is b is None or torch.equal(a, b.double().cpu())
 
 
+def test_a_step_of_structures_together_waits_once(captures, device):
+    """To know whether the graph holds; who asks for results waits for them."""
+    names = ("H2O", "CH4")
+    together = Together([model_of(), model_of("spectrum_net")], replay=True)
+    together.take([Structure(*(x.cpu().numpy() for x in compound(name))) for name in names])
+    pos = torch.cat([compound(name)[1] for name in names])
+    for _ in range(2):
+        together(pos)
+    with counted_waits(device) as found:
+        together(pos + 0.01)
+    assert len(found) == 1
+
+
+def test_a_step_of_a_relaxation_waits_twice(captures, device):
+    """Once more for what the host must know of all structures."""
+    together = Together([model_of()], replay=True)
+    pairs = enumerate(("H2O", "CH4"))
+    starts = [Start(k, Structure(*(x.cpu().numpy() for x in compound(c)))) for k, c in pairs]
+    batch = _Batch(starts, together, "auto", 1.0)
+    batch.refill()
+    hessian = batch._hessian.clone()
+    for _ in range(2):
+        assert list(batch.step(1e-9, 100)) == []
+    batch._hessian = hessian  # positive definite, whatever the model is
+    batch._before = batch._pos
+    with counted_waits(device) as found:
+        assert list(batch.step(1e-9, 100)) == []
+    # On a CPU arrays that are `sent`, and what is on the host, are counted too.
+    waits = [one for one in found if one not in ("aten.lift_fresh.default", "Tensor.numpy")]
+    assert len(waits) == 2
+
+
+def test_a_capture_holds_for_its_strain(captures):
+    predictor = model_of()
+    z, pos, graph = crystal(torch.float64)
+    made = Captured(predictor, z, pos, graph, False, captures)
+    assert made.holds(graph, False)
+    assert not made.holds(graph, True)
+    replayed = Replayed(predictor, replay=True)
+    for strain in (False, True, False):
+        found = replayed.potential(z, pos, graph, strain=strain)
+        assert_same(found, predictor.potential(z, pos, graph, strain=strain))
+
+
+def test_other_atoms_on_the_same_graph(captures):
+    """Hydrogen sulphide where water was."""
+    predictor = model_of()
+    replayed = Replayed(predictor, replay=True)
+    z, pos, graph = graph_of("H2O")
+    before = replayed.potential(z, pos, graph)
+    replayed.forget()
+    other = torch.where(z == 8, 16, z)
+    found = replayed.potential(other, pos, graph)
+    assert_same(found, predictor.potential(other, pos, graph))
+    assert not torch.allclose(found.energy, before.energy)
+    assert captures.n == 1
+
+
 def counting(self, z, pos, graph):
     """As of a model that takes numbers from the device."""
     return type(self).atom_features(self, z, pos, graph) * float(pos.sum().detach())
@@ -255,7 +314,7 @@ def test_what_cannot_be_captured_is_evaluated(features, reason, captures):
     own.__dict__.update(atom_features=features.__get__(own), kept={})
     z, pos, graph = graph_of("C2H6")
     replayed = Replayed(predictor, replay=True)
-    with pytest.warns(RuntimeWarning, match=f"cannot be recorded here .*{reason}"):
+    with pytest.warns(RuntimeWarning, match=f"cannot be replayed here .*{reason}"):
         replayed.potential(z, pos, graph)
     found = replayed.potential(z, pos + 0.1, graph)
     assert_same(found, predictor.potential(z, pos + 0.1, graph))

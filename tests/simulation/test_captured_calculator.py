@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 from ase.build import molecule
 from force_fields import crystal, force_field
+from no_waiting import counted_waits
 from static_replay import StaticReplay
 
-from molgeo.simulation import replay
+from molgeo.predictor.ensemble import on_host
+from molgeo.simulation import calculator, replay
 from molgeo.simulation.calculator import MolgeoCalculator, UnsupportedAtomsError
+from molgeo.simulation.relaxation import relax_all
 
 
 @pytest.fixture
@@ -60,6 +63,28 @@ def test_a_restored_calculator_goes_on_to_the_bit(captures):
         assert second._replayed[0].limits == first._replayed[0].limits != []
         for a, b in zip(*rest, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("make", [lambda: molecule("CH3CH2OH"), crystal], ids=["open", "periodic"])
+def test_a_calculation_waits_for_nothing_but_its_results(make, monkeypatch, captures):
+    """All come to the host by one copy; before, only positions are `sent`, which is no wait."""
+    models = [force_field("spectrum_net", seed=k) for k in range(2)]
+    calc, atoms = MolgeoCalculator(models, "cpu", check_geometry=False, replay=True), make()
+    walk(calc, atoms, 2)
+    before = []
+    monkeypatch.setattr(calculator, "on_host", lambda *x: before.append([*found]) or on_host(*x))
+    atoms.positions[0] += 0.01
+    with counted_waits() as found:
+        calc.calculate(atoms, ["forces", "stress"], ["positions"])
+    assert before == [["aten.lift_fresh.default"]]
+    assert len(found) > 0
+
+
+@pytest.mark.parametrize(("option", "n"), [(False, 0), (True, 1)])
+def test_many_are_relaxed_by_replays_only_if_the_calculator_is(option, n, captures):
+    calc = MolgeoCalculator(force_field(), "cpu", check_geometry=False, replay=option)
+    relax_all([molecule("H2O"), molecule("H2O")], calc, 1e-3, max_steps=2)
+    assert len(captures) == n
 
 
 def test_atoms_on_top_of_each_other_are_refused(captures):

@@ -156,4 +156,35 @@ def test_steps_by_the_absolute_values_of_eigenvalues():
     values, vectors = torch.linalg.eigh(hessian)
     assert (values[2:, 0] < 0).all()
     inverse = vectors @ torch.diag_embed(1 / values.abs()) @ vectors.mT
-    torch.testing.assert_close(_newton(hessian, f), (inverse @ f.unsqueeze(-1)).squeeze(-1))
+    factor, info = torch.linalg.cholesky_ex(hessian)
+    step = _newton(hessian, f, factor, info.nonzero().flatten())
+    torch.testing.assert_close(step, (inverse @ f.unsqueeze(-1)).squeeze(-1))
+
+
+def test_forces_that_stay_the_same_harm_no_other(together, monkeypatch):
+    """The change y of the gradient along such steps is zero, by which nothing can be divided."""
+    evaluate, constant = Together.__call__, torch.tensor([[0.1, 0.0, 0.0], [0, 0, 0], [0, 0, 0.2]])
+
+    def without_curvature(self, pos):
+        forces = evaluate(self, pos)
+        if len(forces) % 9:  # water is there, the last one
+            forces[-3:] = constant
+        return forces
+
+    ethanol, small = shaken()[1], shaken()[0]
+    (alone,) = found([ethanol], together, 0.05, 30)
+    monkeypatch.setattr(Together, "__call__", without_curvature)
+    one, other = found([ethanol, small], together, 0.05, 30)
+    assert (one.converged, one.n_steps) == (True, alone.n_steps)
+    np.testing.assert_allclose(one.pos, alone.pos, atol=1e-7)
+    assert (other.failed, other.converged, other.n_steps) == (False, False, 30)
+    assert np.isfinite(other.pos).all()
+
+
+@pytest.mark.parametrize("eigenvalue", [0.0, -1e-300])
+def test_no_step_is_divided_by_zero(eigenvalue):
+    hessian = torch.diag(torch.tensor([70.0, eigenvalue, 70.0], dtype=torch.float64))[None]
+    f = torch.ones(1, 3, dtype=torch.float64)
+    factor, info = torch.linalg.cholesky_ex(hessian)
+    assert info.item() > 0
+    assert _newton(hessian, f, factor, torch.tensor([0])).isfinite().all()

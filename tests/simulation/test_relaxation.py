@@ -15,9 +15,10 @@ from molgeo.graph.environments import Environments
 from molgeo.predictor import checkpoint
 from molgeo.predictor.header import Facts
 from molgeo.runtime.errors import InputError
+from molgeo.simulation import relaxation
 from molgeo.simulation.calculator import MolgeoCalculator, UnsupportedAtomsError
 from molgeo.simulation.familiarity import UnfamiliarWarning
-from molgeo.simulation.relaxation import relax, relax_all
+from molgeo.simulation.relaxation import relax, relax_all, relax_each
 
 MODEL = Path(__file__).parents[1] / "fixtures" / "force_field" / "force_field.safetensors"
 
@@ -243,3 +244,64 @@ def test_none_and_one():
     (one,) = relax_all(shaken("H2O"), calculator(), 0.05)
     assert one.converged
     assert one.atoms.get_potential_energy() < 0
+
+
+def springs(all_atoms):
+    for atoms in all_atoms:
+        atoms.set_constraint(Hookean(0, 1, k=5.0, rt=1.2))
+    return all_atoms
+
+
+@pytest.mark.parametrize(("make", "size"), [(list, 1), (springs, "auto")])
+def test_one_by_one_each_is_there_at_once(make, size):
+    taken = []
+
+    def given():
+        for atoms in make(shaken("H2O", "CH4", "CO2", "H2O", "CH4")):
+            taken.append(atoms)
+            yield atoms
+
+    found = relax_each(given(), calculator(), 0.5, batch_size=size)
+    for n in range(5):
+        key, relaxed = next(found)
+        assert (key, relaxed.refused) == (n, None)
+        assert len(taken) <= max(2, n + 1)
+    assert list(found) == []
+
+
+def test_what_is_done_is_there_if_one_by_itself_is_interrupted(monkeypatch):
+    """The last of two that cannot go along, beside one that can."""
+    calls = []
+
+    def interrupted(*args):
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return relax(*args)
+
+    monkeypatch.setattr(relaxation, "relax", interrupted)
+    free, *others = shaken("CH4", "H2O", "H2O")
+    done = []
+
+    def collect():
+        for key, _ in relax_each([free, *springs(others)], calculator(), 0.5):
+            done.append(key)
+
+    with pytest.raises(KeyboardInterrupt):
+        collect()
+    assert done == [0, 1]
+
+
+def test_not_all_that_is_put_off_is_kept(monkeypatch):
+    monkeypatch.setattr(relaxation, "MOST_PUT_OFF", 2)
+    taken = []
+
+    def given():
+        for atoms in [*shaken("H2O"), *springs(shaken(*["H2O"] * 6)), *shaken("CH4")]:
+            taken.append(atoms)
+            yield atoms
+
+    found = relax_each(given(), calculator(), 0.5)
+    assert next(found)[0] == 0
+    assert len(taken) == 3
+    assert sorted(key for key, _ in found) == [*range(1, 8)]

@@ -180,7 +180,7 @@ def test_a_choice_of_replay_that_there_is_not():
 def test_a_replay_that_was_asked_for_and_cannot_be(monkeypatch):
     monkeypatch.setattr(torch.jit, "trace", raising)
     calc = MolgeoCalculator(force_field(), "cpu", replay=True)
-    with pytest.warns(RuntimeWarning, match="replay=True: .* cannot be recorded"):
+    with pytest.warns(RuntimeWarning, match="replay=True: .* cannot be replayed"):
         forces = walk(calc, n=1)[0][0]
     expected = walk(MolgeoCalculator(force_field(), "cpu", replay=False), n=1)[0][0]
     np.testing.assert_array_equal(forces, expected)
