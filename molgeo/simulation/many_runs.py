@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from ase.constraints import FixCom, FixConstraint
 from numpy.typing import NDArray
 
 from molgeo.chem.molecule import MIN_DISTANCE
+from molgeo.runtime.device import bounded, sent
 from molgeo.runtime.errors import InputError, UserError
 from molgeo.runtime.progress import Report, silent
 from molgeo.simulation.calculator import MolgeoCalculator, UnsupportedAtomsError
@@ -39,7 +41,7 @@ from molgeo.simulation.molecular_dynamics import (
 from molgeo.simulation.relaxation import odd_reason, structure_of
 from molgeo.simulation.settings import MDSettings
 from molgeo.simulation.state import load_state, save_state
-from molgeo.simulation.together import Array, Together, most_pairs
+from molgeo.simulation.together import Array, Together, have_same_weights, most_pairs
 
 SAVING: Final = 0.1
 """Part of the time that may go into saving states."""
@@ -60,7 +62,8 @@ def simulate_all(
     """Run molecular dynamics of many structures, together if nve or Langevin moves them.
 
     Args:
-        all_atoms: with calculators of the same models; each as of `simulate`.
+        all_atoms: with calculators; each as of `simulate`. Those that follow each other with the
+            same models and options are computed as one batch.
         settings: how, but for the seed.
         files: trajectory and table of each.
         state: path of the one state of those that go together.
@@ -314,7 +317,8 @@ class _Part:
 
     def __init__(self, all_atoms: Sequence[Atoms], first: int) -> None:
         calculator = all_atoms[0].calc
-        self.together = Together(calculator.models, calculator.neighbours.skin)
+        options = calculator.neighbours.skin, calculator.parameters["replay"]
+        self.together = Together(calculator.models, *options)
         self.together.take([structure_of(atoms) for atoms in all_atoms])
         sizes = [len(atoms) for atoms in all_atoms]
         self.n, self.own = len(sizes), slice(first, first + sum(sizes))
@@ -344,20 +348,28 @@ class _Part:
         return at
 
     def _here(self, positions: Array) -> torch.Tensor:
-        return torch.from_numpy(positions[self.own]).to(self.together.device)
+        return sent(torch.from_numpy(positions[self.own]), self.together.device)
 
 
 def _parts(all_atoms: Sequence[Atoms]) -> Iterator[_Part]:
-    """Consecutive structures, as many as the bound on the work of a batch allows."""
-    most = most_pairs(all_atoms[0].calc.neighbours.device)
-    begin = first = n_pairs = 0
-    for k, atoms in enumerate(all_atoms):
-        if n_pairs and n_pairs + len(atoms) ** 2 > most:
-            part = _Part(all_atoms[begin:k], first)
-            begin, first, n_pairs = k, part.own.stop, 0
+    """Consecutive structures of one potential, as many as the bound on a batch's work allows."""
+    calculators = [atoms.calc for atoms in all_atoms]
+    changes = [k for k in range(1, len(all_atoms)) if not _alike(*calculators[k - 1 : k + 1])]
+    first = 0
+    for begin, end in pairwise([0, *changes, len(all_atoms)]):
+        alike = all_atoms[begin:end]
+        most = most_pairs(calculators[begin].neighbours.device)
+        for own in bounded([len(atoms) ** 2 for atoms in alike], most):
+            part = _Part(alike[own], first)
+            first = part.own.stop
             yield part
-        n_pairs += len(atoms) ** 2
-    yield _Part(all_atoms[begin:], first)
+
+
+def _alike(one: MolgeoCalculator, other: MolgeoCalculator) -> bool:
+    """Whether two calculators give the same numbers."""
+    if one.parameters != other.parameters or one.neighbours.device != other.neighbours.device:
+        return False
+    return all(map(have_same_weights, one.models, other.models))
 
 
 class FixCentres(FixConstraint):

@@ -9,10 +9,12 @@ import torch
 from ase.build import molecule
 from ase.constraints import FixAtoms, FixCom
 from force_fields import force_field
+from static_replay import StaticReplay
 
 from molgeo.predictor.header import Facts
 from molgeo.runtime.errors import InputError
 from molgeo.simulation import many_runs
+from molgeo.simulation import replay as replaying
 from molgeo.simulation.calculator import MolgeoCalculator
 from molgeo.simulation.guard import Guard
 from molgeo.simulation.many_runs import FixCentres, apart_reason, simulate_all
@@ -60,6 +62,42 @@ def test_each_goes_as_it_would_alone(tmp_path, monkeypatch, ensemble, pairs):
             assert one.info == other.info
         tables = pd.read_csv(tmp_path / f"{k}.csv"), pd.read_csv(files[1])
         pd.testing.assert_frame_equal(*tables, atol=1e-6)
+
+
+def test_each_has_its_own_potential(tmp_path):
+    """Models, precision, skin and replay differ, and weights of models of one name."""
+    options = [
+        ("schnet", {}),
+        ("schnet", {}),
+        ("spectrum_net", {}),
+        ("schnet", {"dtype": "float64"}),
+        ("schnet", {"skin": 0.2, "dtype": "float64"}),
+        ("schnet", {"replay": False, "skin": 0.2, "dtype": "float64"}),
+    ]
+    all_atoms = [molecule("CH3OH") for _ in range(7)]
+    for atoms, (name, more) in zip(all_atoms, options, strict=False):
+        atoms.calc = MolgeoCalculator(force_field(name), "cpu", check_geometry=False, **more)
+    other = force_field("schnet", seed=1)
+    all_atoms[6].calc = MolgeoCalculator(other, "cpu", check_geometry=False, **options[5][1])
+    parts = list(many_runs._parts(all_atoms))
+    assert [part.n for part in parts] == [2, 1, 1, 1, 1, 1]
+    assert [part.together.skin for part in parts] == [0.5, 0.5, 0.5, 0.2, 0.2, 0.2]
+    run(tmp_path, all_atoms, replace(SHORT, steps=4, ensemble="nve"))
+    for k, atoms in enumerate(all_atoms):
+        last = frames(tmp_path, k)[-1]
+        energy = last.get_potential_energy()
+        last.calc = atoms.calc
+        assert energy == pytest.approx(last.get_potential_energy(), abs=1e-4)
+
+
+def test_replay_is_the_calculators_choice(monkeypatch):
+    """On a card, for which a capture stands here."""
+    monkeypatch.setattr(replaying, "capture_on", lambda device: StaticReplay.capture)
+    for option in (True, False, "auto"):
+        atoms = molecule("H2O")
+        atoms.calc = MolgeoCalculator(str(MODEL), "cpu", replay=option)
+        (part,) = many_runs._parts([atoms])
+        assert [each.replay for each in part.together._replayed] == [option]
 
 
 def stops(monkeypatch, formula, after):
