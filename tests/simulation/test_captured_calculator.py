@@ -80,11 +80,12 @@ def test_a_calculation_waits_for_nothing_but_its_results(make, monkeypatch, capt
     assert len(found) > 0
 
 
-@pytest.mark.parametrize(("option", "n"), [(False, 0), (True, 1)])
-def test_many_are_relaxed_by_replays_only_if_the_calculator_is(option, n, captures):
-    calc = MolgeoCalculator(force_field(), "cpu", check_geometry=False, replay=option)
-    relax_all([molecule("H2O"), molecule("H2O")], calc, 1e-3, max_steps=2)
-    assert len(captures) == n
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_many_are_relaxed_by_replays_only_if_the_calculator_is(dtype, captures):
+    for option in (False, True):
+        calc = MolgeoCalculator(force_field(), "cpu", dtype, check_geometry=False, replay=option)
+        relax_all([molecule("H2O"), molecule("H2O")], calc, 1e-3, max_steps=2)
+        assert bool(captures) == option
 
 
 def test_atoms_on_top_of_each_other_are_refused(captures):
