@@ -213,6 +213,8 @@ class _Many:
             self._settle(relaxed.atoms)
         except (UnsupportedAtomsError, CalculationFailed) as error:
             return _refused(atoms, error)
+        except np.linalg.LinAlgError as error:  # of ASE, if the forces stay the same along a step
+            return _refused(atoms, RuntimeError(f"the optimiser found no step: {error}"))
         return relaxed
 
     def _finished(self, atoms: Atoms, minimum: Minimum) -> Relaxed:

@@ -292,6 +292,20 @@ def test_what_is_done_is_there_if_one_by_itself_is_interrupted(monkeypatch):
     assert done == [0, 1]
 
 
+def test_one_whose_optimiser_finds_no_step_fails_alone(monkeypatch):
+    """As ASE's BFGS after a step along which the forces stay the same."""
+
+    def flat(atoms, *options):
+        if len(atoms) == 3:
+            raise np.linalg.LinAlgError("Eigenvalues did not converge")
+        return relax(atoms, *options)
+
+    monkeypatch.setattr(relaxation, "relax", flat)
+    water, methane = relax_all(shaken("H2O", "CH4"), calculator(), 0.5, batch_size=1)
+    assert "the optimiser found no step: Eigenvalues did not converge" in water.refused
+    assert methane.converged
+
+
 def test_not_all_that_is_put_off_is_kept(monkeypatch):
     monkeypatch.setattr(relaxation, "MOST_PUT_OFF", 2)
     taken = []
