@@ -141,11 +141,14 @@ def export(model: str | Path | Predictor, file: str | Path, forces: bool | None 
         forces: energy and forces; False for the properties; None for what the model was trained on.
 
     Raises:
-        SettingError: forces of a model that was not trained on forces, or another ending.
+        SettingError: forces of a model that was not trained on forces, another ending, or a
+            folder that is not there.
     """
     path = Path(file)
     if path.suffix != ".pt2":
         raise SettingError(f"output: expected a file that ends in .pt2, got {path.name}")
+    if not path.absolute().parent.is_dir():
+        raise SettingError(f"output: {path}: there is no such folder")
     predictor = model if isinstance(model, Predictor) else checkpoint.load(model)
     about = json.dumps(description(predictor, forces), indent=2, ensure_ascii=False)
     content = io.BytesIO()

@@ -19,6 +19,12 @@ def title(atoms: Atoms) -> str:
     return f"{label} ({formula})" if label else formula
 
 
+def placed(atoms: Atoms) -> str:
+    """The title of a structure, and the place in a file that it comes from."""
+    place = atoms.info.get("input")
+    return f"{place}: {title(atoms)}" if place else title(atoms)
+
+
 def writable(output: str | None, input: str, endings: tuple[str, ...], force: bool) -> Path | None:
     """The path of an output, refused before any work is done for it."""
     if output is None:

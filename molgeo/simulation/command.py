@@ -6,6 +6,7 @@ relaxed, a run that the guard stopped, a saddle point instead of a minimum.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import sys
@@ -24,6 +25,7 @@ from molgeo.runtime.progress import progress
 from molgeo.simulation.admission import (
     admit,
     not_the_input,
+    placed,
     refusal,
     say,
     say_velocities,
@@ -31,8 +33,8 @@ from molgeo.simulation.admission import (
     writable,
 )
 from molgeo.simulation.calculator import MolgeoCalculator, UnsupportedAtomsError
-from molgeo.simulation.many_runs import apart_reason, simulate_all
-from molgeo.simulation.molecular_dynamics import Outcome, check_files, simulate, state_path
+from molgeo.simulation.many_runs import apart_reason, simulate_all, states_of
+from molgeo.simulation.molecular_dynamics import STATE, Outcome, check_files, simulate, state_path
 from molgeo.simulation.records import ENDINGS, keep_results, lost_constraints, open_frames
 from molgeo.simulation.relaxation import Relaxed, odd_reason, relax, relax_each
 from molgeo.simulation.report.page import write_page
@@ -82,7 +84,7 @@ def run_relax(input: str, force_field: ForceFieldSettings, settings: RelaxSettin
             limits = settings.fmax, settings.max_steps, settings.batch_size
             found = relax_each(admitted, calculator, *limits, report)
             for relaxed in _in_order(found):
-                name, problem = title(relaxed.atoms), _problem(relaxed)
+                name, problem = placed(relaxed.atoms), _problem(relaxed)
                 if problem:
                     bad.append(name)
                 if relaxed.refused:
@@ -169,6 +171,9 @@ def _run_many(
         not_the_input(input, *paths)
         check_files(*paths, names.resume, names.overwrite, pages.get(n))
     say(f"{len(found)} structures: trajectories are {files[1][0]} to {files[len(found)][0]}")
+    begun = _begun(Path(names.output)) if names.resume else set()
+    if left := sorted(begun - {output.name for output, _ in files.values()}):
+        say(f"--resume: left as they are, as the input has no such structures: {', '.join(left)}")
     said: set[str] = set()
     admitted: dict[int, Atoms] = {}
     for number, atoms in enumerate(found, 1):
@@ -177,7 +182,8 @@ def _run_many(
             continue
         atoms.calc = calculator
         allowed = force_field.allow_unfamiliar
-        if not names.resume and (reason := _reason(atoms, allowed, by_stress)):
+        is_new = files[number][0].name not in begun
+        if is_new and (reason := _reason(atoms, allowed, by_stress)):
             say(f"{number} {title(atoms)}: {reason}")
             continue
         admitted[number] = atoms
@@ -199,15 +205,28 @@ def _run_many(
             say(f"{name}: {'stopped: ' if outcome.step >= 0 else ''}{outcome.reason}")
         if outcome.step < 0:
             continue
-        if outcome.remark and not names.resume:
+        is_new = outcome.resumed_from is None
+        if names.resume and is_new:
+            say(f"{name}: it had no state: it began at step 0")
+        if outcome.remark and is_new:
             say(f"{name}: {outcome.remark}")
         rows.append((name, f"{outcome.step} of {settings.steps} steps, {output}, {log}"))
         if number in pages:
             own = replace(settings, seed=settings.seed + number - 1)
             _write_page(pages[number], admitted[number], own, outcome, files[number])
     sys.stdout.write(aligned_lines(rows))
+    if settings.guard and any(outcome.reason and outcome.step >= 0 for outcome in outcomes):
+        say("--resume --no-guard goes on with those that stopped")
     bad = len(admitted) < len(found) or any(outcome.reason for outcome in outcomes)
     return SOME_FAILED if bad else OK
+
+
+def _begun(output: Path) -> set[str]:
+    """Names of the trajectories, numbered as those of this output, that have a state."""
+    own = output.parent.glob(f"{glob.escape(output.stem)}-*{output.suffix}{STATE}")
+    found = {*states_of(state_path(output)), *(path.name.removesuffix(STATE) for path in own)}
+    number = slice(len(output.stem) + 1, -len(output.suffix))
+    return {name for name in found if name[number].isdigit()}
 
 
 def run_vib(input: str, force_field: ForceFieldSettings, settings: VibrationSettings) -> int:
@@ -299,11 +318,11 @@ def _admitted(
         atoms.calc = calculator
         reason = _reason(atoms, allow_unfamiliar)
         if reason:
-            say(f"{title(atoms)}: {reason}")
-            bad.append(title(atoms))
+            say(f"{placed(atoms)}: {reason}")
+            bad.append(placed(atoms))
             continue
         if together and (odd := odd_reason(atoms)):
-            say(f"{title(atoms)}: {odd}: it is relaxed by itself")
+            say(f"{placed(atoms)}: {odd}: it is relaxed by itself")
         yield atoms
 
 
@@ -333,7 +352,7 @@ def _in_order(found: Iterable[tuple[int, Relaxed]]) -> Iterator[Relaxed]:
 
 def _say_relaxed(relaxed: Relaxed, model: str, path: Path | None) -> None:
     """One line of a relaxed structure, and what is to be known beside it."""
-    name, problem = title(relaxed.atoms), _problem(relaxed)
+    name, problem = placed(relaxed.atoms), _problem(relaxed)
     if lost := lost_constraints(path or Path("extxyz"), relaxed.atoms):
         say(f"{name}: {lost}")
     say(
@@ -357,6 +376,7 @@ def _problem(relaxed: Relaxed) -> str | None:
 def _finished(relaxed: Relaxed, model: str) -> Atoms:
     """The structure as it is written, with what was computed of it and where it comes from."""
     atoms = relaxed.atoms.copy()
+    atoms.info.pop("input", None)
     atoms.info["geometry"] = f"{atoms.info['geometry']}+{model}"
     atoms.info.update(model=model, fmax=relaxed.fmax, converged=relaxed.converged)
     keep_results(atoms, relaxed.atoms.calc.results)

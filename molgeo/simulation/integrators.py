@@ -21,16 +21,19 @@ from typing import Any, Final
 
 import numpy as np
 from ase import Atoms, units
-from ase.constraints import FixCom
+from ase.constraints import FixCom, FixConstraint
 from ase.md.bussi import Bussi
 from ase.md.langevin import Langevin
 from ase.md.md import MolecularDynamics
 from ase.md.nose_hoover_chain import IsotropicMTKNPT, NoseHooverChainNVT
 from ase.md.verlet import VelocityVerlet
+from numpy.typing import NDArray
 
 from molgeo.runtime.errors import InputError
 from molgeo.simulation.motion import free_axes
 from molgeo.simulation.settings import MDSettings
+
+Array = NDArray[np.float64]
 
 _CHAIN: Final = ("_thermostat._eta", "_thermostat._p_eta")
 _BAROSTAT: Final = ("_barostat._xi", "_barostat._p_xi", "_eps", "_p_eps", "_cell0", "_volume0")
@@ -89,6 +92,32 @@ def make_integrator(
     chain = NoseHooverChainNVT(atoms, timestep, temperature_K, time)
     chain._thermostat._num_atoms_global = n_degrees / 3  # type: ignore[assignment]
     return chain
+
+
+class FixCentres(FixConstraint):
+    """Holds the centre of mass of each of several structures, as ASE's `FixCom` that of one.
+
+    Args:
+        masses: (atoms,) of all.
+        ends: (structures + 1,) the atoms of structure k are ``ends[k]`` to ``ends[k + 1]``.
+        centred: (structures,) which are held.
+    """
+
+    def __init__(self, masses: Array, ends: NDArray[np.int64], centred: NDArray[np.bool_]) -> None:
+        self.masses, self.first, self.sizes = masses[:, None], ends[:-1], np.diff(ends)
+        self.share = centred[:, None] / np.add.reduceat(self.masses, self.first)
+
+    def adjust_positions(self, atoms: Atoms, new: Array) -> None:
+        """Move each structure back to where its centre was."""
+        new -= self._mean(self.masses * (new - atoms.positions))
+
+    def adjust_momenta(self, atoms: Atoms, momenta: Array) -> None:
+        """Take out the motion of each structure as a whole."""
+        momenta -= self.masses * self._mean(momenta)
+
+    def _mean(self, values: Array) -> Array:
+        """The sum over each structure by its mass, for each atom."""
+        return np.repeat(np.add.reduceat(values, self.first) * self.share, self.sizes, axis=0)
 
 
 def conserved_energy(dynamics: MolecularDynamics) -> float | None:

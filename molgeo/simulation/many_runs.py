@@ -3,7 +3,8 @@
 Verlet's and Langevin's steps move each atom by itself. So all structures together are one `Atoms`
 to ASE's integrators, whose forces are those of one batch. What concerns a structure stays its own:
 random numbers, centre of mass, degrees of freedom, guard, frames and table. The state is one file
-for all runs, so that a resumed batch holds the same structures at the same step.
+for all runs, so that a resumed batch holds the same structures at the same step. If an earlier run
+left some of them out, or stopped them, those that are at one step make a batch.
 """
 
 from __future__ import annotations
@@ -13,23 +14,18 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import torch
 from ase import Atoms
 from ase.calculators.calculator import CalculationFailed
 from ase.constraints import FixCom, FixConstraint
-from numpy.typing import NDArray
 
-from molgeo.chem.molecule import MIN_DISTANCE
-from molgeo.runtime.device import bounded, sent
 from molgeo.runtime.errors import InputError, UserError
 from molgeo.runtime.progress import Report, silent
 from molgeo.simulation.calculator import MolgeoCalculator, UnsupportedAtomsError
-from molgeo.simulation.integrators import make_integrator
+from molgeo.simulation.integrators import FixCentres, make_integrator
 from molgeo.simulation.molecular_dynamics import (
     SAVE_S,
     Outcome,
@@ -37,14 +33,22 @@ from molgeo.simulation.molecular_dynamics import (
     check_atoms,
     check_files,
     simulate,
+    state_path,
 )
-from molgeo.simulation.relaxation import odd_reason, structure_of
+from molgeo.simulation.parts import Part, parts_of
+from molgeo.simulation.relaxation import odd_reason
 from molgeo.simulation.settings import MDSettings
 from molgeo.simulation.state import load_state, save_state
-from molgeo.simulation.together import Array, Together, have_same_weights, most_pairs
+from molgeo.simulation.together import Array
 
 SAVING: Final = 0.1
 """Part of the time that may go into saving states."""
+
+BEGIN: Final = -1
+"""The step of runs that have not begun."""
+
+FAILURES: Final = (UserError, CalculationFailed, FileNotFoundError)
+"""What one run fails by alone."""
 
 Files = tuple[Path, Path]
 
@@ -67,7 +71,8 @@ def simulate_all(
         settings: how, but for the seed.
         files: trajectory and table of each.
         state: path of the one state of those that go together.
-        resume: go on from the states. What stopped before stays where it is.
+        resume: go on from the states. What stopped before stays where it is, unless there is no
+            guard now. What had no state yet begins.
         overwrite: replace the files of other runs.
         report: called with the steps that are done.
         seeds: of each; None for the seed of the settings, and one more for each that follows.
@@ -76,27 +81,46 @@ def simulate_all(
         How each ended. One that cannot be simulated fails alone; its step is −1.
 
     Raises:
-        InputError: a setting or a file that does not fit.
+        InputError: a setting or a file that does not fit, or one reason not to resume any of them.
         FileNotFoundError: there is nothing to resume.
         FileExistsError: the files of other runs are there.
     """
     for output, log in files:
         check_files(output, log, resume, overwrite)
+    apart = [bool(apart_reason(atoms, settings)) for atoms in all_atoms]
+    states = states_of(state) if resume and not all(apart) else {}
+    goes_on = [
+        resume and (state_path(output).exists() if alone else output.name in states)
+        for (output, _), alone in zip(files, apart, strict=True)
+    ]
+    if resume and all_atoms and not any(goes_on):
+        raise FileNotFoundError(f"nothing to resume: none of these {len(goes_on)} runs has a state")
     outcomes: dict[int, Outcome] = {}
-    crowd: dict[int, Run] = {}
+    together: dict[int, Run] = {}
     for k, (atoms, own_files) in enumerate(zip(all_atoms, files, strict=True)):
         own = replace(settings, seed=seeds[k] if seeds else settings.seed + k)
         try:
-            if apart_reason(atoms, settings):
-                outcomes[k] = simulate(atoms, own, *own_files, resume, overwrite, report)
+            if resume and not goes_on[k]:
+                _check_new(*own_files)
+            if apart[k]:
+                outcomes[k] = simulate(atoms, own, *own_files, goes_on[k], overwrite, report)
             else:
                 check_atoms(atoms, own)
-                crowd[k] = Run(_with_own_calculator(atoms), own, *own_files)
-        except UserError as error:
+                together[k] = Run(_with_own_calculator(atoms), own, *own_files)
+        except FAILURES as error:
             outcomes[k] = _refused(error)
-    if crowd:
-        outcomes |= _Crowd(crowd, settings, state).go(resume, report)
+    if together:
+        outcomes |= _go_together(together, settings, state, states, report)
+    reasons = {outcome.reason for outcome in outcomes.values() if outcome.step < 0}
+    if resume and len(reasons) == 1 and all(outcome.step < 0 for outcome in outcomes.values()):
+        raise InputError(*reasons)
     return [outcomes[k] for k in range(len(all_atoms))]
+
+
+def states_of(path: Path) -> dict[str, Any]:
+    """States of the runs that went together, by the names of their trajectories."""
+    states: dict[str, Any] = load_state(path).get("runs", {}) if path.exists() else {}
+    return states
 
 
 def apart_reason(atoms: Atoms, settings: MDSettings) -> str | None:
@@ -110,29 +134,68 @@ def apart_reason(atoms: Atoms, settings: MDSettings) -> str | None:
     return odd_reason(atoms)
 
 
+def _go_together(
+    runs: dict[int, Run],
+    settings: MDSettings,
+    path: Path,
+    states: dict[str, Any],
+    report: Report,
+) -> dict[int, Outcome]:
+    """Those that are at one step move at the same time; arguments as of `_Crowd`."""
+    outcomes: dict[int, Outcome] = {}
+    at_step: dict[int, dict[int, Run]] = {}
+    for k, run in runs.items():
+        own, step = states.get(run.output.name), BEGIN
+        try:
+            if own is not None:
+                run.check_same(own)
+                if own["stopped"] and settings.guard:
+                    outcomes[k] = Outcome(own["recorded"], own["stopped"], 0.0, own["step"])
+                    continue
+                run.restore(own)
+                step = own["step"]
+        except UserError as error:
+            outcomes[k] = _refused(error)
+            continue
+        at_step.setdefault(step, {})[k] = run
+    if not states:
+        path.unlink(missing_ok=True)
+    for step in sorted(at_step):
+        outcomes |= _Crowd(at_step[step], settings, path, states).go(step, report)
+    return outcomes
+
+
 class _Crowd:
-    """Runs that take their steps at the same time."""
+    """Runs that take their steps at the same time.
 
-    def __init__(self, runs: dict[int, Run], settings: MDSettings, path: Path) -> None:
-        self.runs, self.settings, self.path = runs, settings, path
+    Args:
+        runs: new ones, or all restored to one step.
+        settings: of all.
+        path: of the state.
+        states: of all runs that it holds, which are kept up to date.
+    """
+
+    def __init__(
+        self, runs: dict[int, Run], settings: MDSettings, path: Path, states: dict[str, Any]
+    ) -> None:
+        self.runs, self.settings, self.path, self.states = runs, settings, path, states
         self.outcomes: dict[int, Outcome] = {}
-        self.states: dict[str, Any] = {}
         self.active = list(runs)
-        self.n_steps = 0
-        self.parts: list[_Part] = []
+        self.parts: list[Part] = []
 
-    def go(self, resume: bool, report: Report) -> dict[int, Outcome]:
-        """All steps, and what became of each run."""
-        if resume:
-            self._restore(load_state(self.path))
-        else:
+    def go(self, step: int, report: Report) -> dict[int, Outcome]:
+        """All steps after this one, or after `BEGIN`, and what became of each run."""
+        self.n_steps = self.first = max(step, 0)
+        if step == BEGIN:
             self._start()
-        self.first, self.started = self.n_steps, time.monotonic()
+        self.started = time.monotonic()
         saved, saving = -np.inf, 0.0
         with ExitStack() as files:
-            _allow_open_files(2 * len(self.active))
-            for k in self.active:
-                files.enter_context(self.runs[k].opened())
+            self._open(files)
+            if self.active:
+                names = [self.runs[k].output.name for k in self.active]
+                before = [self.states[name]["reference"] for name in names if step != BEGIN]
+                self._gather(np.concatenate(before) if before else None)
             while self.active:
                 if self.n_steps % self.settings.interval == 0:
                     have_stopped = self._record()
@@ -150,40 +213,29 @@ class _Crowd:
 
     def _start(self) -> None:
         """Momenta, and what must hold before the first step, of each by itself."""
-        self.path.unlink(missing_ok=True)
         self._gather()
         self._tell()
         for k in [*self.active]:
             run = self.runs[k]
-            if len(run.calc.models) > 1:  # by itself, models that are no ensemble are refused
-                run.calc.check(run.atoms)
             try:
+                if len(run.calc.models) > 1:  # by itself, models that are no ensemble are refused
+                    run.calc.check(run.atoms)
                 run.start()
-            except (UserError, CalculationFailed) as error:
-                self.outcomes[k] = _refused(error)
-                self.active.remove(k)
-        if self.active:
-            self._gather()
+            except FAILURES as error:
+                self._refuse(k, error)
 
-    def _restore(self, state: dict[str, Any]) -> None:
-        """Become those that wrote a state; what has stopped stays as it is."""
-        if "runs" not in state:
-            raise InputError("--resume: the state is that of one structure, and there are several")
-        self.states, self.n_steps = state["runs"], state["step"]
-        for k, run in self.runs.items():
-            own = self.states.get(run.output.name)
-            if own is None:
-                self.outcomes[k] = _refused("--resume: the state has no such run")
-                self.active.remove(k)
-                continue
-            run.check_same(own)
-            if own["stopped"]:
-                self.outcomes[k] = Outcome(own["recorded"], own["stopped"], 0.0, own["step"])
-                self.active.remove(k)
-                continue
-            run.restore(own)
-        if self.active:
-            self._gather(state["reference"])
+    def _open(self, files: ExitStack) -> None:
+        """Open the files of each, as they were at its step."""
+        _allow_open_files(2 * len(self.active))
+        for k in [*self.active]:
+            try:
+                files.enter_context(self.runs[k].opened())
+            except FAILURES as error:
+                self._refuse(k, error)
+
+    def _refuse(self, k: int, error: Exception) -> None:
+        self.outcomes[k] = _refused(error)
+        self.active.remove(k)
 
     def _gather(self, reference: Array | None = None) -> None:
         """One system of all that are active, and its forces.
@@ -206,7 +258,7 @@ class _Crowd:
             whole.constraints.append(FixCentres(masses, self.ends, np.array(centred)))
         whole.calc = self
         self.whole, self.known = whole, whole.positions + np.nan
-        self.parts = list(_parts(all_atoms))
+        self.parts = [*parts_of(all_atoms)]
         if reference is not None:
             for part in self.parts:
                 part.build(reference)
@@ -274,9 +326,9 @@ class _Crowd:
         for k in self.active:
             self.runs[k].record(self.n_steps)
         stopped = [row for row, k in enumerate(self.active) if self.runs[k].stopped]
+        if stopped:
+            self._keep()
         for row in reversed(stopped):
-            k = self.active[row]
-            self.states[self.runs[k].output.name] = self.runs[k].state()
             self._leave(row)
         if stopped and self.active:
             self._gather()
@@ -299,103 +351,19 @@ class _Crowd:
                 self.runs[k].record(self.n_steps)
             self.outcomes[k] = self.runs[k].outcome(self.first, self.started)
 
+    def _keep(self) -> None:
+        """Everything that the next step of all depends on."""
+        reference = np.concatenate([part.reference() for part in self.parts])
+        for row, k in enumerate(self.active):
+            at = {"reference": reference[slice(*self.ends[row : row + 2])]}
+            self.states[self.runs[k].output.name] = copy.deepcopy(self.runs[k].state() | at)
+
     def _save(self) -> None:
-        """Write everything that the next step of all depends on."""
-        self.states |= {self.runs[k].output.name: self.runs[k].state() for k in self.active}
-        at = [part.reference() for part in self.parts] if self.active else [np.zeros((0, 3))]
-        about = {"step": self.n_steps, "reference": np.concatenate(at)}
-        save_state(self.path, {"runs": self.states, **about})
-
-
-class _Part:
-    """Structures whose forces are computed as one batch.
-
-    Args:
-        all_atoms: with their calculators.
-        first: of their atoms among all.
-    """
-
-    def __init__(self, all_atoms: Sequence[Atoms], first: int) -> None:
-        calculator = all_atoms[0].calc
-        options = calculator.neighbours.skin, calculator.parameters["replay"]
-        self.together = Together(calculator.models, *options)
-        self.together.take([structure_of(atoms) for atoms in all_atoms])
-        sizes = [len(atoms) for atoms in all_atoms]
-        self.n, self.own = len(sizes), slice(first, first + sum(sizes))
-        self.starts = np.cumsum([0, *sizes[:-1]])
-        self.results = self.together.results
-
-    def evaluate(self, positions: Array) -> tuple[Array, NDArray[np.bool_]]:
-        """Forces, and for which structures the model says anything."""
-        forces = self.together(self._here(positions))
-        energy = torch.stack([each.energy for each in self.together.potentials]).sum(0)
-        parts = forces.flatten(), energy, self.together.closest.double()
-        # All that the host must know, in one copy: a copy waits for the device.
-        found = torch.cat(parts).cpu().numpy()
-        on_host = found[: -2 * self.n].reshape(-1, 3)
-        energies, closest = found[-2 * self.n :].reshape(2, -1)
-        sound = np.logical_and.reduceat(np.isfinite(on_host).all(1), self.starts)
-        return on_host, sound & np.isfinite(energies) & (closest >= MIN_DISTANCE)
-
-    def build(self, reference: Array) -> None:
-        """Make the graph where another one was made; positions are of all atoms."""
-        self.together.build(self._here(reference))
-
-    def reference(self) -> Array:
-        """(atoms, 3) where the graph was made."""
-        assert self.together.reference is not None
-        at: Array = self.together.reference.cpu().numpy()
-        return at
-
-    def _here(self, positions: Array) -> torch.Tensor:
-        return sent(torch.from_numpy(positions[self.own]), self.together.device)
-
-
-def _parts(all_atoms: Sequence[Atoms]) -> Iterator[_Part]:
-    """Consecutive structures of one potential, as many as the bound on a batch's work allows."""
-    calculators = [atoms.calc for atoms in all_atoms]
-    changes = [k for k in range(1, len(all_atoms)) if not _alike(*calculators[k - 1 : k + 1])]
-    first = 0
-    for begin, end in pairwise([0, *changes, len(all_atoms)]):
-        alike = all_atoms[begin:end]
-        most = most_pairs(calculators[begin].neighbours.device)
-        for own in bounded([len(atoms) ** 2 for atoms in alike], most):
-            part = _Part(alike[own], first)
-            first = part.own.stop
-            yield part
-
-
-def _alike(one: MolgeoCalculator, other: MolgeoCalculator) -> bool:
-    """Whether two calculators give the same numbers."""
-    if one.parameters != other.parameters or one.neighbours.device != other.neighbours.device:
-        return False
-    return all(map(have_same_weights, one.models, other.models))
-
-
-class FixCentres(FixConstraint):
-    """Holds the centre of mass of each of several structures, as ASE's `FixCom` that of one.
-
-    Args:
-        masses: (atoms,) of all.
-        ends: (structures + 1,) the atoms of structure k are ``ends[k]`` to ``ends[k + 1]``.
-        centred: (structures,) which are held.
-    """
-
-    def __init__(self, masses: Array, ends: NDArray[np.int64], centred: NDArray[np.bool_]) -> None:
-        self.masses, self.first, self.sizes = masses[:, None], ends[:-1], np.diff(ends)
-        self.share = centred[:, None] / np.add.reduceat(self.masses, self.first)
-
-    def adjust_positions(self, atoms: Atoms, new: Array) -> None:
-        """Move each structure back to where its centre was."""
-        new -= self._mean(self.masses * (new - atoms.positions))
-
-    def adjust_momenta(self, atoms: Atoms, momenta: Array) -> None:
-        """Take out the motion of each structure as a whole."""
-        momenta -= self.masses * self._mean(momenta)
-
-    def _mean(self, values: Array) -> Array:
-        """The sum over each structure by its mass, for each atom."""
-        return np.repeat(np.add.reduceat(values, self.first) * self.share, self.sizes, axis=0)
+        """Write the states of all runs, those of others too."""
+        if self.active:
+            self._keep()
+        if self.states:
+            save_state(self.path, {"runs": self.states})
 
 
 class _Dice:
@@ -420,6 +388,13 @@ def _with_own_calculator(atoms: Atoms) -> Atoms:
     own.calc = copy.deepcopy(atoms.calc)
     own.calc.check(own)
     return own
+
+
+def _check_new(output: Path, log: Path) -> None:
+    """Refuse to begin a run, among others that go on, over files that are there."""
+    for path in (output, log):
+        if path.exists():
+            raise InputError(f"{path} is there, but no state to go on from: remove it to begin")
 
 
 def _refused(error: object) -> Outcome:

@@ -222,9 +222,11 @@ class Run:
     def opened(self) -> Iterator[None]:
         """Trajectory and table, cut back to where a restored run's state was."""
         marks = self.marks or {}
-        frames = open_frames(self.output, marks.get("frames"))
-        table = Table(self.log, list(self._row(0)), marks.get("table"))
-        with closing(frames) as self.frames, closing(table) as self.table:
+        columns = list(self._row(0))
+        with (
+            closing(open_frames(self.output, marks.get("frames"))) as self.frames,
+            closing(Table(self.log, columns, marks.get("table"))) as self.table,
+        ):
             yield
 
     def outcome(self, first: int, started: float) -> Outcome:

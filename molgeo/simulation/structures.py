@@ -30,7 +30,8 @@ def structures(source: str, say: Say | None = None) -> Iterator[Atoms | BadRow]:
     Yields:
         Atoms, periodic or not, with the constraints, momenta, masses and tags of a file, whose
         ``info`` holds ``name``, ``smiles``, ``geometry`` (how the coordinates were made), a
-        ``charge`` other than zero and what ``stereo`` was open; or the reason why there are none.
+        ``charge`` other than zero, what ``stereo`` was open and, of a file, ``input``, its place
+        there; or the reason why there are none.
 
     Raises:
         InputError: the input cannot be read, or is empty.
@@ -101,6 +102,8 @@ def _as_atoms(molecule: Molecule) -> Atoms:
     """A molecule as atoms of ASE, with all that decides how they move."""
     names = ("name", "smiles", "geometry", "charge", "stereo")
     info = {name: value for name in names if (value := getattr(molecule, name))}
+    if molecule.input != molecule.smiles:
+        info["input"] = molecule.input
     atoms = Atoms(molecule.z, molecule.pos, cell=molecule.cell, pbc=molecule.pbc, info=info)
     given = molecule.atoms
     if given is not None:

@@ -34,6 +34,11 @@ def molecules(sizes):
     return torch.from_numpy(z), torch.from_numpy(pos), torch.tensor(sizes)
 
 
+def test_a_folder_that_is_not_there_is_refused_before_the_work(tmp_path):
+    with pytest.raises(SettingError, match=r"model\.pt2: there is no such folder"):
+        export("no such model either", tmp_path / "nowhere" / "model.pt2")
+
+
 def saved_and_loaded(program):
     content = io.BytesIO()
     torch.export.save(program, content)

@@ -104,9 +104,11 @@ def test_relax_many(capsys, name):
     status, out, err = run(capsys, *words)
     assert (status, out) == (3, "")
     assert "in.smi:2: not a valid SMILES" in err
-    assert "chloride (CH3Cl): element Cl is outside" in err
+    assert "in.smi:3: chloride (CH3Cl): element Cl is outside" in err
+    assert "in.smi:4: ethanol (C2H6O): " in err
     found = ase.io.read(name, ":")
     assert [atoms.info["name"] for atoms in found] == ["water", "ethanol"]
+    assert "input" not in found[0].info
     assert found[0].get_potential_energy() < 0
 
 
@@ -189,6 +191,33 @@ def test_md_of_many_by_a_thermostat_of_one(capsys):
     assert err.count("one by one") == 1
     assert out.count("20 of 20 steps") == 2
     assert Path("traj-2.extxyz.state").exists()
+
+
+@pytest.mark.parametrize("thermostat", ["langevin", "bussi"])
+def test_md_of_many_goes_on_with_fewer(capsys, thermostat):
+    """What is left out is named; what is refused, and what is new, is looked at again."""
+    Path("three.smi").write_text("O\nCO\nC\n")
+    Path("two.smi").write_text("O\nCCl\n")
+    Path("more.smi").write_text("O\nCO\nC\nCCl\nCC\n")
+    words = ["--model", MODEL, *SHORT, "--thermostat", thermostat]
+    assert run(capsys, "md", "three.smi", *words)[0] == 0
+    status, out, err = run(capsys, "md", "two.smi", *words, "--resume", "--steps", 30)
+    assert "left as they are, as the input has no such structures: traj-3.extxyz" in err
+    assert (status, out.count("30 of 30 steps")) == (3, 1)
+    status, out, err = run(capsys, "md", "more.smi", *words, "--resume", "--steps", 40)
+    assert (status, out.count("40 of 40 steps")) == (3, 4)
+    assert "4 CCl (CH3Cl): element Cl is outside" in err
+    assert "5 CC (C2H6): it had no state: it began at step 0" in err
+    for k in (1, 2, 3, 5):
+        assert pd.read_csv(f"md-{k}.csv")["step"].tolist() == [*range(0, 41, 5)]
+
+
+def test_md_of_many_says_how_to_go_on(capsys):
+    Path("in.smi").write_text("CCO\nO\n")
+    words = ["md", "in.smi", "--model", MODEL, "--timestep", 12, "--ensemble", "nve"]
+    status, _, err = run(capsys, *words, "--steps", 20, "--interval", 1)
+    assert status == 3
+    assert "--resume --no-guard goes on with those that stopped" in err
 
 
 def test_md_leaves_everything(capsys):

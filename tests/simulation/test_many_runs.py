@@ -17,8 +17,10 @@ from molgeo.simulation import many_runs
 from molgeo.simulation import replay as replaying
 from molgeo.simulation.calculator import MolgeoCalculator
 from molgeo.simulation.guard import Guard
-from molgeo.simulation.many_runs import FixCentres, apart_reason, simulate_all
+from molgeo.simulation.integrators import FixCentres
+from molgeo.simulation.many_runs import apart_reason, simulate_all
 from molgeo.simulation.molecular_dynamics import simulate
+from molgeo.simulation.parts import parts_of
 from molgeo.simulation.settings import MDSettings
 from molgeo.simulation.together import MOST_PAIRS, Together
 
@@ -79,7 +81,7 @@ def test_each_has_its_own_potential(tmp_path):
         atoms.calc = MolgeoCalculator(force_field(name), "cpu", check_geometry=False, **more)
     other = force_field("schnet", seed=1)
     all_atoms[6].calc = MolgeoCalculator(other, "cpu", check_geometry=False, **options[5][1])
-    parts = list(many_runs._parts(all_atoms))
+    parts = list(parts_of(all_atoms))
     assert [part.n for part in parts] == [2, 1, 1, 1, 1, 1]
     assert [part.together.skin for part in parts] == [0.5, 0.5, 0.5, 0.2, 0.2, 0.2]
     run(tmp_path, all_atoms, replace(SHORT, steps=4, ensemble="nve"))
@@ -96,7 +98,7 @@ def test_replay_is_the_calculators_choice(monkeypatch):
     for option in (True, False, "auto"):
         atoms = molecule("H2O")
         atoms.calc = MolgeoCalculator(str(MODEL), "cpu", replay=option)
-        (part,) = many_runs._parts([atoms])
+        (part,) = parts_of([atoms])
         assert [each.replay for each in part.together._replayed] == [option]
 
 
@@ -250,8 +252,10 @@ def test_thermostats_of_one_structure_go_one_by_one(tmp_path):
 
 def test_states_of_other_runs(tmp_path):
     run(tmp_path, some("H2O", "CH4"))
-    with pytest.raises(InputError, match="structure is another one"):
-        run(tmp_path, some("CO2", "CH4"), resume=True)
+    longer = replace(SHORT, steps=28)
+    other, same = run(tmp_path, some("CO2", "CH4"), longer, resume=True)
+    assert (other.step, same.step) == (-1, 28)
+    assert "structure is another one" in other.reason
     with pytest.raises(InputError, match="temperature was"):
         run(tmp_path, some("H2O", "CH4"), replace(SHORT, temperature=100.0), resume=True)
     with pytest.raises(FileExistsError):
@@ -260,6 +264,100 @@ def test_states_of_other_runs(tmp_path):
     (tmp_path / "0.traj.state").write_bytes((tmp_path / "state").read_bytes())
     with pytest.raises(InputError, match="state is that of several structures"):
         simulate(some("H2O")[0], SHORT, *files, resume=True)
+    (tmp_path / "state").unlink()
+    with pytest.raises(FileNotFoundError, match="nothing to resume"):
+        run(tmp_path, some("H2O", "CH4"), resume=True)
+
+
+def steps(folder, k):
+    return pd.read_csv(folder / f"{k}.csv")["step"].tolist()
+
+
+def test_each_goes_on_from_its_own_step(tmp_path):
+    """One was left out for a while, and one is new; no row is doubled or lost."""
+    run(tmp_path, some("H2O", "CH4", "CO2"))
+    assert run(tmp_path, some("H2O", "CH4"), replace(SHORT, steps=40), resume=True)[0].step == 40
+    settings = replace(SHORT, steps=52)
+    outcomes = run(tmp_path, some("H2O", "CH4", "CO2", "CH3OH"), settings, resume=True)
+    assert [each.resumed_from for each in outcomes] == [40, 40, 24, None]
+    assert [each.step for each in outcomes] == [52] * 4
+    for k in range(4):
+        assert steps(tmp_path, k) == [frame.info["step"] for frame in frames(tmp_path, k)]
+        assert steps(tmp_path, k) == [*range(0, 53, 4)]
+    alone = simulate(
+        some("CO2")[0], replace(settings, seed=2), tmp_path / "a.traj", tmp_path / "a.csv"
+    )
+    last = ase.io.read(tmp_path / "a.traj")
+    assert alone.step == 52
+    np.testing.assert_allclose(frames(tmp_path, 2)[-1].positions, last.positions, atol=1e-7)
+
+
+def test_what_stopped_goes_on_without_the_guard(tmp_path, monkeypatch):
+    """From the frame that stopped it, or from the last state before a step that failed."""
+    with monkeypatch.context() as patch:
+        stops(patch, "CH4", after=4)
+        assert run(tmp_path, some("H2O", "CH4"))[1].step == 12
+    outcomes = run(tmp_path, some("H2O", "CH4"), resume=True)
+    assert [each.step for each in outcomes] == [24, 12]
+    again = run(tmp_path, some("H2O", "CH4"), replace(SHORT, guard=False), resume=True)
+    assert [(each.step, each.reason) for each in again] == [(24, None), (24, None)]
+    assert steps(tmp_path, 1) == [*range(0, 25, 4)]
+    run(tmp_path / "whole", some("H2O", "CH4"))
+    last = frames(tmp_path / "whole", 1)[-1].positions
+    np.testing.assert_allclose(frames(tmp_path, 1)[-1].positions, last, atol=1e-7)
+
+
+def test_a_run_whose_step_failed_goes_on_from_its_state(tmp_path, monkeypatch):
+    """The state is that of its step: what the atoms did afterwards is not in it."""
+    calls, evaluate = [], Together.__call__
+
+    def without_the_second(self, pos):
+        calls.append(1)
+        forces = evaluate(self, pos)
+        if len(calls) == 12:
+            forces[self.batch == 1] = torch.nan
+        return forces
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Together, "__call__", without_the_second)
+        assert run(tmp_path, some("H2O", "CH4"))[1].step == 8
+    again = run(tmp_path, some("H2O", "CH4"), replace(SHORT, guard=False), resume=True)
+    assert [each.step for each in again] == [24, 24]
+    run(tmp_path / "whole", some("H2O", "CH4"))
+    last = frames(tmp_path / "whole", 1)[-1].positions
+    np.testing.assert_allclose(frames(tmp_path, 1)[-1].positions, last, atol=1e-7)
+
+
+@pytest.mark.parametrize("thermostat", ["langevin", "bussi"])
+def test_one_that_cannot_go_on_ends_no_other(tmp_path, thermostat):
+    """Its table is gone, or it has files without a state."""
+    settings = replace(SHORT, thermostat=thermostat)
+    run(tmp_path, some("H2O", "CH4", "CO2"), settings)
+    (tmp_path / "0.csv").unlink()
+    (tmp_path / "3.traj").write_text("of another run")
+    longer = replace(settings, steps=28)
+    outcomes = run(tmp_path, some("H2O", "CH4", "CO2", "CH3OH"), longer, resume=True)
+    assert [each.step for each in outcomes] == [-1, 28, 28, -1]
+    assert "0.csv: expected" in outcomes[0].reason
+    assert "3.traj is there, but no state" in outcomes[3].reason
+    assert (tmp_path / "3.traj").read_text() == "of another run"
+
+
+def test_one_by_one_goes_on_after_a_kill(tmp_path):
+    """In the first run: the second begins."""
+    settings = replace(SHORT, thermostat="bussi")
+
+    def kill(done, total, note):
+        if done > 0:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, some("H2O", "CH4"), settings, report=kill)
+    outcomes = run(tmp_path, some("H2O", "CH4"), settings, resume=True)
+    assert [each.resumed_from for each in outcomes] == [0, None]
+    run(tmp_path / "whole", some("H2O", "CH4"), settings)
+    for name in ("0.csv", "1.csv", "0.traj", "1.traj"):
+        assert (tmp_path / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
 
 def test_centres_are_held_as_by_ase():
