@@ -6,7 +6,6 @@ import math
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -14,11 +13,20 @@ import torch
 from molgeo.chem.molecule import Molecule, check_bonds, check_geometry
 from molgeo.predictor import Predictor, checkpoint
 from molgeo.predictor.header import Facts
-from molgeo.runtime.device import PAIRS, Arriving, bounded, choose, one_behind, received, sent
-from molgeo.runtime.errors import InputError
+from molgeo.runtime.device import (
+    PAIRS,
+    Arriving,
+    BatchSize,
+    bounded,
+    choose,
+    for_device,
+    most_of_batch,
+    one_behind,
+    received,
+    sent,
+)
 from molgeo.runtime.plain_text import one_line
 
-BatchSize = int | Literal["auto"]
 Values = dict[str, float]
 
 
@@ -47,9 +55,7 @@ class BatchPredictor:
     def __init__(
         self, model: str | Path | Predictor, device: str = "auto", batch_size: BatchSize = "auto"
     ) -> None:
-        if batch_size != "auto" and not (str(batch_size).isdecimal() and int(batch_size) > 0):
-            raise InputError(f"batch_size must be 'auto' or at least 1, got {batch_size!r}")
-        self.batch_size = None if batch_size == "auto" else int(batch_size)
+        self.batch_size = most_of_batch(batch_size)
         self._model = model
         self.path: Path | None = None
         self.header: Facts
@@ -63,7 +69,7 @@ class BatchPredictor:
             header = checkpoint.read_header(model)
             self.path = checkpoint.find(model)
             self.name, self.outputs, self.header = self.path.stem, header.outputs, header
-        self.max_pairs = PAIRS.get(self.device.type, PAIRS["cpu"])
+        self.max_pairs = for_device(PAIRS, self.device)
         self.keys = list(self.outputs)
 
     @cached_property

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
-from molgeo.runtime.errors import SettingError
+from molgeo.runtime.errors import InputError, SettingError
 
 PAIRS: Final = {"cpu": 32_000, "cuda": 2_000_000}
 """Σ n² of the molecules of a batch, a bound on its edges: 100 of QM9's molecules on a CPU."""
+
+BatchSize = int | Literal["auto"]
+"""Most items of a batch; "auto" bounds the work of a batch instead."""
 
 T = TypeVar("T")
 Arriving = Callable[[], Tensor]
@@ -51,6 +54,27 @@ def sent(host: Tensor, device: torch.device | str) -> Tensor:
     if torch.device(device).type == "cuda" and host.device.type == "cpu":
         return host.pin_memory().to(device, non_blocking=True)
     return host.to(device)
+
+
+def most_of_batch(batch_size: BatchSize) -> int | None:
+    """Most items of a batch; None for "auto".
+
+    Args:
+        batch_size: as a user gives it; digits of a text are a number.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if batch_size == "auto":
+        return None
+    if not (str(batch_size).isdecimal() and int(batch_size) > 0):
+        raise InputError(f"batch_size must be 'auto' or at least 1, got {batch_size!r}")
+    return int(batch_size)
+
+
+def for_device(bounds: Mapping[str, int], device: torch.device) -> int:
+    """The bound of a kind of device; an unknown one has that of a CPU."""
+    return bounds.get(device.type, bounds["cpu"])
 
 
 def bounded(costs: Sequence[float], most: float) -> Iterator[slice]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor
 from molgeo.chem.molecule import MIN_DISTANCE
 from molgeo.predictor import Predictor
 from molgeo.predictor.ensemble import members
-from molgeo.runtime.device import sent
+from molgeo.runtime.device import BatchSize, sent
 from molgeo.simulation.replay import Replay
 from molgeo.simulation.together import Array, Structure, Together, most_pairs
 
@@ -45,8 +45,6 @@ COARSE: Final = 1e-3
 
 FINAL: Final = 1 / 4
 """Of a batch, the one that float64 finishes: a full one would keep what is done waiting."""
-
-BatchSize = int | Literal["auto"]
 
 
 class Start(NamedTuple):

@@ -14,11 +14,12 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.optimize import BFGS, LBFGS
 from numpy.typing import NDArray
 
+from molgeo.runtime.device import BatchSize, most_of_batch
 from molgeo.runtime.errors import InputError
 from molgeo.runtime.progress import Report, silent
 from molgeo.simulation.calculator import MolgeoCalculator, UnsupportedAtomsError
 from molgeo.simulation.guard import bonds_of, broken_bonds
-from molgeo.simulation.minimisation import BatchSize, Minimum, Start, minimise
+from molgeo.simulation.minimisation import Minimum, Start, minimise
 from molgeo.simulation.together import Structure
 
 MOST_ATOMS_OF_BFGS: Final = 100
@@ -124,9 +125,7 @@ def relax_each(
         The number of a structure and what became of it, when it is at its end.
     """
     _check_limits(fmax, max_steps)
-    if batch_size != "auto" and not (str(batch_size).isdecimal() and int(batch_size) > 0):
-        raise InputError(f"batch_size must be 'auto' or at least 1, got {batch_size!r}")
-    most: BatchSize = "auto" if batch_size == "auto" else int(batch_size)
+    most: BatchSize = most_of_batch(batch_size) or "auto"
     given = iter(structures)
     first = list(islice(given, 2))
     many = _Many(calculator, fmax, max_steps, most, report)

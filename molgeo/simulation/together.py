@@ -18,6 +18,7 @@ from torch import Tensor
 from molgeo.graph import Graph, radius_graph
 from molgeo.predictor import Potential, Predictor
 from molgeo.predictor.ensemble import mean, on_host
+from molgeo.runtime.device import for_device
 from molgeo.simulation.replay import Replay, Replayed
 
 Array = NDArray[np.float64]
@@ -154,7 +155,7 @@ class Together:
 
 def most_pairs(device: torch.device) -> int:
     """Bound on Σ n² of the structures of a batch, as in `MOST_PAIRS`."""
-    return MOST_PAIRS.get(device.type, MOST_PAIRS["cpu"])
+    return for_device(MOST_PAIRS, device)
 
 
 def have_same_weights(one: Predictor, other: Predictor) -> bool:

@@ -122,7 +122,8 @@ def test_one_that_stops_stops_alone(tmp_path, monkeypatch):
     assert [len(frames(tmp_path, k)) for k in range(3)] == [7, 4, 7]
 
 
-def test_what_becomes_no_number_ends_alone(tmp_path, monkeypatch):
+def loses_the_second(patch):
+    """Let the second structure have no finite forces in the twelfth evaluation."""
     calls, evaluate = [], Together.__call__
 
     def without_the_second(self, pos):
@@ -132,7 +133,11 @@ def test_what_becomes_no_number_ends_alone(tmp_path, monkeypatch):
             forces[self.batch == 1] = torch.nan
         return forces
 
-    monkeypatch.setattr(Together, "__call__", without_the_second)
+    patch.setattr(Together, "__call__", without_the_second)
+
+
+def test_what_becomes_no_number_ends_alone(tmp_path, monkeypatch):
+    loses_the_second(monkeypatch)
     outcomes = run(tmp_path, some("H2O", "CH4", "CO2"))
     assert outcomes[1].reason == "the model gave no finite forces (after step 9)"
     assert [each.step for each in outcomes] == [24, 8, 24]
@@ -309,17 +314,8 @@ def test_what_stopped_goes_on_without_the_guard(tmp_path, monkeypatch):
 
 def test_a_run_whose_step_failed_goes_on_from_its_state(tmp_path, monkeypatch):
     """The state is that of its step: what the atoms did afterwards is not in it."""
-    calls, evaluate = [], Together.__call__
-
-    def without_the_second(self, pos):
-        calls.append(1)
-        forces = evaluate(self, pos)
-        if len(calls) == 12:
-            forces[self.batch == 1] = torch.nan
-        return forces
-
     with monkeypatch.context() as patch:
-        patch.setattr(Together, "__call__", without_the_second)
+        loses_the_second(patch)
         assert run(tmp_path, some("H2O", "CH4"))[1].step == 8
     again = run(tmp_path, some("H2O", "CH4"), replace(SHORT, guard=False), resume=True)
     assert [each.step for each in again] == [24, 24]
