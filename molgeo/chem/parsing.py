@@ -5,7 +5,8 @@ space for the begin of a name. It also cuts its messages at any byte: half a cha
 decoded, and its log raises. So RDKit is given ASCII only, and a SMILES is looked through first.
 
 RDKit's parsers return None and print the reason. `rdkit_messages` collects those lines, also if
-several threads parse at once, and leaves RDKit's logging as it was found.
+several threads parse at once, and leaves RDKit's logging as it was found. `why_none` gives the
+reason itself.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import logging
 import re
 import threading
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 from rdkit import Chem, rdBase
@@ -34,6 +36,7 @@ MAX_LINES: Final = 20
 """Lines of RDKit's that are kept: a SMILES of open brackets makes three for each of them."""
 
 MAX_LENGTH: Final = 500  # characters of such a line that are kept: RDKit repeats the whole input
+_READINGS: Final = 5  # of an input whose reason is asked for; two agree but once in 10⁷ times
 _OTHER = re.compile(r"[^!-~]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _STAMP = re.compile(r"^\[\d\d:\d\d:\d\d\]\s*")
@@ -57,13 +60,14 @@ def structure_row(
         fault = "an InChIKey does not tell the structure: give the SMILES or the InChI"
     smiles = text
     if fault is None and is_inchi(text):
-        with rdkit_messages() as messages:
-            mol = Chem.MolFromInchi(in_ascii(text))
+        parse = partial(Chem.MolFromInchi, in_ascii(text))
+        with rdkit_messages():
+            mol = parse()
             if mol is not None and mol.GetNumAtoms():
                 smiles = str(Chem.MolToSmiles(mol))
             else:
-                reason = "".join(messages[:1]).removeprefix("ERROR:").strip()
-                fault = f"not a valid InChI: {reason or 'RDKit gives no reason'}"
+                reason = why_none(parse)[0].removeprefix("ERROR:").strip()
+                fault = f"not a valid InChI: {reason}"
     if fault is not None:
         return BadRow(input, name, text, fault, extra=extra)
     return SmilesRow(smiles, name, input, extra)
@@ -168,6 +172,28 @@ def rdkit_messages() -> Iterator[list[str]]:
     finally:
         _leave()
         _collector.local.lines = outer
+
+
+def why_none(parse: Callable[[], object]) -> list[str]:
+    """What RDKit says of an input that it cannot read.
+
+    RDKit silences the logs of all threads for a moment where it looks for stereo, so that a line
+    may be lost. The input is therefore parsed until RDKit says the same twice.
+
+    Args:
+        parse: reads the input, which gives None.
+
+    Returns:
+        Lines as of `rdkit_messages`, at least one.
+    """
+    said: list[str] | None = None
+    for _ in range(_READINGS):
+        with rdkit_messages() as messages:
+            parse()
+        if messages and messages == said:
+            break
+        said = messages or said
+    return said or ["RDKit gives no reason"]
 
 
 def _enter() -> None:

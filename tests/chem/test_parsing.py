@@ -5,7 +5,7 @@ import threading
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rdkit import Chem
+from rdkit import Chem, rdBase
 
 from molgeo.chem.building import build
 from molgeo.chem.conformers.conformers import generate
@@ -18,6 +18,7 @@ from molgeo.chem.parsing import (
     mol_from_smiles,
     rdkit_messages,
     smiles_fault,
+    why_none,
     without_surrogates,
 )
 
@@ -148,3 +149,21 @@ def test_what_the_input_says_besides_is_kept(smiles):
     (built,) = build([SmilesRow(smiles, extra={"pIC50": "6.1"}, stripped="Cl")], workers=1)
     (one,) = built if isinstance(built, list) else [built]
     assert (one.extra, one.stripped) == ({"pIC50": "6.1"}, "Cl")
+
+
+def test_the_reason_is_not_lost_while_another_thread_silences_rdkit():
+    stop = threading.Event()
+
+    def silence():
+        while not stop.is_set():
+            with rdBase.BlockLogs():  # as RDKit does where it looks for stereo
+                pass
+
+    thread = threading.Thread(target=silence)
+    thread.start()
+    try:
+        found = {tuple(why_none(lambda: Chem.MolFromSmiles("C1CC"))) for _ in range(500)}
+    finally:
+        stop.set()
+        thread.join()
+    assert found == {("SMILES Parse Error: unclosed ring for input: 'C1CC'",)}

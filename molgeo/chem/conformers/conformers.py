@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -29,7 +30,7 @@ from molgeo.chem.conformers.embedding import attempts
 from molgeo.chem.conformers.force_field import Conformers, failure, minimise
 from molgeo.chem.limits import DEFAULT_LIMITS, Clock, Limits, Once, OutOfTimeError
 from molgeo.chem.molecule import BadRow, Frame, Molecule, SmilesRow, bad
-from molgeo.chem.parsing import isotope_reason, rdkit_messages, smiles_fault
+from molgeo.chem.parsing import isotope_reason, rdkit_messages, smiles_fault, why_none
 
 _NO_CONFORMER: Final = (
     "no conformer: RDKit could not embed this molecule; check its rings and stereo centres, "
@@ -99,8 +100,8 @@ class Embedder:
         fault = smiles_fault(row.smiles)
         if fault is not None:
             return bad(row, fault)
-        with rdkit_messages() as messages:
-            mol, reason = self._read(row.smiles, messages)
+        with rdkit_messages():
+            mol, reason = self._read(row.smiles)
             try:
                 found = reason if mol is None or reason else self._form(mol)
             except (RuntimeError, ValueError) as error:  # RDKit's invariants and preconditions
@@ -113,7 +114,7 @@ class Embedder:
         formula = rdMolDescriptors.CalcMolFormula(mol)
         return replace(refused, formula=formula, n_atoms=_n_atoms(mol))
 
-    def _read(self, smiles: str, messages: list[str]) -> tuple[Chem.Mol | None, str | None]:
+    def _read(self, smiles: str) -> tuple[Chem.Mol | None, str | None]:
         """The molecule of a SMILES, and why it is refused."""
         # Unsanitised, as to look for rings takes long and much memory in a large net of them.
         graph = Chem.MolFromSmiles(smiles, sanitize=False)
@@ -121,10 +122,12 @@ class Embedder:
         reason = self.limits.too_large(n_written, more="at least ")
         if reason is not None:
             return None, reason
-        messages.clear()
         mol = Chem.MolFromSmiles(smiles)
-        reason = _refusal(mol, messages)
-        if mol is None or reason is not None:
+        if mol is None:
+            reason = _first_reason(why_none(partial(Chem.MolFromSmiles, smiles)))
+            return None, f"not a valid SMILES: {reason}"
+        reason = _refusal(mol)
+        if reason is not None:
             return mol, reason
         reason = self.limits.too_large(_n_atoms(mol))
         if reason is not None or self.refuse is None:
@@ -209,10 +212,8 @@ def conformers(mol: Chem.Mol, n: int, clock: Clock) -> Conformers | None:
     return None
 
 
-def _refusal(mol: Chem.Mol | None, messages: list[str]) -> str | None:
+def _refusal(mol: Chem.Mol) -> str | None:
     """Why a parsed SMILES is no molecule that can be embedded, or None."""
-    if mol is None:
-        return f"not a valid SMILES: {_first_reason(messages)}"
     if mol.GetNumAtoms() == 0:
         return "the SMILES has no atoms: give at least one"
     if any(atom.GetAtomicNum() == 0 for atom in mol.GetAtoms()):
@@ -238,8 +239,6 @@ def _n_atoms(mol: Chem.Mol) -> int:
 
 def _first_reason(messages: list[str]) -> str:
     """RDKit's first line, without its prefix and the input, which the row shows anyway."""
-    if not messages:
-        return "RDKit gives no reason"
     position = next((m for m in messages if "around position" in m), "")
     first = messages[0].removeprefix("SMILES Parse Error: ").split(" for input:")[0]
     where = position.rpartition("around ")[2].rstrip(":")

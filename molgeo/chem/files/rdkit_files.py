@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -18,7 +19,7 @@ from molgeo.chem.files.columns import identifier, named
 from molgeo.chem.files.formats import ReadOptions
 from molgeo.chem.files.text import RecordLines
 from molgeo.chem.molecule import BadRow, Molecule, Row, SmilesRow, from_arrays
-from molgeo.chem.parsing import in_ascii, isotope_reason, one_line, rdkit_messages
+from molgeo.chem.parsing import in_ascii, isotope_reason, one_line, rdkit_messages, why_none
 from molgeo.chem.plausible import bond_length, has_all_hydrogens, hydrogens_missing, implausible
 from molgeo.elements import SYMBOLS
 
@@ -89,11 +90,12 @@ def data_fields(record: Sequence[str]) -> dict[str, str]:
 def _of_block(record: list[str], input: str) -> Row:
     name = record[0].strip() if record else ""
     block = in_ascii("\n".join(record) + "\n")
-    with rdkit_messages() as messages:
-        mol = Chem.MolFromMolBlock(block, removeHs=False)
+    parse = partial(Chem.MolFromMolBlock, block, removeHs=False)
+    with rdkit_messages():
+        mol = parse()
         if mol is not None:
             return of_bonds(mol, input, name)
-        reason = messages[0] if messages else "RDKit gives no reason"
+        reason = why_none(parse)[0]
         raw = Chem.MolFromMolBlock(block, sanitize=False, removeHs=False)
         if raw is not None and raw.GetNumAtoms() and _has_depth(raw):
             return of_coordinates(raw, input, name)
@@ -291,11 +293,11 @@ def _mol2_atoms(record: list[str]) -> tuple[list[int], list[list[float]], list[f
 
 def _parsed(parse: Callable[[], Chem.Mol | None]) -> Chem.Mol | str:
     """What RDKit reads, or its reason why it reads nothing."""
-    with rdkit_messages() as messages:
+    with rdkit_messages():
         try:
             mol = parse()
         except Exception as error:  # RDKit's parsers return None or raise, as they like
             return one_line(error)
     if mol is None or not mol.GetNumConformers():
-        return messages[0] if messages else "RDKit gives no reason"
+        return why_none(parse)[0]
     return mol
