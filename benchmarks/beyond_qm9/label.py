@@ -16,6 +16,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import ase.io
@@ -45,21 +46,31 @@ def labels(symbols: list[str], positions: np.ndarray, with_alpha: bool) -> dict[
     return {name: round(value, 6) for name, value in made.items()}
 
 
-def claimed(name: str) -> bool:
-    """Whether this process is the one that does it."""
-    try:
-        (HERE / ".claims" / name).touch(exist_ok=False)
-    except FileExistsError:
-        return False
-    return True
+@contextmanager
+def claim(name: str) -> Iterator[bool]:
+    """Whether this process is the one that does it.
+
+    The lock ends with the process, so what was killed half-way is done by the next run.
+    """
+    with (HERE / ".claims" / name).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
-def order(with_alpha: bool) -> Iterator[str]:
+def order() -> list[str]:
     """Names, so that an early end leaves some of each set and size."""
-    rows = list(csv.DictReader((HERE / "molecules.csv").open()))
-    rng = np.random.default_rng(0)
-    for k in rng.permutation(len(rows)):
-        yield rows[k]["name"]
+    names = [row["name"] for row in csv.DictReader((HERE / "molecules.csv").open())]
+    return np.random.default_rng(0).permutation(names).tolist()
+
+
+def is_wanted(name: str, wanted: str) -> bool:
+    """Whether a molecule has neither this label nor a reason why it has none."""
+    row = done().get(name, {})
+    return wanted not in row and "state" not in row
 
 
 def done() -> dict[str, dict]:
@@ -70,6 +81,20 @@ def done() -> dict[str, dict]:
             row = json.loads(line)
             found[row["name"]] = found.get(row["name"], {}) | row
     return found
+
+
+def write(name: str, atoms: ase.Atoms, with_alpha: bool) -> None:
+    """Label one molecule, or say why it has no label."""
+    start = time.monotonic()
+    try:
+        row = labels(list(atoms.symbols), atoms.positions, with_alpha)
+    except RuntimeError as error:
+        row = {"state": str(error)}
+    seconds = time.monotonic() - start
+    with LABELS.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(json.dumps({"name": name, **row}) + "\n")
+    print(name, len(atoms), f"{seconds:.0f} s", row, flush=True)
 
 
 def main() -> None:
@@ -86,22 +111,13 @@ def main() -> None:
         if atoms.info["state"] == "ok"
     }
     wanted = "alpha_bohr3" if args.alpha else "gap_eV"
-    for name in order(args.alpha):
+    for name in order():
         atoms = geometries.get(name)
-        if atoms is None or sum(atoms.numbers > 1) > args.most or wanted in done().get(name, {}):
+        if atoms is None or sum(atoms.numbers > 1) > args.most or not is_wanted(name, wanted):
             continue
-        if not claimed(f"{name}.{wanted}"):
-            continue
-        start = time.monotonic()
-        try:
-            row = labels(list(atoms.symbols), atoms.positions, args.alpha)
-        except RuntimeError as error:
-            row = {"state": str(error)}
-        seconds = time.monotonic() - start
-        with LABELS.open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            file.write(json.dumps({"name": name, **row}) + "\n")
-        print(name, len(atoms), f"{seconds:.0f} s", row, flush=True)
+        with claim(f"{name}.{wanted}") as is_own:
+            if is_own and is_wanted(name, wanted):
+                write(name, atoms, args.alpha)
 
 
 if __name__ == "__main__":
