@@ -49,6 +49,7 @@ SLACK: Final = 0.05
 """Part of its length by which a bond may lie outside the range seen."""
 
 _RADII: Final = np.array(COVALENT_RADII)
+_PAIR_NAMES: Final = np.array([[f"{a}-{b}" for b in SYMBOLS] for a in SYMBOLS])
 _BLOCK: Final = 2**22
 """Distances computed at once."""
 
@@ -107,46 +108,65 @@ class Environments:
             One phrase each, such as ``N bonded to N alone (in 2 of 226,682 training
             configurations)``; none if all is familiar.
         """
-        wide = bonds(z, pairs)
-        names = environments(z, wide)
+        rare = self.rare(z, pairs, self.fewest)
         found = [
-            f"{_words(name)} (in {self.counts.get(name, 0) or 'none'} of "
-            f"{self.configurations:,} training configurations)"
-            for name in sorted({names[atom] for atom in np.flatnonzero(self.strange(z, pairs))})
+            f"{words} (in {count or 'none'} of {self.configurations:,} training configurations)"
+            for words, count in rare.items()
         ]
-        found += self._unusual_lengths(z, wide)
-        if self.formulas and (wanted := formula(z)) not in self.formulas:
-            found.append(f"the formula {wanted} (training held {', '.join(self.formulas)} alone)")
-        return list(dict.fromkeys(found))
+        found += self.unusual_lengths(z, bonds(z, pairs))
+        return [*found, *self.another_formula(z)]
 
-    def strange(self, z: Ints, pairs: Pairs) -> NDArray[np.bool_]:
+    def rare(self, z: Ints, pairs: Pairs, least: int) -> dict[str, int]:
+        """Environments of a structure that too few of the training configurations held.
+
+        Args:
+            z: (atoms,) atomic numbers.
+            pairs: as in `unfamiliar`.
+            least: configurations that make an environment known.
+
+        Returns:
+            Such as ``N bonded to N alone`` → configurations that held it.
+        """
+        names = environments(z, bonds(z, pairs))
+        strange = np.flatnonzero(self.strange(z, pairs, least))
+        return {_words(one): self.counts.get(one, 0) for one in sorted({names[k] for k in strange})}
+
+    def another_formula(self, z: Ints) -> list[str]:
+        """One phrase if training held few formulas and none is this structure's; else none."""
+        if not self.formulas or (wanted := formula(z)) in self.formulas:
+            return []
+        return [f"the formula {wanted} (training held {', '.join(self.formulas)} alone)"]
+
+    def strange(self, z: Ints, pairs: Pairs, least: int | None = None) -> NDArray[np.bool_]:
         """Which atoms have an environment that the training data hardly held.
 
         Args:
             z: (atoms,) atomic numbers.
             pairs: as in `unfamiliar`.
+            least: as in `rare`; None for `fewest`.
 
         Returns:
             (atoms,), true if neither reading of an atom's bonds is known.
         """
+        least = self.fewest if least is None else least
         judged = {name.partition("(")[0] for name in self.counts}
         readings = bonds(z, pairs), clear_bonds(z, pairs)[0]
         both = zip(*(environments(z, each) for each in readings), strict=True)
         return np.array(
             [
-                wide.partition("(")[0] in judged and not (self._knows(wide) or self._knows(strict))
+                wide.partition("(")[0] in judged
+                and not (self._knows(wide, least) or self._knows(strict, least))
                 for wide, strict in both
             ],
             dtype=bool,
         )
 
-    def _knows(self, environment: str) -> bool:
-        least = self.fewest
+    def _knows(self, environment: str, least: int) -> bool:
         if environment.endswith("()"):
             least = max(least, math.ceil(ALONE * self.configurations))
         return self.counts.get(environment, 0) >= least
 
-    def _unusual_lengths(self, z: Ints, bonded: Pairs) -> list[str]:
+    def unusual_lengths(self, z: Ints, bonded: Pairs) -> list[str]:
         """The worst bond of each pair of elements whose length is outside the range seen."""
         worst: dict[str, tuple[float, float]] = {}
         for name, length in zip(_pair_names(z, bonded), bonded[2].tolist(), strict=True):
@@ -299,9 +319,8 @@ def _few_formulas(z: Ints, ptr: Ints) -> tuple[str, ...]:
 def _pair_names(z: Ints, bonded: Pairs) -> NDArray[np.str_]:
     """(bonds,) such as ``C-O`` and ``O-H``: by atomic number, hydrogen last."""
     heavy, light = np.maximum(z[bonded[0]], z[bonded[1]]), np.minimum(z[bonded[0]], z[bonded[1]])
-    table = np.array([[f"{a}-{b}" for b in SYMBOLS] for a in SYMBOLS])
     first, last = (np.where(light == 1, x, y) for x, y in ((heavy, light), (light, heavy)))
-    return np.asarray(table[first, last])
+    return np.asarray(_PAIR_NAMES[first, last])
 
 
 def _words(environment: str) -> str:

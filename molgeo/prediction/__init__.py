@@ -45,7 +45,7 @@ def predict(inputs: Any, settings: PredictSettings) -> pd.DataFrame:
     kept = dict.fromkeys(name for row in rows for name in row)
     table = pd.DataFrame(rows, columns=list(dict.fromkeys([*run.columns, *kept])))
     types = dict.fromkeys(run.number_columns, "float64")
-    return table.astype({"n_atoms": "Int64", **types})
+    return table.astype({"n_atoms": "Int64", "in_domain": "boolean", **types})
 
 
 @takes_settings

@@ -44,6 +44,7 @@ class BatchPredictor:
         max_pairs: bound on Σ n² over the molecules of a batch, if there is no ``batch_size``.
         name: of the model.
         path: of its checkpoint; None for a predictor that was given.
+        sha256: of that file; "" if a predictor was not loaded from one.
         header: of its checkpoint.
         outputs: what it predicts: properties and atomization energies, by name.
         keys: names of those that `values` returns; all, until it is changed.
@@ -64,11 +65,13 @@ class BatchPredictor:
             self.device = here if device == "auto" else choose(device)
             self.name, self.outputs = model.name, model.outputs
             self.header = getattr(model, "header", Facts())
+            self.sha256 = getattr(model, "sha256", "")
         else:
             self.device = choose(device)
             header = checkpoint.read_header(model)
             self.path = checkpoint.find(model)
             self.name, self.outputs, self.header = self.path.stem, header.outputs, header
+            self.sha256 = checkpoint.sha256(model)
         self.max_pairs = for_device(PAIRS, self.device)
         self.keys = list(self.outputs)
 
@@ -98,6 +101,14 @@ class BatchPredictor:
             if reason is not None:
                 return reason
         return None
+
+    def reasons(self, molecule: Molecule) -> tuple[str, ...]:
+        """Why the model does not know such molecules, one phrase each; none inside its domain."""
+        domain = self.predictor.domain
+        if domain is None:
+            return ()
+        is_given = molecule.geometry.startswith("given")
+        return domain.judge(molecule.z, molecule.pos, is_given)
 
     def values(self, molecules: list[Molecule]) -> list[Values | str]:
         """Predict molecules, batched by size.

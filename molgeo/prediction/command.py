@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -105,13 +104,8 @@ def _about(run: PropertyRun, target: Target, inputs: Sequence[str]) -> dict[str,
         "inputs": list(inputs),
         **settings,
         "device": run.given.device.type,
-        "models": {one.name: _digest(one.path) for one in (run.given, run.made) if one.path},
+        "models": {one.name: one.sha256 for one in (run.given, run.made) if one.path},
         "columns": run.columns,
         "structures": target.format == "sdf",
         "geometries": str(target.geometries or ""),
     }
-
-
-def _digest(path: Any) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

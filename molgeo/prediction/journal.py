@@ -13,10 +13,10 @@ from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from molgeo.prediction.rows import Answer, Done, Row, plain
+from molgeo.prediction.rows import BETWEEN, Answer, Done, Row, plain
 from molgeo.runtime.errors import InputError
 
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 
 _KIND: Final = "molgeo journal"
 _START: Final = f'{{"{_KIND}": '.encode()
@@ -51,7 +51,8 @@ class Entry(NamedTuple):
         if self.row["status"] != "ok":
             return Done(self.mark, self.key, None)
         numbers = {name: value for name, value in self.row.items() if name in columns}
-        return Done(self.mark, self.key, Answer(numbers, self.energies))
+        reasons = tuple(filter(None, self.row["domain_reason"].split(BETWEEN)))
+        return Done(self.mark, self.key, Answer(numbers, self.energies, reasons))
 
 
 class Journal:

@@ -111,6 +111,8 @@ class Layout:
 def _cell(value: Any, places: int | None) -> str:
     if isinstance(value, float):
         return text(value, places)
+    if isinstance(value, bool):
+        return str(value).lower()
     return "" if value is None else str(value)
 
 

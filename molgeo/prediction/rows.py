@@ -26,9 +26,16 @@ ROW_COLUMNS: Final = (
     "stereo",
     "status",
     "message",
+    "in_domain",
+    "domain_reason",
     "model",
+    "model_sha256",
+    "level_of_theory",
 )
 """Columns of every output, before those of the properties."""
+
+BETWEEN: Final = "; "
+"""Stands between the phrases of a ``domain_reason``; no phrase has it."""
 
 STRIPPED: Final = "stripped"
 """The column of what was taken away from salts, behind those of the properties."""
@@ -83,10 +90,12 @@ class Answer(NamedTuple):
     Attributes:
         numbers: column → number.
         energies: eV, of each conformer: total, at the model's level of theory.
+        reasons: why the molecule is outside the model's domain; none inside.
     """
 
     numbers: dict[str, float]
     energies: list[float]
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from molgeo.prediction.conformer_average import CONFORMERS, Numbers
 from molgeo.prediction.rows import (
+    BETWEEN,
     ROW_COLUMNS,
     STRIPPED,
     Answer,
@@ -297,7 +298,7 @@ class PropertyRun:
             energies = [one[self._energy] for one in good] if self._energy else []
             made = not conformers[0].geometry.startswith("given")
             numbers = self._numbers.of(table, np.array(energies or [0.0] * len(good)), made)
-            answers[k] = Answer(numbers, energies)
+            answers[k] = Answer(numbers, energies, model.reasons(conformers[0]))
         return answers
 
     def _result(
@@ -309,7 +310,8 @@ class PropertyRun:
         for name in ("name", "input", "formula", "n_atoms", "geometry"):
             row[name] = getattr(source, name)
         row.update(smiles=source.smiles or "", stereo=getattr(source, "stereo", ""))
-        row.update(status="ok", message="", model=model.name)
+        row.update(status="ok", message="", domain_reason="", model=model.name)
+        row.update(model_sha256=model.sha256, level_of_theory=model.header.level_of_theory)
         if self.settings.strip_salts:
             row[STRIPPED] = source.stripped
         for name, value in source.extra.items():
@@ -321,6 +323,7 @@ class PropertyRun:
         if isinstance(answer, str):
             row.update(status="error", message=" ".join(answer.split()))
             return Result(row)
+        row.update(in_domain=not answer.reasons, domain_reason=BETWEEN.join(answer.reasons))
         row.update(answer.numbers)
         return Result(row, list(built) if isinstance(built, list) else [], answer.energies, key)
 

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from molgeo.elements import SYMBOLS
-from molgeo.graph.closest import SEPARATION, Pairs, closest_pair, count_fragments, pairs_below
-from molgeo.graph.environments import Environments, longest_pair
+from molgeo.graph.bond_kinds import BondKinds
+from molgeo.graph.closest import SEPARATION, Ints, Pairs, closest_pair, count_fragments, pairs_below
+from molgeo.graph.environments import Environments, bonds, longest_pair
+
+LARGE: Final = 2
+"""A molecule of more than this many times the atoms of the largest one seen is outside."""
+
+MOST_PHRASES: Final = 3
+"""Kinds of atoms, or else of bonds, that are named of one molecule."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,7 @@ class Domain:
         min_distance: smallest interatomic distance seen, Å.
         charge: total charge of every molecule, e.
         environments: of the atoms seen; None in checkpoints that were written without.
+        bond_kinds: of the bonds seen; None likewise.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
@@ -34,6 +42,7 @@ class Domain:
     min_distance: float
     charge: int = 0
     environments: Environments | None = None
+    bond_kinds: BondKinds | None = None
 
     @property
     def closest(self) -> float:
@@ -84,6 +93,53 @@ class Domain:
                 "predict each on its own"
             )
         return None
+
+    def judge(self, z: Sequence[int] | Tensor, pos: Any, given: bool = True) -> tuple[str, ...]:
+        """Why a molecule is of a kind that the training data never held, or hardly ever.
+
+        It may be predicted all the same: `check` refuses what cannot be. A record that lacks a
+        part, as old checkpoints do, gives no reason of that part.
+
+        Args:
+            z: (atoms,) atomic numbers.
+            pos: (atoms, 3) Å, finite.
+            given: the coordinates are of the user, so that their bond lengths are judged too.
+
+        Returns:
+            One phrase each: what is strange and, in parentheses, the evidence from the training
+            molecules. None inside the domain.
+        """
+        numbers = np.asarray(torch.as_tensor(z).cpu(), np.int64)
+        found = []
+        if len(numbers) > LARGE * self.max_atoms:
+            found.append(
+                "far more atoms than any training molecule "
+                f"({len(numbers)}; the largest has {self.max_atoms})"
+            )
+        if self.environments is None and self.bond_kinds is None:
+            return tuple(found)
+        points = np.asarray(torch.as_tensor(pos).detach().double().cpu())
+        pairs = pairs_below(points, longest_pair(numbers))
+        found += self._strange(numbers, pairs)
+        if self.environments is not None:
+            lengths = bonds(numbers, pairs)
+            found += self.environments.unusual_lengths(numbers, lengths) if given else []
+            found += self.environments.another_formula(numbers)
+        return tuple(found)
+
+    def _strange(self, z: Ints, pairs: Pairs) -> list[str]:
+        """Atoms that training hardly held, else bonds: a strange atom makes its bonds strange."""
+        kinds, found, n = self.bond_kinds, {}, 0
+        if self.environments is not None:
+            n, least = self.environments.configurations, max(1, kinds.needed if kinds else 1)
+            found = self.environments.rare(z, pairs, least)
+        if kinds is not None and not found:
+            strange = kinds.strange(z, pairs)
+            n, found = kinds.molecules, {f"a bond {kind}": count for kind, count in strange}
+        return [
+            f"{what} (in {count or 'none'} of {n:,} training molecules)"
+            for what, count in list(found.items())[:MOST_PHRASES]
+        ]
 
     def unfamiliar(
         self, z: Sequence[int] | Tensor, pos: Any, pairs: Pairs | None = None

@@ -233,6 +233,13 @@ def _oddities(domain: Domain) -> Iterator[tuple[str, str, object]]:
     ):
         if not least <= (value := getattr(domain, name)) <= most:
             yield f"domain.{name}", f"{least} to {most}", value
+    if (kinds := domain.bond_kinds) is not None:
+        place = "domain.bond_kinds"
+        for count in (kinds.molecules, kinds.needed, *kinds.counts.values()):
+            if not 0 <= count <= 10**12:
+                yield f"{place}.counts", "whole numbers from 0", count
+        if (longest := max(kinds.counts, key=len, default="")) and len(longest) > 200:
+            yield f"{place}.counts", "kinds of at most 200 characters", longest
     if (seen := domain.environments) is None:
         return
     place = "domain.environments"

@@ -99,6 +99,7 @@ class Predictor(nn.Module):
         self.name = name
         self.domain: Domain | None = None
         self.header = Facts()
+        self.sha256 = ""
 
     @property
     def properties(self) -> tuple[Property, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import datetime
 import math
 import platform
@@ -19,6 +20,7 @@ from molgeo.evaluation.cards import markdown
 from molgeo.predictor import Predictor
 from molgeo.predictor.calibration import Calibration
 from molgeo.predictor.checkpoint import load, read_header, save_checkpoint
+from molgeo.predictor.domain import Domain
 from molgeo.training.config import RunConfig
 
 
@@ -111,6 +113,21 @@ def add_calibration(
     found = errors(predictor)
     _write(predictor, path, {"metrics" if found["geometry"] == "given" else "from_smiles": found})
     return found
+
+
+def add_domain_record(path: Path, domain: Domain) -> None:
+    """Write which atoms and bonds training held into a checkpoint that was written without.
+
+    Args:
+        path: of the checkpoint, rewritten with the same weights.
+        domain: of its training data; elements, sizes and distances stay those of the file.
+    """
+    predictor = load(path)
+    assert predictor.domain is not None
+    predictor.domain = dataclasses.replace(
+        predictor.domain, environments=domain.environments, bond_kinds=domain.bond_kinds
+    )
+    _write(predictor, path, {})
 
 
 def _write(predictor: Predictor, path: Path, facts: dict[str, Any]) -> None:

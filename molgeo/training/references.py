@@ -10,13 +10,9 @@ from torch import Tensor
 
 from molgeo.data.molecules import MoleculeSet
 from molgeo.graph import Graph
-from molgeo.graph.closest import closest_pair
-from molgeo.graph.environments import (
-    Environments,
-    environments_of,
-    longest_pair,
-    near_pairs,
-)
+from molgeo.graph.bond_kinds import bond_kinds_of
+from molgeo.graph.closest import Ints, Pairs, closest_pair
+from molgeo.graph.environments import environments_of, longest_pair, near_pairs
 from molgeo.predictor import Predictor
 from molgeo.predictor.domain import Domain
 from molgeo.predictor.heads import pool
@@ -158,11 +154,13 @@ def domain_of(molecules: MoleculeSet, train: Tensor) -> Domain:
     shortest = _shortest(molecules, train, molecules.pos[rows], ptr)
     if shortest < COINCIDENT and len(rows) > len(train):
         raise InputError(_coincident(molecules, train))
+    atoms, pairs, periodic = _neighbours(molecules, train)
     return Domain(
         elements=tuple(molecules.z[rows].long().unique().tolist()),
         max_atoms=int(ptr.diff().max()),
         min_distance=round(shortest, 3),
-        environments=_environments(molecules, train),
+        environments=environments_of(*atoms, pairs, periodic),
+        bond_kinds=bond_kinds_of(*atoms, pairs),
     )
 
 
@@ -178,8 +176,8 @@ def _coincident(molecules: MoleculeSet, train: Tensor) -> str:
     return f"training data: two atoms are less than {COINCIDENT} Å apart{where}{more}, from 0"
 
 
-def _environments(molecules: MoleculeSet, train: Tensor) -> Environments:
-    """The environments of some molecules, with bonds across boundaries."""
+def _neighbours(molecules: MoleculeSet, train: Tensor) -> tuple[tuple[Ints, Ints], Pairs, int]:
+    """Atomic numbers, first atoms, pairs that may be bonded, and how many are periodic."""
     periodic = torch.zeros(len(train), dtype=torch.bool)
     if molecules.pbc is not None:
         periodic = molecules.pbc[train].any(1)
@@ -197,7 +195,7 @@ def _environments(molecules: MoleculeSet, train: Tensor) -> Environments:
         found.append((first + i, first + j, d))
         first += len(batch.z)
     i, j, d = (np.concatenate(part) for part in zip(*found, strict=True))
-    return environments_of(z, ptr.numpy(), (i, j, d), int(periodic.sum()))
+    return (z, ptr.numpy()), (i, j, d), int(periodic.sum())
 
 
 def _design(kind: str, z: Tensor, pos: Tensor, graph: Graph, elements: Tensor) -> Tensor:

@@ -6,13 +6,14 @@ from molgeo.prediction.journal import Entry, Journal, journal_path, n_started
 from molgeo.prediction.rows import Answer, Done
 from molgeo.runtime.errors import InputError
 
+REASONS = ("size (99%)", "a bond (in none)")
 ABOUT = {"inputs": ["a.smi"], "properties": "gap"}
 
 
 def entry(k, status="ok", name="é\ud800\n"):
     row = {"id": k, "name": name, "status": status}
     if status == "ok":
-        row["gap_eV"] = k + 1 / 3
+        row |= {"gap_eV": k + 1 / 3, "domain_reason": "size (99%); a bond (in none)"}
     return Entry(row, f"mark{k}", f"key{k}", [-1 / 3, 0.1], "block", "conformers\ud800")
 
 
@@ -44,7 +45,7 @@ def test_rows_are_read_back_exactly(output):
 
 def test_what_a_run_needs_to_go_on():
     assert entry(1).done(["gap_eV"]) == Done(
-        "mark1", "key1", Answer({"gap_eV": 1 + 1 / 3}, [-1 / 3, 0.1])
+        "mark1", "key1", Answer({"gap_eV": 1 + 1 / 3}, [-1 / 3, 0.1], REASONS)
     )
     assert entry(1, "error").done(["gap_eV"]).answer is None
 
@@ -81,8 +82,8 @@ def test_rows_are_not_lost_without_a_word(output):
 
 def test_a_journal_of_another_version_is_refused(output):
     path = started(output)
-    path.write_bytes(path.read_bytes().replace(b'"molgeo journal": 2', b'"molgeo journal": 1'))
-    with pytest.raises(InputError, match="molgeo journal was 1 and is 2 now; --force starts anew"):
+    path.write_bytes(path.read_bytes().replace(b'"molgeo journal": 3', b'"molgeo journal": 1'))
+    with pytest.raises(InputError, match="molgeo journal was 1 and is 3 now; --force starts anew"):
         Journal(output, ABOUT, resume=True)
 
 

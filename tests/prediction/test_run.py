@@ -61,7 +61,8 @@ def test_columns_are_the_contract(model):
     table = predict(["CCO"], model)
     assert list(table) == [*ROW_COLUMNS, *PROPERTY_COLUMNS, *ATOMIZATION]
     assert ",".join(ROW_COLUMNS) == (
-        "id,name,input,smiles,formula,n_atoms,geometry,stereo,status,message,model"
+        "id,name,input,smiles,formula,n_atoms,geometry,stereo,status,message,"
+        "in_domain,domain_reason,model,model_sha256,level_of_theory"
     )
 
 

@@ -18,6 +18,7 @@ from molgeo.predictor.checkpoint.catalogue import (
     DEFAULT_SMILES_MODEL,
     default_force_field,
     find,
+    sha256,
     shipped,
 )
 from molgeo.predictor.checkpoint.file import CheckpointError
@@ -39,5 +40,6 @@ __all__ = [
     "load",
     "read_header",
     "save_checkpoint",
+    "sha256",
     "shipped",
 ]

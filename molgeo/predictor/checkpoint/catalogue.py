@@ -80,12 +80,27 @@ def check_shipped(path: Path) -> None:
             "lies among the shipped models, but its SHA-256 is not in molgeo/checkpoints.sha256 "
             "(`make checksums` writes it anew); load it by its path",
         )
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != expected:
+    if _digest(path) != expected:
         raise CheckpointError.of(
             path, "is not the file that was shipped: its SHA-256 differs; install molgeo again"
         )
+
+
+def sha256(name: str | Path) -> str:
+    """SHA-256 of a model's file: of a shipped one as the package has it, which loading checks.
+
+    Raises:
+        CheckpointError: there is no such model.
+        OSError: the file cannot be read.
+    """
+    path = find(name)
+    is_shipped = str(name) in shipped()
+    return (is_shipped and digests().get(path.name)) or _digest(path)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @cache

@@ -18,6 +18,7 @@ from molgeo.predictor.checkpoint.catalogue import (
     ENDING,
     check_shipped,
     find,
+    sha256,
     shipped,
 )
 from molgeo.predictor.checkpoint.file import SEAL, CheckpointError, finite, parse, seal
@@ -106,6 +107,7 @@ def load(name: str | Path | None = None, verify: bool = True) -> Predictor:
         predictor = Predictor(**config).eval()
         predictor.load_state_dict(tensors, strict=True)
         predictor.domain, predictor.header, predictor.name = header.domain, header, path.stem
+        predictor.sha256 = sha256(name)
         if verify:
             self_test.run(predictor, header.self_test)
     return predictor
