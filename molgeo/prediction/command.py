@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from molgeo.prediction.expected import expected_rows
 from molgeo.prediction.journal import Journal, n_started
@@ -17,6 +17,9 @@ from molgeo.prediction.sinks import Sink, Stream, WholeFile
 from molgeo.runtime.errors import OK, SOME_FAILED, InputError
 from molgeo.runtime.plain_text import say
 from molgeo.runtime.version import VERSION
+
+if TYPE_CHECKING:
+    from molgeo.prediction.report.page import RowPage
 
 
 def run_predict(
@@ -57,7 +60,8 @@ def run_predict(
     run.fix_columns(inputs)
     started = time.monotonic()
     stopped = None
-    with closing(_sink(run, target, output, inputs)) as sink:
+    page = _page(run, target, output, inputs)
+    with closing(_sink(run, target, output, inputs, page)) as sink:
         try:
             for window in run.windows(inputs, sink.done(), sink.ready):
                 sink.write(window)
@@ -84,16 +88,34 @@ def _is_finished(target: Target) -> bool:
     return target.path is not None and target.path.is_file() and not n_started(target.path)
 
 
-def _sink(run: PropertyRun, target: Target, output: OutputSettings, inputs: Sequence[str]) -> Sink:
+def _page(
+    run: PropertyRun, target: Target, output: OutputSettings, inputs: Sequence[str]
+) -> RowPage | None:
+    """The page of the run, if there is to be one."""
+    if target.report is None:
+        return None
+    from molgeo.prediction.report.about import about_run
+    from molgeo.prediction.report.page import RowPage
+
+    return RowPage(about_run(run, output, inputs), run.layout(output.raw_csv))
+
+
+def _sink(
+    run: PropertyRun,
+    target: Target,
+    output: OutputSettings,
+    inputs: Sequence[str],
+    page: RowPage | None,
+) -> Sink:
     layout, total = run.layout(output.raw_csv), partial(expected_rows, inputs)
     if not target.has_journal or target.path is None:
-        return Stream(target, layout, total)
+        return Stream(target, layout, total, page)
     try:
         about = _about(run, target, inputs)
         journal = Journal(target.path, about, output.resume, output.force)
     except OSError as error:
         raise InputError(f"{target.path} cannot be written: {error.strerror}") from error
-    return WholeFile(target, layout, journal, total)
+    return WholeFile(target, layout, journal, total, page)
 
 
 def _about(run: PropertyRun, target: Target, inputs: Sequence[str]) -> dict[str, Any]:
@@ -106,6 +128,7 @@ def _about(run: PropertyRun, target: Target, inputs: Sequence[str]) -> dict[str,
         "device": run.given.device.type,
         "models": {one.name: one.sha256 for one in (run.given, run.made) if one.path},
         "columns": run.columns,
-        "structures": target.format == "sdf",
+        "report": str(target.report or ""),
+        "structures": target.has_structures,
         "geometries": str(target.geometries or ""),
     }

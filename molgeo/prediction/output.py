@@ -17,6 +17,8 @@ from molgeo.runtime.whole_file import is_same_file
 STDOUT: Final = "-"
 GEOMETRIES: Final = (".sdf", ".extxyz")
 """Endings of files of conformers."""
+PAGE: Final = (".html", ".htm")
+"""Endings of pages."""
 
 
 class Target(NamedTuple):
@@ -28,12 +30,19 @@ class Target(NamedTuple):
         has_journal: the file is made from a journal once all rows are there; else, for standard
             output and for devices and pipes, rows are written as they come.
         geometries: file of conformers; None for none.
+        report: page of the run; None for none.
     """
 
     path: Path | None
     format: str
     has_journal: bool
     geometries: Path | None
+    report: Path | None = None
+
+    @property
+    def has_structures(self) -> bool:
+        """Whether the structure of each row is wanted."""
+        return self.format == "sdf" or self.report is not None
 
 
 def check_output(settings: OutputSettings, inputs: Sequence[str] = ()) -> Target:
@@ -54,13 +63,20 @@ def check_output(settings: OutputSettings, inputs: Sequence[str] = ()) -> Target
     format = settings.format
     if format is not None and format not in FORMATS:
         raise InputError(f"unknown format {format!r}: expected one of {', '.join(FORMATS)}")
-    geometries = _geometries(settings, inputs)
+    beside = {
+        "--write-geometries": (settings.write_geometries, GEOMETRIES),
+        "--report": (settings.report, PAGE),
+    }
+    geometries, report = (_beside(name, *one, settings, inputs) for name, one in beside.items())
+    if geometries is not None and geometries == report:
+        raise InputError(f"{report} is --write-geometries too: give two files")
     if settings.output in (None, STDOUT):
         if settings.resume:
             raise InputError("--resume goes on with a file: give the --output of the run too")
-        _check_new(geometries, settings.force)
+        for each in (geometries, report):
+            _check_new(each, settings.force)
         usual = "table" if sys.stdout.isatty() else "csv"
-        return Target(None, format or usual, False, geometries)
+        return Target(None, format or usual, False, geometries, report)
     path = Path(str(settings.output))
     endings = {ending: name for name, (ending, _) in FORMATS.items()}
     format = format or endings.get(path.suffix.lower())
@@ -70,26 +86,31 @@ def check_output(settings: OutputSettings, inputs: Sequence[str] = ()) -> Target
         )
     _check_writable(path, inputs)
     if path.exists() and not path.is_file():  # a device or a pipe
-        return Target(path, format, False, geometries)
+        return Target(path, format, False, geometries, report)
     path = path.resolve()
     check_started(journal_path(path), n_started(path), settings.resume, settings.force)
     if not settings.resume:
-        for each in (path, geometries):
+        for each in (path, geometries, report):
             _check_new(each, settings.force)
-    return Target(path, format, True, geometries)
+    return Target(path, format, True, geometries, report)
 
 
-def _geometries(settings: OutputSettings, inputs: Sequence[str]) -> Path | None:
-    if settings.write_geometries is None:
+def _beside(
+    option: str,
+    name: str | None,
+    endings: tuple[str, ...],
+    settings: OutputSettings,
+    inputs: Sequence[str],
+) -> Path | None:
+    """The path of a file that is made beside the output."""
+    if name is None:
         return None
-    path = Path(settings.write_geometries)
-    if path.suffix.lower() not in GEOMETRIES:
-        raise InputError(
-            f"--write-geometries {path}: expected a name that ends in {' or '.join(GEOMETRIES)}"
-        )
+    path = Path(name)
+    if path.suffix.lower() not in endings:
+        raise InputError(f"{option} {path}: expected a name that ends in {' or '.join(endings)}")
     _check_writable(path, inputs)
     if path.exists() and not path.is_file():
-        raise InputError(f"--write-geometries {path}: expected the name of a file")
+        raise InputError(f"{option} {path}: expected the name of a file")
     if settings.output is not None and path.resolve() == Path(settings.output).resolve():
         raise InputError(f"{path} is --output too: give two files")
     return path.resolve()

@@ -143,6 +143,11 @@ class OutputSettings:
     write_geometries: str | None = option(
         None, "file for the conformers as they were predicted: .sdf or .extxyz"
     )
+    report: str | None = option(
+        None,
+        "file for a page that a browser opens without a network: a table that sorts and searches, "
+        "drawings, structures that turn, histograms; .html",
+    )
     raw_csv: bool = option(
         False, "leave cells of csv as they are that a spreadsheet takes for formulas"
     )

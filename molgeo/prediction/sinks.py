@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from molgeo.chem.mol_blocks import mol_block
 from molgeo.prediction.journal import Entry, Journal
@@ -21,6 +21,9 @@ from molgeo.prediction.tables import BLOCK
 from molgeo.prediction.writers import WRITERS
 from molgeo.runtime.errors import InputError, UserError
 from molgeo.runtime.whole_file import replacing
+
+if TYPE_CHECKING:
+    from molgeo.prediction.report.page import RowPage
 
 Total = Callable[[], int | None]
 """Tells how many rows there will be, None if that is not known."""
@@ -40,6 +43,7 @@ class Sink:
         target: where rows go.
         layout: what they are written as.
         progress: shows how far the run has come.
+        page: takes the rows too; None if no page is wanted.
 
     Attributes:
         tally: counts the rows of the output.
@@ -48,12 +52,15 @@ class Sink:
         ready: to be called as each row has its coordinates.
     """
 
-    def __init__(self, target: Target, layout: Layout, progress: RowProgress) -> None:
+    def __init__(
+        self, target: Target, layout: Layout, progress: RowProgress, page: RowPage | None = None
+    ) -> None:
         self.tally = Tally()
         self.n_new = 0
         self.on_screen = False
         self.ready = progress.ready
         self._target, self._layout, self._progress = target, layout, progress
+        self._page = page
 
     def done(self) -> Iterable[Done]:
         """Rows at the start that an earlier run has made."""
@@ -99,8 +106,8 @@ class Sink:
         return WRITERS[self._target.format](file, self._layout)
 
     def _block(self, result: Result) -> str:
-        """The structure, if the format has structures."""
-        is_wanted = self._target.format == "sdf" and result.conformers
+        """The structure, if the format or the page has structures."""
+        is_wanted = self._target.has_structures and result.conformers
         return mol_block(result.conformers[0]) if is_wanted else ""
 
     def _conformers(self, result: Result) -> str:
@@ -120,17 +127,25 @@ class Stream(Sink):
         target: where they go.
         layout: what they are written as.
         total: how many rows there will be.
+        page: as in `Sink`.
 
     Raises:
         InputError: the file cannot be opened.
     """
 
-    def __init__(self, target: Target, layout: Layout, total: Total = lambda: None) -> None:
+    def __init__(
+        self,
+        target: Target,
+        layout: Layout,
+        total: Total = lambda: None,
+        page: RowPage | None = None,
+    ) -> None:
         self._file = _opened(target.path)
         on_screen = target.path is None and self._file.isatty()
         # On a terminal the rows themselves show progress, but for those that a table waits for.
         shown = 0 if target.format != "table" else BLOCK - 1
-        super().__init__(target, layout, RowProgress(total, until=shown if on_screen else None))
+        progress = RowProgress(total, until=shown if on_screen else None)
+        super().__init__(target, layout, progress, page)
         self.on_screen = on_screen
         self._extra: TextIO | None = None
         if target.geometries is not None:
@@ -146,7 +161,10 @@ class Stream(Sink):
                 if self._extra is not None:
                     self._extra.write(self._conformers(result))
                 self._progress.make_room()
-                self._out.write(result.row, self._block(result))
+                block = self._block(result)
+                self._out.write(result.row, block)
+                if self._page is not None:
+                    self._page.add(result.row, block)
                 self.tally.add(result.row)
                 self._count(result)
 
@@ -157,6 +175,9 @@ class Stream(Sink):
             if self._extra is not None and self._target.geometries is not None:
                 self._extra.close()
                 os.replace(self._part, self._target.geometries)
+            if self._page is not None and self._target.report is not None:
+                with _new(self._target.report) as file:
+                    file.write(self._page.text())
 
     def close(self) -> None:
         """End what is written, so that it can be read."""
@@ -188,12 +209,18 @@ class WholeFile(Sink):
         layout: what rows are written as.
         journal: where they are kept until then.
         total: how many rows there will be.
+        page: as in `Sink`.
     """
 
     def __init__(
-        self, target: Target, layout: Layout, journal: Journal, total: Total = lambda: None
+        self,
+        target: Target,
+        layout: Layout,
+        journal: Journal,
+        total: Total = lambda: None,
+        page: RowPage | None = None,
     ) -> None:
-        super().__init__(target, layout, RowProgress(total, done=journal.n_rows))
+        super().__init__(target, layout, RowProgress(total, done=journal.n_rows), page)
         self._journal = journal
 
     def done(self) -> Iterable[Done]:
@@ -217,8 +244,11 @@ class WholeFile(Sink):
         """Make the files from the journal."""
         with self._guard():
             with ExitStack() as files:
-                paths = (self._target.path, self._target.geometries)
-                out, extra = (files.enter_context(_new(path)) if path else None for path in paths)
+                target = self._target
+                paths = (target.path, target.geometries, target.report)
+                out, extra, page = (
+                    files.enter_context(_new(path)) if path else None for path in paths
+                )
                 assert out is not None
                 writer = self._writer(out)
                 for entry in self._journal.entries():
@@ -227,7 +257,11 @@ class WholeFile(Sink):
                     self.tally.add(row)
                     if extra is not None:
                         extra.write(entry.conformers)
+                    if self._page is not None:
+                        self._page.add(row, entry.block)
                 writer.close()
+                if self._page is not None and page is not None:
+                    page.write(self._page.text())
             self._journal.remove()
 
     def kept(self) -> str:

@@ -1,22 +1,20 @@
 """The page of a molecular dynamics run: numbers, plots and the moving structure in one file.
 
-The viewer is 3Dmol.js (BSD-3-Clause), which lies in ``assets`` with its licence and is written into
-every page, so that a page works without a network and wherever it is sent.
+`molgeo.pages` makes it, with the viewer inside, so that it works without a network.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Final
 
 import ase.io
 import numpy as np
 from ase import Atoms
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from molgeo.pages.page import render, write
 from molgeo.runtime.errors import InputError
 from molgeo.simulation.report.plots import plots
 from molgeo.simulation.report.summary import Summary
@@ -49,30 +47,24 @@ def write_page(
         InputError: the trajectory cannot be read, or the page not be written.
     """
     frames = some_frames(trajectory, len(summary.table))
-    environment = Environment(
-        loader=PackageLoader("molgeo.simulation.report"),
-        autoescape=select_autoescape(),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    assets = resources.files("molgeo.simulation.report") / "assets"
-    text = environment.get_template("md.html").render(
+    n = len(summary.table)
+    motion = {
+        "times": summary.time_ps[:: stride(n)].round(4).tolist(),
+        "edges": cell_edges(frames[0]),
+    }
+    text = render(
+        "molgeo.simulation.report",
+        "md.html",
+        ["3Dmol-min.js", "motion.js"],
         title=title,
         about=about,
         results=summary.lines(),
         reason=reason,
         plots=plots(summary, target_K),
         frames=xyz(frames),
-        times=summary.time_ps[:: stride(len(summary.table))].round(4).tolist(),
-        edges=cell_edges(frames[0]),
-        viewer=(assets / "3Dmol-min.js").read_text(encoding="utf-8"),
-        viewer_licence=(assets / "3Dmol.LICENSE").read_text(encoding="utf-8"),
+        motion=motion,
     )
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}") from error
+    write(path, text)
 
 
 def stride(n: int) -> int:

@@ -1,35 +1,18 @@
-"""Plots of a run as SVG, by matplotlib, without its global state."""
+"""Plots of a run."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import Any, Final
 
-import matplotlib as mpl
 import pandas as pd
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 
+from molgeo.pages.figures import BLUE, GREEN, GREY, ORANGE, svg
 from molgeo.simulation.report.summary import Summary
-
-# The Okabe–Ito palette, which colour-blind readers can tell apart.
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
 
 MOST_POINTS: Final = 2000
 """Points of a line: more are not seen, and make the page heavy."""
-
-STYLE: Final[dict[str, Any]] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "molgeo",
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "legend.frameon": False,
-    "lines.linewidth": 1.0,
-}
 
 COLUMNS: Final = {
     "volume_A3": ("Volume", "volume / Å³"),
@@ -80,10 +63,9 @@ def plots(summary: Summary, target_K: float | None) -> list[tuple[str, str]]:
 
 
 def _svg(label: str, lines: Sequence[Line], bottom: float | None = None) -> str:
-    """One plot as the text of an ``<svg>`` element."""
-    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
-        figure = Figure(figsize=(6.4, 2.8), layout="constrained")
-        axes = figure.add_subplot()
+    """One plot."""
+
+    def draw(axes: Axes) -> None:
         for values, style in lines:
             shown = values.iloc[:: -(-len(values) // MOST_POINTS)]
             axes.plot(shown.index, shown, **style)
@@ -93,7 +75,5 @@ def _svg(label: str, lines: Sequence[Line], bottom: float | None = None) -> str:
             axes.set_ylim(bottom=bottom)
         if len(lines) > 1:  # above the plot: no line can run through it there
             axes.legend(ncols=3, loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.0)
-        text = io.StringIO()
-        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    svg = text.getvalue()
-    return svg[svg.index("<svg") :]
+
+    return svg(draw)

@@ -64,7 +64,7 @@ def test_what_users_name_is_text(tmp_path):
 def test_long_runs_are_thinned(tmp_path):
     n = 3 * MOST_FRAMES + 1
     text = page_of(tmp_path, n)
-    times = json.loads(re.search(r"const times = (\[.*?\])", text)[1])
+    times = json.loads(re.search(r"""id="motion">(.*?)</script>""", text)[1])["times"]
     shown = len(times)
     assert f'max="{shown - 1}"' in text
     assert text.count("\nH ") == 2 * shown
