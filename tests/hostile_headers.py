@@ -48,6 +48,17 @@ FACTS = {
         "rmse": {"gap_eV": 0.5},
         "coverage": {"gap_eV": {"std": 0.5}},
     },
+    "outside": {
+        "n": 3,
+        "failed": 0,
+        "split": "check",
+        "geometry": "given",
+        "source": "others",
+        "flagged": 0.5,
+        "mae": {"gap_eV": 0.5},
+        "coverage": {"gap_eV": {"std": 0.5}},
+        "worst_flagged": {"gap_eV": 0.75},
+    },
     "calibration": [
         {
             "conformers": 8,

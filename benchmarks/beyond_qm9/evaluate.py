@@ -59,14 +59,20 @@ def reference(folder: Path = HERE) -> pd.DataFrame:
     return table[table["gap_eV"].notna()]
 
 
-def predicted(inputs: Iterable[Any], of: str) -> pd.DataFrame:
+def predicted(inputs: Iterable[Any], of: str, model: str | None = None) -> pd.DataFrame:
     """What a user gets, by `COLUMNS`: values, ends of intervals, standard errors, flags.
 
     The electronic energy is U0 − ZPVE. Its interval is U0's, moved: ZPVE's is a twentieth of it.
+
+    Args:
+        inputs: as in `molgeo.predict`.
+        of: what they are, for the progress bar.
+        model: as in `molgeo.predict`; None for the default, which depends on the geometry.
     """
     inputs = list(inputs)
     starts = tqdm(range(0, len(inputs), CHUNK), desc=of, disable=None)
-    found = (molgeo.predict(inputs[k : k + CHUNK], conformers=CONFORMERS) for k in starts)
+    options = {"conformers": CONFORMERS, "model": model}
+    found = (molgeo.predict(inputs[k : k + CHUNK], **options) for k in starts)
     table = pd.concat(found, ignore_index=True)
     for suffix in ("", "_low90", "_high90"):
         if f"u0_eV{suffix}" in table:
@@ -183,22 +189,23 @@ def on_qm9(n: int, way: str) -> dict[str, Any]:
     return {"n": n, "flagged": share(np.array(known) == 1, np.isfinite(known)), "by": found}
 
 
-def evaluate(labels: pd.DataFrame, way: str) -> dict[str, Any]:
+def evaluate(labels: pd.DataFrame, way: str, model: str | None = None) -> dict[str, Any]:
     """All that is told of one way to give a molecule.
 
     Args:
         labels: as of `reference`.
         way: one of `WAYS`.
+        model: as in `molgeo.predict`.
     """
     inputs = labels["smiles"]
     if way == "coordinates":
         inputs = [ase.Atoms(one.numbers, one.positions) for one in labels["atoms"]]
-    table = predicted(inputs, way)
+    table = predicted(inputs, way, model)
     bad = table["status"] == "error"
     messages = dict(zip(labels.index[bad], table["message"][bad], strict=True))
     reasons = table.get("domain_reason", pd.Series(dtype=str)).fillna("")
     return {
-        "model": WAYS[way],
+        "models": table["model"].value_counts().to_dict(),
         "refused": messages,
         "reasons": reasons[reasons != ""].value_counts().to_dict(),
         "by": by_set(compared(labels, table)),
@@ -232,7 +239,8 @@ def markdown(report: dict[str, Any]) -> str:
     """The tables."""
     lines = []
     for way, found in report["ways"].items():
-        lines += [f"### As {way}: {found['model']}", ""]
+        models = ", ".join(f"{n} × {name}" for name, n in found["models"].items())
+        lines += [f"### As {way}: {models}", ""]
         lines += [f"| property | set | {' | '.join(HEAD.values())} | MAE on QM9 |"]
         lines += ["|---|---" + "|--:" * (len(HEAD) + 1) + "|"]
         for column, sets in found["by"].items():

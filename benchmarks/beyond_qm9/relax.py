@@ -71,7 +71,8 @@ def conformer(smiles: str) -> ase.Atoms:
 def neighbours(atoms: ase.Atoms) -> list[list[int]]:
     """Which atoms are bonded, by distance."""
     block = f"{len(atoms)}\n\n" + "".join(
-        f"{s} {x:.6f} {y:.6f} {z:.6f}\n" for s, (x, y, z) in zip(atoms.symbols, atoms.positions, strict=True)
+        f"{s} {x:.6f} {y:.6f} {z:.6f}\n"
+        for s, (x, y, z) in zip(atoms.symbols, atoms.positions, strict=True)
     )
     mol = Chem.MolFromXYZBlock(block)
     rdDetermineBonds.DetermineConnectivity(mol)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import TYPE_CHECKING, Final
 
 from molgeo import models
@@ -160,6 +160,8 @@ def markdown(header: Header) -> str:
         lines += (_force_errors if header.trained_on_forces else _property_errors)(header)
     if header.from_smiles.n:
         lines += _smiles_errors(header)
+    if header.outside.n:
+        lines += _outside_errors(header)
     if header.notes:  # before the command, which they may speak of as the one below
         lines += ["", "## Notes", "", header.notes]
     if header.curve:
@@ -242,6 +244,29 @@ def _smiles_errors(header: Header) -> list[str]:
     return _measured(header, errors, title, about)
 
 
+def _outside_errors(header: Header) -> list[str]:
+    """Errors on molecules unlike the training data, beside those on its own kind."""
+    errors = header.outside
+    own = header.from_smiles if errors.geometry == "smiles" else header.metrics
+    data = one_line(header.data or "its data", MOST)
+    columns = ["mean absolute", f"on {data}", "within ± std", "within 90%"]
+    columns.append("flagged of the worst tenth")
+    about = one_line(errors.source, MOST)
+    if errors.flagged is not None:
+        about += f" Of these molecules {errors.flagged:.0%} are flagged as outside its domain."
+
+    def cells(one: Property) -> list[str]:
+        maes = [_number(each.mae.get(one.column), ".3g") for each in (errors, own)]
+        shares = [*errors.coverage.get(one.column, {}).values(), None, None][:2]
+        shares.append(errors.worst_flagged.get(one.column))
+        return [*maes, *(_number(share, ".0%") for share in shares)]
+
+    known = {one.column for one in header.config.properties} & errors.mae.keys()
+    title = f"Outside {data}: errors on {errors.n:,} molecules"
+    table = _property_table(header, columns, cells, known)
+    return [*_section(title, about), *table]
+
+
 def _measured(header: Header, errors: Measured, title: str, about: str) -> list[str]:
     """Both errors of each property, and the shares of labels within error bars."""
     columns = ["mean absolute", "root mean square"]
@@ -288,12 +313,23 @@ def _training(header: Header) -> list[str]:
 
 
 def _property_table(
-    header: Header, columns: list[str], cells: Callable[[Property], list[str]]
+    header: Header,
+    columns: list[str],
+    cells: Callable[[Property], list[str]],
+    known: Container[str] | None = None,
 ) -> list[str]:
-    """A table of one row per property of a model, with what ``cells`` says of it."""
+    """A table of one row per property of a model, with what ``cells`` says of it.
+
+    Args:
+        header: of the model.
+        columns: titles behind property and unit.
+        cells: property → what stands in these columns.
+        known: columns of the properties that have a row; None for all.
+    """
     rows = [
         f"| {one.symbol}, {one.name} | {one.unit} | {' | '.join(cells(one))} |"
         for one in header.config.properties
+        if known is None or one.column in known
     ]
     return [*_head(["property", "unit", *columns]), *rows]
 

@@ -47,6 +47,7 @@ Text = Annotated[str, Field(max_length=1000)]
 LongText = Annotated[str, Field(max_length=20_000)]
 Coordinate = Annotated[float, Field(ge=-1000, le=1000)]
 Element = Annotated[int, Field(ge=1, lt=len(SYMBOLS))]
+Shares = Annotated[dict[str, Fraction], Field(max_length=MOST_PROPERTIES)]
 Errors = Annotated[dict[str, Number | None], Field(max_length=MOST_PROPERTIES)]
 
 
@@ -109,7 +110,21 @@ class Measured(OpenRecord):
     geometry: Text = ""
     mae: Errors = {}
     rmse: Errors = {}
-    coverage: Annotated[dict[str, dict[str, Fraction]], Field(max_length=MOST_PROPERTIES)] = {}
+    coverage: Annotated[dict[str, Shares], Field(max_length=MOST_PROPERTIES)] = {}
+
+
+class Outside(Measured):
+    """Errors on molecules unlike the training data, as `benchmarks/beyond_qm9` gives them.
+
+    Attributes:
+        source: what these molecules and their labels are.
+        flagged: share of them that is outside the model's domain.
+        worst_flagged: column → the same share of the tenth with the largest errors.
+    """
+
+    source: Text = ""
+    flagged: Fraction | None = None
+    worst_flagged: Shares = {}
 
 
 class Facts(OpenRecord):
@@ -136,6 +151,7 @@ class Facts(OpenRecord):
     notes: LongText = ""
     metrics: Measured = Measured()
     from_smiles: Measured = Measured()
+    outside: Outside = Outside()
     calibration: Annotated[list[Calibration], Field(max_length=100), FailFast()] = []
     sha256: Text = ""
 

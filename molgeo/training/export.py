@@ -130,6 +130,16 @@ def add_domain_record(path: Path, domain: Domain) -> None:
     _write(predictor, path, {})
 
 
+def tell(path: Path, facts: dict[str, Any]) -> None:
+    """Write facts into a checkpoint's header and its card beside.
+
+    Args:
+        path: of the checkpoint, rewritten with the same weights.
+        facts: as in `molgeo.predictor.header.Facts`.
+    """
+    _write(load(path), path, facts)
+
+
 def _write(predictor: Predictor, path: Path, facts: dict[str, Any]) -> None:
     """Write a checkpoint with new facts, and its card beside."""
     save_checkpoint(predictor, path, {"name": predictor.name, **predictor.header.told(), **facts})

@@ -66,6 +66,14 @@ def test_a_card_shows_a_dash_for_null(full):
     assert "| validation loss | – |" in card
 
 
+def test_errors_outside_the_data_stand_beside_those_on_it(full):
+    card = markdown(full).split("## Outside QM9: errors on 3 molecules")[1].split("##")[0]
+    assert "others Of these molecules 50% are flagged as outside its domain." in card
+    assert "| Δε, gap | eV | 0.5 | 0.5 | 50% | – | 75% |" in card
+    assert "U0" not in card
+    assert "## Outside" not in card_of(full.told(), outside={})
+
+
 def test_only_qm9_is_compared_with_what_was_published_for_it(full):
     assert "SchNet (published)" in markdown(full)
     own = card_of(full.told(), data="mine", from_smiles={})
