@@ -88,6 +88,9 @@ def evaluate(options: Namespace) -> int:
     with progress("evaluating") as report:
         settings = {"progress": report, "precision": options.matmul_precision}
         result = _errors(predictor, options, settings)
+    level = predictor.header.level_of_theory
+    about = {"model_sha256": predictor.sha256, "level_of_theory": level}
+    result = {"model": result["model"], **about, **result}
     print(json.dumps(result, indent=2))
     return OK
 

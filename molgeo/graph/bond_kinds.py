@@ -73,7 +73,7 @@ def bond_kinds_of(z: Ints, ptr: Ints, pairs: Pairs) -> BondKinds:
         pairs: of atoms of the same molecule, as `molgeo.graph.environments.near_pairs` finds them.
     """
     n = len(ptr) - 1
-    (i, j, _), _ = clear_bonds(z, pairs)
+    (i, j, d), _ = clear_bonds(z, pairs)
     molecule = np.repeat(np.arange(n), np.diff(ptr))[i]
     # A sum of random 64-bit numbers, one per element, stands for an atom with its neighbours.
     weight = np.random.RandomState(0).randint(0, 2**63, (2, len(SYMBOLS)), np.int64)
@@ -86,7 +86,7 @@ def bond_kinds_of(z: Ints, ptr: Ints, pairs: Pairs) -> BondKinds:
     held = np.unique(molecule * len(example) + kind)  # each kind once per molecule
     count = np.bincount(held % max(1, len(example)), minlength=len(example))
     frequent = np.argsort(-count, kind="stable")[:KEPT]
-    names = names_of_kinds(z, (i, j, i), example[frequent])
+    names = names_of_kinds(z, (i, j, d), example[frequent])
     return BondKinds(
         molecules=n,
         needed=_needed(count, held, n),

@@ -30,11 +30,13 @@ def predict(inputs: Any, settings: PredictSettings) -> pd.DataFrame:
     Returns:
         One row per molecule: `molgeo.prediction.rows.ROW_COLUMNS`, then the properties with
         their units in their names, then the columns that come along from the inputs, as they are:
-        all of a DataFrame's, if ``keep_columns`` does not say otherwise.
+        all of a DataFrame's, if ``keep_columns`` does not say otherwise. Its ``attrs`` hold the
+        version of ``molgeo``, the ``models`` (name, sha256, level of theory), and ``units`` of the
+        columns with numbers.
 
     Raises:
         InputError: an input, property or device that is not there.
-        RowError: a bad row, and ``strict``.
+        RowError: a row that is bad or outside the model's domain, and ``strict``.
     """
     import pandas as pd
 
@@ -45,7 +47,9 @@ def predict(inputs: Any, settings: PredictSettings) -> pd.DataFrame:
     kept = dict.fromkeys(name for row in rows for name in row)
     table = pd.DataFrame(rows, columns=list(dict.fromkeys([*run.columns, *kept])))
     types = dict.fromkeys(run.number_columns, "float64")
-    return table.astype({"n_atoms": "Int64", "in_domain": "boolean", **types})
+    table = table.astype({"n_atoms": "Int64", "in_domain": "boolean", **types})
+    table.attrs.update(run.provenance())
+    return table
 
 
 @takes_settings

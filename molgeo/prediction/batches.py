@@ -108,7 +108,7 @@ class BatchPredictor:
         if domain is None:
             return ()
         is_given = molecule.geometry.startswith("given")
-        return domain.judge(molecule.z, molecule.pos, is_given)
+        return domain.judge(molecule.z.tolist(), molecule.pos, is_given)
 
     def values(self, molecules: list[Molecule]) -> list[Values | str]:
         """Predict molecules, batched by size.

@@ -36,7 +36,8 @@ def run_predict(
 
     Returns:
         Exit status: 0 if all rows are fine, 3 if some failed. With ``strict`` the rows before
-        the first bad one are written, and its message goes to standard error.
+        the first one that is bad or outside the domain are written, and why it is goes to standard
+        error.
 
     Raises:
         InputError: wrong usage, unreadable input or unwritable output.
@@ -72,6 +73,8 @@ def run_predict(
                 say(kept)
             raise
         sink.finish()
+    if outside := sink.tally.outside():
+        say(outside)
     if stopped is None and not sink.on_screen:
         say(sink.tally.line(sink.n_new, time.monotonic() - started))
     if settings.smiles_column is not None and not tables:

@@ -21,6 +21,7 @@ from molgeo.prediction.rows import (
     BETWEEN,
     ROW_COLUMNS,
     STRIPPED,
+    SUFFIXES,
     Answer,
     Done,
     Result,
@@ -31,6 +32,7 @@ from molgeo.prediction.rows import (
 )
 from molgeo.properties import Property, first_energy
 from molgeo.runtime.errors import InputError
+from molgeo.runtime.version import VERSION
 
 if TYPE_CHECKING:
     from molgeo.chem.building import Built
@@ -51,7 +53,7 @@ _REMEMBERED: Final = 20_000
 
 
 class RowError(InputError):
-    """The first bad row, if ``strict`` asks to stop at it."""
+    """The first row that is bad or outside the domain, if ``strict`` asks to stop at it."""
 
 
 class PropertyRun:
@@ -151,7 +153,7 @@ class PropertyRun:
 
         Raises:
             InputError: an input that cannot be read, after the rows of those before it.
-            RowError: a bad row, and ``strict``, after the rows before it.
+            RowError: a row that is bad or outside the domain, and ``strict``; after those before.
         """
         for window in self.windows(inputs):
             for result in window:
@@ -210,12 +212,15 @@ class PropertyRun:
                 replace(result, row={**result.row, "id": start + k}, mark=marks.popleft())
                 for k, result in enumerate(self._window(window))
             ]
-            failed = (k for k, result in enumerate(results) if result.row["status"] == "error")
-            first = next(failed, None) if self.settings.strict else None
+            unsure = (k for k, one in enumerate(results) if not one.row["in_domain"])
+            first = next(unsure, None) if self.settings.strict else None
             yield results[:first]
             if first is not None:
                 row = results[first].row
-                raise RowError(f"row {row['id']} ({row['input']}): {row['message']}")
+                reason = row["message"] or f"outside the domain of {row['model']}: " + str(
+                    row["domain_reason"]
+                )
+                raise RowError(f"row {row['id']} ({row['input']}): {reason}")
             start += len(window)
 
     def layout(self, raw: bool = False) -> Layout:
@@ -229,6 +234,24 @@ class PropertyRun:
         headers = {one.name: one.header for one in (self.given, self.made)}
         digits = Digits(self.outputs.values(), headers)
         return Layout(self.columns, self.outputs, digits, raw)
+
+    def provenance(self) -> dict[str, Any]:
+        """Where numbers come from: plain JSON values."""
+        about = {
+            one.name: {
+                "name": one.name,
+                "sha256": one.sha256,
+                "level_of_theory": one.header.level_of_theory,
+            }
+            for one in (self.given, self.made)
+        }
+        units = {
+            column: one.unit
+            for name, one in self.outputs.items()
+            for column in self.number_columns
+            if column.startswith(name) and column[len(name) :] in SUFFIXES
+        }
+        return {"molgeo": VERSION, "models": list(about.values()), "units": units}
 
     def _passed(self, source: Iterator[Source], done: Iterable[Done]) -> int:
         """Read the rows that are done, and remember what may come again; how many they were."""

@@ -54,7 +54,7 @@ class PredictSettings:
         "auto", "most molecules of a batch; auto bounds the work of a batch", str
     )
     device: str = option("auto", "device to compute on: auto, cpu, cuda …")
-    strict: bool = option(False, "stop at the first bad row")
+    strict: bool = option(False, "stop at the first row that is bad or outside the model's domain")
     geometry: Geometry = option(
         "auto",
         "auto: as given, else from the SMILES; given: as given; mmff: given, minimised with "

@@ -1,4 +1,4 @@
-"""One line about a whole run: rows, failures by reason, rate."""
+"""Two lines about a whole run: rows outside the domain and why; rows, failures, rate."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from typing import Final
 
-from molgeo.prediction.rows import Row
+from molgeo.prediction.rows import BETWEEN, Row
 from molgeo.runtime.plain_text import one_line
 
 _MOST_REASONS: Final = 5
@@ -19,6 +19,8 @@ _SYMBOL: Final = re.compile(
     r"\b(elements?|atoms?|bonds?) [A-Z][a-z]?(?:[–-][A-Z][a-z]?)*\b(?! row)"
 )
 _NUMBER: Final = re.compile(r"(?<![A-Za-z_])[+-]?\d[\d,.]*(?:[eE][+-]?\d+)?%?(?![A-Za-z_])")
+_EVIDENCE: Final = re.compile(r" \([^()]*\)$")
+_KIND: Final = re.compile(r"(?:[^A-Z0-9\s]+(?:\s+|$))*")
 _REPEATED: Final = re.compile(r"…(?:(?:,| and| and other)? ?…)+")
 
 
@@ -28,12 +30,37 @@ class Tally:
     def __init__(self) -> None:
         self.n = 0
         self.reasons: Counter[str] = Counter()
+        self.n_outside = 0
+        self._kinds: Counter[str] = Counter()
+        self._examples: dict[str, str] = {}
+        self._models: dict[str, None] = {}
 
     def add(self, row: Row) -> None:
         """Count one row."""
         self.n += 1
         if row["status"] == "error":
             self.reasons[reason(row["message"])] += 1
+        elif not row["in_domain"]:
+            self.n_outside += 1
+            self._models[row["model"]] = None
+            parts = [kind_and_example(one) for one in row["domain_reason"].split(BETWEEN)]
+            self._kinds.update({kind for kind, _ in parts})
+            for kind, example in parts:
+                self._examples.setdefault(kind, example)
+
+    def outside(self) -> str:
+        """How many rows are outside the domain of their model and why most are; "" if none is."""
+        if not self.n_outside:
+            return ""
+        ((kind, n),) = self._kinds.most_common(1)
+        example = f", such as {self._examples[kind]}" if self._examples[kind] else ""
+        are, its = ("is", "its") if self.n_outside == 1 else ("are", "their")
+        why = f"why most ({n:,})" if n < self.n_outside else "why"
+        rows = f"{self.n_outside:,} of {self.n:,} row{'s' * (self.n != 1)}"
+        return (
+            f"{rows} {are} outside the domain of {' and '.join(self._models)}, so that {its} "
+            f"numbers may be far off; {why}: {kind}{example}"
+        )
 
     @property
     def n_failed(self) -> int:
@@ -56,10 +83,24 @@ class Tally:
             parts.append(f"{self.n_failed:,} failed ({'; '.join(shown)})")
         else:
             parts.append("none failed")
+        if not self.n_outside and self.n_failed < self.n:
+            parts.append("none outside the domain")
         if n_new < self.n:
             parts.append(f"{self.n - n_new:,} of them from before")
         rate = f"; {n_new / seconds:.3g} molecules/s" if n_new and seconds > 0 else ""
         return ", ".join(parts) + rate
+
+
+def kind_and_example(phrase: str) -> tuple[str, str]:
+    """Of a phrase of ``domain_reason``: the kind, and what it is of this molecule.
+
+    The kind ends before the first word with a capital letter or a digit; what stands in
+    parentheses at the end is evidence.
+    """
+    what = _EVIDENCE.sub("", phrase)
+    kind = _KIND.match(what)
+    assert kind is not None
+    return (kind[0].strip() or what, what[kind.end() :].strip() if kind[0].strip() else "")
 
 
 def reason(message: str) -> str:

@@ -18,8 +18,11 @@ from molgeo.runtime.plain_text import one_line
 BLOCK: Final = 256
 """Rows that are laid out together; widths are those of the first block."""
 
-_LEFT: Final = ("molecule", "model", "message")
+_LEFT: Final = ("molecule", "domain", "model", "message")
 """Columns of text; all others are aligned at their points."""
+
+MARK: Final = " !"
+"""Behind the label of a molecule outside the model's domain."""
 
 _LABEL_WIDTH: Final = 32
 _MESSAGE_WIDTH: Final = 1000
@@ -49,7 +52,8 @@ class TableWriter(Writer):
 
     def write(self, row: Row, block: str = "") -> None:
         """Keep a row until a block is full."""
-        self._models[row["model"]] = None
+        level = row["level_of_theory"]
+        self._models[f"{row['model']} ({level})" if level else row["model"]] = None
         self._rows.append(row)
         if len(self._rows) == BLOCK:
             self._flush()
@@ -69,7 +73,9 @@ class TableWriter(Writer):
         """Many molecules: one line each, in as many panels as the width asks for."""
         names = self.layout.number_columns
         rows = [self._cells(row, names) for row in self._rows]
-        names = self._beside(names, rows) if self._terminal else [*names, "model", "message"]
+        names = (
+            self._beside(names, rows) if self._terminal else [*names, "domain", "model", "message"]
+        )
         heads = ["id", "molecule", *names]
         for name in heads:
             if name not in _LEFT and not (self._terminal and name in self.layout.outputs):
@@ -86,18 +92,19 @@ class TableWriter(Writer):
             if self._terminal:
                 self._line("")
         if self._terminal:
-            for failed in (row for row in self._rows if row["status"] != "ok"):
-                message = one_line(failed["message"], _MESSAGE_WIDTH)
-                self._line(f"row {failed['id']} ({_label(failed)}): {message}")
+            for row in self._rows:
+                if said := _said(row):
+                    self._line(f"row {row['id']} ({_label(row)}): {said}")
         self._rows = []
         self.file.flush()
 
     def _cells(self, row: Row, names: Sequence[str]) -> Cells:
         return {
             "id": str(row["id"]),
-            "molecule": _label(row),
+            "molecule": _label(row) + (MARK if row["in_domain"] is False else ""),
+            "domain": {True: "inside", False: "outside"}.get(row["in_domain"], "-"),
             "model": one_line(row["model"]) or "-",
-            "message": one_line(row["message"], _MESSAGE_WIDTH) or "-",
+            "message": one_line(row["message"] or row["domain_reason"], _MESSAGE_WIDTH) or "-",
             **_numbers(row, names, self.layout),
         }
 
@@ -149,10 +156,13 @@ def property_list(row: Row, layout: Layout, room: int) -> Iterator[str]:
     """
     yield _label(row)
     atoms = f"{row['n_atoms']} atoms" if row["n_atoms"] else ""
-    yield "  ".join(filter(None, [row["formula"], atoms, row["geometry"], one_line(row["model"])]))
+    origin = map(one_line, (row["geometry"], row["model"], row["level_of_theory"]))
+    yield "  ".join(filter(None, [row["formula"], atoms, *origin]))
     if row["status"] != "ok":
         yield f"error: {one_line(row['message'], _MESSAGE_WIDTH)}"
         return
+    if said := _said(row):
+        yield said
     cells = _numbers(row, layout.number_columns, layout)
     names = [name for name in layout.number_columns if name in layout.outputs]
     known = [layout.outputs[name] for name in names]
@@ -172,6 +182,15 @@ def property_list(row: Row, layout: Layout, room: int) -> Iterator[str]:
         if max(map(len, lines)) <= room:
             break
     yield from lines
+
+
+def _said(row: Row) -> str:
+    """What there is to say of a row beside its numbers, "" for nothing."""
+    if row["status"] != "ok":
+        return one_line(row["message"], _MESSAGE_WIDTH)
+    if row["in_domain"]:
+        return ""
+    return f"outside the domain: {one_line(row['domain_reason'], _MESSAGE_WIDTH)}"
 
 
 def _error(name: str, cells: Cells) -> str:

@@ -114,7 +114,7 @@ class Domain:
         if len(numbers) > LARGE * self.max_atoms:
             found.append(
                 "far more atoms than any training molecule "
-                f"({len(numbers)}; the largest has {self.max_atoms})"
+                f"({len(numbers)}, the largest has {self.max_atoms})"
             )
         if self.environments is None and self.bond_kinds is None:
             return tuple(found)
@@ -123,7 +123,8 @@ class Domain:
         found += self._strange(numbers, pairs)
         if self.environments is not None:
             lengths = bonds(numbers, pairs)
-            found += self.environments.unusual_lengths(numbers, lengths) if given else []
+            unusual = self.environments.unusual_lengths(numbers, lengths) if given else []
+            found += [one.replace("a bond", "bond length", 1) for one in unusual]
             found += self.environments.another_formula(numbers)
         return tuple(found)
 
@@ -132,10 +133,11 @@ class Domain:
         kinds, found, n = self.bond_kinds, {}, 0
         if self.environments is not None:
             n, least = self.environments.configurations, max(1, kinds.needed if kinds else 1)
-            found = self.environments.rare(z, pairs, least)
+            rare = self.environments.rare(z, pairs, least)
+            found = {f"rare atom {words}": count for words, count in rare.items()}
         if kinds is not None and not found:
             strange = kinds.strange(z, pairs)
-            n, found = kinds.molecules, {f"a bond {kind}": count for kind, count in strange}
+            n, found = kinds.molecules, {f"rare bond {kind}": count for kind, count in strange}
         return [
             f"{what} (in {count or 'none'} of {n:,} training molecules)"
             for what, count in list(found.items())[:MOST_PHRASES]

@@ -1,3 +1,5 @@
+import hashlib
+import json
 import sys
 import threading
 
@@ -21,7 +23,7 @@ from molgeo.prediction.conformer_average import conformer_average
 from molgeo.prediction.rows import ROW_COLUMNS
 from molgeo.prediction.settings import PredictSettings
 from molgeo.predictor.calibration import Calibration, Scale
-from molgeo.predictor.checkpoint import DEFAULT_MODEL, DEFAULT_SMILES_MODEL
+from molgeo.predictor.checkpoint import DEFAULT_MODEL, DEFAULT_SMILES_MODEL, find, load
 from molgeo.predictor.domain import Domain
 from molgeo.predictor.header import Facts
 from molgeo.runtime.errors import InputError
@@ -488,6 +490,36 @@ def test_strict_stops_at_the_first_bad_row(model):
     assert next(rows)["formula"] == "CH4"
     with pytest.raises(module.RowError, match=r"row 1 \(C1CC\): not a valid SMILES"):
         next(rows)
+
+
+def test_strict_stops_at_the_first_row_outside_the_domain():
+    rows = predict_rows(["CCO", "N=N", "CC"], properties="gap", strict=True)
+    assert next(rows)["in_domain"] is True
+    with pytest.raises(module.RowError, match=r"row 1 \(N=N\): outside the domain of schnet-qm9-"):
+        next(rows)
+
+
+def test_a_table_says_where_its_numbers_come_from():
+    """In plain JSON values: pandas writes attributes into Parquet files as JSON."""
+    table = predict(["N=N", "CCO", "C1CC"], properties="gap")
+    assert table.in_domain.tolist() == [False, True, pd.NA]
+    assert table.domain_reason[0].endswith("of 110,000 training molecules)")
+    assert table.domain_reason.tolist()[1:] == ["", ""]
+    path = find("schnet-qm9-cheap")
+    assert set(table.model_sha256) == {hashlib.sha256(path.read_bytes()).hexdigest()}
+    assert set(table.level_of_theory) == {"B3LYP/6-31G(2df,p)"}
+    about = {one["name"]: one for one in json.loads(json.dumps(table.attrs))["models"]}
+    assert about["schnet-qm9-cheap"]["sha256"] == table.model_sha256[0]
+    assert table.attrs["units"] == {"gap_eV": "eV", "gap_eV_std": "eV"}
+
+
+def test_a_predictor_knows_the_file_it_was_loaded_from(tmp_path):
+    loaded = load("schnet-qm9-cheap")
+    row = predict(["CCO"], loaded, properties="gap").iloc[0]
+    assert row.model_sha256 == loaded.sha256 != ""
+    copied = tmp_path / "own.safetensors"
+    copied.write_bytes(find("schnet-qm9-cheap").read_bytes())
+    assert load(copied).sha256 == loaded.sha256
 
 
 def test_a_data_frame_is_a_table(model):

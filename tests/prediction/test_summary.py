@@ -1,10 +1,13 @@
 import pytest
 
-from molgeo.prediction.summary import Tally, reason
+from molgeo.prediction.summary import Tally, kind_and_example, reason
 
 
-def row(message=""):
-    return {"status": "error" if message else "ok", "message": message}
+def row(message="", reason="", model="m"):
+    status = "error" if message else "ok"
+    is_in = None if message else not reason
+    row = {"status": status, "message": message, "in_domain": is_in}
+    return row | {"domain_reason": reason, "model": model}
 
 
 def tally(*messages):
@@ -18,16 +21,16 @@ def test_failures_are_counted_by_reason():
     made = tally("", *["element Br is outside the model's domain: x"] * 2, "charge +1 is odd", "")
     line = made.line(5, 2.5)
     assert line == (
-        "5 rows, 3 failed (2 element … is outside the model's domain; 1 charge … is odd); "
-        "2 molecules/s"
+        "5 rows, 3 failed (2 element … is outside the model's domain; 1 charge … is odd), "
+        "none outside the domain; 2 molecules/s"
     )
     assert made.n_failed == 3
 
 
 def test_without_failures_and_with_rows_from_before():
-    assert tally("").line(1, 0.5) == "1 row, none failed; 2 molecules/s"
-    assert (
-        tally(*[""] * 3).line(1, 1.0) == "3 rows, none failed, 2 of them from before; 1 molecules/s"
+    assert tally("").line(1, 0.5) == "1 row, none failed, none outside the domain; 2 molecules/s"
+    assert tally(*[""] * 3).line(1, 1.0) == (
+        "3 rows, none failed, none outside the domain, 2 of them from before; 1 molecules/s"
     )
     assert Tally().line(0, 1.0) == "0 rows, none failed"
 
@@ -63,3 +66,37 @@ def test_other_reasons_stay_apart():
     kinds = ["not a valid SMILES: x", "no conformer: RDKit", "radical [CH3]", "C and H are missing"]
     assert len(set(map(reason, kinds))) == len(kinds)
     assert reason("") == "unknown reason"
+
+
+BOND = "rare bond N(H)-N(H) (in none of 110,000 training molecules)"
+SIZE = "far more atoms than any training molecule (113, the largest has 29)"
+
+
+def test_the_first_line_says_how_many_are_outside_and_why_most_are():
+    made = tally("", "radical", "")
+    assert made.outside() == ""
+    made.add(row(reason=SIZE))
+    assert made.outside() == (
+        "1 of 4 rows is outside the domain of m, so that its numbers may be far off; "
+        "why: far more atoms than any training molecule"
+    )
+    for _ in range(2):
+        made.add(row(reason=f"{BOND}; {BOND}", model="n"))
+    assert made.outside() == (
+        "3 of 6 rows are outside the domain of m and n, so that their numbers may be far off; "
+        "why most (2): rare bond, such as N(H)-N(H)"
+    )
+    assert "none outside" not in made.line(6, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("phrase", "kind", "example"),
+    [
+        (BOND, "rare bond", "N(H)-N(H)"),
+        (SIZE, "far more atoms than any training molecule", ""),
+        ("rare atom N bonded to N alone (in 2 of 9)", "rare atom", "N bonded to N alone"),
+        ("Δ is odd (99.9%)", "Δ is odd", ""),
+    ],
+)
+def test_a_phrase_is_a_kind_and_an_example(phrase, kind, example):
+    assert kind_and_example(phrase) == (kind, example)
