@@ -16,7 +16,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def row(k, smiles="CCO", message="", **values):
+def row(k, smiles="CCO", message="", reason="", **values):
     return {
         "id": k,
         "name": "",
@@ -27,7 +27,10 @@ def row(k, smiles="CCO", message="", **values):
         "geometry": "etkdg+mmff",
         "status": "error" if message else "ok",
         "message": message,
+        "in_domain": None if message else not reason,
+        "domain_reason": reason,
         "model": "toy",
+        "level_of_theory": "",
         **dict.fromkeys(COLUMNS),
         **values,
     }
@@ -127,7 +130,7 @@ def test_one_bad_molecule_is_its_message():
 def test_many_molecules_are_aligned_lines():
     rows = [row(0, **VALUES), row(1, "C" * 60, **VALUES), row(2, "C1CC", message="unclosed ring")]
     head, first, second, third = table(rows).splitlines()
-    assert head.split() == ["id", "molecule", *COLUMNS, "model", "message"]
+    assert head.split() == ["id", "molecule", *COLUMNS, "domain", "model", "message"]
     assert first.index("6.5000") == second.index("6.5000")
     assert second.split()[1] == "C" * 31 + "…"
     assert third.split() == ["2", "C1CC", "-", "-", "-", "-", "toy", "unclosed", "ring"]
@@ -166,3 +169,23 @@ def test_a_smiles_is_no_markup(monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     text = table([row(k, "[nH]1[bold]:c:", **VALUES) for k in range(2)], file=Terminal())
     assert "[nH]1[bold]:c:" in text
+
+
+def test_a_molecule_outside_the_domain_is_marked_and_its_reason_said(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    rows = [row(0, **VALUES), row(1, "N=N", reason="rare bond X (in none)", **VALUES)]
+    text = table(rows, file=Terminal())
+    assert "1  N=N !" in text
+    assert "CCO !" not in text
+    assert "row 1 (N=N): outside the domain: rare bond X (in none)" in text
+    assert table(rows[1:]).splitlines()[2] == "outside the domain: rare bond X (in none)"
+    inside, outside = table(rows).splitlines()[1:]
+    assert inside.split()[-3:] == ["inside", "toy", "-"]
+    assert outside.split()[-6:] == ["toy", "rare", "bond", "X", "(in", "none)"]
+
+
+def test_the_level_of_theory_stands_with_the_model(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    rows = [row(k, **VALUES, level_of_theory="B3LYP") for k in range(2)]
+    assert table(rows, file=Terminal()).splitlines()[-1].count("model: toy (B3LYP)") == 1
+    assert table(rows[:1]).splitlines()[1].endswith("  toy  B3LYP")
