@@ -53,7 +53,7 @@ def test_a_plain_table_is_read_back_too(shipped, tmp_path):
     output = tmp_path / "out.txt"
     assert command(["CCO", "C1CC", "C#N"], shipped, "gap,mu", output=str(output)) == 3
     table = READERS["txt"](output)
-    assert list(table) == ["id", "molecule", "gap_eV", "mu_debye", "model", "message"]
+    assert list(table) == ["id", "molecule", "gap_eV", "mu_debye", "domain", "model", "message"]
     assert set(table.model) == {"toy"}
     assert table.molecule.tolist() == ["CCO", "C1CC", "C#N"]
     assert table.gap_eV.notna().tolist() == [True, False, True]
