@@ -52,6 +52,10 @@ class EvaluateOptions:
         Literal["highest", "high", "medium"],
     )
     data_dir: str | None = option(None, "folder of the data sets")
+    report: str | None = option(
+        None, "file for a page of errors that a browser opens without a network, of qm9; .html"
+    )
+    force: bool = option(False, "replace a --report that is there")
 
 
 def _check_units(parser: Parser) -> None:
@@ -82,7 +86,10 @@ def evaluate(options: Namespace) -> int:
     from molgeo.predictor.checkpoint import DEFAULT_MODEL, DEFAULT_SMILES_MODEL, load
     from molgeo.runtime.device import choose
     from molgeo.runtime.progress import progress
+    from molgeo.runtime.whole_file import new_file
 
+    if options.report is not None:
+        new_file(options.report, (".html", ".htm"), options.force)
     default = DEFAULT_MODEL if options.geometry in (None, "dft") else DEFAULT_SMILES_MODEL
     predictor = load(options.model or default).to(choose(options.device))
     with progress("evaluating") as report:
@@ -103,7 +110,7 @@ def _errors(predictor: Any, options: Namespace, settings: dict[str, Any]) -> dic
     if data == "qm9":
         from molgeo.evaluation import qm9
 
-        chosen = _chosen(options, "split", "geometry", "conformers", "data_dir")
+        chosen = _chosen(options, "split", "geometry", "conformers", "data_dir", "report")
         root = data_dir(chosen.pop("data_dir", "")) / "qm9"
         return qm9.evaluate(predictor, root, limit=limit, **chosen, **settings)
     if not Path(data).is_file():
@@ -146,7 +153,7 @@ def _chosen(options: Namespace, *taken: str) -> dict[str, Any]:
     from molgeo.runtime.errors import SettingError
     from molgeo.runtime.plain_text import one_line
 
-    of_data = ("split", "geometry", "conformers", "data_dir")
+    of_data = ("split", "geometry", "conformers", "data_dir", "report")
     all_given = {n: getattr(options, n) for n in (*of_data, *_UNITS)}
     given = {name: value for name, value in all_given.items() if value is not None}
     if not options.check_units:

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from molgeo.data.geometries import GeometrySet
@@ -65,6 +66,7 @@ def errors(
     batch_size: int | None = None,
     progress: Progress | None = None,
     precision: MatmulPrecision = "highest",
+    keep: Callable[[Collected], None] | None = None,
 ) -> dict[str, Any]:
     """Mean absolute and root mean square errors; labels that are missing do not count.
 
@@ -75,6 +77,7 @@ def errors(
             their pairs allows.
         progress: called with (molecules done, molecules in all).
         precision: of float32 matrix products; ``medium`` multiplies in bfloat16, which is faster.
+        keep: is given what the errors are made of.
 
     Returns:
         ``n``; ``failed``, molecules without a geometry, which are not among n, and ``reasons``,
@@ -87,6 +90,8 @@ def errors(
         SettingError: the model has none of the labels, or no molecule could be evaluated.
     """
     found = collect(predictor, sample, batch_size, progress, precision)
+    if keep is not None:
+        keep(found)
     error = found.values - found.labels
     known = ~error.isnan()
     columns = [one.column for one in found.properties]
@@ -151,6 +156,7 @@ class Collected(NamedTuple):
         stds: (molecules, properties) float64, over the conformers.
         labels: (molecules, properties) float64.
         reasons: why molecules are missing, and how many.
+        rows: (molecules,) int64, which molecules of the data set.
     """
 
     properties: list[Property]
@@ -158,6 +164,7 @@ class Collected(NamedTuple):
     stds: Tensor
     labels: Tensor
     reasons: Counter[str]
+    rows: Tensor
 
 
 def collect(
@@ -176,6 +183,7 @@ def collect(
         )
     averages: list[ConformerAverage] = []
     labels: list[Tensor] = []
+    rows: list[Tensor] = []
     reasons: Counter[str] = Counter()
     done = 0
     predictor.eval()
@@ -183,6 +191,7 @@ def collect(
         if batch.counts:
             averages += [_average(p, known) for p in batch.values().split(batch.counts)]
             labels.append(batch.labels)
+            rows.append(batch.rows)
         done += batch.n_rows
         if progress and batch.n_rows:
             progress(done, len(sample.rows))
@@ -192,7 +201,7 @@ def collect(
         torch.from_numpy(np.stack([getattr(average, name) for average in averages]))
         for name in ("value", "std")
     )
-    return Collected(known, values, stds, torch.cat(labels), reasons)
+    return Collected(known, values, stds, torch.cat(labels), reasons, torch.cat(rows))
 
 
 class _Batch(NamedTuple):
@@ -202,12 +211,14 @@ class _Batch(NamedTuple):
         n_rows: rows of the data set that are done with it.
         counts: conformers of each molecule.
         labels: (molecules, properties) float64.
+        rows: (molecules,) int64, which molecules of the data set.
         values: waits for (conformers, properties).
     """
 
     n_rows: int
     counts: list[int]
     labels: Tensor
+    rows: Tensor
     values: Arriving
 
 
@@ -237,9 +248,10 @@ def _begun(
             with matmul_precision(precision):
                 values = _predicted(predictor, batch, known)
             n_rows = len(chunk) if part is parts[-1] else 0
-            yield _Batch(n_rows, counts, batch.y[firsts][:, columns], values)
+            yield _Batch(n_rows, counts, batch.y[firsts][:, columns], chunk[exists][part], values)
         if not parts:
-            yield _Batch(len(chunk), [], torch.empty(0), lambda: torch.empty(0))
+            none = torch.empty(0), chunk[:0]
+            yield _Batch(len(chunk), [], *none, lambda: torch.empty(0))
 
 
 def _coverage(found: Collected, known: Calibration) -> list[dict[str, float]]:
@@ -252,6 +264,29 @@ def _coverage(found: Collected, known: Calibration) -> list[dict[str, float]]:
         share = [float((error <= width)[labelled].double().mean()) for width in widths]
         shares.append(dict(zip(("std", "low90_high90"), share, strict=True)))
     return shares
+
+
+def interval_widths(
+    predictor: Predictor, sample: Sample, found: Collected
+) -> list[NDArray[np.float64] | None]:
+    """Half-widths of each property's intervals.
+
+    Args:
+        predictor: the model.
+        sample: that it was compared with.
+        found: what came of it.
+
+    Returns:
+        (molecules, 2) in the unit of each property, for `ONE_SIGMA` and `INTERVAL` of
+        `molgeo.predictor.calibration`; None if the model is not calibrated for such molecules.
+    """
+    known = calibration_of(predictor.header.calibration, sample.conformers if sample.made else 0)
+    if known is None:
+        return [None for _ in found.properties]
+    return [
+        torch.stack(half_widths(known.scales[one.name], found.stds[:, k]), dim=1).numpy()
+        for k, one in enumerate(found.properties)
+    ]
 
 
 def _limits(device: torch.device, batch_size: int | None) -> tuple[int, float]:

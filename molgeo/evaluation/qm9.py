@@ -14,11 +14,13 @@ from molgeo.data.qm9.dataset import QM9
 from molgeo.data.qm9.properties import named
 from molgeo.evaluation.properties import (
     CALIBRATED,
+    Collected,
     Part,
     Sample,
     Source,
     calibrations,
     errors,
+    interval_widths,
 )
 from molgeo.prediction.conformer_average import CONFORMERS
 from molgeo.predictor import Predictor
@@ -38,6 +40,7 @@ def evaluate(
     progress: Progress | None = None,
     precision: MatmulPrecision = "highest",
     conformers: int | None = None,
+    report: str | Path | None = None,
 ) -> dict[str, Any]:
     """Mean absolute and root mean square errors on QM9.
 
@@ -52,6 +55,7 @@ def evaluate(
         progress: called with (molecules done, molecules in all).
         precision: of float32 matrix products; ``medium`` multiplies in bfloat16, which is faster.
         conformers: of each molecule, 8 if None; their values are averaged as `molgeo.predict` does.
+        report: page of the errors to write; None for none.
 
     Returns:
         ``model, data, split, geometry``, and what `molgeo.evaluation.properties.errors` gives.
@@ -67,9 +71,40 @@ def evaluate(
         raise SettingError(f"evaluate: conformers must be 1 to {MAX_CONFORMERS}, got {conformers}")
     if conformers is not None and geometry == "dft":
         raise SettingError("conformers: --geometry dft has one of each molecule; choose another")
-    sample = sample_of(QM9(root), split, geometry, limit, conformers or CONFORMERS)
+    data = QM9(root)
+    sample = sample_of(data, split, geometry, limit, conformers or CONFORMERS)
     about = {"model": predictor.name, "data": "qm9", "split": split, "geometry": geometry}
-    return {**about, **errors(predictor, sample, batch_size, progress, precision)}
+    kept: list[Collected] = []
+    found = errors(predictor, sample, batch_size, progress, precision, kept.append)
+    result = {**about, **found}
+    if report is not None:
+        _write_report(Path(report), result, kept[0], data, predictor, sample)
+    return result
+
+
+def _write_report(
+    path: Path,
+    result: dict[str, Any],
+    found: Collected,
+    data: QM9,
+    predictor: Predictor,
+    sample: Sample,
+) -> None:
+    """The page of errors."""
+    from molgeo.evaluation.report.groups import Molecules
+    from molgeo.evaluation.report.page import Measured, write_page
+
+    widths = interval_widths(predictor, sample, found)
+    measured = [
+        Measured(one, found.values[:, k].numpy(), found.labels[:, k].numpy(), widths[k])
+        for k, one in enumerate(found.properties)
+    ]
+    rows, bounds = found.rows.tolist(), data.molecules.bounds
+    numbers = [data.molecules.z[bounds[k] : bounds[k + 1]].numpy() for k in rows]
+    molecules = Molecules([data.smiles(k) for k in rows], numbers)
+    header = predictor.header
+    of_card = header.from_smiles if sample.made else header.metrics
+    write_page(path, result, measured, molecules, of_card.mae)
 
 
 def calibrate(

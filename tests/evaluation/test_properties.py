@@ -162,3 +162,31 @@ def test_a_model_of_other_properties(root):
 
     with pytest.raises(ValueError, match="expected a model of some of mu, alpha"):
         evaluate(Predictor("schnet", {"n_blocks": 1}, [ENERGY]), root)
+
+
+def test_a_page_changes_no_number_and_knows_its_molecules(predictor, root, monkeypatch, tmp_path):
+    from molgeo.evaluation.report import page
+
+    pages = []
+    monkeypatch.setattr(page, "write_page", lambda *of_page: pages.append(of_page))
+    data = QM9(root)
+    rows = data.split().train[:20].tolist()
+    bad, generate = data.smiles(rows[4]), qm9.generate
+    failing = qm9.BadRow("", message="why")
+    monkeypatch.setattr(
+        qm9, "generate", lambda r, n: failing if r.smiles == bad else generate(r, n)
+    )
+    options = {"split": "train", "geometry": "flat", "limit": 20, "conformers": 1}
+    plain = evaluate(predictor, root, **options)
+    assert evaluate(predictor, root, **options, report=tmp_path / "a.html") == plain
+    ((path, result, measured, molecules, _),) = pages
+    assert path == tmp_path / "a.html"
+    assert result == plain
+    assert molecules.smiles == [data.smiles(k) for k in rows if data.smiles(k) != bad]
+    for one in measured:
+        labels = [float(data[k][one.property.name]) for k in rows if data.smiles(k) != bad]
+        assert one.labels.tolist() == pytest.approx(labels)
+        assert abs(one.errors).mean() == pytest.approx(plain["mae"][one.property.column])
+    assert [len(z) for z in molecules.numbers] == [
+        len(data[k].z) for k in rows if data.smiles(k) != bad
+    ]
