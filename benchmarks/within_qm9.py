@@ -14,7 +14,7 @@ kind too, and then both meet it:
   scaffolds are not among these, tested on scaffolds that were left out whole.
 
 How bars grow is fitted to a third model, **smaller**, of up to seven heavy atoms, and to training
-molecules of eight that it has not seen: nothing is chosen by a molecule of the test part.
+molecules of eight that it has not seen.
 `within_qm9_bars.py` has the method.
 
 Training molecules are of QM9's training part, those to calibrate on of its validation part, those
