@@ -172,6 +172,37 @@ def test_predictions_are_compared_by_place(folder: Path) -> None:
     assert found["energy_eV"]["outside"] == found["energy_eV"]["drug"]
 
 
+def test_a_header_is_told_of_the_sets_that_qm9_lacks(folder: Path) -> None:
+    import evaluate
+    import record
+
+    from molgeo.predictor.header import Outside
+
+    rows = long_rows([0.5, 1.5, 3.0], [0.0, 0.0, 1.0])
+    energy = rows.assign(property=evaluate.ENERGY, set="small")
+    known = rows.assign(set="qm9", name=[f"qm9_{k}" for k in range(3)])
+    by = evaluate.by_set(pd.concat([rows, energy, known]))
+    told = record.facts({"by": by, "refused": {"drug_9": "no"}}, "smiles")
+    assert Outside(**told).n == 6  # three of drug, three of small, none of qm9
+    assert told["mae"] == {"gap_eV": pytest.approx(5 / 3), "u0_eV": pytest.approx(5 / 3)}
+    assert told["coverage"]["gap_eV"] == {
+        "std": pytest.approx(1 / 3),
+        "low90_high90": pytest.approx(2 / 3),
+    }
+    assert told["flagged"] == pytest.approx(1 / 3)
+    assert told["worst_flagged"] == {"gap_eV": 1.0, "u0_eV": 1.0}
+    assert (told["failed"], told["geometry"]) == (1, "smiles")
+    assert told["source"].startswith("3 drug fragments of 10 to 16 heavy atoms, 3 of up to three")
+
+
+def test_the_readme_says_what_the_headers_say(folder: Path) -> None:
+    import record
+
+    found = record.BLOCK.search(record.README.read_text())
+    assert found is not None
+    assert found[0] == record.readme_table()
+
+
 WATER = ("OHH", [[0, 0, 0.1178], [0, 0.7555, -0.4712], [0, -0.7555, -0.4712]])
 CYANIDE = (
     "CNH",
