@@ -23,7 +23,7 @@ MOST_NEEDED: Final = 10
 FLAGGED: Final = 0.01
 """Part of its own molecules that a set may call strange, each judged by the others."""
 
-KEPT: Final = 5000
+MOST_KINDS: Final = 5000
 """Kinds that a record keeps, the most frequent ones."""
 
 
@@ -85,7 +85,7 @@ def bond_kinds_of(z: Ints, ptr: Ints, pairs: Pairs) -> BondKinds:
     _, example, kind = np.unique(mixed[i] + mixed[j], return_index=True, return_inverse=True)
     held = np.unique(molecule * len(example) + kind)  # each kind once per molecule
     count = np.bincount(held % max(1, len(example)), minlength=len(example))
-    frequent = np.argsort(-count, kind="stable")[:KEPT]
+    frequent = np.argsort(-count, kind="stable")[:MOST_KINDS]
     names = names_of_kinds(z, (i, j, d), example[frequent])
     return BondKinds(
         molecules=n,
