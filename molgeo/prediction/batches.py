@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from molgeo.chem.molecule import Molecule, check_bonds, check_geometry
+from molgeo.prediction.given import NO_MINIMUM, is_distorted, knows_minima
 from molgeo.predictor import Predictor, checkpoint
 from molgeo.predictor.header import Facts
 from molgeo.runtime.device import (
@@ -108,7 +109,9 @@ class BatchPredictor:
         if domain is None:
             return ()
         is_given = molecule.geometry.startswith("given")
-        return domain.judge(molecule.z.tolist(), molecule.pos, is_given)
+        moved = knows_minima(self.header) and is_distorted(molecule.geometry)
+        found = domain.judge(molecule.z.tolist(), molecule.pos, is_given)
+        return (NO_MINIMUM, *found) if moved else found
 
     def values(self, molecules: list[Molecule]) -> list[Values | str]:
         """Predict molecules, batched by size.

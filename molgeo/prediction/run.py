@@ -17,6 +17,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from molgeo.prediction.conformer_average import CONFORMERS, Numbers
+from molgeo.prediction.given import GIVEN, fits_cheap, judged, knows_minima
 from molgeo.prediction.rows import (
     BETWEEN,
     ROW_COLUMNS,
@@ -276,15 +277,15 @@ class PropertyRun:
 
     def _window(self, window: list[Built]) -> list[Result]:
         """Predict all sound molecules of a window together, equal ones once."""
+        window, models, reasons = self._checked(window)
         keys = [key(built) for built in window]
-        models = [self._model(built) for built in window]
         answers: dict[int, Answer | str] = {}
         sound: dict[BatchPredictor, dict[int, list[Molecule]]] = {self.given: {}, self.made: {}}
         first: dict[str, int] = {}
         for k, built in enumerate(window):
             if not isinstance(built, list):
                 answers[k] = built.message
-            elif (reason := models[k].refusal(built)) is not None:
+            elif (reason := reasons[k]) is not None:
                 answers[k] = reason
             elif keys[k] in self._known:
                 answers[k] = self._known[keys[k]]
@@ -297,11 +298,27 @@ class PropertyRun:
             self._remember(own, answer)
         return list(map(self._result, window, models, all_answers, keys))
 
+    def _checked(
+        self, window: list[Built]
+    ) -> tuple[list[Built], list[BatchPredictor], list[str | None]]:
+        """Rows with the sources of their coordinates, the model for each, and why it refuses it."""
+        models = [self._model(built) for built in window]
+        reasons = list(map(_refusal, models, window))
+        if knows_minima(self.given.header):
+            window = judged(window, [reason is None for reason in reasons])
+        for k, built in enumerate(window):
+            model = self._model(built)
+            if model is not models[k]:
+                models[k], reasons[k] = model, _refusal(model, built)
+        return window, models, reasons
+
     def _model(self, built: Built) -> BatchPredictor:
-        """The model for a row's geometry."""
-        if isinstance(built, list):
-            return self.given if built[0].geometry == "given" else self.made
-        return self.made if built.smiles else self.given
+        """The model for a row's geometry; coordinates that are to be taken as given are."""
+        if not isinstance(built, list):
+            return self.made if built.smiles else self.given
+        geometry, is_asked = built[0].geometry, self.settings.geometry == GIVEN
+        is_of_user = geometry == GIVEN or geometry.startswith(f"{GIVEN} ")
+        return self.given if is_of_user and (is_asked or not fits_cheap(geometry)) else self.made
 
     def _predicted(
         self, model: BatchPredictor, molecules: dict[int, list[Molecule]]
@@ -355,6 +372,11 @@ class PropertyRun:
         if name not in self._kept:
             self._kept[name] = output_name(name, self._own)
         return self._kept[name]
+
+
+def _refusal(model: BatchPredictor, built: Built) -> str | None:
+    """Why a model must not see a row's molecule, or None; a bad row has its own reason."""
+    return model.refusal(built) if isinstance(built, list) else None
 
 
 def _told(built: Iterable[Built], ready: Callable[[], None]) -> Iterator[Built]:

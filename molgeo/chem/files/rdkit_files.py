@@ -137,8 +137,10 @@ def of_bonds(mol: Chem.Mol, input: str, name: str = "") -> Row:
     if reason is not None:
         return BadRow(input, name, smiles, reason, n_atoms=len(pos))
     missing = sum(atom.GetTotalNumHs() for atom in mol.GetAtoms())
-    if missing and has_all_hydrogens(bonds.atomic_numbers(mol), pos):
-        return of_coordinates(mol, input, name)  # orders of bonds are what is wrong
+    z = bonds.atomic_numbers(mol)
+    if missing and (has_all_hydrogens(z, pos) or implausible(z, pos)):
+        # Orders of bonds are what is wrong; or the unit, of which no number of hydrogens follows.
+        return of_coordinates(mol, input, name)
     if missing:
         message = hydrogens_missing(missing)
         return BadRow(input, name, smiles, message, n_atoms=len(pos) + missing)

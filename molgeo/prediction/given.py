@@ -1,0 +1,86 @@
+"""Given coordinates are judged: where they come from decides which of the two models fits them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from molgeo.predictor.header import Facts
+
+if TYPE_CHECKING:
+    from molgeo.chem.building import Built
+    from molgeo.chem.molecule import Molecule
+
+GIVEN: Final = "given"
+"""A row's geometry if its coordinates were given, and look relaxed by a density functional or
+cannot be judged; else the judgement follows in parentheses."""
+
+NO_MINIMUM: Final = (
+    "distorted coordinates (their bonds are of no minimum, and training had minima alone)"
+)
+"""Why a model of relaxed molecules does not know coordinates in motion or with noise."""
+
+_RELAXED: Final = ("relaxed at B3LYP", "MMFF94")
+
+
+def knows_minima(header: Facts) -> bool:
+    """Whether a model was trained at minima of B3LYP or of MMFF94, by its checkpoint's header."""
+    return header.geometry_source.startswith(_RELAXED)
+
+
+def is_distorted(geometry: str) -> bool:
+    """Whether a row's geometry says that its coordinates are no minimum."""
+    from molgeo.chem.geometry_source import DISTORTED
+
+    return geometry == _said(DISTORTED)
+
+
+def fits_cheap(geometry: str) -> bool:
+    """Whether the model for MMFF94's minima has the smaller errors at such given coordinates."""
+    from molgeo.chem.geometry_source import DISTORTED, MMFF94
+
+    return geometry in (_said(MMFF94), _said(DISTORTED))
+
+
+def judged(window: Sequence[Built], is_sound: Sequence[bool]) -> list[Built]:
+    """Rows, whose molecules say where given coordinates come from.
+
+    Args:
+        window: rows.
+        is_sound: of each row, whether it is a molecule that a model would predict.
+
+    Returns:
+        The rows in their order. All conformers of one row come from where most of them do.
+    """
+    from molgeo.chem.geometry_source import DFT, judge
+
+    rows = {
+        k: built
+        for k, built in enumerate(window)
+        if is_sound[k] and isinstance(built, list) and built[0].geometry == GIVEN
+    }
+    result = list(window)
+    molecules = [one for built in rows.values() for one in built]
+    if not molecules:
+        return result
+    ptr = np.cumsum([0, *(one.n_atoms for one in molecules)])
+    z, pos = (np.concatenate([getattr(one, name) for one in molecules]) for name in ("z", "pos"))
+    sources = iter(judge(z, pos, ptr))
+    for k, built in rows.items():
+        ((source, _),) = Counter(next(sources) for _ in built).most_common(1)
+        if source not in (None, DFT):
+            result[k] = _from(built, _said(source))
+    return result
+
+
+def _said(source: str) -> str:
+    """What a row's geometry is of coordinates from one of `SOURCES`."""
+    return f"{GIVEN} ({source})"
+
+
+def _from(built: list[Molecule], geometry: str) -> list[Molecule]:
+    return [replace(one, geometry=geometry) for one in built]
