@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 
 from rdkit import Chem
 from rdkit.Chem.Draw import rdMolDraw2D
@@ -36,7 +36,7 @@ def drawing(smiles: str, block: str = "") -> str:
                 return ""
             mol.RemoveAllConformers()  # drawn flat, not as the coordinates lie
             canvas = rdMolDraw2D.MolDraw2DSVG(*SIZE)
-            options = canvas.drawOptions()
+            options: Any = canvas.drawOptions()
             options.clearBackground = False
             options.updateAtomPalette(_COLOURS)
             options.padding = 0.04

@@ -184,10 +184,10 @@ def test_a_page_changes_no_number_and_knows_its_molecules(predictor, root, monke
     assert result == plain
     assert molecules.smiles == [data.smiles(k) for k in rows if data.smiles(k) != bad]
     for one in measured:
-        column = data.molecules.properties.index(one.property.name)
+        column = data.molecules.properties.index(one.of.name)
         labels = [float(data.molecules.y[k, column]) for k in rows if data.smiles(k) != bad]
         assert one.labels.tolist() == pytest.approx(labels)
-        assert abs(one.errors).mean() == pytest.approx(plain["mae"][one.property.column])
+        assert abs(one.errors).mean() == pytest.approx(plain["mae"][one.of.column])
     assert [len(z) for z in molecules.numbers] == [
         len(data[k].z) for k in rows if data.smiles(k) != bad
     ]

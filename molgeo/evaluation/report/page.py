@@ -36,14 +36,14 @@ class Measured(NamedTuple):
     """One property of the molecules that a model was measured on.
 
     Attributes:
-        property: what it is.
+        of: the property.
         values: (molecules,) predicted, in its unit.
         labels: (molecules,); NaN if one is missing.
         widths: (molecules, 2) half-widths of the intervals for `ONE_SIGMA` and `INTERVAL`; None if
             the model is not calibrated for such molecules.
     """
 
-    property: Property
+    of: Property
     values: Array
     labels: Array
     widths: Array | None = None
@@ -105,12 +105,12 @@ def _overview(
     one: Measured, result: Mapping[str, Any], of_card: Mapping[str, float]
 ) -> dict[str, Any]:
     """The line of a property in the first table."""
-    column = one.property.column
+    column = one.of.column
     held = result.get("coverage", {}).get(column, {})
     return {
-        "name": one.property.name,
-        "about": one.property.description,
-        "unit": one.property.unit,
+        "name": one.of.name,
+        "about": one.of.description,
+        "unit": one.of.unit,
         "mae": number(result["mae"].get(column)),
         "rmse": number(result["rmse"].get(column)),
         "card": number(of_card.get(column)),
@@ -135,7 +135,7 @@ def _section(
         title: [_class(one, members, known) for members in found if (members.among & known).any()]
         for title, found in classes.items()
     }
-    return {"one": one.property, "figures": figures, "tables": tables} | {
+    return {"one": one.of, "figures": figures, "tables": tables} | {
         "worst": [_bad(one, molecules, int(k)) for k in worst(one.errors)]
     }
 
@@ -185,7 +185,7 @@ def _parity(axes: Axes, one: Measured, known: NDArray[np.bool_]) -> None:
     axes.plot(ends, ends, color=GREY, linewidth=0.8)
     assert axes.figure is not None
     axes.figure.colorbar(mesh, ax=axes, label="molecules")
-    unit = f" / {one.property.unit}" if one.property.unit else ""
+    unit = f" / {one.of.unit}" if one.of.unit else ""
     axes.set(xlabel=f"label{unit}", ylabel=f"predicted{unit}")
     axes.locator_params(nbins=5)
 
@@ -211,7 +211,7 @@ def _by_width(axes: Axes, errors: Array, widths: Array, one: Measured) -> None:
     high = [float(np.quantile(errors[part], INTERVAL)) for part in parts]
     axes.plot(x, high, "o-", color=ORANGE, label="90% are below")
     axes.plot([0, max(x)], [0, max(x)], color=GREY, linewidth=0.8)
-    unit = f" / {one.property.unit}" if one.property.unit else ""
+    unit = f" / {one.of.unit}" if one.of.unit else ""
     axes.set(xlabel=f"half-width of the 90% interval{unit}", ylabel=f"error{unit}")
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from molgeo.pages.drawing import drawing
 from molgeo.pages.figures import BLUE, ORANGE, svg
@@ -191,6 +192,6 @@ def _bars(axes: Axes, one: Property, values: Sequence[Sequence[float]]) -> None:
     axes.hist(clipped, bins=bins.tolist(), stacked=True, color=[BLUE, ORANGE])
     unit = f" / {one.unit}" if one.unit else ""
     axes.set(xlabel=f"{one.symbol}{unit}", ylabel="rows")
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.ticklabel_format(axis="x", useOffset=False)
     axes.locator_params(axis="x", nbins=5)
