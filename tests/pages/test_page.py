@@ -25,7 +25,13 @@ def page(table=None, about=(), **values):
         "molgeo.prediction.report",
         "predictions.html",
         ["3Dmol-min.js", "table-core.js", "viewer.js", "table.js", "predictions.js"],
-        **{"summary": "1 row", "left_out": [], "histograms": [], "has_outside": False}
+        **{
+            "summary": "1 row",
+            "left_out": [],
+            "histograms": [],
+            "has_outside": False,
+            "outside": "",
+        }
         | {"about": about, "table": table or {}, "blocks": [], **values},
     )
 

@@ -110,6 +110,7 @@ class RowPage:
             ["3Dmol-min.js", "table-core.js", "viewer.js", "table.js", "predictions.js"],
             about=self._about,
             summary=self._tally.line(self._tally.n, 0.0),
+            outside=self._tally.outside(),
             left_out=self._left_out(),
             histograms=[
                 (self._layout.outputs[name], self._histogram(name))

@@ -24,6 +24,7 @@ SMILES = ["CCO", "c1ccccc1", "O", "CC(=O)N", "C1CC"]
 def row(k, **more):
     usual = {"id": k, "name": f"n{k}", "input": "CCO", "smiles": "CCO", "formula": "C2H6O"}
     usual |= {"n_atoms": 9, "geometry": "given", "stereo": "", "status": "ok", "message": ""}
+    usual |= {"in_domain": True, "domain_reason": ""}
     return {**usual, "model": "toy", "mu_D": 1.25, "mu_D_std": 0.5, **more}
 
 
@@ -63,12 +64,14 @@ def test_values_have_their_errors_and_rows_their_flags():
     assert "Blue: inside the model's domain" in soup.get_text()
     assert len(soup.select("#histograms svg")) == 1
     assert "4 rows, 1 failed" in soup.get_text()
+    assert "1 of 4 rows is outside the domain of toy" in soup.get_text()
 
 
-def test_columns_of_the_domain_may_be_missing():
+def test_without_flags_there_is_one_colour():
     soup = rows_page([row(0)])
     assert table_of(soup)["rows"][0][2] == ""
     assert "Blue" not in soup.get_text()
+    assert "outside the domain" not in soup.get_text()
 
 
 def test_a_row_without_any_number_needs_no_histogram():
