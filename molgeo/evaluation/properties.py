@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
@@ -18,9 +18,9 @@ from molgeo.prediction.conformer_average import CONFORMERS, ConformerAverage, co
 from molgeo.predictor import Predictor
 from molgeo.predictor.calibration import (
     Calibration,
+    Compared,
     calibration_from,
     calibration_of,
-    half_widths,
 )
 from molgeo.properties import Property, first_energy, names_of
 from molgeo.runtime.device import PAIRS, Arriving, bounded, one_behind, received
@@ -60,6 +60,19 @@ class Sample(NamedTuple):
     made: bool = False
 
 
+def made_once(sample: Sample) -> Sample:
+    """The same molecules, whose geometries are kept as they are made."""
+    kept: dict[tuple[int, ...], tuple[GeometrySet, Tensor]] = {}
+
+    def source(rows: Tensor) -> tuple[GeometrySet, Tensor]:
+        name = tuple(rows.tolist())
+        if name not in kept:
+            kept[name] = sample.source(rows)
+        return kept[name]
+
+    return sample._replace(source=source)
+
+
 def errors(
     predictor: Predictor,
     sample: Sample,
@@ -89,7 +102,8 @@ def errors(
     Raises:
         SettingError: the model has none of the labels, or no molecule could be evaluated.
     """
-    found = collect(predictor, sample, batch_size, progress, precision)
+    judge = bool(predictor.header.calibration)
+    found = collect(predictor, sample, batch_size, progress, precision, judge)
     if keep is not None:
         keep(found)
     error = found.values - found.labels
@@ -107,6 +121,7 @@ def errors(
     scales = calibration_of(predictor.header.calibration, sample.conformers if sample.made else 0)
     if scales is not None:
         result["coverage"] = dict(zip(columns, _coverage(found, scales), strict=True))
+        result["flagged"] = float(found.flagged.double().mean())
     return result
 
 
@@ -120,6 +135,7 @@ def calibrations(
     predictor: Predictor,
     samples: Mapping[int, Sample],
     progress: Progress | None = None,
+    beyond: Mapping[int, Sample] | None = None,
 ) -> list[Calibration]:
     """How the errors of values are distributed, for several numbers of conformers.
 
@@ -127,6 +143,8 @@ def calibrations(
         predictor: the model.
         samples: number of conformers → molecules that the model was not trained on.
         progress: called with (molecules done, molecules in all).
+        beyond: likewise, molecules that the training data do not have; they count only if the
+            predictor tells how far molecules are from its training data.
 
     Returns:
         Calibrations, for the header of a checkpoint.
@@ -141,9 +159,11 @@ def calibrations(
             if progress:
                 progress(before * total + done, len(samples) * total)
 
-        found = collect(predictor, sample, progress=step)
-        values, stds, labels = (t.numpy() for t in (found.values, found.stds, found.labels))
-        made.append(calibration_from(names_of(found.properties), values, stds, labels, n))
+        found = collect(predictor, sample, progress=step, judge=True).measured()
+        far = None
+        if beyond is not None and n in beyond and predictor.familiarity is not None:
+            far = collect(predictor, beyond[n], judge=True).of(found.properties)
+        made.append(calibration_from(found, n, far))
     return made
 
 
@@ -157,6 +177,10 @@ class Collected(NamedTuple):
         labels: (molecules, properties) float64.
         reasons: why molecules are missing, and how many.
         rows: (molecules,) int64, which molecules of the data set.
+        signals: (molecules, signals) float64; None if the model tells none.
+        flagged: (molecules,) bool, whether each is outside the model's domain; False if that was
+            not asked for.
+        larger: (molecules,) bool, whether each has more heavy atoms than any validation molecule.
     """
 
     properties: list[Property]
@@ -165,6 +189,41 @@ class Collected(NamedTuple):
     labels: Tensor
     reasons: Counter[str]
     rows: Tensor
+    signals: Tensor | None
+    flagged: Tensor
+    larger: Tensor
+
+    def measured(self) -> Compared:
+        """The same, as calibration takes it."""
+        signals = None if self.signals is None else self.signals.numpy()
+        return Compared(
+            names_of(self.properties),
+            self.values.numpy(),
+            self.stds.numpy(),
+            self.labels.numpy(),
+            signals,
+            self.unlike,
+        )
+
+    @property
+    def unlike(self) -> NDArray[np.bool_]:
+        """(molecules,) whether the error bars are those of molecules unlike the training data."""
+        return (self.flagged | self.larger).numpy()
+
+    def half_widths(self, known: Calibration, k: int) -> NDArray[np.float64]:
+        """(molecules, 2) half-widths of one property's intervals, as predictions have them."""
+        signals = None if self.signals is None else self.signals.numpy()
+        stds = self.stds[:, k].numpy()
+        both = known.half_widths(self.properties[k].name, stds, signals, self.unlike)
+        return np.stack(both, axis=1)
+
+    def of(self, properties: Sequence[str]) -> Compared:
+        """As `measured`, with columns for other properties too, which have no labels."""
+        own = self.measured()
+        places = [own.properties.index(one) if one in own.properties else -1 for one in properties]
+        nothing = np.full((len(own.values), 1), np.nan)
+        values, stds, labels = (np.hstack([one, nothing])[:, places] for one in own[1:4])
+        return Compared(properties, values, stds, labels, own.signals, own.outside)
 
 
 def collect(
@@ -173,8 +232,12 @@ def collect(
     batch_size: int | None = None,
     progress: Progress | None = None,
     precision: MatmulPrecision = "highest",
+    judge: bool = False,
 ) -> Collected:
-    """What `errors` compares; arguments and errors as there."""
+    """What `errors` compares; arguments and errors as there.
+
+    ``judge`` says of each molecule whether it is outside the model's domain, as predictions do.
+    """
     known = [one for one in predictor.properties if one in sample.properties]
     if not known:
         raise SettingError(
@@ -182,6 +245,7 @@ def collect(
             f"{predictor.name} of {', '.join(predictor.property_names)}"
         )
     averages: list[ConformerAverage] = []
+    reasoned: list[bool] = []
     labels: list[Tensor] = []
     rows: list[Tensor] = []
     reasons: Counter[str] = Counter()
@@ -192,6 +256,7 @@ def collect(
             averages += [_average(p, known) for p in batch.values().split(batch.counts)]
             labels.append(batch.labels)
             rows.append(batch.rows)
+            reasoned += _judged(predictor, batch, not sample.made) if judge else []
         done += batch.n_rows
         if progress and batch.n_rows:
             progress(done, len(sample.rows))
@@ -201,7 +266,28 @@ def collect(
         torch.from_numpy(np.stack([getattr(average, name) for average in averages]))
         for name in ("value", "std")
     )
-    return Collected(known, values, stds, torch.cat(labels), reasons, torch.cat(rows))
+    record, n = predictor.familiarity, len(averages)
+    flagged, larger = (torch.zeros(n, dtype=torch.bool) for _ in range(2))
+    signals = None
+    if reasoned:
+        flagged = torch.tensor(reasoned)
+    if record is not None:
+        table = np.stack([one.signals for one in averages if one.signals is not None])
+        signals = torch.from_numpy(table)
+        flagged |= torch.tensor([judge and bool(record.reasons(row)) for row in table.tolist()])
+        larger = torch.tensor([record.is_larger(row) for row in table.tolist()])
+    told = (torch.cat(labels), reasons, torch.cat(rows), signals, flagged, larger)
+    return Collected(known, values, stds, *told)
+
+
+def _judged(predictor: Predictor, batch: _Batch, given: bool) -> list[bool]:
+    """Of the first conformers, whether they are of a kind that training hardly held."""
+    domain, atoms = predictor.domain, batch.atoms
+    if domain is None or atoms is None:
+        return [False] * len(batch.counts)
+    firsts = np.cumsum([0, *batch.counts[:-1]])
+    z, pos = atoms.z.split(batch.n_atoms), atoms.pos.split(batch.n_atoms)
+    return [bool(domain.judge(z[k], pos[k], given)) for k in firsts]
 
 
 class _Batch(NamedTuple):
@@ -212,7 +298,8 @@ class _Batch(NamedTuple):
         counts: conformers of each molecule.
         labels: (molecules, properties) float64.
         rows: (molecules,) int64, which molecules of the data set.
-        values: waits for (conformers, properties).
+        values: waits for (conformers, properties), with signals behind if there are any.
+        atoms: the conformers; None if there are none.
     """
 
     n_rows: int
@@ -220,6 +307,13 @@ class _Batch(NamedTuple):
     labels: Tensor
     rows: Tensor
     values: Arriving
+    atoms: Batch | None = None
+
+    @property
+    def n_atoms(self) -> list[int]:
+        """Of each conformer."""
+        assert self.atoms is not None
+        return self.atoms.batch.bincount(minlength=sum(self.counts)).tolist()
 
 
 def _begun(
@@ -248,7 +342,8 @@ def _begun(
             with matmul_precision(precision):
                 values = _predicted(predictor, batch, known)
             n_rows = len(chunk) if part is parts[-1] else 0
-            yield _Batch(n_rows, counts, batch.y[firsts][:, columns], chunk[exists][part], values)
+            labels = batch.y[firsts][:, columns]
+            yield _Batch(n_rows, counts, labels, chunk[exists][part], values, batch)
         if not parts:
             none = torch.empty(0), chunk[:0]
             yield _Batch(len(chunk), [], *none, lambda: torch.empty(0))
@@ -259,9 +354,9 @@ def _coverage(found: Collected, known: Calibration) -> list[dict[str, float]]:
     shares: list[dict[str, float]] = []
     for k, one in enumerate(found.properties):
         error = (found.values[:, k] - found.labels[:, k]).abs()
-        widths = half_widths(known.scales[one.name], found.stds[:, k])
         labelled = ~error.isnan()
-        share = [float((error <= width)[labelled].double().mean()) for width in widths]
+        within = error[:, None] <= torch.from_numpy(found.half_widths(known, k))
+        share = within[labelled].double().mean(0).tolist()
         shares.append(dict(zip(("std", "low90_high90"), share, strict=True)))
     return shares
 
@@ -283,10 +378,7 @@ def interval_widths(
     known = calibration_of(predictor.header.calibration, sample.conformers if sample.made else 0)
     if known is None:
         return [None for _ in found.properties]
-    return [
-        torch.stack(half_widths(known.scales[one.name], found.stds[:, k]), dim=1).numpy()
-        for k, one in enumerate(found.properties)
-    ]
+    return [found.half_widths(known, k) for k in range(len(found.properties))]
 
 
 def _limits(device: torch.device, batch_size: int | None) -> tuple[int, float]:
@@ -300,12 +392,19 @@ def _predicted(predictor: Predictor, batch: Batch, known: list[Property]) -> Arr
     """Properties of a batch, (conformers, properties), on their way from the model's device."""
     batch = batch.to(predictor.scale.device)
     with torch.inference_mode():
-        out = predictor(batch.z, batch.pos, graph=batch.graph(predictor.cutoff))
-        return received(torch.stack([out[one.name] for one in known], dim=-1))
+        graph = batch.graph(predictor.cutoff)
+        if predictor.familiarity is None:
+            out, signals = predictor(batch.z, batch.pos, graph=graph), None
+        else:
+            out, signals = predictor.with_signals(batch.z, batch.pos, graph=graph)
+        table = torch.stack([out[one.name] for one in known], dim=-1)
+        return received(table if signals is None else torch.cat([table, signals.double()], dim=-1))
 
 
 def _average(values: Tensor, known: list[Property]) -> ConformerAverage:
-    """One molecule's numbers from those of its conformers, (conformers, properties)."""
+    """One molecule's numbers from those of its conformers, (conformers, properties + signals)."""
+    signals = values[:, len(known) :].numpy() if values.shape[1] > len(known) else None
+    values = values[:, : len(known)]
     energy = first_energy(known)
     weighing = values[:, known.index(energy)] if energy else torch.zeros(len(values))
-    return conformer_average(values.numpy(), weighing.numpy())
+    return conformer_average(values.numpy(), weighing.numpy(), signals)

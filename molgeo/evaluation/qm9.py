@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from molgeo.data.geometries import MAX_CONFORMERS, Geometry, GeometrySet, with_labels
 from molgeo.data.qm9.dataset import QM9
 from molgeo.data.qm9.properties import named
+from molgeo.evaluation.familiarity import MOLECULES, add_familiarity
 from molgeo.evaluation.properties import (
     CALIBRATED,
     Collected,
@@ -21,6 +22,7 @@ from molgeo.evaluation.properties import (
     calibrations,
     errors,
     interval_widths,
+    made_once,
 )
 from molgeo.prediction.conformer_average import CONFORMERS
 from molgeo.predictor import Predictor
@@ -113,15 +115,20 @@ def calibrate(
     limit: int = 0,
     progress: Progress | None = None,
     conformers: Sequence[int] = CALIBRATED,
+    beyond: Mapping[int, Sample] | None = None,
 ) -> list[Calibration]:
-    """How the errors of values from SMILES are distributed, on validation molecules.
+    """How the errors of values are distributed, on validation molecules.
+
+    The predictor gets the record of its training data's features too, if it has none.
 
     Args:
         predictor: the model.
         root: as in `evaluate`.
         limit: as in `evaluate`.
         progress: as in `evaluate`.
-        conformers: numbers of conformers, each of which has a calibration of its own.
+        conformers: numbers of conformers, each of which has a calibration of its own; 0 for QM9's
+            own geometries.
+        beyond: number of conformers → molecules that QM9 does not have.
 
     Returns:
         Calibrations, for the header of a checkpoint.
@@ -131,8 +138,14 @@ def calibrate(
         ValueError: as in `molgeo.predictor.calibration.calibration_from`.
     """
     data = QM9(root)
-    samples = {n: sample_of(data, "validation", "smiles", limit, n) for n in conformers}
-    return calibrations(predictor, samples, progress)
+    own, most = sample_of(data, "validation", "dft", limit, 1), max(conformers)
+    made = made_once(sample_of(data, "validation", "smiles", limit, most)) if most else own
+    samples = {n: made._replace(conformers=n) if n else own for n in conformers}
+    if predictor.familiarity is None:
+        at = 0 if 0 in conformers else most
+        train = sample_of(data, "train", "smiles" if at else "dft", MOLECULES, 1)
+        add_familiarity(predictor, train, samples[at])
+    return calibrations(predictor, samples, progress, beyond)
 
 
 def sample_of(data: QM9, split: Part, geometry: Geometry, limit: int, conformers: int) -> Sample:

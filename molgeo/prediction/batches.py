@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +29,16 @@ from molgeo.runtime.device import (
 )
 from molgeo.runtime.plain_text import one_line
 
-Values = dict[str, float]
+
+class Values(dict[str, float]):
+    """Values of one molecule by key.
+
+    Attributes:
+        signals: how far it is from the training data, by `molgeo.predictor.familiarity.SIGNALS`;
+            None if the model does not know.
+    """
+
+    signals: tuple[float, ...] | None = None
 
 
 class BatchPredictor:
@@ -103,15 +113,28 @@ class BatchPredictor:
                 return reason
         return None
 
-    def reasons(self, molecule: Molecule) -> tuple[str, ...]:
-        """Why the model does not know such molecules, one phrase each; none inside its domain."""
-        domain = self.predictor.domain
+    def reasons(
+        self, molecule: Molecule, signals: Sequence[float] | None = None
+    ) -> tuple[str, ...]:
+        """Why the model does not know such molecules, one phrase each; none inside its domain.
+
+        Args:
+            molecule: one of its conformers.
+            signals: of the molecule; None if the model tells none.
+        """
+        domain, known = self.predictor.domain, self.predictor.familiarity
+        far = () if known is None or signals is None else known.reasons(signals)
         if domain is None:
-            return ()
+            return far
         is_given = molecule.geometry.startswith("given")
         moved = knows_minima(self.header) and is_distorted(molecule.geometry)
         found = domain.judge(molecule.z.tolist(), molecule.pos, is_given)
-        return (NO_MINIMUM, *found) if moved else found
+        return (*([NO_MINIMUM] if moved else []), *found, *far)
+
+    def is_larger(self, signals: Sequence[float] | None) -> bool:
+        """Whether a molecule is larger than those that the model's errors were measured on."""
+        known = self.predictor.familiarity
+        return known is not None and signals is not None and known.is_larger(signals)
 
     def values(self, molecules: list[Molecule]) -> list[Values | str]:
         """Predict molecules, batched by size.
@@ -134,7 +157,7 @@ class BatchPredictor:
 
         parts = bounded(costs, self.batch_size or self.max_pairs)
         for batch, arriving in one_behind(map(begun, parts)):
-            results: list[Values] = [{} for _ in batch]
+            results = [Values() for _ in batch]
             with suppress(Exception):
                 results = self._read(arriving) if arriving is not None else results
             for k, result in zip(batch, results, strict=True):
@@ -152,12 +175,22 @@ class BatchPredictor:
         weights = next(self.predictor.parameters(), torch.empty(0))
         with torch.no_grad():
             inputs = (z, pos.to(weights.dtype), batch)
-            out = self.predictor(*(sent(tensor, self.device) for tensor in inputs))
-        return received(torch.stack([out[key].double() for key in self.keys], dim=-1))
+            here = [sent(tensor, self.device) for tensor in inputs]
+            if getattr(self.predictor, "familiarity", None) is None:
+                out, signals = self.predictor(*here), None
+            else:
+                out, signals = self.predictor.with_signals(here[0], here[1], here[2])
+        table = torch.stack([out[key].double() for key in self.keys], dim=-1)
+        return received(table if signals is None else torch.cat([table, signals.double()], dim=-1))
 
     def _read(self, arriving: Arriving) -> list[Values]:
         """Values by key of each molecule of a batch."""
-        return [dict(zip(self.keys, values, strict=True)) for values in arriving().tolist()]
+        found, n = [], len(self.keys)
+        for row in arriving().tolist():
+            values = Values(zip(self.keys, row[:n], strict=True))
+            values.signals = tuple(row[n:]) or None
+            found.append(values)
+        return found
 
     def _is_sound(self, values: Values) -> bool:
         """Whether all properties are finite; an atomization energy may lack its free atoms."""

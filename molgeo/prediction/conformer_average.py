@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molgeo.prediction.rows import CONFORMER_COLUMNS, INTERVAL_COLUMNS, STD, SUFFIXES
-from molgeo.predictor.calibration import Calibration, Scale, half_widths
+from molgeo.predictor.calibration import Calibration
 from molgeo.properties import Property
 from molgeo.units import BOLTZMANN
 
@@ -42,20 +42,24 @@ Array = NDArray[np.float64]
 
 
 class ConformerAverage(NamedTuple):
-    """Four numbers of each property, (properties,) each."""
+    """Four numbers of each property, (properties,) each, and the molecule's signals if any."""
 
     value: Array
     std: Array
     lowest: Array
     boltzmann: Array
+    signals: Array | None = None
 
 
-def conformer_average(values: Array, energies: Array) -> ConformerAverage:
+def conformer_average(
+    values: Array, energies: Array, signals: Array | None = None
+) -> ConformerAverage:
     """Average over the conformers of one molecule.
 
     Args:
         values: (conformers, properties).
         energies: (conformers,) eV, up to a constant; all equal if none is known.
+        signals: (conformers, signals) of how far each is from the training data, if they are known.
 
     Returns:
         The averages, in the units of ``values``.
@@ -64,7 +68,11 @@ def conformer_average(values: Array, energies: Array) -> ConformerAverage:
     value = soft @ values
     variance = soft @ (values - value) ** 2
     return ConformerAverage(
-        value, np.sqrt(variance), values[int(energies.argmin())], sharp @ values
+        value,
+        np.sqrt(variance),
+        values[int(energies.argmin())],
+        sharp @ values,
+        None if signals is None else soft @ signals,
     )
 
 
@@ -107,26 +115,38 @@ class Numbers:
         self.columns = [one.column + suffix for one in outputs for suffix in self._suffixes]
         # An atomization energy is as uncertain as the total.
         totals = [one.total or one for one in outputs]
-        self._scales = {
-            made: [known.scales[one.name] for one in totals] if known else []
-            for made, known in ((True, calibration), (False, of_given))
-        }
+        self._totals = [one.name for one in totals]
+        self._known = {True: calibration, False: of_given}
         self._minimum = np.array([one.minimum for one in outputs])
 
-    def of(self, values: Array, energies: Array, made: bool) -> dict[str, float]:
+    def of(
+        self,
+        values: Array,
+        energies: Array,
+        made: bool,
+        signals: Array | None = None,
+        outside: bool = False,
+        is_cheap: bool | None = None,
+    ) -> dict[str, float]:
         """Column → number; what is not finite is left out.
 
         Args:
             values: (conformers, outputs).
             energies: (conformers,) eV, up to a constant, that the conformers are weighted by.
             made: the conformers were made of a SMILES; else the coordinates are given.
+            signals: (conformers, signals) of the model; None if it tells none.
+            outside: the molecule is outside the model's domain.
+            is_cheap: the model for geometries of a force field was taken, whose errors are those
+                from SMILES; None if that is so for what was made.
         """
-        average = conformer_average(values, energies)
+        average = conformer_average(values, energies, signals)
         numbers: dict[str, Array] = {"": average.value}
         if made or len(values) > 1:
             conformers = (average.std, average.lowest, average.boltzmann)
             numbers |= dict(zip(CONFORMER_COLUMNS, conformers, strict=True))
-        numbers |= self._errors(average, self._scales[made])
+        numbers |= self._errors(
+            average, self._known[made if is_cheap is None else is_cheap], outside
+        )
         for suffix in numbers.keys() & set(_BOUNDED):
             numbers[suffix] = np.maximum(numbers[suffix], self._minimum)
         return {
@@ -136,11 +156,17 @@ class Numbers:
             if suffix in numbers and math.isfinite(numbers[suffix][k])
         }
 
-    def _errors(self, average: ConformerAverage, scales: list[Scale]) -> dict[str, Array]:
+    def _errors(
+        self, average: ConformerAverage, known: Calibration | None, outside: bool
+    ) -> dict[str, Array]:
         """Standard errors and ends of intervals, if they are known."""
-        if not scales:
+        if known is None:
             return {}
-        halves = [half_widths(s, float(d)) for s, d in zip(scales, average.std, strict=True)]
-        sigma, interval = np.array(halves).T
+        signals = None if average.signals is None else average.signals[None]
+        halves = [
+            known.half_widths(name, average.std[k : k + 1], signals, np.array([outside]))
+            for k, name in enumerate(self._totals)
+        ]
+        sigma, interval = np.array(halves)[:, :, 0].T
         low, high = INTERVAL_COLUMNS
         return {STD: sigma, low: average.value - interval, high: average.value + interval}

@@ -16,7 +16,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from molgeo.prediction.conformer_average import CONFORMERS, Numbers
+from molgeo.prediction.conformer_average import CONFORMERS, Numbers, conformer_average
 from molgeo.prediction.given import GIVEN, fits_cheap, judged, knows_minima
 from molgeo.prediction.rows import (
     BETWEEN,
@@ -337,8 +337,16 @@ class PropertyRun:
             table = np.array([[one[key] for key in self._keys] for one in good])
             energies = [one[self._energy] for one in good] if self._energy else []
             made = not conformers[0].geometry.startswith("given")
-            numbers = self._numbers.of(table, np.array(energies or [0.0] * len(good)), made)
-            answers[k] = Answer(numbers, energies, model.reasons(conformers[0]))
+            weighing = np.array(energies or [0.0] * len(good))
+            told = [one.signals for one in good if one.signals is not None]
+            signals = np.array(told) if told else None
+            mean = conformer_average(table, weighing, signals).signals
+            far = None if mean is None else mean.tolist()
+            reasons = model.reasons(conformers[0], far)
+            unlike = bool(reasons) or model.is_larger(far)
+            is_cheap = made or model is not self.given
+            numbers = self._numbers.of(table, weighing, made, signals, unlike, is_cheap)
+            answers[k] = Answer(numbers, energies, reasons)
         return answers
 
     def _result(

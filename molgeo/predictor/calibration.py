@@ -13,38 +13,51 @@ holds the truth for the share p of molecules that are drawn as those n were, on 
 draws and whatever the distribution of the errors; and it is wider if the conformers differ.
 2,000 molecules know a share to a percent.
 
+Errors grow with how far a molecule is from the training data. If the model tells *signals* σ_k of
+it (`molgeo.predictor.familiarity`), the width is
+
+    w = e + a s + Σ_k b_k max(0, σ_k − σ̄_k),
+
+with σ̄_k the median of validation molecules and e, a, b_k ≥ 0 those that make the errors most
+likely, if they follow a Laplace distribution of scale w: the minimum of Σ (ln w + |y − v| / w).
+Then the scores are |y − v| / w. Molecules outside the domain have a ``q_p`` of their own, measured
+on molecules outside (Mondrian classes): those that the training data do not have.
+
 The standard error in the output is the half-width for p = 0.683, as one standard deviation of a
 normal distribution holds; the interval that is given beside it is the one for p = 0.9.
 
 Source:
     Split conformal prediction with normalised scores: Papadopoulos, Gammerman, Vovk, AIA 2008; Lei
-    et al., JASA 113, 1094 (2018).
+    et al., JASA 113, 1094 (2018). Mondrian classes: Vovk, Lindsay, Nouretdinov, Gammerman, 2003.
 
 Deviation:
-    e, one number per property, is taken from the same n molecules as the scores. Its effect on
-    the shares is of the order of 1/n.
+    e and the weights, some numbers per property, are taken from the same n molecules as the
+    scores. Their effect on the shares is of the order of 1/n.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from molgeo.runtime.errors import InputError
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 Array = NDArray[np.float64]
-Numbers = TypeVar("Numbers", float, "Tensor")
+Bools = NDArray[np.bool_]
 
 ONE_SIGMA: Final = 0.6827
 INTERVAL: Final = 0.9
+
+SHARE_OUTSIDE: Final = 0.2
+"""Of the likelihood, what molecules outside the training data weigh together."""
+
+FARTHEST: Final = 1e4
+"""Most that a signal counts, as of an element that no training atom has."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +68,17 @@ class Scale:
         error: e, the median absolute error, in the property's unit.
         sigma: score of the share `ONE_SIGMA`.
         interval: score of the share `INTERVAL`.
+        spread: a, weight of the standard deviation over conformers.
+        weights: b_k of each signal, in the property's unit; none without signals.
+        outside: the two scores of molecules outside the domain; None if none were measured.
     """
 
     error: float
     sigma: float
     interval: float
+    spread: float = 1.0
+    weights: tuple[float, ...] = ()
+    outside: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +89,8 @@ class Calibration:
         conformers: how many are made of each molecule; 0 for given coordinates.
         n: molecules measured on.
         scales: property → its scale.
+        origin: σ̄_k of each signal.
+        n_outside: molecules outside the domain measured on.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
@@ -77,6 +98,34 @@ class Calibration:
     conformers: int
     n: int
     scales: dict[str, Scale]
+    origin: tuple[float, ...] = ()
+    n_outside: int = 0
+
+    def half_widths(
+        self, name: str, std: Array, signals: Array | None = None, outside: Bools | None = None
+    ) -> tuple[Array, Array]:
+        """Half of the intervals for the shares `ONE_SIGMA` and `INTERVAL`, in the property's unit.
+
+        Args:
+            name: of the property.
+            std: (molecules,) over the conformers, in the property's unit.
+            signals: (molecules, signals); None if there are none.
+            outside: (molecules,) whether each is outside the domain; None for none.
+        """
+        scale = self.scales[name]
+        width = scale.error + scale.spread * std
+        if scale.weights:
+            if signals is None:
+                raise ValueError("signals: the calibration needs those of each molecule, got none")
+            width = width + _excess(signals, self.origin) @ np.array(scale.weights)
+        sigma, interval = scale.sigma, scale.interval
+        if outside is None or scale.outside is None:
+            return sigma * width, interval * width
+        far_sigma, far_interval = scale.outside
+        return (
+            np.where(outside, far_sigma, sigma) * width,
+            np.where(outside, far_interval, interval) * width,
+        )
 
 
 def calibration_of(calibrations: Iterable[Calibration], conformers: int) -> Calibration | None:
@@ -94,17 +143,35 @@ def calibration_of(calibrations: Iterable[Calibration], conformers: int) -> Cali
     return max(fitting, key=lambda one: one.conformers, default=None)
 
 
-def calibration_from(
-    properties: Sequence[str], values: Array, stds: Array, labels: Array, conformers: int
-) -> Calibration:
-    """Scales from molecules that the model was not trained on.
+class Compared(NamedTuple):
+    """Molecules that a model was not trained on, with their values and labels.
 
-    Args:
+    Attributes:
         properties: names of the columns.
         values: (molecules, properties).
         stds: (molecules, properties), over the conformers.
         labels: (molecules, properties); NaN if one is missing.
+        signals: (molecules, signals); None if the model tells none.
+        outside: (molecules,) whether each is outside the domain.
+    """
+
+    properties: Sequence[str]
+    values: Array
+    stds: Array
+    labels: Array
+    signals: Array | None = None
+    outside: Bools | None = None
+
+
+def calibration_from(
+    known: Compared, conformers: int, beyond: Compared | None = None
+) -> Calibration:
+    """Scales from molecules that the model was not trained on.
+
+    Args:
+        known: molecules like the training data.
         conformers: that were made of each molecule; 0 for given coordinates.
+        beyond: molecules that the training data do not have.
 
     Returns:
         The calibration.
@@ -112,26 +179,93 @@ def calibration_from(
     Raises:
         ValueError: there are too few molecules for the share `INTERVAL`.
     """
+    if known.signals is None:
+        beyond = None
+    origin = () if known.signals is None else tuple(np.median(known.signals, axis=0).tolist())
     scales = {}
-    for k, name in enumerate(properties):
-        known = np.isfinite(labels[:, k])
-        n = int(known.sum())
+    n_outside = 0
+    for k, name in enumerate(known.properties):
+        near = _column(known, k, origin)
+        n = len(near.errors)
         if math.ceil((n + 1) * INTERVAL) > n:
             raise InputError(f"calibrate: expected at least 9 molecules, got {n}")
-        errors = np.abs(values[known, k] - labels[known, k])
-        error = float(np.median(errors))
-        scores = np.sort(errors / (error + stds[known, k]))
-        sigma, interval = (scores[math.ceil((n + 1) * p) - 1] for p in (ONE_SIGMA, INTERVAL))
-        scales[name] = Scale(error, float(sigma), float(interval))
-    return Calibration(conformers, len(values), scales)
+        if not origin:
+            scale = Scale(float(np.median(near.errors)), 1.0, 1.0)
+            far = near
+        else:
+            # A property that was not computed for molecules outside has only molecules inside.
+            far = near if beyond is None else _column(beyond, k, origin)
+            scale = _fitted(near, far if beyond is not None else None)
+        outside = _scores(far, scale)[far.outside] if beyond is not None else np.empty(0)
+        enough = math.ceil((len(outside) + 1) * INTERVAL) <= len(outside)
+        # Without a class of their own, strange molecules count with the others.
+        inside = _scores(near, scale)[~near.outside if enough else slice(None)]
+        sigma, interval = _quantiles(inside)
+        n_outside = max(n_outside, len(outside) if enough else 0)
+        scales[name] = replace(
+            scale, sigma=sigma, interval=interval, outside=_quantiles(outside) if enough else None
+        )
+    return Calibration(conformers, len(known.values), scales, origin, n_outside)
 
 
-def half_widths(scale: Scale, std: Numbers) -> tuple[Numbers, Numbers]:
-    """Half of the intervals for the shares `ONE_SIGMA` and `INTERVAL`, in the property's unit.
+class _Column(NamedTuple):
+    """One property of molecules that have a label: errors, spreads, excess of signals, class."""
 
-    Args:
-        scale: of the property.
-        std: over the conformers, in the property's unit; one number or a tensor.
-    """
-    width = scale.error + std
-    return scale.sigma * width, scale.interval * width
+    errors: Array
+    stds: Array
+    excess: Array
+    outside: Bools
+
+
+def _column(of: Compared, k: int, origin: Sequence[float]) -> _Column:
+    known = np.isfinite(of.labels[:, k])
+    n = int(known.sum())
+    signals = np.empty((n, 0)) if of.signals is None else of.signals[known]
+    outside = np.zeros(n, bool) if of.outside is None else of.outside[known]
+    errors = np.abs(of.values[known, k] - of.labels[known, k])
+    return _Column(errors, of.stds[known, k], _excess(signals, origin), outside)
+
+
+def _excess(signals: Array, origin: Sequence[float]) -> Array:
+    """max(0, σ − σ̄); what is at infinity is as far as `FARTHEST`."""
+    return np.clip(np.asarray(signals, float) - np.asarray(origin, float), 0.0, FARTHEST)
+
+
+def _scores(column: _Column, scale: Scale) -> Array:
+    width = scale.error + scale.spread * column.stds
+    if scale.weights:
+        width = width + column.excess @ np.array(scale.weights)
+    return np.asarray(column.errors / width)
+
+
+def _quantiles(scores: Array) -> tuple[float, float]:
+    """The ⌈(n + 1) p⌉-th smallest score for each share p."""
+    ordered, n = np.sort(scores), len(scores)
+    sigma, interval = (ordered[math.ceil((n + 1) * p) - 1] for p in (ONE_SIGMA, INTERVAL))
+    return float(sigma), float(interval)
+
+
+def _fitted(near: _Column, far: _Column | None) -> Scale:
+    """e, a and b of the largest likelihood; molecules outside weigh `SHARE_OUTSIDE` together."""
+    from scipy.optimize import minimize
+
+    columns = [near] if far is None or not len(far.errors) else [near, far]
+    errors = np.concatenate([one.errors for one in columns])
+    unit = float(np.median(near.errors)) or 1.0
+    terms = np.concatenate(
+        [np.c_[np.ones(len(one.errors)), one.stds / unit, one.excess] for one in columns]
+    )
+    shares = [1.0] if len(columns) == 1 else [1.0 - SHARE_OUTSIDE, SHARE_OUTSIDE]
+    sizes = [len(one.errors) for one in columns]
+    mass = np.repeat(np.array(shares) / sizes, sizes)
+
+    def loss(x: Array) -> tuple[float, Array]:
+        width = terms @ x
+        ratio = errors / unit / width
+        return float(mass @ (np.log(width) + ratio)), ((mass * (1 - ratio) / width) @ terms)
+
+    start = np.r_[1.0, 1.0, np.full(terms.shape[1] - 2, 0.1)]
+    bounds = [(0.05, None), *[(0.0, None)] * (terms.shape[1] - 1)]
+    x = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
+    e, spread, *weights = x.tolist()
+    return Scale(e * unit, 1.0, 1.0, spread, tuple(b * unit for b in weights))

@@ -153,6 +153,7 @@ class Facts(OpenRecord):
     from_smiles: Measured = Measured()
     outside: Outside = Outside()
     calibration: Annotated[list[Calibration], Field(max_length=100), FailFast()] = []
+    familiarity: Count = 0
     sha256: Text = ""
 
     def told(self) -> dict[str, Any]:
@@ -208,8 +209,16 @@ class Header(Facts):
                     "conformers from 0 and n from 1",
                     (calibration.conformers, calibration.n),
                 )
+            if not all(0 <= value <= HUGE for value in calibration.origin):
+                yield f"{place}.origin", f"numbers from 0 to {HUGE:g}", calibration.origin
+            if not 0 <= calibration.n_outside <= 10**12:
+                yield f"{place}.n_outside", "a number from 0", calibration.n_outside
             for name, scale in calibration.scales.items():
-                if not all(0 <= value <= HUGE for value in dataclasses.astuple(scale)):
+                if len(scale.weights) not in (0, len(calibration.origin)):
+                    yield f"{place}.scales.{name}.weights", "one per origin", len(scale.weights)
+                numbers = (scale.error, scale.sigma, scale.interval, scale.spread)
+                numbers += (*scale.weights, *(scale.outside or ()))
+                if not all(0 <= value <= HUGE for value in numbers):
                     yield f"{place}.scales.{name}", f"numbers from 0 to {HUGE:g}", scale
 
 

@@ -13,6 +13,7 @@ from molgeo.elements import SYMBOLS
 from molgeo.graph import Graph, given_or_found
 from molgeo.ops.segment import molecule_sum
 from molgeo.predictor.domain import Domain
+from molgeo.predictor.familiarity import Familiarity
 from molgeo.predictor.header import Facts, PredictorConfig
 from molgeo.predictor.heads import Heads, moment, pool
 from molgeo.properties import Property, first_energy, names_of
@@ -58,6 +59,7 @@ class Predictor(nn.Module):
         config: these arguments, all of them.
         header: what its checkpoint says of it; empty if it was never saved.
         domain: what the model was trained on; None before training.
+        familiarity: how far molecules are from the training data; None if it is not known.
         baseline: (properties, 2, elements) float64 contributions of an atom and of its r².
         scale: (properties,) float64, unit of the heads' outputs.
         atom_reference: (properties, elements) float64, energies of free atoms in eV, NaN if
@@ -98,6 +100,7 @@ class Predictor(nn.Module):
         self._free_atoms: tuple[Any, Sequence[bool]] = None, [False] * n
         self.name = name
         self.domain: Domain | None = None
+        self.familiarity: Familiarity | None = None
         self.header = Facts()
         self.sha256 = ""
 
@@ -184,7 +187,35 @@ class Predictor(nn.Module):
         """
         z, pos, batch = self._accepted(z, pos, batch, graph)
         graph = given_or_found(graph, pos, self.cutoff, batch)
-        out = self._named(self.to_units(self.standardised(z, pos, graph), z, pos, graph))
+        return self._outputs(self.standardised(z, pos, graph), z, pos, graph)
+
+    def with_signals(
+        self, z: Tensor, pos: Tensor, batch: Tensor | None = None, graph: Graph | None = None
+    ) -> tuple[dict[str, Tensor], Tensor | None]:
+        """As a call, with signals of how far each molecule is from the training data.
+
+        Args:
+            z: (atoms,) atomic numbers.
+            pos: (atoms, 3) Å.
+            batch: (atoms,) molecule of each atom, ascending; None for one molecule.
+            graph: as in a call.
+
+        Returns:
+            What a call returns, and (molecules, `molgeo.predictor.familiarity.SIGNALS`) of the same
+            pass; None if the model has no record of its training data's features.
+        """
+        z, pos, batch = self._accepted(z, pos, batch, graph)
+        graph = given_or_found(graph, pos, self.cutoff, batch)
+        features = self.backbone.atom_features(z, pos, graph)
+        out = self._outputs(self.heads(features, z, pos, graph), z, pos, graph)
+        known = self.familiarity
+        return out, None if known is None else known.signals(features, z, graph)
+
+    def _outputs(
+        self, standardised: Tensor, z: Tensor, pos: Tensor, graph: Graph
+    ) -> dict[str, Tensor]:
+        """What a call returns, from the heads' outputs."""
+        out = self._named(self.to_units(standardised, z, pos, graph))
         free = molecule_sum(self.atom_reference.T[z], graph)
         for key, one in self.outputs.items():
             if one.total is not None:
@@ -374,6 +405,8 @@ class Predictor(nn.Module):
             moved: Tensor = getattr(self, name)
             if moved.dtype != buffer.dtype:
                 setattr(self, name, buffer.to(moved.device))
+        if self.familiarity is not None:
+            self.familiarity = self.familiarity.to(self.scale.device)
         return self
 
 

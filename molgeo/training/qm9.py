@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from pydantic import Field, model_validator
@@ -10,6 +11,7 @@ from molgeo.data.location import data_dir
 from molgeo.data.qm9 import dataset as qm9
 from molgeo.data.qm9 import properties
 from molgeo.data.qm9.datamodule import TRAINING_GEOMETRIES, QM9DataModule, TrainingGeometry
+from molgeo.evaluation.properties import CALIBRATED, Sample
 from molgeo.evaluation.qm9 import calibrate, evaluate
 from molgeo.prediction.conformer_average import CONFORMERS
 from molgeo.predictor import Predictor
@@ -111,10 +113,16 @@ class QM9Task(Task):
         return evaluate(predictor, root, part, geometry, **options)
 
     def calibrations(
-        self, predictor: Predictor, limit: int = 0, progress: Progress | None = None
+        self,
+        predictor: Predictor,
+        limit: int = 0,
+        progress: Progress | None = None,
+        beyond: Mapping[int, Sample] | None = None,
     ) -> list[Calibration]:
-        """From SMILES, for several numbers of conformers."""
-        return calibrate(predictor, self.data.root, limit, progress)
+        """From SMILES, for several numbers of conformers, and at the geometries of training."""
+        of_given = predictor.header.geometry in ("", "dft")
+        numbers = (0, *CALIBRATED) if of_given else CALIBRATED
+        return calibrate(predictor, self.data.root, limit, progress, numbers, beyond)
 
     def calibrated_errors(
         self, predictor: Predictor, limit: int = 0, progress: Progress | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +21,7 @@ from molgeo.data.datamodule import FlatDataModule
 from molgeo.data.geometries import MAX_CONFORMERS, GeometrySet, with_labels
 from molgeo.data.molecules import MoleculeSet
 from molgeo.data.split import Split, has_groups, split_groups
+from molgeo.evaluation.familiarity import add_familiarity
 from molgeo.evaluation.properties import CALIBRATED, Sample, calibrations, errors
 from molgeo.generate.table import (
     Source,
@@ -355,13 +357,20 @@ class TableTask(Task):
         return table_sample(data.table.of(rows), self.config.learned, conformers, data.folder)
 
     def calibrations(
-        self, predictor: Predictor, limit: int = 0, progress: Progress | None = None
+        self,
+        predictor: Predictor,
+        limit: int = 0,
+        progress: Progress | None = None,
+        beyond: Mapping[int, Sample] | None = None,
     ) -> list[Calibration]:
         """On validation molecules: from SMILES for several numbers of conformers, or as given."""
         rows = self.data.rows.validation[: limit or None]
         numbers = (0,) if self.data.table.geometry == "given" else CALIBRATED
         samples = {n: self._sample(rows, max(n, 1)) for n in numbers}
-        return calibrations(predictor, samples, progress)
+        if predictor.familiarity is None and rows.numel():
+            train = self._sample(self.data.rows.train, 1)
+            add_familiarity(predictor, train, samples[max(numbers)])
+        return calibrations(predictor, samples, progress, beyond)
 
     def calibrated_errors(
         self, predictor: Predictor, limit: int = 0, progress: Progress | None = None

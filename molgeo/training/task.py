@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from molgeo.data.datamodule import FlatDataModule
-from molgeo.evaluation.properties import Part
+from molgeo.evaluation.properties import Part, Sample
 from molgeo.predictor import Predictor
 from molgeo.predictor.calibration import Calibration
 from molgeo.runtime.errors import SettingError
@@ -85,9 +86,20 @@ class Task(ABC):
         return PropertyTraining(predictor, self.config)
 
     def calibrations(
-        self, predictor: Predictor, limit: int = 0, progress: Progress | None = None
+        self,
+        predictor: Predictor,
+        limit: int = 0,
+        progress: Progress | None = None,
+        beyond: Mapping[int, Sample] | None = None,
     ) -> list[Calibration]:
-        """How wrong a model is on validation molecules."""
+        """How wrong a model is on validation molecules, and on others that training did not have.
+
+        Args:
+            predictor: the model, which gets its training data's features if it has none.
+            limit: validation molecules; 0 for all.
+            progress: called with (molecules done, molecules in all).
+            beyond: number of conformers → molecules that the training data do not have.
+        """
         raise SettingError(f"calibrate: {self.config.data} has no values of molecules to measure")
 
     def calibrated_errors(

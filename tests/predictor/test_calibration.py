@@ -5,14 +5,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from molgeo.predictor.calibration import (
     INTERVAL,
     ONE_SIGMA,
+    Compared,
     Scale,
     calibration_from,
     calibration_of,
-    half_widths,
 )
 from molgeo.predictor.header import Facts
 
@@ -29,31 +31,32 @@ def molecules(n, seed):
 
 @pytest.fixture(scope="module")
 def calibration():
-    return calibration_from(["mu", "gap"], *molecules(3000, 0), conformers=8)
+    return calibration_from(Compared(["mu", "gap"], *molecules(3000, 0)), conformers=8)
 
 
 @pytest.mark.parametrize(("column", "name"), [(0, "mu"), (1, "gap")])
 def test_the_promised_share_of_other_molecules_lies_within(calibration, column, name):
     values, stds, labels = (a[:, column] for a in molecules(50_000, 1))
     for k, share in enumerate((ONE_SIGMA, INTERVAL)):
-        width = np.array([half_widths(calibration.scales[name], s)[k] for s in stds.tolist()])
+        width = calibration.half_widths(name, stds)[k]
         # 3,000 molecules know a share to 0.8% (one standard deviation).
         assert np.mean(np.abs(values - labels) <= width) == pytest.approx(share, abs=0.025)
 
 
 def test_the_smallest_sample_takes_its_largest_score():
     values, labels = np.arange(9.0)[:, None], np.zeros((9, 1))
-    scale = calibration_from(["mu"], values, np.zeros((9, 1)), labels, 1).scales["mu"]
-    assert scale == Scale(error=4.0, sigma=6 / 4, interval=8 / 4)
-    assert half_widths(scale, 0.0) == (6.0, 8.0)
+    found = calibration_from(Compared(["mu"], values, np.zeros((9, 1)), labels), 1)
+    assert found.scales["mu"] == Scale(error=4.0, sigma=6 / 4, interval=8 / 4)
+    assert found.half_widths("mu", np.zeros(1)) == (6.0, 8.0)
     with pytest.raises(ValueError, match="calibrate: expected at least 9 molecules, got 8"):
-        calibration_from(["mu"], values[:8], np.zeros((8, 1)), labels[:8], 1)
+        calibration_from(Compared(["mu"], values[:8], np.zeros((8, 1)), labels[:8]), 1)
 
 
 def test_different_conformers_widen_the_interval(calibration):
-    narrow, wide = (half_widths(calibration.scales["mu"], s) for s in (0.0, 0.5))
-    assert narrow < wide
-    assert narrow[0] < narrow[1]
+    sigma, interval = calibration.half_widths("mu", np.array([0.0, 0.5]))
+    assert sigma[0] < sigma[1]
+    assert interval[0] < interval[1]
+    assert (sigma < interval).all()
 
 
 def test_a_header_keeps_it(calibration):
@@ -67,3 +70,62 @@ def test_the_largest_number_of_conformers_that_is_not_exceeded(calibration):
     assert found[1] is None
     assert [found[n].conformers for n in (2, 3, 4, 7, 8, 100)] == [2, 2, 4, 4, 8, 8]
     assert calibration_of([], 8) is None
+
+
+def far_and_near(n, seed, far):
+    """Errors that grow with the first of two signals; those far away are larger by a half again."""
+    rng = np.random.default_rng(seed)
+    signals = rng.gamma(4.0, 0.25, (n, 2)) + far * rng.random((n, 1)) * 3
+    scale = 0.2 + 2.0 * np.clip(signals[:, 0] - 0.9, 0, None) * (1.5 if far else 1.0)
+    labels = rng.normal(0.0, 5.0, (n, 1))
+    values = labels + (scale * rng.standard_t(4, n))[:, None]
+    return Compared(["mu"], values, np.zeros((n, 1)), labels, signals, np.full(n, bool(far)))
+
+
+@pytest.fixture(scope="module")
+def classes():
+    return calibration_from(far_and_near(2000, 0, 0), 0, far_and_near(300, 1, 1))
+
+
+@pytest.mark.parametrize("far", [0, 1])
+def test_both_classes_hold_their_share(classes, far):
+    other = far_and_near(20_000, 2 + far, far)
+    errors = np.abs(other.values - other.labels)[:, 0]
+    halves = classes.half_widths("mu", other.stds[:, 0], other.signals, other.outside)
+    for half, share in zip(halves, (ONE_SIGMA, INTERVAL), strict=True):
+        # 300 molecules know a share to 2% (one standard deviation of 90%: 1.7%; of 68%: 2.7%).
+        assert np.mean(errors <= half) == pytest.approx(share, abs=0.06 if far else 0.03)
+
+
+def test_the_signal_that_orders_errors_has_the_weight(classes):
+    first, second = classes.scales["mu"].weights
+    assert first > 1.0
+    assert second < 0.2 * first
+    assert classes.n_outside == 300
+
+
+@settings(deadline=None, max_examples=50, derandomize=True)
+@given(
+    near=st.lists(st.floats(0, 50), min_size=2, max_size=2),
+    more=st.lists(st.floats(0, 50), min_size=2, max_size=2),
+    outside=st.booleans(),
+)
+def test_more_distance_never_narrows(classes, near, more, outside):
+    signals = np.array([near, np.add(near, more)])
+    for half in classes.half_widths("mu", np.zeros(2), signals, np.full(2, outside)):
+        assert half[0] <= half[1]
+
+
+def test_an_element_at_infinity_has_a_finite_interval(classes):
+    assert np.isfinite(classes.half_widths("mu", np.zeros(1), np.full((1, 2), np.inf))).all()
+
+
+def test_few_molecules_outside_make_no_class_of_their_own():
+    found = calibration_from(far_and_near(500, 0, 0), 0, far_and_near(8, 1, 1))
+    assert found.scales["mu"].outside is None
+    assert found.n_outside == 0
+
+
+def test_a_header_keeps_classes_and_weights(classes):
+    told = json.dumps(Facts(calibration=[classes]).told())
+    assert Facts.model_validate_json(told).calibration == [classes]

@@ -37,8 +37,14 @@ def with_whole_properties(header: RawHeader, weights: Weights) -> tuple[RawHeade
     return {**kept, "format": 2, "config": whole}, weights
 
 
+def with_familiarity(header: RawHeader, weights: Weights) -> tuple[RawHeader, Weights]:
+    """Format 2 → 3: a file may hold how far molecules are from its training data; none does."""
+    return {**header, "format": 3}, weights
+
+
 MIGRATIONS: Final[dict[int, Callable[[RawHeader, Weights], tuple[RawHeader, Weights]]]] = {
     1: with_whole_properties,
+    2: with_familiarity,
 }
 """Format version → function that takes header and weights of that version to the next.
 

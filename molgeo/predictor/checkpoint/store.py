@@ -24,13 +24,17 @@ from molgeo.predictor.checkpoint.catalogue import (
 from molgeo.predictor.checkpoint.file import SEAL, CheckpointError, finite, parse, seal
 from molgeo.predictor.checkpoint.migrations import MIGRATIONS, Weights
 from molgeo.predictor.checkpoint.outline import check_shapes, storable
+from molgeo.predictor.familiarity import Familiarity
 from molgeo.predictor.header import Facts, Header, header_of
 from molgeo.predictor.predictor import Predictor
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.plain_text import one_line
 from molgeo.runtime.whole_file import replacing
 
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
+
+FAMILIARITY: Final = "familiarity."
+"""Start of the names of the tensors of `Predictor.familiarity`; the others are weights."""
 
 
 def save_checkpoint(
@@ -59,11 +63,12 @@ def save_checkpoint(
     # Copies, because safetensors refuses tensors that share memory, as tied weights do.
     tensors = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in storable(predictor).items()
+        for name, tensor in (storable(predictor) | _familiarity_tensors(predictor)).items()
     }
     domain = dataclasses.asdict(predictor.domain)
     record = {
         **(facts.told() if isinstance(facts, Facts) else facts),
+        "familiarity": 0 if predictor.familiarity is None else predictor.familiarity.n_signals,
         "format": FORMAT_VERSION,
         "config": predictor.config.model_dump(mode="json"),
         "domain": {key: value for key, value in domain.items() if value is not None},
@@ -102,10 +107,14 @@ def load(name: str | Path | None = None, verify: bool = True) -> Predictor:
         models.model_class(header.config.model, trusted=False)
     with _refusing(path, "header and weights do not fit together"):
         config = dict(header.config)
+        known = {k.removeprefix(FAMILIARITY): t for k, t in tensors.items() if _is_familiarity(k)}
+        tensors = {name: tensor for name, tensor in tensors.items() if not _is_familiarity(name)}
         check_shapes(config, tensors)
         _check_numbers(tensors)
         predictor = Predictor(**config).eval()
         predictor.load_state_dict(tensors, strict=True)
+        if header.familiarity:
+            predictor.familiarity = Familiarity.of(known, predictor.backbone.feature_dim)
         predictor.domain, predictor.header, predictor.name = header.domain, header, path.stem
         predictor.sha256 = sha256(name)
         if verify:
@@ -150,6 +159,15 @@ def _version(record: Any, path: Path) -> int:
             "a newer molgeo may read it",
         )
     return version
+
+
+def _is_familiarity(name: str) -> bool:
+    return name.startswith(FAMILIARITY)
+
+
+def _familiarity_tensors(predictor: Predictor) -> dict[str, torch.Tensor]:
+    known = predictor.familiarity
+    return {} if known is None else {FAMILIARITY + k: t for k, t in known.tensors().items()}
 
 
 def _check_numbers(tensors: Weights) -> None:

@@ -1,0 +1,207 @@
+"""How far a molecule's atoms lie from the training data in the model's own features.
+
+The features x of the training atoms of each element e have a mean m_e and a covariance, of whose
+eigenvectors u the leading K are kept, with eigenvalues λ_k. What the others leave of the variance
+is ρ_e. For an atom i
+
+    near_i  = √((1/K) Σ_k (u_k·(x_i − m_e))² / λ_k),
+    apart_i = √(‖x_i − m_e − Σ_k u_k u_k·(x_i − m_e)‖² / ρ_e),
+
+its Mahalanobis distance within the space that the training atoms span, and how far it leaves that
+space. A molecule's signals are the largest and the mean of both over its atoms, and the number of
+heavy atoms. Training molecules have values around one.
+
+Signals say nothing about the sign of an error: `molgeo.predictor.calibration` measures how far
+errors grow with each.
+
+Source:
+    Lee, Lee, Lee, Shin, NeurIPS 2018, for distances to Gaussians of a network's features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from molgeo.graph import Graph
+from molgeo.ops.segment import molecule_sum
+
+KEPT: Final = 16
+"""K, eigenvectors of each element."""
+
+SIGNALS: Final = ("near_worst", "near_mean", "apart_worst", "apart_mean", "heavy_atoms")
+"""Names of a molecule's signals, in the order of the columns."""
+
+LINE: Final = "apart_mean"
+"""The signal that says whether a molecule is outside."""
+
+FLAGGED: Final = 0.015
+"""Of validation molecules, the share that lies beyond the line."""
+
+PERCENTS: Final = 1000
+"""Steps of the table of percentiles."""
+
+
+@dataclass(frozen=True)
+class Familiarity:
+    """Gaussians of the training atoms' features, and the signals of validation molecules.
+
+    Attributes:
+        elements: (E,) float32 atomic numbers, ascending.
+        mean: (E, features) m_e.
+        axes: (E, features, K) u_k.
+        variance: (E, K) λ_k.
+        rest: (E,) ρ_e.
+        percentiles: (`PERCENTS` + 1, signals) of validation molecules.
+    """
+
+    elements: Tensor
+    mean: Tensor
+    axes: Tensor
+    variance: Tensor
+    rest: Tensor
+    percentiles: Tensor
+
+    @classmethod
+    def of(cls, tensors: dict[str, Tensor], features: int) -> Familiarity:
+        """A record from a file's tensors.
+
+        Args:
+            tensors: by name.
+            features: width of the model's atom features.
+
+        Raises:
+            ValueError: one is missing, of another shape or type, or holds what no record holds.
+        """
+        names = {one.name for one in fields(cls)}
+        if tensors.keys() != names:
+            raise ValueError(f"familiarity: expected {sorted(names)}, got {sorted(tensors)[:10]}")
+        n, k = len(tensors["elements"]), tensors["axes"].shape[-1]
+        shapes = {"elements": (n,), "mean": (n, features), "axes": (n, features, k)}
+        shapes |= {"variance": (n, k), "rest": (n,), "percentiles": (PERCENTS + 1, len(SIGNALS))}
+        for name, shape in shapes.items():
+            tensor = tensors[name]
+            if tuple(tensor.shape) != shape or tensor.dtype != torch.float32:
+                got = tuple(tensor.shape)
+                raise ValueError(f"familiarity.{name}: expected float32 of {shape}, got {got}")
+            if not tensor.isfinite().all():
+                raise ValueError(f"familiarity.{name}: expected finite numbers")
+        if not ((tensors["variance"] > 0).all() and (tensors["rest"] > 0).all()):
+            raise ValueError("familiarity.variance, rest: expected numbers above 0")
+        return cls(**tensors)
+
+    @property
+    def n_signals(self) -> int:
+        """Signals of a molecule."""
+        return self.percentiles.shape[1]
+
+    def to(self, device: torch.device) -> Familiarity:
+        """The same on a device."""
+        moved = {name: tensor.to(device) for name, tensor in self.tensors().items()}
+        return replace(self, **moved)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """By name, as a checkpoint holds them."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
+    def distances(self, features: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """``near`` and ``apart`` of each atom; an element that is not known is at infinity.
+
+        Args:
+            features: (atoms, features).
+            z: (atoms,) atomic numbers.
+        """
+        x = features.to(self.mean.dtype)
+        near = x.new_full((x.shape[0],), torch.inf)
+        apart = near.clone()
+        for e, number in enumerate(self.elements.tolist()):
+            own = (z == number).nonzero()[:, 0]
+            shifted = x[own] - self.mean[e]
+            inside = shifted @ self.axes[e]
+            near[own] = (inside.square() / self.variance[e]).mean(-1).sqrt()
+            left = shifted.square().sum(-1) - inside.square().sum(-1)
+            apart[own] = (left.clamp(min=0.0) / self.rest[e]).sqrt()
+        return near, apart
+
+    def signals(self, features: Tensor, z: Tensor, graph: Graph) -> Tensor:
+        """Signals of molecules, (molecules, `SIGNALS`).
+
+        Args:
+            features: (atoms, features) of the backbone.
+            z: (atoms,) atomic numbers.
+            graph: of these atoms.
+        """
+        size = graph.atoms_per_molecule.to(self.mean.dtype)
+        heavy = molecule_sum((z > 1).to(size.dtype).unsqueeze(-1), graph)
+        columns = []
+        for distance in self.distances(features, z):
+            columns.append(_worst(distance, graph.batch, graph.n_molecules))
+            columns.append(molecule_sum(distance.unsqueeze(-1), graph)[:, 0] / size)
+        return torch.stack([*columns, heavy[:, 0]], dim=-1)
+
+    def percentile(self, signal: str, value: float) -> float:
+        """Part of the validation molecules whose signal is smaller."""
+        known = self.percentiles[:, SIGNALS.index(signal)].contiguous()
+        place = torch.searchsorted(known, known.new_tensor(value))
+        return min(float(place) / PERCENTS, 1.0)
+
+    def is_larger(self, signals: Sequence[float]) -> bool:
+        """Whether a molecule has more heavy atoms than any of the validation molecules."""
+        return signals[-1] > float(self.percentiles[-1, -1])
+
+    def reasons(self, signals: Sequence[float]) -> tuple[str, ...]:
+        """Why a molecule with these signals is outside, one phrase; none if it is inside."""
+        part = self.percentile(LINE, signals[SIGNALS.index(LINE)])
+        if part <= 1.0 - FLAGGED:
+            return ()
+        return (
+            "atoms look unlike those of training to the model "
+            f"(farther from them than in {min(part, 0.999):.1%} of like molecules)",
+        )
+
+
+def _worst(distance: Tensor, batch: Tensor, n: int) -> Tensor:
+    return distance.new_zeros(n).scatter_reduce_(0, batch, distance, "amax")
+
+
+def gaussians(features: Tensor, z: Tensor, kept: int = KEPT) -> dict[str, Tensor]:
+    """The tensors of `Familiarity` but the percentiles, from training atoms.
+
+    Args:
+        features: (atoms, features).
+        z: (atoms,) atomic numbers.
+        kept: K; fewer if an element has not so many directions.
+    """
+    elements = z.unique()
+    k = max(1, min(kept, features.shape[1] - 1))
+    means, axes, variances, rests = [], [], [], []
+    for number in elements:
+        x = features[z == number].double()
+        mean = x.mean(0)
+        values, vectors = torch.linalg.eigh((x - mean).T @ (x - mean) / len(x))
+        # A floor, so that an element of few atoms does not call every other direction impossible.
+        floor = 1e-6 * values.sum().clamp(min=1e-12)
+        values, vectors = values.flip(0).clamp(min=float(floor)), vectors.flip(1)
+        means.append(mean)
+        axes.append(vectors[:, :k])
+        variances.append(values[:k])
+        rests.append(values[k:].sum())
+    stacked = {"mean": means, "axes": axes, "variance": variances, "rest": rests}
+    found = {name: torch.stack(parts).float().contiguous() for name, parts in stacked.items()}
+    return {"elements": elements.float(), **found}
+
+
+def familiarity(of_training: dict[str, Tensor], signals: Tensor) -> Familiarity:
+    """A record whose percentiles are those of validation molecules.
+
+    Args:
+        of_training: as of `gaussians`.
+        signals: (molecules, `SIGNALS`).
+    """
+    steps = torch.linspace(0, 1, PERCENTS + 1, dtype=torch.float64)
+    table = torch.quantile(signals.double(), steps, dim=0).float()
+    return Familiarity(**of_training, percentiles=table.contiguous())
