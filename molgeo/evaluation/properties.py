@@ -352,7 +352,7 @@ def _begun(
 def _coverage(found: Collected, known: Calibration) -> list[dict[str, float]]:
     """Of each property, the shares of labels within the intervals for one molecule."""
     shares: list[dict[str, float]] = []
-    for k, one in enumerate(found.properties):
+    for k in range(len(found.properties)):
         error = (found.values[:, k] - found.labels[:, k]).abs()
         labelled = ~error.isnan()
         within = error[:, None] <= torch.from_numpy(found.half_widths(known, k))

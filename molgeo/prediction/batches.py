@@ -14,6 +14,7 @@ import torch
 from molgeo.chem.molecule import Molecule, check_bonds, check_geometry
 from molgeo.prediction.given import NO_MINIMUM, is_distorted, knows_minima
 from molgeo.predictor import Predictor, checkpoint
+from molgeo.predictor.familiarity import Familiarity
 from molgeo.predictor.header import Facts
 from molgeo.runtime.device import (
     PAIRS,
@@ -93,6 +94,11 @@ class BatchPredictor:
         loaded = model if isinstance(model, torch.nn.Module) else checkpoint.load(model)
         return loaded.eval().to(self.device)
 
+    @property
+    def _familiarity(self) -> Familiarity | None:
+        """The model's record of its training data's features, if it has one."""
+        return getattr(self.predictor, "familiarity", None)
+
     def composition_refusal(self, z: list[int], charge: int) -> str | None:
         """Why the model would refuse a molecule, whatever its coordinates, or None."""
         domain = self.predictor.domain
@@ -122,7 +128,7 @@ class BatchPredictor:
             molecule: one of its conformers.
             signals: of the molecule; None if the model tells none.
         """
-        domain, known = self.predictor.domain, self.predictor.familiarity
+        domain, known = self.predictor.domain, self._familiarity
         far = () if known is None or signals is None else known.reasons(signals)
         if domain is None:
             return far
@@ -133,7 +139,7 @@ class BatchPredictor:
 
     def is_larger(self, signals: Sequence[float] | None) -> bool:
         """Whether a molecule is larger than those that the model's errors were measured on."""
-        known = self.predictor.familiarity
+        known = self._familiarity
         return known is not None and signals is not None and known.is_larger(signals)
 
     def values(self, molecules: list[Molecule]) -> list[Values | str]:
@@ -176,7 +182,7 @@ class BatchPredictor:
         with torch.no_grad():
             inputs = (z, pos.to(weights.dtype), batch)
             here = [sent(tensor, self.device) for tensor in inputs]
-            if getattr(self.predictor, "familiarity", None) is None:
+            if self._familiarity is None:
                 out, signals = self.predictor(*here), None
             else:
                 out, signals = self.predictor.with_signals(here[0], here[1], here[2])

@@ -302,7 +302,7 @@ def test_a_calibrated_checkpoint_tells_its_errors(capsys, small_data, tmp_path, 
     assert header.from_smiles == Measured(**json.loads(out))
     assert header.from_smiles.geometry == "smiles"
     assert "From SMILES" in (tmp_path / "model.md").read_text()
-    assert [one.conformers for one in header.calibration] == [1, 2, 4, 8]
+    assert [one.conformers for one in header.calibration] == [0, 1, 2, 4, 8]
     assert header.calibration[0].n == 15
     assert header.config == read_header(MODEL).config
     for before, after in zip(load(MODEL).parameters(), load(path).parameters(), strict=True):

@@ -260,7 +260,7 @@ def test_values_are_averages_over_eight_conformers(model):
     average = conformer_average(table, table[:, 1])
     row = expected.iloc[0]
     found = [row["gap_eV" + s] for s in ("", "_conformer_std", "_lowest", "_boltzmann")]
-    np.testing.assert_allclose(found, [part[0] for part in average], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(found, [part[0] for part in average[:4]], rtol=1e-6, atol=1e-6)
 
 
 def test_given_geometries_and_those_of_a_smiles_have_models_of_their_own():
@@ -493,7 +493,7 @@ def test_strict_stops_at_the_first_bad_row(model):
 
 
 def test_strict_stops_at_the_first_row_outside_the_domain():
-    rows = predict_rows(["CCO", "N=N", "CC"], properties="gap", strict=True)
+    rows = predict_rows(["CC1CCCCC1O", "N=N", "CC"], properties="gap", strict=True)
     assert next(rows)["in_domain"] is True
     with pytest.raises(module.RowError, match=r"row 1 \(N=N\): outside the domain of schnet-qm9-"):
         next(rows)
@@ -501,9 +501,9 @@ def test_strict_stops_at_the_first_row_outside_the_domain():
 
 def test_a_table_says_where_its_numbers_come_from():
     """In plain JSON values: pandas writes attributes into Parquet files as JSON."""
-    table = predict(["N=N", "CCO", "C1CC"], properties="gap")
+    table = predict(["N=N", "CC1CCCCC1O", "C1CC"], properties="gap")
     assert table.in_domain.tolist() == [False, True, pd.NA]
-    assert table.domain_reason[0].endswith("of 110,000 training molecules)")
+    assert "of 110,000 training molecules)" in table.domain_reason[0]
     assert table.domain_reason.tolist()[1:] == ["", ""]
     path = find("schnet-qm9-cheap")
     assert set(table.model_sha256) == {hashlib.sha256(path.read_bytes()).hexdigest()}
