@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from molgeo import models
 from molgeo.elements import SYMBOLS
 from molgeo.evaluation.published import QM9_MAE
+from molgeo.graph.bond_kinds import BondKinds
 from molgeo.graph.environments import Environments
 from molgeo.predictor.checkpoint import (
     DEFAULT_FORCE_FIELD,
@@ -16,6 +17,7 @@ from molgeo.predictor.checkpoint import (
     CheckpointError,
     find,
     read_header,
+    sha256,
     shipped,
 )
 from molgeo.predictor.header import Header, Measured
@@ -116,8 +118,11 @@ def info(name: str) -> None:
     facts = Table(box=None, show_header=False, pad_edge=False)
     facts.add_column(style="bold")
     facts.add_column()
-    known = environments(header.domain.environments)
-    for label, value in {**_facts(header), "environments": known}.items():
+    known = {
+        "environments": environments(header.domain.environments),
+        "kinds of bonds": bond_kinds(header.domain.bond_kinds),
+    }
+    for label, value in {**_facts(header), **known}.items():
         facts.add_row(label, _plain(value))
     console.print(_plain(path.stem, "bold underline"))
     console.print(facts)
@@ -132,6 +137,7 @@ def info(name: str) -> None:
     console.print(table)
     console.print()
     console.print(_plain(f"file: {path}"), soft_wrap=True)
+    console.print(_plain(f"SHA-256: {sha256(path)}"), soft_wrap=True)
 
 
 def environments(known: Environments | None) -> str:
@@ -143,6 +149,14 @@ def environments(known: Environments | None) -> str:
         f"{len(known.counts)} kinds of bonded atoms in {known.configurations:,} "
         f"configurations, {known.periodic:,} of them periodic" + (f"; {few} alone" if few else "")
     )
+
+
+def bond_kinds(known: BondKinds | None) -> str:
+    """How many kinds of bonds a model remembers, and when it calls one rare."""
+    if known is None:
+        return "not recorded: no bond is called rare"
+    line = f"rare if in fewer than {known.needed:,} of them" if known.needed else "none called rare"
+    return f"{len(known.counts):,} in {known.molecules:,} training molecules; {line}"
 
 
 def markdown(header: Header) -> str:

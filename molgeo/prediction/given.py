@@ -20,7 +20,7 @@ GIVEN: Final = "given"
 cannot be judged; else the judgement follows in parentheses."""
 
 NO_MINIMUM: Final = (
-    "distorted coordinates (their bonds are of no minimum, and training had minima alone)"
+    "distorted coordinates (bond lengths like no minimum's; training had only minima)"
 )
 """Why a model of relaxed molecules does not know coordinates in motion or with noise."""
 

@@ -49,16 +49,17 @@ class Tally:
                 self._examples.setdefault(kind, example)
 
     def outside(self) -> str:
-        """How many rows are outside the domain of their model and why most are; "" if none is."""
+        """How many rows are outside the domain, and the commonest reason; "" if none is."""
         if not self.n_outside:
             return ""
         ((kind, n),) = self._kinds.most_common(1)
         example = f", such as {self._examples[kind]}" if self._examples[kind] else ""
         are, its = ("is", "its") if self.n_outside == 1 else ("are", "their")
-        why = f"why most ({n:,})" if n < self.n_outside else "why"
+        row = "row" if n == 1 else "rows"
+        why = f"commonest reason ({n:,} {row})" if n < self.n_outside else "reason"
         rows = f"{self.n_outside:,} of {self.n:,} row{'s' * (self.n != 1)}"
         return (
-            f"{rows} {are} outside the domain of {' and '.join(self._models)}, so that {its} "
+            f"{rows} {are} outside the domain of {' and '.join(self._models)}, so {its} "
             f"numbers may be far off; {why}: {kind}{example}"
         )
 

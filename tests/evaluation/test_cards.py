@@ -1,6 +1,7 @@
 """What a checkpoint says of itself, whatever it leaves out."""
 
 import copy
+import hashlib
 from itertools import combinations
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hostile_headers import FACTS, changed, leaves
 
 from molgeo.evaluation import cards
 from molgeo.evaluation.cards import markdown
+from molgeo.graph.bond_kinds import BondKinds
 from molgeo.graph.environments import Environments
 from molgeo.predictor.checkpoint import catalogue, load, read_header, save_checkpoint, shipped
 from molgeo.predictor.header import header_of
@@ -89,6 +91,7 @@ def test_info_of_a_model_that_says_little(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "5 molecules" in out
     assert "bare" in out
+    assert f"SHA-256: {hashlib.sha256(path.read_bytes()).hexdigest()}\n" in out
 
 
 def test_one_damaged_model_does_not_hide_the_others(tmp_path, monkeypatch, capsys):
@@ -106,6 +109,11 @@ def test_one_damaged_model_does_not_hide_the_others(tmp_path, monkeypatch, capsy
 
 def test_info_tells_whether_a_model_knows_what_it_knows():
     assert cards.environments(None).startswith("not recorded")
+    assert cards.bond_kinds(None) == "not recorded: no bond is called rare"
+    assert cards.bond_kinds(BondKinds(5000, needed=10, counts={"C(H)-N": 12})) == (
+        "1 in 5,000 training molecules; rare if in fewer than 10 of them"
+    )
+    assert cards.bond_kinds(BondKinds(40, needed=0)).endswith("; none called rare")
     known = Environments(5000, counts={"H(C)": 5, "C(H)": 5}, formulas=("CH4",))
     found = cards.environments(known)
     assert found == "2 kinds of bonded atoms in 5,000 configurations, 0 of them periodic; CH4 alone"

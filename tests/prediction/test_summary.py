@@ -77,14 +77,14 @@ def test_the_first_line_says_how_many_are_outside_and_why_most_are():
     assert made.outside() == ""
     made.add(row(reason=SIZE))
     assert made.outside() == (
-        "1 of 4 rows is outside the domain of m, so that its numbers may be far off; "
-        "why: far more atoms than any training molecule"
+        "1 of 4 rows is outside the domain of m, so its numbers may be far off; "
+        "reason: far more atoms than any training molecule"
     )
     for _ in range(2):
         made.add(row(reason=f"{BOND}; {BOND}", model="n"))
     assert made.outside() == (
-        "3 of 6 rows are outside the domain of m and n, so that their numbers may be far off; "
-        "why most (2): rare bond, such as N(H)-N(H)"
+        "3 of 6 rows are outside the domain of m and n, so their numbers may be far off; "
+        "commonest reason (2 rows): rare bond, such as N(H)-N(H)"
     )
     assert "none outside" not in made.line(6, 1.0)
 
