@@ -60,7 +60,7 @@ def write_page(
     result: Mapping[str, Any],
     measured: Sequence[Measured],
     molecules: Molecules,
-    of_card: Mapping[str, float],
+    of_card: Mapping[str, float | None],
 ) -> None:
     """Write the page of a model's errors.
 
@@ -102,7 +102,7 @@ def share(inside: NDArray[np.bool_]) -> str:
 
 
 def _overview(
-    one: Measured, result: Mapping[str, Any], of_card: Mapping[str, float]
+    one: Measured, result: Mapping[str, Any], of_card: Mapping[str, float | None]
 ) -> dict[str, Any]:
     """The line of a property in the first table."""
     column = one.of.column
