@@ -53,7 +53,7 @@ SUFFIXES: Final = ("", STD, *INTERVAL_COLUMNS, *CONFORMER_COLUMNS)
 """All that a property's columns may end in, in their order."""
 
 MEANINGS: Final = {
-    STD: "standard error, from a SMILES, of a calibrated model",
+    STD: "standard error, of a calibrated model",
     "_low90, _high90": "with --conformers: ends of an interval that holds nine of ten labels",
     "_conformer_std": "with --conformers: spread over the conformers",
     "_lowest": "with --conformers: value of the one with the lowest energy",
