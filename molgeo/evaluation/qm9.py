@@ -27,6 +27,7 @@ from molgeo.evaluation.properties import (
 from molgeo.prediction.conformer_average import CONFORMERS
 from molgeo.predictor import Predictor
 from molgeo.predictor.calibration import Calibration
+from molgeo.predictor.familiarity import SMALL
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.precision import MatmulPrecision
 from molgeo.runtime.progress import Progress
@@ -143,8 +144,11 @@ def calibrate(
     samples = {n: made._replace(conformers=n) if n else own for n in conformers}
     if predictor.familiarity is None:
         at = 0 if 0 in conformers else most
-        train = sample_of(data, "train", "smiles" if at else "dft", MOLECULES, 1)
-        add_familiarity(predictor, train, samples[at])
+        train = sample_of(data, "train", "smiles" if at else "dft", 0, 1)
+        n_heavy = data.molecules.z.gt(1).cumsum(0)[data.molecules.ptr[1:] - 1]
+        n_heavy = n_heavy.diff(prepend=n_heavy.new_zeros(1))
+        small = train._replace(rows=train.rows[n_heavy[train.rows] <= SMALL])
+        add_familiarity(predictor, train._replace(rows=train.rows[:MOLECULES]), samples[at], small)
     return calibrations(predictor, samples, progress, beyond)
 
 

@@ -11,6 +11,11 @@ its Mahalanobis distance within the space that the training atoms span, and how 
 space. A molecule's signals are the largest and the mean of both over its atoms, and the number of
 heavy atoms. Training molecules have values around one.
 
+Small molecules have atoms that hardly any other molecule has, such as those of methane. So the
+record also holds x̄, the mean features of all atoms, of each small training molecule. A molecule
+whose x̄ is nearer to one of them than `NEARNESS` times the median distance between neighbours of
+these is that molecule, and its signals are at most the median of the validation molecules.
+
 Signals say nothing about the sign of an error: `molgeo.predictor.calibration` measures how far
 errors grow with each.
 
@@ -22,6 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Final
 
 import torch
@@ -42,6 +48,12 @@ LINE: Final = "apart_mean"
 FLAGGED: Final = 0.015
 """Of validation molecules, the share that lies beyond the line."""
 
+SMALL: Final = 6
+"""Heavy atoms of the largest training molecules that are kept one by one."""
+
+NEARNESS: Final = 0.5
+"""Part of the distance between neighbours within which two molecules are the same."""
+
 PERCENTS: Final = 1000
 """Steps of the table of percentiles."""
 
@@ -57,6 +69,7 @@ class Familiarity:
         variance: (E, K) λ_k.
         rest: (E,) ρ_e.
         percentiles: (`PERCENTS` + 1, signals) of validation molecules.
+        known: (molecules, features) x̄ of small training molecules; maybe none.
     """
 
     elements: Tensor
@@ -65,6 +78,7 @@ class Familiarity:
     variance: Tensor
     rest: Tensor
     percentiles: Tensor
+    known: Tensor
 
     @classmethod
     def of(cls, tensors: dict[str, Tensor], features: int) -> Familiarity:
@@ -78,10 +92,12 @@ class Familiarity:
             ValueError: one is missing, of another shape or type, or holds what no record holds.
         """
         names = {one.name for one in fields(cls)}
+        tensors = {"known": torch.zeros(0, features), **tensors}
         if tensors.keys() != names:
             raise ValueError(f"familiarity: expected {sorted(names)}, got {sorted(tensors)[:10]}")
         n, k = len(tensors["elements"]), tensors["axes"].shape[-1]
         shapes = {"elements": (n,), "mean": (n, features), "axes": (n, features, k)}
+        shapes |= {"known": (len(tensors["known"]), features)}
         shapes |= {"variance": (n, k), "rest": (n,), "percentiles": (PERCENTS + 1, len(SIGNALS))}
         for name, shape in shapes.items():
             tensor = tensors[name]
@@ -101,12 +117,12 @@ class Familiarity:
 
     def to(self, device: torch.device) -> Familiarity:
         """The same on a device."""
-        moved = {name: tensor.to(device) for name, tensor in self.tensors().items()}
-        return replace(self, **moved)
+        return replace(self, **{name: one.to(device) for name, one in self.tensors().items()})
 
     def tensors(self) -> dict[str, Tensor]:
-        """By name, as a checkpoint holds them."""
-        return {one.name: getattr(self, one.name) for one in fields(self)}
+        """By name, as a checkpoint holds them: no tensor is empty there."""
+        named = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {name: tensor for name, tensor in named.items() if tensor.numel()}
 
     def distances(self, features: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """``near`` and ``apart`` of each atom; an element that is not known is at infinity.
@@ -141,7 +157,19 @@ class Familiarity:
         for distance in self.distances(features, z):
             columns.append(_worst(distance, graph.batch, graph.n_molecules))
             columns.append(molecule_sum(distance.unsqueeze(-1), graph)[:, 0] / size)
-        return torch.stack([*columns, heavy[:, 0]], dim=-1)
+        found = torch.stack([*columns, heavy[:, 0]], dim=-1)
+        if len(self.known) < 2:
+            return found
+        mean = mean_features(features.to(self.mean.dtype), graph)
+        is_known = torch.cdist(mean, self.known).amin(1) < NEARNESS * self._apart
+        usual = torch.minimum(found, self.percentiles[PERCENTS // 2])
+        return torch.where(is_known.unsqueeze(-1), usual, found)
+
+    @cached_property
+    def _apart(self) -> Tensor:
+        """Median distance of a known molecule to the nearest other one."""
+        distance = torch.cdist(self.known, self.known)
+        return distance.fill_diagonal_(torch.inf).amin(1).median()
 
     def percentile(self, signal: str, value: float) -> float:
         """Part of the validation molecules whose signal is smaller."""
@@ -159,8 +187,8 @@ class Familiarity:
         if part <= 1.0 - FLAGGED:
             return ()
         return (
-            "atoms look unlike those of training to the model "
-            f"(farther from them than in {min(part, 0.999):.1%} of like molecules)",
+            "features of its atoms are far from those of training "
+            f"(farther than in {min(part, 0.999):.1%} of like molecules)",
         )
 
 
@@ -192,7 +220,14 @@ def gaussians(features: Tensor, z: Tensor, kept: int = KEPT) -> dict[str, Tensor
         rests.append(values[k:].sum())
     stacked = {"mean": means, "axes": axes, "variance": variances, "rest": rests}
     found = {name: torch.stack(parts).float().contiguous() for name, parts in stacked.items()}
-    return {"elements": elements.float(), **found}
+    none = torch.zeros(0, features.shape[1])
+    return {"elements": elements.float(), "known": none, **found}
+
+
+def mean_features(features: Tensor, graph: Graph) -> Tensor:
+    """x̄, the mean features of the atoms of each molecule: (molecules, features)."""
+    size = graph.atoms_per_molecule.to(features.dtype).unsqueeze(-1)
+    return molecule_sum(features, graph) / size
 
 
 def familiarity(of_training: dict[str, Tensor], signals: Tensor) -> Familiarity:

@@ -1,9 +1,12 @@
 """Distances to the training data in feature space, against the plain formulas."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from molgeo import predict
 from molgeo.data.qm9.properties import PROPERTIES
 from molgeo.graph import radius_graph
 from molgeo.predictor.checkpoint import load, save_checkpoint
@@ -16,6 +19,7 @@ from molgeo.predictor.familiarity import (
     Familiarity,
     familiarity,
     gaussians,
+    mean_features,
 )
 from molgeo.predictor.predictor import Predictor
 
@@ -146,3 +150,22 @@ def test_a_missing_tensor_is_refused(predictor):
     with pytest.raises(ValueError, match="familiarity: expected"):
         Familiarity.of(tensors, predictor.backbone.feature_dim)
     assert len(predictor.familiarity.percentiles) - 1 == PERCENTS
+
+
+def test_a_small_training_molecule_is_known_however_odd_its_atoms_are():
+    features, z = atoms(12, 3, shift=4.0)
+    batch = torch.arange(12) // 4
+    features[batch == 2] += 9.0
+    graph = radius_graph(torch.randn(12, 3, generator=torch.Generator().manual_seed(4)), 5.0, batch)
+    without = record()
+    own = replace(without, known=mean_features(features, graph)[:2])
+    before, after = (one.signals(features, z, graph) for one in (without, own))
+    median = without.percentiles[PERCENTS // 2]
+    assert (before[:, :4] > median[:4]).all()
+    assert torch.equal(after[:2], torch.minimum(before[:2], median.expand(2, -1)))
+    assert torch.equal(after[2], before[2])
+
+
+def test_molecules_of_the_training_data_are_inside():
+    table = predict(["CCO", "CCC", "O=C=O", "N=N"], properties="gap")
+    assert table["in_domain"].tolist() == [True, True, False, False]  # QM9 has no CO2
