@@ -97,7 +97,7 @@ def evaluate(options: Namespace) -> int:
         result = _errors(predictor, options, settings)
     level = predictor.header.level_of_theory
     about = {"model_sha256": predictor.sha256, "level_of_theory": level}
-    result = {"model": result["model"], **about, **result}
+    result = {"model": predictor.name, **about, **result}
     print(json.dumps(result, indent=2))
     return OK
 

@@ -34,6 +34,8 @@ def knows_minima(header: Facts) -> bool:
 
 def is_distorted(geometry: str) -> bool:
     """Whether a row's geometry says that its coordinates are no minimum."""
+    if not geometry.startswith(GIVEN):
+        return False
     from molgeo.chem.geometry_source import DISTORTED
 
     return geometry == _said(DISTORTED)
@@ -41,6 +43,8 @@ def is_distorted(geometry: str) -> bool:
 
 def fits_cheap(geometry: str) -> bool:
     """Whether the model for MMFF94's minima has the smaller errors at such given coordinates."""
+    if not geometry.startswith(GIVEN):
+        return False
     from molgeo.chem.geometry_source import DISTORTED, MMFF94
 
     return geometry in (_said(MMFF94), _said(DISTORTED))
@@ -56,8 +60,6 @@ def judged(window: Sequence[Built], is_sound: Sequence[bool]) -> list[Built]:
     Returns:
         The rows in their order. All conformers of one row come from where most of them do.
     """
-    from molgeo.chem.geometry_source import DFT, judge
-
     rows = {
         k: built
         for k, built in enumerate(window)
@@ -67,6 +69,8 @@ def judged(window: Sequence[Built], is_sound: Sequence[bool]) -> list[Built]:
     molecules = [one for built in rows.values() for one in built]
     if not molecules:
         return result
+    from molgeo.chem.geometry_source import DFT, judge
+
     ptr = np.cumsum([0, *(one.n_atoms for one in molecules)])
     z, pos = (np.concatenate([getattr(one, name) for one in molecules]) for name in ("z", "pos"))
     sources = iter(judge(z, pos, ptr))

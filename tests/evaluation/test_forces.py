@@ -131,7 +131,8 @@ def test_command(predictor, data, tmp_path, capsys):
     got = json.loads(capsys.readouterr().out)
     expected = evaluate_forces(predictor, data.molecules, data.parts.test[:7])
     assert got["mae"] == pytest.approx(expected["mae"], rel=1e-5)
-    assert list(got) == ["model", "data", "split", "geometry", "n", "mae", "rmse"]
+    about = ["model", "model_sha256", "level_of_theory"]
+    assert list(got) == [*about, "data", "split", "geometry", "n", "mae", "rmse"]
     assert cli.main(words) == 2
     message = capsys.readouterr().err
     assert "set --energy-unit kcal/mol" in message

@@ -73,7 +73,7 @@ def test_a_new_format_is_predicted_and_its_faults_are_rows(installed, tmp_path):
     (tmp_path / "cut.coord").write_text(COORD + "$coord\n0 0 zero c\n$end\n")
     table = molgeo.predict([str(tmp_path / "water.coord"), str(tmp_path / "cut.coord")])
     assert table.status.tolist() == ["ok", "ok", "error"]
-    assert table.geometry.tolist()[:2] == ["given", "given"]
+    assert table.geometry[:2].str.startswith("given").all()
     assert "reading stopped after 1 rows" in table.message[2]
     with pytest.raises(InputError, match="cannot be read: ValueError: could not convert"):
         list(read(tmp_path / "lone.coord"))
