@@ -1,5 +1,4 @@
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -310,9 +309,7 @@ def test_rdkit_is_silent_and_its_log_is_left_as_it_was(capfd):
     list(build([SmilesRow("C1CC"), SmilesRow("B1CC1"), SmilesRow("CCX")] * 5, workers=4))
     assert capfd.readouterr().err == ""
     assert rdBase.LogStatus() == before
-    for _ in range(3):  # a thread that ends late may silence RDKit for a moment
-        Chem.MolFromSmiles("C1CC")
-        time.sleep(0.05)
+    Chem.MolFromSmiles("C1CC")
     assert "unclosed ring" in capfd.readouterr().err
 
 
