@@ -77,12 +77,6 @@ RECIPE: Final[dict[str, Any]] = {
 """Small, so that a core learns it in a minute: bars are compared here, not models."""
 
 
-def heavy_atoms(molecules: MoleculeSet, rows: Tensor) -> Tensor:
-    """Atoms other than hydrogen of some molecules, (n,) int64."""
-    sums = torch.cat([torch.zeros(1, dtype=torch.int64), (molecules.z > 1).long().cumsum(0)])
-    return sums[molecules.ptr[rows + 1]] - sums[molecules.ptr[rows]]
-
-
 def scaffold(smiles: str) -> str:
     """SMILES of the Bemis-Murcko scaffold, rings and what links them; empty without a ring."""
     from rdkit.Chem.Scaffolds.MurckoScaffold import MurckoScaffoldSmiles
@@ -101,8 +95,8 @@ def is_left_out(scaffold: str, seed: int = SEED) -> bool:
 def by_size(data: QM9, largest: int = LARGEST) -> Split:
     """Train and calibrate on up to so many heavy atoms, test on the next size."""
     train, validation, test = data.split()
-    small = [r[heavy_atoms(data.molecules, r) <= largest] for r in (train, validation)]
-    larger = test[heavy_atoms(data.molecules, test) == largest + 1]
+    small = [r[data.molecules.heavy_atoms(r) <= largest] for r in (train, validation)]
+    larger = test[data.molecules.heavy_atoms(test) == largest + 1]
     return Split(small[0][:TRAINED], small[1], _drawn(larger))
 
 
@@ -126,7 +120,7 @@ def _drawn(rows: Tensor) -> Tensor:
 def by_smaller(data: QM9) -> Split:
     """Train on a size less, and meet training molecules of the size that others are trained on."""
     train, validation, _ = data.split()
-    n, m = (heavy_atoms(data.molecules, rows) for rows in (train, validation))
+    n, m = (data.molecules.heavy_atoms(rows) for rows in (train, validation))
     return Split(train[n < LARGEST], validation[m < LARGEST], train[n == LARGEST][:FITTED])
 
 
@@ -233,9 +227,9 @@ def _seen(folder: Path, kind: Kind, data: QM9) -> tuple[Split, Seen, Seen]:
     split = SPLITS[kind](data)
     predictor = checkpoint.load(folder / kind / f"within-{kind}.safetensors").eval()
     molecules = data.molecules.select(predictor.property_names)
-    largest = int(heavy_atoms(molecules, split.train).max())
+    largest = int(molecules.heavy_atoms(split.train).max())
     parts = (split.train[: TRAINED // 3], split.validation[:CALIBRATED], split.test)
-    sizes = [heavy_atoms(molecules, rows) / largest for rows in parts]
+    sizes = [molecules.heavy_atoms(rows) / largest for rows in parts]
     return split, *seen(predictor, molecules, parts, sizes)
 
 

@@ -213,6 +213,11 @@ class MoleculeSet:
         """(molecules + 1,) ``ptr``, as the host knows it."""
         return self.ptr.cpu().numpy()
 
+    def heavy_atoms(self, rows: Tensor) -> Tensor:
+        """Atoms other than hydrogen of some molecules, (n,) int64."""
+        sums = torch.cat([torch.zeros(1, dtype=torch.int64), (self.z > 1).long().cumsum(0)])
+        return sums[self.ptr[rows + 1]] - sums[self.ptr[rows]]
+
     @property
     def n_bytes(self) -> int:
         """Memory that all tensors take, in bytes."""

@@ -393,10 +393,7 @@ def _predicted(predictor: Predictor, batch: Batch, known: list[Property]) -> Arr
     batch = batch.to(predictor.scale.device)
     with torch.inference_mode():
         graph = batch.graph(predictor.cutoff)
-        if predictor.familiarity is None:
-            out, signals = predictor(batch.z, batch.pos, graph=graph), None
-        else:
-            out, signals = predictor.with_signals(batch.z, batch.pos, graph=graph)
+        out, signals = predictor.with_signals(batch.z, batch.pos, graph=graph)
         table = torch.stack([out[one.name] for one in known], dim=-1)
         return received(table if signals is None else torch.cat([table, signals.double()], dim=-1))
 

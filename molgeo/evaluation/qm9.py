@@ -12,7 +12,7 @@ from torch import Tensor
 from molgeo.data.geometries import MAX_CONFORMERS, Geometry, GeometrySet, with_labels
 from molgeo.data.qm9.dataset import QM9
 from molgeo.data.qm9.properties import named
-from molgeo.evaluation.familiarity import MOLECULES, add_familiarity
+from molgeo.evaluation.familiarity import add_familiarity
 from molgeo.evaluation.properties import (
     CALIBRATED,
     Collected,
@@ -145,10 +145,9 @@ def calibrate(
     if predictor.familiarity is None:
         at = 0 if 0 in conformers else most
         train = sample_of(data, "train", "smiles" if at else "dft", 0, 1)
-        n_heavy = data.molecules.z.gt(1).cumsum(0)[data.molecules.ptr[1:] - 1]
-        n_heavy = n_heavy.diff(prepend=n_heavy.new_zeros(1))
-        small = train._replace(rows=train.rows[n_heavy[train.rows] <= SMALL])
-        add_familiarity(predictor, train._replace(rows=train.rows[:MOLECULES]), samples[at], small)
+        is_small = data.molecules.heavy_atoms(train.rows) <= SMALL
+        small = train._replace(rows=train.rows[is_small])
+        add_familiarity(predictor, train, samples[at], small)
     return calibrations(predictor, samples, progress, beyond)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from molgeo.elements import SYMBOLS
 from molgeo.graph.closest import Ints, Pairs
-from molgeo.graph.environments import bonds, clear_bonds
+from molgeo.graph.environments import bonds, clear_bonds, neighbourhoods
 
 MOST_NEEDED: Final = 10
 """Molecules that make a kind of bond known, of a large set."""
@@ -75,11 +75,7 @@ def bond_kinds_of(z: Ints, ptr: Ints, pairs: Pairs) -> BondKinds:
     n = len(ptr) - 1
     (i, j, d), _ = clear_bonds(z, pairs)
     molecule = np.repeat(np.arange(n), np.diff(ptr))[i]
-    # A sum of random 64-bit numbers, one per element, stands for an atom with its neighbours.
-    weight = np.random.RandomState(0).randint(0, 2**63, (2, len(SYMBOLS)), np.int64)
-    code = weight[0][z].astype(np.uint64)
-    np.add.at(code, i, weight[1][z[j]].astype(np.uint64))
-    np.add.at(code, j, weight[1][z[i]].astype(np.uint64))
+    code = neighbourhoods(z, (i, j, d))
     mixed = code * np.uint64(0x9E3779B97F4A7C15)  # so that a bond is not the sum of its atoms
     mixed ^= mixed >> np.uint64(29)
     _, example, kind = np.unique(mixed[i] + mixed[j], return_index=True, return_inverse=True)

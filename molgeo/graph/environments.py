@@ -193,14 +193,9 @@ def environments_of(z: Ints, ptr: Ints, pairs: Pairs, periodic: int = 0) -> Envi
     n = len(ptr) - 1
     bonded = bonds(z, pairs)
     strict, is_clear = clear_bonds(z, pairs)
-    i, j, _ = strict
     clear_part = np.bincount(z[is_clear], minlength=int(z.max()) + 1) / np.bincount(z).clip(1)
     atoms = np.flatnonzero(is_clear & (clear_part[z] > CLEAR_PART))
-    # A sum of random 64-bit numbers, one an element, stands for a set of neighbours.
-    weight = np.random.RandomState(0).randint(0, 2**63, (2, len(SYMBOLS)), np.int64)
-    code = weight[0][z].astype(np.uint64)
-    np.add.at(code, i, weight[1][z[j]].astype(np.uint64))
-    np.add.at(code, j, weight[1][z[i]].astype(np.uint64))
+    code = neighbourhoods(z, strict)
     _, example, kind = np.unique(code[atoms], return_index=True, return_inverse=True)
     configuration = np.repeat(np.arange(n), np.diff(ptr))[atoms]
     held = np.unique(configuration * len(example) + kind) % max(1, len(example))
@@ -219,6 +214,23 @@ def environments_of(z: Ints, ptr: Ints, pairs: Pairs, periodic: int = 0) -> Envi
         bonds={name: (low, high) for name, (low, high) in ranges.items()},
         formulas=() if periodic else _few_formulas(z, ptr),
     )
+
+
+def neighbourhoods(z: Ints, bonded: Pairs) -> NDArray[np.uint64]:
+    """(atoms,) codes that are equal for equal elements with equal neighbours.
+
+    A sum of random 64-bit numbers, one per element, stands for a set of neighbours.
+
+    Args:
+        z: (atoms,) atomic numbers.
+        bonded: pairs of bonded atoms.
+    """
+    i, j, _ = bonded
+    weight = np.random.RandomState(0).randint(0, 2**63, (2, len(SYMBOLS)), np.int64)
+    code = weight[0][z].astype(np.uint64)
+    np.add.at(code, i, weight[1][z[j]].astype(np.uint64))
+    np.add.at(code, j, weight[1][z[i]].astype(np.uint64))
+    return code
 
 
 def environments(z: Ints, bonded: Pairs, atoms: Ints | None = None) -> list[str]:

@@ -16,7 +16,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from molgeo.prediction.conformer_average import CONFORMERS, Numbers, conformer_average
+from molgeo.prediction.conformer_average import CONFORMERS, SOFTNESS, Numbers, weights
 from molgeo.prediction.given import GIVEN, fits_cheap, judged, knows_minima
 from molgeo.prediction.rows import (
     BETWEEN,
@@ -340,8 +340,7 @@ class PropertyRun:
             weighing = np.array(energies or [0.0] * len(good))
             told = [one.signals for one in good if one.signals is not None]
             signals = np.array(told) if told else None
-            mean = conformer_average(table, weighing, signals).signals
-            far = None if mean is None else mean.tolist()
+            far = None if signals is None else (weights(weighing, SOFTNESS) @ signals).tolist()
             reasons = model.reasons(conformers[0], far)
             unlike = bool(reasons) or model.is_larger(far)
             is_cheap = made or model is not self.given

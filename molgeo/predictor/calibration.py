@@ -80,6 +80,16 @@ class Scale:
     weights: tuple[float, ...] = ()
     outside: tuple[float, float] | None = None
 
+    def width(self, stds: Array, excess: Array) -> Array:
+        """W = e + a s + Σ_k b_k max(0, σ_k − σ̄_k), in the property's unit.
+
+        Args:
+            stds: (molecules,) s.
+            excess: (molecules, signals) max(0, σ_k − σ̄_k); not looked at without weights.
+        """
+        width = self.error + self.spread * stds
+        return width + excess @ np.array(self.weights) if self.weights else width
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -113,11 +123,12 @@ class Calibration:
             outside: (molecules,) whether each is outside the domain; None for none.
         """
         scale = self.scales[name]
-        width = scale.error + scale.spread * std
+        excess = np.empty(0)
         if scale.weights:
             if signals is None:
                 raise ValueError("signals: the calibration needs those of each molecule, got none")
-            width = width + _excess(signals, self.origin) @ np.array(scale.weights)
+            excess = _excess(signals, self.origin)
+        width = scale.width(std, excess)
         sigma, interval = scale.sigma, scale.interval
         if outside is None or scale.outside is None:
             return sigma * width, interval * width
@@ -232,10 +243,7 @@ def _excess(signals: Array, origin: Sequence[float]) -> Array:
 
 
 def _scores(column: _Column, scale: Scale) -> Array:
-    width = scale.error + scale.spread * column.stds
-    if scale.weights:
-        width = width + column.excess @ np.array(scale.weights)
-    return np.asarray(column.errors / width)
+    return np.asarray(column.errors / scale.width(column.stds, column.excess))
 
 
 def _quantiles(scores: Array) -> tuple[float, float]:

@@ -151,12 +151,11 @@ class Familiarity:
             z: (atoms,) atomic numbers.
             graph: of these atoms.
         """
-        size = graph.atoms_per_molecule.to(self.mean.dtype)
-        heavy = molecule_sum((z > 1).to(size.dtype).unsqueeze(-1), graph)
+        heavy = molecule_sum((z > 1).to(self.mean.dtype).unsqueeze(-1), graph)
         columns = []
         for distance in self.distances(features, z):
             columns.append(_worst(distance, graph.batch, graph.n_molecules))
-            columns.append(molecule_sum(distance.unsqueeze(-1), graph)[:, 0] / size)
+            columns.append(mean_features(distance.unsqueeze(-1), graph)[:, 0])
         found = torch.stack([*columns, heavy[:, 0]], dim=-1)
         if len(self.known) < 2:
             return found

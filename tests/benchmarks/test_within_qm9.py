@@ -31,17 +31,17 @@ def data(small_data):
 def test_heavy_atoms_are_counted(benchmark, data) -> None:
     rows = torch.tensor([5, 0, 3])
     z = [data.molecules.batch(rows[k : k + 1]).z for k in range(3)]
-    assert benchmark.heavy_atoms(data.molecules, rows).tolist() == [int((o > 1).sum()) for o in z]
+    assert data.molecules.heavy_atoms(rows).tolist() == [int((o > 1).sum()) for o in z]
 
 
 def test_the_next_size_is_tested_on_and_never_seen(benchmark, data, monkeypatch) -> None:
     train, validation, test = data.split()
-    sizes = benchmark.heavy_atoms(data.molecules, test)
+    sizes = data.molecules.heavy_atoms(test)
     largest = int(sizes.mode().values) - 1
     split = benchmark.by_size(data, largest)
     seen = torch.cat([split.train, split.validation])
-    assert benchmark.heavy_atoms(data.molecules, seen).max() <= largest
-    assert set(benchmark.heavy_atoms(data.molecules, split.test).tolist()) == {largest + 1}
+    assert data.molecules.heavy_atoms(seen).max() <= largest
+    assert set(data.molecules.heavy_atoms(split.test).tolist()) == {largest + 1}
     for part, of in zip(split, (train, validation, test), strict=True):
         assert len(part)
         assert set(part.tolist()) <= set(of.tolist())

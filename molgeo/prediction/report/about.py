@@ -29,12 +29,10 @@ def about_run(
         output: where the rows go.
         inputs: of the command.
     """
-    models = {one.name: one for one in (run.given, run.made)}
     about = [("command", command_line(inputs, run.settings, output))]
-    for name, model in models.items():
-        parts = [name]
-        parts += [f"sha256 {model.sha256}"] if model.sha256 else []
-        parts += [model.header.level_of_theory] if model.header.level_of_theory else []
+    for model in run.provenance()["models"]:
+        digest = f"sha256 {model['sha256']}" if model["sha256"] else ""
+        parts = filter(None, (model["name"], digest, model["level_of_theory"]))
         about.append(("model", ", ".join(parts)))
     now = datetime.now().astimezone().isoformat(" ", "seconds")
     return [*about, ("molgeo", VERSION), ("date", now)]
