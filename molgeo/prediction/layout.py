@@ -39,6 +39,22 @@ def text(value: float, places: int | None) -> str:
     return repr(value) if places is None else f"{rounded(value, places):.{_held(value, places)}f}"
 
 
+def behind(value: str, error: str, minimum: float = -math.inf) -> str:
+    """What stands behind a value: ``± 0.14``, or ``(0 … 0.20)`` if ± would leave its range.
+
+    Args:
+        value: as text.
+        error: its standard error as text; "" if there is none.
+        minimum: no value is below it.
+    """
+    if not (value and error):
+        return ""
+    if float(value) - float(error) >= minimum:
+        return f"± {error}"
+    places = len(value.partition(".")[2])
+    return f"({minimum:g} … {float(value) + float(error):.{places}f})"
+
+
 def _held(value: float, places: int) -> int:
     """Digits after the point without those beyond the 15 that any float holds."""
     if not value or not math.isfinite(value):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final, TextIO
 
-from molgeo.prediction.layout import Layout, Writer, text
+from molgeo.prediction.layout import Layout, Writer, behind, text
 from molgeo.prediction.rows import INTERVAL_COLUMNS, STD, Row
 from molgeo.runtime.plain_text import one_line
 
@@ -28,7 +28,7 @@ _LABEL_WIDTH: Final = 32
 _MESSAGE_WIDTH: Final = 1000
 
 _ERRORS: Final = (STD, "_conformer_std")
-"""What stands behind ±: the standard error, else the spread over the conformers."""
+"""The error of a value: the standard error, else the spread over the conformers."""
 
 _UNKNOWN_ERROR: Final = 4
 """Digits after the point of a value whose error nobody has measured."""
@@ -113,9 +113,10 @@ class TableWriter(Writer):
         used = set()
         for name in (name for name in names if name in self.layout.outputs):
             values = _aligned([row[name] for row in rows])
-            errors = _aligned([_error(name, row) for row in rows])
+            minimum = self.layout.outputs[name].minimum
+            errors = _behind([(row[name], _error(name, row), minimum) for row in rows])
             for row, value, own in zip(rows, values, errors, strict=True):
-                row[name] = f"{value} ± {own}" if own.strip() else value
+                row[name] = f"{value} {own}" if own else value
             used.add(_error_column(name, names))
         return [name for name in names if name not in used]
 
@@ -170,10 +171,10 @@ def property_list(row: Row, layout: Layout, room: int) -> Iterator[str]:
     symbols = [one.symbol for one in known]
     # A property of someone's own may have no other symbol than its name.
     beside = ["" if symbol in whats else symbol for symbol in symbols]
-    errors = [_error(name, cells) for name in names]
+    errors = [(cells[name], _error(name, cells), layout.outputs[name].minimum) for name in names]
     figures = [
         _aligned([cells[name] for name in names]),
-        [f"± {cell}" if cell.strip() else "" for cell in _aligned(errors)],
+        _behind(errors),
         [one.unit for one in known],
         [_interval(name, cells) for name in names],
     ]
@@ -197,6 +198,15 @@ def _error(name: str, cells: Cells) -> str:
     """The error of a value, "" if there is none."""
     of = _error_column(name, list(cells))
     return "" if of is None or cells[of] == "-" else cells[of]
+
+
+def _behind(parts: Sequence[tuple[str, str, float]]) -> list[str]:
+    """What stands behind each value of a column, of one width; from value, error and minimum."""
+    found = [behind(*one) for one in parts]
+    usual = _aligned([one.removeprefix("± ") if one.startswith("±") else "" for one in found])
+    lines = [f"± {own}" if own.strip() else one for own, one in zip(usual, found, strict=True)]
+    width = max(map(len, lines), default=0)
+    return [line.ljust(width) for line in lines]
 
 
 def _interval(name: str, cells: Cells) -> str:

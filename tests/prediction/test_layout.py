@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from molgeo.data.qm9.properties import PROPERTIES, named
-from molgeo.prediction.layout import Digits, decimals, rounded, text
+from molgeo.prediction.layout import Digits, behind, decimals, rounded, text
 from molgeo.predictor.header import Facts, Measured
 
 
@@ -81,3 +81,20 @@ def test_else_the_error_that_was_measured_at_such_geometries():
 def test_else_all_digits_stay():
     assert digits()["u0_eV"] is None
     assert digits("given", Facts())["gap_eV"] is None
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "minimum", "found"),
+    [
+        ("1.25", "0.50", 0.0, "± 0.50"),
+        ("0.50", "0.50", 0.0, "± 0.50"),
+        ("0.06", "0.14", 0.0, "(0 … 0.20)"),
+        ("0.06", "0.14", -math.inf, "± 0.14"),
+        ("1.20", "0.30", 1.0, "(1 … 1.50)"),
+        ("3", "13", 0.0, "(0 … 16)"),
+        ("1.25", "", 0.0, ""),
+        ("", "", 0.0, ""),
+    ],
+)
+def test_no_error_bar_leaves_the_range_of_its_property(value, error, minimum, found):
+    assert behind(value, error, minimum) == found

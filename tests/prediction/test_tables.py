@@ -111,6 +111,21 @@ def test_errors_stand_beside_their_values_on_a_terminal(monkeypatch):
     assert "gap_eV_conformer_std" in text
 
 
+def test_no_error_bar_of_a_terminal_leaves_the_range_of_its_property(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    columns = ["mu_debye", "mu_debye_std", "gap_eV", "gap_eV_std"]
+    mu = [{"mu_debye": value, "mu_debye_std": 0.25} for value in (0.125, 1.5)]
+    gap = {"gap_eV": 6.5, "gap_eV_std": 0.25}
+    rows = [row(k, **one, **gap) for k, one in enumerate(mu)]
+    text = table(rows, columns, Terminal(), lambda row: dict.fromkeys(columns, 3))
+    lines = text.splitlines()[1:3]
+    assert "0.125 (0 … 0.375)  6.500 ± 0.250" in lines[0]
+    assert "1.500 ± 0.250      6.500 ± 0.250" in lines[1]
+    text = table(rows[:1], columns, digits=lambda row: dict.fromkeys(columns, 3))
+    assert "0.125  (0 … 0.375)  D" in text
+    assert "6.500  ± 0.250      eV" in text
+
+
 @pytest.mark.parametrize("file", [io.StringIO, Terminal])
 @pytest.mark.parametrize("n", [1, 2])
 def test_escapes_in_names_and_messages_are_shown_not_sent(monkeypatch, file, n):

@@ -15,6 +15,7 @@ from molgeo.evaluation.report.groups import Members, Molecules, by_element, by_g
 from molgeo.pages.drawing import drawing
 from molgeo.pages.figures import BLUE, GREY, ORANGE, svg
 from molgeo.pages.page import render, write
+from molgeo.prediction.layout import behind, decimals, text
 from molgeo.predictor.calibration import INTERVAL, ONE_SIGMA
 from molgeo.properties import Property
 
@@ -80,7 +81,7 @@ def write_page(
         "functional group": by_group(molecules),
     }
     names = ("model", "data", "split", "geometry", "n", "failed")
-    text = render(
+    page = render(
         "molgeo.evaluation.report",
         "errors.html",
         about=[(name, str(result[name])) for name in names if name in result],
@@ -88,7 +89,7 @@ def write_page(
         has_intervals="coverage" in result,
         sections=[_section(one, molecules, classes) for one in measured],
     )
-    write(path, text)
+    write(path, page)
 
 
 def number(value: float | None) -> str:
@@ -161,12 +162,15 @@ def _class(one: Measured, members: Members, known: NDArray[np.bool_]) -> list[st
 
 
 def _bad(one: Measured, molecules: Molecules, k: int) -> dict[str, str]:
-    width = "" if one.widths is None else f" ± {one.widths[k, 0]:.3g}"
+    width = None if one.widths is None else float(one.widths[k, 0])
+    places = decimals(width)
+    value = f"{one.values[k]:.5g}" if width is None else text(float(one.values[k]), places)
+    error = "" if width is None else text(width, places)
     return {
         "drawing": drawing(molecules.smiles[k]),
         "smiles": molecules.smiles[k],
         "label": f"{one.labels[k]:.5g}",
-        "value": f"{one.values[k]:.5g}{width}",
+        "value": f"{value} {behind(value, error, one.of.minimum)}".rstrip(),
         "error": f"{one.errors[k]:+.3g}",
     }
 

@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from molgeo.pages.drawing import drawing
 from molgeo.pages.figures import BLUE, ORANGE, svg
 from molgeo.pages.page import packed, render
-from molgeo.prediction.layout import Layout
+from molgeo.prediction.layout import Layout, behind
 from molgeo.prediction.rows import INTERVAL_COLUMNS, STD, Row
 from molgeo.prediction.summary import Tally
 from molgeo.prediction.writers import inert
@@ -171,14 +171,9 @@ class RowPage:
 
 
 def _with_error(name: str, cells: Mapping[str, str], one: Property) -> str:
-    """A value with its standard error; with the ends of its range if a bound cuts the lower one."""
-    value, error = cells[name], cells.get(name + STD, "")
-    if not (value and error):
-        return value
-    if float(value) - float(error) >= one.minimum:
-        return f"{value} ± {error}"
-    places = len(value.partition(".")[2])
-    return f"{value} ({one.minimum:g} … {float(value) + float(error):.{places}f})"
+    """A value with its standard error."""
+    value = cells[name]
+    return f"{value} {behind(value, cells.get(name + STD, ''), one.minimum)}".rstrip()
 
 
 def _bars(axes: Axes, one: Property, values: Sequence[Sequence[float]]) -> None:

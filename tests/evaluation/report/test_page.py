@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from bs4 import BeautifulSoup
@@ -52,6 +54,14 @@ def test_a_page_of_errors(tmp_path):
     assert soup.find("b") is None
     assert "gap: the <gap>" in soup.summary.get_text()
     assert soup.find_all("script") == []
+
+
+def test_no_error_bar_of_a_page_leaves_the_range_of_its_property(tmp_path):
+    mu = dataclasses.replace(GAP, minimum=0.0)
+    n = len(SMILES)
+    one = Measured(mu, np.full(n, 0.1), np.linspace(0, 1, n), np.tile([0.25, 0.5], (n, 1)))
+    soup, _ = page(tmp_path, one)
+    assert "predicted 0.10 (0 … 0.35)label 1" in soup.select_one(".bad").get_text()
 
 
 def test_without_calibration_there_are_no_intervals(tmp_path):
