@@ -37,6 +37,9 @@ BATCH_SIZE: Final = 256
 ROWS_AT_ONCE: Final = 2048
 """Molecules whose geometries are made before they are cut into batches for a card."""
 
+NO_VALUES: Final = "values that no molecule has"
+"""Why a molecule counts as failed whose `molgeo.predictor.familiarity.strangeness` is above one."""
+
 Part = Literal["train", "validation", "test"]
 Source = Callable[[Tensor], tuple[GeometrySet, Tensor]]
 """From rows of a data set to geometries and the rows' places among them."""
@@ -253,14 +256,19 @@ def collect(
     predictor.eval()
     for batch in one_behind(_begun(predictor, sample, known, batch_size, precision, reasons)):
         if batch.counts:
-            averages += [_average(p, known) for p in batch.values().split(batch.counts)]
-            labels.append(batch.labels)
-            rows.append(batch.rows)
-            reasoned += _judged(predictor, batch, not sample.made) if judge else []
+            found = batch.values().split(batch.counts)
+            sound = torch.tensor([bool((p[:, len(known)] <= 1.0).all()) for p in found])
+            reasons.update({NO_VALUES: n} if (n := int((~sound).sum())) else {})
+            averages += [_average(p, known) for p, good in zip(found, sound, strict=True) if good]
+            labels.append(batch.labels[sound])
+            rows.append(batch.rows[sound])
+            if judge:
+                flags = zip(_judged(predictor, batch, not sample.made), sound, strict=True)
+                reasoned += [flag for flag, good in flags if good]
         done += batch.n_rows
         if progress and batch.n_rows:
             progress(done, len(sample.rows))
-    if not labels:
+    if not averages:
         raise SettingError("evaluate: expected molecules with a geometry, got none")
     values, stds = (
         torch.from_numpy(np.stack([getattr(average, name) for average in averages]))
@@ -298,7 +306,7 @@ class _Batch(NamedTuple):
         counts: conformers of each molecule.
         labels: (molecules, properties) float64.
         rows: (molecules,) int64, which molecules of the data set.
-        values: waits for (conformers, properties), with signals behind if there are any.
+        values: waits for (conformers, properties + strangeness + signals, if there are any).
         atoms: the conformers; None if there are none.
     """
 
@@ -393,14 +401,17 @@ def _predicted(predictor: Predictor, batch: Batch, known: list[Property]) -> Arr
     batch = batch.to(predictor.scale.device)
     with torch.inference_mode():
         graph = batch.graph(predictor.cutoff)
-        out, signals = predictor.with_signals(batch.z, batch.pos, graph=graph)
-        table = torch.stack([out[one.name] for one in known], dim=-1)
-        return received(table if signals is None else torch.cat([table, signals.double()], dim=-1))
+        found = predictor.judged(batch.z, batch.pos, graph=graph)
+        parts = [torch.stack([found.values[one.name] for one in known], dim=-1)]
+        parts.append(found.strangeness.amax(-1, keepdim=True))
+        parts += [] if found.signals is None else [found.signals.double()]
+        return received(torch.cat(parts, dim=-1))
 
 
 def _average(values: Tensor, known: list[Property]) -> ConformerAverage:
-    """One molecule's numbers from those of its conformers, (conformers, properties + signals)."""
-    signals = values[:, len(known) :].numpy() if values.shape[1] > len(known) else None
+    """One molecule's numbers from (conformers, properties + strangeness + signals)."""
+    n = len(known) + 1
+    signals = values[:, n:].numpy() if values.shape[1] > n else None
     values = values[:, : len(known)]
     energy = first_energy(known)
     weighing = values[:, known.index(energy)] if energy else torch.zeros(len(values))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -37,9 +38,11 @@ class Values(dict[str, float]):
     Attributes:
         signals: how far it is from the training data, by `molgeo.predictor.familiarity.SIGNALS`;
             None if the model does not know.
+        strange: properties whose values no molecule has: how far beyond sense each is.
     """
 
     signals: tuple[float, ...] | None = None
+    strange: Mapping[str, float] = MappingProxyType({})
 
 
 class BatchPredictor:
@@ -182,26 +185,29 @@ class BatchPredictor:
         with torch.no_grad():
             inputs = (z, pos.to(weights.dtype), batch)
             here = [sent(tensor, self.device) for tensor in inputs]
-            if self._familiarity is None:
-                out, signals = self.predictor(*here), None
-            else:
-                out, signals = self.predictor.with_signals(here[0], here[1], here[2])
-        table = torch.stack([out[key].double() for key in self.keys], dim=-1)
-        return received(table if signals is None else torch.cat([table, signals.double()], dim=-1))
+            found = self.predictor.judged(here[0], here[1], here[2])
+        parts = [torch.stack([found.values[key].double() for key in self.keys], dim=-1)]
+        parts += [found.strangeness, *([] if found.signals is None else [found.signals.double()])]
+        return received(torch.cat(parts, dim=-1))
 
     def _read(self, arriving: Arriving) -> list[Values]:
         """Values by key of each molecule of a batch."""
-        found, n = [], len(self.keys)
+        found, names = [], [key for key, one in self.outputs.items() if one.total is None]
+        n, end = len(self.keys), len(self.keys) + len(names)
         for row in arriving().tolist():
             values = Values(zip(self.keys, row[:n], strict=True))
-            values.signals = tuple(row[n:]) or None
+            values.strange = {name: x for name, x in zip(names, row[n:end], strict=True) if x > 1}
+            values.signals = tuple(row[end:]) or None
             found.append(values)
         return found
 
     def _is_sound(self, values: Values) -> bool:
-        """Whether all properties are finite; an atomization energy may lack its free atoms."""
+        """Whether all properties are numbers that molecules have.
+
+        An atomization energy may lack its free atoms.
+        """
         known = (v for k, v in values.items() if self.outputs[k].total is None)
-        return bool(values) and all(map(math.isfinite, known))
+        return bool(values) and all(map(math.isfinite, known)) and not values.strange
 
     def _alone(self, molecule: Molecule) -> Values | str:
         """Run the model on one molecule that failed in its batch."""
@@ -212,4 +218,16 @@ class BatchPredictor:
         if self._is_sound(values):
             return values
         bad = [key for key in self.keys if not math.isfinite(values[key])]
-        return f"the model gave no finite value of {', '.join(bad)}: check the geometry"
+        if bad:
+            return f"the model gave no finite value of {', '.join(bad)}: check the geometry"
+        return self._strange(values)
+
+    def _strange(self, values: Values) -> str:
+        """Why values that no molecule has are no prediction, by the worst of them."""
+        worst, others = max(values.strange, key=values.strange.__getitem__), len(values.strange) - 1
+        value = f"{values[worst]:.4g} {self.outputs[worst].unit}" if worst in values else "absurd"
+        also = f", and {others} more of its properties are as absurd" if others else ""
+        return (
+            f"the model knows no such molecule: its {worst} came out as {value.rstrip()}{also}; "
+            "check the geometry, or take another model"
+        )

@@ -16,10 +16,11 @@ draws and whatever the distribution of the errors; and it is wider if the confor
 Errors grow with how far a molecule is from the training data. If the model tells *signals* σ_k of
 it (`molgeo.predictor.familiarity`), the width is
 
-    w = e + a s + Σ_k b_k max(0, σ_k − σ̄_k),
+    w = e + a s + Σ_k b_k max(0, σ_k − σ̄_k) + c [outside the domain],
 
-with σ̄_k the median of validation molecules and e, a, b_k ≥ 0 those that make the errors most
+with σ̄_k the median of validation molecules and e, a, b_k, c ≥ 0 those that make the errors most
 likely, if they follow a Laplace distribution of scale w: the minimum of Σ (ln w + |y − v| / w).
+c is the floor of molecules whose bonds are strange though the features of their atoms are not.
 Then the scores are |y − v| / w. Molecules outside the domain have a ``q_p`` of their own, measured
 on molecules outside (Mondrian classes): those that the training data do not have.
 
@@ -71,6 +72,7 @@ class Scale:
         spread: a, weight of the standard deviation over conformers.
         weights: b_k of each signal, in the property's unit; none without signals.
         outside: the two scores of molecules outside the domain; None if none were measured.
+        apart: c, in the property's unit.
     """
 
     error: float
@@ -79,16 +81,19 @@ class Scale:
     spread: float = 1.0
     weights: tuple[float, ...] = ()
     outside: tuple[float, float] | None = None
+    apart: float = 0.0
 
-    def width(self, stds: Array, excess: Array) -> Array:
-        """W = e + a s + Σ_k b_k max(0, σ_k − σ̄_k), in the property's unit.
+    def width(self, stds: Array, excess: Array, outside: Bools | None = None) -> Array:
+        """W, in the property's unit.
 
         Args:
             stds: (molecules,) s.
             excess: (molecules, signals) max(0, σ_k − σ̄_k); not looked at without weights.
+            outside: (molecules,) whether each is outside the domain; None for none.
         """
         width = self.error + self.spread * stds
-        return width + excess @ np.array(self.weights) if self.weights else width
+        width = width + excess @ np.array(self.weights) if self.weights else width
+        return width if outside is None else width + self.apart * outside
 
 
 @dataclass(frozen=True)
@@ -128,7 +133,7 @@ class Calibration:
             if signals is None:
                 raise ValueError("signals: the calibration needs those of each molecule, got none")
             excess = _excess(signals, self.origin)
-        width = scale.width(std, excess)
+        width = scale.width(std, excess, outside)
         sigma, interval = scale.sigma, scale.interval
         if outside is None or scale.outside is None:
             return sigma * width, interval * width
@@ -243,7 +248,7 @@ def _excess(signals: Array, origin: Sequence[float]) -> Array:
 
 
 def _scores(column: _Column, scale: Scale) -> Array:
-    return np.asarray(column.errors / scale.width(column.stds, column.excess))
+    return np.asarray(column.errors / scale.width(*column[1:]))
 
 
 def _quantiles(scores: Array) -> tuple[float, float]:
@@ -261,7 +266,10 @@ def _fitted(near: _Column, far: _Column | None) -> Scale:
     errors = np.concatenate([one.errors for one in columns])
     unit = float(np.median(near.errors)) or 1.0
     terms = np.concatenate(
-        [np.c_[np.ones(len(one.errors)), one.stds / unit, one.excess] for one in columns]
+        [
+            np.c_[np.ones(len(one.errors)), one.stds / unit, one.excess, one.outside]
+            for one in columns
+        ]
     )
     shares = [1.0] if len(columns) == 1 else [1.0 - SHARE_OUTSIDE, SHARE_OUTSIDE]
     sizes = [len(one.errors) for one in columns]
@@ -275,5 +283,6 @@ def _fitted(near: _Column, far: _Column | None) -> Scale:
     start = np.r_[1.0, 1.0, np.full(terms.shape[1] - 2, 0.1)]
     bounds = [(0.05, None), *[(0.0, None)] * (terms.shape[1] - 1)]
     x = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
-    e, spread, *weights = x.tolist()
-    return Scale(e * unit, 1.0, 1.0, spread, tuple(b * unit for b in weights))
+    e, spread, *each, apart = x.tolist()
+    weights = tuple(b * unit for b in each)
+    return Scale(e * unit, 1.0, 1.0, spread, weights, apart=apart * unit)

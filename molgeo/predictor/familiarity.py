@@ -16,6 +16,16 @@ record also holds x̄, the mean features of all atoms, of each small training mo
 whose x̄ is nearer to one of them than `NEARNESS` times the median distance between neighbours of
 these is that molecule, and its signals are at most the median of the validation molecules.
 
+Far from the training data a network's outputs may be of any size: a HOMO of −20,000 eV has been
+seen, of H2. A head's output x is a label without its baseline, in standard deviations of the
+training labels. Of training molecules |x| is below 10, and of drugs and polyenes with twice their
+atoms below 20. So a molecule's *strangeness* in a property is
+
+    |x| / L,    L = 15 for a mean of atoms,  30 · max(1, n / 20) for a sum of n atoms,
+
+and for an extent, whose deviations grow with r², L is at least half of the baseline. A strangeness
+above one is no prediction.
+
 Signals say nothing about the sign of an error: `molgeo.predictor.calibration` measures how far
 errors grow with each.
 
@@ -28,7 +38,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -56,6 +66,19 @@ NEARNESS: Final = 0.5
 
 PERCENTS: Final = 1000
 """Steps of the table of percentiles."""
+
+
+MOST_MEAN: Final = 15.0
+"""L of what does not grow with the molecule."""
+
+MOST_SUM: Final = 30.0
+"""L of what does, for molecules of up to `USUAL_ATOMS` atoms."""
+
+USUAL_ATOMS: Final = 20
+"""As many atoms as a training molecule has."""
+
+OF_BASELINE: Final = 0.5
+"""Part of an extent's baseline by which its value may differ from it."""
 
 
 @dataclass(frozen=True)
@@ -239,3 +262,41 @@ def familiarity(of_training: dict[str, Tensor], signals: Tensor) -> Familiarity:
     steps = torch.linspace(0, 1, PERCENTS + 1, dtype=torch.float64)
     table = torch.quantile(signals.double(), steps, dim=0).float()
     return Familiarity(**of_training, percentiles=table.contiguous())
+
+
+class Judged(NamedTuple):
+    """Values of molecules, and how much they mean.
+
+    Attributes:
+        values: what a call returns.
+        strangeness: (molecules, properties), above one where a value means nothing.
+        signals: (molecules, `SIGNALS`); None if the model has no
+            record of its training data's features.
+    """
+
+    values: dict[str, Tensor]
+    strangeness: Tensor
+    signals: Tensor | None
+
+
+def strangeness(
+    standardised: Tensor, baseline: Tensor, n_atoms: Tensor, kinds: Sequence[str]
+) -> Tensor:
+    """How far each value is from all that training molecules have; above one it means nothing.
+
+    Args:
+        standardised: (molecules, properties) outputs of the heads.
+        baseline: (molecules, properties) in the same units.
+        n_atoms: (molecules,) atoms of each.
+        kinds: of each property's head, as in `molgeo.predictor.heads`.
+
+    Returns:
+        (molecules, properties) float64; infinite for an output that is no number.
+    """
+    x = standardised.double().abs().nan_to_num(nan=torch.inf, posinf=torch.inf)
+    size = (n_atoms.double() / USUAL_ATOMS).clamp(min=1.0)
+    bounds = []
+    for kind, own in zip(kinds, baseline.double().abs().unbind(-1), strict=True):
+        bound = torch.full_like(size, MOST_MEAN) if kind == "mean" else MOST_SUM * size
+        bounds.append(torch.maximum(bound, OF_BASELINE * own) if kind == "extent" else bound)
+    return x / torch.stack(bounds, dim=-1)

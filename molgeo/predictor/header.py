@@ -216,7 +216,7 @@ class Header(Facts):
             for name, scale in calibration.scales.items():
                 if len(scale.weights) not in (0, len(calibration.origin)):
                     yield f"{place}.scales.{name}.weights", "one per origin", len(scale.weights)
-                numbers = (scale.error, scale.sigma, scale.interval, scale.spread)
+                numbers = (scale.error, scale.sigma, scale.interval, scale.spread, scale.apart)
                 numbers += (*scale.weights, *(scale.outside or ()))
                 if not all(0 <= value <= HUGE for value in numbers):
                     yield f"{place}.scales.{name}", f"numbers from 0 to {HUGE:g}", scale

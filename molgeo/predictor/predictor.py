@@ -13,7 +13,7 @@ from molgeo.elements import SYMBOLS
 from molgeo.graph import Graph, given_or_found
 from molgeo.ops.segment import molecule_sum
 from molgeo.predictor.domain import Domain
-from molgeo.predictor.familiarity import Familiarity
+from molgeo.predictor.familiarity import Familiarity, Judged, strangeness
 from molgeo.predictor.header import Facts, PredictorConfig
 from molgeo.predictor.heads import Heads, moment, pool
 from molgeo.properties import Property, first_energy, names_of
@@ -189,27 +189,28 @@ class Predictor(nn.Module):
         graph = given_or_found(graph, pos, self.cutoff, batch)
         return self._outputs(self.standardised(z, pos, graph), z, pos, graph)
 
-    def with_signals(
+    def judged(
         self, z: Tensor, pos: Tensor, batch: Tensor | None = None, graph: Graph | None = None
-    ) -> tuple[dict[str, Tensor], Tensor | None]:
-        """As a call, with signals of how far each molecule is from the training data.
+    ) -> Judged:
+        """As a call, with what tells how much the values mean, out of the same pass.
 
         Args:
             z: (atoms,) atomic numbers.
             pos: (atoms, 3) Å.
             batch: (atoms,) molecule of each atom, ascending; None for one molecule.
             graph: as in a call.
-
-        Returns:
-            What a call returns, and (molecules, `molgeo.predictor.familiarity.SIGNALS`) of the same
-            pass; None if the model has no record of its training data's features.
         """
         z, pos, batch = self._accepted(z, pos, batch, graph)
         graph = given_or_found(graph, pos, self.cutoff, batch)
         features = self.backbone.atom_features(z, pos, graph)
-        out = self._outputs(self.heads(features, z, pos, graph), z, pos, graph)
+        standardised = self.heads(features, z, pos, graph)
+        baseline = self.baseline_of(z, pos, graph) / self.scale
         known = self.familiarity
-        return out, None if known is None else known.signals(features, z, graph)
+        return Judged(
+            self._outputs(standardised, z, pos, graph),
+            strangeness(standardised, baseline, graph.atoms_per_molecule, self.heads.kinds),
+            None if known is None else known.signals(features, z, graph),
+        )
 
     def _outputs(
         self, standardised: Tensor, z: Tensor, pos: Tensor, graph: Graph

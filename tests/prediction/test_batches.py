@@ -11,11 +11,12 @@ from molgeo.prediction import batches
 from molgeo.prediction.batches import BatchPredictor
 from molgeo.predictor import Predictor
 from molgeo.predictor.domain import Domain
+from molgeo.predictor.familiarity import Judged
 from molgeo.runtime.errors import InputError
 
 
 class StandIn(torch.nn.Module):
-    """A gap that is the number of atoms; fails on any batch with fluorine, NaN with neon."""
+    """A gap that is the number of atoms; fails on fluorine, NaN with neon, absurd with argon."""
 
     name, cutoff, domain = "stand-in", 5.0, None
     properties, property_names, outputs = named(["gap"]), ("gap",), {"gap": PROPERTIES["gap"]}
@@ -29,7 +30,12 @@ class StandIn(torch.nn.Module):
         self.batches.append(sizes.tolist())
         if (z == 9).any():
             raise RuntimeError("cannot do\nthis one")
-        return {"gap": torch.where((z == 10).any(), torch.nan, sizes.double())}
+        gap = torch.where((z == 10).any(), torch.nan, sizes.double())
+        return {"gap": torch.where((z == 18).any(), -2e4, gap)}
+
+    def judged(self, z, pos, batch):
+        values = self(z, pos, batch)
+        return Judged(values, values["gap"].abs()[:, None] / 1000, None)
 
 
 def chain(n, z=2):
@@ -66,6 +72,16 @@ def test_a_value_that_spreads_through_its_batch_is_caught():
     first, second, third = model.values([chain(1), chain(2, z=10), chain(3)])
     assert (first, third) == ({"gap": 1.0}, {"gap": 3.0})
     assert second == "the model gave no finite value of gap: check the geometry"
+
+
+def test_a_value_that_no_molecule_has_is_no_prediction():
+    model = BatchPredictor(StandIn())
+    first, second = model.values([chain(1), chain(2, z=18)])
+    assert first == {"gap": 1.0}
+    assert second == (
+        "the model knows no such molecule: its gap came out as -2e+04 eV; check the geometry, or "
+        "take another model"
+    )
 
 
 def test_one_batch_is_in_flight_while_the_one_before_is_read(monkeypatch):

@@ -25,6 +25,7 @@ from molgeo.prediction.settings import PredictSettings
 from molgeo.predictor.calibration import Calibration, Scale
 from molgeo.predictor.checkpoint import DEFAULT_MODEL, DEFAULT_SMILES_MODEL, find, load
 from molgeo.predictor.domain import Domain
+from molgeo.predictor.familiarity import Judged
 from molgeo.predictor.header import Facts
 from molgeo.runtime.errors import InputError
 
@@ -53,6 +54,10 @@ class StandIn(torch.nn.Module):
         if self.is_nan(z):
             sizes = sizes + torch.nan
         return {"gap": sizes}
+
+    def judged(self, z, pos, batch):
+        values = self(z, pos, batch)
+        return Judged(values, torch.zeros(len(values["gap"]), 1), None)
 
 
 def failures(table):

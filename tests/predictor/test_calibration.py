@@ -116,6 +116,22 @@ def test_more_distance_never_narrows(classes, near, more, outside):
         assert half[0] <= half[1]
 
 
+def test_what_is_outside_without_a_signal_has_a_floor():
+    """Octatetraene: its bonds are strange, the features of its atoms are not."""
+    far = far_and_near(300, 1, 0)
+    errors = np.random.default_rng(2).laplace(0.0, 4.0, (300, 1))
+    far = far._replace(values=far.labels + errors, outside=np.ones(300, bool))
+    found = calibration_from(far_and_near(2000, 0, 0), 0, far)
+    assert found.scales["mu"].apart > 2.0
+    usual = np.array([found.origin])
+    inside, outside = (
+        found.half_widths("mu", np.zeros(1), usual, np.array([each]))[1][0]
+        for each in (False, True)
+    )
+    assert outside > 5 * inside
+    assert np.mean(np.abs(errors) <= outside) > 0.8
+
+
 def test_an_element_at_infinity_has_a_finite_interval(classes):
     assert np.isfinite(classes.half_widths("mu", np.zeros(1), np.full((1, 2), np.inf))).all()
 

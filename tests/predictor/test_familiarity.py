@@ -118,7 +118,7 @@ def test_a_file_keeps_the_record(predictor, tmp_path):
         assert torch.equal(again.familiarity.tensors()[name], tensor)
     assert again.header.familiarity == len(SIGNALS)
     with torch.no_grad():
-        out, signals = again.with_signals(*water())
+        out, _, signals = again.judged(*water())
         assert out["u0"] == again(*water())["u0"]
     assert signals.shape == (1, len(SIGNALS))
 
@@ -126,7 +126,7 @@ def test_a_file_keeps_the_record(predictor, tmp_path):
 def test_a_model_without_a_record_has_no_signals(predictor):
     predictor.familiarity = None
     with torch.no_grad():
-        assert predictor.with_signals(*water())[1] is None
+        assert predictor.judged(*water()).signals is None
 
 
 @pytest.mark.parametrize(

@@ -481,6 +481,6 @@ FORMAT_3_SIGNALS = [0.4133701, 0.4030232, 1.0239816, 0.6499352, 1.0]
 def test_format_3_still_loads():
     predictor = load(FIXTURES / "format_3.safetensors")
     with torch.no_grad():
-        out, signals = predictor.with_signals(*WATER)
+        out, _, signals = predictor.judged(*WATER)
     assert {k: float(v) for k, v in out.items()} == pytest.approx(FORMAT_2_WATER, rel=1e-5)
     assert signals.tolist()[0] == pytest.approx(FORMAT_3_SIGNALS, rel=1e-4)
