@@ -212,6 +212,11 @@ def calibrate(options: Namespace) -> int:
             "calibrate: expected --data, the config.yaml of the run that trained the model, "
             "got none"
         )
+    if Path(data).is_file() and not data.endswith((".yaml", ".yml")):
+        raise SettingError(
+            "calibrate: --data: expected qm9 or the config.yaml of the run that trained the model, "
+            f"which says what its validation molecules are; got {data}"
+        )
     task = _task(data, data_dir=options.data_dir or "")
     task.data.setup()
     with progress("calibrating") as report:

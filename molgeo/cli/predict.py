@@ -15,7 +15,7 @@ def _notes() -> str:
     from molgeo.chem.files.formats import formats
     from molgeo.data.forces.properties import ENERGY
     from molgeo.data.qm9.properties import PROPERTIES
-    from molgeo.prediction.rows import MEANINGS
+    from molgeo.prediction.rows import MEANINGS, ROW_MEANINGS
     from molgeo.prediction.writers import FORMATS as OUTPUTS
     from molgeo.runtime.errors import MEANING
 
@@ -28,6 +28,9 @@ def _notes() -> str:
             *_columns(properties),
             f"  {energies}: with _atomization too, relative to free atoms (u0_atomization).",
             "  Which of them there are, and which others, depends on the model: molgeo info MODEL.",
+            "",
+            "columns of each row:",
+            *_columns(list(ROW_MEANINGS.items())),
             "",
             "columns of each property, such as gap_eV_std:",
             *_columns(list(MEANINGS.items())),

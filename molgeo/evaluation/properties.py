@@ -31,6 +31,9 @@ from molgeo.runtime.progress import Progress
 CALIBRATED: Final = (1, 2, 4, CONFORMERS)
 """Numbers of conformers that have a calibration of their own."""
 
+LEAST: Final = 9
+"""Molecules of which an interval can hold nine in ten."""
+
 BATCH_SIZE: Final = 256
 """Molecules of a batch on a CPU."""
 
@@ -163,11 +166,26 @@ def calibrations(
                 progress(before * total + done, len(samples) * total)
 
         found = collect(predictor, sample, progress=step, judge=True).measured()
+        _check_enough(found)
         far = None
         if beyond is not None and n in beyond and predictor.familiarity is not None:
             far = collect(predictor, beyond[n], judge=True).of(found.properties)
         made.append(calibration_from(found, n, far))
     return made
+
+
+def _check_enough(found: Compared) -> None:
+    """Refuse to measure an interval of nine in ten on fewer than nine molecules.
+
+    Raises:
+        SettingError: a property has too few labels; the message says what helps.
+    """
+    for name, n in zip(found.properties, np.isfinite(found.labels).sum(0).tolist(), strict=True):
+        if n < LEAST:
+            raise SettingError(
+                f"calibrate: expected at least {LEAST} validation molecules with {name}, got {n}: "
+                "raise --limit (0 takes all), or train with a larger validation part"
+            )
 
 
 class Collected(NamedTuple):

@@ -96,6 +96,7 @@ def read_table(
     split_column: str = "",
     options: ReadOptions | None = None,
     needs_all: bool = True,
+    wanted_by: str = "",
 ) -> Table:
     """Read molecules with values.
 
@@ -107,6 +108,7 @@ def read_table(
         split_column: title of the column with ``train``, ``validation`` or ``test``.
         options: of the readers.
         needs_all: refuse files without one of the columns; else one is enough.
+        wanted_by: the model that predicts the values, for messages.
 
     Raises:
         FileNotFoundError: a file does not exist.
@@ -124,7 +126,11 @@ def read_table(
     places = [_title(wanted, titles, source, needs_all) for wanted in columns]
     chosen = [title for title in places if title]
     if not chosen:
-        _title(columns[0], titles, source)
+        listed = ", ".join(wanted[0] for wanted in columns)
+        raise SettingError(
+            f"{source}: expected a column of what {wanted_by or 'the model'} predicts ({listed}), "
+            f"got {_listed(titles)}; another model is named with --model"
+        )
     part_title = _title([split_column], titles, source) if split_column else ""
     source_of = _geometry(geometry, found)
     known: list[tuple[Any, list[float], int, int]] = []
@@ -218,10 +224,12 @@ def _title(
             return one if one in titles else by_letters[_letters(one)]
     if not is_needed:
         return ""
-    shown = ", ".join(map(repr, list(titles)[:20])) or "none"
-    raise SettingError(
-        f"{source}: no column {wanted[0]!r}{nearest(wanted[0], titles)}; there are {shown}"
-    )
+    near = nearest(wanted[0], titles)
+    raise SettingError(f"{source}: no column {wanted[0]!r}{near}; there are {_listed(titles)}")
+
+
+def _listed(titles: Iterable[str]) -> str:
+    return ", ".join(map(repr, list(titles)[:20])) or "none"
 
 
 def _letters(title: str) -> str:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from molgeo.prediction.expected import expected_rows
-from molgeo.prediction.journal import Journal, n_started
+from molgeo.prediction.journal import Journal, journal_path
 from molgeo.prediction.output import Target, check_output
 from molgeo.prediction.run import PropertyRun, RowError
 from molgeo.prediction.settings import OutputSettings, PredictSettings
@@ -72,7 +72,7 @@ def run_predict(
             if kept := sink.kept():
                 say(kept)
             raise
-        sink.finish()
+        sink.finish(is_whole=stopped is None)
     if outside := sink.tally.outside():
         say(outside)
     if stopped is None and not sink.on_screen:
@@ -82,13 +82,15 @@ def run_predict(
     for name, input in run.late.items():
         say(f"{name!r} of {input} is left out: the inputs did not show it when the output began")
     if stopped is not None:
-        say(str(stopped))
+        kept = f"; {sink.kept()}" if target.has_journal else ""
+        say(f"{stopped}{kept}")
     return SOME_FAILED if stopped is not None or sink.tally.n_failed else OK
 
 
 def _is_finished(target: Target) -> bool:
     """Whether the file is there and no run of it was stopped."""
-    return target.path is not None and target.path.is_file() and not n_started(target.path)
+    path = target.path
+    return path is not None and path.is_file() and not journal_path(path).exists()
 
 
 def _page(

@@ -15,24 +15,26 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 """One value per column; None if there is none."""
 
-ROW_COLUMNS: Final = (
-    "id",
-    "name",
-    "input",
-    "smiles",
-    "formula",
-    "n_atoms",
-    "geometry",
-    "stereo",
-    "status",
-    "message",
-    "in_domain",
-    "domain_reason",
-    "model",
-    "model_sha256",
-    "level_of_theory",
-)
-"""Columns of every output, before those of the properties."""
+ROW_MEANINGS: Final = {
+    "id": "number of the row, from 0",
+    "name": "as the input has it",
+    "input": "the SMILES, or the file and the place in it",
+    "smiles": "of the molecule, if it is known",
+    "formula": "with hydrogens",
+    "n_atoms": "with hydrogens",
+    "geometry": "given, given (like mmff94), given (like gfn2), given (distorted), etkdg+mmff …",
+    "stereo": "centres that the SMILES leaves open, and the isomer predicted",
+    "status": "ok or error",
+    "message": "of an error: why, and what helps",
+    "in_domain": "false if the model does not know such molecules: do not trust numbers or bars",
+    "domain_reason": "why that is so, with the evidence",
+    "model": "that predicted the row",
+    "model_sha256": "of its file, as sha256sum prints it",
+    "level_of_theory": "of the labels that the model learned",
+}
+"""What the columns of every output say, which stand before those of the properties."""
+
+ROW_COLUMNS: Final = tuple(ROW_MEANINGS)
 
 BETWEEN: Final = "; "
 """Stands between the phrases of a ``domain_reason``; no phrase has it."""

@@ -38,7 +38,9 @@ class PredictSettings:
     """
 
     model: str | Path | Predictor | None = option(
-        None, "shipped name or path; else one for given geometries and one for those of a SMILES"
+        None,
+        "shipped name or path; else one for given geometries that look relaxed at the level of the "
+        "data, and one for other given ones and for those of a SMILES",
     )
     properties: str | Sequence[str] | None = option(
         None, "names or output columns, such as gap,mu; all if not given"
@@ -57,8 +59,10 @@ class PredictSettings:
     strict: bool = option(False, "stop at the first row that is bad or outside the model's domain")
     geometry: Geometry = option(
         "auto",
-        "auto: as given, else from the SMILES; given: as given; mmff: given, minimised with "
-        "MMFF94; smiles: from the SMILES",
+        "auto: coordinates as given, else conformers of the SMILES; without --model the default "
+        "model that fits where given coordinates come from, as their bond lengths tell. given: "
+        "as given, and the default model for given coordinates wherever they come from; mmff: "
+        "given, minimised with MMFF94; smiles: from the SMILES",
         Geometry,
     )
     _: KW_ONLY
@@ -137,7 +141,8 @@ class OutputSettings:
     )
     format: str | None = option(
         None,
-        "by the ending of --output; else a table on a terminal, csv in a pipe",
+        "by the ending of --output; else a table on a terminal, csv in a pipe. A table in a pipe "
+        "has a line per row; if the variable COLUMNS is exported, it is as on a terminal that wide",
         Literal["table", "csv", "tsv", "json", "jsonl", "sdf"],
     )
     write_geometries: str | None = option(

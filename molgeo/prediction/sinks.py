@@ -75,8 +75,12 @@ class Sink:
         """
         raise NotImplementedError
 
-    def finish(self) -> None:
-        """All rows are there; errors are those of `write`."""
+    def finish(self, is_whole: bool = True) -> None:
+        """Make the output of the rows that are there; errors are those of `write`.
+
+        Args:
+            is_whole: these are all rows; else a later run may go on.
+        """
         raise NotImplementedError
 
     def kept(self) -> str:
@@ -168,7 +172,7 @@ class Stream(Sink):
                 self.tally.add(result.row)
                 self._count(result)
 
-    def finish(self) -> None:
+    def finish(self, is_whole: bool = True) -> None:
         """Write what is kept back."""
         with self._guard():
             self._end()
@@ -240,8 +244,8 @@ class WholeFile(Sink):
         for result in results:
             self._count(result)
 
-    def finish(self) -> None:
-        """Make the files from the journal."""
+    def finish(self, is_whole: bool = True) -> None:
+        """Make the files from the journal, which stays if a later run may go on."""
         with self._guard():
             with ExitStack() as files:
                 target = self._target
@@ -262,12 +266,14 @@ class WholeFile(Sink):
                 writer.close()
                 if self._page is not None and page is not None:
                     page.write(self._page.text())
-            self._journal.remove()
+            if is_whole:
+                self._journal.remove()
 
     def kept(self) -> str:
         """How many rows the journal has, and where."""
         n, path = self._journal.n_rows, self._journal.path
-        return f"the first {n:,} rows are kept in {path}: --resume goes on with them" if n else ""
+        first = "the first row is" if n == 1 else f"the first {n:,} rows are"
+        return f"{first} kept in {path}: --resume goes on from there" if n else ""
 
     def close(self) -> None:
         """Leave the journal, if there still is one, for a run that continues."""

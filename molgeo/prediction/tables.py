@@ -1,13 +1,16 @@
 """Rows laid out for people: one molecule as a list of its properties, many as a table.
 
-On a terminal a value and its error share a column, and a wide table is split into panels that fit.
-Into a pipe or a file the table is plain: one line per row, one column per number, with at least two
-spaces between columns and ``-`` if there is no value. The models stand below the table on a
-terminal, else in a column: every plain line is a row.
+On a terminal a value and its error share a column, and a wide table is split into panels that fit;
+so it is into a pipe if ``COLUMNS`` says how wide it is. Into other pipes and into files the table
+is plain: one line per row, one column per number, with at least two spaces between columns and
+``-`` if there is no value. The models stand below the table on a terminal, else in a column: every
+plain line is a row.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Final, TextIO
 
@@ -43,7 +46,8 @@ class TableWriter(Writer):
         from rich.console import Console
 
         super().__init__(file, layout)
-        self._terminal = file.isatty()
+        has_width = file is sys.stdout and os.environ.get("COLUMNS", "").isdecimal()
+        self._terminal = file.isatty() or has_width
         self._console = Console(file=file, highlight=False)
         self._room = self._console.width if self._terminal else 10**9
         self._rows: list[Row] = []

@@ -247,8 +247,10 @@ def task_class(data: Any) -> type[Any]:
     """
     path = KINDS[data][0] if data in tuple(KINDS) else data if isinstance(data, str) else ""
     module, _, name = path.rpartition(".")
-    if not module:
-        raise SettingError(f"data: expected a kind of data: {_kinds()}; got {_got(data)}")
+    is_file = "/" in path or Path(path).is_file()
+    if not module or is_file:
+        hint = "; files are named by data_file, beside the kind" if is_file else ""
+        raise SettingError(f"data: expected a kind of data: {_kinds()}; got {_got(data)}{hint}")
     found = imported(f"data: {shown(data)}", lambda: getattr(importlib.import_module(module), name))
     config = getattr(found, "config_class", None)  # `Task`, which imports this module, has one
     if not (isinstance(config, type) and issubclass(config, RunConfig)):

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 from torch import Tensor
 
 from molgeo.chem.files.formats import ReadOptions
@@ -35,7 +35,7 @@ from molgeo.predictor import Predictor
 from molgeo.predictor.calibration import Calibration
 from molgeo.properties import HeadKind, Property, check_properties, names_of, word_of
 from molgeo.runtime.errors import InputError, SettingError
-from molgeo.runtime.plain_text import one_line, say
+from molgeo.runtime.plain_text import one_line, say, shown
 from molgeo.runtime.progress import Progress
 from molgeo.runtime.progress import progress as progress_bar
 from molgeo.runtime.validation import Amount, ProperFraction, Settings
@@ -60,6 +60,15 @@ class Target(Settings):
     head: HeadKind = "mean"
     name: str = ""
     description: str = ""
+
+    @field_validator("unit", mode="before")
+    @classmethod
+    def _unit_is_text(cls, unit: Any) -> Any:
+        if not isinstance(unit, str):
+            raise ValueError(
+                f"expected text, such as eV, or '' for numbers without a unit; got {shown(unit)}"
+            )
+        return unit
 
     @property
     def property(self) -> Property:
@@ -254,7 +263,7 @@ def errors_on_files(
     trained = _titles(predictor.header.training.get("targets"))
     learned = predictor.properties
     titles = [[trained.get(one.name, one.name), one.name, one.column] for one in learned]
-    table = read_table(files, titles, needs_all=False)
+    table = read_table(files, titles, needs_all=False, wanted_by=predictor.name)
     table = table.of(torch.arange(len(table.rows))[: limit or None])
     _check_conformers(conformers, table)
     folder = location.data_dir(data_dir) / "tables"

@@ -19,6 +19,7 @@ from molgeo.chem.files.formats import FORMATS as INPUTS
 from molgeo.cli import program as cli
 from molgeo.data.qm9.dataset import QM9, Split
 from molgeo.data.qm9.properties import PROPERTIES
+from molgeo.prediction.rows import ROW_COLUMNS
 from molgeo.prediction.writers import FORMATS as OUTPUTS
 from molgeo.predictor.checkpoint import (
     DEFAULT_MODEL,
@@ -293,7 +294,11 @@ def test_a_calibrated_checkpoint_tells_its_errors(capsys, small_data, tmp_path, 
     path = shutil.copy(MODEL, tmp_path / "model.safetensors")
     words = ["calibrate", "--model", path, "--data-dir", small_data]
     status, _, err = run(capsys, *words)
-    assert (status, err) == (2, "molgeo: calibrate: expected at least 9 molecules, got 5\n")
+    assert status == 2
+    assert err == (
+        "molgeo: calibrate: expected at least 9 validation molecules with mu, got 5: raise --limit "
+        "(0 takes all), or train with a larger validation part\n"
+    )
     train, few, test = QM9(small_data / "qm9").split()
     monkeypatch.setattr(QM9, "split", lambda self: Split(few, train, test))
     status, out, err = run(capsys, *words, "--limit", "15")
@@ -421,6 +426,8 @@ def test_the_help_of_predict_tells_what_there_is(capsys):
         )
     for name in (*INPUTS, *OUTPUTS):
         assert re.search(rf"^  {name} +\.", out, re.MULTILINE)
+    for name in ROW_COLUMNS:
+        assert re.search(rf"^  {name}  +\w", out, re.MULTILINE)
     for status, meaning in MEANING.items():
         assert f"  {status}  {meaning}\n" in out
 

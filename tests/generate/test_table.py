@@ -79,7 +79,8 @@ def test_a_column_that_is_not_there(write):
 def test_one_column_may_be_enough(write):
     table = read_table(write("smiles,y\nCCO,1\n"), [["x"], ["y"]], needs_all=False)
     np.testing.assert_array_equal(table.values, [[np.nan, 1.0]])
-    with pytest.raises(SettingError, match="no column 'x'"):
+    message = r"expected a column of what the model predicts \(x, y\), got 'z'; another model"
+    with pytest.raises(SettingError, match=message):
         read_table(write("smiles,z\nCCO,1\n"), [["x"], ["y"]], needs_all=False)
 
 

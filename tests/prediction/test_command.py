@@ -83,7 +83,20 @@ def test_strict_keeps_the_rows_before(shipped, tmp_path, capsys):
     message = capsys.readouterr().err
     assert "row 1 (C1CC)" in message
     assert "none failed" not in message
+    assert "the first row is kept in" in message
     assert [row["smiles"] for row in json.loads(output.read_text())] == ["C"]
+
+
+@pytest.mark.parametrize("inputs", [["C", "C1CC", "O"], ["C1CC", "C", "O"]])
+def test_a_run_that_strict_stopped_goes_on(shipped, tmp_path, capsys, inputs):
+    output = str(tmp_path / "out.json")
+    assert command(inputs, shipped, output=output, strict=True) == 3
+    assert command(inputs, shipped, output=output, strict=True, resume=True) == 3
+    assert command(inputs, shipped, output=output, resume=True) == 3
+    assert [row["input"] for row in READERS["json"](output).to_dict("records")] == inputs
+    capsys.readouterr()
+    assert command(inputs, shipped, output=output, resume=True) == 0
+    assert "nothing is left to do" in capsys.readouterr().err
 
 
 def test_a_bad_input_is_found_before_the_output_is_touched(shipped, tmp_path):

@@ -1,4 +1,5 @@
 import io
+import sys
 
 import pytest
 
@@ -157,6 +158,19 @@ def test_blocks_share_one_header_and_their_widths(monkeypatch):
     assert len(lines) == 6
     assert [line.split()[0] for line in lines] == ["id", "0", "1", "2", "3", "4"]
     assert len({line.index("6.5000") for line in lines[1:]}) == 1
+
+
+def test_a_pipe_is_as_wide_as_it_is_said_to_be(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    rows = [row(k, **VALUES) for k in range(2)]
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert len(table(rows, file=sys.stdout).splitlines()) == 3
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    monkeypatch.setenv("COLUMNS", "50")
+    text = table(rows, file=sys.stdout)
+    assert max(map(len, text.splitlines())) <= 50
+    assert text.splitlines()[-1] == "model: toy"
+    assert len(table(rows).splitlines()) == 3  # a file has no width
 
 
 @pytest.mark.parametrize("width", [40, 60, 200])

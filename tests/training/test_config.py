@@ -52,6 +52,16 @@ def test_a_module_that_is_not_found_may_lie_in_a_folder():
         config_from({"data": "molgeo.training.qm9.Nothing"})
 
 
+@pytest.mark.parametrize("name", ["values.csv", "folder/values.csv"])
+def test_a_file_is_no_kind_of_data(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    Path("values.csv").write_text("smiles,y\n")
+    with pytest.raises(
+        SettingError, match=r"data: expected a kind .* files are named by data_file"
+    ):
+        config_from({"data": name})
+
+
 def test_data_have_no_default():
     with pytest.raises(SettingError, match=r"data: expected a kind of data: .*; got nothing"):
         config_from({})

@@ -133,6 +133,11 @@ def test_a_property_is_named_by_its_column():
     assert Target(column="³").property.name == "value"
 
 
+def test_a_unit_is_text():
+    with pytest.raises(SettingError, match=r"unit: expected text, such as eV, or ''.*; got 1"):
+        Target(column="logP", unit=1)
+
+
 def test_a_part_without_a_value(tiny, tmp_path):
     (tmp_path / "few.csv").write_text("smiles,y,part\nC,1,train\nCC,2,test\nCCC,3,validation\n")
     fields = {"data_file": str(tmp_path / "few.csv"), "targets": ["y", "part"], "split": "part"}
