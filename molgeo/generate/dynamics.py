@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from rdkit import Chem
-from rdkit.Chem import rdForceFieldHelpers
 
 from molgeo.chem.molecule import Molecule
 from molgeo.elements import MASSES
-from molgeo.units import BOLTZMANN, KCAL_MOL
-
-Array = NDArray[np.float64]
-Forces = Callable[[Array], Array]
-"""(atoms, 3) Å → (atoms, 3) eV/Å."""
+from molgeo.generate.bonded import Array, Forces
+from molgeo.units import BOLTZMANN
 
 ACCELERATION = 0.00964853321233
 """eV/Å/u in Å/fs²: the Faraday constant in units of 1e7 C/mol."""
@@ -87,41 +82,6 @@ def langevin(
 def _centred(pos: Array, mass: Array) -> Array:
     centred: Array = pos - (mass * pos).sum(0) / mass.sum()
     return centred
-
-
-def mmff_forces(molecule: Molecule) -> Forces:
-    """Forces of MMFF94.
-
-    Args:
-        molecule: with the SMILES that its atoms were made from, hydrogens last, as
-            `molgeo.chem.conformers.conformers` makes them.
-
-    Returns:
-        (atoms, 3) Å → (atoms, 3) eV/Å.
-
-    Raises:
-        ValueError: the SMILES is not that of the atoms, or MMFF94 does not know them.
-    """
-    mol = Chem.MolFromSmiles(molecule.smiles or "")
-    mol = None if mol is None else Chem.AddHs(mol)
-    if mol is None or [a.GetAtomicNum() for a in mol.GetAtoms()] != molecule.z.tolist():
-        raise ValueError("MMFF94 needs the SMILES that the atoms were made from")
-    properties = rdForceFieldHelpers.MMFFGetMoleculeProperties(mol)
-    if properties is None:
-        raise ValueError("MMFF94 has no parameters for this molecule")
-    conformer = Chem.Conformer(mol.GetNumAtoms())
-    conformer.SetPositions(np.ascontiguousarray(molecule.pos))
-    mol.AddConformer(conformer, assignId=True)
-    field = rdForceFieldHelpers.MMFFGetMoleculeForceField(mol, properties)
-    field.Initialize()
-
-    def forces(pos: Array) -> Array:
-        flat = pos.ravel().tolist()
-        field.CalcEnergy(flat)  # CalcGrad reuses the distances of the last energy
-        return np.array(field.CalcGrad(flat)).reshape(-1, 3) * -KCAL_MOL
-
-    forces.field = field  # type: ignore[attr-defined]  # which keeps the molecule alive
-    return forces
 
 
 def learned_forces(model: str, molecule: Molecule) -> Forces:

@@ -1,4 +1,4 @@
-"""Structures off equilibrium: thermal conformers, noise and dimers."""
+"""Structures off equilibrium, molecule by molecule."""
 
 from __future__ import annotations
 
@@ -6,31 +6,27 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from ase import Atoms
 
-from molgeo.chem.conformers.conformers import embed
 from molgeo.chem.files.readers import read_all
-from molgeo.chem.molecule import BadRow, Molecule, SmilesRow, check_geometry
+from molgeo.chem.molecule import Molecule
 from molgeo.data.qm9.dataset import QM9
-from molgeo.generate.dimers import place
-from molgeo.generate.dynamics import langevin, learned_forces, mmff_forces
 from molgeo.generate.journal import FrameJournal, Kept
 from molgeo.generate.plan import SamplePlan
+from molgeo.generate.subject import Row, Subject
 from molgeo.generate.workers import map_in_processes
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.progress import Progress
 from molgeo.runtime.whole_file import is_same_file
 
-EQUILIBRATION: Final = 4
-"""Samples thrown away at the start of each trajectory."""
-
-Row = Molecule | SmilesRow | BadRow
+NEIGHBOURS: Final = 256
+"""Rows among which partners of clusters are drawn: their conformers are still remembered."""
 
 Start = tuple[int, Row, Row]
-"""Number of a molecule, the molecule, and the one beside it for dimers."""
+"""Number of a molecule, the molecule, and the one beside it in clusters."""
 
 
 @dataclass(frozen=True)
@@ -52,76 +48,10 @@ class Sampler:
         """
         number, row, other = start
         rng = np.random.default_rng([self.plan.seed, number])
-        molecule = _with_geometry(row)
-        made = [
-            *self._thermal(molecule, rng),
-            *self._noisy(molecule, rng),
-            *self._dimers(molecule, other, rng),
-        ]
+        made = list(Subject(self.plan, row, rng).structures(other))
         for atoms in made:
             atoms.info["group"] = number
         return made
-
-    def _thermal(self, molecule: Molecule, rng: np.random.Generator) -> Iterator[Atoms]:
-        plan = self.plan
-        if not plan.thermal:
-            return
-        if plan.model:
-            forces = learned_forces(plan.model, molecule)
-        else:
-            molecule = _with_known_bonds(molecule)
-            forces = mmff_forces(molecule)
-        T = float(rng.choice(plan.temperatures))
-        trajectory = langevin(molecule.z, molecule.pos, forces, T, rng, plan.steps)
-        for pos in itertools.islice(trajectory, EQUILIBRATION, EQUILIBRATION + plan.thermal):
-            yield _atoms(molecule, pos, "thermal", T=T)
-
-    def _noisy(self, molecule: Molecule, rng: np.random.Generator) -> Iterator[Atoms]:
-        for _ in range(self.plan.noise):
-            sigma = float(np.exp(rng.uniform(*np.log(self.plan.amplitudes))))
-            noise = sigma * rng.standard_normal(molecule.pos.shape)
-            yield _atoms(molecule, molecule.pos + noise, "noise", noise_size=round(sigma, 4))
-        if self.plan.geometry:
-            yield _atoms(molecule, molecule.pos, "geometry")
-
-    def _dimers(self, molecule: Molecule, row: Any, rng: np.random.Generator) -> Iterator[Atoms]:
-        whole, part = divmod(self.plan.dimers, 1.0)
-        for _ in range(int(whole) + int(rng.random() < part)):
-            try:
-                other = _with_geometry(row)
-            except ValueError:
-                continue  # it is a failure of its own, in its own place
-            wanted = float(rng.uniform(*self.plan.contacts))
-            pair = ((molecule.z, molecule.pos), (other.z, other.pos))
-            beside = place(*pair, wanted, rng)
-            z = np.concatenate([molecule.z, other.z])
-            dimer = Molecule(z, np.concatenate([molecule.pos, beside]))
-            yield _atoms(dimer, dimer.pos, "dimer", contact=round(wanted, 3))
-
-
-def _with_geometry(row: Row) -> Molecule:
-    """A molecule with coordinates.
-
-    Raises:
-        ValueError: there are none, or they are unsound.
-    """
-    made = embed(row) if isinstance(row, SmilesRow) else row
-    if isinstance(made, list):
-        made = made[0]
-    if isinstance(made, BadRow):
-        raise ValueError(made.message)
-    if reason := check_geometry(made):
-        raise ValueError(reason)
-    return made
-
-
-def _with_known_bonds(molecule: Molecule) -> Molecule:
-    """A conformer of the SMILES, for a geometry that came from elsewhere: MMFF94 needs bonds."""
-    if molecule.geometry != "given":
-        return molecule
-    if not molecule.smiles:
-        raise ValueError("MMFF94 needs bonds: give a SMILES, or a learned force field as model")
-    return _with_geometry(SmilesRow(molecule.smiles, molecule.name, molecule.input))
 
 
 def _rows(sources: Sequence[str], limit: int) -> list[Row]:
@@ -140,9 +70,11 @@ def _qm9() -> Iterator[Molecule]:
         )
 
 
-def _atoms(molecule: Molecule, pos: Any, kind: str, **info: Any) -> Atoms:
-    about = {"kind": kind, "charge": molecule.charge, **info}
-    return Atoms(molecule.z, pos, info=about)
+def _partners(n: int, seed: int) -> list[int]:
+    """For each of n rows another near it, each once."""
+    rng = np.random.default_rng(seed)
+    starts = range(0, n, NEIGHBOURS)
+    return [k for s in starts for k in (s + rng.permutation(min(NEIGHBOURS, n - s))).tolist()]
 
 
 def sample_structures(
@@ -181,6 +113,6 @@ def sample_structures(
     rows = _rows(sources, limit)
     about = {"sources": list(sources), "molecules": len(rows), **asdict(plan)}
     journal = FrameJournal(output, about)
-    partners = np.random.default_rng(plan.seed).permutation(len(rows))
+    partners = _partners(len(rows), plan.seed)
     items = ((k, rows[k], rows[partners[k]]) for k in range(journal.next_row, len(rows)))
     return journal.keep(map_in_processes(Sampler(plan), items, workers), len(rows), progress)

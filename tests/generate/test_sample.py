@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from molgeo.chem.conformers.conformers import embed
-from molgeo.chem.molecule import Molecule, SmilesRow
+from molgeo.chem.molecule import SmilesRow
 from molgeo.cli import program as cli
 from molgeo.data.forces.properties import ENERGY
-from molgeo.generate.dynamics import learned_forces, mmff_forces
+from molgeo.generate.dynamics import learned_forces
 from molgeo.generate.plan import SamplePlan
 from molgeo.generate.sample import sample_structures
 from molgeo.predictor import Predictor
@@ -87,29 +87,6 @@ def test_qm9_keeps_its_geometries(small_data, monkeypatch, tmp_path):
     assert images[0].positions == pytest.approx(whole.pos[first].numpy(), abs=1e-5)
 
 
-def test_mmff_forces_are_the_gradient():
-    (molecule,) = embed(SmilesRow("CO"))
-    forces = mmff_forces(molecule)
-    pos = molecule.pos + 0.05 * np.random.default_rng(0).standard_normal(molecule.pos.shape)
-    got = forces(pos)
-    assert np.abs(got.sum(0)).max() < 1e-6
-    step = 1e-4
-    direction = np.random.default_rng(1).standard_normal(pos.shape)
-    energies = [
-        forces.field.CalcEnergy((pos + s * direction).ravel().tolist()) for s in (step, -step)
-    ]
-    work = -(energies[0] - energies[1]) / (2 * step) / 23.060547830619026
-    assert float((got * direction).sum()) == pytest.approx(work, rel=1e-4)
-
-
-def test_mmff_needs_bonds_it_knows():
-    z, pos = np.array([8, 1, 1]), np.eye(3)
-    with pytest.raises(ValueError, match="the SMILES that the atoms were made from"):
-        mmff_forces(Molecule(z, pos, smiles="CO"))
-    with pytest.raises(ValueError, match="no parameters"):
-        mmff_forces(Molecule(np.array([5, 1, 1, 1]), np.eye(4)[:, :3], smiles="B"))
-
-
 def test_a_learned_force_field(tmp_path):
     torch.manual_seed(0)
     backbone = {"n_features": 8, "n_filters": 8, "n_blocks": 1, "n_gaussians": 8, "cutoff": 4.0}
@@ -135,11 +112,46 @@ def test_a_learned_force_field(tmp_path):
         ({"thermal": -1}, "thermal: expected 0 or more, got -1"),
         ({"temperatures": (0.0,)}, "temperatures: expected kelvins"),
         ({"steps": 0}, "steps: expected 1 or more"),
+        ({"largest": 1}, "largest: expected 2 or more, got 1"),
+        ({"relaxation": -1}, "relaxation: expected 0 or more"),
+        ({"contacts": (1.0, 0.5)}, "contacts: expected two lengths, ascending"),
     ],
 )
 def test_plans_that_mean_nothing(fields, message):
     with pytest.raises(ValueError, match=message):
         SamplePlan(**fields)
+
+
+def test_cheap_kinds(tmp_path):
+    """Vibrations, torsions, bends, stretches, clusters and transfers of ions and UFF's elements."""
+    path = tmp_path / "some.smi"
+    path.write_text("OCC(=O)O acid\nC[NH3+] ion\nOB(O)C boron\n")
+    plan = SamplePlan(
+        thermal=0, vibrations=3, torsions=2, bends=1, stretches=1.0, noise=0, geometry=0, dimers=2,
+        largest=3, partners=("O",), relaxation=5, transfers=1, conformers=2,
+    )  # fmt: skip
+    assert sample_structures([str(path)], tmp_path / "out.extxyz", plan, workers=1)[:2] == (3, 0)
+    images = ase.io.read(tmp_path / "out.extxyz", ":")
+    of = [[a for a in images if a.info["group"] == k] for k in range(3)]
+    for mine in of:
+        found = [a.info["kind"] for a in mine]
+        assert found.count("vibration") == 3
+        assert found.count("stretch") == 1
+        assert {"dimer", "cluster"} & set(found)
+    assert {a.info["charge"] for a in of[0] + of[2]} <= {0, 1}
+    assert all(sum(a.numbers) % 2 == a.info["charge"] % 2 for a in images)  # closed shells
+    assert {len(a) for a in of[1] if a.info["kind"] == "vibration"} == {8}
+    assert next(a for a in of[1] if a.info["kind"] == "vibration").info["charge"] == 1
+
+
+def test_clusters_of_one_molecule(tmp_path):
+    plan = SamplePlan(thermal=0, noise=0, geometry=0, dimers=12, largest=5, most_atoms=12)
+    sample_structures(["O"], tmp_path / "out.extxyz", plan, workers=1)
+    images = ase.io.read(tmp_path / "out.extxyz", ":")
+    assert {len(a) for a in images} == {6, 9, 12}
+    assert {a.info["kind"] for a in images if len(a) > 6} == {"cluster"}
+    for atoms in images:
+        assert 0.55 < atoms.info["contact"] < 1.45
 
 
 def test_an_input_is_not_the_output(tmp_path):

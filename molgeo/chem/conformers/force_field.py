@@ -77,7 +77,7 @@ def minimise(mol: Chem.Mol, clock: Clock = _ENDLESS) -> tuple[list[float], str |
         OutOfTimeError: by the clock.
     """
     optimize: Callable[..., list[tuple[int, float]]]
-    if _mmff_knows(mol):
+    if mmff_knows(mol):
         optimize, how = rdForceFieldHelpers.MMFFOptimizeMoleculeConfs, "mmff"
     elif rdForceFieldHelpers.UFFHasAllMoleculeParams(mol):
         optimize, how = rdForceFieldHelpers.UFFOptimizeMoleculeConfs, "uff"
@@ -97,7 +97,7 @@ def minimise(mol: Chem.Mol, clock: Clock = _ENDLESS) -> tuple[list[float], str |
     return energies, how
 
 
-def _mmff_knows(mol: Chem.Mol) -> bool:
+def mmff_knows(mol: Chem.Mol) -> bool:
     """Whether MMFF94 has parameters for the atoms, and for their multiple bonds.
 
     If it has none of a bond, RDKit takes the rule for single bonds: 1.41 Å in CO2, 1.46 Å in N2.
