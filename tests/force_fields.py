@@ -35,21 +35,27 @@ BACKBONES = {
 KNOWN = {**PROPERTIES, "energy": ENERGY}
 
 
-def force_field(model="schnet", properties=("energy",), seed=0):
-    """As a training on forces leaves it, but with random weights and references."""
+def force_field(model="schnet", properties=("energy",), seed=0, **fields):
+    """As a training on forces leaves it, but with random weights and references.
+
+    Further arguments are fields of the backbone; with ``charges`` it knows -1, 0 and 1.
+    """
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         predictor = Predictor(
-            model, BACKBONES[model], [KNOWN[name] for name in properties], head_features=8
+            model, BACKBONES[model] | fields, [KNOWN[name] for name in properties], head_features=8
         ).eval()
+        if fields.get("charges"):
+            torch.nn.init.normal_(predictor.backbone.charge.value.weight)
         torch.nn.init.normal_(predictor.heads.out_weight)
     sums = [k for k, kind in enumerate(predictor.heads.kinds) if kind == "sum"]
     noise = torch.rand(len(sums), 10, generator=generator, dtype=torch.float64)
     predictor.baseline[sums, 0, :10] = -1000.0 * noise
     predictor.scale.fill_(0.7)
     predictor.header = Facts(trained_on_forces=True)
-    predictor.domain = Domain((1, 6, 8), max_atoms=20, min_distance=0.9)
+    charges = (-1, 0, 1) if fields.get("charges") else None
+    predictor.domain = Domain((1, 6, 8), max_atoms=20, min_distance=0.9, charges=charges)
     predictor.name = f"random-{model}-{seed}"
     return predictor
 

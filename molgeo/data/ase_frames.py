@@ -42,6 +42,7 @@ def frames_of_atoms(
     """Frames of ASE's objects, with labels in their calculator, ``info`` or ``arrays``.
 
     An integer ``group`` in ``info`` says which frames belong together, as those of one molecule.
+    The ``charge`` there is the total one, zero without it.
     ASE ≥ 3.23 moves the ``energy`` and ``forces`` of an extxyz into an attached calculator.
 
     Args:
@@ -51,8 +52,8 @@ def frames_of_atoms(
         force_key: name of the forces; empty for the usual ones.
 
     Raises:
-        ValueError: there is no frame, or one has no energy or no forces; of a single atom the
-            latter are zero.
+        ValueError: there is no frame, one has no energy or no forces (those of a single atom are
+            zero), or a charge is no whole number.
     """
     images = list(images)
     if not images:
@@ -76,8 +77,20 @@ def frames_of_atoms(
         group=np.array([int(a.info.get("group", -1)) for a in images]),
         cell=np.stack([np.asarray(a.cell) * a.pbc.any() for a in images]),
         pbc=np.stack([a.pbc for a in images]),
+        charge=np.array([_charge(a, source, row) for row, a in enumerate(images)]),
         source=source,
     )
+
+
+def _charge(atoms: Atoms, source: str, row: int) -> int:
+    value = atoms.info.get("charge", 0)
+    try:
+        charge = int(value)
+        if charge == float(value):
+            return charge
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise InputError(f"{source}: row {row}: charge: expected a whole number, got {value!r}")
 
 
 def _found(places: tuple[Any, ...], key: str, usual: tuple[str, ...]) -> list[Any]:

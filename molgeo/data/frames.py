@@ -30,6 +30,7 @@ class Frames:
         part: (frames,) `TRAIN`, `VALIDATION`, `TEST` if the file says so, else `UNDECIDED`.
         cell: (frames, 3, 3) lattice vectors, as rows; zero if there is none.
         pbc: (frames, 3) bool.
+        charge: (frames,) int64, total charge of each frame, e.
         source: name of the file, for messages.
     """
 
@@ -42,6 +43,7 @@ class Frames:
     part: NDArray[Any] = field(default_factory=lambda: np.zeros(0, np.int64))
     cell: NDArray[Any] = field(default_factory=lambda: np.zeros((0, 3, 3)))
     pbc: NDArray[Any] = field(default_factory=lambda: np.zeros((0, 3), bool))
+    charge: NDArray[Any] = field(default_factory=lambda: np.zeros(0, np.int64))
     source: str = "data"
 
     def __post_init__(self) -> None:
@@ -52,6 +54,7 @@ class Frames:
             "part": np.full(n, UNDECIDED),
             "cell": np.zeros((n, 3, 3)),
             "pbc": np.zeros((n, 3), bool),
+            "charge": np.zeros(n, np.int64),
         }
         for name, value in defaults.items():
             if n and not len(getattr(self, name)):
@@ -66,6 +69,7 @@ class Frames:
             "part": (n,),
             "cell": (n, 3, 3),
             "pbc": (n, 3),
+            "charge": (n,),
         }
         for name, shape in expected.items():
             if (got := np.shape(getattr(self, name))) != shape:

@@ -62,6 +62,7 @@ class Batch(NamedTuple):
         force: (atoms, 3) float64, eV/Å; None if the set has none.
         cell: (molecules, 3, 3) float64 lattice vectors in Å, as rows; None for open systems.
         pbc: (molecules, 3) bool; None for open systems.
+        charge: (molecules,) int64, total charge, e; None if the set is neutral.
         edges: its graph, if that was gathered; None again if atoms are moved.
     """
 
@@ -75,6 +76,7 @@ class Batch(NamedTuple):
     force: Tensor | None = None
     cell: Tensor | None = None
     pbc: Tensor | None = None
+    charge: Tensor | None = None
     edges: Edges | None = None
 
     @property
@@ -115,18 +117,21 @@ class Batch(NamedTuple):
     def graph(self, cutoff: float) -> Graph:
         """All pairs of atoms closer than a cutoff in Å, across boundaries if there is a lattice.
 
+        It has the charges of the molecules.
+
         The graph is the one that was gathered if it is of that cutoff, else it is searched for.
 
         Raises:
             ValueError: the batch is padded, and the cutoff another one.
         """
         if self.edges is not None and self.edges.cutoff == cutoff:
-            return self.edges.graph
+            return self.edges.graph.with_charge(self.charge)
         if self.edges is not None and self.edges.capacity is not None:
             raise ValueError(
                 f"cutoff: expected that of the padded batch, {self.edges.cutoff}, got {cutoff}"
             )
-        return radius_graph(self.pos, cutoff, self.batch, self.cell, self.pbc)
+        graph = radius_graph(self.pos, cutoff, self.batch, self.cell, self.pbc)
+        return graph.with_charge(self.charge)
 
     def padded(self, capacity: Capacity) -> Batch:
         """The same batch in a capacity's shape.
@@ -153,6 +158,7 @@ class Batch(NamedTuple):
             force=None if self.force is None else _longer(self.force, n_spare, math.nan),
             cell=None if self.cell is None else _longer(self.cell, 1, 0),
             pbc=None if self.pbc is None else _longer(self.pbc, 1, False),
+            charge=None if self.charge is None else _longer(self.charge, 1, 0),
             edges=Edges(graph, self.edges.cutoff, capacity),
         )
 
@@ -189,6 +195,7 @@ class MoleculeSet:
         force: (atoms, 3) float64, eV/Å; None if the set has none.
         cell: (molecules, 3, 3) float64 lattice vectors in Å, as rows; None for open systems.
         pbc: (molecules, 3) bool, periodic along each lattice vector; None for open systems.
+        charge: (molecules,) int64, total charge, e; None if all are neutral.
         neighbours: lists of these very positions, from which batches gather their graphs; None if
             each batch is to search.
     """
@@ -202,6 +209,7 @@ class MoleculeSet:
     force: Tensor | None = None
     cell: Tensor | None = None
     pbc: Tensor | None = None
+    charge: Tensor | None = None
     neighbours: Neighbours | None = None
 
     def __len__(self) -> int:
@@ -315,6 +323,7 @@ class MoleculeSet:
             force=None if self.force is None else self.force[rows],
             cell=None if self.cell is None else self.cell[here],
             pbc=None if self.pbc is None else self.pbc[here],
+            charge=None if self.charge is None else self.charge[here],
             edges=self._edges(indices, rows, batch, capacity is not None),
         )
         return found if capacity is None else found.padded(capacity)
@@ -331,7 +340,8 @@ class MoleculeSet:
         """These molecules, then those of another set with the same labels.
 
         Raises:
-            ValueError: the sets' labels differ, or one has forces or cells and the other has not.
+            ValueError: the sets' labels differ, or one has forces, cells or charges and the other
+                has not.
         """
         if self.properties != other.properties:
             raise ValueError(
@@ -340,7 +350,7 @@ class MoleculeSet:
             )
         ptr = torch.cat([self.ptr, other.ptr[1:] + self.ptr[-1]])
         joined: dict[str, Any] = {"ptr": ptr, "neighbours": None}
-        for name in ("z", "pos", "y", "idx", "force", "cell", "pbc"):
+        for name in ("z", "pos", "y", "idx", "force", "cell", "pbc", "charge"):
             mine, theirs = getattr(self, name), getattr(other, name)
             if (mine is None) != (theirs is None):
                 raise ValueError(f"{name}: expected both sets or none to have it, got one")

@@ -18,7 +18,7 @@ def frames_of_pyg(data: Iterable[Any], source: str = "PyG data") -> Frames:
 
     Args:
         data: each with ``z`` (atoms,), ``pos`` (atoms, 3), ``energy`` () or (1,) and ``force``
-            (atoms, 3), and maybe ``cell`` (3, 3) and ``pbc`` (3,).
+            (atoms, 3), and maybe ``cell`` (3, 3), ``pbc`` (3,) and ``charge`` () or (1,).
         source: for messages.
 
     Raises:
@@ -40,6 +40,7 @@ def frames_of_pyg(data: Iterable[Any], source: str = "PyG data") -> Frames:
         force=np.concatenate([_array(item.force) for item in items]),
         cell=np.stack([_optional(item, "cell", np.zeros((3, 3))) for item in items]),
         pbc=np.stack([_optional(item, "pbc", np.zeros(3, bool)) for item in items]),
+        charge=np.stack([_optional(item, "charge", np.zeros((), np.int64)) for item in items]),
         source=source,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from typing import TYPE_CHECKING, Final
 
 from molgeo import models
@@ -211,7 +211,7 @@ def _facts(header: Header) -> dict[str, str]:
             header.date,
         ),
         "elements": _listed(*(SYMBOLS[z] for z in domain.elements)),
-        "charge": f"{domain.charge:+d}" if domain.charge else "0",
+        "charge": _listed(*(f"{one:+d}" if one else "0" for one in domain.seen_charges)),
         "atoms": f"up to {domain.max_atoms} in training; larger molecules are extrapolation",
         "shortest distance": f"{domain.min_distance:.2f} Å",
         "errors measured on": measured and measured + geometry,
@@ -312,7 +312,19 @@ def _force_errors(header: Header) -> list[str]:
         both = [each.get(column) for each in (errors.mae, errors.rmse)]
         cells = [_number(None if e is None else 1000 * e, ".3g") for e in both]
         lines.append(f"| {name} | m{unit} | {' | '.join(cells)} |")
+    if len(kinds := errors.forces_eV_A_by_element) > 1:
+        about = "Of a force's component by element, mean absolute, in meV/Å: "
+        lines += ["", f"{about}{_in_milli(kinds)}."]
+    if errors.by_charge:
+        by_charge = {q: one.mae.get("forces_eV_A") for q, one in errors.by_charge.items()}
+        lines += ["", f"By total charge: {_in_milli(by_charge)}."]
     return lines
+
+
+def _in_milli(errors: Mapping[str, float | None]) -> str:
+    """Errors by name, a thousand times as large."""
+    each = ((name, None if e is None else 1000 * e) for name, e in errors.items())
+    return ", ".join(f"{name} {_number(e, '.3g')}" for name, e in each)
 
 
 def _training(header: Header) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,11 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molgeo.data.forces.dataset import Units, check_labels, to_ev
+from molgeo.data.forces.dataset import Units, check_labels, is_free_atom, to_ev
 from molgeo.data.forces.plausibility import as_option, check_units
 from molgeo.data.forces.readers import read_frames
 from molgeo.data.molecules import MoleculeSet
 from molgeo.data.split import PARTS, UNDECIDED
+from molgeo.elements import SYMBOLS
 from molgeo.predictor import Predictor
 from molgeo.runtime.device import PAIRS, Arriving, bounded, one_behind, received
 from molgeo.runtime.errors import InputError, SettingError
@@ -40,12 +43,15 @@ class ForceErrors:
         norms: () float64, Σ ‖force error‖ over atoms, eV/Å.
         n_molecules: () float64, those whose energy is known.
         n_atoms: () float64, those whose force is known.
+        elements: (2, elements) float64, of the atoms of each element whose force is known: the sum
+            of |force error| over components, and their number.
     """
 
     sums: Tensor
     norms: Tensor
     n_molecules: Tensor
     n_atoms: Tensor
+    elements: Tensor
 
     @classmethod
     def of(
@@ -54,6 +60,7 @@ class ForceErrors:
         force: Tensor,
         n_atoms: Tensor,
         known: tuple[Tensor, Tensor],
+        z: Tensor,
     ) -> ForceErrors:
         """Sums over a batch.
 
@@ -62,16 +69,20 @@ class ForceErrors:
             force: (atoms, 3) error in eV/Å.
             n_atoms: (molecules,).
             known: (molecules,) and (atoms,) bool, which of them have labels.
+            z: (atoms,) int64 atomic numbers.
         """
         energy, force = energy.detach().double(), force.detach().double()
         energy = energy.where(known[0], 0.0)
         force = force.where(known[1].unsqueeze(-1), 0.0)
         columns = (energy, energy / n_atoms, force)
+        of_atoms = torch.stack([force.abs().sum(-1), known[1].double()])
+        elements = of_atoms.new_zeros(2, len(SYMBOLS)).index_add_(1, z, of_atoms)
         return cls(
             torch.stack([torch.stack([x.abs().sum(), x.square().sum()]) for x in columns]),
             torch.linalg.vector_norm(force, dim=-1).sum(),
             known[0].sum(dtype=torch.float64),
             known[1].sum(dtype=torch.float64),
+            elements,
         )
 
     def __add__(self, other: ForceErrors) -> ForceErrors:
@@ -79,14 +90,13 @@ class ForceErrors:
 
     def to_vector(self) -> Tensor:
         """All sums as one tensor, for the sum over processes."""
-        return torch.cat(
-            [self.sums.flatten(), torch.stack([self.norms, self.n_molecules, self.n_atoms])]
-        )
+        numbers = torch.stack([self.norms, self.n_molecules, self.n_atoms])
+        return torch.cat([self.sums.flatten(), numbers, self.elements.flatten()])
 
     @classmethod
     def from_vector(cls, vector: Tensor) -> ForceErrors:
         """Undo `to_vector`."""
-        return cls(vector[:6].view(3, 2), *vector[6:].unbind())
+        return cls(vector[:6].view(3, 2), *vector[6:9].unbind(), vector[9:].view(2, -1))
 
     def _mean(self, column: int) -> list[float]:
         count = torch.stack([self.n_molecules, self.n_molecules, 3 * self.n_atoms])
@@ -100,6 +110,11 @@ class ForceErrors:
     def rmse(self) -> dict[str, float]:
         """Root mean square errors: column → eV, eV per atom, eV/Å."""
         return {c: x**0.5 for c, x in zip(COLUMNS, self._mean(1), strict=True)}
+
+    def forces_by_element(self) -> dict[str, float]:
+        """Mean absolute errors of a force's component: symbol → eV/Å of elements that occur."""
+        rows = zip(SYMBOLS, *self.elements.tolist(), strict=True)
+        return {symbol: total / (3 * n) for symbol, total, n in rows if n}
 
 
 def force_errors(predictor: Predictor, batch: Any) -> ForceErrors:
@@ -119,6 +134,7 @@ def force_errors(predictor: Predictor, batch: Any) -> ForceErrors:
         unit * forces.double() - batch.force,
         graph.atoms_per_molecule,
         (~batch.energy.isnan(), ~batch.force.isnan().any(-1)),
+        batch.z,
     )
 
 
@@ -146,7 +162,7 @@ def file_part(
     units = units or Units()
     frames = read_frames(path)
     check_labels(frames)
-    frames = frames.select(frames.n_atoms > 1)
+    frames = frames.select(~is_free_atom(frames))
     molecules = to_ev(frames, units)
     if units_are_checked:
         check_units(molecules, units.energy, units.length, units.force, as_option)
@@ -179,7 +195,9 @@ def evaluate_forces(
 
     Returns:
         ``n``, and ``mae`` and ``rmse``: ``energy_eV``, ``energy_eV_atom`` (of the energy divided
-        by the number of atoms) and ``forces_eV_A`` (over Cartesian components) → error.
+        by the number of atoms) and ``forces_eV_A`` (over Cartesian components) → error;
+        ``forces_eV_A_by_element``, mean absolute, by symbol; and ``by_charge`` of data that are
+        not neutral, the same of each total charge.
 
     Raises:
         ValueError: there is no molecule, or the model has no energy.
@@ -187,6 +205,43 @@ def evaluate_forces(
     if not len(rows):
         raise InputError("evaluate: expected one molecule or more, got none")
     predictor.eval()
+    parts = {"": rows}
+    if molecules.charge is not None:
+        charge = molecules.charge[rows]
+        parts = {f"{q:+d}" if q else "0": rows[charge == q] for q in charge.unique().tolist()}
+    found: dict[str, ForceErrors] = {}
+    done = 0
+    for q, own in parts.items():
+        report = None if progress is None else partial(_later, progress, done, len(rows))
+        found[q] = _errors_of(predictor, molecules, own, batch_size, report, precision)
+        done += len(own)
+    errors = reduce(operator.add, found.values())
+    by_charge = {q: _as_json(one, len(parts[q])) for q, one in found.items() if q}
+    return _as_json(errors, len(rows)) | ({"by_charge": by_charge} if by_charge else {})
+
+
+def _later(progress: Callable[[int, int], None], before: int, n: int, done: int, _: int) -> None:
+    progress(before + done, n)
+
+
+def _as_json(errors: ForceErrors, n: int) -> dict[str, Any]:
+    return {
+        "n": n,
+        "mae": errors.mae(),
+        "rmse": errors.rmse(),
+        "forces_eV_A_by_element": errors.forces_by_element(),
+    }
+
+
+def _errors_of(
+    predictor: Predictor,
+    molecules: MoleculeSet,
+    rows: Tensor,
+    batch_size: int | None,
+    progress: Callable[[int, int], None] | None,
+    precision: MatmulPrecision,
+) -> ForceErrors:
+    """Errors of some molecules; arguments as of `evaluate_forces`."""
     device = predictor.scale.device
 
     def begun(part: slice) -> tuple[int, Arriving]:
@@ -203,8 +258,7 @@ def evaluate_forces(
         if progress:
             progress(done, len(rows))
     assert total is not None
-    errors = ForceErrors.from_vector(total)
-    return {"n": len(rows), "mae": errors.mae(), "rmse": errors.rmse()}
+    return ForceErrors.from_vector(total)
 
 
 def _parts(

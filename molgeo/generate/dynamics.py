@@ -100,13 +100,13 @@ def learned_forces(model: str, molecule: Molecule) -> Forces:
     from molgeo.predictor.checkpoint import load
 
     predictor = load(model)
-    reason = predictor.domain.check(molecule.z.tolist()) if predictor.domain else None
+    z, charge = torch.from_numpy(molecule.z), torch.tensor([molecule.charge])
+    reason = predictor.domain.check(z, charge=molecule.charge) if predictor.domain else None
     if reason:
         raise ValueError(reason)
-    z = torch.from_numpy(molecule.z)
 
     def forces(pos: Array) -> Array:
-        found = predictor.energy_and_forces(z, torch.from_numpy(pos).float())[1]
+        found = predictor.energy_and_forces(z, torch.from_numpy(pos).float(), charge=charge)[1]
         return found.double().numpy()
 
     return forces

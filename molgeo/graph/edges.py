@@ -57,6 +57,7 @@ class Graph:
             crosses a periodic boundary. ``R_i − R_j + offset`` is the displacement of edge j→i.
         slots: the neighbourhoods of all atoms that have neighbours, in blocks, if they are known;
             None to find them when they are needed, for which the host waits for the device.
+        charge: (molecules,) int64, total charge of each molecule, e; None if all are neutral.
     """
 
     source: Tensor
@@ -69,6 +70,7 @@ class Graph:
     n_molecules: int
     offset: Tensor | None = None
     slots: tuple[Slots, ...] | None = None
+    charge: Tensor | None = None
     _derived: dict[Hashable, Any] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -148,7 +150,19 @@ class Graph:
         Args:
             offset: (edges, 3) lattice translation of each edge in Å, or None.
         """
-        other = dataclasses.replace(self, offset=offset)
+        return self._sharing(dataclasses.replace(self, offset=offset))
+
+    def with_charge(self, charge: Tensor | None) -> Graph:
+        """The same edges of molecules with other charges; what follows from indices is shared.
+
+        Args:
+            charge: (molecules,) int64, e, or None.
+        """
+        if charge is self.charge:
+            return self
+        return self._sharing(dataclasses.replace(self, charge=charge))
+
+    def _sharing(self, other: Graph) -> Graph:
         other.__dict__["_derived"] = self._derived
         return other
 

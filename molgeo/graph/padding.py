@@ -141,6 +141,9 @@ def padded(graph: Graph, capacity: Capacity) -> Graph:
     offset = graph.offset
     if offset is not None:
         offset = torch.cat([offset, offset.new_zeros(2 * n_pairs, 3)])
+    charge = graph.charge
+    if charge is not None:
+        charge = torch.cat([charge, charge.new_zeros(1)])
     return dataclasses.replace(
         graph,
         source=torch.cat([graph.source, first, first + 1]),
@@ -153,6 +156,7 @@ def padded(graph: Graph, capacity: Capacity) -> Graph:
         n_molecules=graph.n_molecules + 1,
         offset=offset,
         slots=ranked_slots(ptr, capacity.edges, capacity.blocks),
+        charge=charge,
     )
 
 

@@ -58,7 +58,13 @@ def radius_graph(
     return assemble(*edges, batch, n_molecules, offset=None)
 
 
-def given_or_found(graph: Graph | None, pos: Tensor, cutoff: float, batch: Tensor | None) -> Graph:
+def given_or_found(
+    graph: Graph | None,
+    pos: Tensor,
+    cutoff: float,
+    batch: Tensor | None,
+    charge: Tensor | None = None,
+) -> Graph:
     """The graph a caller gave, if it is one of these atoms, else that of all pairs.
 
     Args:
@@ -68,18 +74,19 @@ def given_or_found(graph: Graph | None, pos: Tensor, cutoff: float, batch: Tenso
         cutoff: Å.
         batch: (atoms,) molecule of each atom; None for one molecule, or for that of a given graph,
             which counts.
+        charge: (molecules,) int64, e; None for that of a given graph, or for neutral molecules.
 
     Raises:
         ValueError: the graph is of other atoms or (on a CPU, where a look costs nothing) another
             batch, or as `radius_graph`.
     """
     if graph is None:
-        return radius_graph(pos, cutoff, batch)
+        return radius_graph(pos, cutoff, batch).with_charge(charge)
     if graph.n_atoms != pos.shape[0]:
         raise ValueError(f"graph: expected one of {len(pos)} atoms, got {graph.n_atoms}")
     if batch is not None and batch is not graph.batch and not _may_be(batch, graph.batch):
         raise ValueError("graph: expected one of the same batch, got another assignment of atoms")
-    return graph
+    return graph if charge is None else graph.with_charge(charge)
 
 
 def _may_be(batch: Tensor, other: Tensor) -> bool:

@@ -35,6 +35,7 @@ class SkinGraph:
         device: of all tensors.
 
     Attributes:
+        charge: total charge of the atoms, e, that the graph has; None if it has none.
         graph: the present one; there is none before the first call.
         reference: (atoms, 3) Å, at which the present graph was made; None before.
         n_built: how often a graph was made.
@@ -51,8 +52,14 @@ class SkinGraph:
         if not 0 <= skin < float("inf"):
             raise SettingError(f"skin: expected a number of Å, zero or more, got {skin}")
         self.cutoff, self.skin, self.dtype, self.device = cutoff, skin, dtype, device
+        self.charge: int | None = None
         self.reference: Array | None = None
         self.n_built = 0
+
+    def take_charge(self, charge: int | None) -> None:
+        """Give the graph another charge, from the next call on."""
+        if charge != self.charge:
+            self.charge, self.reference = charge, None
 
     def __call__(
         self, positions: Array, cell: Array, pbc: NDArray[np.bool_]
@@ -82,6 +89,8 @@ class SkinGraph:
         periodic = (torch.from_numpy(cell)[None], torch.from_numpy(pbc)[None]) if pbc.any() else ()
         local = self._local(positions, origin)
         graph = radius_graph(local, self.cutoff + self.skin, None, *periodic)
+        if self.charge is not None:
+            graph = graph.with_charge(torch.tensor([self.charge], device=self.device))
         # The same edges are the same graph, with all that has been derived from it.
         if self.reference is None or not _same(graph, self.graph):
             self.graph = graph

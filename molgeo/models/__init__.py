@@ -28,7 +28,7 @@ import pkgutil
 import sys
 import warnings
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from torch import Tensor, nn
 
@@ -58,6 +58,9 @@ class Backbone(nn.Module):
         cutoff: Å.
         feature_dim: width of the atom features.
         n_elements: its atomic numbers lie below.
+        takes_charge: its features depend on the charges of the graph's molecules.
+        grows_by: fields of its config, false by default, that a start from weights without them may
+            set: what they add has no effect before training.
         readout: what the published model does to atom features before it sums them.
     """
 
@@ -65,13 +68,20 @@ class Backbone(nn.Module):
     cutoff: float
     feature_dim: int
     n_elements: int = len(SYMBOLS)
+    takes_charge: bool = False
+    grows_by: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self) -> None:
         super().__init__()
         self.readout: nn.Module = nn.Identity()
 
     def forward(
-        self, z: Tensor, pos: Tensor, batch: Tensor | None = None, graph: Graph | None = None
+        self,
+        z: Tensor,
+        pos: Tensor,
+        batch: Tensor | None = None,
+        graph: Graph | None = None,
+        charge: Tensor | None = None,
     ) -> Tensor:
         """The published model.
 
@@ -81,6 +91,8 @@ class Backbone(nn.Module):
             batch: (atoms,) molecule of each atom, ascending; None for one molecule.
             graph: edges within `cutoff`, or more of them: those beyond contribute nothing. None to
                 find them. For periodic systems, and for steps of a simulation that share them.
+            charge: (molecules,) int64, total charges, e, if it `takes_charge`; None for those of
+                the graph, or for neutral molecules.
 
         Returns:
             (molecules, n_out), the sum of the atoms' outputs.
@@ -94,7 +106,7 @@ class Backbone(nn.Module):
             raise RuntimeError(f"{name}: n_out is None, so it has atom_features but no readout")
         if graph is None:
             check_elements(z, self.n_elements)
-        graph = given_or_found(graph, pos, self.cutoff, batch)
+        graph = given_or_found(graph, pos, self.cutoff, batch, charge)
         return molecule_sum(self.readout(self.atom_features(z, pos, graph)), graph)
 
     def atom_features(self, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
@@ -103,7 +115,7 @@ class Backbone(nn.Module):
         Args:
             z: (atoms,) int64 atomic numbers.
             pos: (atoms, 3) Å.
-            graph: edges within `cutoff`, or more of them.
+            graph: edges within `cutoff`, or more of them, and the molecules' charges.
 
         Returns:
             (atoms, feature_dim); of a published model without a readout, what it sums.

@@ -11,6 +11,13 @@ with a Gaussian expansion g and ``Σ_m C_lm(u) C_lm(v) = P_l(u·v)`` (Racah's no
     p_i,l[c] = Σ_{j,k∈N(i)} (Q_l m_ij)[c] (R_l m_ik)[c] P_l(cos ∠jik),   m_ij = W(d_ij) ∘ (U h_j)
 
 a sum over all angles at atom i, j = k included, of a low rank in both neighbours' messages.
+With ``charges`` the total charge Q of a molecule is shared out after the first block, by weights
+that an atom's surroundings decide; a neutral molecule has none to share:
+
+    h_i ← h_i + q_i v(h_i),   q_i = Q w_i / Σ_j w_j,   w_i = softplus(s·h_i + b)
+
+with v and w of their own for either sign of Q. Before training v is zero.
+
 Triplets are never formed. Features are invariant; harmonics are polynomials of unit vectors, so
 that all derivatives are finite wherever no two atoms coincide, at linear angles too.
 
@@ -23,7 +30,8 @@ Source:
 Deviation:
     From SpookyNet: orders up to l = 3; one filter and one set of neighbours' features for all of
     them; invariants are concatenated, not added; no residual networks between; Gaussians; neither
-    charge, spin, nonlocal interactions nor terms of physics.
+    spin, nonlocal interactions nor terms of physics. SpookyNet shares out the charge by elements
+    alone; here it is by surroundings, so that an ion far from a molecule need not touch it.
 """
 
 from __future__ import annotations
@@ -43,7 +51,7 @@ from molgeo.ops.basis.radial import GaussianBasis
 from molgeo.ops.dense import ActivatedDense, Dense
 from molgeo.ops.density import NeighbourDensity
 from molgeo.ops.directional.legendre import racah_harmonics
-from molgeo.ops.segment import expand_pairs
+from molgeo.ops.segment import expand_pairs, gather, molecule_sum
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,7 @@ class SpectrumNetConfig:
         n_gaussians: radial basis functions between 0 and the cutoff.
         n_spherical: angular orders, l = 0 included.
         cutoff: Å.
+        charges: take the molecules' total charges as an input.
         n_out: channels of the readout, a two-layer network per atom; None leaves it out, for
             molgeo's heads.
     """
@@ -69,6 +78,7 @@ class SpectrumNetConfig:
     n_gaussians: Annotated[int, Interval(ge=2, le=MOST)] = 48
     n_spherical: AngularOrders = 4
     cutoff: float = 5.0
+    charges: bool = False
     n_out: int | None = 1
 
 
@@ -81,6 +91,7 @@ class SpectrumNet(Backbone):
     """
 
     n_elements = 100
+    grows_by = ("charges",)
 
     def __init__(self, config: SpectrumNetConfig | None = None, **fields: Any) -> None:
         super().__init__()
@@ -91,6 +102,9 @@ class SpectrumNet(Backbone):
         self.embedding = nn.Embedding(self.n_elements, c.n_features)
         self.basis = GaussianBasis(0.0, c.cutoff, c.n_gaussians)
         self.blocks = nn.ModuleList(Interaction(c) for _ in range(c.n_blocks))
+        self.takes_charge = c.charges
+        if c.charges:
+            self.charge = ChargeShares(c.n_features)
         if c.n_out is not None:
             self.readout = nn.Sequential(
                 ActivatedDense(c.n_features, c.n_features // 2),
@@ -102,6 +116,8 @@ class SpectrumNet(Backbone):
         """Glorot-uniform weights and zero biases; N(0, 1) embeddings."""
         self.embedding.reset_parameters()
         glorot_uniform(self)
+        if self.takes_charge:
+            nn.init.zeros_(self.charge.value.weight)
 
     def atom_features(self, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
         """Features of every atom in its surroundings, (atoms, feature_dim)."""
@@ -111,8 +127,10 @@ class SpectrumNet(Backbone):
         unit = expand_pairs(delta / d.unsqueeze(-1), graph, sign=-1.0)  # (edges, 3)
         density = NeighbourDensity(racah_harmonics(unit, self.config.n_spherical), graph)
         h = self.embedding(z)  # (atoms, n_features)
-        for block in self.blocks:
+        for n, block in enumerate(self.blocks):
             h = h + block(h, rbf, density)
+            if n == 0 and self.takes_charge and graph.charge is not None:
+                h = h + self.charge(h, graph)
         return h
 
 
@@ -140,6 +158,29 @@ class Interaction(nn.Module):
             invariants.append((q * r).sum(1))  # (atoms, n_products)
         update: Tensor = self.update(self.after(torch.cat(invariants, dim=-1)))
         return update
+
+
+class ChargeShares(nn.Module):
+    """What its share of the molecule's total charge adds to an atom's features."""
+
+    def __init__(self, n_features: int) -> None:
+        super().__init__()
+        self.weight = Dense(n_features, 2)  # of positive charges, of negative ones
+        self.value = Dense(n_features, 2 * n_features, bias=False)
+
+    def forward(self, h: Tensor, graph: Graph) -> Tensor:
+        """Return the change of ``h``, (atoms, n_features); zero in neutral molecules."""
+        q = self.shares(h, graph)
+        positive, negative = self.value(h).chunk(2, dim=-1)
+        return q * negative.where(q < 0, positive)
+
+    def shares(self, h: Tensor, graph: Graph) -> Tensor:
+        """Return q, (atoms, 1), of the sign of the molecule's total charge, which is their sum."""
+        assert graph.charge is not None
+        total = gather(graph.charge.to(h.dtype), graph.batch).unsqueeze(-1)  # Q of the molecule
+        positive, negative = nn.functional.softplus(self.weight(h)).chunk(2, dim=-1)
+        w = negative.where(total < 0, positive)
+        return total * w / gather(molecule_sum(w, graph), graph.batch)
 
 
 MODEL = SpectrumNet

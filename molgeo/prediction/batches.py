@@ -102,6 +102,11 @@ class BatchPredictor:
         """The model's record of its training data's features, if it has one."""
         return getattr(self.predictor, "familiarity", None)
 
+    @property
+    def _takes_charge(self) -> bool:
+        """Whether the model's values depend on the charges of molecules."""
+        return getattr(getattr(self.predictor, "backbone", None), "takes_charge", False)
+
     def composition_refusal(self, z: list[int], charge: int) -> str | None:
         """Why the model would refuse a molecule, whatever its coordinates, or None."""
         domain = self.predictor.domain
@@ -183,9 +188,11 @@ class BatchPredictor:
         batch = torch.repeat_interleave(torch.arange(len(molecules)), sizes)
         weights = next(self.predictor.parameters(), torch.empty(0))
         with torch.no_grad():
-            inputs = (z, pos.to(weights.dtype), batch)
-            here = [sent(tensor, self.device) for tensor in inputs]
-            found = self.predictor.judged(here[0], here[1], here[2])
+            inputs = [z, pos.to(weights.dtype), batch]
+            if self._takes_charge:
+                inputs.append(torch.tensor([m.charge for m in molecules]))
+            z, pos, batch, *charge = (sent(tensor, self.device) for tensor in inputs)
+            found = self.predictor.judged(z, pos, batch, None, *charge)
         parts = [torch.stack([found.values[key].double() for key in self.keys], dim=-1)]
         parts += [found.strangeness, *([] if found.signals is None else [found.signals.double()])]
         return received(torch.cat(parts, dim=-1))

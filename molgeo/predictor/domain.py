@@ -30,7 +30,8 @@ class Domain:
         elements: atomic numbers seen, ascending.
         max_atoms: atoms of the largest molecule seen.
         min_distance: smallest interatomic distance seen, Å.
-        charge: total charge of every molecule, e.
+        charge: total charge of every molecule, e; zero if there are several.
+        charges: all total charges, ascending, if there are several; else None.
         environments: of the atoms seen; None in checkpoints that were written without.
         bond_kinds: of the bonds seen; None likewise.
     """
@@ -41,8 +42,14 @@ class Domain:
     max_atoms: int
     min_distance: float
     charge: int = 0
+    charges: tuple[int, ...] | None = None
     environments: Environments | None = None
     bond_kinds: BondKinds | None = None
+
+    @property
+    def seen_charges(self) -> tuple[int, ...]:
+        """Total charges seen, e, ascending."""
+        return self.charges or (self.charge,)
 
     @property
     def closest(self) -> float:
@@ -70,10 +77,11 @@ class Domain:
             names = ", ".join(SYMBOLS[n] if 0 < n < len(SYMBOLS) else f"Z={n}" for n in unknown)
             known = ", ".join(SYMBOLS[n] for n in self.elements)
             return f"element {names} is outside the model's domain: it was trained on {known} only"
-        if charge != self.charge:
+        if charge not in self.seen_charges:
+            known = ", ".join(map(str, self.seen_charges))
             return (
                 f"charge {charge:+d} is outside the model's domain: "
-                f"it was trained on molecules of charge {self.charge} only"
+                f"it was trained on molecules of charge {known} only"
             )
         if pos is None:
             return None

@@ -80,6 +80,7 @@ class PredictorConfig(Record):
     backbone: Annotated[dict[str, Any], Field(max_length=100)]
     properties: Annotated[tuple[Property, ...], Field(min_length=1), FailFast()]
     head_features: Annotated[int, Field(ge=1, le=4096)]
+    repulsion: bool = False
 
     @field_serializer("properties")
     def _as_json(self, properties: tuple[Property, ...]) -> list[dict[str, Any]]:
@@ -111,6 +112,8 @@ class Measured(OpenRecord):
     mae: Errors = {}
     rmse: Errors = {}
     coverage: Annotated[dict[str, Shares], Field(max_length=MOST_PROPERTIES)] = {}
+    forces_eV_A_by_element: Annotated[dict[str, Number], Field(max_length=len(SYMBOLS))] = {}  # noqa: N815
+    by_charge: Annotated[dict[str, Measured], Field(max_length=100)] = {}
 
 
 class Outside(Measured):
@@ -258,6 +261,10 @@ def _oddities(domain: Domain) -> Iterator[tuple[str, str, object]]:
     ):
         if not least <= (value := getattr(domain, name)) <= most:
             yield f"domain.{name}", f"{least} to {most}", value
+    if (charges := domain.charges) is not None:
+        is_ascending = list(charges) == sorted(set(charges)) and 2 <= len(charges) <= 100
+        if not (is_ascending and charges[0] >= -1000 and charges[-1] <= 1000):
+            yield "domain.charges", "two or more from -1000 to 1000, ascending", charges
     if (kinds := domain.bond_kinds) is not None:
         place = "domain.bond_kinds"
         for count in (kinds.molecules, kinds.needed, *kinds.counts.values()):

@@ -11,11 +11,14 @@ from torch import Tensor, nn
 from molgeo import models
 from molgeo.elements import SYMBOLS
 from molgeo.graph import Graph, given_or_found
+from molgeo.graph.strain import strained
 from molgeo.ops.segment import molecule_sum
 from molgeo.predictor.domain import Domain
 from molgeo.predictor.familiarity import Familiarity, Judged, strangeness
 from molgeo.predictor.header import Facts, PredictorConfig
 from molgeo.predictor.heads import Heads, moment, pool
+from molgeo.predictor.inputs import check_atoms
+from molgeo.predictor.repulsion import Repulsion
 from molgeo.properties import Property, first_energy, names_of
 from molgeo.runtime.errors import SettingError
 
@@ -46,13 +49,15 @@ class Predictor(nn.Module):
     """A trained model: ``value = baseline(z, pos) + scale · heads(backbone(z, pos))``.
 
     The baseline is linear in the composition (and for an extent also in Σ r² of each element) and
-    is added in float64, as a float32 has a spacing of 2 meV at QM9's total energies.
+    is added in float64, as a float32 has a spacing of 2 meV at QM9's total energies. With a
+    repulsion, the heads' energy is added to that of `molgeo.predictor.repulsion`.
 
     Args:
         model: the backbone: a name, as in `molgeo.models.names`, an import path or the class.
         backbone: fields of its config; it is built without the published readout.
         properties: what it predicts.
         head_features: hidden width of each property's head.
+        repulsion: add the repulsion of screened nuclei to the first of the energies.
 
     Attributes:
         name: of the checkpoint, as printed in outputs.
@@ -66,7 +71,7 @@ class Predictor(nn.Module):
             unknown.
 
     Raises:
-        ValueError: unknown model, or properties that cannot be together.
+        ValueError: unknown model, properties that cannot be together, or none to repel.
         TypeError: unknown field of the backbone's config.
     """
 
@@ -80,6 +85,7 @@ class Predictor(nn.Module):
         backbone: dict[str, Any] | None,
         properties: Sequence[Property],
         head_features: int = 64,
+        repulsion: bool = False,
     ) -> None:
         super().__init__()
         name = models.name_of(model)
@@ -91,6 +97,7 @@ class Predictor(nn.Module):
             backbone=models.given_values(self.backbone.config),
             properties=self.properties,
             head_features=head_features,
+            repulsion=repulsion,
         )
         n = len(self.properties)
         self.register_buffer("baseline", torch.zeros(n, 2, N_ELEMENTS, dtype=torch.float64))
@@ -103,6 +110,8 @@ class Predictor(nn.Module):
         self.familiarity: Familiarity | None = None
         self.header = Facts()
         self.sha256 = ""
+        self.repulsion = Repulsion() if repulsion else None
+        _ = self.energy if repulsion else None
 
     @property
     def properties(self) -> tuple[Property, ...]:
@@ -163,7 +172,12 @@ class Predictor(nn.Module):
         return self.backbone.cutoff
 
     def forward(
-        self, z: Tensor, pos: Tensor, batch: Tensor | None = None, graph: Graph | None = None
+        self,
+        z: Tensor,
+        pos: Tensor,
+        batch: Tensor | None = None,
+        graph: Graph | None = None,
+        charge: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Predict all properties.
 
@@ -174,6 +188,8 @@ class Predictor(nn.Module):
             graph: edges within `cutoff`, or more of them: those beyond contribute nothing. None to
                 find them. Who gives a graph has checked elements and positions: beside it only
                 shapes are looked at, so that nothing waits for a device.
+            charge: (molecules,) int64, total charges, e; None for those of the graph, or for
+                neutral molecules. A model that takes none gives the same for all charges.
 
         Returns:
             Key of `outputs` → (molecules,) float64, in the property's unit. Energies are totals;
@@ -185,12 +201,16 @@ class Predictor(nn.Module):
             ValueError: the tensors' shapes or devices do not fit together, or a number is no
                 element's.
         """
-        z, pos, batch = self._accepted(z, pos, batch, graph)
-        graph = given_or_found(graph, pos, self.cutoff, batch)
+        z, pos, graph = self._accepted(z, pos, batch, graph, charge)
         return self._outputs(self.standardised(z, pos, graph), z, pos, graph)
 
     def judged(
-        self, z: Tensor, pos: Tensor, batch: Tensor | None = None, graph: Graph | None = None
+        self,
+        z: Tensor,
+        pos: Tensor,
+        batch: Tensor | None = None,
+        graph: Graph | None = None,
+        charge: Tensor | None = None,
     ) -> Judged:
         """As a call, with what tells how much the values mean, out of the same pass.
 
@@ -199,16 +219,16 @@ class Predictor(nn.Module):
             pos: (atoms, 3) Å.
             batch: (atoms,) molecule of each atom, ascending; None for one molecule.
             graph: as in a call.
+            charge: as in a call.
         """
-        z, pos, batch = self._accepted(z, pos, batch, graph)
-        graph = given_or_found(graph, pos, self.cutoff, batch)
+        z, pos, graph = self._accepted(z, pos, batch, graph, charge)
         features = self.backbone.atom_features(z, pos, graph)
-        standardised = self.heads(features, z, pos, graph)
+        out, _ = self._repelled(self.heads(features, z, pos, graph), z, pos, graph)
         baseline = self.baseline_of(z, pos, graph) / self.scale
         known = self.familiarity
         return Judged(
-            self._outputs(standardised, z, pos, graph),
-            strangeness(standardised, baseline, graph.atoms_per_molecule, self.heads.kinds),
+            self._outputs(out, z, pos, graph),
+            strangeness(out, baseline, graph.atoms_per_molecule, self.heads.kinds),
             None if known is None else known.signals(features, z, graph),
         )
 
@@ -226,8 +246,18 @@ class Predictor(nn.Module):
     def standardised(self, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
         """What training fits: (molecules, properties), baseline removed, in units of `scale`."""
         features = self.backbone.atom_features(z, pos, graph)
-        out: Tensor = self.heads(features, z, pos, graph)
-        return out
+        return self._repelled(self.heads(features, z, pos, graph), z, pos, graph)[0]
+
+    def _repelled(
+        self, out: Tensor, z: Tensor, pos: Tensor, graph: Graph
+    ) -> tuple[Tensor, Tensor | None]:
+        """The heads' outputs with the repulsion, and this by atoms in eV; None if there is none."""
+        if self.repulsion is None:
+            return out, None
+        of_atoms, k = self.repulsion(z, pos, graph), self.energy_index
+        columns = [*out.unbind(-1)]
+        columns[k] = columns[k] + (molecule_sum(of_atoms, graph) / self.scale[k]).to(out.dtype)
+        return torch.stack(columns, dim=-1), of_atoms
 
     def standardised_forces(
         self, z: Tensor, pos: Tensor, graph: Graph, create_graph: bool = False
@@ -276,6 +306,7 @@ class Predictor(nn.Module):
         batch: Tensor | None = None,
         allow_untrained_forces: bool = False,
         graph: Graph | None = None,
+        charge: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Energy (the first of the model's energies, u0 on QM9) and its exact negative gradient.
 
@@ -287,6 +318,7 @@ class Predictor(nn.Module):
             graph: edges within `cutoff`, or more of them, if they are known, and then elements and
                 positions are not checked: steps of a simulation may share one graph as long as no
                 atom has moved half its excess radius.
+            charge: as in a call.
 
         Returns:
             Total energy (molecules,) float64 in eV and forces (atoms, 3) in eV/Å, like ``pos``.
@@ -295,13 +327,10 @@ class Predictor(nn.Module):
             SettingError: the model has no energy, or was not trained on forces.
         """
         self.check_forces(allow_untrained_forces)
-        z, moved, batch = self._accepted(z, pos, batch, graph)
+        z, moved, graph = self._accepted(z, pos, batch, graph, charge)
         # A copy made outside inference mode can be differentiated, whatever the caller's mode is.
         with torch.inference_mode(False):
-            z, moved = z.clone(), moved.clone()
-            batch = batch.clone() if batch is not None and graph is None else batch
-            graph = given_or_found(graph, moved, self.cutoff, batch)
-            found = self.potential(z, moved, graph)
+            found = self.potential(z.clone(), moved, graph)
         assert found.forces is not None
         return found.energy, found.forces.to(pos.dtype if pos.is_floating_point() else moved.dtype)
 
@@ -350,15 +379,18 @@ class Predictor(nn.Module):
             moved, by = pos, [pos]
             if derivatives and strain:
                 epsilon = pos.new_zeros(graph.n_molecules, 3, 3, requires_grad=True)
-                moved, graph = _strained(pos, graph, epsilon)
+                moved, graph = strained(pos, graph, epsilon)
                 by.append(epsilon)
             features = self.backbone.atom_features(z, moved, graph)
             atoms, charges = self.heads.per_atom(features)
             out = pool(atoms, charges, self.heads.kinds, z, moved, graph)
+            out, repulsion = self._repelled(out, z, moved, graph)
             total = self._named(self.to_units(out, z, moved, graph))[self.energy.name]
             gradients = torch.autograd.grad(total.sum(), by) if derivatives else ()
         with torch.no_grad():
             own = self.baseline[k, 0][z] + self.scale[k] * atoms[:, k].double()
+            if repulsion is not None:
+                own = own + repulsion.double()
             # What belongs to no atom (the pV of an enthalpy) is shared evenly.
             rest = (total - molecule_sum(own, graph)) / graph.atoms_per_molecule
             d = self.dipole_index
@@ -384,10 +416,15 @@ class Predictor(nn.Module):
         return out
 
     def _accepted(
-        self, z: Tensor, pos: Tensor, batch: Tensor | None, graph: Graph | None
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        self,
+        z: Tensor,
+        pos: Tensor,
+        batch: Tensor | None,
+        graph: Graph | None,
+        charge: Tensor | None,
+    ) -> tuple[Tensor, Tensor, Graph]:
         """What a caller gave in the types of the model, or an error that says what is wrong."""
-        _check(z, pos, batch)
+        check_atoms(z, pos, batch, charge)
         if graph is None:
             models.check_elements(z, min(N_ELEMENTS, self.backbone.n_elements))
         weight = next(self.parameters())
@@ -396,7 +433,8 @@ class Predictor(nn.Module):
                 f"pos: expected a tensor on the model's device, {weight.device}, got one on "
                 f"{pos.device}"
             )
-        return z.long(), pos.to(weight.dtype), None if batch is None else batch.long()
+        pos, batch = pos.to(weight.dtype), None if batch is None else batch.long()
+        return z.long(), pos, given_or_found(graph, pos, self.cutoff, batch, charge)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Predictor:
         """Move with the module, but never round the references: ``model.half()`` keeps float64."""
@@ -409,34 +447,3 @@ class Predictor(nn.Module):
         if self.familiarity is not None:
             self.familiarity = self.familiarity.to(self.scale.device)
         return self
-
-
-def _strained(pos: Tensor, graph: Graph, epsilon: Tensor) -> tuple[Tensor, Graph]:
-    """Positions and lattice translations under the symmetric part of a strain of each molecule."""
-    eye = torch.eye(3, dtype=pos.dtype, device=pos.device)
-    deformation = eye + 0.5 * (epsilon + epsilon.mT)  # (molecules, 3, 3)
-    moved = (pos.unsqueeze(-2) @ deformation.index_select(0, graph.batch)).squeeze(-2)
-    if graph.offset is None:
-        return moved, graph
-    of_edges = deformation.index_select(0, graph.batch[graph.source])
-    offset = graph.offset.to(pos.dtype).unsqueeze(-2) @ of_edges
-    return moved, graph.with_offset(offset.squeeze(-2))
-
-
-def _check(z: Tensor, pos: Tensor, batch: Tensor | None) -> None:
-    """Refuse what are no tensors of the kinds and shapes that belong together."""
-    given = {"z": z, "pos": pos} | ({} if batch is None else {"batch": batch})
-    for name, tensor in given.items():
-        if not isinstance(tensor, Tensor):
-            raise TypeError(f"{name}: expected a torch.Tensor, got {type(tensor).__name__}")
-        wanted = "real numbers" if name == "pos" else "integers"
-        real = not (tensor.is_complex() or tensor.dtype == torch.bool)
-        if not real or (name != "pos" and tensor.is_floating_point()):
-            raise TypeError(f"{name}: expected {wanted}, got {tensor.dtype}")
-    n = z.numel()
-    for name, tensor in given.items():
-        shape = (n, 3) if name == "pos" else (n,)
-        if tensor.shape != shape:
-            raise ValueError(
-                f"{name}: expected shape {shape} for {n} atoms, got {tuple(tensor.shape)}"
-            )

@@ -71,6 +71,9 @@ INPUTS: Final = {
 }
 """What every program takes, in this order."""
 
+CHARGE: Final = {"charge": Value("int64", ("molecules",), "e", "total charge of each molecule")}
+"""What the program of a model that takes charges takes last."""
+
 POTENTIAL: Final = {
     "energy": Value("float64", ("molecules",), "eV", "total energy"),
     "energies": Value("float64", ("atoms",), "eV", "each atom's part of it"),
@@ -102,10 +105,16 @@ class Program(nn.Module):
         _ = predictor.outputs  # which free atoms are known is not looked at while it is exported
 
     def forward(
-        self, z: Tensor, pos: Tensor, n_atoms: Tensor, pairs: Tensor, offset: Tensor
+        self,
+        z: Tensor,
+        pos: Tensor,
+        n_atoms: Tensor,
+        pairs: Tensor,
+        offset: Tensor,
+        charge: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Arguments as `INPUTS`; float64 results by their keys."""
-        graph = _graph(z, n_atoms, pairs, offset)
+        """Arguments as `INPUTS` and `CHARGE`; float64 results by their keys."""
+        graph = _graph(z, n_atoms, pairs, offset).with_charge(charge)
         if not self.forces:
             return self.predictor(z, pos, graph=graph)
         if torch.compiler.is_exporting():
@@ -181,7 +190,7 @@ def description(predictor: Predictor, forces: bool | None = None) -> dict[str, A
         "level_of_theory": header.level_of_theory,
         "data": header.data,
         "elements": [] if domain is None else [SYMBOLS[z] for z in domain.elements],
-        "inputs": {name: value._asdict() for name, value in INPUTS.items()},
+        "inputs": {name: value._asdict() for name, value in _inputs(predictor).items()},
         "outputs": {name: value._asdict() for name, value in outputs.items()},
     }
 
@@ -205,10 +214,15 @@ def program_of(predictor: Predictor, forces: bool | None = None) -> torch.export
             for n, axis in enumerate(value.shape)
             if isinstance(axis, str)
         }
-        for name, value in INPUTS.items()
+        for name, value in _inputs(predictor).items()
     }
     with torch.inference_mode(False), torch.no_grad():
         return torch.export.export(program, _example(predictor), dynamic_shapes=axes, strict=False)
+
+
+def _inputs(predictor: Predictor) -> dict[str, Value]:
+    """What the program of a model takes, in this order."""
+    return {**INPUTS, **(CHARGE if predictor.backbone.takes_charge else {})}
 
 
 def _has_forces(predictor: Predictor, forces: bool | None) -> bool:
@@ -228,7 +242,9 @@ def _example(predictor: Predictor) -> tuple[Tensor, ...]:
     z = torch.full((11,), element, device=device)
     pos = torch.arange(33, dtype=torch.float64, device=device).sin().view(11, 3) * 3.0
     pairs = torch.tensor([[0, 0, 1, 3, 3, 4, 6], [1, 2, 2, 4, 5, 5, 7]], device=device)
-    return z, pos, n_atoms, pairs, torch.zeros(7, 3, dtype=torch.float64, device=device)
+    offset = torch.zeros(7, 3, dtype=torch.float64, device=device)
+    charge = (torch.tensor([1, 0, -1], device=device),) if predictor.backbone.takes_charge else ()
+    return z, pos, n_atoms, pairs, offset, *charge
 
 
 def _with_derivatives(

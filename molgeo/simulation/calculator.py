@@ -53,8 +53,8 @@ class MolgeoCalculator(Calculator):
     mu and nothing is periodic. With several models all these are means, and ``energy_std`` and
     ``forces_std`` (atoms, 3) are their sample standard deviations.
 
-    Steps share a graph until an atom has moved by half the skin. Elements, charge and spin are
-    checked once for each composition, distances at every step. A molecule whose bonds or
+    Steps share a graph until an atom has moved by half the skin. Elements, charge (of ``info``) and
+    spin are checked once for each composition, distances at every step. A molecule whose bonds or
     environments the training data do not hold is computed with an `UnfamiliarWarning`, once. The
     given atoms never change, nor do the weights, which copies share. Threads may share a
     calculator, which computes for one at a time: each gets what it asked for, though ``results``
@@ -253,6 +253,8 @@ class MolgeoCalculator(Calculator):
         if reason:
             raise UnsupportedAtomsError(reason)
         self._z = torch.as_tensor(atoms.numbers, device=self.neighbours.device).long()
+        takes_charge = any(each.backbone.takes_charge for each in self.models)
+        self.neighbours.take_charge(charge_of(atoms) if takes_charge else None)
         for each in self._replayed:
             each.forget()
 
@@ -328,10 +330,8 @@ class MolgeoCalculator(Calculator):
         pos, graph = self._graph(atoms)
         distances = graph.distances(pos)
         volume = abs(np.linalg.det(atoms.cell.array)) if atoms.pbc.any() else 0.0
-        strain = derivatives and volume > 0
-        potentials = [
-            each.potential(self._z, pos, graph, derivatives, strain) for each in self._replayed
-        ]
+        asked = derivatives, derivatives and volume > 0
+        potentials = [each.potential(self._z, pos, graph, *asked) for each in self._replayed]
         potentials, least = on_host(potentials, _least(distances))
         self._check_distances(distances, least)
         reason = check_energies(potentials, self.models) if len(potentials) > 1 else None
@@ -378,8 +378,8 @@ class MolgeoCalculator(Calculator):
             atoms: as they were.
             state: from `state`.
         """
-        self.neighbours.restore(state["neighbours"])
         self._accept(atoms)
+        self.neighbours.restore(state["neighbours"])
         self._last = atoms.copy()
         self._started[id(atoms)] = atoms
         if state["neighbours"]:

@@ -70,7 +70,7 @@ class Captured:
         self.capacity, self._strain = capacity, strain
         self._graph: Graph | None = graph
         n_spare = 0 if graph.n_molecules == 1 else math.ceil(SPARE * graph.n_molecules)
-        self.n_molecules, self._is_open = graph.n_molecules + n_spare, graph.offset is None
+        self.n_molecules, self._has = graph.n_molecules + n_spare, _optional(graph)
         self._outputs: list[Tensor | None] = []
         with torch.inference_mode(False), torch.no_grad():
             self._static = self._padded(graph).clone()
@@ -88,7 +88,7 @@ class Captured:
 
     def holds(self, graph: Graph, strain: bool) -> bool:
         """Whether the potential with this graph is a replay."""
-        if (strain, graph.offset is None) != (self._strain, self._is_open):
+        if (strain, _optional(graph)) != (self._strain, self._has):
             return False
         if graph is self._graph:
             return True
@@ -120,7 +120,10 @@ class Captured:
 
     def _padded(self, graph: Graph) -> Graph:
         """The graph in the capacity's shape; molecules after the padding have no atoms."""
-        return dataclasses.replace(padded(graph, self.capacity), n_molecules=self.n_molecules + 1)
+        made, n_more = padded(graph, self.capacity), self.n_molecules - graph.n_molecules
+        if made.charge is not None:
+            made = made.with_charge(torch.cat([made.charge, made.charge.new_zeros(n_more)]))
+        return dataclasses.replace(made, n_molecules=self.n_molecules + 1)
 
     def _check(self, found: Potential, expected: Potential) -> None:
         """Raise if a replay is not the evaluation."""
@@ -131,6 +134,11 @@ class Captured:
             own, tolerance = getattr(found, name), ALIKE * largest * size
             if value is not None and not torch.allclose(own, value, 0.0, tolerance, equal_nan=True):
                 raise RuntimeError(f"the replay gives another {name}")
+
+
+def _optional(graph: Graph) -> tuple[bool, bool]:
+    """Whether a graph has what not all have: lattice translations, charges."""
+    return graph.offset is not None, graph.charge is not None
 
 
 def _load(graph: Graph) -> Load:

@@ -14,6 +14,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.optimize import BFGS, LBFGS
 from numpy.typing import NDArray
 
+from molgeo.chem.electrons import charge_of
 from molgeo.runtime.device import BatchSize, most_of_batch
 from molgeo.runtime.errors import InputError
 from molgeo.runtime.progress import Report, silent
@@ -247,9 +248,10 @@ def odd_reason(atoms: Atoms) -> str | None:
 
 
 def structure_of(atoms: Atoms) -> Structure:
-    """Elements, positions and cell of some atoms, without their constraints."""
+    """Elements, positions, cell and charge of some atoms, without their constraints."""
     z, pos = atoms.numbers.astype(np.int64), atoms.positions.copy()
-    return Structure(z, pos, atoms.cell.array.copy(), atoms.pbc.copy())
+    where = atoms.cell.array.copy(), atoms.pbc.copy()
+    return Structure(z, pos, *where, charge=charge_of(atoms))
 
 
 def _free(atoms: Atoms) -> NDArray[np.bool_] | None:

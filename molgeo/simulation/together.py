@@ -37,6 +37,7 @@ class Structure(NamedTuple):
         cell: (3, 3) lattice vectors in Å, as rows.
         pbc: (3,) periodic along each lattice vector.
         free: (atoms, 3) bool, False if a coordinate is held; None if none is.
+        charge: total charge, e.
     """
 
     z: NDArray[np.int64]
@@ -44,6 +45,7 @@ class Structure(NamedTuple):
     cell: Array = np.zeros((3, 3))
     pbc: NDArray[np.bool_] = np.zeros(3, dtype=bool)
     free: NDArray[np.bool_] | None = None
+    charge: int = 0
 
 
 class Together:
@@ -95,6 +97,9 @@ class Together:
         self._pbc = torch.from_numpy(pbc).to(self.device) if pbc.any() else None
         cell = np.stack([each.cell for each in structures])
         self._cell = torch.from_numpy(cell).to(self.device)
+        self._charge: Tensor | None = None
+        if any(each.backbone.takes_charge for each in self.models):
+            self._charge = torch.tensor([each.charge for each in structures], device=self.device)
         self.reference = None
         for one in self._replayed:
             one.forget()
@@ -149,7 +154,8 @@ class Together:
         self._origin = shift + (middle / self._size.unsqueeze(-1))[self.batch]
         local = (pos - self._origin).to(self.dtype)
         periodic = () if self._pbc is None else (self._cell, self._pbc)
-        self._graph: Graph = radius_graph(local, self.cutoff + self.skin, self.batch, *periodic)
+        graph = radius_graph(local, self.cutoff + self.skin, self.batch, *periodic)
+        self._graph: Graph = graph.with_charge(self._charge)
         self.reference = pos.clone()
 
 
@@ -163,7 +169,7 @@ def have_same_weights(one: Predictor, other: Predictor) -> bool:
     if one is other:
         return True
     weights, others = one.state_dict(), other.state_dict()
-    if one.cutoff != other.cutoff or weights.keys() != others.keys():
+    if one.config != other.config or weights.keys() != others.keys():
         return False
     pairs = [(weight, others[name]) for name, weight in weights.items()]
     return all(

@@ -15,12 +15,12 @@ from __future__ import annotations
 from typing import Any
 
 from molgeo.models import Backbone
-from molgeo.testing import contract, padding, physics
+from molgeo.testing import charge, contract, padding, physics
 from molgeo.testing.case import Case
 
 __all__ = ["CHECKS", "Case", "check_backbone"]
 
-CHECKS = (*contract.CHECKS, *physics.CHECKS, *padding.CHECKS)
+CHECKS = (*contract.CHECKS, *physics.CHECKS, *charge.CHECKS, *padding.CHECKS)
 """Functions of a `Case` that raise an error if it does not keep what their docstrings say."""
 
 

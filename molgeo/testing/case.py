@@ -69,12 +69,18 @@ class Subject:
     kinds: Sequence[str]
 
     def __call__(
-        self, z: Tensor, pos: Tensor, batch: Tensor | None = None, graph: Graph | None = None
+        self,
+        z: Tensor,
+        pos: Tensor,
+        batch: Tensor | None = None,
+        graph: Graph | None = None,
+        charge: Tensor | None = None,
     ) -> Tensor:
         """Return (molecules, columns), where the positions are; computed where the module is."""
         there = next(self.module.parameters()).device
         inputs = [None if x is None else x.to(there) for x in (z, pos, batch, graph)]
-        out = self.module(*inputs)
+        more = {} if charge is None else {"charge": charge.to(there)}
+        out = self.module(*inputs, **more)
         out = torch.stack(list(out.values()), dim=-1) if isinstance(out, dict) else out
         return out.to(pos.device)
 

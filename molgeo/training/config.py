@@ -71,6 +71,8 @@ class RunConfig(Settings):
         model: backbone, as ``molgeo models`` lists them.
         backbone: fields of the backbone's config that differ from the paper's.
         head_features: hidden width of each property's head.
+        repulsion: add the repulsion of screened nuclei to the first energy, so that atoms never
+            fuse; it vanishes at the lengths of bonds.
         batch_size: molecules per step (on each device).
         epoch_size: molecules per epoch, at whose end there is a validation; 0 for the whole
             training part. If it is fewer, successive epochs go on through the data.
@@ -117,6 +119,7 @@ class RunConfig(Settings):
     model: str = "schnet"
     backbone: dict[str, Any] = Field(default_factory=dict)
     head_features: Annotated[int, Field(ge=1, le=4096)] = 64
+    repulsion: bool = False
     batch_size: Several = 64
     epoch_size: Count = 0
     max_epochs: Limit = 100
@@ -152,7 +155,8 @@ class RunConfig(Settings):
         """Refuse, before data are read, a model that cannot be built or loaded again."""
         from molgeo.predictor.checkpoint.outline import outline_of
 
-        fields = {"backbone": self.backbone, "head_features": self.head_features}
+        names = ("backbone", "head_features", "repulsion")
+        fields = {name: getattr(self, name) for name in names}
         outline_of({"model": self.model, "properties": self.learned, **fields})
         check_file_name(self.model_name)
         if self.replay is True:

@@ -13,6 +13,8 @@ from molgeo.data.forces.datamodule import ForceDataModule
 from molgeo.data.forces.properties import ENERGY
 from molgeo.elements import SYMBOLS
 from molgeo.evaluation.forces import ForceErrors, evaluate_forces, force_errors
+from molgeo.graph import Graph
+from molgeo.ops.segment import molecule_sum
 from molgeo.predictor import Predictor
 from molgeo.properties import Property
 from molgeo.runtime.errors import SettingError
@@ -40,6 +42,9 @@ class ForceConfig(FilesConfig):
         check_units: refuse units with which the data are implausible.
         energy_weight: of the energy error of an atom in the loss.
         force_weight: of the force error in the loss.
+        large_forces: eV/Å, from about which on errors count in proportion to the label: those of
+            atoms by their force, those of energies by the root mean square force of the molecule;
+            0 to count all errors alike. Broken and compressed bonds then do not rule the loss.
     """
 
     data: str = "forces"
@@ -53,6 +58,7 @@ class ForceConfig(FilesConfig):
     check_units: bool = True
     energy_weight: Amount = 1.0
     force_weight: Amount = 1.0
+    large_forces: Amount = 0.0
 
     @model_validator(mode="after")
     def _weights_and_elements(self) -> ForceConfig:
@@ -145,7 +151,8 @@ class ForceTraining(Training):
 
     averaged over molecules and atoms, with the root mean square s of the force components (eV/Å)
     as the one unit of both: E in s·1 Å, so that the scaled force is the scaled energy's derivative.
-    What has no label, such as padding, does not count.
+    What has no label, such as padding, does not count. With ``large_forces`` f the error of an atom
+    is divided by √(1 + ‖F‖²/f²), that of an energy by the same of the mean of ‖F‖² over its atoms.
 
     Args:
         predictor: with its references fitted.
@@ -164,14 +171,18 @@ class ForceTraining(Training):
         graph = batch.graph(p.cutoff)
         energy, force = p.standardised_forces(batch.z, batch.pos, graph, create_graph=True)
         labels = p.to_standardised(batch.y, batch.z, batch.pos, graph)[:, 0]
+        c = self.config
         known = ~batch.y[:, 0].isnan()
         error = (energy - labels).where(known, 0.0).abs() / graph.atoms_per_molecule
-        energy_error = mean_of_known(error, known)
-        known = ~batch.force.isnan().any(-1)
+        known_forces = ~batch.force.isnan().any(-1)
         difference = force - (batch.force / p.scale[0]).to(force.dtype)
-        square = difference.where(known.unsqueeze(-1), 0.0).square().sum(-1)
-        force_error = mean_of_known((square + FORCE_EPSILON**2).sqrt(), known)
-        c = self.config
+        square = difference.where(known_forces.unsqueeze(-1), 0.0).square().sum(-1)
+        errors = (square + FORCE_EPSILON**2).sqrt()
+        if c.large_forces:
+            of_atoms, of_molecules = _weights(batch.force, known_forces, graph, c.large_forces)
+            errors, error = errors * of_atoms.to(errors.dtype), error * of_molecules.to(error.dtype)
+        energy_error = mean_of_known(error, known)
+        force_error = mean_of_known(errors, known_forces)
         return {
             "train_loss": c.energy_weight * energy_error + c.force_weight * force_error,
             "train_loss_energy": energy_error,
@@ -198,3 +209,10 @@ class ForceTraining(Training):
             for column, value in values.items():
                 name = f"val_{kind}_{column.replace('_eV', '_meV')}"
                 self.log(name, 1000.0 * value, rank_zero_only=True)
+
+
+def _weights(force: Tensor, known: Tensor, graph: Graph, large: float) -> tuple[Tensor, Tensor]:
+    """Weights of errors, (atoms,) and (molecules,), that fall where labels of forces are large."""
+    squares = force.where(known.unsqueeze(-1), 0.0).square().sum(-1) / large**2
+    means = molecule_sum(squares, graph) / graph.atoms_per_molecule.clamp(min=1)
+    return (1.0 + squares).rsqrt(), (1.0 + means).rsqrt()

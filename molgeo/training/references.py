@@ -155,10 +155,15 @@ def domain_of(molecules: MoleculeSet, train: Tensor) -> Domain:
     if shortest < COINCIDENT and len(rows) > len(train):
         raise InputError(_coincident(molecules, train))
     atoms, pairs, periodic = _neighbours(molecules, train)
+    charges = (0,)
+    if molecules.charge is not None:
+        charges = tuple(molecules.charge[train].unique().tolist())
     return Domain(
         elements=tuple(molecules.z[rows].long().unique().tolist()),
         max_atoms=int(ptr.diff().max()),
         min_distance=round(shortest, 3),
+        charge=charges[0] if len(charges) == 1 else 0,
+        charges=charges if len(charges) > 1 else None,
         environments=environments_of(*atoms, pairs, periodic),
         bond_kinds=bond_kinds_of(*atoms, pairs),
     )

@@ -29,6 +29,9 @@ from molgeo.training.task import Task
 SAMPLE: Final = 512
 """Training molecules on which a checkpoint is compared with the data."""
 
+FEW: Final = 32
+"""Molecules from which on a factor is fitted to those alone whose elements a checkpoint knows."""
+
 UNKNOWN: Final = "not stated"
 """Level of theory of data that do not tell."""
 
@@ -41,6 +44,7 @@ def with_model_of_checkpoint(config: RunConfig) -> RunConfig:
 
     Args:
         config: of the run; keys of the model that are left at their defaults are the checkpoint's.
+            What a backbone `grows_by`, and the repulsion, may be added.
 
     Raises:
         ValueError: a key of the model is set to another value than the checkpoint's, or its
@@ -52,7 +56,7 @@ def with_model_of_checkpoint(config: RunConfig) -> RunConfig:
         there = read_header(config.start_from).config
     except (CheckpointError, FileNotFoundError) as error:
         raise SettingError(f"start_from: {str(error).removeprefix('model: ')}") from None
-    models.model_class(there.model, trusted=False)  # a file has no code imported
+    kind = models.model_class(there.model, trusted=False)  # a file has no code imported
     defaults = {name: field.default for name, field in RunConfig.model_fields.items()}
 
     def refuse(name: str, theirs: object, mine: object) -> None:
@@ -63,13 +67,16 @@ def with_model_of_checkpoint(config: RunConfig) -> RunConfig:
 
     if config.model not in (defaults["model"], there.model):
         refuse("model", there.model, config.model)
-    for name, value in config.backbone.items():
-        if there.backbone.get(name) != value:
-            refuse(f"backbone.{name}", there.backbone.get(name), value)
     backbone = {name: value for name, value in there.backbone.items() if name != "n_out"}
+    for name, value in config.backbone.items():
+        if value and not backbone.get(name) and name in kind.grows_by:
+            backbone[name] = value
+        elif backbone.get(name) != value:
+            refuse(f"backbone.{name}", there.backbone.get(name), value)
     is_default = config.head_features == defaults["head_features"]
     hidden = there.head_features if is_default else config.head_features
     model = {"model": there.model, "backbone": backbone, "head_features": hidden}
+    model["repulsion"] = config.repulsion or there.repulsion
     return type(config)(**{**config.model_dump(), **model})
 
 
@@ -83,9 +90,10 @@ def first_predictor(config: RunConfig, task: Task, resume: bool = False) -> Pred
 
     Raises:
         ValueError: references are to be kept that are of other properties, or the data have
-            elements that the model knows nothing of.
+            elements or charges that the model can know nothing of.
     """
-    predictor = Predictor(config.model, config.backbone, config.learned, config.head_features)
+    fields = config.head_features, config.repulsion
+    predictor = Predictor(config.model, config.backbone, config.learned, *fields)
     data = task.data
     train, may_be_missing = data.parts.train, data.labels_may_be_missing
     last, n_elements = int(data.molecules.z.max()), predictor.backbone.n_elements
@@ -95,11 +103,12 @@ def first_predictor(config: RunConfig, task: Task, resume: bool = False) -> Pred
             f"data have {SYMBOLS[last]} ({last}); take another model"
         )
     predictor.domain = domain_of(data.molecules, train)
+    _check_charges(config, predictor, data.molecules)
     if not config.start_from:
         fit_references(predictor, data.molecules, train, task.free_atoms(), may_be_missing)
         return predictor
     before = load(config.start_from)
-    predictor.backbone.load_state_dict(before.backbone.state_dict())
+    _copy_backbone(before.backbone, predictor.backbone)
     shared = _copy_heads(before.heads, predictor.heads)
     if config.keep_references:
         if before.properties != predictor.properties or not shared:
@@ -117,6 +126,35 @@ def first_predictor(config: RunConfig, task: Task, resume: bool = False) -> Pred
     if not resume:
         _tell(config, task, predictor, before, shared)
     return predictor
+
+
+def _check_charges(config: RunConfig, predictor: Predictor, molecules: MoleculeSet) -> None:
+    """Refuse molecules of several charges if the backbone cannot tell them apart.
+
+    Raises:
+        SettingError: it cannot. Molecules of one charge need no input that says so.
+    """
+    if molecules.charge is None or predictor.backbone.takes_charge:
+        return
+    found = molecules.charge.unique().tolist()
+    if len(found) > 1:
+        can = "charges" in predictor.backbone.grows_by
+        advice = "set backbone.charges to true" if can else "take spectrum_net, which can take it"
+        raise SettingError(
+            f"model: the data have charges {', '.join(map(str, found))}, and {config.model} does "
+            f"not take the charge of a molecule as an input; {advice}, or train on one charge"
+        )
+
+
+def _copy_backbone(before: models.Backbone, backbone: models.Backbone) -> None:
+    """Take over all weights; what the backbone has grown by stays as it was made."""
+    result = backbone.load_state_dict(before.state_dict(), strict=False)
+    has_grown = any(
+        getattr(backbone.config, name) and not getattr(before.config, name, False)
+        for name in backbone.grows_by
+    )
+    if result.unexpected_keys or (result.missing_keys and not has_grown):
+        backbone.load_state_dict(before.state_dict())  # which says what does not fit
 
 
 def _copy_heads(before: Heads, heads: Heads) -> list[Property]:
@@ -160,6 +198,9 @@ def _fit_heads(
         rows: (n,) of the training part.
     """
     outputs, force_gain = _outputs_on(before, molecules, rows)
+    known = _known_to(before, molecules, rows)
+    if len(known) >= FEW:  # forces on elements that it has never seen say nothing of its unit
+        force_gain = _outputs_on(before, molecules, known)[1]
     for one in shared:
         new, old = predictor.properties.index(one), before.properties.index(one)
         known = molecules.y[rows, new].isfinite()
@@ -200,6 +241,19 @@ def _outputs_on(
             squares += float(force.square().sum())
     gain = products / squares if has_forces and squares else None
     return before.scale * torch.cat(found), gain
+
+
+def _known_to(before: Predictor, molecules: MoleculeSet, rows: Tensor) -> Tensor:
+    """Those of some rows whose elements and charges the checkpoint has seen."""
+    if before.domain is None:
+        return rows
+    atoms, batch, _ = molecules.atoms(rows)
+    seen = torch.isin(molecules.z[atoms].long(), torch.tensor(before.domain.elements))
+    strange = torch.zeros(len(rows), dtype=torch.long).index_add_(0, batch, (~seen).long())
+    if molecules.charge is not None:
+        charges = torch.tensor(before.domain.seen_charges)
+        strange += ~torch.isin(molecules.charge[rows], charges)
+    return rows[strange == 0]
 
 
 @rank_zero_only

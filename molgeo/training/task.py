@@ -26,6 +26,7 @@ COMMON_FIXED = (
     "model",
     "backbone",
     "head_features",
+    "repulsion",
     "batch_size",
     "optimizer",
     "learning_rate",

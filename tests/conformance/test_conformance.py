@@ -9,7 +9,7 @@ from molgeo.data.qm9.properties import PROPERTIES
 from molgeo.graph import radius_graph
 from molgeo.graph.padding import Capacity, load_of, padded, padded_atoms
 from molgeo.predictor import Predictor
-from molgeo.testing import CHECKS
+from molgeo.testing import CHECKS, Case
 from molgeo.testing.case import MOLECULES, atoms_of, collated
 
 
@@ -144,3 +144,9 @@ def test_an_element_without_features_is_refused_before_it_is_looked_up(name, pre
             expected = f"z: expected atomic numbers, 1 to {model.n_elements - 1}, got {number}"
             with pytest.raises(ValueError, match=expected):
                 module(z, torch.eye(3).double()[:2])
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_conforms_with_charges(check, device):
+    case = small("spectrum_net", device)
+    check(Case(case.cls, {**case.fields, "charges": True}, device))

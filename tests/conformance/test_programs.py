@@ -6,7 +6,9 @@ from small_models import every_model, small
 
 from molgeo.graph import radius_graph
 from molgeo.predictor.header import Facts
-from molgeo.predictor.program import program_of
+from molgeo.predictor.program import description, program_of
+from molgeo.testing import Case
+from molgeo.testing.case import atoms_of, collated
 
 
 def crystal(seed, device):
@@ -34,3 +36,20 @@ def test_a_program_gives_forces_and_strain_of_a_crystal(name, device):
             wanted = getattr(expected, key)
             size = float(wanted.abs().max())
             torch.testing.assert_close(value, wanted, rtol=1e-9, atol=1e-9 * size)
+
+
+def test_a_program_of_a_model_that_takes_charges(device):
+    case = small("spectrum_net", device)
+    predictor = Case(case.cls, {**case.fields, "charges": True}, device).predictor()
+    predictor.header = Facts(trained_on_forces=True)
+    program = program_of(predictor).module()
+    assert [*description(predictor)["inputs"]][-1] == "charge"
+    z, pos, batch = (x.to(device) for x in collated([atoms_of("water"), atoms_of("ammonia")]))
+    graph = radius_graph(pos, predictor.cutoff, batch)
+    n_atoms = torch.tensor([3, 4], device=device)
+    for charges in ([0, 1], [-1, 0]):
+        charge = torch.tensor(charges, device=device)
+        expected = predictor.potential(z, pos, graph.with_charge(charge), strain=True)
+        found = program(*arguments(z, pos, n_atoms, graph), charge)
+        for key in ("energy", "forces"):
+            torch.testing.assert_close(found[key], getattr(expected, key), rtol=1e-9, atol=1e-9)

@@ -195,3 +195,20 @@ def test_lightning_leaves_the_graph_alone():
     converted = DoublePrecision().convert_input(batch)
     assert converted.pos.dtype == torch.float64
     assert converted.graph(4.0) is batch.edges.graph
+
+
+def test_charges_are_in_every_graph():
+    whole = dataclasses.replace(molecules([5, 1, 8]), charge=torch.tensor([1, 0, -1]))
+    known = whole.with_neighbours(4.0, torch.arange(3))
+    chosen = torch.tensor([2, 0])
+    for batch in (whole.batch(chosen), known.batch(chosen)):
+        assert batch.graph(4.0).charge.tolist() == [-1, 1]
+        assert batch.graph(4.0).to("cpu").charge.tolist() == [-1, 1]
+        assert batch.molecule(1).graph(4.0).charge.tolist() == [1]
+    load = known.neighbours.load(chosen.numpy())
+    capacity = Capacity((int(load[0]) + 5, int(load[1]) + 8, *load[2:].tolist()))
+    more = known.batch(chosen, capacity)
+    assert more.graph(4.0).charge.tolist() == [-1, 1, 0]
+    assert known.joined(whole).charge.tolist() == [1, 0, -1, 1, 0, -1]
+    with pytest.raises(ValueError, match="charge: expected both sets or none"):
+        whole.joined(molecules([3]))

@@ -93,9 +93,10 @@ def test_sums_add_up():
     energy, force = torch.randn(5), torch.randn(12, 3)
     n_atoms = torch.tensor([2, 3, 1, 4, 2])
     known = torch.ones(5, dtype=torch.bool), torch.ones(12, dtype=torch.bool)
-    whole = ForceErrors.of(energy, force, n_atoms, known)
+    z = torch.randint(1, 9, (len(force),))
+    whole = ForceErrors.of(energy, force, n_atoms, known, z)
     parts = [
-        ForceErrors.of(energy[m], force[i], n_atoms[m], (known[0][m], known[1][i]))
+        ForceErrors.of(energy[m], force[i], n_atoms[m], (known[0][m], known[1][i]), z[i])
         for m, i in ((slice(2), slice(5)), (slice(2, None), slice(5, None)))
     ]
     assert torch.allclose(whole.to_vector(), (parts[0] + parts[1]).to_vector())
@@ -132,7 +133,8 @@ def test_command(predictor, data, tmp_path, capsys):
     expected = evaluate_forces(predictor, data.molecules, data.parts.test[:7])
     assert got["mae"] == pytest.approx(expected["mae"], rel=1e-5)
     about = ["model", "model_sha256", "level_of_theory"]
-    assert list(got) == [*about, "data", "split", "geometry", "n", "mae", "rmse"]
+    names = ["data", "split", "geometry", "n", "mae", "rmse", "forces_eV_A_by_element"]
+    assert list(got) == [*about, *names]
     assert cli.main(words) == 2
     message = capsys.readouterr().err
     assert "set --energy-unit kcal/mol" in message
@@ -168,3 +170,25 @@ def test_which_files_are_of_forces(predictor, name, expected):
     from molgeo.cli.evaluate import _has_forces
 
     assert _has_forces(name, predictor) is expected
+
+
+def test_errors_by_element_and_by_charge(predictor, data):
+    """Those of parts that are evaluated alone; the whole is as without charges."""
+    rows = data.parts.test
+    whole = evaluate_forces(predictor, data.molecules, rows)
+    _, of_atoms = by_hand(predictor, data, rows)
+    z = data.molecules.batch(rows).z.numpy()
+    expected = {s: np.abs(of_atoms[z == n]).mean() for s, n in (("H", 1), ("C", 6), ("O", 8))}
+    assert whole["forces_eV_A_by_element"] == pytest.approx(expected, rel=1e-4)
+    assert "by_charge" not in whole
+    charge = torch.arange(len(data.molecules)) % 3 - 1
+    charged = dataclasses.replace(data.molecules, charge=charge)
+    done = []
+    found = evaluate_forces(predictor, charged, rows, progress=lambda n, of: done.append((n, of)))
+    assert list(found["by_charge"]) == ["-1", "0", "+1"]
+    assert done[-1] == (20, 20)
+    for q, own in zip((-1, 0, 1), found["by_charge"].values(), strict=True):
+        alone = evaluate_forces(predictor, data.molecules, rows[charge[rows] == q])
+        assert own["n"] == alone["n"]
+        assert own["mae"] == pytest.approx(alone["mae"], rel=1e-6)
+    assert found["rmse"] == pytest.approx(whole["rmse"], rel=1e-9)

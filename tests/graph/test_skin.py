@@ -162,3 +162,15 @@ def test_bad_values():
         skinned(positions, *OPEN)
     with pytest.raises(ValueError, match="cell: expected linearly independent"):
         skinned(some_positions(), np.zeros((3, 3)), np.ones(3, dtype=bool))
+
+
+def test_the_graph_has_the_charge_of_its_atoms():
+    where = np.random.default_rng(0).random((4, 3)), np.zeros((3, 3)), np.zeros(3, bool)
+    kept = neighbours()
+    assert kept(*where)[1].charge is None
+    for charge in (1, 0, -1):
+        kept.take_charge(charge)
+        first = kept(*where)[1]
+        kept.take_charge(charge)
+        assert first.charge.tolist() == [charge]
+        assert kept(*where)[1] is first

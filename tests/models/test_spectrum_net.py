@@ -86,3 +86,45 @@ def test_sees_angles_where_distances_within_the_cutoff_are_equal() -> None:
 def test_refuses_numbers_that_are_too_small(name: str, least: int) -> None:
     with pytest.raises(ValueError, match=f"{name}: expected at least {least}, got 0"):
         SpectrumNet(**{name: 0})
+
+
+def charged(names: list[str], charges: list[int], **fields: object) -> tuple[Tensor, Tensor]:
+    """Shares of the charge, and features, of all atoms of a batch, with random weights."""
+    atoms = [compound(name) for name in names]
+    sizes = torch.tensor([len(z) for z, _ in atoms])
+    batch = torch.repeat_interleave(torch.arange(len(names)), sizes)
+    z, pos = (torch.cat(parts) for parts in zip(*atoms, strict=True))
+    model = placed(SpectrumNet(**FIELDS, charges=True, n_out=None, **fields))
+    torch.nn.init.normal_(model.charge.value.weight)
+    graph = radius_graph(pos, model.cutoff, batch).with_charge(torch.tensor(charges))
+    found: list[Tensor] = []
+    shares = model.charge.shares
+    model.charge.shares = lambda h, graph: found.append(shares(h, graph)) or found[0]
+    features = model.atom_features(z, pos, graph)
+    return torch.stack([found[0][batch == m].sum() for m in range(len(names))]), features
+
+
+def test_shares_of_the_charge_sum_to_it() -> None:
+    totals, _ = charged(["CH3CH2OH", "NH3", "CO2"], [1, 0, -2])
+    torch.testing.assert_close(totals, torch.tensor([1.0, 0.0, -2.0]))
+
+
+def test_before_training_the_charge_changes_nothing() -> None:
+    z, pos = compound("CH3CH2OH")
+    torch.manual_seed(1)
+    neutral = SpectrumNet(**FIELDS)
+    model = SpectrumNet(**FIELDS, charges=True)
+    model.load_state_dict(neutral.state_dict(), strict=False)
+    expected = placed(neutral)(z, pos)
+    for charge in (None, torch.tensor([0]), torch.tensor([1]), torch.tensor([-1])):
+        assert torch.equal(placed(model)(z, pos, charge=charge), expected)
+
+
+def test_two_molecules_share_twice_the_charge_as_each_has_it() -> None:
+    """Of two equal molecules far apart, with the sum of their charges, each is as it was."""
+    z, pos = compound("NH3")
+    model = placed(SpectrumNet(**FIELDS, charges=True))
+    torch.nn.init.normal_(model.charge.value.weight)
+    alone = model(z, pos, charge=torch.tensor([1]))
+    both = torch.cat([z, z]), torch.cat([pos, pos + 100.0])
+    torch.testing.assert_close(model(*both, charge=torch.tensor([2])), 2 * alone)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import molecule as g2
+from force_fields import force_field
 from rdkit import Chem
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 
@@ -617,3 +618,18 @@ def test_the_way_of_a_smiles_to_a_number_is_short(model):
     own = {name for name in seen if name.split(".")[0] == "molgeo"}
     assert row["status"] == "ok"
     assert len(own) <= 36, sorted(own)
+
+
+def test_the_charge_of_a_smiles_is_an_input():
+    model = force_field("spectrum_net", charges=True)
+    table = predict(["CO", "[OH3+]", "[OH-]", "[O-2]"], model, conformers=1)
+    (message,) = failures(table)
+    assert message.startswith(
+        "charge -2 is outside the model's domain: it was trained on molecules"
+    )
+    atoms = Atoms("OH", [[0, 0, 0], [0, 0, 0.96]], info={"charge": -1})
+    row = predict(atoms, model).iloc[0]
+    z, pos = torch.tensor([8, 1]), torch.tensor([[0, 0, 0], [0, 0, 0.96]])
+    energy = model(z, pos, charge=torch.tensor([-1]))["energy"]
+    assert row.energy_eV == pytest.approx(float(energy), abs=1e-4)
+    assert abs(row.energy_eV - float(model(z, pos)["energy"])) > 1e-3

@@ -185,3 +185,10 @@ def test_far_more_atoms_are_outside_and_somewhat_more_are_not():
 def test_phrases_hold_nothing_that_parts_phrases():
     for name in ("H2O", "C6H6", "N2H4", "CH3ONO"):
         assert not any("; " in reason for reason in ORGANIC.judge(*g2(name)))
+
+
+def test_several_charges():
+    ions = replace(QM9, charges=(-1, 0, 1))
+    assert QM9.seen_charges == (0,)
+    assert [ions.check([6], charge=q) for q in ions.seen_charges] == [None] * 3
+    assert "was trained on molecules of charge -1, 0, 1 only" in ions.check([6], charge=2)

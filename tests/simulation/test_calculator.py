@@ -709,3 +709,29 @@ def test_a_model_without_a_domain_refuses_what_it_has_no_features_of():
     atoms = Atoms("Fm2", positions=[[0, 0, 0], [0, 0, 3.0]], calculator=calculator(model=predictor))
     with pytest.raises(UnsupportedAtomsError, match="has no features of Fm"):
         atoms.get_potential_energy()
+
+
+def test_the_charge_of_info_is_an_input():
+    """Of a methyl cation and anion in one place; forces follow, states and copies too."""
+    model = force_field("spectrum_net", charges=True)
+    calc = calculator(model=model)
+    atoms = Atoms("CH3", [[0, 0, 0.1], [0, 1.05, 0], [0.9, -0.5, 0], [-0.9, -0.5, 0]])
+    z, pos = torch.tensor(atoms.numbers), torch.tensor(atoms.positions)
+    found = {}
+    for charge in (1, -1, 1):
+        atoms.info["charge"], atoms.calc = charge, calc
+        energy, forces = model.double().energy_and_forces(z, pos, charge=torch.tensor([charge]))
+        np.testing.assert_allclose(atoms.get_forces(), forces, atol=1e-9)
+        assert atoms.get_potential_energy() == pytest.approx(float(energy), abs=1e-9)
+        numerical = calculate_numerical_forces(atoms, 1e-4)
+        np.testing.assert_allclose(atoms.get_forces(), numerical, atol=1e-5)
+        found[charge] = atoms.get_potential_energy()
+    assert abs(found[1] - found[-1]) > 1e-3
+    other = calculator(model=model)
+    atoms.get_forces()
+    other.restore(atoms, calc.state())
+    assert other.neighbours.graph.charge.tolist() == [1]
+    assert pickle.loads(pickle.dumps(calc)).get_potential_energy(atoms) == found[1]
+    atoms.info["charge"] = 3
+    with pytest.raises(UnsupportedAtomsError, match="trained on molecules of charge -1, 0, 1 only"):
+        atoms.get_forces()

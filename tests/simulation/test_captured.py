@@ -21,6 +21,7 @@ from molgeo.simulation.captured import Captured
 from molgeo.simulation.minimisation import Start, _Batch
 from molgeo.simulation.replay import Replayed
 from molgeo.simulation.together import Structure, Together
+from molgeo.testing import Case
 
 pytestmark = pytest.mark.usefixtures("on_device")
 
@@ -319,3 +320,15 @@ def test_what_cannot_be_captured_is_evaluated(features, reason, captures):
     found = replayed.potential(z, pos + 0.1, graph)
     assert_same(found, predictor.potential(z, pos + 0.1, graph))
     assert captures.n == 1
+
+
+def test_charges_are_replayed(captures):
+    case = small("spectrum_net")
+    model = Case(case.cls, {**case.fields, "charges": True}).predictor().requires_grad_(False)
+    replayed = Replayed(placed(model), True)
+    for names, charges in (("CH4 H2O", [1, -1]), ("H2O CH4", [0, 1]), ("H2O", [-1])):
+        z, pos, graph = graph_of(names)
+        graph = graph.with_charge(torch.tensor(charges, device=pos.device))
+        for moved in (pos, pos + 0.01):
+            assert_same(replayed.potential(z, moved, graph), model.potential(z, moved, graph))
+    assert captures.n <= 2

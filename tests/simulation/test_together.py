@@ -7,6 +7,7 @@ from force_fields import BACKBONES, crystal, force_field
 
 from molgeo.predictor.ensemble import members
 from molgeo.simulation.calculator import MolgeoCalculator
+from molgeo.simulation.relaxation import structure_of
 from molgeo.simulation.together import Structure, Together
 
 CPU = torch.device("cpu")
@@ -94,3 +95,21 @@ def test_the_closest_pair_of_each():
     d = all_atoms[2].get_all_distances(mic=True)
     nearest = d[np.triu_indices(6, 1)].min()
     np.testing.assert_allclose(batch.closest, [1.1, np.inf, nearest], rtol=1e-6)
+
+
+def test_charges_are_those_of_the_calculator():
+    model = force_field("spectrum_net", charges=True)
+    all_atoms = some("CH3OH", "H2O", "CO2")
+    for atoms, charge in zip(all_atoms, (0, 1, -1), strict=True):
+        atoms.info["charge"] = charge
+    batch = Together(members([model], CPU, torch.float64))
+    batch.take([structure_of(atoms) for atoms in all_atoms])
+    forces = batch(positions(all_atoms)).split([len(atoms) for atoms in all_atoms])
+    graph = batch._graph
+    assert graph.charge.tolist() == [0, 1, -1]
+    for k, atoms in enumerate(all_atoms):
+        z, pos = torch.tensor(atoms.numbers), torch.tensor(atoms.positions - 50.0)
+        charge = torch.tensor([atoms.info["charge"]])
+        energy, expected = model.double().energy_and_forces(z, pos, charge=charge)
+        np.testing.assert_allclose(forces[k], expected, atol=1e-9)
+        assert batch.results(k)["energy"] == pytest.approx(float(energy), abs=1e-9)

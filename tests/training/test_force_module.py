@@ -90,3 +90,21 @@ def test_a_few_steps_learn(data):
         optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.6 * losses[0]
+
+
+def test_large_forces_count_in_proportion(data):
+    module = training("schnet", data, large_forces=0.5)
+    p, batch = module.predictor, next(iter(data.train_dataloader()))
+    energy, forces = p.energy_and_forces(
+        batch.z, batch.pos, batch.batch, allow_untrained_forces=True
+    )
+    n, squares = batch.ptr.diff(), batch.force.square().sum(-1) / 0.5**2
+    errors = (forces - batch.force).norm(dim=-1) / (1 + squares).sqrt()
+    means = torch.stack([own.mean() for own in squares.split(n.tolist())])
+    of_energies = (energy - batch.energy).abs() / n / (1 + means).sqrt()
+    losses = module.losses(batch)
+    expected = {"train_loss_forces": errors.mean(), "train_loss_energy": of_energies.mean()}
+    for name, value in expected.items():
+        assert float(losses[name]) == pytest.approx(float(value / p.scale[0]), rel=1e-4)
+    plain = training("schnet", data).losses(batch)
+    assert float(losses["train_loss_forces"]) < 0.9 * float(plain["train_loss_forces"])

@@ -191,3 +191,67 @@ def test_an_element_that_the_model_knows_nothing_of(ethanol, monkeypatch):
     monkeypatch.setattr("molgeo.models.schnet.SchNet.n_elements", 8)
     with pytest.raises(SettingError, match=r"model: schnet has features of .* below 8, .* O \(8\)"):
         train(ethanol())
+
+
+@pytest.fixture
+def ions(tmp_path):
+    """A file of molecules of GFN2's fixture, a third of them with made-up charges."""
+    with np.load(ETHANOL.with_name("gfn2.npz")) as file:
+        arrays = {name: file[name] for name in ("z", "r", "f", "n", "e", "qm9")}
+    arrays["charge"] = np.arange(len(arrays["n"])) % 3 - 1
+    arrays["part"] = np.arange(len(arrays["n"])) % 5 // 3  # 0, 0, 0, 1, 1
+    arrays["part"][-4:] = 2
+    path = tmp_path / "ions.npz"
+    np.savez(path, **arrays)
+    return str(path)
+
+
+SPECTRUM = {"n_features": 16, "n_filters": 16, "n_products": 8, "n_blocks": 2, "cutoff": 4.0}
+
+
+def test_a_run_on_ions_starts_from_a_neutral_model(tiny_run, ions, tmp_path):
+    """It begins with the same numbers, learns the charge, and says which charges it knows."""
+    shared = {**tiny_run, "model": "spectrum_net", "backbone": SPECTRUM, "batch_size": 4}
+    shared |= {"learning_rate": 5e-3, "warmup_steps": 2, "limit_train": 0}
+    neutral = [str(ETHANOL.with_name("gfn2.npz"))]
+    first = train(ForceConfig(**shared | {"data_file": neutral, "max_epochs": 1}))
+    shared |= {"start_from": str(first), "data_file": [ions], "repulsion": True}
+    backbone = {"backbone": {"charges": True}, "run_dir": str(tmp_path / "second")}
+    still = shared | backbone | {"learning_rate": 0.0, "max_steps": 1}
+    before, after = load(first), load(train(ForceConfig(**still)))
+    for name, value in before.backbone.state_dict().items():
+        assert torch.equal(after.backbone.state_dict()[name], value)
+    assert not after.backbone.charge.value.weight.any()
+    config = ForceConfig(**shared | backbone | {"run_dir": str(tmp_path / "third")})
+    learned = load(train(config))
+    assert learned.domain.charges == (-1, 0, 1)
+    assert learned.config.repulsion
+    assert learned.backbone.charge.value.weight.any()
+    assert list(learned.header.metrics.by_charge) == ["-1", "0", "+1"]
+    water = torch.tensor([8, 1, 1]), torch.eye(3)
+    with torch.no_grad():
+        values = [float(learned(*water, charge=torch.tensor([q]))["energy"]) for q in (-1, 0, 1)]
+    assert len(set(values)) == 3
+    more = config.model_copy(update={"max_epochs": config.max_epochs + 1})
+    assert load(train(more, resume=True)).header.steps > learned.header.steps
+
+
+def test_several_charges_need_a_backbone_that_takes_them(tiny_run, ions):
+    shared = {**tiny_run, "data_file": [ions], "limit_train": 0}
+    for model, advice in (
+        ("schnet", "take spectrum_net"),
+        ("spectrum_net", "set backbone.charges"),
+    ):
+        backbone = BACKBONE if model == "schnet" else SPECTRUM
+        message = f"model: the data have charges -1, 0, 1, and {model} does not take .*; {advice}"
+        with pytest.raises(SettingError, match=message):
+            train(ForceConfig(**shared | {"model": model, "backbone": backbone}))
+
+
+def test_one_charge_needs_no_input(tiny_run, ions):
+    with np.load(ions) as file:
+        arrays = dict(file)
+    arrays["charge"][:] = 1
+    np.savez(ions, **arrays)
+    exported = train(ForceConfig(**tiny_run | {"data_file": [ions], "max_epochs": 1}))
+    assert load(exported).domain.seen_charges == (1,)

@@ -79,7 +79,8 @@ def force_set(
     """Check, convert and split.
 
     Args:
-        frames: in the file's units; a frame of a single atom is a free atom and no training datum.
+        frames: in the file's units; a frame of a single neutral atom is a free atom and no training
+            datum.
         units: of the file; None for eV and Å.
         free_atoms: element symbol → energy in the file's unit; before what the frames say.
         validation_fraction: part of the groups, after the test part, to validate on.
@@ -96,7 +97,7 @@ def force_set(
     """
     units = units or Units()
     check_labels(frames)
-    single = frames.n_atoms == 1
+    single = is_free_atom(frames)
     given = {_number(symbol): float(e) for symbol, e in (free_atoms or {}).items()}
     found = dict(
         zip(frames.z[frames.ptr[:-1][single]].tolist(), frames.energy[single], strict=True)
@@ -121,6 +122,12 @@ def force_set(
         {z: float(e) * energy_unit for z, e in (found | given).items()},
         bool((frames.group < 0).all() and (frames.part == UNDECIDED).any()),
     )
+
+
+def is_free_atom(frames: Frames) -> NDArray[np.bool_]:
+    """(frames,) whether a frame is a single neutral atom."""
+    alone: NDArray[np.bool_] = (frames.n_atoms == 1) & (frames.charge == 0)
+    return alone
 
 
 def check_labels(frames: Frames) -> None:
@@ -175,4 +182,5 @@ def to_ev(frames: Frames, units: Units) -> MoleculeSet:
         force=torch.from_numpy(frames.force.astype(np.float64) * force_unit(units.force_name)),
         cell=torch.from_numpy(frames.cell.astype(np.float64) * length) if periodic else None,
         pbc=torch.from_numpy(frames.pbc.astype(bool)) if periodic else None,
+        charge=torch.from_numpy(frames.charge.astype(np.int64)) if frames.charge.any() else None,
     )

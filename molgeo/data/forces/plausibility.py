@@ -161,7 +161,7 @@ def _mend(factor: float) -> str:
 
 
 class _Frame:
-    """One frame in float64; frames of the same atoms and bonds are of one family."""
+    """One frame in float64; frames of the same atoms, bonds and charge are of one family."""
 
     def __init__(self, molecules: MoleculeSet, row: int) -> None:
         first, last = int(molecules.ptr[row]), int(molecules.ptr[row + 1])
@@ -173,6 +173,8 @@ class _Frame:
         ptr = np.array([0, len(self.z)])
         self.bonds = bonds(self.z, near_pairs(self.z, self.pos, ptr))
         self.family = b"|".join(part.tobytes() for part in (self.z, *self.bonds[:2]))
+        if molecules.charge is not None:
+            self.family += b"|%d" % int(molecules.charge[row])
 
     def distances(self) -> Array:
         """(atoms, atoms), infinite on the diagonal."""

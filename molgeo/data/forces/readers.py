@@ -4,10 +4,13 @@
 |---|---|
 | npz | rMD17 as split: ``nuclear_charges, train_coords, train_energies, train_forces, test_…`` |
 | npz | one molecule: ``nuclear_charges, coords, energies, forces``, or sGDML's ``z, R, E, F`` |
-| npz | any molecules, atoms concatenated: ``z, r, f, n, e`` and maybe ``qm9`` or ``group`` |
+| npz | any molecules, atoms concatenated: ``z, r, f, n, e``, maybe ``charge, group, part`` |
 | others | extxyz, xyz, db, traj and whatever else ASE reads with energies and forces |
 
-All give `Frames` in the file's own units. A frame of a single atom is a free atom.
+All give `Frames` in the file's own units. A frame of a single neutral atom is a free atom. The last
+three arrays have a number of each frame: ``charge``, its total charge in e; ``group`` (or ``qm9``),
+the same for frames that belong together; ``part``, 0 to train on, 1 to validate on, 2 to test on,
+-1 if it is undecided.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molgeo.data.frames import Frames, concatenate
-from molgeo.data.split import TEST, TRAIN
+from molgeo.data.split import PARTS, TEST, TRAIN, UNDECIDED
 from molgeo.runtime.errors import InputError
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -119,6 +122,12 @@ def _one_molecule(
 def _concatenated_layout(arrays: Arrays, source: str) -> Frames:
     """Any molecules, all atoms concatenated."""
     group = next((arrays[key] for key in GROUP_KEYS if key in arrays), np.zeros(0))
+    part = _whole("part", arrays, source)
+    if len(wrong := part[~np.isin(part, (*PARTS.values(), UNDECIDED))]):
+        raise InputError(
+            f"{source}: part: expected 0 to train on, 1 to validate on, 2 to test on or -1, got "
+            f"{wrong[0]}"
+        )
     return Frames(
         z=arrays["z"],
         pos=arrays["r"],
@@ -126,8 +135,20 @@ def _concatenated_layout(arrays: Arrays, source: str) -> Frames:
         energy=arrays["e"].astype(np.float64),
         force=arrays["f"],
         group=group.astype(np.int64),
+        part=part,
+        charge=_whole("charge", arrays, source),
         source=source,
     )
+
+
+def _whole(name: str, arrays: Arrays, source: str) -> NDArray[np.int64]:
+    """Whole numbers of frames; empty if the file has none."""
+    found = arrays.get(name, np.zeros(0))
+    whole = found.astype(np.int64)
+    if (whole != found).any():
+        row = int((whole != found).argmax())
+        raise InputError(f"{source}: {name}: expected whole numbers, got {found[row]} (row {row})")
+    return whole
 
 
 LAYOUTS: Final[Iterable[tuple[set[str], Callable[[Arrays, str], Frames]]]] = (
@@ -144,6 +165,8 @@ LAYOUTS: Final[Iterable[tuple[set[str], Callable[[Arrays, str], Frames]]]] = (
 KNOWN: Final = {
     *(name for needed, _ in LAYOUTS for name in needed),
     *GROUP_KEYS,
+    "charge",
+    "part",
     "test_coords",
     "test_energies",
     "test_forces",

@@ -70,7 +70,7 @@ def save_checkpoint(
         **(facts.told() if isinstance(facts, Facts) else facts),
         "familiarity": 0 if predictor.familiarity is None else predictor.familiarity.n_signals,
         "format": FORMAT_VERSION,
-        "config": predictor.config.model_dump(mode="json"),
+        "config": predictor.config.model_dump(mode="json", exclude_defaults=True),
         "domain": {key: value for key, value in domain.items() if value is not None},
         "self_test": self_test.make(predictor).model_dump(mode="json"),
         "sha256": file.digest(tensors),

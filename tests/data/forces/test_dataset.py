@@ -164,3 +164,20 @@ def test_lattices_are_converted():
     assert batch.pbc.shape == (2, 3)
     assert torch.equal(batch.force, got.force[[9, 10, 11, 3, 4, 5]])
     assert torch.equal(batch.energy, got.y[[3, 1], 0])
+
+
+def test_charges_are_kept_and_neutral_sets_have_none():
+    assert force_set(frames(), units_are_checked=False).molecules.charge is None
+    charge = np.tile([1, 0], 5)
+    got = force_set(frames(charge=charge), units_are_checked=False).molecules
+    assert got.charge.tolist() == charge.tolist()
+    assert got.batch(torch.tensor([3, 0])).graph(3.0).charge.tolist() == [0, 1]
+
+
+def test_a_single_ion_is_a_datum_and_no_free_atom():
+    alone = {"z": [17, 17], "pos": np.zeros((2, 3)), "n_atoms": np.ones(2, int)}
+    alone |= {"energy": np.array([-460.0, -463.6]), "force": np.zeros((2, 3))}
+    both = concatenate([frames(), Frames(**alone, charge=np.array([0, -1]))])
+    got = force_set(both, units_are_checked=False)
+    assert got.free_atoms == {17: -460.0}
+    assert (len(got.molecules), got.molecules.charge.sum().item()) == (11, -1)

@@ -147,3 +147,37 @@ def test_refused(tmp_path):
         read_frames(tmp_path / "text.extxyz")
     with pytest.raises(ValueError, match="expected frames, got none"):
         frames_of_atoms([])
+
+
+def concatenated(tmp_path, **more):
+    """Three frames of a triangle in the concatenated layout."""
+    path = tmp_path / "any.npz"
+    arrays = {"z": np.tile([8, 1, 1], 3), "n": np.full(3, 3), "e": np.arange(3.0) - 9}
+    rng = np.random.default_rng(0)
+    np.savez(path, r=rng.random((9, 3)), f=rng.random((9, 3)), **arrays, **more)
+    return path
+
+
+def test_charges_and_parts_of_frames(tmp_path):
+    got = read_frames(concatenated(tmp_path))
+    assert got.charge.tolist() == [0, 0, 0]
+    assert got.part.tolist() == [UNDECIDED] * 3
+    more = {"charge": np.array([1, 0, -1], np.int8), "part": np.array([0.0, 2.0, -1.0])}
+    got = read_frames(concatenated(tmp_path, **more))
+    assert got.charge.tolist() == [1, 0, -1]
+    assert got.part.tolist() == [TRAIN, TEST, UNDECIDED]
+    assert got.select(got.charge < 1).charge.tolist() == [0, -1]
+    with pytest.raises(ValueError, match=r"charge: expected whole numbers, got 0\.5 \(row 1\)"):
+        read_frames(concatenated(tmp_path, charge=np.array([1, 0.5, 0])))
+    with pytest.raises(ValueError, match=r"part: expected 0 to train on, .* got 3"):
+        read_frames(concatenated(tmp_path, part=np.array([0, 3, 1])))
+    with pytest.raises(ValueError, match=r"charge: expected shape \(3,\)"):
+        read_frames(concatenated(tmp_path, charge=np.ones(2)))
+
+
+def test_charges_of_extxyz(tmp_path):
+    ase.io.write(tmp_path / "ions.extxyz", [*water(1, charge=-1), *water(1)])
+    assert read_frames(tmp_path / "ions.extxyz").charge.tolist() == [-1, 0]
+    for bad in (0.5, "none", np.nan):
+        with pytest.raises(ValueError, match="row 1: charge: expected a whole number, got"):
+            frames_of_atoms([*water(1), *water(1, charge=bad)])
