@@ -93,7 +93,9 @@ def test_a_file_says_what_it_is_and_runs_without_molgeo(tmp_path):
     assert about == json.loads(json.dumps(description(predictor)))
     assert about["cutoff"] == predictor.cutoff
     assert about["elements"] == ["H", "C", "O"]
-    assert [*about["inputs"]] == [*inspect.signature(Program.forward).parameters][1:]
+    *inputs, charge = [*inspect.signature(Program.forward).parameters][1:]
+    assert [*about["inputs"]] == inputs
+    assert charge == "charge", "of models that take it"
 
     z, pos, n_atoms = molecules((4, 9))
     near = pos.float()
