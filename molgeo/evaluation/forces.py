@@ -96,7 +96,9 @@ class ForceErrors:
     @classmethod
     def from_vector(cls, vector: Tensor) -> ForceErrors:
         """Undo `to_vector`."""
-        return cls(vector[:6].view(3, 2), *vector[6:9].unbind(), vector[9:].view(2, -1))
+        norms, n_molecules, n_atoms = vector[6:9].unbind()
+        sums, elements = vector[:6].view(3, 2), vector[9:].view(2, -1)
+        return cls(sums, norms, n_molecules, n_atoms, elements)
 
     def _mean(self, column: int) -> list[float]:
         count = torch.stack([self.n_molecules, self.n_molecules, 3 * self.n_atoms])
