@@ -47,6 +47,8 @@ FACTS = {
         "mae": {"gap_eV": 0.5},
         "rmse": {"gap_eV": 0.5},
         "coverage": {"gap_eV": {"std": 0.5}},
+        "flagged": 0.25,
+        "classes": {"9 heavy atoms": {"n": 2, "within_90": {"gap_eV": 0.5}}},
     },
     "outside": {
         "n": 3,

@@ -11,7 +11,7 @@ from molgeo.runtime.errors import OK
 @command("molgeo models")
 def models(options: Namespace) -> int:
     """The models that are shipped."""
-    from molgeo.evaluation.cards import models_table
+    from molgeo.evaluation.info import models_table
 
     models_table()
     return OK
@@ -20,7 +20,7 @@ def models(options: Namespace) -> int:
 @command("molgeo info spectrum_net-qm9", positional("model", "shipped name or path"))
 def info(options: Namespace) -> int:
     """A model's card: training, domain, units, errors."""
-    from molgeo.evaluation import cards
+    from molgeo.evaluation.info import info as print_info
 
-    cards.info(options.model)
+    print_info(options.model)
     return OK

@@ -1,44 +1,21 @@
-"""What is shipped, and what a checkpoint says of itself, for people."""
+"""What a checkpoint says of itself, as a model card."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from molgeo import models
 from molgeo.elements import SYMBOLS
 from molgeo.evaluation.published import QM9_MAE
-from molgeo.graph.bond_kinds import BondKinds
-from molgeo.graph.environments import Environments
-from molgeo.predictor.checkpoint import (
-    DEFAULT_FORCE_FIELD,
-    DEFAULT_MODEL,
-    DEFAULT_SMILES_MODEL,
-    CheckpointError,
-    find,
-    read_header,
-    sha256,
-    shipped,
-)
 from molgeo.predictor.header import Header, Measured
 from molgeo.properties import Property
-from molgeo.runtime.plain_text import one_line, say
-
-if TYPE_CHECKING:
-    from rich.text import Text
+from molgeo.runtime.plain_text import one_line
 
 FORCE_ERRORS: Final = {
     "energy/atom": ("energy_eV_atom", "potential energy divided by the atoms", "eV"),
     "forces": ("forces_eV_A", "component of a force", "eV/Å"),
 }
 """Errors that a model trained on forces has beside its properties': column, description, unit."""
-
-DEFAULTS: Final = {
-    DEFAULT_MODEL: "geometries",
-    DEFAULT_SMILES_MODEL: "SMILES",
-    DEFAULT_FORCE_FIELD: "dynamics",
-}
-"""What models are taken for if none is named."""
 
 GEOMETRIES: Final = {
     "dft": "relaxed at the data's level of theory",
@@ -79,86 +56,6 @@ MOST: Final = 2000
 """Characters of a fact."""
 
 
-def models_table() -> None:
-    """Print the shipped models, and the backbones that others can be trained with."""
-    from rich.console import Console
-    from rich.table import Table
-
-    # Not the backbone, which names begin with: 80 columns hold them whole.
-    columns = ("model", "default for", "data", "molecules", "properties", "size")
-    table = Table(*columns, box=None, pad_edge=False)
-    for name, path in shipped().items():
-        try:
-            header = read_header(path)
-        except CheckpointError as error:
-            table.add_row(_plain(name), DEFAULTS.get(name, ""), "damaged")
-            say(error)
-            continue
-        cells = (
-            name,
-            DEFAULTS.get(name, ""),
-            header.data or UNKNOWN,
-            f"{header.n_train:,}",
-            str(len(header.config.properties)),
-            f"{path.stat().st_size / 1e6:.1f} MB",
-        )
-        table.add_row(*map(_plain, cells))
-    Console().print(table)
-    Console().print(_plain(f"\nbackbones to train: {', '.join(models.names())}"))
-
-
-def info(name: str) -> None:
-    """Print a model's card: training, domain, units and errors."""
-    from rich.console import Console
-    from rich.table import Table
-
-    path = find(name)
-    header = read_header(path)
-    console = Console(highlight=False)
-    facts = Table(box=None, show_header=False, pad_edge=False)
-    facts.add_column(style="bold")
-    facts.add_column()
-    known = {
-        "environments": environments(header.domain.environments),
-        "kinds of bonds": bond_kinds(header.domain.bond_kinds),
-    }
-    for label, value in {**_facts(header), **known}.items():
-        facts.add_row(label, _plain(value))
-    console.print(_plain(path.stem, "bold underline"))
-    console.print(facts)
-    table = Table("property", "", "unit", "test MAE", box=None, pad_edge=False)
-    rows = [(one.name, one.column, one.description, one.unit) for one in header.config.properties]
-    if header.trained_on_forces:
-        rows += [(name, *about) for name, about in FORCE_ERRORS.items()]
-    for name, column, description, unit in rows:
-        error = _number(header.metrics.mae.get(column), ".4g")
-        table.add_row(*map(_plain, (name, description, unit, error)))
-    console.print()
-    console.print(table)
-    console.print()
-    console.print(_plain(f"file: {path}"), soft_wrap=True)
-    console.print(_plain(f"SHA-256: {sha256(path)}"), soft_wrap=True)
-
-
-def environments(known: Environments | None) -> str:
-    """How much of its training data a model remembers, to tell what it does not know."""
-    if known is None:
-        return "not recorded: it cannot tell which molecules it does not know"
-    few = ", ".join(known.formulas)
-    return (
-        f"{len(known.counts)} kinds of bonded atoms in {known.configurations:,} "
-        f"configurations, {known.periodic:,} of them periodic" + (f"; {few} alone" if few else "")
-    )
-
-
-def bond_kinds(known: BondKinds | None) -> str:
-    """How many kinds of bonds a model remembers, and when it calls one rare."""
-    if known is None:
-        return "not recorded: no bond is called rare"
-    line = f"rare if in fewer than {known.needed:,} of them" if known.needed else "none called rare"
-    return f"{len(known.counts):,} in {known.molecules:,} training molecules; {line}"
-
-
 def markdown(header: Header) -> str:
     """A model card: what the model is, how it was made, and its errors beside published ones.
 
@@ -169,7 +66,7 @@ def markdown(header: Header) -> str:
         Markdown.
     """
     lines = [f"# {one_line(header.name or 'model', MOST)}", ""]
-    lines += [f"* **{label}**: {value}" for label, value in _facts(header).items()]
+    lines += [f"* **{label}**: {value}" for label, value in facts_of(header).items()]
     if header.metrics.n and header.metrics.mae:
         lines += (_force_errors if header.trained_on_forces else _property_errors)(header)
     if header.from_smiles.n:
@@ -189,7 +86,7 @@ def markdown(header: Header) -> str:
     return "\n".join([*lines, "", "## Limits", "", *limits]) + "\n"
 
 
-def _facts(header: Header) -> dict[str, str]:
+def facts_of(header: Header) -> dict[str, str]:
     """Label → text of what the header says; what it does not say is left out."""
     config, domain, errors = header.config, header.domain, header.metrics
     rows = "configurations" if header.trained_on_forces else "molecules"
@@ -236,11 +133,11 @@ def _property_errors(header: Header) -> list[str]:
 
     def cells(one: Property) -> list[str]:
         published = [table.get(one.name) for table in QM9_MAE.values()]
-        return [_number(mae, ".3g") for mae in (errors.mae.get(one.column), *published)]
+        return [number(mae, ".3g") for mae in (errors.mae.get(one.column), *published)]
 
     columns = ["this model", *(f"{model} (published)" for model in QM9_MAE)]
     lines = _section(f"Mean absolute errors {n_molecules}", about)
-    return [*lines, *_property_table(header, columns, cells)]
+    return [*lines, *_property_table(header, columns, cells), *_shares(header, errors, True)]
 
 
 def _smiles_errors(header: Header) -> list[str]:
@@ -270,15 +167,15 @@ def _outside_errors(header: Header) -> list[str]:
         about += f" Of these molecules {errors.flagged:.0%} are flagged as outside its domain."
 
     def cells(one: Property) -> list[str]:
-        maes = [_number(each.mae.get(one.column), ".3g") for each in (errors, own)]
+        maes = [number(each.mae.get(one.column), ".3g") for each in (errors, own)]
         shares = [*errors.coverage.get(one.column, {}).values(), None, None][:2]
         shares.append(errors.worst_flagged.get(one.column))
-        return [*maes, *(_number(share, ".0%") for share in shares)]
+        return [*maes, *(number(share, ".0%") for share in shares)]
 
     known = {one.column for one in header.config.properties} & errors.mae.keys()
     title = f"Outside {data}: errors on {errors.n:,} molecules"
     table = _property_table(header, columns, cells, known)
-    return [*_section(title, about), *table]
+    return [*_section(title, about), *table, *_shares(header, errors)]
 
 
 def _measured(header: Header, errors: Measured, title: str, about: str) -> list[str]:
@@ -293,11 +190,42 @@ def _measured(header: Header, errors: Measured, title: str, about: str) -> list[
         )
 
     def cells(one: Property) -> list[str]:
-        both = [_number(each.get(one.column), ".3g") for each in (errors.mae, errors.rmse)]
+        both = [number(each.get(one.column), ".3g") for each in (errors.mae, errors.rmse)]
         shares = [*errors.coverage.get(one.column, {}).values(), None, None][: len(columns) - 2]
-        return [*both, *(_number(share, ".0%") for share in shares)]
+        return [*both, *(number(share, ".0%") for share in shares)]
 
-    return [*_section(title, about), *_property_table(header, columns, cells)]
+    table = _property_table(header, columns, cells)
+    return [*_section(title, about), *table, *_shares(header, errors)]
+
+
+def _shares(header: Header, errors: Measured, of_all: bool = False) -> list[str]:
+    """The shares of labels within error bars by class of molecules, if they are known.
+
+    Args:
+        header: of the model.
+        errors: with the shares.
+        of_all: of all molecules together too, as the table before does not tell them.
+    """
+    columns = {f"{one_line(name, 60)} ({one.n:,})": one for name, one in errors.classes.items()}
+    held = errors.coverage if of_all else {}
+    if not (columns or held):
+        return []
+    known = held.keys() | {name for one in columns.values() for name in one.within_90}
+    text = "Shares of labels within the error bars"
+    if columns:
+        text += ", by class the 90% interval's, with the number of molecules"
+    if errors.flagged is not None and errors is not header.outside:
+        text += f". Flagged as outside the model's domain: {errors.flagged:.1%}"
+
+    def cells(one: Property) -> list[str]:
+        both = [*errors.coverage.get(one.column, {}).values(), None, None][:2] if held else []
+        return [
+            *(number(share, ".0%") for share in both),
+            *(number(each.within_90.get(one.column), ".0%") for each in columns.values()),
+        ]
+
+    titles = [*(["within ± std", "within 90%"] if held else []), *columns]
+    return ["", f"{text}.", "", *_property_table(header, titles, cells, known)]
 
 
 def _force_errors(header: Header) -> list[str]:
@@ -310,7 +238,7 @@ def _force_errors(header: Header) -> list[str]:
     lines += _head(["", "unit", "mean absolute", "root mean square"])
     for name, (column, _, unit) in {"energy": ("energy_eV", "", "eV"), **FORCE_ERRORS}.items():
         both = [each.get(column) for each in (errors.mae, errors.rmse)]
-        cells = [_number(None if e is None else 1000 * e, ".3g") for e in both]
+        cells = [number(None if e is None else 1000 * e, ".3g") for e in both]
         lines.append(f"| {name} | m{unit} | {' | '.join(cells)} |")
     if len(kinds := errors.forces_eV_A_by_element) > 1:
         about = "Of a force's component by element, mean absolute, in meV/Å: "
@@ -324,7 +252,7 @@ def _force_errors(header: Header) -> list[str]:
 def _in_milli(errors: Mapping[str, float | None]) -> str:
     """Errors by name, a thousand times as large."""
     each = ((name, None if e is None else 1000 * e) for name, e in errors.items())
-    return ", ".join(f"{name} {_number(e, '.3g')}" for name, e in each)
+    return ", ".join(f"{name} {number(e, '.3g')}" for name, e in each)
 
 
 def _training(header: Header) -> list[str]:
@@ -334,7 +262,7 @@ def _training(header: Header) -> list[str]:
         *_section("Training", f"    {one_line(header.command or UNKNOWN, 20_000)}"),
         f"| step | {' | '.join(f'{step:,}' for step in steps)} |",
         "|---" + "|--:" * len(steps) + "|",
-        f"| validation loss | {' | '.join(_number(loss, '.4f') for loss in losses)} |",
+        f"| validation loss | {' | '.join(number(loss, '.4f') for loss in losses)} |",
     ]
 
 
@@ -373,13 +301,6 @@ def _listed(*parts: str) -> str:
     return ", ".join(filter(None, parts))
 
 
-def _number(value: float | None, form: str) -> str:
+def number(value: float | None, form: str) -> str:
     """A number, or a dash for one that a header has as null or not at all."""
     return UNKNOWN if value is None else format(value, form)
-
-
-def _plain(text: str, style: str = "") -> Text:
-    """What a stranger's file says, as a terminal shows it: no markup, no control characters."""
-    from rich.text import Text
-
-    return Text(one_line(text, MOST), style)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from molgeo.data.geometries import GeometrySet
 from molgeo.data.molecules import Batch
+from molgeo.evaluation.coverage import by_class, coverage
 from molgeo.prediction.conformer_average import CONFORMERS, ConformerAverage, conformer_average
 from molgeo.predictor import Predictor
 from molgeo.predictor.calibration import (
@@ -103,7 +104,8 @@ def errors(
         how many for which reason; and ``mae`` and ``rmse``: output column → error in the unit of
         its name. If the model is calibrated for such molecules, also ``coverage``: output column →
         shares of labels within value ± ``_std`` and between ``_low90`` and ``_high90``, as
-        `molgeo.predict` gives them.
+        `molgeo.predict` gives them; ``flagged``, the share outside the model's domain; and
+        ``classes``, the shares inside, outside and by size, as `molgeo.evaluation.coverage` tells.
 
     Raises:
         SettingError: the model has none of the labels, or no molecule could be evaluated.
@@ -126,8 +128,9 @@ def errors(
         result["labels"] = dict(zip(columns, known.sum(0).tolist(), strict=True))
     scales = calibration_of(predictor.header.calibration, sample.conformers if sample.made else 0)
     if scales is not None:
-        result["coverage"] = dict(zip(columns, _coverage(found, scales), strict=True))
+        result["coverage"] = coverage(found, scales)
         result["flagged"] = float(found.flagged.double().mean())
+        result["classes"] = by_class(found, scales)
     return result
 
 
@@ -202,6 +205,7 @@ class Collected(NamedTuple):
         flagged: (molecules,) bool, whether each is outside the model's domain; False if that was
             not asked for.
         larger: (molecules,) bool, whether each has more heavy atoms than any validation molecule.
+        heavy: (molecules,) int64, heavy atoms.
     """
 
     properties: list[Property]
@@ -213,6 +217,7 @@ class Collected(NamedTuple):
     signals: Tensor | None
     flagged: Tensor
     larger: Tensor
+    heavy: Tensor
 
     def measured(self) -> Compared:
         """The same, as calibration takes it."""
@@ -269,6 +274,7 @@ def collect(
     reasoned: list[bool] = []
     labels: list[Tensor] = []
     rows: list[Tensor] = []
+    heavy: list[Tensor] = []
     reasons: Counter[str] = Counter()
     done = 0
     predictor.eval()
@@ -280,6 +286,7 @@ def collect(
             averages += [_average(p, known) for p, good in zip(found, sound, strict=True) if good]
             labels.append(batch.labels[sound])
             rows.append(batch.rows[sound])
+            heavy.append(batch.heavy[sound])
             if judge:
                 flags = zip(_judged(predictor, batch, not sample.made), sound, strict=True)
                 reasoned += [flag for flag, good in flags if good]
@@ -302,7 +309,7 @@ def collect(
         signals = torch.from_numpy(table)
         flagged |= torch.tensor([judge and bool(record.reasons(row)) for row in table.tolist()])
         larger = torch.tensor([record.is_larger(row) for row in table.tolist()])
-    told = (torch.cat(labels), reasons, torch.cat(rows), signals, flagged, larger)
+    told = (torch.cat(labels), reasons, torch.cat(rows), signals, flagged, larger, torch.cat(heavy))
     return Collected(known, values, stds, *told)
 
 
@@ -341,6 +348,13 @@ class _Batch(NamedTuple):
         assert self.atoms is not None
         return self.atoms.batch.bincount(minlength=sum(self.counts)).tolist()
 
+    @property
+    def heavy(self) -> Tensor:
+        """(molecules,) int64, heavy atoms of each."""
+        assert self.atoms is not None
+        per = self.atoms.batch[self.atoms.z > 1].bincount(minlength=sum(self.counts))
+        return per[np.cumsum([0, *self.counts[:-1]])]
+
 
 def _begun(
     predictor: Predictor,
@@ -373,18 +387,6 @@ def _begun(
         if not parts:
             none = torch.empty(0), chunk[:0]
             yield _Batch(len(chunk), [], *none, lambda: torch.empty(0))
-
-
-def _coverage(found: Collected, known: Calibration) -> list[dict[str, float]]:
-    """Of each property, the shares of labels within the intervals for one molecule."""
-    shares: list[dict[str, float]] = []
-    for k in range(len(found.properties)):
-        error = (found.values[:, k] - found.labels[:, k]).abs()
-        labelled = ~error.isnan()
-        within = error[:, None] <= torch.from_numpy(found.half_widths(known, k))
-        share = within[labelled].double().mean(0).tolist()
-        shares.append(dict(zip(("std", "low90_high90"), share, strict=True)))
-    return shares
 
 
 def interval_widths(

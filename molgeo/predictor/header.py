@@ -102,8 +102,20 @@ class SelfTest(Record):
     outputs: Annotated[dict[str, Number | None], Field(max_length=2 * MOST_PROPERTIES)]
 
 
+class OfClass(OpenRecord):
+    """A class of molecules: how many, and by column the share of labels within 90% intervals."""
+
+    n: Count = 0
+    within_90: Shares = {}
+
+
 class Measured(OpenRecord):
-    """Errors on a part of a data set, as `molgeo evaluate` gives them."""
+    """Errors on a part of a data set, as `molgeo evaluate` gives them.
+
+    Attributes:
+        flagged: share of the molecules that is outside the model's domain.
+        classes: name of a class of molecules, such as ``9 heavy atoms`` → its intervals.
+    """
 
     n: Count = 0
     failed: Count = 0
@@ -114,6 +126,8 @@ class Measured(OpenRecord):
     coverage: Annotated[dict[str, Shares], Field(max_length=MOST_PROPERTIES)] = {}
     forces_eV_A_by_element: Annotated[dict[str, Number], Field(max_length=len(SYMBOLS))] = {}  # noqa: N815
     by_charge: Annotated[dict[str, Measured], Field(max_length=100)] = {}
+    flagged: Fraction | None = None
+    classes: Annotated[dict[Text, OfClass], Field(max_length=100)] = {}
 
 
 class Outside(Measured):
@@ -121,12 +135,10 @@ class Outside(Measured):
 
     Attributes:
         source: what these molecules and their labels are.
-        flagged: share of them that is outside the model's domain.
         worst_flagged: column → the same share of the tenth with the largest errors.
     """
 
     source: Text = ""
-    flagged: Fraction | None = None
     worst_flagged: Shares = {}
 
 

@@ -118,7 +118,8 @@ def add_calibration(
     if found["geometry"] == "dft":
         # Errors are known of the whole test part, and the shares within bars of some of it.
         old = predictor.header.metrics.model_dump(mode="json", exclude_unset=True)
-        facts = {"metrics": {**old, "coverage": found["coverage"], "flagged": found["flagged"]}}
+        shares = {name: found[name] for name in ("coverage", "flagged", "classes")}
+        facts = {"metrics": {**old, **shares}}
     _write(predictor, path, facts)
     return found
 

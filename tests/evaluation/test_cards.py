@@ -1,7 +1,6 @@
 """What a checkpoint says of itself, whatever it leaves out."""
 
 import copy
-import hashlib
 from itertools import combinations
 from pathlib import Path
 
@@ -11,9 +10,7 @@ from hostile_headers import FACTS, changed, leaves
 
 from molgeo.evaluation import cards
 from molgeo.evaluation.cards import markdown
-from molgeo.graph.bond_kinds import BondKinds
-from molgeo.graph.environments import Environments
-from molgeo.predictor.checkpoint import catalogue, load, read_header, save_checkpoint, shipped
+from molgeo.predictor.checkpoint import read_header, save_checkpoint, shipped
 from molgeo.predictor.header import header_of
 
 CHECKPOINTS = Path(cards.__file__).parents[2] / "checkpoints"
@@ -83,37 +80,24 @@ def test_only_qm9_is_compared_with_what_was_published_for_it(full):
     assert "qm9" not in own.split("## Limits")[0]
 
 
-def test_info_of_a_model_that_says_little(tmp_path, capsys):
-    path = tmp_path / "bare.safetensors"
-    save_checkpoint(small_predictor(), path, {"n_train": 5, "metrics": {"mae": {"gap_eV": None}}})
-    load(path)
-    cards.info(str(path))
-    out = capsys.readouterr().out
-    assert "5 molecules" in out
-    assert "bare" in out
-    assert f"SHA-256: {hashlib.sha256(path.read_bytes()).hexdigest()}\n" in out
+def test_a_card_tells_what_intervals_hold_of_each_class(full):
+    classes = {
+        "inside the domain": {"n": 1970, "within_90": {"gap_eV": 0.91}},
+        "outside it": {"n": 30, "within_90": {"gap_eV": 0.8}},
+        "9 heavy atoms": {"n": 1700, "within_90": {"gap_eV": 0.9, "u0_eV": 0.88}},
+    }
+    told = {"coverage": {"gap_eV": {"std": 0.68, "low90_high90": 0.9}}, "flagged": 0.015}
+    measured = {**full.metrics.model_dump(exclude_unset=True), **told, "classes": classes}
+    card = card_of(full.told(), metrics=measured, from_smiles={}, outside={})
+    table = card.split("Shares of labels within the error bars, by class the")[1].split("##")[0]
+    assert "Flagged as outside the model's domain: 1.5%." in table
+    assert "| inside the domain (1,970) | outside it (30) | 9 heavy atoms (1,700) |" in table
+    assert "| Δε, gap | eV | 68% | 90% | 91% | 80% | 90% |" in table
+    assert "| U0, u0 | eV | – | – | – | – | 88% |" in table
+    assert "| μ, mu | D |" not in table
 
 
-def test_one_damaged_model_does_not_hide_the_others(tmp_path, monkeypatch, capsys):
-    (tmp_path / "bad-qm9.safetensors").write_bytes(b"nothing")
-    folders = [tmp_path, *catalogue._shipped_folders()]
-    monkeypatch.setattr(catalogue, "_shipped_folders", lambda: folders)
-    cards.models_table()
-    out, err = capsys.readouterr()
-    assert "bad-qm9" in out
-    assert "schnet-qm9" in out
-    assert "backbones to train: dimenet, dimenet_pp, schnet, spectrum_net" in out
-    assert err.count("\n") == 1
-    assert "not a whole safetensors file" in err
-
-
-def test_info_tells_whether_a_model_knows_what_it_knows():
-    assert cards.environments(None).startswith("not recorded")
-    assert cards.bond_kinds(None) == "not recorded: no bond is called rare"
-    assert cards.bond_kinds(BondKinds(5000, needed=10, counts={"C(H)-N": 12})) == (
-        "1 in 5,000 training molecules; rare if in fewer than 10 of them"
-    )
-    assert cards.bond_kinds(BondKinds(40, needed=0)).endswith("; none called rare")
-    known = Environments(5000, counts={"H(C)": 5, "C(H)": 5}, formulas=("CH4",))
-    found = cards.environments(known)
-    assert found == "2 kinds of bonded atoms in 5,000 configurations, 0 of them periodic; CH4 alone"
+def test_classes_stand_below_the_table_of_their_errors(full):
+    smiles, outside = (card_of(full.told()).split(f"\n## {name}")[1] for name in ("From", "Out"))
+    assert "| 9 heavy atoms (2) |\n|---|---|---|\n| Δε, gap | eV | 50% |" in smiles.split("##")[0]
+    assert "by class" not in outside.split("##")[0]

@@ -11,7 +11,8 @@ from ase.build import molecule
 from outside import solubility
 
 import molgeo
-from molgeo.evaluation import cards
+from molgeo.evaluation.cards import markdown
+from molgeo.evaluation.info import info
 from molgeo.predictor.calibration import Calibration, Scale
 from molgeo.predictor.checkpoint import read_header, save_checkpoint
 
@@ -80,12 +81,12 @@ def test_a_column_that_the_output_has_already(tmp_path):
 
 
 def test_its_card(path, capsys):
-    cards.info(str(path))
+    info(str(path))
     shown = capsys.readouterr().out
     assert "aqueous solubility" in shown
     assert "log mol/L" in shown
     assert "0.25" in shown
-    card = cards.markdown(read_header(path))
+    card = markdown(read_header(path))
     assert "| log S, logS | log mol/L | 0.25 |" in card
     assert "| volume, volume | Å³ | 3.5 |" in card
     assert "published" not in card
