@@ -133,7 +133,7 @@ def _property_errors(header: Header) -> list[str]:
 
     def cells(one: Property) -> list[str]:
         published = [table.get(one.name) for table in QM9_MAE.values()]
-        return [number(mae, ".3g") for mae in (errors.mae.get(one.column), *published)]
+        return [formatted(mae, ".3g") for mae in (errors.mae.get(one.column), *published)]
 
     columns = ["this model", *(f"{model} (published)" for model in QM9_MAE)]
     lines = _section(f"Mean absolute errors {n_molecules}", about)
@@ -167,10 +167,10 @@ def _outside_errors(header: Header) -> list[str]:
         about += f" Of these molecules {errors.flagged:.0%} are flagged as outside its domain."
 
     def cells(one: Property) -> list[str]:
-        maes = [number(each.mae.get(one.column), ".3g") for each in (errors, own)]
+        maes = [formatted(each.mae.get(one.column), ".3g") for each in (errors, own)]
         shares = [*errors.coverage.get(one.column, {}).values(), None, None][:2]
         shares.append(errors.worst_flagged.get(one.column))
-        return [*maes, *(number(share, ".0%") for share in shares)]
+        return [*maes, *(formatted(share, ".0%") for share in shares)]
 
     known = {one.column for one in header.config.properties} & errors.mae.keys()
     title = f"Outside {data}: errors on {errors.n:,} molecules"
@@ -190,9 +190,9 @@ def _measured(header: Header, errors: Measured, title: str, about: str) -> list[
         )
 
     def cells(one: Property) -> list[str]:
-        both = [number(each.get(one.column), ".3g") for each in (errors.mae, errors.rmse)]
+        both = [formatted(each.get(one.column), ".3g") for each in (errors.mae, errors.rmse)]
         shares = [*errors.coverage.get(one.column, {}).values(), None, None][: len(columns) - 2]
-        return [*both, *(number(share, ".0%") for share in shares)]
+        return [*both, *(formatted(share, ".0%") for share in shares)]
 
     table = _property_table(header, columns, cells)
     return [*_section(title, about), *table, *_shares(header, errors)]
@@ -220,8 +220,8 @@ def _shares(header: Header, errors: Measured, of_all: bool = False) -> list[str]
     def cells(one: Property) -> list[str]:
         both = [*errors.coverage.get(one.column, {}).values(), None, None][:2] if held else []
         return [
-            *(number(share, ".0%") for share in both),
-            *(number(each.within_90.get(one.column), ".0%") for each in columns.values()),
+            *(formatted(share, ".0%") for share in both),
+            *(formatted(each.within_90.get(one.column), ".0%") for each in columns.values()),
         ]
 
     titles = [*(["within ± std", "within 90%"] if held else []), *columns]
@@ -238,7 +238,7 @@ def _force_errors(header: Header) -> list[str]:
     lines += _head(["", "unit", "mean absolute", "root mean square"])
     for name, (column, _, unit) in {"energy": ("energy_eV", "", "eV"), **FORCE_ERRORS}.items():
         both = [each.get(column) for each in (errors.mae, errors.rmse)]
-        cells = [number(None if e is None else 1000 * e, ".3g") for e in both]
+        cells = [formatted(None if e is None else 1000 * e, ".3g") for e in both]
         lines.append(f"| {name} | m{unit} | {' | '.join(cells)} |")
     if len(kinds := errors.forces_eV_A_by_element) > 1:
         about = "Of a force's component by element, mean absolute, in meV/Å: "
@@ -252,7 +252,7 @@ def _force_errors(header: Header) -> list[str]:
 def _in_milli(errors: Mapping[str, float | None]) -> str:
     """Errors by name, a thousand times as large."""
     each = ((name, None if e is None else 1000 * e) for name, e in errors.items())
-    return ", ".join(f"{name} {number(e, '.3g')}" for name, e in each)
+    return ", ".join(f"{name} {formatted(e, '.3g')}" for name, e in each)
 
 
 def _training(header: Header) -> list[str]:
@@ -262,7 +262,7 @@ def _training(header: Header) -> list[str]:
         *_section("Training", f"    {one_line(header.command or UNKNOWN, 20_000)}"),
         f"| step | {' | '.join(f'{step:,}' for step in steps)} |",
         "|---" + "|--:" * len(steps) + "|",
-        f"| validation loss | {' | '.join(number(loss, '.4f') for loss in losses)} |",
+        f"| validation loss | {' | '.join(formatted(loss, '.4f') for loss in losses)} |",
     ]
 
 
@@ -301,6 +301,6 @@ def _listed(*parts: str) -> str:
     return ", ".join(filter(None, parts))
 
 
-def number(value: float | None, form: str) -> str:
+def formatted(value: float | None, form: str) -> str:
     """A number, or a dash for one that a header has as null or not at all."""
     return UNKNOWN if value is None else format(value, form)

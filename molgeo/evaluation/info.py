@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from molgeo import models
-from molgeo.evaluation.cards import FORCE_ERRORS, MOST, UNKNOWN, facts_of, number
+from molgeo.evaluation.cards import FORCE_ERRORS, MOST, UNKNOWN, facts_of, formatted
 from molgeo.graph.bond_kinds import BondKinds
 from molgeo.graph.environments import Environments
 from molgeo.predictor.checkpoint import (
@@ -87,7 +87,7 @@ def info(name: str) -> None:
         rows += [(name, *about) for name, about in FORCE_ERRORS.items()]
     for name, column, description, unit in rows:
         parts = (header.metrics, header.outside)[: 1 + len(outside)]
-        maes = [number(one.mae.get(column), ".4g") for one in parts]
+        maes = [formatted(one.mae.get(column), ".4g") for one in parts]
         table.add_row(*map(_plain, (name, description, unit, *maes)))
     console.print()
     console.print(table)
