@@ -19,7 +19,7 @@ INSIDE: Final = "inside the domain"
 OUTSIDE: Final = "outside it"
 """Classes by whether a molecule is outside the model's domain."""
 
-LEAST: Final = 20
+FEWEST: Final = 20
 """Molecules of a class by size; sizes of fewer are taken together."""
 
 
@@ -47,7 +47,7 @@ def by_class(found: Collected, known: Calibration) -> dict[str, dict[str, Any]]:
     """
     held = _held(found, known)[:, :, 1]
     flagged = found.flagged.numpy()
-    classes = {INSIDE: ~flagged, OUTSIDE: flagged, **by_size(found.heavy.numpy())}
+    classes = {INSIDE: ~flagged, OUTSIDE: flagged, **size_classes(found.heavy.numpy())}
     return {
         name: {
             "n": int(among.sum()),
@@ -62,7 +62,7 @@ def by_class(found: Collected, known: Calibration) -> dict[str, dict[str, Any]]:
     }
 
 
-def by_size(heavy: NDArray[np.int64], least: int = LEAST) -> dict[str, Bools]:
+def size_classes(heavy: NDArray[np.int64], least: int = FEWEST) -> dict[str, Bools]:
     """Classes of at least so many molecules by their heavy atoms, by name.
 
     Args:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from molgeo.evaluation.coverage import by_class, by_size, coverage
+from molgeo.evaluation.coverage import by_class, coverage, size_classes
 from molgeo.evaluation.properties import Collected
 from molgeo.predictor.calibration import Calibration, Scale
 from molgeo.properties import Property
@@ -13,7 +13,7 @@ GAP, MU = Property("gap", "eV"), Property("mu", "D")
 
 
 def named(heavy, least):
-    found = by_size(np.array(heavy), least)
+    found = size_classes(np.array(heavy), least)
     return {name: int(among.sum()) for name, among in found.items()}
 
 
