@@ -24,12 +24,7 @@ from molgeo.graph import Graph
 from molgeo.ops.segment import expand_pairs, scatter_sum
 from molgeo.units import BOHR, HARTREE
 
-SCREENING: Final = (
-    (0.18175, 3.19980),
-    (0.50986, 0.94229),
-    (0.28022, 0.40290),
-    (0.02817, 0.20162),
-)
+SCREENING: Final = (0.18175, 0.50986, 0.28022, 0.02817), (3.19980, 0.94229, 0.40290, 0.20162)
 """Weights and decays of φ."""
 
 LENGTH: Final = 0.46850
@@ -45,22 +40,26 @@ class Repulsion(nn.Module):
     """Each atom's half of the repulsion from its neighbours; nothing in it is learned."""
 
     table: Tensor
+    screening: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         z = torch.arange(len(COVALENT_RADII), dtype=torch.float64)
         table = torch.stack([z, z**POWER, torch.tensor(COVALENT_RADII, dtype=torch.float64)], -1)
         self.register_buffer("table", table, persistent=False)
+        screening = torch.tensor(SCREENING, dtype=torch.float64)
+        self.register_buffer("screening", screening, persistent=False)
 
     def forward(self, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
         """Return (atoms,) eV, in the type of ``pos``; a molecule's sum is its repulsion."""
         r = graph.distances(pos)
-        forward, table = graph.forward, self.table.to(pos.dtype)
-        ends = (graph.source[forward], graph.target[forward])
-        a, b = (table[z.index_select(0, end)] for end in ends)  # (pairs, 3)
+        of_atoms = self.table.to(pos.dtype).index_select(0, z)
+        ends = (end.index_select(0, graph.forward) for end in (graph.source, graph.target))
+        a, b = (of_atoms.index_select(0, end) for end in ends)  # (pairs, 3)
+        weights, decays = self.screening.to(pos.dtype)
         x = r * (a[:, 1] + b[:, 1]) / LENGTH
-        screened = torch.stack([w * (-decay * x).exp() for w, decay in SCREENING]).sum(0)
-        t = (2.0 * r / (REACH * (a[:, 2] + b[:, 2])) - 1.0).clamp(0.0, 1.0)
-        switch = 1.0 - t**3 * (10.0 - 15.0 * t + 6.0 * t.square())
+        screened = ((-x.unsqueeze(-1) * decays).exp() * weights).sum(-1)
+        t = (r * (2.0 / REACH) / (a[:, 2] + b[:, 2]) - 1.0).clamp(0.0, 1.0)
+        switch = 1.0 - t * t * t * (10.0 + t * (6.0 * t - 15.0))
         energy = HARTREE * BOHR * a[:, 0] * b[:, 0] / r * screened * switch
         return 0.5 * scatter_sum(expand_pairs(energy, graph), graph.source, graph.n_atoms)

@@ -9,9 +9,11 @@ from neighbourhoods import roomier
 from no_waiting import no_waiting
 from small_models import every_model, small
 
+from molgeo.data.forces.properties import ENERGY
 from molgeo.graph import radius_graph
 from molgeo.graph.padding import Capacity, load_of, padded_atoms
 from molgeo.graph.slots import ranked_slots
+from molgeo.predictor import Predictor
 from molgeo.testing.case import MOLECULES, atoms_of, collated
 
 
@@ -73,4 +75,18 @@ def test_what_a_model_asks_the_device_is_seen():
     graph = radius_graph(pos, predictor.cutoff, batch)
     a_step(predictor, z, pos, graph.clone())
     with pytest.raises((AssertionError, RuntimeError), match=r"wait|synchroniz"), no_waiting():
+        a_step(predictor, z, pos, graph.clone())
+
+
+@pytest.mark.parametrize("kind", [gathered, padded])
+def test_charges_and_the_repulsion_do_not_wait(kind, device):
+    torch.manual_seed(0)
+    fields = {**small("spectrum_net").fields, "charges": True}
+    predictor = Predictor("spectrum_net", fields, [ENERGY], 8, repulsion=True).to(device)
+    z, pos, batch = (x.to(device) for x in collated([atoms_of(one) for one in MOLECULES]))
+    charge = torch.arange(len(MOLECULES), device=device) % 3 - 1
+    graph = radius_graph(pos.float(), predictor.cutoff, batch).with_charge(charge)
+    z, pos, graph = kind(z, pos.float(), graph)
+    a_step(predictor, z, pos, graph.clone())
+    with no_waiting(pos.device):
         a_step(predictor, z, pos, graph.clone())

@@ -1,6 +1,7 @@
 """Whole steps: a replay of one makes the next ones too, and nothing of Python is left in it."""
 
 import copy
+import dataclasses
 import gc
 import sys
 import weakref
@@ -60,11 +61,14 @@ def captured(function):
 class Run:
     """A model with its whole step, and all that a step changes."""
 
-    def __init__(self, molecules, capture=None, model="spectrum_net", device="cpu", **fields):
+    def __init__(
+        self, molecules, capture=None, model="spectrum_net", device="cpu", more=(), **fields
+    ):
         torch.manual_seed(0)
         is_forces = molecules.force is not None
         properties = [ENERGY] if is_forces else named(molecules.properties)
-        predictor = Predictor(model, {**small(model).fields, "cutoff": CUTOFF}, properties, 16)
+        backbone = {**small(model).fields, "cutoff": CUTOFF, **dict.fromkeys(more, True)}
+        predictor = Predictor(model, backbone, properties, 16, repulsion=bool(more))
         fit_references(predictor, molecules, torch.arange(len(molecules)), {})
         shared = {"learning_rate": 5e-3, "warmup_steps": 3, "clip_norm": 0.1, "replay": True}
         shared |= fields
@@ -453,3 +457,16 @@ def test_what_cannot_be_captured_is_computed(sets, capsys):
     with pytest.raises(SettingError, match="try replay: false"):
         asked(batch)
     assert all(torch.equal(a, b) for a, b in zip(before, there, strict=True))
+
+
+def test_charges_and_the_repulsion_are_replayed(sets, device):
+    molecules = sets["forces"]
+    charge = torch.arange(len(molecules)) % 3 - 1
+    molecules = dataclasses.replace(molecules, charge=charge)
+    given = "spectrum_net", device, ("charges",)
+    fields = {"optimizer": "muon", "large_forces": 1.0}
+    replayed, computed = (Run(molecules, c, *given, **fields) for c in (on(device), None))
+    for batch in batches(molecules, 4):
+        alike(replayed, computed, batch.to(device))
+    assert len(replayed.step._captured) == 1
+    assert replayed.module.predictor.backbone.charge.value.weight.any()
