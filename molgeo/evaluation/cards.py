@@ -94,6 +94,7 @@ def facts_of(header: Header) -> dict[str, str]:
     geometry = f", {errors.geometry} geometries" if errors.geometry else ""
     facts = {
         "backbone": f"{config.model} {config.backbone}",
+        "repulsion": "of screened nuclei, below the lengths of bonds" if config.repulsion else "",
         "trained on": _listed(
             header.data,
             f"{header.n_train:,} {rows}" if header.n_train else "",
