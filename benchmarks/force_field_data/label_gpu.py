@@ -39,7 +39,18 @@ KINDS = (
     "cluster",
     "transfer",
 )
-SOURCES = ("list", "qm9", "changed", "small", "conjugated", "water", "large")
+SOURCES = (
+    "list",
+    "qm9",
+    "changed",
+    "small",
+    "conjugated",
+    "water",
+    "large",
+    "monomers",
+    "tautomers",
+    "liquid",
+)
 PARTS = ("train", "validation", "test")
 STEP = 1e-3
 """Å, of positions."""

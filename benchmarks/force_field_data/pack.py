@@ -19,7 +19,7 @@ import numpy as np
 from label_gpu import KINDS, PARTS, SOURCES, STEP, pack_positions
 from molecules import group, scaffold
 from rdkit import Chem, RDLogger
-from structures import files, is_empty
+from structures import Task, tasks
 
 from molgeo.elements import SYMBOLS
 
@@ -30,7 +30,7 @@ SMALLEST = 2
 """Atoms: a single one has no forces."""
 
 
-def names(source: str) -> list[int]:
+def owners(source: str) -> list[int]:
     """Groups of a list's molecules."""
     lines = Path(source).read_text().splitlines() if source.endswith(".smi") else [source]
     words = [line.split() for line in lines if line.strip()]
@@ -48,14 +48,14 @@ def in_order(z: np.ndarray, pos: np.ndarray) -> np.ndarray:
     return np.concatenate([heavy, light])[np.argsort(key, kind="stable")]
 
 
-def of_file(source: str, plan: str, path: Path) -> dict[str, np.ndarray]:
+def of_file(task: Task) -> dict[str, np.ndarray]:
     """Arrays of one file of structures, kept beside it."""
+    path = task.output
     kept = path.with_suffix(".npz")
     if kept.exists() and kept.stat().st_mtime > path.stat().st_mtime:
         with np.load(kept) as file:
             return dict(file)
-    groups = names(source)
-    part = PARTS.index(path.stem.split("-")[1])
+    groups, part = owners(task.source), PARTS.index(task.part)
     rows, z, r = [], [], []
     for atoms in ase.io.iread(path, ":"):
         if len(atoms) < SMALLEST:
@@ -69,7 +69,7 @@ def of_file(source: str, plan: str, path: Path) -> dict[str, np.ndarray]:
         r.append(steps.astype(np.int16))
         about = atoms.info
         kind, owner = KINDS.index(about["kind"]), groups[about["row"]]
-        rows.append((len(atoms), about["charge"], kind, owner, part, SOURCES.index(plan)))
+        rows.append((len(atoms), about["charge"], kind, owner, part, SOURCES.index(task.plan)))
     columns = np.array(rows, dtype=np.int64).reshape(-1, 6).T
     types = (np.uint8, np.int8, np.uint8, np.int32, np.uint8, np.uint8)
     keys = ("n", "charge", "kind", "group", "part", "source")
@@ -122,11 +122,7 @@ def main() -> None:
     parser.add_argument("--chunks", type=int, default=40)
     options = parser.parse_args()
     RDLogger.DisableLog("rdApp.*")
-    named = [one for one in files(options.out, options.chunks) if not is_empty(one[0])]
-    there = [one for one in named if one[2].exists()]
-    if len(there) < len(named):
-        there = there[:-1]  # the last one is being written
-    parts = [of_file(*one) for one in there]
+    parts = [of_file(t) for t in tasks(options.out, options.chunks) if t.done.exists()]
     made = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     options.pack.mkdir(parents=True, exist_ok=True)
     for old in options.pack.glob("structures-*.npz.xz"):

@@ -3,8 +3,7 @@
     python benchmarks/force_field_data/structures.py OUT [--chunks 40]
 
 Each file is what ``molgeo data sample`` makes of a list with the options below. They stand beside
-the lists: ``OUT/NNN/{list,qm9,changed,large}-{train,validation,test}.extxyz``, and ``small``,
-``conjugated`` and ``water`` for training.
+the lists, ``OUT/NNN/SOURCE-PART.extxyz``. Each chunk is a fair sample, so that a few of them do.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from rdkit import RDLogger
 
@@ -20,8 +20,8 @@ from molgeo.generate.sample import sample_structures
 
 HERE = Path(__file__).parent
 PARTS = ("train", "validation", "test")
-SEED = 1000
-"""Of the first file; each further one has the next."""
+SEED, MORE = 1001, 20_001
+"""Of the first file of each kind; each further one has the next."""
 
 COMMON = {
     "thermal": 0,
@@ -90,6 +90,35 @@ PLANS = {
         "most_atoms": 100,
         "partners": ("O", "O"),
     },
+    "monomers": {
+        **COMMON,
+        "temperatures": (100.0, 300.0, 300.0, 600.0),
+        "vibrations": 0.5,
+        "noise": 0,
+        "geometry": 0,
+        "dimers": 5.0,
+        "largest": 3,
+        "partners": ("O", "c1ccccc1"),
+    },
+    "tautomers": {
+        **COMMON,
+        "vibrations": 0.5,
+        "noise": 0,
+        "geometry": 0,
+        "dimers": 0.5,
+        "partners": ("O",),
+        "transfers": 4.0,
+    },
+    "liquid": {
+        **COMMON,
+        "vibrations": 5.0,
+        "noise": 0,
+        "geometry": 0,
+        "dimers": 25.0,
+        "largest": 20,
+        "relaxation": 200,
+        "contacts": (0.58, 0.9),
+    },
     "water": {
         **COMMON,
         "dimers": 180.0,
@@ -104,33 +133,50 @@ PLANS = {
 }
 
 
-def files(out: Path, chunks: int) -> list[tuple[str, str, Path]]:
-    """What is sampled, its plan, and the structures, in the order in which they are made."""
-    folders = [out / f"{k:03d}" for k in range(chunks)]
+class Task(NamedTuple):
+    """One file of structures: what is sampled, by which plan, from which seed."""
 
-    def lists(folder: Path, *sources: str) -> list[tuple[str, str, Path]]:
-        return [
-            (str(folder / f"{s}-{part}.smi"), s, folder / f"{s}-{part}.extxyz")
-            for s in sources
-            for part in PARTS
-        ]
+    source: str
+    plan: str
+    seed: int
+    output: Path
 
+    @property
+    def part(self) -> str:
+        """Of all its molecules."""
+        return self.output.stem.split("-")[1]
+
+    @property
+    def done(self) -> Path:
+        """A file that is there if all structures are."""
+        return self.output.with_suffix(".done")
+
+
+def tasks(out: Path, chunks: int) -> list[Task]:
+    """Those of all chunks, in the order in which they are made; lists without molecules make none.
+
+    Args:
+        out: folder of the chunks.
+        chunks: how many.
+    """
     found = []
-    for folder in folders:
-        found += lists(folder, "list", "qm9", "changed")
-        found += [
-            (str(HERE / f"{s}.smi"), s, folder / f"{s}-train.extxyz")
-            for s in ("small", "conjugated")
-        ]
-        found.append(("O", "water", folder / "water-train.extxyz"))
-    for folder in folders:
-        found += lists(folder, "large")
+    for k in range(chunks):
+        folder = out / f"{k:03d}"
+
+        def drawn(*names: str, folder: Path = folder) -> list[tuple[str, str, str]]:
+            return [(str(folder / f"{n}-{part}.smi"), n, part) for n in names for part in PARTS]
+
+        def named(*names: str) -> list[tuple[str, str, str]]:
+            return [(str(HERE / f"{n}.smi"), n, "train") for n in names]
+
+        first = [*drawn("list", "qm9", "changed"), *named("small", "conjugated")]
+        first.append(("O", "water", "train"))
+        more = [*drawn("large"), *named("monomers", "tautomers"), ("O", "liquid", "train")]
+        seeds = [*range(SEED + 12 * k, SEED + 12 * k + 12), *range(MORE + 6 * k, MORE + 6 * k + 6)]
+        for seed, (source, plan, part) in zip(seeds, [*first, *more], strict=True):
+            if not source.endswith(".smi") or Path(source).read_text().strip():
+                found.append(Task(source, plan, seed, folder / f"{plan}-{part}.extxyz"))
     return found
-
-
-def is_empty(source: str) -> bool:
-    """Whether a list has no molecule: none of its chunk is in its part."""
-    return source.endswith(".smi") and not Path(source).read_text().strip()
 
 
 def main() -> None:
@@ -141,12 +187,14 @@ def main() -> None:
     options = parser.parse_args()
     RDLogger.DisableLog("rdApp.*")
     start = time.monotonic()
-    for seed, (source, plan, output) in enumerate(files(options.out, options.chunks), SEED + 1):
-        if is_empty(source):
+    for task in tasks(options.out, options.chunks):
+        if task.done.exists():
             continue
-        kept = sample_structures([source], output, SamplePlan(**PLANS[plan], seed=seed), 0, 1)
+        plan = SamplePlan(**PLANS[task.plan], seed=task.seed)
+        kept = sample_structures([task.source], task.output, plan, workers=1)
+        task.done.touch()
         minutes = (time.monotonic() - start) / 60
-        print(f"{minutes:6.1f} min {output}: {kept.done}, {kept.failed} failed", flush=True)
+        print(f"{minutes:6.1f} min {task.output}: {kept.done}, {kept.failed} failed", flush=True)
 
 
 if __name__ == "__main__":
