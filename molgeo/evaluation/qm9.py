@@ -104,10 +104,12 @@ def _write_report(
     ]
     rows, bounds = found.rows.tolist(), data.molecules.bounds
     numbers = [data.molecules.z[bounds[k] : bounds[k + 1]].numpy() for k in rows]
-    molecules = Molecules([data.smiles(k) for k in rows], numbers)
     header = predictor.header
+    flagged = found.flagged.numpy() if header.calibration else None
+    molecules = Molecules([data.smiles(k) for k in rows], numbers, flagged)
+    about = {"model_sha256": predictor.sha256, "level_of_theory": header.level_of_theory}
     of_card = header.from_smiles if sample.made else header.metrics
-    write_page(path, result, measured, molecules, of_card.mae)
+    write_page(path, {**result, **about}, measured, molecules, of_card.mae)
 
 
 def calibrate(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molgeo.elements import SYMBOLS
+from molgeo.evaluation.coverage import INSIDE, OUTSIDE
 
 GROUPS: Final = {
     "alcohol": "[OX2H][CX4]",
@@ -38,10 +39,12 @@ class Molecules(NamedTuple):
     Attributes:
         smiles: of each.
         numbers: atomic numbers of each.
+        flagged: (molecules,) whether each is outside the model's domain; None if that is not told.
     """
 
     smiles: Sequence[str]
     numbers: Sequence[NDArray[np.int64]]
+    flagged: NDArray[np.bool_] | None = None
 
 
 class Members(NamedTuple):
@@ -49,6 +52,13 @@ class Members(NamedTuple):
 
     name: str
     among: NDArray[np.bool_]
+
+
+def by_domain(molecules: Molecules) -> list[Members]:
+    """Inside the model's domain, and outside of it."""
+    if molecules.flagged is None:
+        return []
+    return [Members(INSIDE, ~molecules.flagged), Members(OUTSIDE, molecules.flagged)]
 
 
 def by_size(molecules: Molecules) -> list[Members]:

@@ -11,7 +11,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from molgeo.evaluation.report.groups import Members, Molecules, by_element, by_group, by_size
+from molgeo.evaluation.report.groups import (
+    Members,
+    Molecules,
+    by_domain,
+    by_element,
+    by_group,
+    by_size,
+)
 from molgeo.pages.drawing import drawing
 from molgeo.pages.figures import BLUE, GREY, ORANGE, svg
 from molgeo.pages.page import render, write
@@ -76,11 +83,12 @@ def write_page(
         InputError: the page cannot be written.
     """
     classes = {
+        "domain": by_domain(molecules),
         "heavy atoms": by_size(molecules),
         "element": by_element(molecules),
         "functional group": by_group(molecules),
     }
-    names = ("model", "data", "split", "geometry", "n", "failed")
+    names = ("model", "model_sha256", "level_of_theory", "data", "split", "geometry", "n", "failed")
     page = render(
         "molgeo.evaluation.report",
         "errors.html",
@@ -135,6 +143,7 @@ def _section(
     tables = {
         title: [_class(one, members, known) for members in found if (members.among & known).any()]
         for title, found in classes.items()
+        if found
     }
     return {"one": one.of, "figures": figures, "tables": tables} | {
         "worst": [_bad(one, molecules, int(k)) for k in worst(one.errors)]

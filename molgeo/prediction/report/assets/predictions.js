@@ -23,14 +23,21 @@
     made.onclick = () => open(k);
     return made;
   };
+  const smiles = (k) => visible(cell(k, "smiles"));
   const hasNames = rows.some(([cells]) => cells[place.name]);
+  // A name has its SMILES below, which is searched as a column of its own.
+  const named = (k) => {
+    const made = document.createElement("div");
+    made.append(opener(k), ...(cell(k, "name") && smiles(k) ? [span(smiles(k), "smiles")] : []));
+    return made;
+  };
   const isEmpty = (text) => (text === "" ? undefined : text);
   const text = (id, title, get, more = {}) => ({ id, title, isText: true, search: true, name: id,
     value: (k) => isEmpty(get(k)), node: (k) => span(get(k), id), ...more });
   const table = showTable(of("rows"), rows.map((_, k) => k), [
-    { id: "drawing", title: "", node: drawingOf, name: "picture" },
-    text("label", hasNames ? "name" : "molecule", label, { node: opener }),
-    text("smiles", "SMILES", (k) => visible(cell(k, "smiles")), { hidden: !hasNames }),
+    { id: "drawing", title: "", node: (k) => (rows[k][2] === "error" ? null : drawingOf(k)), name: "picture" },
+    text("label", hasNames ? "name" : "molecule", label, { node: named }),
+    text("smiles", "SMILES", smiles, { hidden: true }),
     text("note", "note", note, { hidden: !rows.some(([, , kind]) => kind), node: (k) => span(note(k), rows[k][2]) }),
     ...outputs.map((one, j) => ({
       id: one.name, title: one.unit ? `${one.name} / ${one.unit}` : one.name, about: one.about, name: "number",
