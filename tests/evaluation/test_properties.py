@@ -181,7 +181,7 @@ def test_a_page_changes_no_number_and_knows_its_molecules(predictor, root, monke
     assert evaluate(predictor, root, **options, report=tmp_path / "a.html") == plain
     ((path, result, measured, molecules, _),) = pages
     assert path == tmp_path / "a.html"
-    about = {"model_sha256": predictor.sha256, "level_of_theory": "B3LYP/6-31G(2df,p)"}
+    about = {"model_sha256": predictor.sha256, "level_of_theory": predictor.header.level_of_theory}
     assert result == {**plain, **about}
     assert molecules.smiles == [data.smiles(k) for k in rows if data.smiles(k) != bad]
     for one in measured:
