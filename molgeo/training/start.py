@@ -122,7 +122,8 @@ def first_predictor(config: RunConfig, task: Task, resume: bool = False) -> Pred
             getattr(predictor, name).copy_(getattr(before, name))
     else:
         fit_references(predictor, data.molecules, train, task.free_atoms(), may_be_missing)
-        _fit_heads(predictor, before, shared, data.molecules, train[:SAMPLE])
+        spread = train[:: -(-len(train) // SAMPLE)]  # neighbours are of one molecule
+        _fit_heads(predictor, before, shared, data.molecules, spread)
     if not resume:
         _tell(config, task, predictor, before, shared)
     return predictor

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint
+
+
+RECENT: Final = 100
+"""Steps whose mean time is told: enough that a card is asked within them."""
 
 
 class TimeIsUp(BaseException):
@@ -16,11 +21,14 @@ class TimeIsUp(BaseException):
     Args:
         step: steps that the run has made, in all.
         minutes: that it was given.
+        pace: seconds of a step, of the last `RECENT`; None if there were fewer.
     """
 
-    def __init__(self, step: int, minutes: float) -> None:
+    def __init__(self, step: int, minutes: float, pace: float | None = None) -> None:
+        told = "" if pace is None else f", at {pace:.3g} s per step"
         super().__init__(
-            f"stopped after step {step}, as max_minutes {minutes:g} are over; --resume goes on"
+            f"stopped after step {step}, as max_minutes {minutes:g} are over{told}; "
+            "--resume goes on"
         )
 
 
@@ -43,11 +51,13 @@ class TimeLimit(Checkpoint):
         self.minutes = minutes
         self._end = monotonic() + 60.0 * minutes
         self._is_over = False
+        self._ends: deque[float] = deque(maxlen=RECENT + 1)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save the state, unless a validation comes next, after which it is saved anyway."""
+        self._ends.append(monotonic())
         # All processes stop at one step, whatever their clocks say.
         decide = trainer.strategy.reduce_boolean_decision
         self._is_over = bool(self.minutes) and decide(monotonic() >= self._end, all=False)
@@ -59,7 +69,9 @@ class TimeLimit(Checkpoint):
     ) -> None:
         """Leave."""
         if self._is_over:
-            raise TimeIsUp(trainer.global_step, self.minutes)
+            ends = self._ends
+            pace = (ends[-1] - ends[0]) / RECENT if len(ends) > RECENT else None
+            raise TimeIsUp(trainer.global_step, self.minutes, pace)
 
 
 class LastStep(Callback):
