@@ -10,7 +10,6 @@ from typing import Any, Final
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint
 
-
 RECENT: Final = 100
 """Steps whose mean time is told: enough that a card is asked within them."""
 
@@ -57,10 +56,11 @@ class TimeLimit(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save the state, unless a validation comes next, after which it is saved anyway."""
-        self._ends.append(monotonic())
+        now = monotonic()
+        self._ends.append(now)
         # All processes stop at one step, whatever their clocks say.
         decide = trainer.strategy.reduce_boolean_decision
-        self._is_over = bool(self.minutes) and decide(monotonic() >= self._end, all=False)
+        self._is_over = bool(self.minutes) and decide(now >= self._end, all=False)
         if self._is_over and not validation_follows(trainer):
             trainer.save_checkpoint(self.path)
 

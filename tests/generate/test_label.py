@@ -247,6 +247,6 @@ def test_charges_get_into_an_npz(tmp_path):
     images = structures()[:3]
     for atoms, charge in zip(images, (1, 0, -1), strict=True):
         atoms.info["charge"] = charge
-    ase.io.write(tmp_path / "ions.extxyz", images)
-    label_structures(tmp_path / "ions.extxyz", tmp_path / "ions.npz", EMT_METHOD, workers=1)
+    ase.io.write(tmp_path / "structures.extxyz", images)
+    label_structures(tmp_path / "structures.extxyz", tmp_path / "ions.npz", EMT_METHOD, workers=1)
     assert read_frames(tmp_path / "ions.npz").charge.tolist() == [1, 0, -1]

@@ -8,7 +8,7 @@ from molgeo.predictor.checkpoint import load, read_header
 from molgeo.predictor.header import Measured
 from molgeo.training.module import PropertyTraining
 from molgeo.training.run import train
-from molgeo.training.states import KeptState
+from molgeo.training.states import KeptState, TimeIsUp
 
 STEPS = [1, 2, 3, 1, 1, 1, 3, 2, 1, 3]
 """Of each call: of its ten stops three are at ends of epochs, which have six steps."""
@@ -156,3 +156,8 @@ def test_the_best_is_known_where_the_folder_has_moved(tmp_path):
     trainer = Trainer(logger=False, accelerator="cpu")
     assert not after.check_monitor_top_k(trainer, torch.tensor(0.2))
     assert after.check_monitor_top_k(trainer, torch.tensor(0.05))
+
+
+def test_a_stop_tells_the_pace_of_the_last_steps():
+    assert "3 are over; --resume goes on" in str(TimeIsUp(7, 3.0))
+    assert "3 are over, at 0.0123 s per step; --resume" in str(TimeIsUp(700, 3.0, 0.01234))
