@@ -176,7 +176,9 @@ def _count(source: str | Path) -> int:
 def _write_npz(source: Path, output: Path) -> None:
     """Frames of an extxyz as flat arrays, which load a hundred times faster."""
     frames = read_ase(source)
-    charge = {"charge": frames.charge.astype(np.int16)} if frames.charge.any() else {}
+    more: dict[str, Any] = {}
+    if frames.charge.any():
+        more["charge"] = frames.charge.astype(np.int16)
     with replacing(output) as part, part.open("wb") as file:
         np.savez_compressed(
             file,
@@ -186,5 +188,5 @@ def _write_npz(source: Path, output: Path) -> None:
             n=frames.n_atoms.astype(np.int32),
             e=frames.energy,
             group=frames.group,
-            **charge,
+            **more,
         )
