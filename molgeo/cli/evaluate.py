@@ -89,7 +89,9 @@ def evaluate(options: Namespace) -> int:
     from molgeo.runtime.whole_file import new_file
 
     if options.report is not None:
-        new_file(options.report, (".html", ".htm"), options.force)
+        from molgeo.prediction.output import PAGE
+
+        new_file(options.report, PAGE, options.force, "--report")
     default = DEFAULT_MODEL if options.geometry in (None, "dft") else DEFAULT_SMILES_MODEL
     predictor = load(options.model or default).to(choose(options.device))
     with progress("evaluating") as report:

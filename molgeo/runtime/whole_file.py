@@ -37,13 +37,14 @@ def is_same_file(path: str | Path, other: str | Path) -> bool:
     return os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other)
 
 
-def new_file(name: str, endings: tuple[str, ...], force: bool) -> Path:
+def new_file(name: str, endings: tuple[str, ...], force: bool, option: str = "output") -> Path:
     """The path of an output, refused before any work is done for it.
 
     Args:
         name: of the file.
         endings: one of which it must have, such as ``.extxyz``.
         force: a file that is there will be replaced.
+        option: that names it, for messages.
 
     Raises:
         InputError: another ending, or a folder that is not there.
@@ -51,7 +52,7 @@ def new_file(name: str, endings: tuple[str, ...], force: bool) -> Path:
     """
     path = Path(name)
     if path.suffix.lower() not in endings:
-        raise InputError(f"output: expected a name that ends in {', '.join(endings)}, got {path}")
+        raise InputError(f"{option}: expected a name that ends in {', '.join(endings)}, got {path}")
     if not path.absolute().parent.is_dir():
         raise InputError(f"{path}: there is no such folder")
     if path.exists() and not force:

@@ -290,6 +290,12 @@ def test_evaluate_prints_one_json_object(capsys, small_data):
     assert all(result["rmse"][c] >= result["mae"][c] > 0 for c in result["mae"])
 
 
+def test_a_report_of_another_kind_is_refused(capsys):
+    status, _, err = run(capsys, "evaluate", "--data", "qm9", "--report", "a.pdf")
+    assert status == 2
+    assert err == "molgeo: --report: expected a name that ends in .html, .htm, got a.pdf\n"
+
+
 def test_a_calibrated_checkpoint_tells_its_errors(capsys, small_data, tmp_path, monkeypatch):
     path = shutil.copy(MODEL, tmp_path / "model.safetensors")
     words = ["calibrate", "--model", path, "--data-dir", small_data]
