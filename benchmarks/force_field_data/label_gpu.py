@@ -50,6 +50,7 @@ SOURCES = (
     "monomers",
     "tautomers",
     "liquid",
+    "medium",
 )
 PARTS = ("train", "validation", "test")
 STEP = 1e-3
@@ -121,7 +122,6 @@ class Ensemble:
         for switch in (
             "_jit_set_profiling_executor",
             "_jit_set_texpr_fuser_enabled",
-            "_jit_set_nvfuser_enabled",
             "_jit_override_can_fuse_on_gpu",
         ):
             if hasattr(torch._C, switch):

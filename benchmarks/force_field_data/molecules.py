@@ -2,9 +2,9 @@
 
     python benchmarks/force_field_data/molecules.py SMILES.csv.gz OUT [--chunks 40]
 
-Writes ``OUT/NNN/{list,qm9,changed,large}-{train,validation,test}.smi``. The lists beside this file,
-made by hand, are for training, and molecules of the other sources with
-their scaffolds are too. A SMILES has a name that is its group: a number of its scaffold.
+Writes ``OUT/NNN/{list,qm9,changed,large,medium}-{train,validation,test}.smi``. The lists beside
+this file, made by hand, are for training, and molecules of the other sources with their scaffolds
+are too. A SMILES has a name that is its group: a number of its scaffold.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ LARGEST = 90
 TEST, VALIDATION = 0.055, 0.085
 """A scaffold's number, from 0 to 1, is in the test part below the first, in the validation part
 below the second."""
-LARGE = 40
-"""Atoms of a molecule of the last source at least."""
+SIZES = {"large": (40, LARGEST), "medium": (28, 39)}
+"""Atoms of the molecules of sources that are drawn by size alone."""
 PARTS = ("train", "validation", "test")
-PER_CHUNK = {"list": 520, "qm9": 190, "changed": 90, "large": 24}
+PER_CHUNK = {"list": 520, "qm9": 190, "changed": 90, "large": 24, "medium": 30}
 SHARES = {5: 0.05, 14: 0.035, 15: 0.08, 16: 0.22, 17: 0.14, 35: 0.10, 53: 0.08}
 """Of the molecules of the list, those with an element at least."""
 IONS = {1: 0.09, -1: 0.075}
@@ -174,17 +174,18 @@ def main() -> None:
     chosen = {"list": balanced(unique(lines), PER_CHUNK["list"] * options.chunks, rng)}
     data = QM9()
     rows = rng.permutation(len(data.molecules.ptr) - 1)
-    pool = unique([data.smiles(int(k)) for k in rows[:20000]])
-    names = list(pool)
+    names = list(unique([data.smiles(int(k)) for k in rows[:20000]]))
     rng.shuffle(names)
     n = PER_CHUNK["qm9"] * options.chunks
     chosen["qm9"] = names[:n]
     made = (changed(name, rng) for name in itertools.cycle(names[n:]))
     wanted = PER_CHUNK["changed"] * options.chunks
     chosen["changed"] = list(itertools.islice((m for m in made if m is not None), wanted))
-    drawn = {name: mol for name, mol in unique(lines).items() if mol.GetNumAtoms(False) >= LARGE}
-    few = np.random.default_rng(SEED + 1).permutation(len(drawn))
-    chosen["large"] = [list(drawn)[k] for k in few[: PER_CHUNK["large"] * options.chunks]]
+    n_atoms = {name: mol.GetNumAtoms(onlyExplicit=False) for name, mol in unique(lines).items()}
+    for k, (source, (least, most)) in enumerate(SIZES.items(), 1):
+        pool = [name for name, n in n_atoms.items() if least <= n <= most]
+        few = np.random.default_rng(SEED + k).permutation(len(pool))
+        chosen[source] = [pool[i] for i in few[: PER_CHUNK[source] * options.chunks]]
     for source, all_names in chosen.items():
         rng.shuffle(all_names)
         per_chunk = math.ceil(len(all_names) / options.chunks)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import collections
 import io
+import itertools
 import lzma
 from pathlib import Path
 
@@ -80,6 +81,12 @@ def of_file(task: Task) -> dict[str, np.ndarray]:
     return made
 
 
+def subset(made: dict[str, np.ndarray], a: int, b: int) -> dict[str, np.ndarray]:
+    """Structures from a up to b."""
+    first, last = (int(made["n"][:k].sum(dtype=np.int64)) for k in (a, b))
+    return {k: v[first:last] if k in ("z", "steps") else v[a:b] for k, v in made.items()}
+
+
 def compressed(arrays: dict[str, np.ndarray]) -> bytes:
     """As they are written."""
     out = dict(arrays)
@@ -127,17 +134,14 @@ def main() -> None:
     options.pack.mkdir(parents=True, exist_ok=True)
     for old in options.pack.glob("structures-*.npz.xz"):
         old.unlink()
-    n_files, total = 1, len(compressed(made))
-    n_files = int(np.ceil(total / LARGEST_FILE * 1.01))
-    per_file = int(np.ceil(len(made["n"]) / n_files))
-    ptr = np.concatenate([[0], np.cumsum(made["n"].astype(np.int64))])
+    few = subset(made, 0, min(len(made["n"]), 20_000))
+    per_atom = len(compressed(few)) / len(few["z"])
+    ptr = np.cumsum(made["n"], dtype=np.int64)
+    n_files = int(np.ceil(per_atom * len(made["z"]) / (0.97 * LARGEST_FILE)))
+    ends = np.searchsorted(ptr, np.linspace(0, ptr[-1], n_files + 1)[1:]) + 1
     sizes: collections.OrderedDict[str, int] = collections.OrderedDict()
-    for k in range(n_files):
-        a, b = k * per_file, min((k + 1) * per_file, len(made["n"]))
-        piece = {
-            key: value[ptr[a] : ptr[b]] if key in ("z", "steps") else value[a:b]
-            for key, value in made.items()
-        }
+    for k, (a, b) in enumerate(itertools.pairwise([0, *ends.tolist()])):
+        piece = subset(made, a, b)
         path = options.pack / f"structures-{k:02d}.npz.xz"
         path.write_bytes(compressed(piece))
         sizes[path.name] = path.stat().st_size

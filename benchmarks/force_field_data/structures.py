@@ -20,7 +20,7 @@ from molgeo.generate.sample import sample_structures
 
 HERE = Path(__file__).parent
 PARTS = ("train", "validation", "test")
-SEED, MORE = 1001, 20_001
+SEED, MORE, MEDIUM = 1001, 20_001, 30_001
 """Of the first file of each kind; each further one has the next."""
 
 COMMON = {
@@ -89,6 +89,19 @@ PLANS = {
         "largest": 2,
         "most_atoms": 100,
         "partners": ("O", "O"),
+    },
+    "medium": {
+        **COMMON,
+        "vibrations": 5.0,
+        "torsions": 4.0,
+        "bends": 0.4,
+        "stretches": 0.6,
+        "noise": 0.5,
+        "geometry": 0.5,
+        "dimers": 0.7,
+        "largest": 2,
+        "partners": ("O", "O"),
+        "transfers": 0.3,
     },
     "monomers": {
         **COMMON,
@@ -172,10 +185,13 @@ def tasks(out: Path, chunks: int) -> list[Task]:
         first = [*drawn("list", "qm9", "changed"), *named("small", "conjugated")]
         first.append(("O", "water", "train"))
         more = [*drawn("large"), *named("monomers", "tautomers"), ("O", "liquid", "train")]
-        seeds = [*range(SEED + 12 * k, SEED + 12 * k + 12), *range(MORE + 6 * k, MORE + 6 * k + 6)]
-        for seed, (source, plan, part) in zip(seeds, [*first, *more], strict=True):
-            if not source.endswith(".smi") or Path(source).read_text().strip():
-                found.append(Task(source, plan, seed, folder / f"{plan}-{part}.extxyz"))
+        last = drawn("medium")
+        for start, several in ((SEED, first), (MORE, more), (MEDIUM, last)):
+            n = len(several)
+            numbered = zip(range(start + n * k, start + n * k + n), several, strict=True)
+            for seed, (source, plan, part) in numbered:
+                if not source.endswith(".smi") or Path(source).read_text().strip():
+                    found.append(Task(source, plan, seed, folder / f"{plan}-{part}.extxyz"))
     return found
 
 
