@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
 from molgeo.evaluation.report.groups import (
@@ -197,7 +198,9 @@ def _parity(axes: Axes, one: Measured, known: NDArray[np.bool_]) -> None:
     mesh = axes.pcolormesh(x, y, shown, norm="log", cmap="viridis", rasterized=True)
     axes.plot(ends, ends, color=GREY, linewidth=0.8)
     assert axes.figure is not None
-    axes.figure.colorbar(mesh, ax=axes, label="molecules")
+    ticks = LogLocator(subs=(1.0, 2.0, 5.0))
+    bar = axes.figure.colorbar(mesh, ax=axes, label="molecules", ticks=ticks, format="%d")
+    bar.minorticks_off()
     unit = f" / {one.of.unit}" if one.of.unit else ""
     axes.set(xlabel=f"label{unit}", ylabel=f"predicted{unit}")
     axes.locator_params(nbins=5)
