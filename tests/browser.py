@@ -6,6 +6,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -38,7 +39,7 @@ class Browser:
         words += [f"--user-data-dir={profile}", "about:blank"]
         theirs, self._to = os.pipe()
         self._from, ours = os.pipe()
-        command = [os.sys.executable, "-S", "-c", _START, str(theirs), str(ours), find(), *words]
+        command = [sys.executable, "-S", "-c", _START, str(theirs), str(ours), find(), *words]
         self._process = subprocess.Popen(
             command, pass_fds=(theirs, ours), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
