@@ -199,9 +199,6 @@ def _fit_heads(
         rows: (n,) of the training part.
     """
     outputs, force_gain = _outputs_on(before, molecules, rows)
-    known = _known_to(before, molecules, rows)
-    if len(known) >= FEW:  # forces on elements that it has never seen say nothing of its unit
-        force_gain = _outputs_on(before, molecules, known)[1]
     for one in shared:
         new, old = predictor.properties.index(one), before.properties.index(one)
         known = molecules.y[rows, new].isfinite()
@@ -225,11 +222,14 @@ def _outputs_on(
 
     Returns:
         (n, properties) float64, and the factor that fits its forces to those of the data best,
-        None if either has none.
+        None if either has none. Forces on elements that it has never seen do not count.
     """
+    counted = _known_to(before, molecules, rows)
+    if counted.sum() < FEW:
+        counted = torch.ones_like(counted)
     has_forces = molecules.force is not None and before.header.trained_on_forces
     found, products, squares = [], 0.0, 0.0
-    for chunk in rows.split(32):
+    for chunk, own in zip(rows.split(32), counted.split(32), strict=True):
         batch = molecules.batch(chunk)
         graph = batch.graph(before.cutoff)
         with torch.no_grad():
@@ -237,24 +237,25 @@ def _outputs_on(
         if has_forces and batch.force is not None:
             k = before.energy_index
             _, force = before.standardised_forces(batch.z, batch.pos, graph)
-            force = before.scale[k] * force.detach().double()
-            products += float((force * batch.force).sum())
+            known = own[batch.batch]
+            force = before.scale[k] * force.detach().double()[known]
+            products += float((force * batch.force[known]).sum())
             squares += float(force.square().sum())
     gain = products / squares if has_forces and squares else None
     return before.scale * torch.cat(found), gain
 
 
 def _known_to(before: Predictor, molecules: MoleculeSet, rows: Tensor) -> Tensor:
-    """Those of some rows whose elements and charges the checkpoint has seen."""
+    """(n,) whether a checkpoint has seen the elements and the charge of each of some rows."""
     if before.domain is None:
-        return rows
+        return torch.ones(len(rows), dtype=torch.bool)
     atoms, batch, _ = molecules.atoms(rows)
     seen = torch.isin(molecules.z[atoms].long(), torch.tensor(before.domain.elements))
     strange = torch.zeros(len(rows), dtype=torch.long).index_add_(0, batch, (~seen).long())
     if molecules.charge is not None:
         charges = torch.tensor(before.domain.seen_charges)
         strange += ~torch.isin(molecules.charge[rows], charges)
-    return rows[strange == 0]
+    return strange == 0
 
 
 @rank_zero_only
