@@ -33,7 +33,7 @@ class StandIn(torch.nn.Module):
         gap = torch.where((z == 10).any(), torch.nan, sizes.double())
         return {"gap": torch.where((z == 18).any(), -2e4, gap)}
 
-    def judged(self, z, pos, batch):
+    def judged(self, z, pos, batch, graph=None):
         values = self(z, pos, batch)
         return Judged(values, values["gap"].abs()[:, None] / 1000, None)
 

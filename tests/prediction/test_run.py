@@ -56,7 +56,7 @@ class StandIn(torch.nn.Module):
             sizes = sizes + torch.nan
         return {"gap": sizes}
 
-    def judged(self, z, pos, batch):
+    def judged(self, z, pos, batch, graph=None):
         values = self(z, pos, batch)
         return Judged(values, torch.zeros(len(values["gap"]), 1), None)
 
@@ -617,7 +617,7 @@ def test_the_way_of_a_smiles_to_a_number_is_short(model):
         threading.setprofile(None)
     own = {name for name in seen if name.split(".")[0] == "molgeo"}
     assert row["status"] == "ok"
-    assert len(own) <= 36, sorted(own)
+    assert len(own) <= 38, sorted(own)
 
 
 def test_the_charge_of_a_smiles_is_an_input():
@@ -631,5 +631,5 @@ def test_the_charge_of_a_smiles_is_an_input():
     row = predict(atoms, model).iloc[0]
     z, pos = torch.tensor([8, 1]), torch.tensor([[0, 0, 0], [0, 0, 0.96]])
     energy = model(z, pos, charge=torch.tensor([-1]))["energy"]
-    assert row.energy_eV == pytest.approx(float(energy), abs=1e-4)
-    assert abs(row.energy_eV - float(model(z, pos)["energy"])) > 1e-3
+    assert row.energy_eV == pytest.approx(float(energy.detach()), abs=1e-4)
+    assert abs(row.energy_eV - float(model(z, pos)["energy"].detach())) > 1e-3
