@@ -77,10 +77,10 @@ def info(name: str) -> None:
         **trust(header),
     }
     for label, value in {**facts_of(header), **known}.items():
-        facts.add_row(label, _plain(value))
+        facts.add_row(_plain(label), _plain(value))
     console.print(_plain(path.stem, "bold underline"))
     console.print(facts)
-    outside = [f"outside {header.data}"] if header.outside.n else []
+    outside = [_plain(f"outside {header.data}")] if header.outside.n else []
     table = Table("property", "", "unit", "test MAE", *outside, box=None, pad_edge=False)
     rows = [(one.name, one.column, one.description, one.unit) for one in header.config.properties]
     if header.trained_on_forces:

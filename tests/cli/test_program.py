@@ -408,6 +408,7 @@ def test_a_strangers_card_is_shown_and_not_obeyed(capsys, tmp_path):
     evil_fields = dict.fromkeys(("level_of_theory", "geometry_source", "hardware", "data"), evil)
     fields = ("name", "n_train", "split", "epochs", "steps", "date")
     header = {name: getattr(model.header, name) for name in fields} | evil_fields
+    header["outside"] = {"n": 5, "mae": {"gap_eV": 1.0}, "source": evil}
     save_checkpoint(model, tmp_path / "[i]a.safetensors", header)
     status, out, err = run(capsys, "info", tmp_path / "[i]a.safetensors")
     assert (status, err) == (0, "")

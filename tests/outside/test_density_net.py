@@ -18,7 +18,7 @@ from torch import nn
 import molgeo
 from molgeo import models
 from molgeo.data.qm9.properties import named
-from molgeo.evaluation.cards import info
+from molgeo.evaluation.info import info
 from molgeo.graph import radius_graph
 from molgeo.predictor import Predictor
 from molgeo.predictor.checkpoint import CheckpointError, load, read_header, save_checkpoint
