@@ -63,7 +63,7 @@ def models_table() -> None:
 def info(name: str) -> None:
     """Print a model's card: training, domain, units and errors."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     path = find(name)
     header = read_header(path)
@@ -80,7 +80,7 @@ def info(name: str) -> None:
         facts.add_row(_plain(label), _plain(value))
     console.print(_plain(path.stem, "bold underline"))
     console.print(facts)
-    outside = [_plain(f"outside {header.data}")] if header.outside.n else []
+    outside = [Column(_plain(f"outside {header.data}"))] if header.outside.n else []
     table = Table("property", "", "unit", "test MAE", *outside, box=None, pad_edge=False)
     rows = [(one.name, one.column, one.description, one.unit) for one in header.config.properties]
     if header.trained_on_forces:
