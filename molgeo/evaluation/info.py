@@ -11,6 +11,7 @@ from molgeo.graph.environments import Environments
 from molgeo.predictor.checkpoint import (
     DEFAULT_FORCE_FIELD,
     DEFAULT_MODEL,
+    DEFAULT_OUTSIDE,
     DEFAULT_SMILES_MODEL,
     CheckpointError,
     find,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 DEFAULTS: Final = {
     DEFAULT_MODEL: "geometries",
+    DEFAULT_OUTSIDE: "others",
     DEFAULT_SMILES_MODEL: "SMILES",
     DEFAULT_FORCE_FIELD: "dynamics",
 }

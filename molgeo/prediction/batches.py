@@ -1,20 +1,32 @@
-"""A predictor at work on any list of molecules: batches of bounded cost, and no bad neighbours."""
+"""A predictor at work on any list of molecules: batches of bounded cost, and no bad neighbours.
+
+`ChosenModels` says which of several predictors a row is for.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from molgeo.chem.molecule import Molecule, check_bonds, check_geometry
-from molgeo.prediction.given import NO_MINIMUM, is_distorted, knows_minima
+from molgeo.prediction.given import (
+    GIVEN,
+    NO_MINIMUM,
+    fits_cheap,
+    is_distorted,
+    judged,
+    knows_minima,
+)
 from molgeo.predictor import Predictor, checkpoint
+from molgeo.predictor.calibration import Calibration, calibration_of
 from molgeo.predictor.familiarity import Familiarity
 from molgeo.predictor.header import Facts
 from molgeo.runtime.device import (
@@ -30,6 +42,10 @@ from molgeo.runtime.device import (
     sent,
 )
 from molgeo.runtime.plain_text import one_line
+
+if TYPE_CHECKING:
+    from molgeo.chem.building import Built
+    from molgeo.prediction.settings import PredictSettings
 
 
 class Values(dict[str, float]):
@@ -150,6 +166,12 @@ class BatchPredictor:
         known = self._familiarity
         return known is not None and signals is not None and known.is_larger(signals)
 
+    def is_far(self, signals: Sequence[float] | None) -> bool:
+        """Whether a molecule's features are far from those of training, or it is larger."""
+        known = self._familiarity
+        is_far = known is not None and signals is not None and bool(known.reasons(signals))
+        return is_far or self.is_larger(signals)
+
     def values(self, molecules: list[Molecule]) -> list[Values | str]:
         """Predict molecules, batched by size.
 
@@ -191,8 +213,9 @@ class BatchPredictor:
             inputs = [z, pos.to(weights.dtype), batch]
             if self._takes_charge:
                 inputs.append(torch.tensor([m.charge for m in molecules]))
-            z, pos, batch, *charge = (sent(tensor, self.device) for tensor in inputs)
-            found = self.predictor.judged(z, pos, batch, None, *charge)
+            z, pos, batch, *charges = (sent(tensor, self.device) for tensor in inputs)
+            extra: dict[str, Any] = {"charge": charges[0]} if charges else {}
+            found = self.predictor.judged(z, pos, batch, **extra)
         parts = [torch.stack([found.values[key].double() for key in self.keys], dim=-1)]
         parts += [found.strangeness, *([] if found.signals is None else [found.signals.double()])]
         return received(torch.cat(parts, dim=-1))
@@ -238,3 +261,77 @@ class BatchPredictor:
             f"the model knows no such molecule: its {worst} came out as {value.rstrip()}{also}; "
             "check the geometry, or take another model"
         )
+
+
+class ChosenModels:
+    """The models of a run: one that the user names, or the defaults for each kind of rows.
+
+    Args:
+        settings: of the run; without a model, each default is loaded with the first row for it.
+        n_conformers: that are made of a SMILES.
+
+    Attributes:
+        given: for given geometries.
+        made: for geometries of a force field; often the same.
+        outside: takes over given geometries that ``given`` does not know; None for none.
+    """
+
+    def __init__(self, settings: PredictSettings, n_conformers: int) -> None:
+        def model(name: str | Path | Predictor) -> BatchPredictor:
+            return BatchPredictor(name, settings.device, settings.batch_size)
+
+        self._asked = settings.geometry
+        self._n_conformers = n_conformers
+        self.outside: BatchPredictor | None = None
+        if settings.model is None:
+            self.given = model(checkpoint.DEFAULT_MODEL)
+            self.made = model(checkpoint.DEFAULT_SMILES_MODEL)
+            self.outside = model(checkpoint.DEFAULT_OUTSIDE)
+        else:
+            self.given = self.made = model(settings.model)
+            _ = self.given.predictor  # what is wrong with it is said before a file is opened
+
+    @property
+    def all(self) -> list[BatchPredictor]:
+        """Each model once."""
+        return [one for one in dict.fromkeys((self.given, self.made, self.outside)) if one]
+
+    def errors(self, model: BatchPredictor, made: bool, names: Set[str]) -> Calibration | None:
+        """What is known of the errors of values.
+
+        Args:
+            model: that gives them.
+            made: the geometries are made of a SMILES; else they are given.
+            names: of the properties; errors of some of them alone do not count.
+        """
+        # The model for geometries of a force field is measured from SMILES alone.
+        of_made = made or (model is self.made and model is not self.given)
+        known = calibration_of(model.header.calibration, self._n_conformers if of_made else 0)
+        return known if known and names <= known.scales.keys() else None
+
+    def checked(
+        self, window: list[Built]
+    ) -> tuple[list[Built], list[BatchPredictor], list[str | None]]:
+        """Rows with the sources of their coordinates, the model for each, and why it refuses it."""
+        models = [self._fitting(built) for built in window]
+        reasons = list(map(_refusal, models, window))
+        if knows_minima(self.given.header):
+            window = judged(window, [reason is None for reason in reasons])
+        for k, built in enumerate(window):
+            model = self._fitting(built)
+            if model is not models[k]:
+                models[k], reasons[k] = model, _refusal(model, built)
+        return window, models, reasons
+
+    def _fitting(self, built: Built) -> BatchPredictor:
+        """The model for a row's geometry; coordinates that are to be taken as given are."""
+        if not isinstance(built, list):
+            return self.made if built.smiles else self.given
+        geometry, is_asked = built[0].geometry, self._asked == GIVEN
+        is_of_user = geometry == GIVEN or geometry.startswith(f"{GIVEN} ")
+        return self.given if is_of_user and (is_asked or not fits_cheap(geometry)) else self.made
+
+
+def _refusal(model: BatchPredictor, built: Built) -> str | None:
+    """Why a model must not see a row's molecule, or None; a bad row has its own reason."""
+    return model.refusal(built) if isinstance(built, list) else None

@@ -92,8 +92,7 @@ class Numbers:
 
     Args:
         outputs: properties and atomization energies.
-        calibration: of values from SMILES; None if their errors are not known.
-        of_given: calibration of values at given coordinates.
+        have_errors: the errors of values are known.
         of_conformers: tell the spread over the conformers, and more of them.
 
     Attributes:
@@ -103,20 +102,18 @@ class Numbers:
     def __init__(
         self,
         outputs: Sequence[Property],
-        calibration: Calibration | None,
+        have_errors: bool,
         of_conformers: bool,
-        of_given: Calibration | None = None,
     ) -> None:
         self._outputs = outputs
         wanted = {"", *(CONFORMER_COLUMNS if of_conformers else ())}
-        if calibration is not None or of_given is not None:
+        if have_errors:
             wanted |= {STD, *(INTERVAL_COLUMNS if of_conformers else ())}
         self._suffixes = [suffix for suffix in SUFFIXES if suffix in wanted]
         self.columns = [one.column + suffix for one in outputs for suffix in self._suffixes]
         # An atomization energy is as uncertain as the total.
         totals = [one.total or one for one in outputs]
         self._totals = [one.name for one in totals]
-        self._known = {True: calibration, False: of_given}
         self._minimum = np.array([one.minimum for one in outputs])
 
     def of(
@@ -124,9 +121,9 @@ class Numbers:
         values: Array,
         energies: Array,
         made: bool,
+        known: Calibration | None = None,
         signals: Array | None = None,
         outside: bool = False,
-        is_cheap: bool | None = None,
     ) -> dict[str, float]:
         """Column → number; what is not finite is left out.
 
@@ -134,19 +131,16 @@ class Numbers:
             values: (conformers, outputs).
             energies: (conformers,) eV, up to a constant, that the conformers are weighted by.
             made: the conformers were made of a SMILES; else the coordinates are given.
+            known: what is known of the errors of such values; None for nothing.
             signals: (conformers, signals) of the model; None if it tells none.
             outside: the molecule is outside the model's domain.
-            is_cheap: the model for geometries of a force field was taken, whose errors are those
-                from SMILES; None if that is so for what was made.
         """
         average = conformer_average(values, energies, signals)
         numbers: dict[str, Array] = {"": average.value}
         if made or len(values) > 1:
             conformers = (average.std, average.lowest, average.boltzmann)
             numbers |= dict(zip(CONFORMER_COLUMNS, conformers, strict=True))
-        numbers |= self._errors(
-            average, self._known[made if is_cheap is None else is_cheap], outside
-        )
+        numbers |= self._errors(average, known, outside)
         for suffix in numbers.keys() & set(_BOUNDED):
             numbers[suffix] = np.maximum(numbers[suffix], self._minimum)
         return {

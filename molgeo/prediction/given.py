@@ -1,4 +1,4 @@
-"""Given coordinates are judged: where they come from decides which of the two models fits them."""
+"""Given coordinates are judged: where they come from decides which of two models fits them."""
 
 from __future__ import annotations
 

@@ -52,7 +52,8 @@ class Entry(NamedTuple):
             return Done(self.mark, self.key, None)
         numbers = {name: value for name, value in self.row.items() if name in columns}
         reasons = tuple(filter(None, self.row["domain_reason"].split(BETWEEN)))
-        return Done(self.mark, self.key, Answer(numbers, self.energies, reasons))
+        answer = Answer(self.row["model"], numbers, self.energies, reasons)
+        return Done(self.mark, self.key, answer)
 
 
 class Journal:

@@ -90,11 +90,13 @@ class Answer(NamedTuple):
     """What a model says of a molecule.
 
     Attributes:
+        model: its name.
         numbers: column → number.
         energies: eV, of each conformer: total, at the model's level of theory.
         reasons: why the molecule is outside the model's domain; none inside.
     """
 
+    model: str
     numbers: dict[str, float]
     energies: list[float]
     reasons: tuple[str, ...] = ()

@@ -17,7 +17,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from molgeo.prediction.conformer_average import CONFORMERS, SOFTNESS, Numbers, weights
-from molgeo.prediction.given import GIVEN, fits_cheap, judged, knows_minima
 from molgeo.prediction.rows import (
     BETWEEN,
     ROW_COLUMNS,
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from molgeo.prediction.batches import BatchPredictor
     from molgeo.prediction.layout import Layout
     from molgeo.prediction.settings import PredictSettings
+    from molgeo.predictor.calibration import Calibration
 
 _WINDOW: Final = {"cpu": 256, "cuda": 4096}
 """Most rows that are held at once."""
@@ -66,8 +66,7 @@ class PropertyRun:
 
     Attributes:
         settings: as given.
-        given: the model for given geometries.
-        made: the model for geometries of a force field; often the same.
+        models: which model predicts which rows.
         outputs: what is predicted, by its column: properties and atomization energies.
         number_columns: columns of their numbers.
         columns: of every row.
@@ -78,38 +77,26 @@ class PropertyRun:
     """
 
     def __init__(self, settings: PredictSettings, say: Callable[[str], None] | None = None) -> None:
-        from molgeo.prediction.batches import BatchPredictor
-        from molgeo.predictor.calibration import calibration_of
-        from molgeo.predictor.checkpoint import DEFAULT_MODEL, DEFAULT_SMILES_MODEL
+        from molgeo.prediction.batches import ChosenModels
 
         self.settings = settings
         self._read_options = settings.read_options(say)
-        conformers, device, batch_size = settings.conformers, settings.device, settings.batch_size
+        conformers = settings.conformers
         self._n_conformers = CONFORMERS if conformers is None else int(conformers)
-        if settings.model is None:  # each is loaded with the first row that needs it
-            names = (DEFAULT_MODEL, DEFAULT_SMILES_MODEL)
-            self.given, self.made = (BatchPredictor(one, device, batch_size) for one in names)
-        else:
-            self.given = self.made = BatchPredictor(settings.model, device, batch_size)
-            _ = self.given.predictor  # what is wrong with it is said before a file is opened
-        wanted = _select(self.given, settings.properties)
+        self.models = ChosenModels(settings, self._n_conformers)
+        wanted = _select(self.models.given, settings.properties)
         self.outputs = {one.column: one for one in wanted}
         self._keys = [one.name for one in wanted]
-        measured = {(one.total or one).name for one in wanted}
-        calibration, of_given = (
-            known if known and measured <= known.scales.keys() else None
-            for known in (
-                calibration_of(self.made.header.calibration, self._n_conformers),
-                calibration_of(self.given.header.calibration, 0),
-            )
-        )
+        self._measured = {(one.total or one).name for one in wanted}
+        given, made = self.models.given, self.models.made
+        errors = (self._errors(given, False), self._errors(made, True))
         of_conformers = conformers is not None and self._n_conformers > 1
-        self._numbers = Numbers(wanted, calibration, of_conformers, of_given)
+        self._numbers = Numbers(wanted, errors != (None, None), of_conformers)
         # Conformers are weighted by their energies, whatever is asked for.
-        energy = first_energy(self.made.outputs.values())
+        energy = first_energy(made.outputs.values())
         self._energy = energy.name if energy else None
         weighing = [self._energy] if self._energy else []
-        for one in (self.given, self.made):
+        for one in self.models.all:
             one.keys = list(dict.fromkeys([*self._keys, *weighing]))
         self.number_columns = self._numbers.columns
         self.columns = [
@@ -119,7 +106,7 @@ class PropertyRun:
         ]
         if twice := sorted({one for one in self.columns if self.columns.count(one) > 1}):
             raise InputError(
-                f"{self.given.name} predicts a property whose column, {', '.join(twice)}, the "
+                f"{given.name} predicts a property whose column, {', '.join(twice)}, the "
                 "output has already; choose others with --properties"
             )
         self.late: dict[str, str] = {}
@@ -204,10 +191,10 @@ class PropertyRun:
             _marked(source, marks),
             self._n_conformers,
             geometry=self.settings.geometry,
-            refuse=self.made.composition_refusal,
+            refuse=self.models.made.composition_refusal,
             limits=limits,
         )
-        most = _WINDOW.get(self.given.device.type, _WINDOW["cpu"])
+        most = _WINDOW.get(self.models.given.device.type, _WINDOW["cpu"])
         for window in _windows(_told(built, ready), most, start):
             results = [
                 replace(result, row={**result.row, "id": start + k}, mark=marks.popleft())
@@ -232,7 +219,7 @@ class PropertyRun:
         """
         from molgeo.prediction.layout import Digits, Layout
 
-        headers = {one.name: one.header for one in (self.given, self.made)}
+        headers = {one.name: one.header for one in self.models.all}
         digits = Digits(self.outputs.values(), headers)
         return Layout(self.columns, self.outputs, digits, raw)
 
@@ -244,7 +231,7 @@ class PropertyRun:
                 "sha256": one.sha256,
                 "level_of_theory": one.header.level_of_theory,
             }
-            for one in (self.given, self.made)
+            for one in self.models.all
         }
         units = {
             column: one.unit
@@ -277,10 +264,10 @@ class PropertyRun:
 
     def _window(self, window: list[Built]) -> list[Result]:
         """Predict all sound molecules of a window together, equal ones once."""
-        window, models, reasons = self._checked(window)
+        window, models, reasons = self.models.checked(window)
         keys = [key(built) for built in window]
         answers: dict[int, Answer | str] = {}
-        sound: dict[BatchPredictor, dict[int, list[Molecule]]] = {self.given: {}, self.made: {}}
+        sound: dict[BatchPredictor, dict[int, list[Molecule]]] = {one: {} for one in models}
         first: dict[str, int] = {}
         for k, built in enumerate(window):
             if not isinstance(built, list):
@@ -298,28 +285,6 @@ class PropertyRun:
             self._remember(own, answer)
         return list(map(self._result, window, models, all_answers, keys))
 
-    def _checked(
-        self, window: list[Built]
-    ) -> tuple[list[Built], list[BatchPredictor], list[str | None]]:
-        """Rows with the sources of their coordinates, the model for each, and why it refuses it."""
-        models = [self._model(built) for built in window]
-        reasons = list(map(_refusal, models, window))
-        if knows_minima(self.given.header):
-            window = judged(window, [reason is None for reason in reasons])
-        for k, built in enumerate(window):
-            model = self._model(built)
-            if model is not models[k]:
-                models[k], reasons[k] = model, _refusal(model, built)
-        return window, models, reasons
-
-    def _model(self, built: Built) -> BatchPredictor:
-        """The model for a row's geometry; coordinates that are to be taken as given are."""
-        if not isinstance(built, list):
-            return self.made if built.smiles else self.given
-        geometry, is_asked = built[0].geometry, self.settings.geometry == GIVEN
-        is_of_user = geometry == GIVEN or geometry.startswith(f"{GIVEN} ")
-        return self.given if is_of_user and (is_asked or not fits_cheap(geometry)) else self.made
-
     def _predicted(
         self, model: BatchPredictor, molecules: dict[int, list[Molecule]]
     ) -> dict[int, Answer | str]:
@@ -328,6 +293,7 @@ class PropertyRun:
 
         values = iter(model.values([one for built in molecules.values() for one in built]))
         answers: dict[int, Answer | str] = {}
+        unknown: dict[int, list[Molecule]] = {}
         for k, conformers in molecules.items():
             own = [next(values) for _ in conformers]
             good = [one for one in own if not isinstance(one, str)]
@@ -343,10 +309,20 @@ class PropertyRun:
             far = None if signals is None else (weights(weighing, SOFTNESS) @ signals).tolist()
             reasons = model.reasons(conformers[0], far)
             unlike = bool(reasons) or model.is_larger(far)
-            is_cheap = made or model is not self.given
-            numbers = self._numbers.of(table, weighing, made, signals, unlike, is_cheap)
-            answers[k] = Answer(numbers, energies, reasons)
-        return answers
+            errors = self._errors(model, made)
+            numbers = self._numbers.of(table, weighing, made, errors, signals, unlike)
+            answers[k] = Answer(model.name, numbers, energies, reasons)
+            if model is self.models.given and model.is_far(far):
+                unknown[k] = conformers
+        other = self.models.outside
+        if other is None or not unknown:
+            return answers
+        taken_over = self._predicted(other, unknown).items()
+        return answers | {k: one for k, one in taken_over if isinstance(one, Answer)}
+
+    def _errors(self, model: BatchPredictor, made: bool) -> Calibration | None:
+        """What is known of the errors of a model's values."""
+        return self.models.errors(model, made, self._measured)
 
     def _result(
         self, built: Built, model: BatchPredictor, answer: Answer | str, key: str
@@ -357,6 +333,8 @@ class PropertyRun:
         for name in ("name", "input", "formula", "n_atoms", "geometry"):
             row[name] = getattr(source, name)
         row.update(smiles=source.smiles or "", stereo=getattr(source, "stereo", ""))
+        if isinstance(answer, Answer):
+            model = next(one for one in self.models.all if one.name == answer.model)
         row.update(status="ok", message="", domain_reason="", model=model.name)
         row.update(model_sha256=model.sha256, level_of_theory=model.header.level_of_theory)
         if self.settings.strip_salts:
@@ -379,11 +357,6 @@ class PropertyRun:
         if name not in self._kept:
             self._kept[name] = output_name(name, self._own)
         return self._kept[name]
-
-
-def _refusal(model: BatchPredictor, built: Built) -> str | None:
-    """Why a model must not see a row's molecule, or None; a bad row has its own reason."""
-    return model.refusal(built) if isinstance(built, list) else None
 
 
 def _told(built: Iterable[Built], ready: Callable[[], None]) -> Iterator[Built]:

@@ -201,7 +201,8 @@ class Familiarity:
 
     def is_larger(self, signals: Sequence[float]) -> bool:
         """Whether a molecule has more heavy atoms than any of the validation molecules."""
-        return signals[-1] > float(self.percentiles[-1, -1])
+        # Half an atom: an average over conformers is no whole number to the last digit.
+        return signals[-1] > float(self.percentiles[-1, -1]) + 0.5
 
     def reasons(self, signals: Sequence[float]) -> tuple[str, ...]:
         """Why a molecule with these signals is outside, one phrase; none if it is inside."""

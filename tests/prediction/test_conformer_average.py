@@ -53,7 +53,9 @@ POSITIVE = ["mu", "alpha", "gap", "r2", "zpve", "cv"]
 
 def numbers(value, calibration=CALIBRATION, made=True, n=3):
     values = np.full((n, len(KEYS)), value) + 0.1 * np.arange(n)[:, None]
-    return Numbers(OUTPUTS, calibration, True).of(values, np.arange(n) * 0.05, made)
+    known = calibration if made else None
+    every = Numbers(OUTPUTS, calibration is not None, True)
+    return every.of(values, np.arange(n) * 0.05, made, known)
 
 
 def test_norms_extents_and_gaps_are_not_negative_and_all_else_may_be():
@@ -99,4 +101,4 @@ def test_without_a_calibration_nothing_is_said_of_errors():
 
 def test_what_is_not_finite_is_left_out():
     values = np.full((1, len(KEYS)), np.nan)
-    assert Numbers(OUTPUTS, None, True).of(values, np.zeros(1), False) == {}
+    assert Numbers(OUTPUTS, False, True).of(values, np.zeros(1), False) == {}

@@ -13,7 +13,8 @@ ABOUT = {"inputs": ["a.smi"], "properties": "gap"}
 def entry(k, status="ok", name="é\ud800\n"):
     row = {"id": k, "name": name, "status": status}
     if status == "ok":
-        row |= {"gap_eV": k + 1 / 3, "domain_reason": "size (99%); a bond (in none)"}
+        row |= {"model": "own", "gap_eV": k + 1 / 3}
+        row |= {"domain_reason": "size (99%); a bond (in none)"}
     return Entry(row, f"mark{k}", f"key{k}", [-1 / 3, 0.1], "block", "conformers\ud800")
 
 
@@ -45,7 +46,7 @@ def test_rows_are_read_back_exactly(output):
 
 def test_what_a_run_needs_to_go_on():
     assert entry(1).done(["gap_eV"]) == Done(
-        "mark1", "key1", Answer({"gap_eV": 1 + 1 / 3}, [-1 / 3, 0.1], REASONS)
+        "mark1", "key1", Answer("own", {"gap_eV": 1 + 1 / 3}, [-1 / 3, 0.1], REASONS)
     )
     assert entry(1, "error").done(["gap_eV"]).answer is None
 

@@ -169,3 +169,12 @@ def test_a_small_training_molecule_is_known_however_odd_its_atoms_are():
 def test_molecules_of_the_training_data_are_inside():
     table = predict(["CCO", "CCC", "O=C=O", "N=N"], properties="gap")
     assert table["in_domain"].tolist() == [True, True, False, False]  # QM9 has no CO2
+
+
+def test_the_largest_validation_molecule_is_not_larger_than_itself():
+    """Heavy atoms averaged over conformers, whose shares are floats, are no whole number."""
+    known = record()
+    most = float(known.percentiles[-1, -1])
+    usual = [1.0] * (len(SIGNALS) - 1)
+    assert not known.is_larger([*usual, most * (1 + 1e-12) + 1e-9])
+    assert known.is_larger([*usual, most + 1.0])

@@ -15,6 +15,7 @@ fields → shapes → build → weights → self-test, and all that can be wrong
 from molgeo.predictor.checkpoint.catalogue import (
     DEFAULT_FORCE_FIELD,
     DEFAULT_MODEL,
+    DEFAULT_OUTSIDE,
     DEFAULT_SMILES_MODEL,
     default_force_field,
     find,
@@ -32,6 +33,7 @@ from molgeo.predictor.checkpoint.store import (
 __all__ = [
     "DEFAULT_FORCE_FIELD",
     "DEFAULT_MODEL",
+    "DEFAULT_OUTSIDE",
     "DEFAULT_SMILES_MODEL",
     "FORMAT_VERSION",
     "CheckpointError",

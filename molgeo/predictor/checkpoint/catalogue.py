@@ -16,6 +16,10 @@ from molgeo.runtime.plain_text import nearest, one_line
 DEFAULT_MODEL: Final = "spectrum_net-qm9"
 """Shipped model that predicts properties at given geometries if none is named."""
 
+DEFAULT_OUTSIDE: Final = "dimenet_pp-qm9"
+"""Shipped model that takes over the given geometries that the default one does not know: there it
+has half of the errors."""
+
 DEFAULT_SMILES_MODEL: Final = "schnet-qm9-cheap"
 """Shipped model that predicts them at MMFF94 geometries, which it was trained on."""
 
