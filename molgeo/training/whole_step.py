@@ -128,7 +128,9 @@ class WholeStep:
     def _captured_step(self, batch: Batch, capture: Capture) -> Captured | None:
         """Capture a step, if it can be; no weight has moved."""
         static = batch.map(Tensor.clone)
-        before = [(x, x.clone()) for x in self._state()]
+        # Detached: a copy that can be differentiated keeps the nodes that add up gradients alive,
+        # with the stream they were made on, and a capture on another stream would wait for that.
+        before = [(x, x.detach().clone()) for x in self._state()]
 
         def function() -> None:
             self._compute(static.map(lambda x: x))  # what follows from a graph is computed anew
