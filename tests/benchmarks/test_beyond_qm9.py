@@ -182,7 +182,7 @@ def test_a_header_is_told_of_the_sets_that_qm9_lacks(folder: Path) -> None:
     energy = rows.assign(property=evaluate.ENERGY, set="small")
     known = rows.assign(set="qm9", name=[f"qm9_{k}" for k in range(3)])
     by = evaluate.by_set(pd.concat([rows, energy, known]))
-    told = record.facts({"by": by, "refused": {"drug_9": "no"}}, "smiles")
+    told = record.facts({"by": by, "refused": {"drug_9": "no"}, "models": {}}, "smiles")
     assert Outside(**told).n == 6  # three of drug, three of small, none of qm9
     assert told["mae"] == {"gap_eV": pytest.approx(5 / 3), "u0_eV": pytest.approx(5 / 3)}
     assert told["coverage"]["gap_eV"] == {
