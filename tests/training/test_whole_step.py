@@ -154,7 +154,6 @@ def test_replays_are_the_next_steps(molecules, model, fields, device):
     assert len(replayed.step._captured) == 1
 
 
-
 def test_nothing_of_before_is_in_the_graph_that_is_captured(molecules):
     """A node that adds up gradients keeps the stream it was made on, which no capture may touch."""
 
@@ -171,6 +170,7 @@ def test_nothing_of_before_is_in_the_graph_that_is_captured(molecules):
     run = Run(molecules, capture)
     run(batches(molecules, 1)[0])
     assert found == []
+
 
 def test_blocks_that_are_computed_again_are_replayed(sets, monkeypatch, device):
     """The second forward pass is a part of the capture, with the weights of its own step."""
