@@ -115,6 +115,23 @@ def check_energies(potentials: Sequence[Potential], models: Sequence[Predictor])
     )
 
 
+def advice(z: Sequence[int], charge: int) -> str:
+    """Which shipped force field knows a molecule that another one does not.
+
+    Args:
+        z: (atoms,) atomic numbers.
+        charge: total charge, e.
+
+    Returns:
+        The end of a refusal, or "" if none does.
+    """
+    for name in checkpoint.shipped():
+        header = checkpoint.read_header(name)
+        if header.trained_on_forces and header.domain.check(z, charge=charge) is None:
+            return f"; take the model {name}, which knows such molecules"
+    return ""
+
+
 def on_host(potentials: Sequence[Potential], other: Tensor) -> tuple[list[Potential], Tensor]:
     """Potentials and another tensor on the host, by one copy: each copy waits for the device.
 

@@ -24,7 +24,7 @@ from molgeo.elements import SYMBOLS
 from molgeo.graph import Graph
 from molgeo.graph.skin import SkinGraph
 from molgeo.predictor import Predictor
-from molgeo.predictor.ensemble import Model, check_energies, mean, members, on_host
+from molgeo.predictor.ensemble import Model, advice, check_energies, mean, members, on_host
 from molgeo.runtime.device import choose
 from molgeo.runtime.errors import SettingError, UnknownSettingError, UserError
 from molgeo.runtime.plain_text import nearest
@@ -303,7 +303,7 @@ class MolgeoCalculator(Calculator):
             elif each.domain is None and last >= each.backbone.n_elements:
                 reason = f"{each.name} has no features of {SYMBOLS[last]}"
             if reason:
-                return reason
+                return reason + advice(atoms.numbers, charge)
         return None
 
     def unfamiliar(self, atoms: Atoms) -> Unfamiliar | None:

@@ -735,3 +735,21 @@ def test_the_charge_of_info_is_an_input():
     atoms.info["charge"] = 3
     with pytest.raises(UnsupportedAtomsError, match="trained on molecules of charge -1, 0, 1 only"):
         atoms.get_forces()
+
+
+@pytest.mark.parametrize(
+    ("atoms", "advised"),
+    [
+        (Atoms("SHH", [[0, 0, 0.1], [0, 0.97, -0.8], [0, -0.97, -0.8]]), True),
+        (Atoms("OH", [[0, 0, 0], [0, 0, 0.97]], info={"charge": -1}), True),
+        (Atoms("NaCl", [[0, 0, 0], [0, 0, 2.4]]), False),
+    ],
+)
+def test_a_refusal_names_the_model_that_knows_the_molecule(atoms, advised):
+    with pytest.raises(UnsupportedAtomsError) as refused:
+        MolgeoCalculator().get_potential_energy(atoms)
+    named = "; take the model spectrum_net-aimnet2, which knows such molecules"
+    assert str(refused.value).endswith(named) == advised
+    if advised:
+        energy = MolgeoCalculator("spectrum_net-aimnet2").get_potential_energy(atoms)
+        assert np.isfinite(energy)
