@@ -66,8 +66,10 @@ def test_every_shipped_model_is_a_program(name):
         z, pos, n_atoms = molecules(sizes)
         near = pos.float()
         graph = radius_graph(near, predictor.cutoff, torch.repeat_interleave(n_atoms))
+        charges = [torch.arange(len(n_atoms)) % 3 - 1] if predictor.backbone.takes_charge else []
+        graph = graph.with_charge(*charges or [None])
         allowed = tolerances(predictor, z, near, graph)
-        found = program(*arguments(z, pos, n_atoms, graph))
+        found = program(*arguments(z, pos, n_atoms, graph), *charges)
         if predictor.header.trained_on_forces:
             potential = predictor.potential(z, near, graph, strain=True)
             expected = {k: v for k, v in potential._asdict().items() if v is not None}
