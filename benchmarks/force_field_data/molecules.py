@@ -171,7 +171,8 @@ def main() -> None:
     trained = frozenset(scaffold(mol) for mol in listed.values())
     with gzip.open(options.smiles, "rt") as file:
         lines = [row["smiles"] for row in csv.DictReader(file)]
-    chosen = {"list": balanced(unique(lines), PER_CHUNK["list"] * options.chunks, rng)}
+    molecules = unique(lines)
+    chosen = {"list": balanced(molecules, PER_CHUNK["list"] * options.chunks, rng)}
     data = QM9()
     rows = rng.permutation(len(data.molecules.ptr) - 1)
     names = list(unique([data.smiles(int(k)) for k in rows[:20000]]))
@@ -181,7 +182,7 @@ def main() -> None:
     made = (changed(name, rng) for name in itertools.cycle(names[n:]))
     wanted = PER_CHUNK["changed"] * options.chunks
     chosen["changed"] = list(itertools.islice((m for m in made if m is not None), wanted))
-    n_atoms = {name: mol.GetNumAtoms(onlyExplicit=False) for name, mol in unique(lines).items()}
+    n_atoms = {name: mol.GetNumAtoms(onlyExplicit=False) for name, mol in molecules.items()}
     for k, (source, (least, most)) in enumerate(SIZES.items(), 1):
         pool = [name for name, n in n_atoms.items() if least <= n <= most]
         few = np.random.default_rng(SEED + k).permutation(len(pool))

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
+import time
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -36,7 +37,7 @@ MAX_LINES: Final = 20
 """Lines of RDKit's that are kept: a SMILES of open brackets makes three for each of them."""
 
 MAX_LENGTH: Final = 500  # characters of such a line that are kept: RDKit repeats the whole input
-_READINGS: Final = 5  # of an input whose reason is asked for; two agree but once in 10⁷ times
+_READINGS: Final = 9  # of an input whose reason is asked for; a quarter of a second of silence
 _OTHER = re.compile(r"[^!-~]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _STAMP = re.compile(r"^\[\d\d:\d\d:\d\d\]\s*")
@@ -178,7 +179,8 @@ def why_none(parse: Callable[[], object]) -> list[str]:
     """What RDKit says of an input that it cannot read.
 
     RDKit silences the logs of all threads for a moment where it looks for stereo, so that a line
-    may be lost. The input is therefore parsed until RDKit says the same twice.
+    may be lost. The input is therefore parsed until RDKit says the same twice. If it says nothing,
+    the other thread may be waiting for a processor within that moment: then this one waits too.
 
     Args:
         parse: reads the input, which gives None.
@@ -187,11 +189,13 @@ def why_none(parse: Callable[[], object]) -> list[str]:
         Lines as of `rdkit_messages`, at least one.
     """
     said: list[str] | None = None
-    for _ in range(_READINGS):
+    for reading in range(_READINGS):
         with rdkit_messages() as messages:
             parse()
         if messages and messages == said:
             break
+        if not messages:
+            time.sleep(1e-3 * 2**reading)
         said = messages or said
     return said or ["RDKit gives no reason"]
 

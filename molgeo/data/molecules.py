@@ -223,8 +223,8 @@ class MoleculeSet:
 
     def heavy_atoms(self, rows: Tensor) -> Tensor:
         """Atoms other than hydrogen of some molecules, (n,) int64."""
-        sums = torch.cat([torch.zeros(1, dtype=torch.int64), (self.z > 1).long().cumsum(0)])
-        return sums[self.ptr[rows + 1]] - sums[self.ptr[rows]]
+        atoms, batch, _ = self.atoms(rows)
+        return batch[self.z[atoms] > 1].bincount(minlength=len(rows))
 
     @property
     def n_bytes(self) -> int:

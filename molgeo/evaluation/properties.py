@@ -18,6 +18,7 @@ from molgeo.evaluation.coverage import by_class, coverage
 from molgeo.prediction.conformer_average import CONFORMERS, ConformerAverage, conformer_average
 from molgeo.predictor import Predictor
 from molgeo.predictor.calibration import (
+    LEAST,
     Calibration,
     Compared,
     calibration_from,
@@ -31,9 +32,6 @@ from molgeo.runtime.progress import Progress
 
 CALIBRATED: Final = (1, 2, 4, CONFORMERS)
 """Numbers of conformers that have a calibration of their own."""
-
-LEAST: Final = 9
-"""Molecules of which an interval can hold nine in ten."""
 
 BATCH_SIZE: Final = 256
 """Molecules of a batch on a CPU."""
@@ -276,20 +274,21 @@ def collect(
     rows: list[Tensor] = []
     heavy: list[Tensor] = []
     reasons: Counter[str] = Counter()
-    done = 0
+    done, end = 0, len(known) + len(predictor.properties)
     predictor.eval()
     for batch in one_behind(_begun(predictor, sample, known, batch_size, precision, reasons)):
         if batch.counts:
             found = batch.values().split(batch.counts)
-            sound = torch.tensor([bool((p[:, len(known)] <= 1.0).all()) for p in found])
+            sound = torch.tensor([bool((p[:, len(known) : end] <= 1.0).all()) for p in found])
             reasons.update({NO_VALUES: n} if (n := int((~sound).sum())) else {})
-            averages += [_average(p, known) for p, good in zip(found, sound, strict=True) if good]
+            good = [p for p, is_sound in zip(found, sound, strict=True) if is_sound]
+            averages += [_average(p, known, end) for p in good]
             labels.append(batch.labels[sound])
             rows.append(batch.rows[sound])
             heavy.append(batch.heavy[sound])
             if judge:
                 flags = zip(_judged(predictor, batch, not sample.made), sound, strict=True)
-                reasoned += [flag for flag, good in flags if good]
+                reasoned += [flag for flag, is_sound in flags if is_sound]
         done += batch.n_rows
         if progress and batch.n_rows:
             progress(done, len(sample.rows))
@@ -331,7 +330,8 @@ class _Batch(NamedTuple):
         counts: conformers of each molecule.
         labels: (molecules, properties) float64.
         rows: (molecules,) int64, which molecules of the data set.
-        values: waits for (conformers, properties + strangeness + signals, if there are any).
+        values: waits for what `molgeo.predictor.familiarity.Judged.table` has of each conformer.
+        heavy: (molecules,) int64, heavy atoms of each.
         atoms: the conformers; None if there are none.
     """
 
@@ -340,6 +340,7 @@ class _Batch(NamedTuple):
     labels: Tensor
     rows: Tensor
     values: Arriving
+    heavy: Tensor
     atoms: Batch | None = None
 
     @property
@@ -347,13 +348,6 @@ class _Batch(NamedTuple):
         """Of each conformer."""
         assert self.atoms is not None
         return self.atoms.batch.bincount(minlength=sum(self.counts)).tolist()
-
-    @property
-    def heavy(self) -> Tensor:
-        """(molecules,) int64, heavy atoms of each."""
-        assert self.atoms is not None
-        per = self.atoms.batch[self.atoms.z > 1].bincount(minlength=sum(self.counts))
-        return per[np.cumsum([0, *self.counts[:-1]])]
 
 
 def _begun(
@@ -365,7 +359,7 @@ def _begun(
     reasons: Counter[str],
 ) -> Iterator[_Batch]:
     """Make geometries, and let the model begin with them; what has none is added to the reasons."""
-    columns = [sample.properties.index(one) for one in known]
+    columns, nothing = [sample.properties.index(one) for one in known], torch.empty(0)
     at_once, most_pairs = _limits(predictor.scale.device, batch_size)
     for chunk in sample.rows.split(at_once):
         geometries, places = sample.source(chunk)
@@ -376,17 +370,18 @@ def _begun(
         costs = [int((sizes[one.numpy()] ** 2).sum()) for one in found]
         parts = list(bounded(costs, most_pairs))
         for part in parts:
-            batch = geometries.molecules.batch(torch.cat(found[part]))
+            rows = torch.cat(found[part])
+            batch = geometries.molecules.batch(rows)
             counts = [len(one) for one in found[part]]
             firsts = np.cumsum([0, *counts[:-1]])
             with matmul_precision(precision):
                 values = _predicted(predictor, batch, known)
             n_rows = len(chunk) if part is parts[-1] else 0
             labels = batch.y[firsts][:, columns]
-            yield _Batch(n_rows, counts, labels, chunk[exists][part], values, batch)
+            heavy = geometries.molecules.heavy_atoms(rows[firsts])
+            yield _Batch(n_rows, counts, labels, chunk[exists][part], values, heavy, batch)
         if not parts:
-            none = torch.empty(0), chunk[:0]
-            yield _Batch(len(chunk), [], *none, lambda: torch.empty(0))
+            yield _Batch(len(chunk), [], nothing, chunk[:0], lambda: nothing, nothing)
 
 
 def interval_widths(
@@ -422,16 +417,12 @@ def _predicted(predictor: Predictor, batch: Batch, known: list[Property]) -> Arr
     with torch.inference_mode():
         graph = batch.graph(predictor.cutoff)
         found = predictor.judged(batch.z, batch.pos, graph=graph)
-        parts = [torch.stack([found.values[one.name] for one in known], dim=-1)]
-        parts.append(found.strangeness.amax(-1, keepdim=True))
-        parts += [] if found.signals is None else [found.signals.double()]
-        return received(torch.cat(parts, dim=-1))
+        return received(found.table(names_of(known)))
 
 
-def _average(values: Tensor, known: list[Property]) -> ConformerAverage:
-    """One molecule's numbers from (conformers, properties + strangeness + signals)."""
-    n = len(known) + 1
-    signals = values[:, n:].numpy() if values.shape[1] > n else None
+def _average(values: Tensor, known: list[Property], end: int) -> ConformerAverage:
+    """One molecule's numbers from those of its conformers, whose signals begin at a column."""
+    signals = values[:, end:].numpy() if values.shape[1] > end else None
     values = values[:, : len(known)]
     energy = first_energy(known)
     weighing = values[:, known.index(energy)] if energy else torch.zeros(len(values))

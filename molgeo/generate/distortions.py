@@ -63,20 +63,13 @@ def bent(bonded: Bonded, pos: Array, rng: np.random.Generator) -> Array | None:
     Returns:
         (atoms, 3) Å; None if there is no angle outside rings.
     """
-    angles = [
-        (i, bond.GetBeginAtomIdx(), bond.GetEndAtomIdx())
+    bonds = [
+        (bond.GetBeginAtomIdx(), bond.GetEndAtomIdx())
         for bond in bonded.mol.GetBonds()
         if not bond.IsInRing()
-        for i in bonded.neighbours[bond.GetBeginAtomIdx()]
-        if i != bond.GetEndAtomIdx()
     ]
-    angles += [
-        (i, bond.GetEndAtomIdx(), bond.GetBeginAtomIdx())
-        for bond in bonded.mol.GetBonds()
-        if not bond.IsInRing()
-        for i in bonded.neighbours[bond.GetEndAtomIdx()]
-        if i != bond.GetBeginAtomIdx()
-    ]
+    both_ways = [*bonds, *((k, j) for j, k in bonds)]
+    angles = [(i, j, k) for j, k in both_ways for i in bonded.neighbours[j] if i != k]
     if not angles:
         return None
     i, j, k = angles[rng.integers(len(angles))]

@@ -216,9 +216,7 @@ class BatchPredictor:
             z, pos, batch, *charges = (sent(tensor, self.device) for tensor in inputs)
             extra: dict[str, Any] = {"charge": charges[0]} if charges else {}
             found = self.predictor.judged(z, pos, batch, **extra)
-        parts = [torch.stack([found.values[key].double() for key in self.keys], dim=-1)]
-        parts += [found.strangeness, *([] if found.signals is None else [found.signals.double()])]
-        return received(torch.cat(parts, dim=-1))
+        return received(found.table(self.keys))
 
     def _read(self, arriving: Arriving) -> list[Values]:
         """Values by key of each molecule of a batch."""

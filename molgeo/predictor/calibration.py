@@ -53,6 +53,8 @@ Bools = NDArray[np.bool_]
 
 ONE_SIGMA: Final = 0.6827
 INTERVAL: Final = 0.9
+LEAST: Final = 9
+"""Molecules of which an interval can hold the share `INTERVAL`: ⌈(n + 1) p⌉ is not above n."""
 
 SHARE_OUTSIDE: Final = 0.2
 """Of the likelihood, what molecules outside the training data weigh together."""
@@ -203,8 +205,8 @@ def calibration_from(
     for k, name in enumerate(known.properties):
         near = _column(known, k, origin)
         n = len(near.errors)
-        if math.ceil((n + 1) * INTERVAL) > n:
-            raise InputError(f"calibrate: expected at least 9 molecules, got {n}")
+        if n < LEAST:
+            raise InputError(f"calibrate: expected at least {LEAST} molecules, got {n}")
         if not origin:
             scale = Scale(float(np.median(near.errors)), 1.0, 1.0)
             far = near
@@ -213,7 +215,7 @@ def calibration_from(
             far = near if beyond is None else _column(beyond, k, origin)
             scale = _fitted(near, far if beyond is not None else None)
         outside = _scores(far, scale)[far.outside] if beyond is not None else np.empty(0)
-        enough = math.ceil((len(outside) + 1) * INTERVAL) <= len(outside)
+        enough = len(outside) >= LEAST
         # Without a class of their own, strange molecules count with the others.
         inside = _scores(near, scale)[~near.outside if enough else slice(None)]
         sigma, interval = _quantiles(inside)

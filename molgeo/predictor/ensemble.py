@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from molgeo.elements import SYMBOLS
 from molgeo.predictor import checkpoint
+from molgeo.predictor.domain import Domain
 from molgeo.predictor.predictor import Potential, Predictor
 from molgeo.runtime.errors import SettingError
 from molgeo.units import DEBYE
@@ -125,11 +127,21 @@ def advice(z: Sequence[int], charge: int) -> str:
     Returns:
         The end of a refusal, or "" if none does.
     """
-    for name in checkpoint.shipped():
-        header = checkpoint.read_header(name)
-        if header.trained_on_forces and header.domain.check(z, charge=charge) is None:
+    for name, path in checkpoint.shipped().items():
+        domain = _domain_of_force_field(path)
+        if domain is not None and domain.check(z, charge=charge) is None:
             return f"; take the model {name}, which knows such molecules"
     return ""
+
+
+@cache
+def _domain_of_force_field(path: Path) -> Domain | None:
+    """What a shipped file's model was trained on; None if it is no force field, or damaged."""
+    try:
+        header = checkpoint.read_header(path)
+    except checkpoint.CheckpointError:
+        return None
+    return header.domain if header.trained_on_forces else None
 
 
 def on_host(potentials: Sequence[Potential], other: Tensor) -> tuple[list[Potential], Tensor]:

@@ -271,13 +271,27 @@ class Judged(NamedTuple):
     Attributes:
         values: what a call returns.
         strangeness: (molecules, properties), above one where a value means nothing.
-        signals: (molecules, `SIGNALS`); None if the model has no
-            record of its training data's features.
+        signals: (molecules, `SIGNALS`); None if the model has no record of its training data's
+            features.
     """
 
     values: dict[str, Tensor]
     strangeness: Tensor
     signals: Tensor | None
+
+    def table(self, keys: Sequence[str]) -> Tensor:
+        """All of it, which comes from a device at once.
+
+        Args:
+            keys: of the values wanted.
+
+        Returns:
+            (molecules, keys + properties + signals) float64: values, strangeness, and signals if
+            there are any.
+        """
+        values = torch.stack([self.values[key].double() for key in keys], dim=-1)
+        signals = [] if self.signals is None else [self.signals.double()]
+        return torch.cat([values, self.strangeness, *signals], dim=-1)
 
 
 def strangeness(

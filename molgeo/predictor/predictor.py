@@ -202,7 +202,8 @@ class Predictor(nn.Module):
                 element's.
         """
         z, pos, graph = self._accepted(z, pos, batch, graph, charge)
-        return self._outputs(self.standardised(z, pos, graph), z, pos, graph)
+        out = self.standardised(z, pos, graph)
+        return self._outputs(self.to_units(out, z, pos, graph), z, graph)
 
     def judged(
         self,
@@ -224,19 +225,18 @@ class Predictor(nn.Module):
         z, pos, graph = self._accepted(z, pos, batch, graph, charge)
         features = self.backbone.atom_features(z, pos, graph)
         out, _ = self._repelled(self.heads(features, z, pos, graph), z, pos, graph)
-        baseline = self.baseline_of(z, pos, graph) / self.scale
+        units = self.to_units(out, z, pos, graph)
+        baseline = units / self.scale - out.double()
         known = self.familiarity
         return Judged(
-            self._outputs(out, z, pos, graph),
+            self._outputs(units, z, graph),
             strangeness(out, baseline, graph.atoms_per_molecule, self.heads.kinds),
             None if known is None else known.signals(features, z, graph),
         )
 
-    def _outputs(
-        self, standardised: Tensor, z: Tensor, pos: Tensor, graph: Graph
-    ) -> dict[str, Tensor]:
-        """What a call returns, from the heads' outputs."""
-        out = self._named(self.to_units(standardised, z, pos, graph))
+    def _outputs(self, units: Tensor, z: Tensor, graph: Graph) -> dict[str, Tensor]:
+        """What a call returns, from what `to_units` gives."""
+        out = self._named(units)
         free = molecule_sum(self.atom_reference.T[z], graph)
         for key, one in self.outputs.items():
             if one.total is not None:

@@ -1,6 +1,7 @@
 import random
 import re
 import threading
+from contextlib import nullcontext
 
 import pytest
 from hypothesis import given, settings
@@ -151,19 +152,24 @@ def test_what_the_input_says_besides_is_kept(smiles):
     assert (one.extra, one.stripped) == ({"pIC50": "6.1"}, "Cl")
 
 
-def test_the_reason_is_not_lost_while_another_thread_silences_rdkit():
+@pytest.mark.parametrize(("seconds", "readings"), [(0.0, 500), (0.05, 10)])
+def test_the_reason_is_not_lost_while_another_thread_silences_rdkit(seconds, readings):
     stop = threading.Event()
     before = [line.split(":") for line in rdBase.LogStatus().split()]
 
     def silence():
-        while not stop.is_set():
-            with rdBase.BlockLogs():  # as RDKit does where it looks for stereo
-                pass
+        with rdkit_messages() if seconds else nullcontext():  # which this thread does not end
+            while not stop.wait(seconds / 2):
+                with rdBase.BlockLogs():  # as RDKit does where it looks for stereo
+                    stop.wait(seconds)  # as long as a thread may wait for a processor
 
     thread = threading.Thread(target=silence)
     thread.start()
     try:
-        found = {tuple(why_none(lambda: Chem.MolFromSmiles("C1CC"))) for _ in range(500)}
+        found = set()
+        for _ in range(readings):
+            stop.wait(seconds / 3)
+            found.add(tuple(why_none(lambda: Chem.MolFromSmiles("C1CC"))))
     finally:
         stop.set()
         thread.join()

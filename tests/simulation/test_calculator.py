@@ -21,6 +21,7 @@ from force_fields import BACKBONES, crystal, force_field
 from molgeo.data.qm9.properties import PROPERTIES
 from molgeo.predictor import checkpoint
 from molgeo.predictor.checkpoint import catalogue
+from molgeo.predictor.ensemble import advice
 from molgeo.predictor.header import Facts
 from molgeo.simulation.calculator import MolgeoCalculator, UnsupportedAtomsError
 from molgeo.units import DEBYE
@@ -753,3 +754,11 @@ def test_a_refusal_names_the_model_that_knows_the_molecule(atoms, advised):
     if advised:
         energy = MolgeoCalculator("spectrum_net-aimnet2").get_potential_energy(atoms)
         assert np.isfinite(energy)
+
+
+def test_a_damaged_file_beside_is_no_reason_of_a_refusal(monkeypatch, tmp_path):
+    (tmp_path / "torn.safetensors").write_bytes(b"torn")
+    monkeypatch.setattr(
+        "molgeo.predictor.checkpoint.shipped", lambda: {"torn": tmp_path / "torn.safetensors"}
+    )
+    assert advice([16, 1, 1], 0) == ""
