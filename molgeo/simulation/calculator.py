@@ -5,21 +5,25 @@ from __future__ import annotations
 import copy
 import threading
 import warnings
-import weakref
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 import numpy as np
 import torch
 from ase import Atoms
-from ase.calculators.calculator import CalculationFailed, Calculator, InputError, all_changes
+from ase.calculators.calculator import (
+    CalculationFailed,
+    Calculator,
+    InputError,
+    PropertyNotImplementedError,
+    all_changes,
+)
 from ase.outputs import Properties, all_outputs
 from ase.stress import full_3x3_to_voigt_6_stress
 from torch import Tensor
 
-from molgeo.chem.electrons import charge_of, electronic_state, open_shell_reason
+from molgeo.chem.electrons import charge_of, open_shell_reason
 from molgeo.chem.molecule import MIN_DISTANCE
-from molgeo.chem.plausible import unfit_to_move
 from molgeo.elements import SYMBOLS
 from molgeo.graph import Graph
 from molgeo.graph.skin import SkinGraph
@@ -29,13 +33,9 @@ from molgeo.runtime.device import choose
 from molgeo.runtime.errors import SettingError, UnknownSettingError, UserError
 from molgeo.runtime.plain_text import nearest
 from molgeo.simulation.familiarity import Unfamiliar, UnfamiliarWarning, unfamiliar
+from molgeo.simulation.memory import Memory, inputs
 from molgeo.simulation.replay import Replay, Replayed
-
-ARRAYS: Final = ("positions", "numbers", "initial_charges", "initial_magmoms")
-"""Of atoms, all that a calculation may depend on."""
-
-JUMP: Final = 0.3
-"""Å, by which no optimiser or integrator moves an atom at once: what is further off is a start."""
+from molgeo.simulation.starts import Starts
 
 DTYPES: Final = {"float32": torch.float32, "float64": torch.float64}
 
@@ -53,7 +53,8 @@ class MolgeoCalculator(Calculator):
     mu and nothing is periodic. With several models all these are means, and ``energy_std`` and
     ``forces_std`` (atoms, 3) are their sample standard deviations.
 
-    Steps share a graph until an atom has moved by half the skin. Elements, charge (of ``info``) and
+    Steps share a graph until an atom has moved by half the skin. Structures that share a calculator
+    in turn, as the images of a band do, are not computed twice. Elements, charge (of ``info``) and
     spin are checked once for each composition, distances at every step. A molecule whose bonds or
     environments the training data do not hold is computed with an `UnfamiliarWarning`, once. The
     given atoms never change, nor do the weights, which copies share. Threads may share a
@@ -165,16 +166,31 @@ class MolgeoCalculator(Calculator):
         if len(models) > 1:
             self.implemented_properties += ["energy_std", "forces_std"]
         self._z = torch.empty(0, dtype=torch.long)
-        self._last: Atoms | None = None
-        self._started = weakref.WeakValueDictionary[int, Atoms]()
+        self._starts, self._memory = Starts(), Memory()
         self._seen: set[int] = set()
         self.reset()
 
     def get_property(self, name: str, atoms: Atoms | None = None, *args: Any, **kw: Any) -> Any:
-        """One result for some atoms, as ASE asks for it; one thread at a time."""
+        """One result for some atoms, as ASE asks for it; one thread at a time.
+
+        Raises:
+            PropertyNotImplementedError: the models do not give it, or not for such atoms.
+        """
         _check_type(atoms)
         with self._lock:
-            return super().get_property(name, atoms, *args, **kw)
+            try:
+                return super().get_property(name, atoms, *args, **kw)
+            except PropertyNotImplementedError as error:
+                raise PropertyNotImplementedError(self._missing(name, atoms)) from error
+
+    def _missing(self, name: str, atoms: Atoms | None) -> str:
+        """Why there is no such result."""
+        if name not in self.implemented_properties:
+            given = ", ".join(self.implemented_properties)
+            return f"{name}: {self.model_name} gives none, only {given}"
+        pbc = None if atoms is None else atoms.pbc.tolist()
+        wanted = "periodic atoms with a cell" if name == "stress" else "atoms that are not periodic"
+        return f"{name}: expected {wanted}, got pbc {pbc}"
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """What has changed since the last calculation; charge and spin in ``info`` too.
@@ -185,7 +201,7 @@ class MolgeoCalculator(Calculator):
         last = self.atoms
         if last is None:
             return [*all_changes]
-        before, now = _inputs(last), _inputs(atoms)
+        before, now = inputs(last), inputs(atoms)
         return [name for name in now if before[name] != now[name]]
 
     def calculate(
@@ -218,11 +234,15 @@ class MolgeoCalculator(Calculator):
             if is_new:
                 self._accept(atoms)
             self._check_start(atoms, given)
-            derivatives = bool({"forces", "stress", "forces_std"}.intersection(properties))
-            results = self._evaluate(atoms, derivatives)
+            key = tuple(inputs(atoms).values())
+            results = self._memory.find(key, properties)
+            if results is None:
+                derivatives = bool({"forces", "stress", "forces_std"}.intersection(properties))
+                results = self._evaluate(atoms, derivatives)
+                self._memory.keep(key, len(atoms), results)
             if is_new:
                 self.warn_of(atoms)
-            self.atoms, self.results, self._last = atoms, results, atoms
+            self.atoms, self.results, self._starts.last = atoms, results, atoms
 
     def check(self, atoms: Atoms) -> None:
         """Refuse what `calculate` would refuse, without a calculation.
@@ -273,25 +293,9 @@ class MolgeoCalculator(Calculator):
                 )
         if not self._options["check_geometry"]:
             return
-        if not self._is_as_before(atoms, moved=self._started.get(id(given)) is given):
-            z = atoms.numbers.astype(np.int64)
-            reason = unfit_to_move(z, atoms.positions, atoms.cell.array, atoms.pbc.tolist())
-            if reason:
-                raise UnsupportedAtomsError(
-                    f"{reason} (check_geometry=False calculates all the same)"
-                )
-        self._started[id(given)] = given
-
-    def _is_as_before(self, atoms: Atoms, moved: bool) -> bool:
-        """Whether atoms are those of the last calculation, far from their places if ``moved``."""
-        last = self._last
-        if last is None or not np.array_equal(atoms.numbers, last.numbers):
-            return False
-        if moved:
-            return True
-        pairs = (atoms.positions, last.positions), (atoms.cell.array, last.cell.array)
-        is_near = all(np.abs(now - then).max() < JUMP for now, then in pairs)
-        return is_near and np.array_equal(atoms.pbc, last.pbc)
+        if reason := self._starts.reason(atoms, given):
+            raise UnsupportedAtomsError(f"{reason} (check_geometry=False calculates all the same)")
+        self._starts.see(given)
 
     def _domain_reason(self, atoms: Atoms, charge: int) -> str | None:
         """Why a composition or a charge lies outside the domain of one of the models, or None."""
@@ -352,7 +356,7 @@ class MolgeoCalculator(Calculator):
     def know(self, atoms: Atoms, results: dict[str, Any]) -> None:
         """Take results of atoms that were accepted; what is missing is computed if asked for."""
         self.atoms, self.results = atoms.copy(), results
-        self._last = self.atoms
+        self._starts.last = self.atoms
 
     def export_properties(self) -> Properties:
         """The results that ASE has a name for."""
@@ -380,8 +384,8 @@ class MolgeoCalculator(Calculator):
         """
         self._accept(atoms)
         self.neighbours.restore(state["neighbours"])
-        self._last = atoms.copy()
-        self._started[id(atoms)] = atoms
+        self._starts.last = atoms.copy()
+        self._starts.see(atoms)
         if state["neighbours"]:
             limits = state.get("limits") or [[] for _ in self._replayed]
             for each, *own in zip(self._replayed, state["uses"], limits, strict=True):
@@ -410,28 +414,18 @@ class MolgeoCalculator(Calculator):
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        """All but the lock and what is known of a user's atoms: a copy has its own."""
-        own = ("_lock", "_started")
-        return {name: value for name, value in self.__dict__.items() if name not in own}
+        """All but the lock: a copy has its own."""
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._lock = threading.RLock()
-        self._started = weakref.WeakValueDictionary()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> MolgeoCalculator:
         memo.update({id(each): each for each in self.models})  # they never change
         memo[id(self)] = other = type(self).__new__(type(self))
         other.__setstate__(copy.deepcopy(self.__getstate__(), memo))
         return other
-
-
-def _inputs(atoms: Atoms) -> dict[str, Any]:
-    """All that a calculation may depend on, each as what can be compared in no time."""
-    arrays = {name: atoms.arrays.get(name) for name in ARRAYS}
-    arrays |= {"cell": atoms.cell.array, "pbc": atoms.pbc}
-    values = {k: x if x is None else (x.dtype, x.shape, x.tobytes()) for k, x in arrays.items()}
-    return values | {"charge": electronic_state(atoms)}
 
 
 def _least(distances: Tensor) -> Tensor:

@@ -191,6 +191,22 @@ def test_results_are_kept_until_something_changes(monkeypatch):
     atoms.get_forces()
 
 
+def test_structures_in_turn_are_not_computed_twice(monkeypatch):
+    calc, n = calculator(), []
+    some = [ethanol(calc), ethanol(calc), molecule("CH3CH2OH"), molecule("H2O")]
+    some[1].positions[0] += 0.01
+    inner = type(calc)._evaluate
+    monkeypatch.setattr(type(calc), "_evaluate", lambda *a: n.append(1) or inner(*a))
+    first = [calc.get_forces(atoms) for atoms in some]
+    for _ in range(2):
+        for atoms, forces in zip(some, first, strict=True):
+            np.testing.assert_array_equal(calc.get_forces(atoms), forces)
+            calc.get_potential_energy(atoms)
+    assert len(n) == len(some)
+    some[3].positions[0] += 0.01
+    assert not np.array_equal(calc.get_forces(some[3]), first[3])
+
+
 def test_an_energy_alone_costs_no_gradient():
     atoms = ethanol()
     energy = atoms.get_potential_energy()
@@ -729,10 +745,11 @@ def test_the_charge_of_info_is_an_input():
         found[charge] = atoms.get_potential_energy()
     assert abs(found[1] - found[-1]) > 1e-3
     other = calculator(model=model)
-    atoms.get_forces()
+    atoms.rattle(0.01, seed=0)
+    energy = atoms.get_potential_energy()
     other.restore(atoms, calc.state())
     assert other.neighbours.graph.charge.tolist() == [1]
-    assert pickle.loads(pickle.dumps(calc)).get_potential_energy(atoms) == found[1]
+    assert pickle.loads(pickle.dumps(calc)).get_potential_energy(atoms) == energy
     atoms.info["charge"] = 3
     with pytest.raises(UnsupportedAtomsError, match="trained on molecules of charge -1, 0, 1 only"):
         atoms.get_forces()
