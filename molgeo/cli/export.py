@@ -27,7 +27,7 @@ def _options(parser: Parser) -> None:
 
 
 @command(
-    "molgeo export spectrum_net-gfn2 --output model.pt2",
+    "molgeo export spectrum_net-aimnet2 --output model.pt2",
     positional("model", "shipped name or path"),
     _options,
 )

@@ -23,7 +23,7 @@ has half of the errors."""
 DEFAULT_SMILES_MODEL: Final = "schnet-qm9-cheap"
 """Shipped model that predicts them at MMFF94 geometries, which it was trained on."""
 
-DEFAULT_FORCE_FIELD: Final = "spectrum_net-gfn2"
+DEFAULT_FORCE_FIELD: Final = "spectrum_net-aimnet2"
 """Shipped model that moves atoms if none is named."""
 
 ENDING: Final = ".safetensors"
