@@ -18,13 +18,16 @@ FORCE_KEYS: Final = ("forces", "force", "REF_forces", "ref_forces", "dft_forces"
 """Under which names labels are passed around, the likeliest first."""
 
 
-def read_ase(path: Path, energy_key: str = "", force_key: str = "") -> Frames:
+def read_ase(
+    path: Path, energy_key: str = "", force_key: str = "", labelled: bool = True
+) -> Frames:
     """Read a file through ASE.
 
     Args:
         path: extxyz, xyz, ASE database, trajectory …
         energy_key: name of the energy; empty for the usual ones.
         force_key: name of the forces; empty for the usual ones.
+        labelled: look for energies and forces; else they are zero.
 
     Raises:
         ValueError: ASE cannot read it, or a frame has no energy or no forces.
@@ -33,11 +36,15 @@ def read_ase(path: Path, energy_key: str = "", force_key: str = "") -> Frames:
         images = list(ase.io.iread(path, ":"))
     except Exception as error:  # every format of ASE fails in its own way
         raise InputError(f"{path}: ASE cannot read it: {error}") from error
-    return frames_of_atoms(images, str(path), energy_key, force_key)
+    return frames_of_atoms(images, str(path), energy_key, force_key, labelled)
 
 
 def frames_of_atoms(
-    images: Iterable[Atoms], source: str = "atoms", energy_key: str = "", force_key: str = ""
+    images: Iterable[Atoms],
+    source: str = "atoms",
+    energy_key: str = "",
+    force_key: str = "",
+    labelled: bool = True,
 ) -> Frames:
     """Frames of ASE's objects, with labels in their calculator, ``info`` or ``arrays``.
 
@@ -50,6 +57,7 @@ def frames_of_atoms(
         source: for messages.
         energy_key: name of the energy; empty for the usual ones.
         force_key: name of the forces; empty for the usual ones.
+        labelled: look for energies and forces; else they are zero.
 
     Raises:
         ValueError: there is no frame, one has no energy or no forces (those of a single atom are
@@ -60,6 +68,10 @@ def frames_of_atoms(
         raise InputError(f"{source}: expected frames, got none")
     energies, forces = [], []
     for row, atoms in enumerate(images):
+        if not labelled:
+            energies.append(0.0)
+            forces.append(np.zeros((len(atoms), 3)))
+            continue
         results = getattr(atoms.calc, "results", {})
         energy = _label("energy", (results, atoms.info), energy_key, ENERGY_KEYS, source, row)
         energies.append(float(energy))

@@ -32,6 +32,9 @@ class FlatLoader:
             order. 0 for all.
         ladder: capacities to which batches are padded, each to the smallest that holds it; one
             that none holds is not padded, and none is if this is None.
+        others: (n,) int64, molecules of which each batch has some in place of its own, if shuffled;
+            epochs count those of ``indices``.
+        n_others: how many of a batch.
     """
 
     def __init__(
@@ -44,10 +47,15 @@ class FlatLoader:
         world_size: int = 1,
         epoch_size: int = 0,
         ladder: Ladder | None = None,
+        others: Tensor | None = None,
+        n_others: int = 0,
     ) -> None:
         self.molecules = molecules
         self.indices = indices
-        self.batch_size = batch_size
+        self.others = others
+        self.n_others = n_others
+        self.batch_size = batch_size - n_others  # of its own
+        batch_size = self.batch_size
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
@@ -86,23 +94,38 @@ class FlatLoader:
         """Molecules of each batch of the rest of this epoch."""
         order = self._order()[self.epoch % self._epochs_a_pass * len(self) * self.batch_size :]
         for number in range(self.next_batch, len(self)):
+            step = self.epoch * len(self) + number
             # The place is moved before the batch is handed out: who saves it after training on
             # the batch goes on with the next one, and no consumer need exhaust the iterator.
             self.next_batch = number + 1
             if self.next_batch == len(self):
                 self.epoch, self.next_batch = self.epoch + 1, 0
             start = number * self.batch_size
-            yield order[start : start + self.batch_size]
+            own = order[start : start + self.batch_size]
+            yield own if self.others is None else torch.cat([own, self._others(step)])
+
+    def _others(self, step: int) -> Tensor:
+        """The other molecules of the batch of a step, which alone decides on them."""
+        assert self.others is not None
+        n = self.others.numel()
+        first = (step * self.world_size + self.rank) * self.n_others
+        places = torch.arange(first, first + self.n_others)
+        shuffles = {k: self._shuffle(n, ~k) for k in (places // n).unique().tolist()}
+        chosen = [int(shuffles[place // n][place % n]) for place in places.tolist()]
+        return self.others[chosen]
 
     def _order(self) -> Tensor:
         """This process's molecules of this pass, in order."""
         if self.seed is None:
             return self.indices[self.rank :: self.world_size]
-        generator = torch.Generator().manual_seed(
-            self.seed * 1_000_003 + self.epoch // self._epochs_a_pass
-        )
-        shuffle = torch.randperm(self.indices.numel(), generator=generator)
+        shuffle = self._shuffle(self.indices.numel(), self.epoch // self._epochs_a_pass)
         return self.indices[shuffle.to(self.indices.device)][self.rank :: self.world_size]
+
+    def _shuffle(self, n: int, number: int) -> Tensor:
+        """The order of n molecules in a pass through them."""
+        assert self.seed is not None
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
+        return torch.randperm(n, generator=generator)
 
     def state_dict(self) -> dict[str, Any]:
         """The place in the data."""

@@ -339,9 +339,10 @@ class MoleculeSet:
     def joined(self, other: MoleculeSet) -> MoleculeSet:
         """These molecules, then those of another set with the same labels.
 
+        What has no charges is neutral, and what has no cells is open.
+
         Raises:
-            ValueError: the sets' labels differ, or one has forces, cells or charges and the other
-                has not.
+            ValueError: the sets' labels differ, or one has forces and the other has not.
         """
         if self.properties != other.properties:
             raise ValueError(
@@ -352,8 +353,12 @@ class MoleculeSet:
         joined: dict[str, Any] = {"ptr": ptr, "neighbours": None}
         for name in ("z", "pos", "y", "idx", "force", "cell", "pbc", "charge"):
             mine, theirs = getattr(self, name), getattr(other, name)
-            if (mine is None) != (theirs is None):
+            if name == "force" and (mine is None) != (theirs is None):
                 raise ValueError(f"{name}: expected both sets or none to have it, got one")
+            if mine is None and theirs is not None:
+                mine = theirs.new_zeros(len(self), *theirs.shape[1:])
+            if theirs is None and mine is not None:
+                theirs = mine.new_zeros(len(other), *mine.shape[1:])
             if mine is not None:
                 joined[name] = torch.cat([mine, theirs])
         return dataclasses.replace(self, **joined)

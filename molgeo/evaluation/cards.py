@@ -69,6 +69,8 @@ def markdown(header: Header) -> str:
     lines += [f"* **{label}**: {value}" for label, value in facts_of(header).items()]
     if header.metrics.n and header.metrics.mae:
         lines += (_force_errors if header.trained_on_forces else _property_errors)(header)
+    if header.kept.n:
+        lines += _kept(header)
     if header.from_smiles.n:
         lines += _smiles_errors(header)
     if header.outside.n:
@@ -232,21 +234,36 @@ def _shares(header: Header, errors: Measured, of_all: bool = False) -> list[str]
 def _force_errors(header: Header) -> list[str]:
     """Errors of a model of energies and forces."""
     errors = header.metrics
-    lines = _section(
-        f"Errors on {errors.n:,} {errors.split} configurations",
-        "Of the total energy, of the energy divided by the atoms, and of a force's component.",
-    )
-    lines += _head(["", "unit", "mean absolute", "root mean square"])
-    for name, (column, _, unit) in {"energy": ("energy_eV", "", "eV"), **FORCE_ERRORS}.items():
-        both = [each.get(column) for each in (errors.mae, errors.rmse)]
-        cells = [formatted(None if e is None else 1000 * e, ".3g") for e in both]
-        lines.append(f"| {name} | m{unit} | {' | '.join(cells)} |")
+    title = f"Errors on {errors.n:,} {errors.split} configurations"
+    about = "Of the total energy, of the energy divided by the atoms, and of a force's component."
+    lines = [*_section(title, about), *_force_table(errors)]
     if len(kinds := errors.forces_eV_A_by_element) > 1:
         about = "Of a force's component by element, mean absolute, in meV/Å: "
         lines += ["", f"{about}{_in_milli(kinds)}."]
     if errors.by_charge:
         by_charge = {q: one.mae.get("forces_eV_A") for q, one in errors.by_charge.items()}
         lines += ["", f"By total charge: {_in_milli(by_charge)}."]
+    return lines
+
+
+def _kept(header: Header) -> list[str]:
+    """How far a model is from the one that it started from, on molecules unlike its data."""
+    before = one_line(header.training.get("start_from") or "its start", MOST)
+    about = (
+        f"On structures of other molecules that {before} labelled and no batch had. These are no "
+        f"errors: what {before} is wrong by comes on top."
+    )
+    lines = _section(f"Distance from {before} on {header.kept.n:,} other structures", about)
+    return [*lines, *_force_table(header.kept)]
+
+
+def _force_table(errors: Measured) -> list[str]:
+    """Errors of energies and forces."""
+    lines = _head(["", "unit", "mean absolute", "root mean square"])
+    for name, (column, _, unit) in {"energy": ("energy_eV", "", "eV"), **FORCE_ERRORS}.items():
+        both = [each.get(column) for each in (errors.mae, errors.rmse)]
+        cells = [formatted(None if e is None else 1000 * e, ".3g") for e in both]
+        lines.append(f"| {name} | m{unit} | {' | '.join(cells)} |")
     return lines
 
 

@@ -42,6 +42,18 @@ class BondKinds:
     needed: int
     counts: Mapping[str, int] = field(default_factory=dict)
 
+    def joined(self, other: BondKinds) -> BondKinds:
+        """The kinds of two sets together."""
+        counts = dict(self.counts)
+        for kind, count in other.counts.items():
+            counts[kind] = counts.get(kind, 0) + count
+        frequent = sorted(counts.items(), key=lambda item: -item[1])[:MOST_KINDS]
+        return BondKinds(
+            molecules=self.molecules + other.molecules,
+            needed=max(self.needed, other.needed),
+            counts=dict(frequent),
+        )
+
     def strange(self, z: Ints, pairs: Pairs) -> list[tuple[str, int]]:
         """Kinds of bonds of a molecule that the training data hardly held.
 

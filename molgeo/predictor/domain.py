@@ -56,6 +56,21 @@ class Domain:
         """Å, below which a distance is outside: three quarters of the shortest one seen."""
         return 0.75 * self.min_distance
 
+    def joined(self, other: Domain) -> Domain:
+        """The domain of two sets together; only what both of them tell is told."""
+        charges = tuple(sorted({*self.seen_charges, *other.seen_charges}))
+        mine, theirs = self.environments, other.environments
+        kinds, more = self.bond_kinds, other.bond_kinds
+        return Domain(
+            elements=tuple(sorted({*self.elements, *other.elements})),
+            max_atoms=max(self.max_atoms, other.max_atoms),
+            min_distance=min(self.min_distance, other.min_distance),
+            charge=charges[0] if len(charges) == 1 else 0,
+            charges=charges if len(charges) > 1 else None,
+            environments=None if mine is None or theirs is None else mine.joined(theirs),
+            bond_kinds=None if kinds is None or more is None else kinds.joined(more),
+        )
+
     def check(self, z: Sequence[int] | Tensor, pos: Any = None, charge: int = 0) -> str | None:
         """Why a molecule lies outside the domain.
 

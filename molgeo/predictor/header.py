@@ -169,6 +169,7 @@ class Facts(OpenRecord):
     outside: Outside = Outside()
     calibration: Annotated[list[Calibration], Field(max_length=100), FailFast()] = []
     familiarity: Count = 0
+    kept: Measured = Measured()
     sha256: Text = ""
 
     def told(self) -> dict[str, Any]:

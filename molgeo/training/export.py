@@ -75,6 +75,7 @@ def measure(
     path: Path,
     errors: Callable[[Predictor], dict[str, Any]],
     device: torch.device | str = "cpu",
+    kept: Callable[[Predictor], dict[str, Any]] = lambda _: {},
 ) -> dict[str, Any]:
     """Evaluate a checkpoint, write the errors into its header and its card beside.
 
@@ -82,14 +83,15 @@ def measure(
         path: of the checkpoint, rewritten with the same weights.
         errors: evaluates a predictor on the test part.
         device: where to evaluate it.
+        kept: measures how far it is from the checkpoint that it started from.
 
     Returns:
         What ``errors`` gives.
     """
     predictor = load(path).to(device)
-    metrics = errors(predictor)
-    _write(predictor.to("cpu"), path, {"metrics": metrics})
-    return metrics
+    facts = {"metrics": errors(predictor), "kept": kept(predictor)}
+    _write(predictor.to("cpu"), path, {name: found for name, found in facts.items() if found})
+    return facts["metrics"]
 
 
 def add_calibration(
@@ -189,7 +191,7 @@ def validation_curve(log: Path, most: int = 12) -> list[tuple[int, float]]:
 def _published(config: RunConfig, exclude_defaults: bool = False) -> dict[str, Any]:
     """The config as the header holds it: with names of files, without the folders of a machine."""
     fields = config.model_dump(exclude={"run_dir", "data_dir"}, exclude_defaults=exclude_defaults)
-    for name in ("data_file", "test_file"):
+    for name in ("data_file", "test_file", "rehearsal_file"):
         if name in fields:
             fields[name] = [Path(file).name for file in fields[name]]
     if config.start_from:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import chain
 from typing import Any, Final
 
 import torch
@@ -89,7 +90,9 @@ class Finite(Callback):
         """Look at the validation's loss, which the first process knows."""
         loss = float(trainer.callback_metrics.get("val_loss", 0.0))
         if self._any(trainer, not math.isfinite(loss)):
-            bad = self._bad_molecules(pl_module, trainer.datamodule.val_dataloader())  # type: ignore[attr-defined]
+            loaders = trainer.datamodule.val_dataloader()  # type: ignore[attr-defined]
+            each = chain(*loaders) if isinstance(loaders, list) else loaders
+            bad = self._bad_molecules(pl_module, each)
             self._stop(trainer, trainer.global_step, f"the validation loss is {loss:g}", bad)
 
     def on_save_checkpoint(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Final
 
 import torch
 from pydantic import Field, model_validator
@@ -16,6 +16,7 @@ from molgeo.evaluation.forces import ForceErrors, evaluate_forces, force_errors
 from molgeo.graph import Graph
 from molgeo.ops.segment import molecule_sum
 from molgeo.predictor import Predictor
+from molgeo.predictor.checkpoint import load, read_header
 from molgeo.properties import Property
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.plain_text import one_line, say
@@ -23,6 +24,10 @@ from molgeo.runtime.validation import Amount, Number
 from molgeo.training import task
 from molgeo.training.config import Files, FilesConfig
 from molgeo.training.module import Training, mean_of_known
+from molgeo.training.rehearsal import read_rehearsed, rehearsed
+
+PARTS: Final = ("val", "kept")
+"""How errors of the two validation parts are called in the log."""
 
 FORCE_EPSILON = 1e-6
 """Keeps the norm of an exact force differentiable; in units of the forces' spread."""
@@ -45,6 +50,11 @@ class ForceConfig(FilesConfig):
         large_forces: eV/Å, from about which on errors count in proportion to the label: those of
             atoms by their force, those of energies by the root mean square force of the molecule;
             0 to count all errors alike. Broken and compressed bonds then do not rule the loss.
+        rehearsal: part of each batch that are structures of other molecules, with the energies and
+            forces that the checkpoint of ``start_from`` gives them, so that the run keeps what the
+            checkpoint knew; 0 for none.
+        rehearsal_file: files of such structures, whose labels are not read; none for those that
+            come with molgeo.
     """
 
     data: str = "forces"
@@ -59,11 +69,18 @@ class ForceConfig(FilesConfig):
     energy_weight: Amount = 1.0
     force_weight: Amount = 1.0
     large_forces: Amount = 0.0
+    rehearsal: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    rehearsal_file: Files = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _weights_and_elements(self) -> ForceConfig:
         if not self.energy_weight + self.force_weight > 0:
             raise SettingError("energy_weight, force_weight: expected one above 0, got 0 for both")
+        if self.rehearsal and not (self.start_from and self.batch_size > 1):
+            needed = "start_from, a checkpoint" if not self.start_from else "a batch_size above 1"
+            raise SettingError(f"rehearsal: expected {needed}, beside rehearsal {self.rehearsal}")
+        if self.rehearsal_file and not self.rehearsal:
+            raise SettingError("rehearsal_file: expected rehearsal above 0 beside it, such as 0.5")
         for symbol in self.atom_references.keys() - set(SYMBOLS[1:]):
             raise SettingError(
                 f"atom_references: expected symbols of elements, got '{one_line(symbol, 60)}'"
@@ -95,6 +112,8 @@ class ForceTask(task.Task):
         "validation_fraction",
         "test_fraction",
         "split_seed",
+        "rehearsal",
+        "rehearsal_file",
     )
 
     @classmethod
@@ -117,6 +136,30 @@ class ForceTask(task.Task):
         if self.data.one_by_one:
             say("the files have no groups: frames are split one by one")
 
+    @property
+    def rehearses(self) -> bool:  # type: ignore[override]
+        """Whether the config says so."""
+        return self.config.rehearsal > 0
+
+    def rehearse(self, predictor: Predictor, run_dir: Path, resume: bool) -> None:
+        """Structures that the checkpoint labels, or those that the run's folder has."""
+        c = self.config
+        if not c.rehearsal:
+            return
+        if resume:
+            found = read_rehearsed(c.rehearsal, run_dir)
+        else:
+            before = load(c.start_from)
+            found = rehearsed(c.rehearsal_file, c.rehearsal, before, predictor, run_dir)
+        self.data.rehearse(found)
+
+    def kept(self, predictor: Predictor) -> dict[str, Any]:
+        """Distance from the checkpoint's energies and forces on structures that no batch had."""
+        others = self.data.rehearsed
+        if others is None:
+            return {}
+        return evaluate_forces(predictor, others.molecules, others.validation)
+
     def module(self, predictor: Predictor) -> Training:
         """Energy and forces."""
         return ForceTraining(predictor, self.config)
@@ -129,10 +172,22 @@ class ForceTask(task.Task):
             "data": c.set_name,
             "n_train": len(parts.train),
             "split": f"{sizes}, seed {c.split_seed}",
-            "level_of_theory": c.level_of_theory or "not stated",
+            "level_of_theory": self._level(),
             "geometry_source": "configurations off equilibrium",
             "trained_on_forces": True,
         }
+
+    def _level(self) -> str:
+        """The level of theory, and the checkpoint's for other molecules if these are rehearsed."""
+        own = self.config.level_of_theory or "not stated"
+        if not self.rehearses:
+            return own
+        theirs = read_header(self.config.start_from).level_of_theory or "not stated"
+        return (
+            own
+            if own.split() == theirs.split()
+            else f"{own} ({self.config.set_name}), else {theirs}"
+        )
 
     def errors(
         self, predictor: Predictor, part: task.Part = "test", **options: Any
@@ -163,7 +218,7 @@ class ForceTraining(Training):
 
     def __init__(self, predictor: Predictor, config: ForceConfig) -> None:
         super().__init__(predictor, config)
-        self._errors: list[ForceErrors] = []
+        self._errors: dict[int, list[ForceErrors]] = {}
 
     def losses(self, batch: Any) -> dict[str, Tensor]:
         """The loss of the class's docstring, and the errors of energy and forces in it."""
@@ -189,26 +244,31 @@ class ForceTraining(Training):
             "train_loss_forces": force_error,
         }
 
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Collect errors; Lightning's ``no_grad`` does not hold for the forces."""
-        self._errors.append(force_errors(self.predictor, batch))
+        errors = force_errors(self.predictor, batch)
+        self._errors.setdefault(dataloader_idx, []).append(errors)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the loss and the errors in meV, meV per atom and meV/Å."""
-        total = torch.stack([errors.to_vector() for errors in self._errors]).sum(0)
+        """Log the loss and the errors in meV, meV per atom and meV/Å; first those of the data.
+
+        What is rehearsed counts in the loss by its share.
+        """
+        c, unit, loss = self.config, float(self.predictor.scale[0]), 0.0
+        shares = (1.0 - c.rehearsal, c.rehearsal)
+        for k, parts in sorted(self._errors.items()):
+            total = torch.stack([errors.to_vector() for errors in parts]).sum(0)
+            errors = ForceErrors.from_vector(self.trainer.strategy.reduce(total, reduce_op="sum"))
+            mae, rmse = errors.mae(), errors.rmse()
+            of_energy = c.energy_weight * mae["energy_eV_atom"]
+            of_forces = c.force_weight * float(errors.norms / errors.n_atoms)
+            loss += shares[k] * (of_energy + of_forces) / unit
+            for kind, values in (("mae", mae), ("rmse", rmse)):
+                for column, value in values.items():
+                    name = f"{PARTS[k]}_{kind}_{column.replace('_eV', '_meV')}"
+                    self.log(name, 1000.0 * value, rank_zero_only=True)
         self._errors.clear()
-        errors = ForceErrors.from_vector(self.trainer.strategy.reduce(total, reduce_op="sum"))
-        mae, rmse = errors.mae(), errors.rmse()
-        unit = float(self.predictor.scale[0])
-        loss = (
-            self.config.energy_weight * mae["energy_eV_atom"]
-            + self.config.force_weight * float(errors.norms / errors.n_atoms)
-        ) / unit
         self.log("val_loss", loss, prog_bar=True, rank_zero_only=True)
-        for kind, values in (("mae", mae), ("rmse", rmse)):
-            for column, value in values.items():
-                name = f"val_{kind}_{column.replace('_eV', '_meV')}"
-                self.log(name, 1000.0 * value, rank_zero_only=True)
 
 
 def _weights(force: Tensor, known: Tensor, graph: Graph, large: float) -> tuple[Tensor, Tensor]:

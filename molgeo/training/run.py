@@ -82,6 +82,7 @@ def train(config: RunConfig, resume: bool = False) -> Path:
     predictor = first_predictor(config, task, resume)
     module = _module(task, predictor)
     run_dir.mkdir(parents=True, exist_ok=True)
+    task.rehearse(predictor, run_dir, resume)
     (run_dir / "config.yaml").write_text(yaml.safe_dump(config.model_dump(), sort_keys=False))
     task.remarks(run_dir)
     trainer = _trainer(config, run_dir, first_step, limit)
@@ -116,7 +117,7 @@ def train(config: RunConfig, resume: bool = False) -> Path:
         raise NotFiniteError(f"{failure}; {kept}")
     is_trial = config.limit_train or config.limit_validation  # not worth the minutes
     if trainer.is_global_zero and not (trainer.interrupted or is_trial):
-        measure(exported, task.errors, trainer.strategy.root_device)
+        measure(exported, task.errors, trainer.strategy.root_device, task.kept)
     return exported
 
 

@@ -35,6 +35,10 @@ FEW: Final = 32
 UNKNOWN: Final = "not stated"
 """Level of theory of data that do not tell."""
 
+FORGOTTEN: Final = 0.25
+"""Part of a checkpoint's environments of atoms that are not in the data, from which on it is said
+that a run forgets them."""
+
 GAIN: Final = (0.05, 20.0)
 """Bounds of the factor by which a checkpoint's outputs are scaled to fit the data."""
 
@@ -102,7 +106,7 @@ def first_predictor(config: RunConfig, task: Task, resume: bool = False) -> Pred
             f"model: {config.model} has features of atomic numbers below {n_elements}, and the "
             f"data have {SYMBOLS[last]} ({last}); take another model"
         )
-    predictor.domain = domain_of(data.molecules, train)
+    predictor.domain = own = domain_of(data.molecules, train)
     _check_charges(config, predictor, data.molecules)
     if not config.start_from:
         fit_references(predictor, data.molecules, train, task.free_atoms(), may_be_missing)
@@ -122,8 +126,13 @@ def first_predictor(config: RunConfig, task: Task, resume: bool = False) -> Pred
             getattr(predictor, name).copy_(getattr(before, name))
     else:
         fit_references(predictor, data.molecules, train, task.free_atoms(), may_be_missing)
+        if task.rehearses:
+            _lend_references(predictor, before, shared)
         spread = train[:: -(-len(train) // SAMPLE)]  # neighbours are of one molecule
-        _fit_heads(predictor, before, shared, data.molecules, spread)
+        gain = 1.0 if task.rehearses else None  # what is rehearsed stays as it was
+        _fit_heads(predictor, before, shared, data.molecules, spread, gain)
+    if task.rehearses and before.domain is not None:
+        predictor.domain = own.joined(before.domain)
     if not resume:
         _tell(config, task, predictor, before, shared)
     return predictor
@@ -182,12 +191,28 @@ def _outputs(heads: Heads, k: int) -> list[int]:
     return [k, *second]
 
 
+def _lend_references(predictor: Predictor, before: Predictor, shared: list[Property]) -> None:
+    """Begin with the baseline of a checkpoint, of each atom above its free atom.
+
+    Elements that the data do not have keep the checkpoint's free atoms too, if the data have any.
+    """
+    for one in shared:
+        new, old = predictor.properties.index(one), before.properties.index(one)
+        own, theirs = predictor.atom_reference[new], before.atom_reference[old]
+        is_in_data = predictor.baseline[new].any(0)
+        predictor.baseline[new] = before.baseline[old]
+        predictor.baseline[new, 0] += (own - theirs).nan_to_num(0.0)
+        if not own.isnan().all():
+            predictor.atom_reference[new] = own.where(is_in_data | ~own.isnan(), theirs)
+
+
 def _fit_heads(
     predictor: Predictor,
     before: Predictor,
     shared: list[Property],
     molecules: MoleculeSet,
     rows: Tensor,
+    given_gain: float | None = None,
 ) -> None:
     """Scale copied heads to the data, and give the baseline what they then leave of the labels.
 
@@ -197,13 +222,14 @@ def _fit_heads(
         shared: properties whose heads were copied.
         molecules: the data.
         rows: (n,) of the training part.
+        given_gain: the factor of all heads; None to fit it.
     """
     outputs, force_gain = _outputs_on(before, molecules, rows)
     for one in shared:
         new, old = predictor.properties.index(one), before.properties.index(one)
         known = molecules.y[rows, new].isfinite()
         own, labelled = outputs[known, old], rows[known]
-        gain = force_gain if one.is_energy else None
+        gain = given_gain or (force_gain if one.is_energy else None)
         if gain is None:
             gain = gain_of(predictor, molecules, labelled, new, own)
         gain = min(max(gain, GAIN[0]), GAIN[1])
@@ -279,5 +305,21 @@ def _tell(
     now = predictor.domain.elements if predictor.domain else ()
     if new := [SYMBOLS[z] for z in now if z not in seen]:
         lines.append(f"elements that the checkpoint has never seen start afresh: {', '.join(new)}")
+    lines += _forgotten(task, predictor, before)
     for line in lines:
         say(f"start_from: {line}")
+
+
+def _forgotten(task: Task, predictor: Predictor, before: Predictor) -> list[str]:
+    """One line if a force field is to lose much of what it knew."""
+    mine, theirs = predictor.domain, before.domain
+    is_field = predictor.properties == before.properties and before.header.trained_on_forces
+    if task.rehearses or not is_field or None in (mine, theirs):
+        return []
+    now, then = (set(one.environments.counts) for one in (mine, theirs) if one and one.environments)
+    if len(then - now) < FORGOTTEN * len(then):
+        return []
+    return [
+        f"the model will forget molecules unlike the data: of {len(then)} environments of atoms "
+        f"that it knew, the data have {len(then & now)}; --rehearsal 0.5 keeps them"
+    ]

@@ -56,6 +56,8 @@ class Task(ABC):
     config_class: ClassVar[type[RunConfig]]
     fixed: ClassVar[tuple[str, ...]] = COMMON_FIXED
     measured_by: ClassVar[tuple[str, ...]] = ()
+    rehearses = False
+    """Whether the run rehearses what the checkpoint knew that it starts from."""
 
     def __init__(self, config: Any, data: Any) -> None:
         self.config = config
@@ -76,6 +78,20 @@ class Task(ABC):
 
     def free_atoms(self) -> dict[str, dict[int, float]]:
         """Property → atomic number → energy of the free atom in eV, as far as known."""
+        return {}
+
+    def rehearse(self, predictor: Predictor, run_dir: Path, resume: bool) -> None:
+        """Add to the data what is rehearsed, if the run does.
+
+        Args:
+            predictor: that the run starts with.
+            run_dir: folder of the run, which keeps what is rehearsed.
+            resume: the run goes on, with what its folder has.
+        """
+        return
+
+    def kept(self, predictor: Predictor) -> dict[str, Any]:
+        """How far a model is from the checkpoint that it started from, on what was rehearsed."""
         return {}
 
     def remarks(self, run_dir: Path) -> None:

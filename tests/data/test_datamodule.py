@@ -6,7 +6,7 @@ import torch
 
 from molgeo.data import datamodule
 from molgeo.data.capacity import ladder_of
-from molgeo.data.datamodule import FlatDataModule, placed
+from molgeo.data.datamodule import FlatDataModule, Rehearsed, placed
 from molgeo.data.split import Split
 
 from .test_neighbours import molecules, same
@@ -98,3 +98,31 @@ def test_a_set_lies_on_a_card_if_there_is_room(monkeypatch):
     assert placed(known, torch.device("cpu")) is known
     free = 2 * known.n_bytes
     assert placed(known, card) is known
+
+
+def test_what_is_rehearsed_is_in_each_batch_and_validated_apart():
+    data = module()
+    others = molecules([3] * 30)
+    data.rehearse(Rehearsed(others, torch.arange(25), torch.arange(25, 30), 0.25))
+    n_before = len(data.molecules)
+    data.find_edges(3.0, padded=True)
+    train = list(data.train_dataloader())
+    own, kept = (list(loader) for loader in data.val_dataloader())
+    assert [len(batch.y) for batch in own + kept] == [20, 5]
+    assert len(train) == 70 // 6
+    assert all(batch.edges is not None for batch in train + own + kept)
+    assert sum(batch.capacity is not None for batch in train) >= len(train) - 1
+    assert {batch.n_molecules for batch in train} == {8}
+    assert all((batch.ptr.diff()[6:8] == 3).all() for batch in train), "the last two are others"
+    assert len(data.molecules) == n_before == 100, "the data stay what they are"
+    again = module(first_step=5)
+    again.rehearse(data.rehearsed)
+    again.find_edges(3.0, padded=True)
+    assert again.ladder == data.ladder
+    for a, b in zip(train[5:], again.train_dataloader(), strict=False):
+        assert torch.equal(a.pos, b.pos)
+
+
+@pytest.mark.parametrize(("share", "n"), [(0.5, 4), (0.01, 1), (0.99, 7), (0.3, 2)])
+def test_a_batch_has_some_of_both(share, n):
+    assert Rehearsed(molecules([3]), torch.arange(1), torch.arange(1), share).of_batch(8) == n

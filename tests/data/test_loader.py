@@ -181,3 +181,48 @@ def test_sets_of_other_labels_are_not_joined():
     forces = dataclasses.replace(a, force=torch.zeros(2, 3))
     with pytest.raises(ValueError, match="force: expected both sets or none to have it"):
         a.joined(forces)
+
+
+def mixed(**place):
+    """Eleven molecules in batches of five, of which two are others: of seven, from 200 on."""
+    whole = molecules([1] * 11).joined(
+        dataclasses.replace(molecules([1] * 7), idx=200 + torch.arange(7))
+    )
+    others = {"others": torch.arange(11, 18), "n_others": 2}
+    return FlatLoader(whole, torch.arange(11), 5, seed=3, **others, **place)
+
+
+def test_each_batch_has_as_many_others():
+    """Passes through the others go on through epochs, each in another order."""
+    loader = mixed()
+    assert len(loader) == 3, "epochs count the loader's own molecules"
+    batches = ids(loader, 7)
+    own = [[m for m in batch if m < 200] for batch in batches]
+    others = [m for batch in batches for m in batch if m >= 200]
+    assert {len(batch) for batch in own} == {3}
+    assert len({m for batch in own[:3] for m in batch}) == 9, "none twice in an epoch"
+    passes = [others[k : k + 7] for k in range(0, 42, 7)]
+    assert all(sorted(one) == list(range(200, 207)) for one in passes)
+    assert len({tuple(one) for one in passes}) == 6
+    assert ids(mixed(), 7) == batches
+
+
+@pytest.mark.parametrize("taken", [1, 3, 5, 11])
+def test_others_go_on_at_every_position(taken):
+    expected, loader, before = ids(mixed(), 6), mixed(), []
+    while len(before) < taken:
+        for batch in loader:
+            before.append(batch.idx.tolist())
+            if len(before) == taken:
+                break
+    rest = mixed()
+    rest.load_state_dict(loader.state_dict())
+    assert before + ids(rest, 7)[: 18 - taken] == expected
+
+
+def test_ranks_share_the_others():
+    ranks = [mixed(rank=rank, world_size=2) for rank in range(2)]
+    others = [[m for batch in ids(loader, 4) for m in batch if m >= 200] for loader in ranks]
+    steps = [m for pair in zip(*others, strict=True) for m in pair]
+    assert len(steps) == 16, "two processes, four epochs of one batch, two others in each"
+    assert sorted(steps[:7]) == list(range(200, 207))

@@ -210,5 +210,5 @@ def test_charges_are_in_every_graph():
     more = known.batch(chosen, capacity)
     assert more.graph(4.0).charge.tolist() == [-1, 1, 0]
     assert known.joined(whole).charge.tolist() == [1, 0, -1, 1, 0, -1]
-    with pytest.raises(ValueError, match="charge: expected both sets or none"):
-        whole.joined(molecules([3]))
+    assert whole.joined(molecules([3])).charge.tolist() == [1, 0, -1, 0]
+    assert molecules([3]).joined(whole).charge.tolist() == [0, 1, 0, -1]

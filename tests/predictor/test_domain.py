@@ -192,3 +192,19 @@ def test_several_charges():
     assert QM9.seen_charges == (0,)
     assert [ions.check([6], charge=q) for q in ions.seen_charges] == [None] * 3
     assert "was trained on molecules of charge -1, 0, 1 only" in ions.check([6], charge=2)
+
+
+def test_joined_domains_are_those_of_both_sets():
+    """Bonds are judged by the larger of both numbers, so that little of one set is enough."""
+    names = ["C2H6", "CH3OH", "NH3"], ["H2O", "CH3OH"]
+    one, two = (replace(trained_on(*each), charge=q) for each, q in zip(names, (0, 1), strict=True))
+    both, whole = one.joined(two), trained_on(*names[0], *names[1])
+    assert both.elements == whole.elements
+    assert (both.max_atoms, both.min_distance) == (whole.max_atoms, whole.min_distance)
+    assert both.seen_charges == (0, 1)
+    assert both.environments.counts == whole.environments.counts
+    assert both.bond_kinds.counts == whole.bond_kinds.counts
+    assert both.bond_kinds.molecules == whole.bond_kinds.molecules
+    assert both.bond_kinds.needed == max(one.bond_kinds.needed, two.bond_kinds.needed)
+    assert one.joined(replace(two, bond_kinds=None)).bond_kinds is None
+    assert one.joined(one).charges is None

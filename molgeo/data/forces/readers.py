@@ -54,6 +54,40 @@ def read_frames(path: str | Path, energy_key: str = "", force_key: str = "") -> 
     return read_ase(path, energy_key, force_key)
 
 
+def read_structures(path: str | Path) -> Frames:
+    """Read structures without labels; energies and forces are zero.
+
+    Args:
+        path: an npz of concatenated atoms, with ``z, r, n`` and maybe ``charge``, or what ASE
+            reads. Whole numbers ``r`` are in mÅ, others in Å.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it has no structures.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; expected a file of structures")
+    if path.suffix != ".npz":
+        from molgeo.data.ase_frames import read_ase
+
+        return read_ase(path, labelled=False)
+    with np.load(path, allow_pickle=False) as file:
+        if missing := {"z", "r", "n"} - set(file.files):
+            raise InputError(f"{path}: expected the arrays z, r, n, got no {sorted(missing)[0]}")
+        arrays = {name: file[name] for name in ("z", "r", "n", "charge") if name in file.files}
+    r, n = arrays["r"], len(arrays["n"])
+    return Frames(
+        z=arrays["z"],
+        pos=r / 1000.0 if np.issubdtype(r.dtype, np.integer) else r,
+        n_atoms=arrays["n"].astype(np.int64),
+        energy=np.zeros(n),
+        force=np.zeros((len(r), 3)),
+        charge=_whole("charge", arrays, str(path)),
+        source=str(path),
+    )
+
+
 def _read_npz(path: Path) -> Frames:
     with np.load(path, allow_pickle=False) as file:
         names = set(file.files)
