@@ -26,7 +26,7 @@ from molgeo.training.config import Files, FilesConfig
 from molgeo.training.module import Training, mean_of_known
 from molgeo.training.rehearsal import read_rehearsed, rehearsed
 
-PARTS: Final = ("val", "kept")
+VALIDATED: Final = ("val", "kept")
 """How errors of the two validation parts are called in the log."""
 
 FORCE_EPSILON = 1e-6
@@ -158,7 +158,16 @@ class ForceTask(task.Task):
         others = self.data.rehearsed
         if others is None:
             return {}
-        return evaluate_forces(predictor, others.molecules, others.validation)
+        found = evaluate_forces(predictor, others.molecules, others.validation)
+        before = self.config.start_from
+        own = read_header(before).metrics.mae.get("forces_eV_A")
+        is_wrong = "" if own is None else f", which itself is wrong by {1000 * own:.3g}"
+        say(
+            f"rehearsal: forces on {found['n']} structures of other molecules are "
+            f"{1000 * found['mae']['forces_eV_A']:.3g} meV/Å from those of {before}{is_wrong} "
+            "(mean absolute)"
+        )
+        return found
 
     def module(self, predictor: Predictor) -> Training:
         """Energy and forces."""
@@ -265,7 +274,7 @@ class ForceTraining(Training):
             loss += shares[k] * (of_energy + of_forces) / unit
             for kind, values in (("mae", mae), ("rmse", rmse)):
                 for column, value in values.items():
-                    name = f"{PARTS[k]}_{kind}_{column.replace('_eV', '_meV')}"
+                    name = f"{VALIDATED[k]}_{kind}_{column.replace('_eV', '_meV')}"
                     self.log(name, 1000.0 * value, rank_zero_only=True)
         self._errors.clear()
         self.log("val_loss", loss, prog_bar=True, rank_zero_only=True)

@@ -39,8 +39,6 @@ from molgeo.runtime.whole_file import replacing
 FILE: Final = "rehearsal.npz"
 """In the folder of a run: its structures, with their labels. A resumed run reads them."""
 
-PARTS: Final = TRAIN, VALIDATION
-
 FEWEST: Final = 20
 """Structures that a checkpoint has to know."""
 
@@ -103,7 +101,9 @@ def read_rehearsed(share: float, run_dir: Path) -> Rehearsed:
         FileNotFoundError: they are not there.
     """
     frames = read_frames(run_dir / FILE)
-    train, held_out = (torch.from_numpy(np.flatnonzero(frames.part == k)) for k in PARTS)
+    train, held_out = (
+        torch.from_numpy(np.flatnonzero(frames.part == k)) for k in (TRAIN, VALIDATION)
+    )
     return Rehearsed(to_ev(frames, Units()), train, held_out, share)
 
 

@@ -63,15 +63,7 @@ def train(config: RunConfig, resume: bool = False) -> Path:
     run_dir = Path(config.run_dir)
     last = run_dir / "last.ckpt"
     limit = TimeLimit(last, config.max_minutes)  # before the data are loaded
-    if resume and not last.exists():
-        raise FileNotFoundError(f"nothing to resume: {last} does not exist")
-    # best.ckpt alone, or parts of last.ckpt, are a run as well: of a folder that was carried here.
-    if not resume and any(run_dir.glob("*.ckpt*")):
-        raise FileExistsError(
-            f"{run_dir} holds a run already: pass --resume to go on, or choose another run_dir"
-        )
-    if resume:
-        _check_resumable(config, run_dir)
+    _check_folder(config, run_dir, last, resume)
     if config.threads:
         torch.set_num_threads(config.threads)
     seed_everything(config.seed, verbose=False)
@@ -154,6 +146,19 @@ def _trainer(config: RunConfig, run_dir: Path, first_step: int, limit: TimeLimit
         inference_mode=False,  # validation may differentiate an energy
         log_every_n_steps=config.log_every_steps,
     )
+
+
+def _check_folder(config: RunConfig, run_dir: Path, last: Path, resume: bool) -> None:
+    """Refuse a folder that holds a run already, or none to resume, or another one."""
+    if resume and not last.exists():
+        raise FileNotFoundError(f"nothing to resume: {last} does not exist")
+    # best.ckpt alone, or parts of last.ckpt, are a run as well: of a folder that was carried here.
+    if not resume and any(run_dir.glob("*.ckpt*")):
+        raise FileExistsError(
+            f"{run_dir} holds a run already: pass --resume to go on, or choose another run_dir"
+        )
+    if resume:
+        _check_resumable(config, run_dir)
 
 
 def _check_resumable(config: RunConfig, run_dir: Path) -> None:

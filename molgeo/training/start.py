@@ -194,16 +194,18 @@ def _outputs(heads: Heads, k: int) -> list[int]:
 def _lend_references(predictor: Predictor, before: Predictor, shared: list[Property]) -> None:
     """Begin with the baseline of a checkpoint, of each atom above its free atom.
 
-    Elements that the data do not have keep the checkpoint's free atoms too, if the data have any.
+    An element of which only one level's free atom is known gets none: the energy relative to it
+    would be wrong for molecules of the other level.
     """
     for one in shared:
         new, old = predictor.properties.index(one), before.properties.index(one)
         own, theirs = predictor.atom_reference[new], before.atom_reference[old]
-        is_in_data = predictor.baseline[new].any(0)
-        predictor.baseline[new] = before.baseline[old]
-        predictor.baseline[new, 0] += (own - theirs).nan_to_num(0.0)
-        if not own.isnan().all():
-            predictor.atom_reference[new] = own.where(is_in_data | ~own.isnan(), theirs)
+        is_mine, is_theirs = predictor.baseline[new].any(0), before.baseline[old].any(0)
+        between = (own - theirs).nan_to_num(0.0)
+        lent = before.baseline[old] + between * torch.tensor([[1.0], [0.0]])
+        predictor.baseline[new] = lent.where(is_theirs, predictor.baseline[new])
+        both = theirs.where(own.isnan() & ~is_mine, own.where(~theirs.isnan(), torch.nan))
+        predictor.atom_reference[new] = both.where(is_theirs, own)
 
 
 def _fit_heads(
