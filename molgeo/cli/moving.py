@@ -59,13 +59,13 @@ def md(options: Namespace) -> int:
 
 @command(
     "molgeo vib O --symmetry-number 2",
-    positional("input", "SMILES, file of one molecule, or - for stdin"),
+    positional("input", "SMILES, file of any number of molecules, or - for stdin"),
     ForceFieldSettings,
     VibrationSettings,
 )
 def vib(options: Namespace) -> int:
     """Harmonic frequencies and thermochemistry at the next minimum."""
-    from molgeo.simulation.command import run_vib
+    from molgeo.simulation.vib_command import run_vib
 
     force_field = settings_from(options, ForceFieldSettings)
     return run_vib(options.input, force_field, settings_from(options, VibrationSettings))

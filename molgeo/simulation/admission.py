@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ase import Atoms
@@ -9,7 +10,9 @@ from ase import Atoms
 from molgeo.runtime.errors import InputError
 from molgeo.runtime.plain_text import say
 from molgeo.runtime.whole_file import is_same_file, new_file
+from molgeo.simulation.calculator import MolgeoCalculator, UnsupportedAtomsError
 from molgeo.simulation.motion import has_velocities
+from molgeo.simulation.settings import ForceFieldSettings, Precision
 
 
 def title(atoms: Atoms) -> str:
@@ -70,3 +73,33 @@ def say_velocities(atoms: Atoms, what: str) -> None:
     if has_velocities(atoms):
         say(f"{title(atoms)}: its velocities are not used: {what} begins at rest")
     atoms.arrays.pop("momenta", None)
+
+
+def refused_reason(atoms: Atoms, allow_unfamiliar: bool, by_stress: bool = False) -> str | None:
+    """Why a structure is refused, as one of many; None if it is not."""
+    try:
+        atoms.calc.check(atoms)
+        return refusal(atoms, allow_unfamiliar, by_stress)
+    except UnsupportedAtomsError as error:
+        return str(error)
+
+
+def _names(names: str | None) -> str | list[str] | None:
+    """One name or path, or several with commas; a path may have a comma itself."""
+    if names is None or "," not in names or os.path.exists(names):
+        return names
+    return [name.strip() for name in names.split(",")]
+
+
+def calculator_of(
+    force_field: ForceFieldSettings, dtype: Precision = "float64", skin: float = 0.5
+) -> MolgeoCalculator:
+    """A calculator that leaves warnings and the start to `admission` and `structures`."""
+    return MolgeoCalculator(
+        _names(force_field.model),
+        force_field.device,
+        dtype,
+        skin,
+        allow_unfamiliar=True,
+        check_geometry=False,
+    )

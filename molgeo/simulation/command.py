@@ -1,4 +1,4 @@
-"""What the commands ``relax``, ``md`` and ``vib`` do.
+"""What the commands ``relax`` and ``md`` do.
 
 Exit status: 0 if all is done. 3 if something failed: a structure that could not be read or was not
 relaxed, a run that the guard stopped, a saddle point instead of a minimum.
@@ -7,14 +7,11 @@ relaxed, a run that the guard stopped, a saddle point instead of a minimum.
 from __future__ import annotations
 
 import glob
-import json
-import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
 
 import ase.io
 from ase import Atoms
@@ -24,38 +21,32 @@ from molgeo.runtime.errors import OK, SOME_FAILED, InputError
 from molgeo.runtime.progress import progress
 from molgeo.simulation.admission import (
     admit,
+    calculator_of,
     not_the_input,
     placed,
-    refusal,
+    refused_reason,
     say,
     say_velocities,
     title,
     writable,
 )
-from molgeo.simulation.calculator import MolgeoCalculator, UnsupportedAtomsError
+from molgeo.simulation.calculator import MolgeoCalculator
 from molgeo.simulation.many_runs import apart_reason, simulate_all, states_of
 from molgeo.simulation.molecular_dynamics import STATE, Outcome, check_files, simulate, state_path
 from molgeo.simulation.records import ENDINGS, keep_results, lost_constraints, open_frames
-from molgeo.simulation.relaxation import Relaxed, odd_reason, relax, relax_each
+from molgeo.simulation.relaxation import Relaxed, in_order, odd_reason, relax_each
 from molgeo.simulation.report.page import write_page
 from molgeo.simulation.report.summary import Summary, summarise
-from molgeo.simulation.report.text import aligned_lines, vibration_table
+from molgeo.simulation.report.text import aligned_lines
 from molgeo.simulation.settings import (
     ForceFieldSettings,
     MDFiles,
     MDForceFieldSettings,
     MDSettings,
-    Precision,
     RelaxSettings,
-    VibrationSettings,
     remarks,
 )
-from molgeo.simulation.structures import one_structure, structures
-from molgeo.simulation.vibrations import Modes, check_molecule, thermochemistry, vibrations
-
-VIB_FMAX: Final = 1e-4
-"""eV/Å, to which a structure is relaxed before its vibrations: a force turns into a frequency of
-rotation, 10 1/cm for 1e-3 eV/Å."""
+from molgeo.simulation.structures import structures
 
 
 def run_relax(input: str, force_field: ForceFieldSettings, settings: RelaxSettings) -> int:
@@ -74,7 +65,7 @@ def run_relax(input: str, force_field: ForceFieldSettings, settings: RelaxSettin
         FileExistsError: the output is there already.
     """
     path = writable(settings.output, input, ENDINGS, settings.force)
-    calculator = _calculator(force_field)
+    calculator = calculator_of(force_field)
     bad: list[str] = []
     done: list[Atoms] = []
     together = settings.batch_size != "1"
@@ -83,8 +74,8 @@ def run_relax(input: str, force_field: ForceFieldSettings, settings: RelaxSettin
         with progress("relaxing") as report:
             limits = settings.fmax, settings.max_steps, settings.batch_size
             found = relax_each(admitted, calculator, *limits, report)
-            for relaxed in _in_order(found):
-                name, problem = placed(relaxed.atoms), _problem(relaxed)
+            for relaxed in in_order(found):
+                name, problem = placed(relaxed.atoms), relaxed.problem
                 if problem:
                     bad.append(name)
                 if relaxed.refused:
@@ -131,7 +122,7 @@ def run_md(
     (atoms,) = found
     if isinstance(atoms, BadRow):
         raise InputError(f"{atoms.input}: {atoms.message}")
-    atoms.calc = _calculator(force_field, force_field.dtype, force_field.skin)
+    atoms.calc = calculator_of(force_field, force_field.dtype, force_field.skin)
     if not resume:
         admit(atoms, force_field.allow_unfamiliar, by_stress=settings.ensemble == "npt")
     for remark in (*remarks(settings, atoms), lost_constraints(files[0], atoms)):
@@ -157,7 +148,7 @@ def _run_many(
     names: MDFiles,
 ) -> int:
     """`run_md` of several structures, each with files of its own, which have its number."""
-    calculator = _calculator(force_field, force_field.dtype, force_field.skin)
+    calculator = calculator_of(force_field, force_field.dtype, force_field.skin)
     by_stress, width = settings.ensemble == "npt", len(str(len(found)))
 
     def numbered(name: str, number: int) -> Path:
@@ -183,7 +174,7 @@ def _run_many(
         atoms.calc = calculator
         allowed = force_field.allow_unfamiliar
         is_new = files[number][0].name not in begun
-        if is_new and (reason := _reason(atoms, allowed, by_stress)):
+        if is_new and (reason := refused_reason(atoms, allowed, by_stress)):
             say(f"{number} {title(atoms)}: {reason}")
             continue
         admitted[number] = atoms
@@ -229,78 +220,6 @@ def _begun(output: Path) -> set[str]:
     return {name for name in found if name[number].isdigit()}
 
 
-def run_vib(input: str, force_field: ForceFieldSettings, settings: VibrationSettings) -> int:
-    """The command ``molgeo vib``: frequencies and thermochemistry at the next minimum.
-
-    Args:
-        input: a SMILES, ``-`` or the name of a file with one molecule, which is relaxed first.
-        force_field: the model.
-        settings: conditions, and where to write.
-
-    Returns:
-        The exit status.
-
-    Raises:
-        UserError: wrong usage, or an input that cannot be read.
-        FileExistsError: the output is there already.
-    """
-    path = writable(settings.output, input, (".json", ".txt"), settings.force)
-    atoms = one_structure(input, say)
-    atoms.calc = _calculator(force_field)
-    atoms.calc.check(atoms)
-    check_molecule(atoms)
-    admit(atoms, force_field.allow_unfamiliar)
-    say_velocities(atoms, "a relaxation")
-    with progress("relaxing") as report:
-        relaxed = relax(atoms, VIB_FMAX, report=report)
-    with progress("displacing") as report:
-        modes = vibrations(relaxed.atoms, report=report)
-    problem = _problem(relaxed)
-    result = _about_modes(relaxed, modes, atoms.calc.model_name)
-    conditions: dict[str, Any] = {
-        "temperature_K": settings.temperature,
-        "pressure_bar": settings.pressure,
-        "symmetry_number": settings.symmetry_number,
-    }
-    try:
-        result |= conditions | thermochemistry(relaxed.atoms, modes, **conditions)
-    except InputError as error:
-        if not modes.n_imaginary:
-            raise
-        problem = str(error)
-    by_default = path.suffix == ".json" if path else not sys.stdout.isatty()
-    as_json = settings.format == "json" or (settings.format is None and by_default)
-    text = json.dumps(result, indent=2) + "\n" if as_json else vibration_table(result)
-    if path is None:
-        sys.stdout.write(text)
-    else:
-        path.write_text(text, encoding="utf-8")
-    if problem:
-        say(problem)
-    return SOME_FAILED if problem else OK
-
-
-def _names(names: str | None) -> str | list[str] | None:
-    """One name or path, or several with commas; a path may have a comma itself."""
-    if names is None or "," not in names or os.path.exists(names):
-        return names
-    return [name.strip() for name in names.split(",")]
-
-
-def _calculator(
-    force_field: ForceFieldSettings, dtype: Precision = "float64", skin: float = 0.5
-) -> MolgeoCalculator:
-    """A calculator that leaves warnings and the start to `admission` and `structures`."""
-    return MolgeoCalculator(
-        _names(force_field.model),
-        force_field.device,
-        dtype,
-        skin,
-        allow_unfamiliar=True,
-        check_geometry=False,
-    )
-
-
 def _admitted(
     input: str,
     calculator: MolgeoCalculator,
@@ -316,7 +235,7 @@ def _admitted(
             continue
         say_velocities(atoms, "a relaxation")
         atoms.calc = calculator
-        reason = _reason(atoms, allow_unfamiliar)
+        reason = refused_reason(atoms, allow_unfamiliar)
         if reason:
             say(f"{placed(atoms)}: {reason}")
             bad.append(placed(atoms))
@@ -326,33 +245,9 @@ def _admitted(
         yield atoms
 
 
-def _reason(atoms: Atoms, allow_unfamiliar: bool, by_stress: bool = False) -> str | None:
-    """Why a structure is refused, as one of many; None if it is not."""
-    try:
-        atoms.calc.check(atoms)
-        return refusal(atoms, allow_unfamiliar, by_stress)
-    except UnsupportedAtomsError as error:
-        return str(error)
-
-
-def _in_order(found: Iterable[tuple[int, Relaxed]]) -> Iterator[Relaxed]:
-    """Each as soon as all before it are there; all that are there if the work is interrupted."""
-    early: dict[int, Relaxed] = {}
-    n = 0
-    try:
-        for key, relaxed in found:
-            early[key] = relaxed
-            while n in early:
-                yield early.pop(n)
-                n += 1
-    except KeyboardInterrupt:
-        yield from (early[key] for key in sorted(early))
-        raise
-
-
 def _say_relaxed(relaxed: Relaxed, model: str, path: Path | None) -> None:
     """One line of a relaxed structure, and what is to be known beside it."""
-    name, problem = placed(relaxed.atoms), _problem(relaxed)
+    name, problem = placed(relaxed.atoms), relaxed.problem
     if lost := lost_constraints(path or Path("extxyz"), relaxed.atoms):
         say(f"{name}: {lost}")
     say(
@@ -360,17 +255,6 @@ def _say_relaxed(relaxed: Relaxed, model: str, path: Path | None) -> None:
         f"energy {relaxed.atoms.get_potential_energy():.4f} eV ({model})"
         + (f"; {problem}" if problem else "")
     )
-
-
-def _problem(relaxed: Relaxed) -> str | None:
-    """What a relaxed structure leaves to be wished for."""
-    if relaxed.refused:
-        return relaxed.refused
-    if relaxed.broken:
-        return f"bonds broke while relaxing: {', '.join(relaxed.broken)}"
-    if not relaxed.converged:
-        return f"not relaxed: {relaxed.fmax:.4f} eV/Å are left after {relaxed.n_steps} steps"
-    return None
 
 
 def _finished(relaxed: Relaxed, model: str) -> Atoms:
@@ -414,21 +298,3 @@ def _about(atoms: Atoms, settings: MDSettings, outcome: Outcome) -> list[tuple[s
     if outcome.resumed_from is not None:
         rows.append(("resumed at step", str(outcome.resumed_from)))
     return rows
-
-
-def _about_modes(relaxed: Relaxed, modes: Modes, model: str) -> dict[str, Any]:
-    """What is known of a molecule before its thermochemistry."""
-    atoms = relaxed.atoms
-    return {
-        "name": atoms.info.get("name", ""),
-        "smiles": atoms.info.get("smiles", ""),
-        "formula": atoms.get_chemical_formula(),
-        "n_atoms": len(atoms),
-        "geometry": f"{atoms.info['geometry']}+{model}",
-        "model": model,
-        "energy_eV": float(atoms.get_potential_energy()),
-        "fmax_eV_A": relaxed.fmax,
-        "shape": modes.shape,
-        "n_imaginary": modes.n_imaginary,
-        "frequencies_cm": modes.frequencies_cm,
-    }

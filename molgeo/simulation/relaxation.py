@@ -50,6 +50,17 @@ class Relaxed:
     broken: list[str]
     refused: str | None = None
 
+    @property
+    def problem(self) -> str | None:
+        """What it leaves to be wished for."""
+        if self.refused:
+            return self.refused
+        if self.broken:
+            return f"bonds broke while relaxing: {', '.join(self.broken)}"
+        if not self.converged:
+            return f"not relaxed: {self.fmax:.4f} eV/Å are left after {self.n_steps} steps"
+        return None
+
 
 def relax(
     atoms: Atoms, fmax: float = 0.01, max_steps: int = 1000, report: Report = silent
@@ -135,6 +146,21 @@ def relax_each(
         if not alone:
             report(n_done, 0)
         yield key, relaxed
+
+
+def in_order(found: Iterable[tuple[int, Relaxed]]) -> Iterator[Relaxed]:
+    """Each as soon as all before it are there; all that are there if the work is interrupted."""
+    early: dict[int, Relaxed] = {}
+    n = 0
+    try:
+        for key, relaxed in found:
+            early[key] = relaxed
+            while n in early:
+                yield early.pop(n)
+                n += 1
+    except KeyboardInterrupt:
+        yield from (early[key] for key in sorted(early))
+        raise
 
 
 class _Many:

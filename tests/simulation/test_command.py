@@ -341,6 +341,28 @@ def test_vib_as_a_table(capsys):
     assert json.loads(Path("a.json").read_text())["temperature_K"] == 400.0
 
 
+def test_vib_of_many_is_that_of_each(capsys):
+    """In the order of the input; what is wrong with one costs its own row."""
+    Path("in.smi").write_text("O water\nC1CC broken\nCCl chloride\nCO methanol\n[CH3] radical\n")
+    words = ["vib", "in.smi", "--model", MODEL]
+    status, out, err = run(capsys, *words)
+    rows = json.loads(out)
+    assert status == 3
+    assert [row["status"] for row in rows] == ["ok", "error", "error", "ok", "error"]
+    assert [row["input"].split(":")[1] for row in rows] == ["1", "2", "3", "4", "5"]
+    assert "element Cl is outside the model's domain" in rows[2]["message"]
+    assert all(row["message"] in err for row in rows)
+    assert not rows[0]["message"]
+    for smiles, row in (("O", rows[0]), ("CO", rows[3])):
+        alone = json.loads(run(capsys, "vib", smiles, "--model", MODEL)[1])
+        np.testing.assert_allclose(row["frequencies_cm"], alone["frequencies_cm"], atol=0.1)
+        assert row["g_eV"] == pytest.approx(alone["g_eV"], abs=1e-5)
+    status, _, _ = run(capsys, *words, "--output", "all.txt")
+    text = Path("all.txt").read_text()
+    assert (status, text.count("Gibbs energy G")) == (3, 2)
+    assert "in.smi:3: chloride (CH3Cl): element Cl" in text
+
+
 # What is refused, by each of them.
 
 

@@ -5,13 +5,21 @@ import pytest
 from analytic_potentials import Morse
 from ase import Atoms, units
 from ase.build import molecule
+from ase.calculators.calculator import CalculationFailed
 from ase.thermochemistry import IdealGasThermo
 from force_fields import force_field
 
 from molgeo.runtime.errors import InputError
 from molgeo.simulation.calculator import MolgeoCalculator
-from molgeo.simulation.relaxation import relax
-from molgeo.simulation.vibrations import Modes, shape_of, thermochemistry, vibrations
+from molgeo.simulation.relaxation import relax, structure_of
+from molgeo.simulation.vibrations import (
+    Modes,
+    hessians,
+    modes_of,
+    shape_of,
+    thermochemistry,
+    vibrations,
+)
 
 
 def wave_number(k, mass):
@@ -162,3 +170,27 @@ def test_work_is_reported_and_leaves_no_files(tmp_path, monkeypatch):
     assert seen[-1][:2] == (12, 12)
     assert [done for done, _ in (call[:2] for call in seen)] == list(range(1, 13))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_structures_of_several_sizes_go_together():
+    """Their Hessian matrices are those of each, and those of a calculator asked one by one."""
+    calc = MolgeoCalculator(force_field(), "cpu", "float64", check_geometry=False)
+    some = [molecule(name) for name in ("H2O", "CH3OH", "CH4")]
+    found = list(hessians(map(structure_of, some), calc))
+    for atoms, hessian in zip(some, found, strict=True):
+        (alone,) = hessians([structure_of(atoms)], calc)
+        np.testing.assert_allclose(hessian, alone, rtol=0, atol=1e-7)
+        moved, column = atoms.copy(), []
+        for step in (-0.001, 0.001):
+            moved.positions = atoms.positions
+            moved.positions[1, 2] += step
+            column.append(calc.get_forces(moved).ravel())
+        np.testing.assert_allclose((hessian[5] + hessian[:, 5]) / 2, hessian[5], rtol=0, atol=1e-12)
+        expected = (column[0] - column[1]) / 0.002
+        np.testing.assert_allclose(hessian[5], expected, rtol=0, atol=1e-3)
+
+
+def test_a_hessian_that_is_not_finite():
+    bad = np.full((9, 9), np.nan)
+    with pytest.raises(CalculationFailed, match="no finite forces of displaced atoms"):
+        modes_of(molecule("H2O"), bad)
