@@ -102,6 +102,7 @@ def facts_of(header: Header) -> dict[str, str]:
             f"{header.n_train:,} {rows}" if header.n_train else "",
             f"split {header.split}" if header.split else "",
         ),
+        "rehearsed": _rehearsed(header),
         "level of theory": header.level_of_theory,
         "geometries": header.geometry_source,
         "training": _listed(
@@ -117,6 +118,17 @@ def facts_of(header: Header) -> dict[str, str]:
         "errors measured on": measured and measured + geometry,
     }
     return {label: one_line(value, MOST) for label, value in facts.items() if value}
+
+
+def _rehearsed(header: Header) -> str:
+    """What a model went on computing of the one that it started from, and how well."""
+    share, moved = header.training.get("rehearsal"), header.kept.mae.get("forces_eV_A")
+    if not isinstance(share, float) or not share:
+        return ""
+    before = header.training.get("start_from")
+    text = f"{share:.0%} of each batch are structures of other molecules, as {before} has them"
+    by = f"their forces have moved by {1000 * moved:.3g} meV/Å, mean absolute" if moved else ""
+    return "; ".join(filter(None, (text, by)))
 
 
 def _property_errors(header: Header) -> list[str]:

@@ -68,7 +68,8 @@ def rehearsed(
 
     Raises:
         FileNotFoundError: a file does not exist.
-        SettingError: the checkpoint is no force field, or knows too few of the structures.
+        SettingError: the checkpoint is no force field or knows too few of the structures, or these
+            are periodic.
     """
     try:
         before.check_forces()
@@ -76,6 +77,10 @@ def rehearsed(
         raise SettingError(f"rehearsal: {error}") from None
     paths = [Path(file) for file in files] or [shipped_structures()]
     found = concatenate([read_structures(path) for path in paths])
+    if found.pbc.any():
+        raise SettingError(
+            f"rehearsal_file: expected open structures, got a lattice: {found.source}"
+        )
     known = found.select(_known(found, before.domain))
     if len(known) < FEWEST:
         raise SettingError(

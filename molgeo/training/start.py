@@ -299,7 +299,7 @@ def _tell(
         f"{config.start_from} gives the backbone ({config.model}){heads}; references are {kept}"
     ]
     theirs = before.header.level_of_theory or UNKNOWN
-    mine = task.about().get("level_of_theory") or UNKNOWN
+    mine = getattr(config, "level_of_theory", "") or task.about().get("level_of_theory") or UNKNOWN
     if UNKNOWN in (theirs, mine) or theirs.split() != mine.split():
         hint = "; keep_references does not bridge them" if config.keep_references else ""
         lines.append(f"level of theory: {theirs} in the checkpoint, {mine} in the data{hint}")

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from molgeo.data.forces.readers import read_frames, read_structures
+from molgeo.evaluation.cards import facts_of
 from molgeo.evaluation.forces import evaluate_forces, file_part
 from molgeo.predictor import Predictor
 from molgeo.predictor.checkpoint import load
@@ -127,7 +128,21 @@ def test_a_model_says_what_it_knows(fields, tmp_path):
     assert plain.header.kept.n == 0 < kept.header.kept.n
     card = path.with_suffix(".md").read_text()
     assert "Distance from" in card
+    facts = facts_of(kept.header)["rehearsed"]
+    assert facts.startswith("50% of each batch are structures of other molecules, as schnet-many")
+    assert f"moved by {1000 * kept.header.kept.mae['forces_eV_A']:.3g} meV/Å" in facts
+    assert "rehearsed" not in facts_of(plain.header)
     assert "Distance from" not in (tmp_path / "plain" / path.name).with_suffix(".md").read_text()
+
+
+def test_rehearsed_structures_are_open(fields, tmp_path):
+    import ase.io
+    from ase.build import bulk, molecule
+
+    ase.io.write(tmp_path / "both.extxyz", [molecule("H2O"), bulk("NaCl", "rocksalt", 5.6)])
+    more = REHEARSAL | {"rehearsal_file": [str(tmp_path / "both.extxyz")]}
+    with pytest.raises(SettingError, match=r"open structures, got a lattice: .*both.extx"):
+        train(ForceConfig(**fields | more))
 
 
 @pytest.mark.parametrize(("step", "replay"), [(9, False), (7, False), (9, True)])
