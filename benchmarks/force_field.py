@@ -73,7 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         print("\n".join([*TABLES[part](report[part]), ""]), flush=True)
         report["targets"] = targets(report)
         if options.json:
-            options.json.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+            text = json.dumps(report, ensure_ascii=False)
+            short = json.loads(text, parse_float=lambda x: round(float(x), 6))
+            options.json.write_text(json.dumps(short, indent=1, ensure_ascii=False) + "\n")
     print("\n".join(TABLES["targets"](report)), flush=True)
     return report
 

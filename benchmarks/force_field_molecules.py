@@ -13,7 +13,7 @@ import numpy as np
 from ase import Atoms
 from force_field_data.molecules import HERE, part, read, scaffold, unique, usable
 from rdkit import Chem, RDLogger
-from rdkit.Chem import AllChem
+from rdkit.Chem import AllChem, rdMolTransforms
 
 from molgeo.data.forces.readers import GROUP_KEYS
 from molgeo.data.qm9.dataset import QM9, split
@@ -256,6 +256,7 @@ def turned(mol: Chem.Mol, n: int, seed: int) -> tuple[tuple[int, ...], list[Atom
     frames = []
     properties = AllChem.MMFFGetMoleculeProperties(full)
     for angle in np.arange(n) * 360.0 / n - 180.0:
+        rdMolTransforms.SetDihedralDeg(full.GetConformer(), *four, float(angle))
         if properties is None:
             field = AllChem.UFFGetMoleculeForceField(full)
             held = field.UFFAddTorsionConstraint
@@ -263,7 +264,7 @@ def turned(mol: Chem.Mol, n: int, seed: int) -> tuple[tuple[int, ...], list[Atom
             field = AllChem.MMFFGetMoleculeForceField(full, properties)
             held = field.MMFFAddTorsionConstraint
         field.Initialize()
-        held(*four, False, angle, angle, 1e4)
+        held(*four, False, angle, angle, 100.0)
         field.Minimize(maxIts=5000)
         frames.append(as_atoms(full))
         frames[-1].info["angle"] = float(angle)

@@ -31,6 +31,8 @@ KCAL = kcal / mol
 """eV."""
 FMAX = 0.01
 """eV/Å."""
+STEEP = 20.0
+"""kcal/mol above the lowest, beyond which a structure of a molecule is not counted: it clashes."""
 HIGH = 1.0
 """eV of a dimer's repulsion, above which a curve is not counted."""
 FAR = 4.0
@@ -234,16 +236,17 @@ def barriers(sides: Sides, n: int) -> dict[str, Any]:
             ),
         )
         theirs, single = energies(frames), energies(frames, sides.ours)
+        at = [float(frame.info["at"]) for frame in frames]
         scanned = [
             _held(frame, constraint(v), sides.ours, FMAX)
-            for frame, v in zip(frames, values, strict=True)
+            for frame, v in zip(frames, at, strict=True)
         ]
         own = energies(scanned)
         profiles = [each - each.min() for each in (theirs, single, own)]
         rows.append(
             {
                 "name": name,
-                "at": [float(v) for v in values],
+                "at": at,
                 "theirs": profiles[0].tolist(),
                 "single_points": profiles[1].tolist(),
                 "own": profiles[2].tolist(),
@@ -294,6 +297,7 @@ def _scan(
             now = _held(now, constraint(float(value)), rough, NEAR)
         now = _held(now, constraint(float(value)), calculator, FMAX)
         frames.append(now)
+        frames[-1].info["at"] = float(value)
     return frames
 
 
@@ -428,13 +432,16 @@ def _kept(sides: Sides, part: str, k: int, make: Callable[[], list[Atoms]]) -> l
 
 def _relative(molecule: Chem.Mol, frames: Sequence[Atoms], sides: Sides) -> dict[str, Any]:
     """Energies about their means in kcal/mol, and the mean absolute difference."""
-    theirs, ours = ((e - e.mean()) / KCAL for e in (energies(frames), energies(frames, sides.ours)))
+    theirs, ours = (e / KCAL for e in (energies(frames), energies(frames, sides.ours)))
+    counted = theirs <= theirs.min() + STEEP
+    theirs, ours = (e[counted] - e[counted].mean() for e in (theirs, ours))
     return {
         "smiles": Chem.MolToSmiles(molecule),
         "atoms": len(frames[0]),
         "charge": int(Chem.GetFormalCharge(molecule)),
         "theirs": theirs.tolist(),
         "ours": ours.tolist(),
+        "counted": int(counted.sum()),
         "error": float(np.abs(ours - theirs).mean()),
         "spread": float(theirs.std()),
     }

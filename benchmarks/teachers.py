@@ -40,11 +40,15 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="checkpoints")
     parser.add_argument("--forces", type=Path, nargs="*", default=[])
     parser.add_argument("--frames", type=int, default=100, help="of each file, drawn")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="what is there is not computed again")
     options = parser.parse_args()
     torch.set_num_threads(1)
     report: dict[str, Any] = {}
+    if options.json and options.json.exists():
+        report = json.loads(options.json.read_text())
     for name in [*options.names, "xtb", "aimnet2"]:
+        if Path(name).stem in report:
+            continue
         calculator = (
             Method(name).calculator()
             if name in SHORT_NAMES
@@ -54,8 +58,8 @@ def main() -> None:
         found |= {path.stem: beside(path, calculator, options.frames) for path in options.forces}
         report[Path(name).stem] = found
         print(Path(name).stem, json.dumps(found), flush=True)
-    if options.json:
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
+        if options.json:
+            options.json.write_text(json.dumps(report, indent=1) + "\n")
 
 
 def dimers(calculator: Calculator) -> dict[str, float]:
