@@ -42,9 +42,9 @@ from molgeo.elements import SYMBOLS
 from molgeo.evaluation.forces import evaluate_forces, file_part
 from molgeo.predictor.checkpoint import load
 from molgeo.simulation.calculator import MolgeoCalculator
-from molgeo.simulation.command import VIB_FMAX
 from molgeo.simulation.guard import bonds_of, broken_bonds
 from molgeo.simulation.relaxation import relax, relax_all
+from molgeo.simulation.vib_command import VIB_FMAX
 from molgeo.simulation.vibrations import vibrations
 
 FMAX = 0.01
