@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -74,7 +75,9 @@ class CalibrateOptions:
 
     model: str = option(None, "path of a checkpoint, which is rewritten", str, required=True)
     data: str | None = option(
-        None, "qm9, or the config.yaml of the run that trained the model; default: that of QM9"
+        None,
+        "qm9, the config.yaml of the run that trained the model, or of a force field the file that "
+        "it was trained on; default: qm9",
     )
     limit: int = option(2000, "validation and test molecules; 0 for all")
     data_dir: str | None = option(None, "folder of the data sets")
@@ -180,13 +183,26 @@ def _has_forces(path: str, predictor: Any) -> bool:
     return path.endswith(".npz") or (has_energy and may_hold_forces)
 
 
-def _task(data: str, units_are_checked: bool = True, data_dir: str = "") -> Any:
-    """The task of a run's config, or of a kind of data that needs no more."""
+def _task(
+    data: str,
+    units_are_checked: bool = True,
+    data_dir: str = "",
+    of_run: Mapping[str, Any] | None = None,
+) -> Any:
+    """The task of a run's config, or of a kind of data that needs no more.
+
+    Args:
+        data: the config's file, the kind of data, or the file with the data of a run.
+        units_are_checked: as of a config.
+        data_dir: as of a config.
+        of_run: config of that run, as a header has it.
+    """
     from molgeo.training.config import config_from, read_config
     from molgeo.training.task import task_of
 
     is_file = data.endswith((".yaml", ".yml"))
-    config = read_config(data) if is_file else config_from({"data": data})
+    fields = {**of_run, "data_file": [data]} if of_run else {"data": data}
+    config = read_config(data) if is_file else config_from(fields)
     if data_dir and "data_dir" in type(config).model_fields:
         config = config.model_copy(update={"data_dir": data_dir})
     if not units_are_checked and "check_units" in type(config).model_fields:
@@ -196,7 +212,7 @@ def _task(data: str, units_are_checked: bool = True, data_dir: str = "") -> Any:
 
 @command("molgeo calibrate --model runs/X/X.safetensors --limit 2000", CalibrateOptions)
 def calibrate(options: Namespace) -> int:
-    """Measure errors on validation molecules, for a model's _std columns."""
+    """Measure errors on validation molecules, for a model's _std columns and forces_std."""
     from molgeo.predictor.checkpoint import find, read_header, shipped
     from molgeo.runtime.errors import SettingError
     from molgeo.runtime.progress import progress
@@ -214,12 +230,14 @@ def calibrate(options: Namespace) -> int:
             "calibrate: expected --data, the config.yaml of the run that trained the model, "
             "got none"
         )
-    if Path(data).is_file() and not data.endswith((".yaml", ".yml")):
+    is_file_of_data = Path(data).is_file() and not data.endswith((".yaml", ".yml"))
+    if is_file_of_data and not read_header(path).trained_on_forces:
         raise SettingError(
             "calibrate: --data: expected qm9 or the config.yaml of the run that trained the model, "
             f"which says what its validation molecules are; got {data}"
         )
-    task = _task(data, data_dir=options.data_dir or "")
+    of_run = read_header(path).training if is_file_of_data else {}
+    task = _task(data, data_dir=options.data_dir or "", of_run=of_run)
     task.data.setup()
     with progress("calibrating") as report:
         result = export.add_calibration(

@@ -14,9 +14,9 @@ from molgeo.predictor.familiarity import (
     SIGNALS,
     Familiarity,
     familiarity,
-    gaussians,
     mean_features,
 )
+from molgeo.predictor.gaussians import gaussians
 
 MOLECULES: Final = 3000
 """Training molecules whose atoms' features are taken: some 50,000 atoms of QM9."""
@@ -34,7 +34,7 @@ def add_familiarity(
         small: training molecules that are kept one by one; None for none.
     """
     features, z, _ = _features(predictor, train._replace(rows=train.rows[:MOLECULES]))
-    found = gaussians(features, z)
+    found = {**gaussians(features, z), "known": torch.zeros(0, features.shape[1])}
     if small is not None and len(small.rows):
         found["known"] = _features(predictor, small)[2].contiguous()
     nothing = torch.zeros(PERCENTS + 1, len(SIGNALS))

@@ -1,5 +1,6 @@
 """A model with its heads, baseline and units; what it was trained on; its checkpoints."""
 
-from molgeo.predictor.predictor import Potential, Predictor
+from molgeo.predictor.potential import Potential
+from molgeo.predictor.predictor import Predictor
 
 __all__ = ["Potential", "Predictor"]

@@ -15,7 +15,8 @@ from torch import Tensor
 from molgeo.elements import SYMBOLS
 from molgeo.predictor import checkpoint
 from molgeo.predictor.domain import Domain
-from molgeo.predictor.predictor import Potential, Predictor
+from molgeo.predictor.potential import Potential
+from molgeo.predictor.predictor import Predictor
 from molgeo.runtime.errors import SettingError
 from molgeo.units import DEBYE
 
@@ -164,26 +165,44 @@ def on_host(potentials: Sequence[Potential], other: Tensor) -> tuple[list[Potent
     return found, next(parts).view(other.shape)
 
 
+def largest_error(models: Sequence[Predictor]) -> float | None:
+    """The expected error of an atom's force beyond which the models do not know such atoms.
+
+    Args:
+        models: one or more.
+
+    Returns:
+        eV/Å, the mean of the models' own limits; None if one of them has none.
+    """
+    limits = [float(known.limit) for each in models if (known := each.expected_errors)]
+    return sum(limits) / len(limits) if len(limits) == len(models) else None
+
+
 def mean(potentials: Sequence[Potential]) -> dict[str, Any]:
-    """Means over models in ASE's names and units, and of several the spread.
+    """Means over models in ASE's names and units, and how wrong they may be.
 
     Args:
         potentials: of one molecule, from each model.
 
     Returns:
-        ``energy``, ``free_energy``, ``energies``, and what there is of ``forces``, ``dipole`` and
-        ``strain_gradient``; of several models ``energy_std`` and ``forces_std`` too, which are
-        sample standard deviations.
+        ``energy``, ``free_energy``, ``energies``, and what there is of ``forces``, ``dipole``,
+        ``strain_gradient`` and ``forces_std``, the expected size of the error of each atom's force,
+        (atoms,) eV/Å. Of several models also ``energy_std``, the sample standard deviation. Their
+        ``forces_std`` is ‖sample standard deviation‖ of the forces on an atom, or the mean of what
+        they expect themselves if that is larger: models of the same data err together.
     """
     each = [_arrays(potential) for potential in potentials]
-    results: dict[str, Any] = {name: values.copy() for name, values in each[0].items()}
+    names = [name for name in each[0] if all(name in one for one in each)]
+    results: dict[str, Any] = {name: each[0][name].copy() for name in names}
     if len(each) > 1:
-        stacked = {name: np.stack([one[name] for one in each]) for name in each[0]}
+        stacked = {name: np.stack([one[name] for one in each]) for name in names}
         results = {name: values.mean(axis=0) for name, values in stacked.items()}
-        for name in {"energy", "forces"} & stacked.keys():
-            results[f"{name}_std"] = stacked[name].std(axis=0, ddof=1)
-    for name in {"energy", "energy_std"} & results.keys():
-        results[name] = float(results[name])
+        results["energy_std"] = float(stacked["energy"].std(axis=0, ddof=1))
+        told = results.pop("forces_std", 0.0)
+        if "forces" in stacked:
+            spread = np.linalg.norm(stacked["forces"].std(axis=0, ddof=1), axis=-1)
+            results["forces_std"] = np.maximum(spread, told)
+    results["energy"] = float(results["energy"])
     return {**results, "free_energy": results["energy"]}
 
 
@@ -196,6 +215,7 @@ def _arrays(potential: Potential) -> dict[str, Any]:
         "forces": potential.forces,
         "dipole": None if dipole is None else DEBYE * dipole[0],
         "strain_gradient": None if strain is None else strain[0],
+        "forces_std": potential.forces_std,
     }
     return {name: x.double().cpu().numpy() for name, x in named.items() if x is not None}
 

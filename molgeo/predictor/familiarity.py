@@ -1,15 +1,8 @@
 """How far a molecule's atoms lie from the training data in the model's own features.
 
-The features x of the training atoms of each element e have a mean m_e and a covariance, of whose
-eigenvectors u the leading K are kept, with eigenvalues λ_k. What the others leave of the variance
-is ρ_e. For an atom i
-
-    near_i  = √((1/K) Σ_k (u_k·(x_i − m_e))² / λ_k),
-    apart_i = √(‖x_i − m_e − Σ_k u_k u_k·(x_i − m_e)‖² / ρ_e),
-
-its Mahalanobis distance within the space that the training atoms span, and how far it leaves that
-space. A molecule's signals are the largest and the mean of both over its atoms, and the number of
-heavy atoms. Training molecules have values around one.
+A molecule's signals are the largest and the mean of the distances ``near`` and ``apart`` of its
+atoms (`molgeo.predictor.gaussians`), and the number of heavy atoms. Training molecules have values
+around one.
 
 Small molecules have atoms that hardly any other molecule has, such as those of methane. So the
 record also holds x̄, the mean features of all atoms, of each small training molecule. A molecule
@@ -28,15 +21,12 @@ above one is no prediction.
 
 Signals say nothing about the sign of an error: `molgeo.predictor.calibration` measures how far
 errors grow with each.
-
-Source:
-    Lee, Lee, Lee, Shin, NeurIPS 2018, for distances to Gaussians of a network's features.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, NamedTuple
 
@@ -45,9 +35,7 @@ from torch import Tensor
 
 from molgeo.graph import Graph
 from molgeo.ops.segment import molecule_sum
-
-KEPT: Final = 16
-"""K, eigenvectors of each element."""
+from molgeo.predictor.gaussians import Gaussians
 
 SIGNALS: Final = ("near_worst", "near_mean", "apart_worst", "apart_mean", "heavy_atoms")
 """Names of a molecule's signals, in the order of the columns."""
@@ -82,89 +70,30 @@ OF_BASELINE: Final = 0.5
 
 
 @dataclass(frozen=True)
-class Familiarity:
+class Familiarity(Gaussians):
     """Gaussians of the training atoms' features, and the signals of validation molecules.
 
     Attributes:
-        elements: (E,) float32 atomic numbers, ascending.
-        mean: (E, features) m_e.
-        axes: (E, features, K) u_k.
-        variance: (E, K) λ_k.
-        rest: (E,) ρ_e.
         percentiles: (`PERCENTS` + 1, signals) of validation molecules.
         known: (molecules, features) x̄ of small training molecules; maybe none.
     """
 
-    elements: Tensor
-    mean: Tensor
-    axes: Tensor
-    variance: Tensor
-    rest: Tensor
     percentiles: Tensor
     known: Tensor
 
     @classmethod
-    def of(cls, tensors: dict[str, Tensor], features: int) -> Familiarity:
-        """A record from a file's tensors.
+    def _absent(cls, features: int) -> dict[str, Tensor]:
+        return {"known": torch.zeros(0, features)}
 
-        Args:
-            tensors: by name.
-            features: width of the model's atom features.
-
-        Raises:
-            ValueError: one is missing, of another shape or type, or holds what no record holds.
-        """
-        names = {one.name for one in fields(cls)}
-        tensors = {"known": torch.zeros(0, features), **tensors}
-        if tensors.keys() != names:
-            raise ValueError(f"familiarity: expected {sorted(names)}, got {sorted(tensors)[:10]}")
-        n, k = len(tensors["elements"]), tensors["axes"].shape[-1]
-        shapes = {"elements": (n,), "mean": (n, features), "axes": (n, features, k)}
-        shapes |= {"known": (len(tensors["known"]), features)}
-        shapes |= {"variance": (n, k), "rest": (n,), "percentiles": (PERCENTS + 1, len(SIGNALS))}
-        for name, shape in shapes.items():
-            tensor = tensors[name]
-            if tuple(tensor.shape) != shape or tensor.dtype != torch.float32:
-                got = tuple(tensor.shape)
-                raise ValueError(f"familiarity.{name}: expected float32 of {shape}, got {got}")
-            if not tensor.isfinite().all():
-                raise ValueError(f"familiarity.{name}: expected finite numbers")
-        if not ((tensors["variance"] > 0).all() and (tensors["rest"] > 0).all()):
-            raise ValueError("familiarity.variance, rest: expected numbers above 0")
-        return cls(**tensors)
+    @classmethod
+    def _shapes(cls, tensors: dict[str, Tensor], features: int) -> dict[str, tuple[int, ...]]:
+        known = len(tensors["known"]), features
+        return {"known": known, "percentiles": (PERCENTS + 1, len(SIGNALS))}
 
     @property
     def n_signals(self) -> int:
         """Signals of a molecule."""
         return self.percentiles.shape[1]
-
-    def to(self, device: torch.device) -> Familiarity:
-        """The same on a device."""
-        return replace(self, **{name: one.to(device) for name, one in self.tensors().items()})
-
-    def tensors(self) -> dict[str, Tensor]:
-        """By name, as a checkpoint holds them: no tensor is empty there."""
-        named = {one.name: getattr(self, one.name) for one in fields(self)}
-        return {name: tensor for name, tensor in named.items() if tensor.numel()}
-
-    def distances(self, features: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        """``near`` and ``apart`` of each atom; an element that is not known is at infinity.
-
-        Args:
-            features: (atoms, features).
-            z: (atoms,) atomic numbers.
-        """
-        x = features.to(self.mean.dtype)
-        near = x.new_full((x.shape[0],), torch.inf)
-        apart = near.clone()
-        for e, number in enumerate(self.elements.tolist()):
-            own = (z == number).nonzero()[:, 0]
-            shifted = x[own] - self.mean[e]
-            inside = shifted @ self.axes[e]
-            near[own] = (inside.square() / self.variance[e]).mean(-1).sqrt()
-            left = shifted.square().sum(-1) - inside.square().sum(-1)
-            apart[own] = (left.clamp(min=0.0) / self.rest[e]).sqrt()
-        return near, apart
 
     def signals(self, features: Tensor, z: Tensor, graph: Graph) -> Tensor:
         """Signals of molecules, (molecules, `SIGNALS`).
@@ -177,7 +106,7 @@ class Familiarity:
         heavy = molecule_sum((z > 1).to(self.mean.dtype).unsqueeze(-1), graph)
         columns = []
         for distance in self.distances(features, z):
-            columns.append(_worst(distance, graph.batch, graph.n_molecules))
+            columns.append(worst(distance, graph.batch, graph.n_molecules))
             columns.append(mean_features(distance.unsqueeze(-1), graph)[:, 0])
         found = torch.stack([*columns, heavy[:, 0]], dim=-1)
         if len(self.known) < 2:
@@ -215,36 +144,9 @@ class Familiarity:
         )
 
 
-def _worst(distance: Tensor, batch: Tensor, n: int) -> Tensor:
+def worst(distance: Tensor, batch: Tensor, n: int) -> Tensor:
+    """The largest value of the atoms of each of n molecules."""
     return distance.new_zeros(n).scatter_reduce_(0, batch, distance, "amax")
-
-
-def gaussians(features: Tensor, z: Tensor, kept: int = KEPT) -> dict[str, Tensor]:
-    """The tensors of `Familiarity` but the percentiles, from training atoms.
-
-    Args:
-        features: (atoms, features).
-        z: (atoms,) atomic numbers.
-        kept: K; fewer if an element has not so many directions.
-    """
-    elements = z.unique()
-    k = max(1, min(kept, features.shape[1] - 1))
-    means, axes, variances, rests = [], [], [], []
-    for number in elements:
-        x = features[z == number].double()
-        mean = x.mean(0)
-        values, vectors = torch.linalg.eigh((x - mean).T @ (x - mean) / len(x))
-        # A floor, so that an element of few atoms does not call every other direction impossible.
-        floor = 1e-6 * values.sum().clamp(min=1e-12)
-        values, vectors = values.flip(0).clamp(min=float(floor)), vectors.flip(1)
-        means.append(mean)
-        axes.append(vectors[:, :k])
-        variances.append(values[:k])
-        rests.append(values[k:].sum())
-    stacked = {"mean": means, "axes": axes, "variance": variances, "rest": rests}
-    found = {name: torch.stack(parts).float().contiguous() for name, parts in stacked.items()}
-    none = torch.zeros(0, features.shape[1])
-    return {"elements": elements.float(), "known": none, **found}
 
 
 def mean_features(features: Tensor, graph: Graph) -> Tensor:
@@ -257,12 +159,13 @@ def familiarity(of_training: dict[str, Tensor], signals: Tensor) -> Familiarity:
     """A record whose percentiles are those of validation molecules.
 
     Args:
-        of_training: as of `gaussians`.
+        of_training: as of `gaussians`, and ``known`` if there are known molecules.
         signals: (molecules, `SIGNALS`).
     """
     steps = torch.linspace(0, 1, PERCENTS + 1, dtype=torch.float64)
     table = torch.quantile(signals.double(), steps, dim=0).float()
-    return Familiarity(**of_training, percentiles=table.contiguous())
+    absent = Familiarity._absent(of_training["mean"].shape[1])
+    return Familiarity(**{**absent, **of_training}, percentiles=table.contiguous())
 
 
 class Judged(NamedTuple):

@@ -170,6 +170,7 @@ class Facts(OpenRecord):
     calibration: Annotated[list[Calibration], Field(max_length=100), FailFast()] = []
     familiarity: Count = 0
     kept: Measured = Measured()
+    expected_errors: Count = 0
     sha256: Text = ""
 
     def told(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,35 +14,17 @@ from molgeo.graph import Graph, given_or_found
 from molgeo.graph.strain import strained
 from molgeo.ops.segment import molecule_sum
 from molgeo.predictor.domain import Domain
+from molgeo.predictor.expected_errors import ExpectedErrors
 from molgeo.predictor.familiarity import Familiarity, Judged, strangeness
 from molgeo.predictor.header import Facts, PredictorConfig
 from molgeo.predictor.heads import Heads, moment, pool
 from molgeo.predictor.inputs import check_atoms
+from molgeo.predictor.potential import Potential
 from molgeo.predictor.repulsion import Repulsion
 from molgeo.properties import Property, first_energy, names_of
 from molgeo.runtime.errors import SettingError
 
 N_ELEMENTS = len(SYMBOLS)
-
-
-class Potential(NamedTuple):
-    """The energy of molecules, as simulations ask for it.
-
-    Attributes:
-        energy: (molecules,) float64, total, eV.
-        energies: (atoms,) float64, eV; each molecule's sum to its energy, references included.
-        forces: (atoms, 3) eV/Å, the negative gradient; None if not asked for.
-        strain_gradient: (molecules, 3, 3) eV, symmetric; over the volume it is the stress. None
-            if not asked for.
-        dipole: (molecules, 3) float64, Debye; None if the model predicts no dipole in D. Training
-            sees its norm only, so that all of a molecule's dipoles may have the wrong sign.
-    """
-
-    energy: Tensor
-    energies: Tensor
-    forces: Tensor | None
-    strain_gradient: Tensor | None
-    dipole: Tensor | None
 
 
 class Predictor(nn.Module):
@@ -65,6 +47,7 @@ class Predictor(nn.Module):
         header: what its checkpoint says of it; empty if it was never saved.
         domain: what the model was trained on; None before training.
         familiarity: how far molecules are from the training data; None if it is not known.
+        expected_errors: of a force field, how wrong its forces are; None if it is not known.
         baseline: (properties, 2, elements) float64 contributions of an atom and of its r².
         scale: (properties,) float64, unit of the heads' outputs.
         atom_reference: (properties, elements) float64, energies of free atoms in eV, NaN if
@@ -108,6 +91,7 @@ class Predictor(nn.Module):
         self.name = name
         self.domain: Domain | None = None
         self.familiarity: Familiarity | None = None
+        self.expected_errors: ExpectedErrors | None = None
         self.header = Facts()
         self.sha256 = ""
         self.repulsion = Repulsion() if repulsion else None
@@ -227,7 +211,7 @@ class Predictor(nn.Module):
         out, _ = self._repelled(self.heads(features, z, pos, graph), z, pos, graph)
         units = self.to_units(out, z, pos, graph)
         baseline = units / self.scale - out.double()
-        known = self.familiarity
+        known = self.familiarity or self.expected_errors
         return Judged(
             self._outputs(units, z, graph),
             strangeness(out, baseline, graph.atoms_per_molecule, self.heads.kinds),
@@ -393,7 +377,7 @@ class Predictor(nn.Module):
                 own = own + repulsion.double()
             # What belongs to no atom (the pV of an enthalpy) is shared evenly.
             rest = (total - molecule_sum(own, graph)) / graph.atoms_per_molecule
-            d = self.dipole_index
+            d, known = self.dipole_index, self.expected_errors
             return Potential(
                 energy=total.detach(),
                 energies=own + rest[graph.batch],
@@ -402,6 +386,7 @@ class Predictor(nn.Module):
                 dipole=None
                 if d is None
                 else self.scale[d] * moment(atoms[:, d].double(), pos.double(), graph),
+                forces_std=None if known is None else known.of_atoms(features, z),
             )
 
     def _named(self, values: Tensor) -> dict[str, Tensor]:
@@ -444,6 +429,7 @@ class Predictor(nn.Module):
             moved: Tensor = getattr(self, name)
             if moved.dtype != buffer.dtype:
                 setattr(self, name, buffer.to(moved.device))
-        if self.familiarity is not None:
-            self.familiarity = self.familiarity.to(self.scale.device)
+        for name in ("familiarity", "expected_errors"):
+            if (known := getattr(self, name)) is not None:
+                setattr(self, name, known.to(self.scale.device))
         return self

@@ -87,8 +87,11 @@ POTENTIAL: Final = {
     "dipole": Value(
         "float64", ("molecules", 3), "D", "dipole moment, the sign of a molecule's may be wrong"
     ),
+    "forces_std": Value(
+        "float64", ("atoms",), "eV/Å", "expected size of the error of each atom's force"
+    ),
 }
-"""What the program of a force field gives, the dipole if the model knows it."""
+"""What the program of a force field gives, the last two if the model knows them."""
 
 
 class Program(nn.Module):
@@ -175,8 +178,11 @@ def description(predictor: Predictor, forces: bool | None = None) -> dict[str, A
     """
     header, domain = predictor.header, predictor.domain
     if _has_forces(predictor, forces):
-        known = predictor.dipole_index is not None
-        outputs = {k: v for k, v in POTENTIAL.items() if known or k != "dipole"}
+        known = {
+            "dipole": predictor.dipole_index is not None,
+            "forces_std": predictor.expected_errors is not None,
+        }
+        outputs = {name: value for name, value in POTENTIAL.items() if known.get(name, True)}
     else:
         outputs = {
             key: Value("float64", ("molecules",), one.unit, one.description or one.symbol)

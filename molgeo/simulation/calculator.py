@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import threading
-import warnings
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
@@ -32,7 +31,7 @@ from molgeo.predictor.ensemble import Model, advice, check_energies, mean, membe
 from molgeo.runtime.device import choose
 from molgeo.runtime.errors import SettingError, UnknownSettingError, UserError
 from molgeo.runtime.plain_text import nearest
-from molgeo.simulation.familiarity import Unfamiliar, UnfamiliarWarning, unfamiliar
+from molgeo.simulation.familiarity import Doubts, Unfamiliar, unfamiliar
 from molgeo.simulation.memory import Memory, inputs
 from molgeo.simulation.replay import Replay, Replayed
 from molgeo.simulation.starts import Starts
@@ -50,13 +49,15 @@ class MolgeoCalculator(Calculator):
     ``results`` holds ``energy`` and ``free_energy`` (the same, eV), ``energies`` (atoms,) that sum
     to it, ``forces`` (atoms, 3) in eV/Å without constraints, ``stress`` (6,) in eV/Å³ and Voigt's
     order if there is a periodic cell with a volume, and ``dipole`` (3,) in e·Å if the model gives
-    mu and nothing is periodic. With several models all these are means, and ``energy_std`` and
-    ``forces_std`` (atoms, 3) are their sample standard deviations.
+    mu and nothing is periodic. Models that tell their errors add ``forces_std`` (atoms,) in eV/Å,
+    the expected size of the error of each atom's force. With several models all these are means,
+    ``energy_std`` is their sample standard deviation, and ``forces_std`` at least ‖that of forces‖.
 
     Steps share a graph until an atom has moved by half the skin. Structures that share a calculator
     in turn, as the images of a band do, are not computed twice. Elements, charge (of ``info``) and
     spin are checked once for each composition, distances at every step. A molecule whose bonds or
-    environments the training data do not hold is computed with an `UnfamiliarWarning`, once. The
+    environments the training data do not hold is computed with an `UnfamiliarWarning`, once, as is
+    one with an expected error above ``max_force_error``, the models' own limit (eV/Å or None). The
     given atoms never change, nor do the weights, which copies share. Threads may share a
     calculator, which computes for one at a time: each gets what it asked for, though ``results``
     are those of the last.
@@ -163,11 +164,14 @@ class MolgeoCalculator(Calculator):
         self.implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]
         if all(each.dipole_index is not None for each in models):
             self.implemented_properties.append("dipole")
+        self._doubts = Doubts(models)
+        self.max_force_error = self._doubts.max_force_error
         if len(models) > 1:
-            self.implemented_properties += ["energy_std", "forces_std"]
+            self.implemented_properties.append("energy_std")
+        if len(models) > 1 or self.max_force_error is not None:
+            self.implemented_properties.append("forces_std")
         self._z = torch.empty(0, dtype=torch.long)
         self._starts, self._memory = Starts(), Memory()
-        self._seen: set[int] = set()
         self.reset()
 
     def get_property(self, name: str, atoms: Atoms | None = None, *args: Any, **kw: Any) -> Any:
@@ -242,6 +246,7 @@ class MolgeoCalculator(Calculator):
                 self._memory.keep(key, len(atoms), results)
             if is_new:
                 self.warn_of(atoms)
+            self.warn_of(atoms, results)
             self.atoms, self.results, self._starts.last = atoms, results, atoms
 
     def check(self, atoms: Atoms) -> None:
@@ -314,20 +319,10 @@ class MolgeoCalculator(Calculator):
         """What of some atoms the training data of the models do not hold; None for nothing."""
         return unfamiliar(self.models, atoms)
 
-    def warn_of(self, atoms: Atoms) -> None:
-        """Say once of a molecule what is unknown of it, unless ``allow_unfamiliar``."""
-        if self._options["allow_unfamiliar"]:
-            return
-        key = hash((atoms.numbers.tobytes(), atoms.pbc.tobytes()))
-        found = None if key in self._seen else self.unfamiliar(atoms)
-        self._seen.add(key)
-        if found:
-            warnings.warn(
-                f"{atoms.get_chemical_formula()}: {found}; energies and forces may be anything "
-                "(allow_unfamiliar=True says nothing of it)",
-                UnfamiliarWarning,
-                stacklevel=2,
-            )
+    def warn_of(self, atoms: Atoms, results: dict[str, Any] | None = None) -> None:
+        """Say once of a molecule what is unknown of it, or of its forces if there are results."""
+        if not self._options["allow_unfamiliar"]:
+            self._doubts.warn(atoms, results)
 
     def _evaluate(self, atoms: Atoms, derivatives: bool) -> dict[str, Any]:
         """Run all models on one structure."""

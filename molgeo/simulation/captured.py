@@ -114,7 +114,7 @@ class Captured:
             copy_all(static, new)
             self._graph = graph
         self._replay()
-        rows = {"energies": n, "forces": n}
+        rows = {"energies": n, "forces": n, "forces_std": n}
         found = zip(Potential._fields, self._outputs, strict=True)
         return Potential(*(x if x is None else x[: rows.get(k, m)].clone() for k, x in found))  # type: ignore[arg-type]
 

@@ -1,9 +1,11 @@
-"""Whether the training data of models held such molecules at all."""
+"""Whether models know a molecule: by their training data, and by the errors that they expect."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 
 from molgeo.graph.environments import Ints, Pairs, bonds, formula, longest_pair
 from molgeo.predictor.domain import Domain
+from molgeo.predictor.ensemble import largest_error
 from molgeo.predictor.predictor import Predictor
 
 
@@ -83,6 +86,66 @@ def _is_whole(z: Ints, strange: NDArray[np.bool_], pairs: Pairs) -> bool:
     touched[j] |= strange[i]
     heavy = z > 1
     return bool(touched[heavy].all() if heavy.any() else touched.all())
+
+
+class Doubts:
+    """Says once of a molecule what some models do not know of it, by an `UnfamiliarWarning`.
+
+    Args:
+        models: of a calculator.
+
+    Attributes:
+        max_force_error: eV/Å, the models' own limit of expected errors; None if they tell none.
+    """
+
+    def __init__(self, models: Sequence[Predictor]) -> None:
+        self.models, self.max_force_error = models, largest_error(models)
+        self._seen: set[int] = set()
+
+    def warn(self, atoms: Atoms, results: Mapping[str, Any] | None = None) -> None:
+        """Say it, unless it was said of such atoms.
+
+        Args:
+            atoms: which they are.
+            results: of these, to look at the expected errors; None to look at the atoms.
+        """
+        key = hash((atoms.numbers.tobytes(), atoms.pbc.tobytes(), results is None))
+        if key in self._seen:
+            return
+        if results is None:
+            found: object = unfamiliar(self.models, atoms)
+        else:
+            found = error_reason(atoms, results, self.max_force_error)
+        if found or results is None:
+            self._seen.add(key)
+        if found:
+            warnings.warn(
+                f"{atoms.get_chemical_formula()}: {found}; energies and forces may be anything "
+                "(allow_unfamiliar=True says nothing of it)",
+                UnfamiliarWarning,
+                stacklevel=4,
+            )
+
+
+def error_reason(atoms: Atoms, results: Mapping[str, Any], limit: float | None) -> str | None:
+    """That the force on an atom is expected to be wrong by more than a limit, or None.
+
+    Args:
+        atoms: which they are.
+        results: of their calculator, with ``forces_std`` if it tells errors.
+        limit: eV/Å; None for no limit.
+    """
+    expected = results.get("forces_std")
+    if expected is None or limit is None:
+        return None
+    worst = int(expected.argmax())
+    if expected[worst] <= limit:
+        return None
+    return (
+        f"the expected error of the force on atom {atoms.symbols[worst]}{worst + 1} is "
+        f"{expected[worst]:.2f} eV/Å, above the limit of {limit:.2f} eV/Å: no such arrangement of "
+        "atoms is known"
+    )
 
 
 def near_pairs(atoms: Atoms) -> Pairs:

@@ -1,7 +1,7 @@
 """When a simulation has left what its model knows, so that going on is worth nothing.
 
 Four rules, each a method of `Guard`: the temperature, bonds that break, atoms that come too close,
-and models that disagree.
+and errors of forces that the models expect of themselves.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ from scipy.stats import chi2
 
 from molgeo.elements import COVALENT_RADII
 from molgeo.simulation.calculator import MolgeoCalculator
+from molgeo.simulation.familiarity import error_reason
 from molgeo.simulation.motion import temperature
-from molgeo.simulation.settings import MDSettings
 
 BOND: Final = 1.25
 """Bonds at the start are the pairs closer than this times the sum of their covalent radii."""
 
 BROKEN: Final = 1.75
 """A bond is broken beyond this times that sum: 2.7 Å for C–C, 1.9 Å for C–H."""
+
+MOST_SPREAD: Final = 0.5
+"""eV/Å, beyond which the forces of models that have no limit of their own disagree."""
 
 SO_UNLIKELY: Final = 1e-9
 """Temperature rule: a temperature less probable than this is no fluctuation."""
@@ -44,7 +47,8 @@ class Guard:
             the chi-square quantile for so many degrees of freedom: the fewer there are, the more
             the temperature fluctuates.
         n_degrees: degrees of freedom.
-        max_disagreement: eV/Å, of an ensemble's forces on one atom (‖standard deviation‖).
+        max_force_error: eV/Å, expected of the force on an atom; None for the models' own limit,
+            or else `MOST_SPREAD`.
 
     Attributes:
         closest: Å, below which a pair lies outside the domain of the models; 0 if none is known.
@@ -56,12 +60,14 @@ class Guard:
         atoms: Atoms,
         temperature_K: float,
         n_degrees: int,
-        max_disagreement: float = MDSettings.max_disagreement,
+        max_force_error: float | None = None,
     ) -> None:
-        self.n_degrees, self.max_disagreement = n_degrees, max_disagreement
+        self.n_degrees = n_degrees
         models = atoms.calc.models if isinstance(atoms.calc, MolgeoCalculator) else []
         domains = [each.domain for each in models if each.domain is not None]
         self.closest = max((domain.closest for domain in domains), default=0.0)
+        own = getattr(atoms.calc, "max_force_error", None)
+        self.max_force_error: float = max_force_error or own or MOST_SPREAD
         # 2 E_kin / kT is a sum of n squares of normal numbers: chi-square distributed, of mean n.
         quantile = float(chi2.isf(SO_UNLIKELY, n_degrees)) / n_degrees
         self.hottest = max(HEADROOM * quantile, HOT) * temperature_K
@@ -73,7 +79,7 @@ class Guard:
             self._temperature_reason(atoms)
             or self._bond_reason(atoms)
             or self._contact_reason(atoms)
-            or self._disagreement_reason(atoms)
+            or self._error_reason(atoms)
         )
 
     def state(self) -> dict[str, Any]:
@@ -115,18 +121,8 @@ class Guard:
             f"expected at least {self.closest:.2f} Å"
         )
 
-    def _disagreement_reason(self, atoms: Atoms) -> str | None:
-        spread = atoms.calc.results.get("forces_std")
-        if spread is None:
-            return None
-        size = np.linalg.norm(spread, axis=1)
-        worst = int(size.argmax())
-        if size[worst] <= self.max_disagreement:
-            return None
-        return (
-            f"the models disagree on the force on atom {_name(atoms, worst)}: {size[worst]:.2f} "
-            f"eV/Å, above {self.max_disagreement:g} eV/Å"
-        )
+    def _error_reason(self, atoms: Atoms) -> str | None:
+        return error_reason(atoms, atoms.calc.results, self.max_force_error)
 
 
 class Bonds(NamedTuple):

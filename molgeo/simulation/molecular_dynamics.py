@@ -287,7 +287,7 @@ class Run:
         return make_integrator(self.atoms, self.settings, self.rng, self.n_degrees)
 
     def _guard(self, temperature_K: float) -> Guard:
-        return Guard(self.atoms, temperature_K, self.n_degrees, self.settings.max_disagreement)
+        return Guard(self.atoms, temperature_K, self.n_degrees, self.settings.max_force_error)
 
     def _system(self) -> dict[str, Any]:
         """What tells the input's structure from others, whatever its coordinates."""
@@ -314,10 +314,10 @@ class Run:
             pressure = -atoms.get_stress(include_ideal_gas=True)[:3].mean()
             row["pressure_bar"] = float(pressure / units.bar)
             row["volume_A3"] = float(atoms.get_volume())
-        if "forces_std" in results:
+        if "energy_std" in results:
             row["energy_std_eV"] = results["energy_std"]
-            spread = np.linalg.norm(results["forces_std"], axis=1)
-            row["max_force_std_eV_A"] = float(spread.max())
+        if "forces_std" in results:
+            row["max_force_std_eV_A"] = float(results["forces_std"].max())
         return row
 
     def _frame(self, step: int) -> Atoms:

@@ -28,8 +28,8 @@ _IN_TEXT: Final = (FixAtoms, FixCartesian)
 def keep_results(frame: Atoms, results: Mapping[str, Any]) -> None:
     """Give a frame the results that a file can hold, without the calculator.
 
-    Energy, forces and stress go where ASE looks for them. The spread of an ensemble, for which ASE
-    has no name, becomes ``energy_std`` in ``info`` and ``forces_std`` in ``arrays``.
+    Energy, forces and stress go where ASE looks for them. What ASE has no name for becomes
+    ``energy_std`` in ``info`` and ``forces_std`` in ``arrays``.
 
     Args:
         frame: changed; its constraints are not applied to the forces.
@@ -37,9 +37,10 @@ def keep_results(frame: Atoms, results: Mapping[str, Any]) -> None:
     """
     known = {name: results[name] for name in ("energy", "forces", "stress") if name in results}
     frame.calc = SinglePointCalculator(frame, **known)
-    if "forces_std" in results:
+    if "energy_std" in results:
         frame.info["energy_std"] = results["energy_std"]
-        frame.set_array("forces_std", results["forces_std"], float, (3,))
+    if "forces_std" in results:
+        frame.set_array("forces_std", results["forces_std"], float, ())
 
 
 def lost_constraints(path: Path, atoms: Atoms) -> str | None:

@@ -15,7 +15,7 @@ Ensemble = Literal["nve", "nvt", "npt"]
 Thermostat = Literal["langevin", "bussi", "nose-hoover"]
 Precision = Literal["float32", "float64"]
 
-CHANGEABLE: Final = ("steps", "new_velocities", "guard", "max_disagreement")
+CHANGEABLE: Final = ("steps", "new_velocities", "guard", "max_force_error")
 """Settings that a resumed run may change; all others make it the run that it is."""
 
 OF_ENSEMBLES: Final = {
@@ -126,8 +126,12 @@ class MDSettings:
         False, "draw velocities at --temperature, even if the input has some"
     )
     guard: bool = option(True, "do not stop if the run leaves what the model knows")
-    max_disagreement: float = option(
-        0.5, "of an ensemble: stop if its forces disagree by more than this, eV/Å"
+    max_force_error: float | None = option(
+        None,
+        "stop if the expected error of the force on an atom is above this, eV/Å; default: the "
+        "limit of the model, 0.5 for several without",
+        float | None,
+        "--max-disagreement",
     )
 
     def __post_init__(self) -> None:
@@ -137,10 +141,10 @@ class MDSettings:
                     f"{name}: expected one of {', '.join(get_args(known))}, "
                     f"got {getattr(self, name)!r}"
                 )
-        positive = ("temperature", "timestep", "steps", "interval", "max_disagreement")
+        positive = ("temperature", "timestep", "steps", "interval", "max_force_error")
         for name in (*positive, "thermostat_time", "barostat_time"):
             value = getattr(self, name)
-            if not 0 < value < float("inf"):
+            if value is not None and not 0 < value < float("inf"):
                 raise InputError(f"{name}: expected a number above zero, got {value}")
         if self.seed < 0:
             raise InputError(f"seed: expected zero or more, got {self.seed}")
@@ -165,9 +169,9 @@ def remarks(settings: MDSettings, atoms: Atoms) -> list[str]:
         for name, ensembles in OF_ENSEMBLES.items()
         if settings.ensemble not in ensembles and getattr(settings, name) != default[name]
     ]
-    is_ensemble = "forces_std" in atoms.calc.implemented_properties
-    if settings.max_disagreement != default["max_disagreement"] and not is_ensemble:
-        found.append("max-disagreement is not used: it is of several models, and there is one")
+    tells_errors = "forces_std" in atoms.calc.implemented_properties
+    if settings.max_force_error is not None and not tells_errors:
+        found.append("max-force-error is not used: the model tells no errors of its forces")
     lightest = float(atoms.get_masses().min())
     period = min(PERIOD_FS[0] * lightest**0.5, PERIOD_FS[1])
     if settings.timestep * STEPS_PER_PERIOD > period:

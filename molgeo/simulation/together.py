@@ -184,4 +184,5 @@ def _of_one(all: Potential, k: int, a: int, b: int) -> Potential:
         energies=all.energies[a:b],
         forces=None if all.forces is None else all.forces[a:b],
         dipole=None if all.dipole is None else all.dipole[k : k + 1],
+        forces_std=None if all.forces_std is None else all.forces_std[a:b],
     )

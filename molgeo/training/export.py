@@ -116,10 +116,13 @@ def add_calibration(
     known = sorted([*kept, *known], key=lambda one: one.conformers)
     predictor.header = predictor.header.model_copy(update={"calibration": known})
     found = errors(predictor)
-    facts = {"metrics" if found["geometry"] == "given" else "from_smiles": found}
-    if found["geometry"] == "dft":
+    old = predictor.header.metrics.model_dump(mode="json", exclude_unset=True)
+    if (geometry := found.get("geometry")) is None:  # of forces, as the model tells them
+        facts = {"metrics": {**old, **found}}
+    else:
+        facts = {"metrics" if geometry == "given" else "from_smiles": found}
+    if geometry == "dft":
         # Errors are known of the whole test part, and the shares within bars of some of it.
-        old = predictor.header.metrics.model_dump(mode="json", exclude_unset=True)
         shares = {name: found[name] for name in ("coverage", "flagged", "classes")}
         facts = {"metrics": {**old, **shares}}
     _write(predictor, path, facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -12,14 +13,18 @@ from torch import Tensor
 from molgeo.data.forces.datamodule import ForceDataModule
 from molgeo.data.forces.properties import ENERGY
 from molgeo.elements import SYMBOLS
+from molgeo.evaluation.expected_errors import add_expected_errors, some, told_errors
 from molgeo.evaluation.forces import ForceErrors, evaluate_forces, force_errors
+from molgeo.evaluation.properties import Sample
 from molgeo.graph import Graph
 from molgeo.ops.segment import molecule_sum
 from molgeo.predictor import Predictor
+from molgeo.predictor.calibration import Calibration
 from molgeo.predictor.checkpoint import load, read_header
 from molgeo.properties import Property
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.plain_text import one_line, say
+from molgeo.runtime.progress import Progress
 from molgeo.runtime.validation import Amount, Number
 from molgeo.training import task
 from molgeo.training.config import Files, FilesConfig
@@ -206,6 +211,34 @@ class ForceTask(task.Task):
         about = {"model": predictor.name, "data": self.config.set_name, "split": part}
         found = evaluate_forces(predictor, self.data.molecules, rows, **options)
         return {**about, "geometry": "given", **found}
+
+    def calibrations(
+        self,
+        predictor: Predictor,
+        limit: int = 0,
+        progress: Progress | None = None,
+        beyond: Mapping[int, Sample] | None = None,
+    ) -> list[Calibration]:
+        """None of values of molecules; the model learns what errors its forces have."""
+        parts = self.data.parts
+        rows = parts.train, some(parts.validation, limit)
+        add_expected_errors(predictor, self.data.molecules, *rows, progress)
+        return []
+
+    def calibrated_errors(
+        self, predictor: Predictor, limit: int = 0, progress: Progress | None = None
+    ) -> dict[str, Any]:
+        """Errors of forces as the model expects them, beside the real ones of the test part."""
+        if predictor.expected_errors is None:
+            raise SettingError("calibrate: the data have no forces of validation molecules")
+        rows = some(self.data.parts.test, limit)
+        return {"forces_std": told_errors(predictor, self.data.molecules, rows, progress)}
+
+    def final_errors(self, predictor: Predictor) -> dict[str, Any]:
+        """Errors of energies and forces, and those that the model expects of its forces."""
+        self.calibrations(predictor)
+        told = predictor.expected_errors is not None
+        return self.errors(predictor) | (self.calibrated_errors(predictor) if told else {})
 
 
 class ForceTraining(Training):

@@ -109,7 +109,7 @@ def train(config: RunConfig, resume: bool = False) -> Path:
         raise NotFiniteError(f"{failure}; {kept}")
     is_trial = config.limit_train or config.limit_validation  # not worth the minutes
     if trainer.is_global_zero and not (trainer.interrupted or is_trial):
-        measure(exported, task.errors, trainer.strategy.root_device, task.kept)
+        measure(exported, task.final_errors, trainer.strategy.root_device, task.kept)
     return exported
 
 

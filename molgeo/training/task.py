@@ -76,6 +76,10 @@ class Task(ABC):
     def errors(self, predictor: Predictor, part: Part = "test", **options: Any) -> dict[str, Any]:
         """Errors on a part of the data, as ``molgeo evaluate`` prints them."""
 
+    def final_errors(self, predictor: Predictor) -> dict[str, Any]:
+        """Errors on the test part at the end of a run, when a model may be told of its own."""
+        return self.errors(predictor)
+
     def free_atoms(self) -> dict[str, dict[int, float]]:
         """Property → atomic number → energy of the free atom in eV, as far as known."""
         return {}

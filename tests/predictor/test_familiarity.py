@@ -18,9 +18,9 @@ from molgeo.predictor.familiarity import (
     SIGNALS,
     Familiarity,
     familiarity,
-    gaussians,
     mean_features,
 )
+from molgeo.predictor.gaussians import gaussians
 from molgeo.predictor.predictor import Predictor
 
 WIDTH, KEPT = 12, 5

@@ -363,11 +363,11 @@ def test_an_ensemble_is_watched(tmp_path):
     from force_fields import force_field
 
     atoms = ethanol([force_field(seed=k) for k in range(2)])
-    settings = replace(SETTINGS, max_disagreement=1e-3)
-    with pytest.raises(InputError, match="cannot be simulated as it is: the models disagree"):
+    settings = replace(SETTINGS, max_force_error=1e-3)
+    with pytest.raises(InputError, match="cannot be simulated as it is: the expected error"):
         run(tmp_path, atoms, settings)
     assert list(tmp_path.iterdir()) == []
-    run(tmp_path, atoms, replace(settings, steps=5, max_disagreement=1e3))
+    run(tmp_path, atoms, replace(settings, steps=5, max_force_error=1e3))
     table = pd.read_csv(tmp_path / "md.csv")
     assert (table.energy_std_eV > 0).all()
     assert (table.max_force_std_eV_A > 0).all()

@@ -42,9 +42,15 @@ def with_familiarity(header: RawHeader, weights: Weights) -> tuple[RawHeader, We
     return {**header, "format": 3}, weights
 
 
+def with_expected_errors(header: RawHeader, weights: Weights) -> tuple[RawHeader, Weights]:
+    """Format 3 → 4: a file may hold how wrong forces are; none does."""
+    return {**header, "format": 4}, weights
+
+
 MIGRATIONS: Final[dict[int, Callable[[RawHeader, Weights], tuple[RawHeader, Weights]]]] = {
     1: with_whole_properties,
     2: with_familiarity,
+    3: with_expected_errors,
 }
 """Format version → function that takes header and weights of that version to the next.
 

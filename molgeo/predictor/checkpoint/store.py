@@ -24,6 +24,7 @@ from molgeo.predictor.checkpoint.catalogue import (
 from molgeo.predictor.checkpoint.file import SEAL, CheckpointError, finite, parse, seal
 from molgeo.predictor.checkpoint.migrations import MIGRATIONS, Weights
 from molgeo.predictor.checkpoint.outline import check_shapes, storable
+from molgeo.predictor.expected_errors import ExpectedErrors
 from molgeo.predictor.familiarity import Familiarity
 from molgeo.predictor.header import Facts, Header, header_of
 from molgeo.predictor.predictor import Predictor
@@ -31,10 +32,11 @@ from molgeo.runtime.errors import SettingError
 from molgeo.runtime.plain_text import one_line
 from molgeo.runtime.whole_file import replacing
 
-FORMAT_VERSION: Final = 3
+FORMAT_VERSION: Final = 4
 
-FAMILIARITY: Final = "familiarity."
-"""Start of the names of the tensors of `Predictor.familiarity`; the others are weights."""
+RECORDS: Final = {"familiarity": Familiarity, "expected_errors": ExpectedErrors}
+"""Of a predictor, what is known of its training data: attribute → class. In a file the names of its
+tensors begin with the attribute and a point; all others are weights."""
 
 
 def save_checkpoint(
@@ -63,12 +65,12 @@ def save_checkpoint(
     # Copies, because safetensors refuses tensors that share memory, as tied weights do.
     tensors = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in (storable(predictor) | _familiarity_tensors(predictor)).items()
+        for name, tensor in (storable(predictor) | _record_tensors(predictor)).items()
     }
     domain = dataclasses.asdict(predictor.domain)
     record = {
         **(facts.told() if isinstance(facts, Facts) else facts),
-        "familiarity": 0 if predictor.familiarity is None else predictor.familiarity.n_signals,
+        **_signals(predictor),
         "format": FORMAT_VERSION,
         "config": predictor.config.model_dump(mode="json", exclude_defaults=True),
         "domain": {key: value for key, value in domain.items() if value is not None},
@@ -107,14 +109,14 @@ def load(name: str | Path | None = None, verify: bool = True) -> Predictor:
         models.model_class(header.config.model, trusted=False)
     with _refusing(path, "header and weights do not fit together"):
         config = dict(header.config)
-        known = {k.removeprefix(FAMILIARITY): t for k, t in tensors.items() if _is_familiarity(k)}
-        tensors = {name: tensor for name, tensor in tensors.items() if not _is_familiarity(name)}
+        tensors, known = _parted(tensors)
         check_shapes(config, tensors)
         _check_numbers(tensors)
         predictor = Predictor(**config).eval()
         predictor.load_state_dict(tensors, strict=True)
-        if header.familiarity:
-            predictor.familiarity = Familiarity.of(known, predictor.backbone.feature_dim)
+        for record, kind in RECORDS.items():
+            if getattr(header, record):
+                setattr(predictor, record, kind.of(known[record], predictor.backbone.feature_dim))
         predictor.domain, predictor.header, predictor.name = header.domain, header, path.stem
         predictor.sha256 = sha256(name)
         if verify:
@@ -161,13 +163,27 @@ def _version(record: Any, path: Path) -> int:
     return version
 
 
-def _is_familiarity(name: str) -> bool:
-    return name.startswith(FAMILIARITY)
+def _signals(predictor: Predictor) -> dict[str, int]:
+    """How many signals of a molecule each record gives; what has none is 0, or is left out."""
+    known = {name: getattr(predictor, name) for name in RECORDS}
+    found = {name: one.n_signals for name, one in known.items() if one is not None}
+    return {"familiarity": 0, **found}
 
 
-def _familiarity_tensors(predictor: Predictor) -> dict[str, torch.Tensor]:
-    known = predictor.familiarity
-    return {} if known is None else {FAMILIARITY + k: t for k, t in known.tensors().items()}
+def _record_tensors(predictor: Predictor) -> Weights:
+    known = {name: getattr(predictor, name) for name in RECORDS}
+    tensors = {name: one.tensors() for name, one in known.items() if one is not None}
+    return {f"{name}.{k}": t for name, own in tensors.items() for k, t in own.items()}
+
+
+def _parted(tensors: Weights) -> tuple[Weights, dict[str, Weights]]:
+    """The weights, and the tensors of each of `RECORDS` by their own names."""
+    weights, known = dict(tensors), {}
+    for record in RECORDS:
+        start = f"{record}."
+        own = [name for name in tensors if name.startswith(start)]
+        known[record] = {name.removeprefix(start): weights.pop(name) for name in own}
+    return weights, known
 
 
 def _check_numbers(tensors: Weights) -> None:

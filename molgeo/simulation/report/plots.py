@@ -17,7 +17,7 @@ MOST_POINTS: Final = 2000
 COLUMNS: Final = {
     "volume_A3": ("Volume", "volume / Å³"),
     "pressure_bar": ("Pressure", "pressure / bar"),
-    "max_force_std_eV_A": ("Disagreement of the models", "largest force std / eV/Å"),
+    "max_force_std_eV_A": ("Expected error of forces", "largest of an atom / eV/Å"),
 }
 """Columns that not every run has → title and axis of their plots."""
 

@@ -102,7 +102,7 @@ class Summary:
             rows.append(("mean volume", f"{self.settled['volume_A3'].mean():.1f} Å³"))
         if "max_force_std_eV_A" in self.table:
             worst = self.table["max_force_std_eV_A"].max()
-            rows.append(("largest disagreement of the models", f"{worst:.3f} eV/Å"))
+            rows.append(("largest expected error of a force", f"{worst:.3f} eV/Å"))
         return rows
 
 

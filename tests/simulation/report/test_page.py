@@ -107,7 +107,7 @@ def test_plots_are_svg_with_what_there_is():
         "Drift of the conserved energy",
         "Volume",
         "Pressure",
-        "Disagreement of the models",
+        "Expected error of forces",
     ]
     for _, svg in found:
         assert ET.fromstring(svg).tag.endswith("svg")

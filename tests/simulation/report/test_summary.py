@@ -110,7 +110,7 @@ def test_periodic_runs_and_ensembles_have_more(tmp_path):
     lines = dict(summarise(path, 10).lines())
     assert lines["mean pressure"] == "12 bar"
     assert lines["mean volume"] == "1000.0 Å³"
-    assert lines["largest disagreement of the models"] == "0.250 eV/Å"
+    assert lines["largest expected error of a force"] == "0.250 eV/Å"
 
 
 @pytest.mark.parametrize(
