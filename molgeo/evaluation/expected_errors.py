@@ -20,7 +20,7 @@ from molgeo.runtime.progress import Progress
 FRAMES: Final = 6000
 """Training configurations whose atoms' features are taken, and most validation configurations."""
 
-FEWEST: Final = 30
+LEAST_KNOWN: Final = 30
 """Atoms of which errors of forces have a law."""
 
 
@@ -67,7 +67,7 @@ def add_expected_errors(
     found = gaussians(features, z)
     own = _joined(_of_batches(predictor, molecules, validation, progress, (len(train), total)))
     is_known = own.error.isfinite() & torch.isin(own.z.float(), found["elements"])
-    if int(is_known.sum()) < FEWEST:
+    if int(is_known.sum()) < LEAST_KNOWN:
         return
     z = own.z[is_known]
     _, apart = Gaussians(**found).distances(own.features[is_known], z)

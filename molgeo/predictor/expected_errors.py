@@ -38,7 +38,7 @@ HELD: Final = 50.0
 TINY: Final = 1e-12
 """Of ``apart²``, so that it has a logarithm."""
 
-STEPS: Final = 60
+NEWTON: Final = 60
 """Newton's steps, of which some ten are needed."""
 
 
@@ -137,7 +137,7 @@ def _most_likely(x: Tensor, y: Tensor, start: Tensor, weight: float) -> Tensor:
     """
     start = start.double()
     law, columns = start.clone(), torch.stack([torch.ones_like(x), x], dim=-1)
-    for _ in range(STEPS):
+    for _ in range(NEWTON):
         ratio = y * (-columns @ law).exp()
         slope = columns.T @ (1.0 - ratio) + weight * (law - start)
         curve = columns.T @ (columns * ratio.unsqueeze(-1)) + weight * torch.eye(2).double()

@@ -248,11 +248,13 @@ def _admitted(
 def _say_relaxed(relaxed: Relaxed, model: str, path: Path | None) -> None:
     """One line of a relaxed structure, and what is to be known beside it."""
     name, problem = placed(relaxed.atoms), relaxed.problem
+    worst = relaxed.atoms.calc.results.get("forces_std")
     if lost := lost_constraints(path or Path("extxyz"), relaxed.atoms):
         say(f"{name}: {lost}")
     say(
         f"{name}: {relaxed.n_steps} steps, fmax {relaxed.fmax:.4f} eV/Å, "
         f"energy {relaxed.atoms.get_potential_energy():.4f} eV ({model})"
+        + (f", expected error of a force up to {worst.max():.2f} eV/Å" if worst is not None else "")
         + (f"; {problem}" if problem else "")
     )
 

@@ -19,6 +19,7 @@ from molgeo.runtime.device import BatchSize, most_of_batch
 from molgeo.runtime.errors import InputError
 from molgeo.runtime.progress import Report, silent
 from molgeo.simulation.calculator import MolgeoCalculator, UnsupportedAtomsError
+from molgeo.simulation.familiarity import error_reason
 from molgeo.simulation.guard import bonds_of, broken_bonds
 from molgeo.simulation.minimisation import Minimum, Start, minimise
 from molgeo.simulation.together import Structure
@@ -41,6 +42,7 @@ class Relaxed:
         converged: whether ``fmax`` is below what was asked for.
         broken: names of bonds that were there before, and are not any more.
         refused: of `relax_all`, why it was not relaxed; then the atoms are as they were given.
+        doubt: that the model expects its forces there to be wrong by more than its limit, or None.
     """
 
     atoms: Atoms
@@ -49,6 +51,7 @@ class Relaxed:
     converged: bool
     broken: list[str]
     refused: str | None = None
+    doubt: str | None = None
 
     @property
     def problem(self) -> str | None:
@@ -59,7 +62,7 @@ class Relaxed:
             return f"bonds broke while relaxing: {', '.join(self.broken)}"
         if not self.converged:
             return f"not relaxed: {self.fmax:.4f} eV/Å are left after {self.n_steps} steps"
-        return None
+        return self.doubt
 
 
 def relax(
@@ -90,7 +93,8 @@ def relax(
     for done in dynamics.irun(fmax=fmax, steps=max_steps):
         report(dynamics.nsteps, max_steps, f"fmax {largest_force(own):.4f} eV/Å")
         converged = bool(done)
-    return Relaxed(own, dynamics.nsteps, largest_force(own), converged, broken_bonds(before, own))
+    ended = dynamics.nsteps, largest_force(own), converged, broken_bonds(before, own)
+    return Relaxed(own, *ended, doubt=_doubt(own, own.calc))
 
 
 def relax_all(
@@ -255,8 +259,9 @@ class _Many:
             self._settle(atoms, None if anew else minimum.results)
         except (UnsupportedAtomsError, CalculationFailed) as error:
             return _refused(atoms, error)
-        broken = broken_bonds(before, atoms)
-        return Relaxed(atoms, minimum.n_steps, minimum.fmax, minimum.converged, broken)
+        self.calculator.warn_of(atoms, atoms.calc.results)
+        ended = minimum.n_steps, minimum.fmax, minimum.converged, broken_bonds(before, atoms)
+        return Relaxed(atoms, *ended, doubt=_doubt(atoms, self.calculator))
 
     def _settle(self, atoms: Atoms, results: dict[str, Any] | None = None) -> None:
         """Give atoms results of their own; without given ones they are computed."""
@@ -288,6 +293,12 @@ def _free(atoms: Atoms) -> NDArray[np.bool_] | None:
     for constraint in atoms.constraints:
         constraint.adjust_forces(atoms, ones)
     return ones > 0
+
+
+def _doubt(atoms: Atoms, calculator: Any) -> str | None:
+    """Why forces on atoms that are at their end mean nothing, or None."""
+    limit = getattr(calculator, "max_force_error", None)
+    return error_reason(atoms, atoms.calc.results, limit)
 
 
 def _refused(atoms: Atoms, error: Exception) -> Relaxed:

@@ -171,6 +171,8 @@ class _Work:
             "energy_eV": float(atoms.get_potential_energy()),
             "fmax_eV_A": relaxed.fmax,
         }
+        if "forces_std" in atoms.calc.results:
+            row["max_force_std_eV_A"] = float(atoms.calc.results["forces_std"].max())
         try:
             modes = modes_of(atoms, hessian)
             row["shape"], row["n_imaginary"] = modes.shape, modes.n_imaginary

@@ -175,7 +175,7 @@ def test_refused(tiny, fields, message):
 def test_command_and_evaluation_by_the_runs_config(tiny, tmp_path, capsys):
     from molgeo.cli import program as cli
 
-    config = tiny(max_epochs=1)
+    config = tiny(max_epochs=1, validation_fraction=0.2)
     (tmp_path / "x.yaml").write_text(yaml.safe_dump(config.model_dump()))
     assert cli.main(["train", "--config", str(tmp_path / "x.yaml")]) == 0
     path = capsys.readouterr().out.strip()
@@ -188,8 +188,17 @@ def test_command_and_evaluation_by_the_runs_config(tiny, tmp_path, capsys):
     (tmp_path / "y.yaml").write_text(f"data: qm9\ndata_dir: {tmp_path}\n")
     assert cli.main(["evaluate", "--model", path, "--data", str(tmp_path / "y.yaml")]) == 2
     assert "QM9 is not prepared" in capsys.readouterr().err
-    assert cli.main(["calibrate", "--model", path, "--data", str(run)]) == 2
-    assert "calibrate: forces has no values of molecules" in capsys.readouterr().err
+    at_the_end = load(path)  # a run ends with what calibrate does, of all validation frames
+    found = []
+    for data in (str(run), str(FIXTURES / "ethanol.npz")):
+        assert cli.main(["calibrate", "--model", path, "--data", data]) == 0
+        found.append(json.loads(capsys.readouterr().out)["forces_std"])
+        told, before = load(path).expected_errors, at_the_end.expected_errors
+        torch.testing.assert_close(told.law, before.law)
+        assert load(path).header.metrics.mae == at_the_end.header.metrics.mae
+    assert found[0]["spearman"] == pytest.approx(found[1]["spearman"], abs=1e-3)
+    assert found[0]["real_eV_A"] == pytest.approx(found[1]["real_eV_A"])
+    assert found[0]["n_atoms"] == 20 * 9
     assert cli.main(["calibrate", "--model", path]) == 2
     assert "expected --data, the config.yaml of the run" in capsys.readouterr().err
     assert cli.main(["info", path]) == 0

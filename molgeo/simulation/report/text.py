@@ -36,6 +36,9 @@ def vibration_table(result: dict[str, Any]) -> str:
     starts = range(0, len(frequencies), PER_LINE)
     lines += ["".join(frequencies[first : first + PER_LINE]) for first in starts]
     rows = [("potential energy", f"{result['energy_eV']:14.6f}  eV")]
+    if "max_force_std_eV_A" in result:
+        value = f"{result['max_force_std_eV_A']:14.6f}  eV/Å"
+        rows.append(("largest expected error of a force", value))
     if "zpe_eV" in result:
         lines.append("")
         lines.append(
