@@ -219,7 +219,16 @@ class ForceTask(task.Task):
         progress: Progress | None = None,
         beyond: Mapping[int, Sample] | None = None,
     ) -> list[Calibration]:
-        """None of values of molecules; the model learns what errors its forces have."""
+        """None of values of molecules; the model learns what errors its forces have.
+
+        Raises:
+            SettingError: the model rehearsed molecules, of whose forces no true labels are known.
+        """
+        if self.rehearses:
+            raise SettingError(
+                "calibrate: the model knows molecules that it rehearsed, whose true forces the "
+                "data do not have; their errors cannot be measured"
+            )
         parts = self.data.parts
         rows = parts.train, some(parts.validation, limit)
         add_expected_errors(predictor, self.data.molecules, *rows, progress)
@@ -236,7 +245,8 @@ class ForceTask(task.Task):
 
     def final_errors(self, predictor: Predictor) -> dict[str, Any]:
         """Errors of energies and forces, and those that the model expects of its forces."""
-        self.calibrations(predictor)
+        if not self.rehearses:  # a record of the data alone would call all other molecules unknown
+            self.calibrations(predictor)
         told = predictor.expected_errors is not None
         return self.errors(predictor) | (self.calibrated_errors(predictor) if told else {})
 

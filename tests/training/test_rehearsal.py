@@ -15,6 +15,7 @@ from molgeo.training.forces import ForceConfig, ForceTraining
 from molgeo.training.rehearsal import FILE, shipped_structures
 from molgeo.training.run import train
 from molgeo.training.start import _lend_references
+from molgeo.training.task import task_of
 
 from .conftest import BACKBONE, TINY
 from .test_start import ETHANOL, KCAL, SHIFT
@@ -132,6 +133,10 @@ def test_a_model_says_what_it_knows(fields, tmp_path):
     assert facts.startswith("50% of each batch are structures of other molecules, as schnet-many")
     assert f"moved by {1000 * kept.header.kept.mae['forces_eV_A']:.3g} meV/Å" in facts
     assert "rehearsed" not in facts_of(plain.header)
+    assert kept.expected_errors is None, "errors on other molecules cannot be measured"
+    config = ForceConfig(**fields | REHEARSAL)
+    with pytest.raises(SettingError, match="calibrate: the model knows molecules that it rehears"):
+        task_of(config).calibrations(kept)
     assert "Distance from" not in (tmp_path / "plain" / path.name).with_suffix(".md").read_text()
 
 
