@@ -116,7 +116,8 @@ def force_errors(sides: Sides, options: argparse.Namespace) -> dict[str, Any]:
     rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(options.seed))]
     rows = rows[: options.configurations]
     common = torch.tensor([z in COMMON for z in range(len(SYMBOLS))])
-    plain = torch.stack([common[molecules.z[slice(*b)]].all() for b in _bounds(molecules, rows)])
+    z = molecules.z.long()
+    plain = torch.stack([common[z[slice(*b)]].all() for b in _bounds(molecules, rows)])
     ion = torch.zeros_like(plain) if molecules.charge is None else molecules.charge[rows] != 0
     groups = {"H, C, N, O, F": plain & ~ion, "with others": ~plain & ~ion, "ions": ion}
     model = load(options.model) if options.model else load(sides.ours.model_name)
@@ -126,9 +127,9 @@ def force_errors(sides: Sides, options: argparse.Namespace) -> dict[str, Any]:
             continue
         mine = rows[member]
         found[group] = evaluate_forces(model, molecules, mine)
-        z = torch.cat([molecules.z[slice(*b)] for b in _bounds(molecules, mine)])
+        own = torch.cat([z[slice(*b)] for b in _bounds(molecules, mine)])
         for symbol, error in found[group].pop("forces_eV_A_by_element").items():
-            n = int((z == SYMBOLS.index(symbol)).sum())
+            n = int((own == SYMBOLS.index(symbol)).sum())
             elements[symbol] = elements.get(symbol, 0.0) + n * error
             counts[symbol] = counts.get(symbol, 0) + n
     elements = {symbol: total / counts[symbol] for symbol, total in elements.items()}
@@ -297,6 +298,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--fragments", type=int, help="of which a torsion is turned")
     parser.add_argument("--flexible", type=int, help="molecules with conformers")
     parser.add_argument("--configurations", type=int, help="most of --labelled")
+    parser.add_argument("--runs", type=int, help="molecules of nve and nvt, of ten")
     parser.add_argument("--nve-ps", type=float, help="length of each run, ps")
     parser.add_argument("--nvt-ps", type=float, help="length of the run, ps")
     parser.add_argument("--droplet-ps", type=float, help="length of the run, ps")

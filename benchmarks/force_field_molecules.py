@@ -210,19 +210,21 @@ class Library:
 
 
 def ten_drugs(library: Library) -> list[Atoms]:
-    """Two of each kind of `IN_ROW`, of 20 to 60 atoms."""
-    found: dict[str, Atoms] = {}
+    """Two of each kind of `IN_ROW`, of 20 to 60 atoms; first one of each, then the others."""
+    kinds: list[list[Atoms]] = []
+    taken: set[str] = set()
     for kind, smarts in IN_ROW.items():
-        before = len(found)
+        kinds.append([])
         for atoms in library.drawn(20, 60, smarts=smarts):
             charged = bool(atoms.info.get("charge"))
-            if atoms.info["name"] in found or charged != (kind in ("anion", "cation")):
+            if atoms.info["name"] in taken or charged != (kind in ("anion", "cation")):
                 continue
             atoms.info["kind"] = kind
-            found[atoms.info["name"]] = atoms
-            if len(found) == before + 2:
+            taken.add(atoms.info["name"])
+            kinds[-1].append(atoms)
+            if len(kinds[-1]) == 2:
                 break
-    return list(found.values())
+    return [atoms for place in zip(*kinds, strict=True) for atoms in place]
 
 
 def conformers(mol: Chem.Mol, most: int, seed: int) -> list[Atoms]:

@@ -198,10 +198,12 @@ def of_energies(report: Report) -> list[str]:
         return ["None."]
     errors = np.array([row["error"] for row in rows])
     spread = np.mean([row["spread"] for row in rows])
+    charges = np.array([row["charge"] for row in rows])
+    by_charge = (f"{q:+d} {errors[charges == q].mean():.3f}" for q in np.unique(charges))
     lines = [
         f"**{errors.mean():.3f}** kcal/mol, mean over {len(rows)} molecules (median "
         f"{np.median(errors):.3f}, largest {errors.max():.3f}; the energies themselves spread by "
-        f"{spread:.2f}), {report['minutes']:.1f} min",
+        f"{spread:.2f}; by charge: {', '.join(by_charge)}), {report['minutes']:.1f} min",
         "",
         *_head("largest|atoms|charge|error, kcal/mol|spread"),
     ]

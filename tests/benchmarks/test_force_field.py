@@ -149,6 +149,33 @@ def test_paths_of_one_potential_are_one(benchmark, smiles, tmp_path: Path) -> No
     assert reached["bonds pulled to 3 Å, or flagged"]["is"] < 1e-6
 
 
+def test_errors_of_forces_are_by_element_and_charge(benchmark, tmp_path: Path) -> None:
+    images = [molecule(name) for name in ("CH3CH2OH", "CH3Cl", "H2O")]
+    calculator = Method("molgeo:MolgeoCalculator", OURS).calculator()
+    some = []
+    for atoms in images:
+        atoms.rattle(0.05, seed=0)
+        atoms.calc = calculator
+        some.append((atoms.get_potential_energy(), atoms.get_forces()))
+    some[1][1][0, 0] += 0.3  # of the carbon
+    np.savez(
+        tmp_path / "some.npz",
+        z=np.concatenate([atoms.numbers for atoms in images]),
+        r=np.concatenate([atoms.positions for atoms in images]),
+        f=np.concatenate([f for _, f in some]),
+        n=np.array([len(atoms) for atoms in images]),
+        e=np.array([e for e, _ in some]),
+        group=np.arange(3),
+    )
+    words = ["--quick", "--kept", str(tmp_path), "--labelled", str(tmp_path / "some.npz")]
+    found = benchmark.main([*words, "--parts", "forces"])["forces"]
+    wrong = {name: group["mae"]["forces_eV_A"] for name, group in found["groups"].items()}
+    assert wrong == pytest.approx({"H, C, N, O, F": 0.0, "with others": 0.3 / 15}, abs=1e-4)
+    assert found["groups"]["H, C, N, O, F"]["n"] == 2
+    assert found["elements"]["C"] == pytest.approx(0.3 / 9, abs=1e-4)
+    assert found["elements"]["Cl"] == pytest.approx(0.0, abs=1e-4)
+
+
 def test_a_spring_pulls_as_its_energy_falls(benchmark) -> None:
     from force_field_profiles import SPRING, Held
 
