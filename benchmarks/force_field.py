@@ -75,7 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         if options.json:
             text = json.dumps(report, ensure_ascii=False)
             short = json.loads(text, parse_float=lambda x: round(float(x), 6))
-            options.json.write_text(json.dumps(short, indent=1, ensure_ascii=False) + "\n")
+            dense = json.dumps(short, ensure_ascii=False, separators=(",", ":"))
+            options.json.write_text(dense + "\n")
     print("\n".join(TABLES["targets"](report)), flush=True)
     return report
 
