@@ -33,6 +33,8 @@ class SkinGraph:
         skin: Å, zero or more.
         dtype: of the positions that are given out.
         device: of all tensors.
+        most_complete: edges up to which a molecule's graph holds every pair of its atoms, however
+            far apart, so that it is the same for ever.
 
     Attributes:
         charge: total charge of the atoms, e, that the graph has; None if it has none.
@@ -47,11 +49,17 @@ class SkinGraph:
     graph: Graph
 
     def __init__(
-        self, cutoff: float, skin: float, dtype: torch.dtype, device: torch.device
+        self,
+        cutoff: float,
+        skin: float,
+        dtype: torch.dtype,
+        device: torch.device,
+        most_complete: int = 0,
     ) -> None:
         if not 0 <= skin < float("inf"):
             raise SettingError(f"skin: expected a number of Å, zero or more, got {skin}")
         self.cutoff, self.skin, self.dtype, self.device = cutoff, skin, dtype, device
+        self.most_complete = most_complete
         self.charge: int | None = None
         self.reference: Array | None = None
         self.n_built = 0
@@ -88,7 +96,11 @@ class SkinGraph:
         origin = shift + (positions - shift).mean(axis=0)
         periodic = (torch.from_numpy(cell)[None], torch.from_numpy(pbc)[None]) if pbc.any() else ()
         local = self._local(positions, origin)
-        graph = radius_graph(local, self.cutoff + self.skin, None, *periodic)
+        n, reach = len(positions), self.cutoff + self.skin
+        self._is_complete = not periodic and n * (n - 1) <= self.most_complete
+        if self._is_complete:  # twice the largest distance from the centre reaches every atom
+            reach = max(reach, 1.0 + 2.0 * float(local.norm(dim=1).amax()))
+        graph = radius_graph(local, reach, None, *periodic)
         if self.charge is not None:
             graph = graph.with_charge(torch.tensor([self.charge], device=self.device))
         # The same edges are the same graph, with all that has been derived from it.
@@ -111,7 +123,7 @@ class SkinGraph:
 
     def __getstate__(self) -> dict[str, Any]:
         """Settings alone: a copy makes a graph of its own."""
-        own = ("reference", "graph", "_origin", "_cell", "_pbc")
+        own = ("reference", "graph", "_origin", "_cell", "_pbc", "_is_complete")
         return {k: v for k, v in self.__dict__.items() if k not in own} | {"reference": None}
 
     def _local(self, positions: Array, origin: Array) -> Tensor:
@@ -123,6 +135,8 @@ class SkinGraph:
             return False
         if not np.array_equal(pbc, self._pbc):
             return False
+        if self._is_complete:
+            return True
         if pbc.any() and not np.array_equal(cell[pbc], self._cell[pbc]):
             return False
         moved = positions - self.reference

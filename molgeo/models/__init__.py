@@ -59,6 +59,7 @@ class Backbone(nn.Module):
         feature_dim: width of the atom features.
         n_elements: its atomic numbers lie below.
         takes_charge: its features depend on the charges of the graph's molecules.
+        linear_in_edges: its cost grows no faster than the edges, as it has no triplets.
         grows_by: fields of its config, false by default, that a start from weights without them may
             set: what they add has no effect before training.
         readout: what the published model does to atom features before it sums them.
@@ -69,6 +70,7 @@ class Backbone(nn.Module):
     feature_dim: int
     n_elements: int = len(SYMBOLS)
     takes_charge: bool = False
+    linear_in_edges: ClassVar[bool] = False
     grows_by: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self) -> None:

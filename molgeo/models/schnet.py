@@ -65,6 +65,7 @@ class SchNet(Backbone):
     """
 
     n_elements = 100
+    linear_in_edges = True
 
     def __init__(self, config: SchNetConfig | None = None, **fields: Any) -> None:
         super().__init__()

@@ -91,6 +91,7 @@ class SpectrumNet(Backbone):
     """
 
     n_elements = 100
+    linear_in_edges = True
     grows_by = ("charges",)
 
     def __init__(self, config: SpectrumNetConfig | None = None, **fields: Any) -> None:

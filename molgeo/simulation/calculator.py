@@ -33,7 +33,7 @@ from molgeo.runtime.errors import SettingError, UnknownSettingError, UserError
 from molgeo.runtime.plain_text import nearest
 from molgeo.simulation.familiarity import Doubts, Unfamiliar, unfamiliar
 from molgeo.simulation.memory import Memory, inputs
-from molgeo.simulation.replay import Replay, Replayed
+from molgeo.simulation.replay import MOST_EDGES, Replay, Replayed
 from molgeo.simulation.starts import Starts
 
 DTYPES: Final = {"float32": torch.float32, "float64": torch.float64}
@@ -153,7 +153,9 @@ class MolgeoCalculator(Calculator):
             source = options["model"] if "model" in changed else models
             models = members(source, device, dtype, options["allow_untrained_forces"])
         cutoff = max(each.cutoff for each in models)
-        self.neighbours = SkinGraph(cutoff, options["skin"], dtype, device)
+        linear = all(each.backbone.linear_in_edges for each in models)
+        most_complete = MOST_EDGES if linear and options["replay"] and device.type == "cpu" else 0
+        self.neighbours = SkinGraph(cutoff, options["skin"], dtype, device, most_complete)
         # Of a predictor, which its owner may change, nothing is kept but the copy in `models`.
         named = options["model"] if isinstance(options["model"], str) else None
         self.models, self._options = models, {**options, "model": named}

@@ -23,6 +23,9 @@ from molgeo.predictor import Potential, Predictor
 TOLERANCE: Final = {torch.float32: 1e-4, torch.float64: 1e-9}
 """eV and eV/Å (and Debye), of a replay against the evaluation itself: a few units of rounding."""
 
+ONEDNN: Final = {getattr(getattr(torch.ops.mkldnn, "_linear_pointwise", None), "default", None)}
+"""What `molgeo.ops.dense` multiplies larger matrices by; PyTorch's own product takes its place."""
+
 Tape = Callable[[Tensor], tuple[Tensor, ...]]
 
 
@@ -58,6 +61,9 @@ class Recording:
             # TorchScript is no longer developed, and still the one interpreter without Python.
             warnings.simplefilter("ignore")
             operations = make_fx(evaluate)(pos.clone())
+            for node in operations.graph.nodes:  # TorchScript cannot read its arguments
+                if node.target in ONEDNN:
+                    node.target, node.args = torch.ops.aten.linear.default, node.args[:3]
             operations.graph.eliminate_dead_code()
             operations.recompile()
             self._tape = _quiet(torch.jit.trace(operations, (pos.clone(),), check_trace=False))

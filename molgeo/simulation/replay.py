@@ -27,8 +27,10 @@ REPLAY_AFTER: Final = 400
 CAPTURE_AFTER: Final = 3
 """Evaluations of the same atoms before ``auto`` captures: about as many cost as much."""
 
-MOST_EDGES: Final = 2000
-"""Edges up to which ``auto`` records: beyond, the operations themselves take the time."""
+MOST_EDGES: Final = 4000
+"""Edges up to which ``auto`` records: beyond, the operations themselves take the time. The graph of
+a molecule that has no more between all of its atoms (63 atoms) holds all, so that it never changes,
+unless the model has triplets."""
 
 
 class Replayed:

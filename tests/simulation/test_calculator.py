@@ -133,7 +133,7 @@ def test_periodic_images_wrap():
 
 @pytest.mark.parametrize("make", [ethanol, periodic])
 def test_a_skin_changes_nothing_along_a_trajectory(make):
-    atoms, calc = make(calculator(skin=0.6)), calculator(skin=0.0)
+    atoms, calc = make(calculator(skin=0.6, replay=False)), calculator(skin=0.0, replay=False)
     rng = np.random.default_rng(2)
     # No model moves atoms as far as this without a reason: the walk is what the list must follow.
     for _ in range(40):

@@ -10,6 +10,7 @@ from ase.build import molecule
 from force_fields import BACKBONES, crystal, force_field
 
 from molgeo.graph import radius_graph
+from molgeo.ops import dense
 from molgeo.simulation import replay
 from molgeo.simulation.calculator import MolgeoCalculator
 from molgeo.simulation.replay import Replayed
@@ -118,10 +119,38 @@ def test_a_calculator_replays(monkeypatch):
 
 def test_the_same_edges_are_the_same_graph():
     """Of a molecule whose atoms all see each other, rebuilding changes nothing."""
-    calc = MolgeoCalculator(force_field(), "cpu", skin=0.02)
+    calc = MolgeoCalculator(force_field("dimenet_pp"), "cpu", skin=0.02)
     walk(calc, atoms=molecule("H2O"))
     assert calc.neighbours.n_built > 8
     assert calc._replayed[0].uses == 12
+
+
+def test_a_small_molecule_keeps_its_graph(monkeypatch):
+    """All pairs are in it, those beyond the cutoff too; what is computed stays the same."""
+    calc, plain = (MolgeoCalculator(force_field(), "cpu", replay=r) for r in ("auto", False))
+    found = walk(calc, atoms=molecule("C6H6"))
+    n = calc.neighbours
+    assert (n.n_built, n.graph.n_edges) == (1, 12 * 11)
+    assert calc._replayed[0]._made is not None
+    for (forces, energy), (expected, same) in zip(
+        found, walk(plain, atoms=molecule("C6H6")), strict=True
+    ):
+        np.testing.assert_allclose(forces, expected, rtol=0, atol=1e-4)
+        assert energy == pytest.approx(same, abs=1e-4)
+    assert plain.neighbours.graph.n_edges < 12 * 11
+    monkeypatch.setattr("molgeo.simulation.calculator.MOST_EDGES", 12 * 11 - 1)
+    calc = MolgeoCalculator(force_field(), "cpu")
+    walk(calc, atoms=molecule("C6H6"))
+    assert calc.neighbours.graph.n_edges < 12 * 11
+
+
+def test_large_products_are_recorded(monkeypatch):
+    """By whatever library they are multiplied."""
+    monkeypatch.setattr(dense, "LEAST_PRODUCTS", 0)
+    monkeypatch.setattr(dense, "onednn_is_faster", lambda _: dense._HAS_ONEDNN)
+    calc = MolgeoCalculator(force_field("spectrum_net"), "cpu", replay=True)
+    walk(calc, atoms=molecule("CH3OH"))
+    assert calc._replayed[0]._made is not None
 
 
 def test_other_atoms_on_the_same_places_begin_anew():
