@@ -16,6 +16,7 @@ from molgeo.graph.padding import Capacity
 from molgeo.predictor import Potential, Predictor
 from molgeo.runtime.cuda_graphs import Capture, capture_on
 from molgeo.runtime.plain_text import one_line
+from molgeo.runtime.threads import one_thread
 from molgeo.simulation.captured import Captured
 from molgeo.simulation.recording import Recording
 
@@ -31,6 +32,9 @@ MOST_EDGES: Final = 4000
 """Edges up to which ``auto`` records: beyond, the operations themselves take the time. The graph of
 a molecule that has no more between all of its atoms (63 atoms) holds all, so that it never changes,
 unless the model has triplets."""
+
+SERIAL_EDGES: Final = 20_000
+"""Edges up to which one thread computes on a CPU: those of some 400 atoms."""
 
 
 class Replayed:
@@ -65,6 +69,12 @@ class Replayed:
         self, z: Tensor, pos: Tensor, graph: Graph, derivatives: bool = True, strain: bool = False
     ) -> Potential:
         """As `Predictor.potential`; ``z`` and ``strain`` belong to the graph, as its atoms do."""
+        with one_thread(graph.n_edges <= SERIAL_EDGES):
+            return self._potential(z, pos, graph, derivatives, strain)
+
+    def _potential(
+        self, z: Tensor, pos: Tensor, graph: Graph, derivatives: bool, strain: bool
+    ) -> Potential:
         if not derivatives or self.replay is False:
             return self.model.potential(z, pos, graph, derivatives, strain)
         self.count(graph)
