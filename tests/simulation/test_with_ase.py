@@ -129,6 +129,7 @@ def test_dimers(ammonia, barrier):
     assert height == pytest.approx(barrier, abs=2e-3)
 
 
+@pytest.mark.filterwarnings("ignore::molgeo.simulation.familiarity.UnfamiliarWarning")
 def test_a_charge_that_changes_is_noticed(calc):
     atoms = nitrogen_dioxide(calc, -1)
     anion, forces = atoms.get_potential_energy(), atoms.get_forces()
