@@ -1,0 +1,84 @@
+"""A step of dynamics through ASE, by `spectrum_net-aimnet2`, GFN2-xTB and AIMNet2.
+
+    python benchmarks/methods.py --residues 0 1 2 5 11
+
+Chains of alanine of 12 to 122 atoms, one thread, CPU time, in turn. Steps of molgeo are replayed
+where a run of some length replays them. A method that is not installed is named and left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from ase import units
+from ase.calculators.calculator import Calculator
+from ase.md.verlet import VelocityVerlet
+from measure import Quartiles
+
+from molgeo.simulation.calculator import MolgeoCalculator
+from molgeo.simulation.replay import MOST_EDGES
+from molgeo.simulation.structures import one_structure
+
+TIMESTEP_FS = 1e-3
+"""Atoms move, and stay where they are."""
+
+
+def gfn2() -> Calculator:
+    """GFN2-xTB by tblite."""
+    from tblite.ase import TBLite
+
+    return TBLite(method="GFN2-xTB", verbosity=0)
+
+
+def aimnet2() -> Calculator:
+    """The ensemble of four networks, as `molgeo data label` takes it."""
+    from molgeo.generate.aimnet2_method import AIMNet2
+
+    return AIMNet2()
+
+
+METHODS: dict[str, Callable[[], Calculator]] = {"gfn2": gfn2, "aimnet2": aimnet2}
+
+
+def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """Run the benchmark and return the rows that it prints, in ms a step."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--residues", nargs="+", type=int, default=[0, 1, 2, 5, 11])
+    parser.add_argument("--repeats", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=4, help="of each repeat")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    rows = []
+    for n in options.residues:
+        atoms = one_structure("CC(=O)N" + "[C@@H](C)C(=O)N" * n + "C")
+        own = len(atoms) * (len(atoms) - 1) <= MOST_EDGES or "auto"
+        runs = {}
+        ours = partial(MolgeoCalculator, "spectrum_net-aimnet2", "cpu", replay=own)
+        for name, make in {"molgeo": ours, **METHODS}.items():
+            moving = atoms.copy()
+            try:
+                moving.calc = make()
+                runs[name] = VelocityVerlet(moving, TIMESTEP_FS * units.fs)
+                runs[name].run(2)
+            except Exception as error:
+                print(f"{name}: left out, {type(error).__name__}: {error}")
+                runs.pop(name, None)
+        times: dict[str, list[float]] = {name: [] for name in runs}
+        for _ in range(options.repeats):
+            for name, run in runs.items():
+                begun = time.process_time()
+                run.run(options.steps)
+                times[name].append(1e3 * (time.process_time() - begun) / options.steps)
+        row = {name: Quartiles.of(found).median for name, found in times.items()}
+        rows.append({"atoms": len(atoms), **row})
+        print(len(atoms), *(f"{name} {ms:.1f} ms" for name, ms in row.items()), flush=True)
+    return rows
+
+
+if __name__ == "__main__":
+    main()
