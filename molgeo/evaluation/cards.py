@@ -44,7 +44,10 @@ FORCE_LIMITS: Final = (
     "data: energies and their exact forces, no other property.",
     ENERGY_LIMIT,
     "* Local: atoms beyond the cutoff of each other interact only through those between them.",
+    "* The errors above are those beside the level of theory, whose own errors come on top.",
 )
+
+EXPECTED: Final = "expected errors"
 
 QM9: Final = "QM9"
 """What a header says of its data if they are QM9, whose published errors a card cites."""
@@ -94,6 +97,7 @@ def facts_of(header: Header) -> dict[str, str]:
     rows = "configurations" if header.trained_on_forces else "molecules"
     measured = f"{errors.n:,} {errors.split} {rows}" if errors.n else ""
     geometry = f", {errors.geometry} geometries" if errors.geometry else ""
+    told = header.expected_errors > 0
     facts = {
         "backbone": f"{config.model} {config.backbone}",
         "repulsion": "of screened nuclei, below the lengths of bonds" if config.repulsion else "",
@@ -116,6 +120,7 @@ def facts_of(header: Header) -> dict[str, str]:
         "atoms": f"up to {domain.max_atoms} in training; larger molecules are extrapolation",
         "shortest distance": f"{domain.min_distance:.2f} Å",
         "errors measured on": measured and measured + geometry,
+        EXPECTED: "of each force (forces_std), beyond a limit a flag" if told else "",
     }
     return {label: one_line(value, MOST) for label, value in facts.items() if value}
 

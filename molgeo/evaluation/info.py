@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from molgeo import models
-from molgeo.evaluation.cards import FORCE_ERRORS, MOST, UNKNOWN, facts_of, formatted
+from molgeo.evaluation.cards import EXPECTED, FORCE_ERRORS, MOST, UNKNOWN, facts_of, formatted
 from molgeo.graph.bond_kinds import BondKinds
 from molgeo.graph.environments import Environments
 from molgeo.predictor.checkpoint import (
@@ -100,6 +100,9 @@ def info(name: str) -> None:
 
 def trust(header: Header) -> dict[str, str]:
     """Label → what a model knows of its own errors, and what it lacks."""
+    if header.trained_on_forces:
+        missing = "none: molgeo calibrate --model FILE --data DATA measures them"
+        return {} if header.expected_errors else {EXPECTED: missing}
     data = header.data or "the data"
     held = {
         "at given coordinates": header.metrics,
@@ -136,7 +139,7 @@ def error_bars(header: Header) -> str:
         parts.append(f"{way}, measured on {most.n:,} molecules{others}")
     if parts:
         return "; ".join(parts)
-    return "none" if header.trained_on_forces else "none: molgeo calibrate --model FILE makes them"
+    return "none: molgeo calibrate --model FILE makes them"
 
 
 def _held(errors: Measured) -> str:

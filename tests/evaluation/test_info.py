@@ -7,9 +7,10 @@ from checkpoint_files import small_predictor
 from hostile_headers import FACTS
 
 from molgeo.evaluation import info
+from molgeo.evaluation.cards import facts_of
 from molgeo.graph.bond_kinds import BondKinds
 from molgeo.graph.environments import Environments
-from molgeo.predictor.checkpoint import catalogue, load, save_checkpoint
+from molgeo.predictor.checkpoint import catalogue, load, read_header, save_checkpoint
 from molgeo.predictor.header import Facts
 
 
@@ -55,7 +56,11 @@ def test_info_tells_what_a_model_lacks_to_know_its_errors():
         "error bars": "none: molgeo calibrate --model FILE makes them",
         "outside QM9": "not measured",
     }
-    assert info.error_bars(Facts(trained_on_forces=True)) == "none"
+    known = Facts(trained_on_forces=True, expected_errors=16)
+    assert info.trust(known) == {}
+    assert "forces_std" in facts_of(read_header("spectrum_net-aimnet2"))["expected errors"]
+    missing = info.trust(Facts(trained_on_forces=True))
+    assert missing["expected errors"].startswith("none: molgeo calibrate")
 
 
 def test_info_tells_how_far_a_model_knows_its_errors():
