@@ -146,7 +146,10 @@ class AIMNet2(Calculator):
         properties: Any = ("energy", "forces"),
         system_changes: Any = all_changes,
     ) -> None:
-        """Energy in eV and forces in eV/Å, and the standard deviations of both."""
+        """Energy in eV and forces in eV/Å, and the standard deviations of both.
+
+        ``forces_std`` is (atoms,), ‖standard deviation‖ of the force on each atom.
+        """
         super().calculate(atoms, properties, system_changes)
         (self.results,) = self.labels([atoms])
 
@@ -178,19 +181,19 @@ class AIMNet2(Calculator):
         ):
             energy, forces, energy_std, forces_std = values
             own = slice(len(atoms))
-            self._check_spread(atoms, forces_std[own])
+            spread = np.linalg.norm(forces_std[own].astype(float), axis=-1)
+            self._check_spread(atoms, spread)
             found.append(
                 {
                     "energy": float(energy),
                     "forces": forces[own].astype(float),
                     "energy_std": float(energy_std),
-                    "forces_std": forces_std[own].astype(float),
+                    "forces_std": spread,
                 }
             )
         return found
 
-    def _check_spread(self, atoms: Atoms, forces_std: NDArray[np.float32]) -> None:
-        size = np.linalg.norm(forces_std, axis=1)
+    def _check_spread(self, atoms: Atoms, size: NDArray[np.float64]) -> None:
         if self.largest_spread is not None and not size.max() <= self.largest_spread:
             k = int(size.argmax())
             raise ValueError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -15,6 +15,9 @@ from molgeo.runtime.device import sent
 from molgeo.runtime.errors import SettingError
 
 Array = NDArray[np.float64]
+
+FURTHEST: Final = 10.0
+"""Å, that an atom of a complete graph may move before the origin moves too: float32 has 1e-6 Å."""
 
 
 class SkinGraph:
@@ -34,7 +37,7 @@ class SkinGraph:
         dtype: of the positions that are given out.
         device: of all tensors.
         most_complete: edges up to which a molecule's graph holds every pair of its atoms, however
-            far apart, so that it is the same for ever.
+            far apart, so that it is the same wherever they move.
 
     Attributes:
         charge: total charge of the atoms, e, that the graph has; None if it has none.
@@ -130,18 +133,17 @@ class SkinGraph:
         return sent(torch.from_numpy(positions - origin).to(self.dtype), self.device)
 
     def _holds(self, positions: Array, cell: Array, pbc: NDArray[np.bool_]) -> bool:
-        """Whether the lattice is the same and no atom has moved by more than half the skin."""
+        """Whether the lattice is the same, and no atom has moved further than the graph allows."""
         if self.reference is None or self.reference.shape != positions.shape:
             return False
         if not np.array_equal(pbc, self._pbc):
             return False
-        if self._is_complete:
-            return True
         if pbc.any() and not np.array_equal(cell[pbc], self._cell[pbc]):
             return False
         moved = positions - self.reference
         furthest = np.einsum("ax,ax->a", moved, moved).max(initial=0.0)
-        return bool(furthest <= 0.25 * self.skin**2)  # False for NaN
+        most = FURTHEST if self._is_complete else 0.5 * self.skin
+        return bool(furthest <= most**2)  # False for NaN
 
 
 def _same(a: Graph, b: Graph) -> bool:

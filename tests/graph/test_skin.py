@@ -174,3 +174,18 @@ def test_the_graph_has_the_charge_of_its_atoms():
         kept.take_charge(charge)
         assert first.charge.tolist() == [charge]
         assert kept(*where)[1] is first
+
+
+def test_a_complete_graph_stays_and_its_origin_follows_the_molecule():
+    keeps = SkinGraph(3.0, 1.0, torch.float32, torch.device("cpu"), most_complete=1000)
+    pos = some_positions(10)
+    _, graph = keeps(pos, *OPEN)
+    assert graph.n_edges == 10 * 9
+    for away in (5.0, 1e4, 1e7):
+        local, same = keeps(pos + away, *OPEN)
+        assert same is graph
+        apart = np.linalg.norm((pos[:, None] - pos) - (local[:, None] - local).numpy(), axis=-1)
+        assert apart.max() < 1e-5
+    assert keeps.n_built == 3
+    with pytest.raises(ValueError):
+        keeps(pos * np.nan, *OPEN)
