@@ -17,7 +17,7 @@ from molgeo.generate.label import Method
 from molgeo.predictor.checkpoint import DEFAULT_FORCE_FIELD, shipped
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS = {"model": str(shipped()[DEFAULT_FORCE_FIELD]), "dtype": "float64"}
+OURS = {"model": str(shipped()[DEFAULT_FORCE_FIELD]), "dtype": "float64", "allow_unfamiliar": True}
 FRAGMENTS = ("O=Cc1cocn1", "NC(=O)c1ncco1", "Nc1nc(C=O)co1")
 """Whose scaffold is of the test part."""
 

@@ -42,7 +42,8 @@ def walk(calc, atoms, n=12):
 def test_a_calculator_of_an_ensemble_replays(make, monkeypatch, captures):
     models = [force_field("spectrum_net", ("energy", "mu"), seed=k) for k in range(2)]
     found = walk(calc := MolgeoCalculator(models, "cpu", skin=0.2, check_geometry=False), make())
-    assert calc.neighbours.n_built > 3
+    # The graph of an open molecule has all pairs, and holds for each step.
+    assert (calc.neighbours.n_built > 3) == calc.atoms.pbc.any()
     assert len(captures) == 2
     monkeypatch.undo()
     for own, expected in zip(
