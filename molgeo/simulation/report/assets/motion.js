@@ -17,7 +17,7 @@
     viewer.addLine({ start: point(start), end: point(end), color: "grey" });
   }
   viewer.zoomTo();
-  viewer.zoom(edges.length ? 1 : 1.1);
+  viewer.zoom(0.9);
   let now = 0, timer = null;
   const show = (k) => {
     now = k;
