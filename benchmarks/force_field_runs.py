@@ -7,6 +7,8 @@ import csv
 import json
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from systems import WATER_VOLUME
 
 from molgeo.simulation.admission import refusal
 from molgeo.simulation.calculator import MolgeoCalculator
-from molgeo.simulation.molecular_dynamics import simulate
+from molgeo.simulation.molecular_dynamics import simulate, state_path
 from molgeo.simulation.motion import degrees_of_freedom
 from molgeo.simulation.relaxation import relax
 from molgeo.simulation.report.summary import mean_of_blocks
@@ -49,25 +51,36 @@ WATERS = 4
 """Of a box along each edge."""
 
 
-def constant_energy(sides: Sides, options: argparse.Namespace) -> dict[str, Any]:
-    """Whether the total energy of each of the ten drifts, and molecules stay whole."""
+def constant_energy(sides: Sides, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Whether the total energy of each of the ten drifts, and molecules stay whole.
+
+    Smallest first. Those that the report has already are not run again, and a run that was killed
+    goes on from its files. Minutes are those of the processor.
+
+    Yields:
+        All rows so far, after each of them.
+    """
     settings = _settings("nve", options.nve_temperature, options.nve_ps, options)
-    key = f"{sides.ours.model_name}-{sides.ours.models[0].sha256[:12]}"
-    folder = options.kept / "nve" / f"{key}-{options.seed}-{options.nve_ps:g}ps"
-    rows = []
-    for k, start in enumerate(_ten(sides)[: options.runs]):
-        path = folder / f"{'drugs' if sides.library else 'ten'}-{k}.json"
-        if not path.exists():
-            atoms = _relaxed(start, sides)
-            table, about, _ = _simulated(atoms, settings, sides)
-            total = 1e3 * table["total_eV"] / len(atoms)
-            about["temperature"] = float(table["temperature_K"].mean())
-            row = start.info | about | line(table["time_fs"] / 1e3, total)
-            folder.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(row, ensure_ascii=False))
+    about = {"settings": asdict(settings)}
+    before = options.before.get("nve", {})
+    done = before["rows"] if before.get("settings") == about["settings"] else []
+    done = {row["name"]: row for row in done}
+    folder = options.kept / "nve" / f"{sides.ours.models[0].sha256[:12]}-{options.nve_ps:g}ps"
+    folder.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, Any]] = []
+    for k, start in enumerate(sorted(_ten(sides), key=len)[: options.runs]):
+        row = done.get(start.info["name"])
+        if row is None:
+            begin = time.process_time()
+            path = folder / f"{options.seed}-{'drugs' if sides.library else 'ten'}-{k}.traj"
+            table, ended, _ = _simulated(_relaxed(start, sides), settings, sides, path)
+            total = 1e3 * table["total_eV"] / len(start)
+            ended["temperature"] = float(table["temperature_K"].mean())
+            ended["minutes"] = (time.process_time() - begin) / 60
+            row = start.info | ended | line(table["time_fs"] / 1e3, total)
             print(json.dumps(row, ensure_ascii=False), file=sys.stderr, flush=True)
-        rows.append(json.loads(path.read_text()))
-    return {"rows": rows, "settings": asdict(settings)}
+        rows.append(row)
+        yield about | {"rows": [*rows], "minutes": sum(row["minutes"] for row in rows)}
 
 
 def constant_temperature(sides: Sides, options: argparse.Namespace) -> dict[str, Any]:
@@ -158,17 +171,28 @@ def _ten(sides: Sides) -> list[Atoms]:
 
 
 def _simulated(
-    atoms: Atoms, settings: MDSettings, sides: Sides, frames: int = 0
+    atoms: Atoms,
+    settings: MDSettings,
+    sides: Sides,
+    output: Path | None = None,
+    frames: int = 0,
 ) -> tuple[dict[str, NDArray[np.float64]], dict[str, Any], list[Atoms]]:
-    """The table of a run in float32, how it ended, and some of its frames."""
+    """The table of a run in float32, how it ended, and some of its frames.
+
+    The run's files are deleted when it has ended. Until then it can go on from ``output``.
+    """
     atoms.calc = MolgeoCalculator(sides.ours.models[0], "cpu")
     with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "md.csv"
-        outcome = simulate(atoms, settings, log.with_suffix(".traj"), log)
+        output = output or Path(folder) / "md.traj"
+        log, state = output.with_suffix(".csv"), state_path(output)
+        outcome = simulate(atoms, settings, output, log, state.exists(), overwrite=True)
         about = {"atoms": len(atoms), "stopped": outcome.reason, "steps": outcome.step}
         every = max(1, settings.steps // settings.interval // max(frames, 1))
-        shown = ase.io.read(log.with_suffix(".traj"), f"{every}::{every}") if frames else []
-        return _read(log), about, shown
+        shown = ase.io.read(output, f"{every}::{every}") if frames else []
+        table = _read(log)
+        for path in (output, log, state):
+            path.unlink(missing_ok=True)
+        return table, about, shown
 
 
 def _read(log: Path) -> dict[str, NDArray[np.float64]]:

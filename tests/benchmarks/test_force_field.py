@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -87,11 +88,42 @@ def test_report(benchmark, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         assert np.abs(row["errors"]).max() < 0.5  # 1/cm; the teacher stops at a larger force
     assert [len(row["ours"]) for row in report["vib"]["rows"]] == [3, 9]
     (nve,), nvt = report["nve"]["rows"], report["nvt"]
-    assert (nve["stopped"], nve["steps"]) == (None, 200)
+    assert (nve["name"], nve["stopped"], nve["steps"]) == ("H2O", None, 200)
     assert (nvt["stopped"], nvt["degrees"]) == (None, 24)
     assert nve["noise"] < 1.0
     for heading in ("### Minima", "### Frequencies", "### nve", "### nvt"):
         assert heading in printed
+
+
+def test_runs_that_the_report_has_are_not_made_again(benchmark, monkeypatch, tmp_path) -> None:
+    import force_field_runs
+
+    out = tmp_path / "out.json"
+    words = ["--quick", "--json", str(out), "--kept", str(tmp_path), "--parts", "nve", "--runs"]
+    benchmark.main([*words, "1"])
+    (first,) = json.loads(out.read_text())["nve"]["rows"]
+    assert first["name"] == "H2O"  # the smallest
+    assert not list((tmp_path / "nve").rglob("*.csv"))
+    made, simulated = [], force_field_runs.simulate
+
+    def killed(atoms, *rest, **more):
+        made.append(len(atoms))
+        if len(made) == 1:
+            settings = rest[0]
+            simulated(atoms, replace(settings, steps=100), *rest[1:], **more)
+            raise KeyboardInterrupt
+        outcome = simulated(atoms, *rest, **more)
+        assert outcome.resumed_from == 100
+        return outcome
+
+    monkeypatch.setattr(force_field_runs, "simulate", killed)
+    with pytest.raises(KeyboardInterrupt):
+        benchmark.main([*words, "2"])
+    benchmark.main([*words, "2"])
+    rows = json.loads(out.read_text())["nve"]["rows"]
+    assert rows[0] == first
+    assert (rows[1]["name"], rows[1]["steps"]) == ("CH3CH2OH", 200)
+    assert made == [9, 9]
 
 
 def test_rmsd_is_that_of_the_best_superposition(benchmark) -> None:
