@@ -14,9 +14,13 @@ def small(name, device="cpu"):
     """A version of any model: no wider than 16, no deeper than 2, with a short cutoff."""
     cls = models.model_class(name)
     config = cls().config
-    wanted = {"cutoff": 4.0}
+    wanted = {}
     for field in fields(config):
         value = getattr(config, field.name)
-        if type(value) is int and field.name != "n_out":
+        if field.name == "cutoff":
+            wanted["cutoff"] = 4.0
+        elif field.name == "members":
+            wanted["members"] = [one | small(one["model"]).fields for one in value]
+        elif type(value) is int and field.name != "n_out":
             wanted[field.name] = min(value, 2 if field.name == "n_blocks" else 16)
     return Case(cls, wanted, device)

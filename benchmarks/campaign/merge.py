@@ -1,20 +1,22 @@
-"""Two SchNets as one that is twice as wide and predicts the mean of both.
+"""Several models as one that predicts their weighted mean.
 
     python benchmarks/campaign/merge.py a.safetensors b.safetensors merged.safetensors --name NAME
+    python benchmarks/campaign/merge.py a b merged.safetensors --weights 0.6 0.4 --name NAME
 
-Every layer of SchNet acts on features (or on Gaussians) and every product is by feature, so that
-two networks side by side are one whose dense layers are block-diagonal; heads with both hidden
-layers give half the sum of both heads. The dipole's norm is that of the mean
-vector. The merged model is a plain `SchNet`: it loads, predicts and trains on as any other.
+The backbones stand side by side (`molgeo.models.side_by_side`). Every head has the hidden layers of
+all models, each on the features of its own backbone, and adds up their outputs times the weights.
+The dipole is the norm of the mean vector. As μ is the same for charges of the other sign, those of
+a model are turned if they oppose the first model's.
 
-Both have to have the same references (baseline and scale): one was trained on from the other, or
-both from a third.
+All have to predict the same properties, with the same free atoms: those of one data set.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -23,98 +25,137 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import torch
 from torch import Tensor
 
+from molgeo.graph import radius_graph
+from molgeo.ops.segment import molecule_sum
 from molgeo.predictor import Predictor
 from molgeo.predictor.checkpoint import load, save_checkpoint
 from molgeo.predictor.domain import Domain
+from molgeo.predictor.heads import Heads
+from molgeo.testing.case import atoms_of, collated
+
+POLAR = ("methanol", "ammonia", "water", "carbon dioxide")
+"""Molecules on whose atoms the signs of charges are compared."""
 
 
-def merge(a: Predictor, b: Predictor) -> Predictor:
-    """The mean of two predictors as one.
+def merge(parts: Sequence[Predictor], weights: Sequence[float] = ()) -> Predictor:
+    """The weighted mean of predictors as one.
 
     Args:
-        a: a SchNet.
-        b: one with the same config and references.
+        parts: two or more.
+        weights: of each, which add up to one; none for equal ones.
 
     Returns:
-        A SchNet with twice the features, filters and hidden units of the heads.
+        A `SideBySide` with all features and all hidden units of the heads.
 
     Raises:
-        ValueError: they are no SchNets, or differ in their configs or references.
+        ValueError: they differ in properties, free atoms or repulsion, or the weights do not fit.
     """
-    if a.config.model != "schnet":
-        raise ValueError(f"model: expected schnet, got {a.config.model}")
-    for field, value in a.config:
-        if (other := getattr(b.config, field)) != value:
-            raise ValueError(f"{field}: expected {value}, as the first has it, got {other}")
-    for name in ("baseline", "scale", "atom_reference"):
-        if not torch.equal(getattr(a, name).nan_to_num(0.0), getattr(b, name).nan_to_num(0.0)):
-            raise ValueError(f"{name}: expected the same in both; train one on from the other")
-    narrow = a.config.backbone
-    backbone = {k: v for k, v in narrow.items() if k != "n_out"}
-    backbone |= {name: 2 * narrow[name] for name in ("n_features", "n_filters")}
-    hidden = a.config.head_features
-    merged = Predictor("schnet", backbone, a.properties, 2 * hidden)
-    weights = merged.state_dict()
-    of_a, of_b = a.state_dict(), b.state_dict()
-    for name, w in weights.items():
-        weights[name] = _joined(name, of_a[name], of_b[name], w, hidden)
-    merged.load_state_dict(weights)
-    merged.domain = _union(a.domain, b.domain)
+    weights = list(weights) or [1 / len(parts)] * len(parts)
+    if len(weights) != len(parts) or not abs(sum(weights) - 1) < 1e-6:
+        raise ValueError(f"weights: expected {len(parts)} that add up to 1, got {weights}")
+    first = parts[0]
+    for other in parts[1:]:
+        for field in ("properties", "repulsion"):
+            if getattr(other.config, field) != getattr(first.config, field):
+                raise ValueError(f"{field}: expected the same in all models")
+        mine, theirs = (one.atom_reference.nan_to_num(0.0) for one in (first, other))
+        if not torch.allclose(mine, theirs):
+            raise ValueError("atom_reference: expected the same in all models, those of one set")
+    merged = Predictor(
+        "side_by_side",
+        {"members": [_member(one) for one in parts]},
+        first.properties,
+        sum(one.heads.hidden for one in parts),
+        first.config.repulsion,
+    )
+    state = {name: getattr(first, name) for name in ("scale", "atom_reference")}
+    baselines = [w * one.baseline for w, one in zip(weights, parts, strict=True)]
+    state["baseline"] = torch.stack(baselines).sum(0)  # linear in what it adds to a property
+    for k, one in enumerate(parts):
+        own = one.backbone.state_dict()
+        state |= {f"backbone.members.{k}.{name}": value for name, value in own.items()}
+    merged.load_state_dict(state | {f"heads.{k}": v for k, v in _heads(parts, weights).items()})
+    merged.domain = _union([one.domain for one in parts])
     return merged.eval()
 
 
-def _union(a: Domain | None, b: Domain | None) -> Domain:
-    """All that one of both was trained on."""
-    if a is None or b is None or a.charge != b.charge:
-        raise ValueError("domain: expected both to have one, with the same charge")
-    elements = tuple(sorted({*a.elements, *b.elements}))
-    atoms, distance = max(a.max_atoms, b.max_atoms), min(a.min_distance, b.min_distance)
-    known = a.environments is not None and b.environments is not None
-    held = a.environments.joined(b.environments) if known else None
-    return Domain(elements, atoms, distance, a.charge, held)
+def _member(one: Predictor) -> dict[str, Any]:
+    return {"model": one.config.model} | {
+        k: v for k, v in one.config.backbone.items() if k != "n_out"
+    }
 
 
-def _joined(name: str, a: Tensor, b: Tensor, like: Tensor, hidden: int) -> Tensor:
-    """Weights of both networks where those of the wide one are."""
-    if name == "heads.out_bias":
-        return (a + b) / 2
-    if name == "heads.out_weight":
-        return torch.cat([a, b], dim=1) / 2
-    if a.shape == like.shape:  # the references, which are the same
-        return a
-    if name.startswith("heads.in_layer"):  # by property, then by hidden unit
-        a, b = (w.unflatten(0, (-1, hidden)) for w in (a, b))
-        if name.endswith("bias"):
-            return torch.cat([a, b], dim=1).flatten()
-        blocks = torch.cat([_beside(a, b, 0), _beside(b, a, 1)], dim=1)
-        return blocks.flatten(0, 1)
-    if name.endswith("embedding.weight"):
-        return torch.cat([a, b], dim=1)
-    if a.ndim == 1 or a.shape[1] == like.shape[1]:  # biases; layers on the Gaussians
-        return torch.cat([a, b])
-    return torch.block_diag(a, b)
+def _heads(parts: Sequence[Predictor], weights: Sequence[float]) -> dict[str, Tensor]:
+    """Weights of the heads, each hidden unit on the features of its own backbone."""
+    n = len(parts[0].properties)
+    into, biases, out, out_bias = [], [], [], []
+    for k, (one, weight) in enumerate(zip(parts, weights, strict=True)):
+        heads = one.heads
+        left, right = (
+            sum(other.backbone.feature_dim for other in others)
+            for others in (parts[:k], parts[k + 1 :])
+        )
+        w = heads.in_layer.weight.detach().unflatten(0, (n, heads.hidden))
+        into.append(torch.nn.functional.pad(w, (left, right)))
+        biases.append(heads.in_layer.bias.detach().unflatten(0, (n, heads.hidden)))
+        shares = weight * _signs(one, parts[0]) * _by_output(one.scale / parts[0].scale, heads)
+        out.append(heads.out_weight.detach() * shares.unsqueeze(-1))
+        out_bias.append(heads.out_bias.detach() * shares)
+    return {
+        "in_layer.weight": torch.cat(into, dim=1).flatten(0, 1),
+        "in_layer.bias": torch.cat(biases, dim=1).flatten(),
+        "out_weight": torch.cat(out, dim=1),
+        "out_bias": torch.stack(out_bias).sum(0),
+    }
 
 
-def _beside(own: Tensor, other: Tensor, place: int) -> Tensor:
-    """A head's weights on the features of its own network, zeros on the other's."""
-    parts = [own, torch.zeros_like(other)]
-    return torch.cat(parts if place == 0 else parts[::-1], dim=-1)
+def _by_output(of_properties: Tensor, heads: Heads) -> Tensor:
+    """Of each property, then again of each extent, whose second output follows the properties'."""
+    return torch.cat([of_properties, of_properties[heads.extents]]).float()
+
+
+def _signs(one: Predictor, first: Predictor) -> Tensor:
+    """-1 for outputs that are charges of dipoles and oppose the first model's, else 1."""
+    signs = torch.ones(len(one.heads.out_bias))
+    for k, kind in enumerate(one.heads.kinds):
+        if kind == "dipole":
+            own, other = (_charges(each, k) for each in (one, first))
+            signs[k] = 1.0 if float(own @ other) >= 0 else -1.0
+    return signs
+
+
+@torch.no_grad()
+def _charges(one: Predictor, k: int) -> Tensor:
+    """Neutralised charges of a dipole on the atoms of a few molecules."""
+    z, pos, batch = collated([atoms_of(name) for name in POLAR])
+    graph = radius_graph(pos.float(), one.cutoff, batch)
+    charges = one.heads.per_atom(one.backbone.atom_features(z, pos.float(), graph))[0][:, k]
+    means = molecule_sum(charges, graph) / graph.atoms_per_molecule
+    return charges - means[batch]
+
+
+def _union(domains: Sequence[Domain | None]) -> Domain:
+    """All that one of them was trained on; of one data set it is counted once."""
+    known = [one for one in domains if one is not None]
+    if len(known) < len(domains):
+        raise ValueError("domain: expected every model to have one")
+    return reduce(lambda a, b: a if a == b else a.joined(b), known)
 
 
 def main() -> None:
-    """Merge two checkpoints."""
-    parser = argparse.ArgumentParser(description="two SchNets as one that predicts their mean")
-    parser.add_argument("a")
-    parser.add_argument("b")
+    """Merge checkpoints."""
+    parser = argparse.ArgumentParser(description="several models as one that predicts their mean")
+    parser.add_argument("parts", nargs="+", help="checkpoints or names of shipped models")
     parser.add_argument("output", type=Path)
+    parser.add_argument("--weights", type=float, nargs="+", default=[])
     parser.add_argument("--name", required=True, help="of the model")
     parser.add_argument("--notes", default="", help="for its card")
     options = parser.parse_args()
-    a, b = load(options.a), load(options.b)
-    measured = ("metrics", "calibration", "from_smiles")
-    facts: dict[str, Any] = {k: v for k, v in b.header.told().items() if k not in measured}
+    parts = [load(one) for one in options.parts]
+    measured = ("metrics", "calibration", "from_smiles", "familiarity", "outside")
+    facts: dict[str, Any] = {k: v for k, v in parts[0].header.told().items() if k not in measured}
     facts |= {"name": options.name, "notes": options.notes, "metrics": {}}
-    save_checkpoint(merge(a, b), options.output, facts)
+    save_checkpoint(merge(parts, options.weights), options.output, facts)
     print(options.output)
 
 

@@ -70,7 +70,7 @@ class Backbone(nn.Module):
     feature_dim: int
     n_elements: int = len(SYMBOLS)
     takes_charge: bool = False
-    linear_in_edges: ClassVar[bool] = False
+    linear_in_edges: bool = False
     grows_by: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self) -> None:
