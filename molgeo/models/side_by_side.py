@@ -86,7 +86,8 @@ class SideBySide(Backbone):
 
     def atom_features(self, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
         """Features of every atom in its surroundings, (atoms, feature_dim)."""
-        return torch.cat([one.atom_features(z, pos, graph) for one in self.members], dim=-1)
+        own: list[Any] = [*self.members]
+        return torch.cat([one.atom_features(z, pos, graph) for one in own], dim=-1)
 
 
 def _built(member: dict[str, Any]) -> Backbone:
