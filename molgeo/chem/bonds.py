@@ -27,6 +27,9 @@ _MAX_MATCHES: Final = 1000
 _MAX_STRETCH: Final = 1.35
 """A bond longer than this many sums of covalent radii is broken: C–C beyond 2.05 Å."""
 
+_BONDED: Final = 1.25
+"""Pairs closer than this many sums of covalent radii are bonded, if nothing else tells bonds."""
+
 _RADII: Final = np.array(COVALENT_RADII)
 
 _TAGS = (Chem.ChiralType.CHI_TETRAHEDRAL_CW, Chem.ChiralType.CHI_TETRAHEDRAL_CCW)
@@ -118,6 +121,29 @@ def agree(mol: Chem.Mol, pos: Floats) -> bool:
     if sorted(heavy) != sorted(shortest_pairs(z, pos, len(heavy)).tolist()):
         return False
     return bool((_parents_in(mol) == _parents(z, pos)).all())
+
+
+def same_bonds(z: Ints, before: Floats, after: Floats) -> bool:
+    """Whether atoms have moved from one place to another without a bond broken or made.
+
+    Args:
+        z: (atoms,) atomic numbers.
+        before: (atoms, 3) Å, of one whole molecule.
+        after: (atoms, 3) Å, in the same order.
+    """
+    if not (z > 1).any():
+        return True
+    a, b = np.triu_indices(len(z), 1)
+    near = _stretch(z, before, np.stack([a, b], axis=1)) < _BONDED
+    n = int((near & (z[a] > 1) & (z[b] > 1)).sum())
+    pairs, parent = shortest_pairs(z, before, n), _parents(z, before)
+    hydrogen = np.flatnonzero(z == 1)
+    ends = np.concatenate([pairs, np.stack([hydrogen, parent[hydrogen]], axis=1)])
+    return (
+        bool((_stretch(z, after, ends) <= _MAX_STRETCH).all())
+        and sorted(pairs.tolist()) == sorted(shortest_pairs(z, after, n).tolist())
+        and bool((parent == _parents(z, after)).all())
+    )
 
 
 def conformer(pos: Floats) -> Chem.Conformer:

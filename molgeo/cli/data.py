@@ -39,7 +39,8 @@ def _prepare_options(parser: Parser) -> None:
         "--geometries",
         default="mmff,smiles",
         type=str,
-        help="which geometries --conformers makes: some of mmff,smiles,flat",
+        help="which geometries --conformers makes: some of mmff,smiles,flat, and what the "
+        "geometry engine makes of these: relaxed,relaxed_smiles,relaxed_flat",
     )
 
 

@@ -41,7 +41,8 @@ class EvaluateOptions:
     geometry: str | None = option(
         None,
         "dft: of the data set (if not given); mmff: MMFF94 from there; smiles: from the SMILES; "
-        "flat: from the SMILES without its stereo",
+        "flat: from the SMILES without its stereo; cheap ones are relaxed by the geometry engine "
+        "for a model of relaxed molecules",
         Literal["dft", "mmff", "smiles", "flat"] | None,
     )
     conformers: int | None = option(None, "conformers per SMILES; 8 if not given", int | None)
@@ -86,7 +87,12 @@ class CalibrateOptions:
 @command("molgeo evaluate --data qm9 --split test --limit 1000", EvaluateOptions, _check_units)
 def evaluate(options: Namespace) -> int:
     """Errors of a model on a data set, as JSON."""
-    from molgeo.predictor.checkpoint import DEFAULT_MODEL, DEFAULT_SMILES_MODEL, load
+    from molgeo.predictor.checkpoint import (
+        DEFAULT_MODEL,
+        DEFAULT_SMILES_MODEL,
+        geometry_engine,
+        load,
+    )
     from molgeo.runtime.device import choose
     from molgeo.runtime.progress import progress
     from molgeo.runtime.whole_file import new_file
@@ -95,7 +101,8 @@ def evaluate(options: Namespace) -> int:
         from molgeo.prediction.output import PAGE
 
         new_file(options.report, PAGE, options.force, "--report")
-    default = DEFAULT_MODEL if options.geometry in (None, "dft") else DEFAULT_SMILES_MODEL
+    is_relaxed = options.geometry in (None, "dft") or geometry_engine() is not None
+    default = DEFAULT_MODEL if is_relaxed else DEFAULT_SMILES_MODEL
     predictor = load(options.model or default).to(choose(options.device))
     with progress("evaluating") as report:
         settings = {"progress": report, "precision": options.matmul_precision}

@@ -29,9 +29,16 @@ MAX_CONFORMERS: Final = 255
 OTHER: Final = "no geometry, for a reason of its own"
 """A status in place of many that are rare."""
 
-Cheap = Literal["mmff", "smiles", "flat"]
+Cheap = Literal["mmff", "smiles", "flat", "relaxed", "relaxed_smiles", "relaxed_flat"]
 """The data set's conformer at MMFF94; conformers made from the SMILES, with the stereo of the data
-set's conformer or without any."""
+set's conformer or without any. Then the same three, relaxed from there by the geometry engine."""
+
+RELAXED: Final[dict[str, Cheap]] = {
+    "mmff": "relaxed",
+    "smiles": "relaxed_smiles",
+    "flat": "relaxed_flat",
+}
+"""Of each cheap geometry, what the engine makes of it."""
 
 Geometry = Literal["dft"] | Cheap
 """The data set's own, or a cheap one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
@@ -56,6 +57,7 @@ class Sample(NamedTuple):
         properties: of the labels.
         conformers: whose values are averaged, of each molecule.
         made: the geometries are made of SMILES.
+        engine: name of the force field that relaxed them; "" for none.
     """
 
     source: Source
@@ -63,6 +65,12 @@ class Sample(NamedTuple):
     properties: tuple[Property, ...]
     conformers: int = 1
     made: bool = False
+    engine: str = ""
+
+    def calibration(self, predictor: Predictor) -> Calibration | None:
+        """What a model's header says of its errors for such molecules."""
+        n = self.conformers if self.made else 0
+        return calibration_of(predictor.header.calibration, n, self.engine)
 
 
 def made_once(sample: Sample) -> Sample:
@@ -124,7 +132,7 @@ def errors(
     }
     if not known.all():
         result["labels"] = dict(zip(columns, known.sum(0).tolist(), strict=True))
-    scales = calibration_of(predictor.header.calibration, sample.conformers if sample.made else 0)
+    scales = sample.calibration(predictor)
     if scales is not None:
         result["coverage"] = coverage(found, scales)
         result["flagged"] = float(found.flagged.double().mean())
@@ -171,7 +179,7 @@ def calibrations(
         far = None
         if beyond is not None and n in beyond and predictor.familiarity is not None:
             far = collect(predictor, beyond[n], judge=True).of(found.properties)
-        made.append(calibration_from(found, n, far))
+        made.append(replace(calibration_from(found, n, far), engine=sample.engine))
     return made
 
 
@@ -398,7 +406,7 @@ def interval_widths(
         (molecules, 2) in the unit of each property, for `ONE_SIGMA` and `INTERVAL` of
         `molgeo.predictor.calibration`; None if the model is not calibrated for such molecules.
     """
-    known = calibration_of(predictor.header.calibration, sample.conformers if sample.made else 0)
+    known = sample.calibration(predictor)
     if known is None:
         return [None for _ in found.properties]
     return [found.half_widths(known, k) for k in range(len(found.properties))]

@@ -9,7 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from molgeo.data.geometries import MAX_CONFORMERS, Geometry, GeometrySet, with_labels
+from molgeo.data.geometries import (
+    MAX_CONFORMERS,
+    RELAXED,
+    Cheap,
+    Geometry,
+    GeometrySet,
+    with_labels,
+)
 from molgeo.data.qm9.dataset import QM9
 from molgeo.data.qm9.properties import named
 from molgeo.evaluation.familiarity import add_familiarity
@@ -25,7 +32,8 @@ from molgeo.evaluation.properties import (
     made_once,
 )
 from molgeo.prediction.conformer_average import CONFORMERS
-from molgeo.predictor import Predictor
+from molgeo.prediction.given import knows_relaxed
+from molgeo.predictor import Predictor, checkpoint
 from molgeo.predictor.calibration import Calibration
 from molgeo.predictor.familiarity import SMALL
 from molgeo.runtime.errors import SettingError
@@ -51,8 +59,10 @@ def evaluate(
         predictor: the model.
         root: folder of the prepared QM9; None for the default one.
         split: part of the standard split.
-        geometry: as in `molgeo.datasets.QM9.geometry`. What ``molgeo data prepare qm9
-            --conformers`` has made is used, anything else is made on the fly, with the same result.
+        geometry: as in `molgeo.datasets.QM9.geometry`. Cheap ones are relaxed by the geometry
+            engine for a model of relaxed molecules, as `molgeo.predict` does. What ``molgeo data
+            prepare qm9 --conformers`` has made is used, anything else is made on the fly, with the
+            same result.
         limit: molecules, taken from the start of the (random) part; 0 for all.
         batch_size: as in `molgeo.evaluation.properties.errors`.
         progress: called with (molecules done, molecules in all).
@@ -61,7 +71,8 @@ def evaluate(
         report: page of the errors to write; None for none.
 
     Returns:
-        ``model, data, split, geometry``, and what `molgeo.evaluation.properties.errors` gives.
+        ``model, data, split, geometry``, the ``engine`` if one relaxed the molecules, and what
+        `molgeo.evaluation.properties.errors` gives.
 
     Raises:
         FileNotFoundError: QM9 is not prepared.
@@ -75,8 +86,10 @@ def evaluate(
     if conformers is not None and geometry == "dft":
         raise SettingError("conformers: --geometry dft has one of each molecule; choose another")
     data = QM9(root)
-    sample = sample_of(data, split, geometry, limit, conformers or CONFORMERS)
+    engine = None if geometry == "dft" else engine_of(predictor)
+    sample = sample_of(data, split, geometry, limit, conformers or CONFORMERS, engine)
     about = {"model": predictor.name, "data": "qm9", "split": split, "geometry": geometry}
+    about |= {} if engine is None else {"engine": engine}
     kept: list[Collected] = []
     found = errors(predictor, sample, batch_size, progress, precision, kept.append)
     result = {**about, **found}
@@ -142,7 +155,10 @@ def calibrate(
     """
     data = QM9(root)
     own, most = sample_of(data, "validation", "dft", limit, 1), max(conformers)
-    made = made_once(sample_of(data, "validation", "smiles", limit, most)) if most else own
+    made = own
+    if most:
+        engine = engine_of(predictor)
+        made = made_once(sample_of(data, "validation", "smiles", limit, most, engine))
     samples = {n: made._replace(conformers=n) if n else own for n in conformers}
     if predictor.familiarity is None:
         at = 0 if 0 in conformers else most
@@ -153,29 +169,46 @@ def calibrate(
     return calibrations(predictor, samples, progress, beyond)
 
 
-def sample_of(data: QM9, split: Part, geometry: Geometry, limit: int, conformers: int) -> Sample:
-    """A part of QM9; arguments as in `evaluate`."""
+def engine_of(predictor: Predictor) -> str | None:
+    """The engine that relaxes conformers for a model, as for `molgeo.predict`; None for none."""
+    return checkpoint.geometry_engine() if knows_relaxed(predictor.header) else None
+
+
+def sample_of(
+    data: QM9,
+    split: Part,
+    geometry: Geometry,
+    limit: int,
+    conformers: int,
+    engine: str | None = None,
+) -> Sample:
+    """A part of QM9; arguments as in `evaluate`, and the engine that relaxes cheap geometries."""
     rows: Tensor = getattr(data.split(), split)[: limit or None]
-    source = _source(data, geometry, conformers)
-    return Sample(source, rows, named(data.molecules.properties), conformers, geometry == "smiles")
+    source = _source(data, geometry, conformers, engine)
+    properties, is_made = named(data.molecules.properties), geometry == "smiles"
+    return Sample(source, rows, properties, conformers, is_made, engine or "")
 
 
-def _source(data: QM9, kind: Geometry, conformers: int) -> Source:
+def _source(data: QM9, geometry: Geometry, conformers: int, engine: str | None) -> Source:
     """Where geometries come from: the prepared file, or a force field when they are asked for."""
-    if kind == "dft":
-        own = data.geometry(kind)
+    if geometry == "dft":
+        own = data.geometry(geometry)
         return lambda rows: (own, rows)
+    kind: Cheap = geometry if engine is None else RELAXED[geometry]
     try:
-        prepared = data.geometry(kind)
+        prepared = data.geometry(kind, "" if engine is None else checkpoint.sha256(engine))
         if prepared.conformers >= conformers:
             return lambda rows: (prepared, rows)
     except FileNotFoundError:
         pass
     # Here, so that training, which evaluates at the end, needs no RDKit.
-    from molgeo.generate.qm9 import make
+    from molgeo.generate.qm9 import engine_for, make, make_once
+
+    relaxing = engine_for(kind)
 
     def made(rows: Tensor) -> tuple[GeometrySet, Tensor]:
-        geometries = make(data, rows.numpy(), kind, conformers)
+        given = data, rows.numpy(), kind, conformers
+        geometries = make(*given) if relaxing is None else make_once(*given, relaxing)
         molecules = data.molecules
         labels = molecules.y[rows], molecules.idx[rows], molecules.properties
         return with_labels(geometries, *labels, conformers), torch.arange(len(rows))

@@ -7,6 +7,7 @@ joined in the end.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 from collections import Counter
@@ -47,8 +48,7 @@ def make_in_pieces(
     folder = path.with_suffix(".parts")
     parts = [] if old is None else [old]
     for start in range(0, len(rows), PIECE):
-        piece = rows[start : start + PIECE]
-        parts.append(_piece(folder / f"{start:06d}.safetensors", piece, header, make))
+        parts.append(piece(folder, rows[start : start + PIECE], header, make, f"{start:06d}"))
         if progress:
             progress(min(start + PIECE, len(rows)), len(rows))
     # Within the folder, so that whatever a kill leaves goes with it.
@@ -87,14 +87,28 @@ def _joined(arrays: list[NDArray[Any]], dtype: type) -> NDArray[Any]:
     return np.concatenate(arrays).astype(dtype) if arrays else np.zeros(0, dtype)
 
 
-def _piece(
-    path: Path,
+def piece(
+    folder: Path,
     rows: NDArray[np.int64],
     header: dict[str, Any],
     make: Callable[[NDArray[np.int64]], FlatGeometries],
+    name: str = "",
 ) -> FlatGeometries:
-    """One piece, made now or by a run that was broken off."""
+    """One piece, made now or by a run before.
+
+    Args:
+        folder: in which it is kept.
+        rows: (n,) ascending.
+        header: as of `make_in_pieces`.
+        make: as of `make_in_pieces`.
+        name: of its file; "" for one that its rows and header give.
+
+    Raises:
+        OSError: the folder cannot be written to, or the disk is full.
+    """
     own = {**header, "rows": hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest()}
+    name = name or hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:16]
+    path = folder / f"{name}.safetensors"
     geometries, found = made_before(path)
     if geometries is None or found != own:
         geometries = make(rows)

@@ -1,7 +1,12 @@
-"""Cheap geometries of QM9: each depends on the molecule's SMILES (and coordinates) alone."""
+"""Cheap geometries of QM9: each depends on the molecule's SMILES (and coordinates) alone.
+
+Those that the geometry engine relaxes depend on it too. They take longer, so that what is made for
+an evaluation is kept beside the data set.
+"""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +22,16 @@ from molgeo.chem.molecule import BadRow, SmilesRow
 from molgeo.data.geometries import (
     FORMAT_VERSION,
     MAX_CONFORMERS,
+    RELAXED,
     Cheap,
     FlatGeometries,
 )
 from molgeo.data.qm9.dataset import QM9, geometry_path
-from molgeo.generate.geometries import flat, made_before, make_in_pieces
+from molgeo.generate.geometries import flat, made_before, make_in_pieces, piece
+from molgeo.predictor import checkpoint
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.progress import Progress
+from molgeo.simulation.engine import GeometryEngine
 
 
 def prepare(
@@ -57,10 +65,11 @@ def prepare(
         raise SettingError(f"conformers: expected 1 to {MAX_CONFORMERS}, got {conformers}")
     data = QM9(root)
     path = geometry_path(root, kind)
-    header = _header(data, kind, conformers)
+    engine = engine_for(kind)
+    header = _header(data, kind, conformers, engine)
     old, found = made_before(path)
     rows = np.arange(len(data))
-    is_of_these = found.get("source") == header["source"]
+    is_of_these = all(found.get(name) == header.get(name) for name in ("source", "engine"))
     if old is None or not is_of_these or found["conformers"] < header["conformers"]:
         old = None
     else:
@@ -72,7 +81,7 @@ def prepare(
         path,
         rows,
         header,
-        lambda piece: make(data, piece, kind, header["conformers"], workers),
+        lambda some: make(data, some, kind, header["conformers"], workers, engine),
         progress,
         old,
     )
@@ -80,7 +89,12 @@ def prepare(
 
 
 def make(
-    data: QM9, rows: NDArray[np.int64], kind: Cheap, conformers: int = 1, workers: int | None = None
+    data: QM9,
+    rows: NDArray[np.int64],
+    kind: Cheap,
+    conformers: int = 1,
+    workers: int | None = None,
+    engine: GeometryEngine | None = None,
 ) -> FlatGeometries:
     """Geometries of some molecules.
 
@@ -90,28 +104,77 @@ def make(
         kind: as in `prepare`.
         conformers: as in `prepare`.
         workers: as in `prepare`.
+        engine: of a kind that is relaxed; None to load the shipped one.
     """
+    engine = engine or engine_for(kind)
+    base = next((cheap for cheap, relaxed in RELAXED.items() if relaxed == kind), kind)
 
     def one(row: int) -> Conformers | BadRow:
         smiles = data.smiles(row)
-        if kind == "flat":
+        if base == "flat":
             return generate(SmilesRow(flat_smiles(smiles)), conformers)
         start, end = data.molecules.ptr[row : row + 2].tolist()
         z = data.molecules.z[start:end].numpy().astype(np.int64)
         pos = data.molecules.pos[start:end].double().numpy()
-        if kind == "mmff":
+        if base == "mmff":
             return relax(SmilesRow(smiles), z, pos)
         return generate(SmilesRow(stereo_smiles(smiles, z, pos)), conformers)
 
-    return flat(rows, list(ordered_map(one, rows.tolist(), workers)))
+    made = list(ordered_map(one, rows.tolist(), workers))
+    if engine is not None:
+        relaxed = iter(engine.relax([one for one in made if not isinstance(one, BadRow)]))
+        made = [one if isinstance(one, BadRow) else next(relaxed) for one in made]
+    return flat(rows, made)
 
 
-def _header(data: QM9, kind: Cheap, conformers: int) -> dict[str, Any]:
+def make_once(
+    data: QM9, rows: NDArray[np.int64], kind: Cheap, conformers: int, engine: GeometryEngine
+) -> FlatGeometries:
+    """As `make`, of relaxed geometries; what was made before is read.
+
+    Args:
+        data: as in `make`.
+        rows: as in `make`.
+        kind: as in `make`.
+        conformers: as in `make`.
+        engine: as in `make`.
+    """
+    found: list[FlatGeometries] = []
+
+    def make_now(some: NDArray[np.int64]) -> FlatGeometries:
+        found.append(make(data, some, kind, conformers, None, engine))
+        return found[-1]
+
+    folder = geometry_path(data.root, kind).with_suffix(".kept")
+    with suppress(OSError):  # a folder that cannot be written to, or a full disk
+        return piece(folder, rows, _header(data, kind, conformers, engine), make_now)
+    return found[-1]
+
+
+def engine_for(kind: Cheap) -> GeometryEngine | None:
+    """The shipped engine if a kind of geometries needs it; else None.
+
+    Raises:
+        SettingError: there is none.
+    """
+    if kind not in RELAXED.values():
+        return None
+    name = checkpoint.geometry_engine()
+    if name is None:
+        raise SettingError(f"geometries: {kind} needs a geometry engine, and none is shipped")
+    return GeometryEngine(name)
+
+
+def _header(
+    data: QM9, kind: Cheap, conformers: int, engine: GeometryEngine | None
+) -> dict[str, Any]:
     """What identifies a file: two with the same header have the same content."""
-    return {
+    is_given = kind in ("mmff", "relaxed")
+    header = {
         "version": FORMAT_VERSION,
         "kind": kind,
-        "conformers": 1 if kind == "mmff" else conformers,
-        "attempts": 1 if kind == "mmff" else ATTEMPTS,
+        "conformers": 1 if is_given else conformers,
+        "attempts": 1 if is_given else ATTEMPTS,
         "source": data.digest(),
     }
+    return header if engine is None else {**header, "engine": engine.sha256}

@@ -21,9 +21,11 @@ from molgeo.prediction.given import (
     GIVEN,
     NO_MINIMUM,
     fits_cheap,
+    is_as_given,
     is_distorted,
     judged,
     knows_minima,
+    knows_relaxed,
 )
 from molgeo.predictor import Predictor, checkpoint
 from molgeo.predictor.calibration import Calibration, calibration_of
@@ -46,6 +48,7 @@ from molgeo.runtime.plain_text import one_line
 if TYPE_CHECKING:
     from molgeo.chem.building import Built
     from molgeo.prediction.settings import PredictSettings
+    from molgeo.simulation.engine import GeometryEngine
 
 
 class Values(dict[str, float]):
@@ -269,9 +272,10 @@ class ChosenModels:
         n_conformers: that are made of a SMILES.
 
     Attributes:
-        given: for given geometries.
-        made: for geometries of a force field; often the same.
-        outside: takes over given geometries that ``given`` does not know; None for none.
+        given: for given geometries, and for those that the engine relaxed.
+        made: for geometries of a cheap force field; often the same.
+        outside: takes over molecules of ``given`` that it does not know; None for none.
+        engine: relaxes the conformers of SMILES; None if they stay at the cheap force field's.
     """
 
     def __init__(self, settings: PredictSettings, n_conformers: int) -> None:
@@ -281,6 +285,7 @@ class ChosenModels:
         self._asked = settings.geometry
         self._n_conformers = n_conformers
         self.outside: BatchPredictor | None = None
+        self.engine: GeometryEngine | None = None
         if settings.model is None:
             self.given = model(checkpoint.DEFAULT_MODEL)
             self.made = model(checkpoint.DEFAULT_SMILES_MODEL)
@@ -288,29 +293,51 @@ class ChosenModels:
         else:
             self.given = self.made = model(settings.model)
             _ = self.given.predictor  # what is wrong with it is said before a file is opened
+        engine = None if settings.fast else checkpoint.geometry_engine()
+        if engine is not None and knows_relaxed(self.given.header):
+            from molgeo.prediction.relaxed import RelaxedRows
+            from molgeo.simulation.engine import GeometryEngine
+
+            self.engine = GeometryEngine(engine, settings.device)
+            self._relaxed = RelaxedRows(self.engine)
+
+    @property
+    def of_smiles(self) -> BatchPredictor:
+        """For what is made of SMILES, unless the engine fails with it."""
+        return self.made if self.engine is None else self.given
 
     @property
     def all(self) -> list[BatchPredictor]:
         """Each model once."""
         return [one for one in dict.fromkeys((self.given, self.made, self.outside)) if one]
 
-    def errors(self, model: BatchPredictor, made: bool, names: Set[str]) -> Calibration | None:
+    def errors(self, model: BatchPredictor, geometry: str, names: Set[str]) -> Calibration | None:
         """What is known of the errors of values.
 
         Args:
             model: that gives them.
-            made: the geometries are made of a SMILES; else they are given.
+            geometry: of the row.
             names: of the properties; errors of some of them alone do not count.
         """
         # The model for geometries of a force field is measured from SMILES alone.
-        of_made = made or (model is self.made and model is not self.given)
-        known = calibration_of(model.header.calibration, self._n_conformers if of_made else 0)
+        is_made = not geometry.startswith(GIVEN) or self._is_relaxed(geometry)
+        is_made = is_made or (model is self.made and model is not self.given)
+        engine = self.engine.name if self.engine and self._is_relaxed(geometry) else ""
+        known = calibration_of(
+            model.header.calibration, self._n_conformers if is_made else 0, engine
+        )
         return known if known and names <= known.scales.keys() else None
+
+    def _is_relaxed(self, geometry: str) -> bool:
+        """Whether the engine made coordinates, by a row's geometry."""
+        return self.engine is not None and geometry.endswith(f"+{self.engine.name}")
 
     def checked(
         self, window: list[Built]
     ) -> tuple[list[Built], list[BatchPredictor], list[str | None]]:
         """Rows with the sources of their coordinates, the model for each, and why it refuses it."""
+        if self.engine is not None:
+            window = self._relaxed(window)
         models = [self._fitting(built) for built in window]
         reasons = list(map(_refusal, models, window))
         if knows_minima(self.given.header):
@@ -324,10 +351,11 @@ class ChosenModels:
     def _fitting(self, built: Built) -> BatchPredictor:
         """The model for a row's geometry; coordinates that are to be taken as given are."""
         if not isinstance(built, list):
-            return self.made if built.smiles else self.given
+            return self.of_smiles if built.smiles else self.given
         geometry, is_asked = built[0].geometry, self._asked == GIVEN
-        is_of_user = geometry == GIVEN or geometry.startswith(f"{GIVEN} ")
-        return self.given if is_of_user and (is_asked or not fits_cheap(geometry)) else self.made
+        fits = is_asked or not fits_cheap(geometry)
+        is_relaxed = self._is_relaxed(geometry) or (is_as_given(geometry) and fits)
+        return self.given if is_relaxed else self.made
 
 
 def _refusal(model: BatchPredictor, built: Built) -> str | None:

@@ -32,6 +32,16 @@ def knows_minima(header: Facts) -> bool:
     return header.geometry_source.startswith(_RELAXED)
 
 
+def knows_relaxed(header: Facts) -> bool:
+    """Whether a model was trained at minima of B3LYP, by its checkpoint's header."""
+    return header.geometry_source.startswith(_RELAXED[0])
+
+
+def is_as_given(geometry: str) -> bool:
+    """Whether coordinates are the user's own, by a row's geometry."""
+    return geometry == GIVEN or geometry.startswith(f"{GIVEN} ")
+
+
 def is_distorted(geometry: str) -> bool:
     """Whether a row's geometry says that its coordinates are no minimum."""
     if not geometry.startswith(GIVEN):

@@ -17,6 +17,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from molgeo.prediction.conformer_average import CONFORMERS, SOFTNESS, Numbers, weights
+from molgeo.prediction.given import GIVEN
 from molgeo.prediction.rows import (
     BETWEEN,
     ROW_COLUMNS,
@@ -82,14 +83,16 @@ class PropertyRun:
         self.settings = settings
         self._read_options = settings.read_options(say)
         conformers = settings.conformers
-        self._n_conformers = CONFORMERS if conformers is None else int(conformers)
+        usual = 1 if settings.fast else CONFORMERS
+        self._n_conformers = usual if conformers is None else int(conformers)
         self.models = ChosenModels(settings, self._n_conformers)
         wanted = _select(self.models.given, settings.properties)
         self.outputs = {one.column: one for one in wanted}
         self._keys = [one.name for one in wanted]
         self._measured = {(one.total or one).name for one in wanted}
-        given, made = self.models.given, self.models.made
-        errors = (self._errors(given, False), self._errors(made, True))
+        given, made, engine = self.models.given, self.models.of_smiles, self.models.engine
+        of_smiles = "" if engine is None else f"+{engine.name}"
+        errors = (self._errors(given, GIVEN), self._errors(made, of_smiles))
         of_conformers = conformers is not None and self._n_conformers > 1
         self._numbers = Numbers(wanted, errors != (None, None), of_conformers)
         # Conformers are weighted by their energies, whatever is asked for.
@@ -191,7 +194,7 @@ class PropertyRun:
             _marked(source, marks),
             self._n_conformers,
             geometry=self.settings.geometry,
-            refuse=self.models.made.composition_refusal,
+            refuse=self.models.of_smiles.composition_refusal,
             limits=limits,
         )
         most = _WINDOW.get(self.models.given.device.type, _WINDOW["cpu"])
@@ -264,8 +267,8 @@ class PropertyRun:
 
     def _window(self, window: list[Built]) -> list[Result]:
         """Predict all sound molecules of a window together, equal ones once."""
-        window, models, reasons = self.models.checked(window)
         keys = [key(built) for built in window]
+        window, models, reasons = self.models.checked(window)
         answers: dict[int, Answer | str] = {}
         sound: dict[BatchPredictor, dict[int, list[Molecule]]] = {one: {} for one in models}
         first: dict[str, int] = {}
@@ -291,25 +294,28 @@ class PropertyRun:
         """What the model says of molecules, each with its conformers; or why it says nothing."""
         import numpy as np
 
-        values = iter(model.values([one for built in molecules.values() for one in built]))
+        # Conformers that ended in one minimum are predicted once.
+        each = {_atoms(one): one for built in molecules.values() for one in built}
+        values = dict(zip(each, model.values(list(each.values())), strict=True))
         answers: dict[int, Answer | str] = {}
         unknown: dict[int, list[Molecule]] = {}
         for k, conformers in molecules.items():
-            own = [next(values) for _ in conformers]
+            own = [values[_atoms(one)] for one in conformers]
             good = [one for one in own if not isinstance(one, str)]
             if len(good) < len(own):
                 answers[k] = next(one for one in own if isinstance(one, str))
                 continue
             table = np.array([[one[key] for key in self._keys] for one in good])
             energies = [one[self._energy] for one in good] if self._energy else []
-            made = not conformers[0].geometry.startswith("given")
+            geometry = conformers[0].geometry
+            made = not geometry.startswith(GIVEN)
             weighing = np.array(energies or [0.0] * len(good))
             told = [one.signals for one in good if one.signals is not None]
             signals = np.array(told) if told else None
             far = None if signals is None else (weights(weighing, SOFTNESS) @ signals).tolist()
             reasons = model.reasons(conformers[0], far)
             unlike = bool(reasons) or model.is_larger(far)
-            errors = self._errors(model, made)
+            errors = self._errors(model, geometry)
             numbers = self._numbers.of(table, weighing, made, errors, signals, unlike)
             answers[k] = Answer(model.name, numbers, energies, reasons)
             if model is self.models.given and model.is_far(far):
@@ -320,9 +326,9 @@ class PropertyRun:
         taken_over = self._predicted(other, unknown).items()
         return answers | {k: one for k, one in taken_over if isinstance(one, Answer)}
 
-    def _errors(self, model: BatchPredictor, made: bool) -> Calibration | None:
+    def _errors(self, model: BatchPredictor, geometry: str) -> Calibration | None:
         """What is known of the errors of a model's values."""
-        return self.models.errors(model, made, self._measured)
+        return self.models.errors(model, geometry, self._measured)
 
     def _result(
         self, built: Built, model: BatchPredictor, answer: Answer | str, key: str
@@ -357,6 +363,11 @@ class PropertyRun:
         if name not in self._kept:
             self._kept[name] = output_name(name, self._own)
         return self._kept[name]
+
+
+def _atoms(one: Molecule) -> tuple[bytes, bytes, int]:
+    """What a model sees of a molecule: equal for equal conformers."""
+    return one.z.tobytes(), one.pos.tobytes(), one.charge
 
 
 def _told(built: Iterable[Built], ready: Callable[[], None]) -> Iterator[Built]:

@@ -47,9 +47,9 @@ class PredictSettings:
     )
     conformers: int | None = option(
         None,
-        "conformers per SMILES, over which values are averaged; 8 if not given. A number from 2 on "
-        "adds columns: the spread, the value of the lowest one, the Boltzmann average and, of a "
-        "calibrated model, an interval that holds 90% of QM9's molecules",
+        "conformers per SMILES, over which values are averaged; 8 if not given, 1 if fast. A "
+        "number from 2 on adds columns: the spread, the value of the lowest one, the Boltzmann "
+        "average and, of a calibrated model, an interval that holds 90% of QM9's molecules",
         int | None,
     )
     batch_size: int | Literal["auto"] = option(
@@ -66,6 +66,11 @@ class PredictSettings:
         Geometry,
     )
     _: KW_ONLY
+    fast: bool = option(
+        False,
+        "of a SMILES one conformer at MMFF94, and the model that was trained on such geometries: "
+        "far faster, with larger errors",
+    )
     input_format: str | None = option(
         None,
         "format of standard input and of all files: smi, csv, tsv, txt, xyz, sdf, parquet …; else "

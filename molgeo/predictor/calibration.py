@@ -108,6 +108,7 @@ class Calibration:
         scales: property → its scale.
         origin: σ̄_k of each signal.
         n_outside: molecules outside the domain measured on.
+        engine: name of the force field that relaxed the conformers; "" for none.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
@@ -117,6 +118,7 @@ class Calibration:
     scales: dict[str, Scale]
     origin: tuple[float, ...] = ()
     n_outside: int = 0
+    engine: str = ""
 
     def half_widths(
         self, name: str, std: Array, signals: Array | None = None, outside: Bools | None = None
@@ -146,18 +148,25 @@ class Calibration:
         )
 
 
-def calibration_of(calibrations: Iterable[Calibration], conformers: int) -> Calibration | None:
+def calibration_of(
+    calibrations: Iterable[Calibration], conformers: int, engine: str = ""
+) -> Calibration | None:
     """The calibration for a number of conformers.
 
     Args:
         calibrations: of a model, as its header has them.
         conformers: that are made of each molecule; 0 for given coordinates.
+        engine: that relaxed the conformers, as in `Calibration`.
 
     Returns:
         The one for the largest number that is not above ``conformers``: more conformers make no
         larger errors. None if there is none.
     """
-    fitting = [one for one in calibrations if min(conformers, 1) <= one.conformers <= conformers]
+    fitting = [
+        one
+        for one in calibrations
+        if min(conformers, 1) <= one.conformers <= conformers and one.engine == engine
+    ]
     return max(fitting, key=lambda one: one.conformers, default=None)
 
 

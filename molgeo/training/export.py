@@ -111,9 +111,10 @@ def add_calibration(
     """
     predictor = load(path)
     known = calibrations(predictor)
-    measured = {one.conformers for one in known}
-    kept = [one for one in predictor.header.calibration if one.conformers not in measured]
-    known = sorted([*kept, *known], key=lambda one: one.conformers)
+    measured = {(one.conformers, one.engine) for one in known}
+    old_ones = predictor.header.calibration
+    kept = [one for one in old_ones if (one.conformers, one.engine) not in measured]
+    known = sorted([*kept, *known], key=lambda one: (one.engine, one.conformers))
     predictor.header = predictor.header.model_copy(update={"calibration": known})
     found = errors(predictor)
     old = predictor.header.metrics.model_dump(mode="json", exclude_unset=True)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rdkit import Chem
+from rdkit.Chem import rdDistGeom
 
 from molgeo.chem import bonds
 
@@ -94,3 +95,25 @@ def test_hydrogen_alone_agrees():
     mol = with_hydrogens("[H][H]")
     assert bonds.agree(mol, np.array([[0, 0, 0], [0, 0, 0.74]]))
     assert not bonds.agree(mol, np.array([[0, 0, 0], [0, 0, 2.0]]))
+
+
+def test_bonds_are_the_same_until_an_atom_leaves_or_comes():
+    mol = with_hydrogens("OCC=O")
+    rdDistGeom.EmbedMolecule(mol, randomSeed=1)
+    z, before = bonds.atomic_numbers(mol), mol.GetConformer().GetPositions()
+    rng = np.random.default_rng(0)
+    assert bonds.same_bonds(z, before, before + 0.03 * rng.standard_normal(before.shape))
+    hydrogen = int(np.flatnonzero(z == 1)[0])
+    (neighbour,) = [one.GetIdx() for one in mol.GetAtomWithIdx(hydrogen).GetNeighbors()]
+    far = before.copy()
+    far[hydrogen] += 1.5 * (before[hydrogen] - before[neighbour])
+    assert not bonds.same_bonds(z, before, far)
+    moved = before.copy()
+    other = int(np.flatnonzero(z == 8)[-1])
+    moved[hydrogen] = before[other] + 0.6
+    assert not bonds.same_bonds(z, before, moved)
+    torn = before.copy()
+    torn[0] += 5.0
+    assert not bonds.same_bonds(z, before, torn)
+    hydrogens = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 0.74]])
+    assert bonds.same_bonds(np.array([1, 1]), hydrogens, hydrogens)

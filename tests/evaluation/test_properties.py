@@ -11,7 +11,7 @@ from molgeo.data.qm9.sources import write
 from molgeo.evaluation import properties
 from molgeo.evaluation.qm9 import calibrate, evaluate
 from molgeo.generate import qm9
-from molgeo.predictor.checkpoint import load
+from molgeo.predictor.checkpoint import catalogue, load
 
 MODEL = Path(__file__).parents[1] / "fixtures" / "format_1.safetensors"
 
@@ -192,3 +192,24 @@ def test_a_page_changes_no_number_and_knows_its_molecules(predictor, root, monke
     assert [len(z) for z in molecules.numbers] == [
         len(data[k].z) for k in rows if data.smiles(k) != bad
     ]
+
+
+def test_a_model_of_relaxed_molecules_is_measured_at_relaxed_geometries(root, monkeypatch):
+    """And has error bars of its own there, beside those at cheap ones."""
+    predictor = load(MODEL)
+    own = {"geometry_source": "relaxed at B3LYP/6-31G(2df,p)"}
+    predictor.header = predictor.header.model_copy(update=own)
+    cheap = evaluate(predictor, root, "train", "mmff", limit=4)
+    monkeypatch.setattr(catalogue, "GEOMETRY_ENGINE", "spectrum_net-aimnet2")
+    relaxed = evaluate(predictor, root, "train", "mmff", limit=4)
+    assert relaxed["engine"] == "spectrum_net-aimnet2"
+    assert "engine" not in cheap
+    assert relaxed["mae"] != cheap["mae"]
+    assert "engine" not in evaluate(predictor, root, "train", "dft", limit=4)
+    monkeypatch.setattr(QM9, "split", lambda self: Split(*[torch.arange(9)] * 3))
+    known = calibrate(predictor, root, conformers=(0, 1))
+    assert [(one.conformers, one.engine) for one in known] == [(0, ""), (1, relaxed["engine"])]
+    predictor.header = predictor.header.model_copy(update={"calibration": known})
+    assert "coverage" in evaluate(predictor, root, "train", "smiles", limit=4, conformers=1)
+    monkeypatch.setattr(catalogue, "GEOMETRY_ENGINE", None)
+    assert "coverage" not in evaluate(predictor, root, "train", "smiles", limit=4, conformers=1)

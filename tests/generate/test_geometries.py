@@ -19,6 +19,10 @@ from molgeo.data.loader import FlatLoader
 from molgeo.data.qm9.dataset import QM9, geometry_path
 from molgeo.data.qm9.sources import write
 from molgeo.generate import geometries, qm9
+from molgeo.predictor.checkpoint import catalogue
+from molgeo.simulation.engine import GeometryEngine
+
+ENGINE = "spectrum_net-aimnet2"
 
 KINDS = ["mmff", "smiles", "flat"]
 
@@ -220,3 +224,38 @@ def test_progress_is_told(root, monkeypatch):
     calls = []
     qm9.prepare(root, "mmff", progress=lambda *done: calls.append(done))
     assert calls == [(25, 61), (50, 61), (61, 61)]
+
+
+def test_the_engine_relaxes_what_is_made_and_pieces_are_kept(root, monkeypatch):
+    monkeypatch.setattr(catalogue, "GEOMETRY_ENGINE", ENGINE)
+    data, rows = QM9(root), np.array([3, 5, 8])
+    cheap = qm9.make(data, rows, "smiles", 2)
+    engine = qm9.engine_for("relaxed_smiles")
+    found = qm9.make_once(data, rows, "relaxed_smiles", 2, engine)
+    assert {found.statuses[code] for code in found.status} == {f"etkdg+mmff+{ENGINE}"}
+    assert found.n_conformers.tolist() == cheap.n_conformers.tolist()
+    np.testing.assert_array_equal(found.z, cheap.z)
+    assert np.abs(found.pos - cheap.pos).max() > 0.001
+    monkeypatch.setattr(qm9, "make", None)
+    again = qm9.make_once(data, rows, "relaxed_smiles", 2, engine)
+    np.testing.assert_array_equal(again.pos, found.pos)
+    assert qm9.engine_for("smiles") is None
+    monkeypatch.setattr(catalogue, "GEOMETRY_ENGINE", None)
+    with pytest.raises(ValueError, match="needs a geometry engine"):
+        qm9.engine_for("relaxed")
+
+
+def test_relaxed_geometries_of_another_engine_are_made_anew(root, monkeypatch):
+    monkeypatch.setattr(catalogue, "GEOMETRY_ENGINE", ENGINE)
+    monkeypatch.setattr(GeometryEngine, "relax", lambda self, found: found)
+    path = qm9.prepare(root, "relaxed", 1)
+    data, sha256 = QM9(root), qm9.engine_for("relaxed").sha256
+    assert data.geometry("relaxed", sha256).exists.all()
+    with pytest.raises(ValueError, match="another geometry engine"):
+        data.geometry("relaxed", "0" * 64)
+    first = path.read_bytes()
+    assert qm9.prepare(root, "relaxed", 1).read_bytes() == first
+    monkeypatch.setattr(
+        GeometryEngine, "__init__", lambda self, *_: vars(self).update(sha256="1" * 64)
+    )
+    assert qm9.prepare(root, "relaxed", 1).read_bytes() != first

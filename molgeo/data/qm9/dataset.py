@@ -140,7 +140,7 @@ class QM9:
         ends = self._smiles_ptr.tolist()
         return [self._smiles[a:b].decode() for a, b in pairwise(ends)]
 
-    def geometry(self, kind: Geometry) -> GeometrySet:
+    def geometry(self, kind: Geometry, engine: str = "") -> GeometrySet:
         """The molecules at another geometry, with the same labels.
 
         Args:
@@ -148,6 +148,9 @@ class QM9:
                 in the same order; ``smiles``, conformers made from the SMILES with the stereo of
                 the data set's conformer; ``flat``, from the SMILES without stereo, so often of
                 another diastereomer. The order of atoms of the latter two is the SMILES's.
+                ``relaxed``, ``relaxed_smiles`` and ``relaxed_flat`` are these after the geometry
+                engine.
+            engine: SHA-256 of the engine that is to have made them; "" for any.
 
         Raises:
             FileNotFoundError: these geometries have not been prepared.
@@ -167,8 +170,13 @@ class QM9:
                 f"{path} was made from another qm9.safetensors than the one beside it; run "
                 "`molgeo data prepare qm9 --conformers`"
             )
+        if engine and header.get("engine") != engine:
+            raise InputError(
+                f"{path} was made by another geometry engine; run `molgeo data prepare qm9 "
+                f"--conformers --geometries {kind}`"
+            )
         # What is minimised from the one conformer that there is will do for any number.
-        conformers = MAX_CONFORMERS if kind == "mmff" else header["conformers"]
+        conformers = MAX_CONFORMERS if kind in ("mmff", "relaxed") else header["conformers"]
         labels = self.molecules.y, self.molecules.idx, self.molecules.properties
         return with_labels(geometries, *labels, conformers)
 

@@ -19,6 +19,7 @@ from molgeo.predictor.checkpoint.catalogue import (
     DEFAULT_SMILES_MODEL,
     default_force_field,
     find,
+    geometry_engine,
     sha256,
     shipped,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "CheckpointError",
     "default_force_field",
     "find",
+    "geometry_engine",
     "load",
     "read_header",
     "save_checkpoint",

@@ -23,6 +23,10 @@ has half of the errors."""
 DEFAULT_SMILES_MODEL: Final = "schnet-qm9-cheap"
 """Shipped model that predicts them at MMFF94 geometries, which it was trained on."""
 
+GEOMETRY_ENGINE: Final[str | None] = None
+"""Shipped force field that relaxes conformers for models of relaxed molecules; None for none. Its
+minima must be those of the level that these models were trained at."""
+
 DEFAULT_FORCE_FIELD: Final = "spectrum_net-aimnet2"
 """Shipped model that moves atoms if none is named."""
 
@@ -73,6 +77,11 @@ def default_force_field() -> str:
         f"model: the default force field {DEFAULT_FORCE_FIELD!r} is not shipped with this "
         "molgeo; name a model that was trained on forces"
     )
+
+
+def geometry_engine() -> str | None:
+    """Name of the force field that relaxes conformers, if there is one."""
+    return GEOMETRY_ENGINE
 
 
 def check_shipped(path: Path) -> None:
