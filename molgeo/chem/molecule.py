@@ -58,6 +58,7 @@ class Molecule:
         frame: of coordinates made from a SMILES; None for given ones.
         stereo: what the SMILES leaves open and which isomer was made; "" if it leaves nothing open.
         further: (atoms, 3) Å each, of other conformers that are one row with it.
+        energy: eV, by the force field that relaxed it for a model; None if none did.
     """
 
     z: NDArray[np.int64]
@@ -76,6 +77,7 @@ class Molecule:
     frame: Frame | None = None
     stereo: str = ""
     further: tuple[NDArray[np.float64], ...] = ()
+    energy: float | None = None
 
     def conformers(self) -> list[Molecule]:
         """It and its other conformers, as molecules of one conformer each."""

@@ -101,12 +101,15 @@ def evaluate(options: Namespace) -> int:
         from molgeo.prediction.output import PAGE
 
         new_file(options.report, PAGE, options.force, "--report")
-    is_relaxed = options.geometry in (None, "dft") or geometry_engine() is not None
-    default = DEFAULT_MODEL if is_relaxed else DEFAULT_SMILES_MODEL
+    is_cheap, has_engine = options.geometry not in (None, "dft"), geometry_engine() is not None
+    default = DEFAULT_SMILES_MODEL if is_cheap and not has_engine else DEFAULT_MODEL
     predictor = load(options.model or default).to(choose(options.device))
+    partner = None
+    if options.model is None and is_cheap and has_engine:
+        partner = load(DEFAULT_SMILES_MODEL).to(choose(options.device))
     with progress("evaluating") as report:
         settings = {"progress": report, "precision": options.matmul_precision}
-        result = _errors(predictor, options, settings)
+        result = _errors(predictor, options, settings, partner)
     level = predictor.header.level_of_theory
     about = {"model_sha256": predictor.sha256, "level_of_theory": level}
     result = {"model": predictor.name, **about, **result}
@@ -114,8 +117,10 @@ def evaluate(options: Namespace) -> int:
     return OK
 
 
-def _errors(predictor: Any, options: Namespace, settings: dict[str, Any]) -> dict[str, Any]:
-    """Errors of a model on what ``--data`` names."""
+def _errors(
+    predictor: Any, options: Namespace, settings: dict[str, Any], partner: Any = None
+) -> dict[str, Any]:
+    """Errors of a model on what ``--data`` names; those of QM9 with a partner if there is one."""
     from molgeo.data.location import data_dir
 
     data, split, limit = options.data, options.split or "test", options.limit
@@ -124,7 +129,7 @@ def _errors(predictor: Any, options: Namespace, settings: dict[str, Any]) -> dic
 
         chosen = _chosen(options, "split", "geometry", "conformers", "data_dir", "report")
         root = data_dir(chosen.pop("data_dir", "")) / "qm9"
-        return qm9.evaluate(predictor, root, limit=limit, **chosen, **settings)
+        return qm9.evaluate(predictor, root, limit=limit, partner=partner, **chosen, **settings)
     if not Path(data).is_file():
         raise FileNotFoundError(
             f"{data} does not exist; expected qm9, a file of energies and forces or of the model's "

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from molgeo.predictor.calibration import Calibration
 
 if TYPE_CHECKING:
-    from molgeo.evaluation.properties import Collected
+    from molgeo.evaluation.collected import Collected
 
 Bools = NDArray[np.bool_]
 

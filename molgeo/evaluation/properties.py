@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
@@ -15,14 +14,16 @@ from torch import Tensor
 
 from molgeo.data.geometries import GeometrySet
 from molgeo.data.molecules import Batch
+from molgeo.evaluation.collected import Collected
 from molgeo.evaluation.coverage import by_class, coverage
-from molgeo.prediction.conformer_average import CONFORMERS, ConformerAverage, conformer_average
+from molgeo.prediction.conformer_average import (
+    ConformerAverage,
+    conformer_average,
+    extent,
+)
 from molgeo.predictor import Predictor
 from molgeo.predictor.calibration import (
-    LEAST,
     Calibration,
-    Compared,
-    calibration_from,
     calibration_of,
 )
 from molgeo.properties import Property, first_energy, names_of
@@ -30,9 +31,7 @@ from molgeo.runtime.device import PAIRS, Arriving, bounded, one_behind, received
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.precision import MatmulPrecision, matmul_precision
 from molgeo.runtime.progress import Progress
-
-CALIBRATED: Final = (1, 2, 4, CONFORMERS)
-"""Numbers of conformers that have a calibration of their own."""
+from molgeo.units import KCAL_MOL
 
 BATCH_SIZE: Final = 256
 """Molecules of a batch on a CPU."""
@@ -58,6 +57,8 @@ class Sample(NamedTuple):
         conformers: whose values are averaged, of each molecule.
         made: the geometries are made of SMILES.
         engine: name of the force field that relaxed them; "" for none.
+        partner: a model at the geometries before that, and these; None for none.
+        stretched: extended conformers weigh more, as they do if an engine relaxed them.
     """
 
     source: Source
@@ -66,11 +67,28 @@ class Sample(NamedTuple):
     conformers: int = 1
     made: bool = False
     engine: str = ""
+    partner: Partner | None = None
+    stretched: bool = False
 
     def calibration(self, predictor: Predictor) -> Calibration | None:
-        """What a model's header says of its errors for such molecules."""
-        n = self.conformers if self.made else 0
-        return calibration_of(predictor.header.calibration, n, self.engine)
+        """What a model's header says of its errors for such molecules, with the partner if any."""
+        n, known = self.conformers if self.made else 0, predictor.header.calibration
+        found = None
+        if self.partner is not None:
+            found = calibration_of(known, n, self.engine, self.partner.model.name)
+        return found or calibration_of(known, n, self.engine)
+
+
+class Partner(NamedTuple):
+    """A model whose values are averaged with those of another one.
+
+    Attributes:
+        model: which it is.
+        sample: the same molecules, at the geometries that it knows.
+    """
+
+    model: Predictor
+    sample: Sample
 
 
 def made_once(sample: Sample) -> Sample:
@@ -118,6 +136,10 @@ def errors(
     """
     judge = bool(predictor.header.calibration)
     found = collect(predictor, sample, batch_size, progress, precision, judge)
+    scales = sample.calibration(predictor)
+    if scales is not None and scales.partner and sample.partner is not None:
+        other = collect(*sample.partner, batch_size, precision=precision)
+        found = found.mixed(other, {one: scale.share for one, scale in scales.scales.items()})
     if keep is not None:
         keep(found)
     error = found.values - found.labels
@@ -132,7 +154,6 @@ def errors(
     }
     if not known.all():
         result["labels"] = dict(zip(columns, known.sum(0).tolist(), strict=True))
-    scales = sample.calibration(predictor)
     if scales is not None:
         result["coverage"] = coverage(found, scales)
         result["flagged"] = float(found.flagged.double().mean())
@@ -144,118 +165,6 @@ def _of_columns(columns: list[str], values: Tensor) -> dict[str, float]:
     """Column → number; one without any label has none."""
     numbers = dict(zip(columns, values.tolist(), strict=True))
     return {column: number for column, number in numbers.items() if math.isfinite(number)}
-
-
-def calibrations(
-    predictor: Predictor,
-    samples: Mapping[int, Sample],
-    progress: Progress | None = None,
-    beyond: Mapping[int, Sample] | None = None,
-) -> list[Calibration]:
-    """How the errors of values are distributed, for several numbers of conformers.
-
-    Args:
-        predictor: the model.
-        samples: number of conformers → molecules that the model was not trained on.
-        progress: called with (molecules done, molecules in all).
-        beyond: likewise, molecules that the training data do not have; they count only if the
-            predictor tells how far molecules are from its training data.
-
-    Returns:
-        Calibrations, for the header of a checkpoint.
-
-    Raises:
-        SettingError: as in `molgeo.predictor.calibration.calibration_from`.
-    """
-    made = []
-    for k, (n, sample) in enumerate(samples.items()):
-
-        def step(done: int, total: int, before: int = k) -> None:
-            if progress:
-                progress(before * total + done, len(samples) * total)
-
-        found = collect(predictor, sample, progress=step, judge=True).measured()
-        _check_enough(found)
-        far = None
-        if beyond is not None and n in beyond and predictor.familiarity is not None:
-            far = collect(predictor, beyond[n], judge=True).of(found.properties)
-        made.append(replace(calibration_from(found, n, far), engine=sample.engine))
-    return made
-
-
-def _check_enough(found: Compared) -> None:
-    """Refuse to measure an interval of nine in ten on fewer than nine molecules.
-
-    Raises:
-        SettingError: a property has too few labels; the message says what helps.
-    """
-    for name, n in zip(found.properties, np.isfinite(found.labels).sum(0).tolist(), strict=True):
-        if n < LEAST:
-            raise SettingError(
-                f"calibrate: expected at least {LEAST} validation molecules with {name}, got {n}: "
-                "raise --limit (0 takes all), or train with a larger validation part"
-            )
-
-
-class Collected(NamedTuple):
-    """Predictions of a part of a data set beside its labels.
-
-    Attributes:
-        properties: of the columns.
-        values: (molecules, properties) float64, averages over the conformers.
-        stds: (molecules, properties) float64, over the conformers.
-        labels: (molecules, properties) float64.
-        reasons: why molecules are missing, and how many.
-        rows: (molecules,) int64, which molecules of the data set.
-        signals: (molecules, signals) float64; None if the model tells none.
-        flagged: (molecules,) bool, whether each is outside the model's domain; False if that was
-            not asked for.
-        larger: (molecules,) bool, whether each has more heavy atoms than any validation molecule.
-        heavy: (molecules,) int64, heavy atoms.
-    """
-
-    properties: list[Property]
-    values: Tensor
-    stds: Tensor
-    labels: Tensor
-    reasons: Counter[str]
-    rows: Tensor
-    signals: Tensor | None
-    flagged: Tensor
-    larger: Tensor
-    heavy: Tensor
-
-    def measured(self) -> Compared:
-        """The same, as calibration takes it."""
-        signals = None if self.signals is None else self.signals.numpy()
-        return Compared(
-            names_of(self.properties),
-            self.values.numpy(),
-            self.stds.numpy(),
-            self.labels.numpy(),
-            signals,
-            self.unlike,
-        )
-
-    @property
-    def unlike(self) -> NDArray[np.bool_]:
-        """(molecules,) whether the error bars are those of molecules unlike the training data."""
-        return (self.flagged | self.larger).numpy()
-
-    def half_widths(self, known: Calibration, k: int) -> NDArray[np.float64]:
-        """(molecules, 2) half-widths of one property's intervals, as predictions have them."""
-        signals = None if self.signals is None else self.signals.numpy()
-        stds = self.stds[:, k].numpy()
-        both = known.half_widths(self.properties[k].name, stds, signals, self.unlike)
-        return np.stack(both, axis=1)
-
-    def of(self, properties: Sequence[str]) -> Compared:
-        """As `measured`, with columns for other properties too, which have no labels."""
-        own = self.measured()
-        places = [own.properties.index(one) if one in own.properties else -1 for one in properties]
-        nothing = np.full((len(own.values), 1), np.nan)
-        values, stds, labels = (np.hstack([one, nothing])[:, places] for one in own[1:4])
-        return Compared(properties, values, stds, labels, own.signals, own.outside)
 
 
 def collect(
@@ -290,7 +199,10 @@ def collect(
             sound = torch.tensor([bool((p[:, len(known) : end] <= 1.0).all()) for p in found])
             reasons.update({NO_VALUES: n} if (n := int((~sound).sum())) else {})
             good = [p for p, is_sound in zip(found, sound, strict=True) if is_sound]
-            averages += [_average(p, known, end) for p in good]
+            weighing = [
+                one for one, is_sound in zip(batch.weighing, sound, strict=True) if is_sound
+            ]
+            averages += [_average(p, known, end, *w) for p, w in zip(good, weighing, strict=True)]
             labels.append(batch.labels[sound])
             rows.append(batch.rows[sound])
             heavy.append(batch.heavy[sound])
@@ -330,6 +242,11 @@ def _judged(predictor: Predictor, batch: _Batch, given: bool) -> list[bool]:
     return [bool(domain.judge(z[k], pos[k], given)) for k in firsts]
 
 
+Weighing = tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]
+"""Energies in eV and extents in a0² of the conformers of a molecule; None for the model's energies
+and for no extents."""
+
+
 class _Batch(NamedTuple):
     """Molecules whose values are on their way.
 
@@ -340,6 +257,7 @@ class _Batch(NamedTuple):
         rows: (molecules,) int64, which molecules of the data set.
         values: waits for what `molgeo.predictor.familiarity.Judged.table` has of each conformer.
         heavy: (molecules,) int64, heavy atoms of each.
+        weighing: of each molecule, by what its conformers are weighted, as `_weighing` has it.
         atoms: the conformers; None if there are none.
     """
 
@@ -349,6 +267,7 @@ class _Batch(NamedTuple):
     rows: Tensor
     values: Arriving
     heavy: Tensor
+    weighing: list[Weighing]
     atoms: Batch | None = None
 
     @property
@@ -387,9 +306,31 @@ def _begun(
             n_rows = len(chunk) if part is parts[-1] else 0
             labels = batch.y[firsts][:, columns]
             heavy = geometries.molecules.heavy_atoms(rows[firsts])
-            yield _Batch(n_rows, counts, labels, chunk[exists][part], values, heavy, batch)
+            weighing = _weighing(sample, geometries.energy[rows], batch, counts)
+            places_of = chunk[exists][part]
+            yield _Batch(n_rows, counts, labels, places_of, values, heavy, weighing, batch)
         if not parts:
-            yield _Batch(len(chunk), [], nothing, chunk[:0], lambda: nothing, nothing)
+            yield _Batch(len(chunk), [], nothing, chunk[:0], lambda: nothing, nothing, [])
+
+
+def _weighing(sample: Sample, energies: Tensor, batch: Batch, counts: list[int]) -> list[Weighing]:
+    """By what the conformers of each molecule are weighted, as `molgeo.predict` does.
+
+    Args:
+        sample: which they are of.
+        energies: (conformers,) kcal/mol of the force field.
+        batch: the conformers.
+        counts: conformers of each molecule.
+    """
+    if not (sample.engine or sample.stretched):
+        return [(None, None)] * len(counts)
+    sizes = batch.batch.bincount(minlength=len(energies)).tolist()
+    z, pos = (one.numpy().astype(float) for one in (batch.z, batch.pos))
+    ends = np.cumsum(sizes)[:-1]
+    extents = np.array(list(map(extent, np.split(z, ends), np.split(pos, ends))))
+    parts = np.cumsum(counts)[:-1]
+    own = np.split(energies.numpy() * KCAL_MOL, parts) if sample.engine else [None] * len(counts)
+    return list(zip(own, np.split(extents, parts), strict=True))
 
 
 def interval_widths(
@@ -428,10 +369,17 @@ def _predicted(predictor: Predictor, batch: Batch, known: list[Property]) -> Arr
         return received(found.table(names_of(known)))
 
 
-def _average(values: Tensor, known: list[Property], end: int) -> ConformerAverage:
+def _average(
+    values: Tensor,
+    known: list[Property],
+    end: int,
+    energies: NDArray[np.float64] | None = None,
+    extents: NDArray[np.float64] | None = None,
+) -> ConformerAverage:
     """One molecule's numbers from those of its conformers, whose signals begin at a column."""
     signals = values[:, end:].numpy() if values.shape[1] > end else None
     values = values[:, : len(known)]
     energy = first_energy(known)
-    weighing = values[:, known.index(energy)] if energy else torch.zeros(len(values))
-    return conformer_average(values.numpy(), weighing.numpy(), signals)
+    own = values[:, known.index(energy)] if energy else torch.zeros(len(values))
+    weighing = own.numpy() if energies is None else energies
+    return conformer_average(values.numpy(), weighing, signals, extents)

@@ -19,14 +19,14 @@ from molgeo.data.geometries import (
 )
 from molgeo.data.qm9.dataset import QM9
 from molgeo.data.qm9.properties import named
+from molgeo.evaluation.calibrating import CALIBRATED, calibrations
+from molgeo.evaluation.collected import Collected
 from molgeo.evaluation.familiarity import add_familiarity
 from molgeo.evaluation.properties import (
-    CALIBRATED,
-    Collected,
     Part,
+    Partner,
     Sample,
     Source,
-    calibrations,
     errors,
     interval_widths,
     made_once,
@@ -52,6 +52,7 @@ def evaluate(
     precision: MatmulPrecision = "highest",
     conformers: int | None = None,
     report: str | Path | None = None,
+    partner: Predictor | None = None,
 ) -> dict[str, Any]:
     """Mean absolute and root mean square errors on QM9.
 
@@ -69,6 +70,8 @@ def evaluate(
         precision: of float32 matrix products; ``medium`` multiplies in bfloat16, which is faster.
         conformers: of each molecule, 8 if None; their values are averaged as `molgeo.predict` does.
         report: page of the errors to write; None for none.
+        partner: a model at cheap geometries that the model was calibrated together with: values are
+            the mean of both, as `molgeo.predict` without a model gives them; None for none.
 
     Returns:
         ``model, data, split, geometry``, the ``engine`` if one relaxed the molecules, and what
@@ -87,7 +90,7 @@ def evaluate(
         raise SettingError("conformers: --geometry dft has one of each molecule; choose another")
     data = QM9(root)
     engine = None if geometry == "dft" else engine_of(predictor)
-    sample = sample_of(data, split, geometry, limit, conformers or CONFORMERS, engine)
+    sample = sample_of(data, split, geometry, limit, conformers or CONFORMERS, engine, partner)
     about = {"model": predictor.name, "data": "qm9", "split": split, "geometry": geometry}
     about |= {} if engine is None else {"engine": engine}
     kept: list[Collected] = []
@@ -132,6 +135,7 @@ def calibrate(
     progress: Progress | None = None,
     conformers: Sequence[int] = CALIBRATED,
     beyond: Mapping[int, Sample] | None = None,
+    partner: Predictor | None = None,
 ) -> list[Calibration]:
     """How the errors of values are distributed, on validation molecules.
 
@@ -145,6 +149,8 @@ def calibrate(
         conformers: numbers of conformers, each of which has a calibration of its own; 0 for QM9's
             own geometries.
         beyond: number of conformers → molecules that QM9 does not have.
+        partner: a model at cheap geometries; relaxed ones have a second calibration, of the mean
+            of both.
 
     Returns:
         Calibrations, for the header of a checkpoint.
@@ -158,8 +164,10 @@ def calibrate(
     made = own
     if most:
         engine = engine_of(predictor)
-        made = made_once(sample_of(data, "validation", "smiles", limit, most, engine))
-    samples = {n: made._replace(conformers=n) if n else own for n in conformers}
+        made = once_with_partner(
+            sample_of(data, "validation", "smiles", limit, most, engine, partner)
+        )
+    samples = {n: with_conformers(made, n) if n else own for n in conformers}
     if predictor.familiarity is None:
         at = 0 if 0 in conformers else most
         train = sample_of(data, "train", "smiles" if at else "dft", 0, 1)
@@ -181,12 +189,33 @@ def sample_of(
     limit: int,
     conformers: int,
     engine: str | None = None,
+    partner: Predictor | None = None,
 ) -> Sample:
     """A part of QM9; arguments as in `evaluate`, and the engine that relaxes cheap geometries."""
     rows: Tensor = getattr(data.split(), split)[: limit or None]
     source = _source(data, geometry, conformers, engine)
     properties, is_made = named(data.molecules.properties), geometry == "smiles"
-    return Sample(source, rows, properties, conformers, is_made, engine or "")
+    of_partner = None
+    if engine is not None and partner is not None:
+        before = sample_of(data, split, geometry, limit, conformers)
+        of_partner = Partner(partner, before._replace(stretched=True))
+    return Sample(source, rows, properties, conformers, is_made, engine or "", of_partner)
+
+
+def once_with_partner(sample: Sample) -> Sample:
+    """As `made_once`, for the partner's molecules too."""
+    if sample.partner is not None:
+        own = sample.partner._replace(sample=made_once(sample.partner.sample))
+        sample = sample._replace(partner=own)
+    return made_once(sample)
+
+
+def with_conformers(sample: Sample, n: int) -> Sample:
+    """The same molecules with another number of conformers, the partner's too."""
+    if sample.partner is not None:
+        own = sample.partner.sample._replace(conformers=n)
+        sample = sample._replace(partner=sample.partner._replace(sample=own))
+    return sample._replace(conformers=n)
 
 
 def _source(data: QM9, geometry: Geometry, conformers: int, engine: str | None) -> Source:

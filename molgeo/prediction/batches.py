@@ -320,15 +320,20 @@ class ChosenModels:
             names: of the properties; errors of some of them alone do not count.
         """
         # The model for geometries of a force field is measured from SMILES alone.
-        is_made = not geometry.startswith(GIVEN) or self._is_relaxed(geometry)
+        is_made = not geometry.startswith(GIVEN) or self.is_relaxed(geometry)
         is_made = is_made or (model is self.made and model is not self.given)
-        engine = self.engine.name if self.engine and self._is_relaxed(geometry) else ""
-        known = calibration_of(
-            model.header.calibration, self._n_conformers if is_made else 0, engine
-        )
-        return known if known and names <= known.scales.keys() else None
+        engine = self.engine.name if self.engine and self.is_relaxed(geometry) else ""
+        n = self._n_conformers if is_made else 0
+        # The conformer of given coordinates is known: there the relaxed one alone is better.
+        has_partner = engine and model is not self.made and not geometry.startswith(GIVEN)
+        partners = (self.made.name, "") if has_partner else ("",)
+        for partner in partners:
+            known = calibration_of(model.header.calibration, n, engine, partner)
+            if known and names <= known.scales.keys():
+                return known
+        return None
 
-    def _is_relaxed(self, geometry: str) -> bool:
+    def is_relaxed(self, geometry: str) -> bool:
         """Whether the engine made coordinates, by a row's geometry."""
         return self.engine is not None and geometry.endswith(f"+{self.engine.name}")
 
@@ -354,7 +359,7 @@ class ChosenModels:
             return self.of_smiles if built.smiles else self.given
         geometry, is_asked = built[0].geometry, self._asked == GIVEN
         fits = is_asked or not fits_cheap(geometry)
-        is_relaxed = self._is_relaxed(geometry) or (is_as_given(geometry) and fits)
+        is_relaxed = self.is_relaxed(geometry) or (is_as_given(geometry) and fits)
         return self.given if is_relaxed else self.made
 
 

@@ -9,6 +9,15 @@ With w_c ∝ exp(−E_c / kT), E_c the predicted energies of the conformers and 
   conformers at force-field geometries are uncertain by some 0.05 eV, twice kT at 298 K, so that
   sharper weights follow the noise: the softer average is closer to QM9's labels for every property;
 * the **spread** is the standard deviation under the weights of the value.
+
+A label of QM9 belongs to one conformer, which was made by rules, not found by its energy: it is
+more extended than the lowest one, in which a chain turns back to itself. So conformers that a
+geometry engine relaxed have ``w_c ∝ exp(−E_c / kT + R_c / R₀)`` for the value, with the engine's
+energies, ``R = Σ_a Z_a |r_a − r̄|²`` about the centre of nuclear charge, and R₀ = `STRETCH`.
+
+Errors of two models at the geometries of each are partly their own. So the value may be a mean of
+both, ``s p + (1 − s) p′``, whose share s is measured on validation molecules
+(`molgeo.predictor.calibration.Scale.share`).
 """
 
 from __future__ import annotations
@@ -23,7 +32,7 @@ from numpy.typing import NDArray
 from molgeo.prediction.rows import CONFORMER_COLUMNS, INTERVAL_COLUMNS, STD, SUFFIXES
 from molgeo.predictor.calibration import Calibration
 from molgeo.properties import Property
-from molgeo.units import BOLTZMANN
+from molgeo.units import BOHR, BOLTZMANN
 
 CONFORMERS: Final = 8
 """Made of each SMILES if no number is asked for. 1, 2, 4 and 8 were tried, each better than the
@@ -31,6 +40,9 @@ one before; a conformer costs some 6 ms."""
 
 SOFTNESS: Final = 0.1
 """eV; chosen on 1,000 validation molecules from kT at 298 K, this, equal weights and the lowest."""
+
+STRETCH: Final = 50.0
+"""a0², R₀; chosen with the engine's energies on 400 validation molecules, from 33 to 100 and ∞."""
 
 ROOM: Final = BOLTZMANN * 298.15
 """kT at 298.15 K, eV."""
@@ -50,9 +62,24 @@ class ConformerAverage(NamedTuple):
     boltzmann: Array
     signals: Array | None = None
 
+    def mixed(self, other: ConformerAverage, shares: Array) -> ConformerAverage:
+        """With that of another model, of which there is 1 − share of each property."""
+
+        def mean(name: str) -> Array:
+            mine: Array = getattr(self, name)
+            its: Array = getattr(other, name)
+            return shares * mine + (1 - shares) * its
+
+        return self._replace(
+            **{name: mean(name) for name in ("value", "std", "lowest", "boltzmann")}
+        )
+
 
 def conformer_average(
-    values: Array, energies: Array, signals: Array | None = None
+    values: Array,
+    energies: Array,
+    signals: Array | None = None,
+    extents: Array | None = None,
 ) -> ConformerAverage:
     """Average over the conformers of one molecule.
 
@@ -60,11 +87,12 @@ def conformer_average(
         values: (conformers, properties).
         energies: (conformers,) eV, up to a constant; all equal if none is known.
         signals: (conformers, signals) of how far each is from the training data, if they are known.
+        extents: (conformers,) R in a0², if extended conformers weigh more.
 
     Returns:
         The averages, in the units of ``values``.
     """
-    soft, sharp = weights(energies, SOFTNESS), weights(energies, ROOM)
+    soft, sharp = soft_weights(energies, extents), weights(energies, ROOM)
     value = soft @ values
     variance = soft @ (values - value) ** 2
     return ConformerAverage(
@@ -85,6 +113,23 @@ def weights(energies: Array, kT: float) -> Array:
     """
     w: Array = np.exp((energies.min() - energies) / kT)
     return w / w.sum()
+
+
+def soft_weights(energies: Array, extents: Array | None = None) -> Array:
+    """Shares of conformers in the value of a molecule; arguments as of `conformer_average`."""
+    stretched = 0.0 if extents is None else SOFTNESS / STRETCH * extents
+    return weights(energies - stretched, SOFTNESS)
+
+
+def extent(z: NDArray[np.int64], pos: Array) -> float:
+    """``Σ_a Z_a |r_a − r̄|²`` in a0².
+
+    Args:
+        z: (atoms,) atomic numbers.
+        pos: (atoms, 3) Å.
+    """
+    centred = pos - z @ pos / z.sum()
+    return float(z @ (centred**2).sum(1)) / BOHR**2
 
 
 class Numbers:
@@ -116,28 +161,27 @@ class Numbers:
         self._totals = [one.name for one in totals]
         self._minimum = np.array([one.minimum for one in outputs])
 
+    def shares(self, known: Calibration) -> Array:
+        """(outputs,) of the model in a mean with its partner."""
+        return np.array([known.scales[name].share for name in self._totals])
+
     def of(
         self,
-        values: Array,
-        energies: Array,
-        made: bool,
+        average: ConformerAverage,
+        of_several: bool,
         known: Calibration | None = None,
-        signals: Array | None = None,
         outside: bool = False,
     ) -> dict[str, float]:
         """Column → number; what is not finite is left out.
 
         Args:
-            values: (conformers, outputs).
-            energies: (conformers,) eV, up to a constant, that the conformers are weighted by.
-            made: the conformers were made of a SMILES; else the coordinates are given.
+            average: over the conformers of a molecule, of all outputs.
+            of_several: there are several conformers, or there might be, as of a SMILES.
             known: what is known of the errors of such values; None for nothing.
-            signals: (conformers, signals) of the model; None if it tells none.
             outside: the molecule is outside the model's domain.
         """
-        average = conformer_average(values, energies, signals)
         numbers: dict[str, Array] = {"": average.value}
-        if made or len(values) > 1:
+        if of_several:
             conformers = (average.std, average.lowest, average.boltzmann)
             numbers |= dict(zip(CONFORMER_COLUMNS, conformers, strict=True))
         numbers |= self._errors(average, known, outside)

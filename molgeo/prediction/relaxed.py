@@ -10,6 +10,7 @@ import numpy as np
 
 from molgeo.prediction.given import is_as_given
 from molgeo.prediction.rows import key
+from molgeo.units import KCAL_MOL
 
 if TYPE_CHECKING:
     from molgeo.chem.building import Built
@@ -77,6 +78,6 @@ def _parted(built: Built, found: Conformers) -> Built:
     places = np.arange(first.n_atoms) if first.frame is None else first.frame.order
     sign = -1.0 if first.frame is not None and first.frame.mirrored else 1.0
     return [
-        replace(first, pos=sign * pos[places], geometry=found.geometry, further=())
-        for pos in found.pos
+        replace(first, pos=sign * pos[places], geometry=found.geometry, energy=energy * KCAL_MOL)
+        for pos, energy in zip(found.pos, found.energy.tolist(), strict=True)
     ]

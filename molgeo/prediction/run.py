@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import difflib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from molgeo.prediction.conformer_average import CONFORMERS, SOFTNESS, Numbers, weights
+from molgeo.prediction.averages import averages, once
+from molgeo.prediction.conformer_average import CONFORMERS, Numbers
 from molgeo.prediction.given import GIVEN
 from molgeo.prediction.rows import (
     BETWEEN,
@@ -268,6 +269,7 @@ class PropertyRun:
     def _window(self, window: list[Built]) -> list[Result]:
         """Predict all sound molecules of a window together, equal ones once."""
         keys = [key(built) for built in window]
+        cheap = dict(enumerate(window))
         window, models, reasons = self.models.checked(window)
         answers: dict[int, Answer | str] = {}
         sound: dict[BatchPredictor, dict[int, list[Molecule]]] = {one: {} for one in models}
@@ -282,48 +284,56 @@ class PropertyRun:
             elif not keys[k] or first.setdefault(keys[k], k) == k:
                 sound[models[k]][k] = built
         for model, molecules in sound.items():
-            answers |= self._predicted(model, molecules) if molecules else {}
+            answers |= self._predicted(model, molecules, cheap) if molecules else {}
         all_answers = [answers[k if k in answers else first[keys[k]]] for k in range(len(window))]
         for own, answer in zip(keys, all_answers, strict=True):
             self._remember(own, answer)
         return list(map(self._result, window, models, all_answers, keys))
 
     def _predicted(
-        self, model: BatchPredictor, molecules: dict[int, list[Molecule]]
+        self,
+        model: BatchPredictor,
+        molecules: dict[int, list[Molecule]],
+        cheap: Mapping[int, Built],
     ) -> dict[int, Answer | str]:
-        """What the model says of molecules, each with its conformers; or why it says nothing."""
-        import numpy as np
+        """What the model says of molecules, each with its conformers; or why it says nothing.
 
-        # Conformers that ended in one minimum are predicted once.
-        each = {_atoms(one): one for built in molecules.values() for one in built}
-        values = dict(zip(each, model.values(list(each.values())), strict=True))
+        Args:
+            model: that knows them.
+            molecules: row → its conformers.
+            cheap: row → the conformers as they were made.
+        """
+        known = {k: self._errors(model, one[0].geometry) for k, one in molecules.items()}
+        wanted = self._keys, self._energy
+        found = averages(model, molecules, *wanted)
+        partnered = {
+            k: once(made)
+            for k, errors in known.items()
+            if errors and errors.partner and isinstance(made := cheap[k], list)
+        }
+        others = averages(self.models.made, partnered, *wanted, True) if partnered else {}
         answers: dict[int, Answer | str] = {}
         unknown: dict[int, list[Molecule]] = {}
         for k, conformers in molecules.items():
-            own = [values[_atoms(one)] for one in conformers]
-            good = [one for one in own if not isinstance(one, str)]
-            if len(good) < len(own):
-                answers[k] = next(one for one in own if isinstance(one, str))
+            own, errors = found[k], known[k]
+            if isinstance(own, str):
+                answers[k] = own
                 continue
-            table = np.array([[one[key] for key in self._keys] for one in good])
-            energies = [one[self._energy] for one in good] if self._energy else []
-            geometry = conformers[0].geometry
-            made = not geometry.startswith(GIVEN)
-            weighing = np.array(energies or [0.0] * len(good))
-            told = [one.signals for one in good if one.signals is not None]
-            signals = np.array(told) if told else None
-            far = None if signals is None else (weights(weighing, SOFTNESS) @ signals).tolist()
+            average, energies = own
+            far = None if average.signals is None else average.signals.tolist()
             reasons = model.reasons(conformers[0], far)
             unlike = bool(reasons) or model.is_larger(far)
-            errors = self._errors(model, geometry)
-            numbers = self._numbers.of(table, weighing, made, errors, signals, unlike)
+            if errors and isinstance(other := others.get(k), tuple):
+                average = average.mixed(other[0], self._numbers.shares(errors))
+            of_several = len(conformers) > 1 or not conformers[0].geometry.startswith(GIVEN)
+            numbers = self._numbers.of(average, of_several, errors, unlike)
             answers[k] = Answer(model.name, numbers, energies, reasons)
             if model is self.models.given and model.is_far(far):
                 unknown[k] = conformers
-        other = self.models.outside
-        if other is None or not unknown:
+        outside = self.models.outside
+        if outside is None or not unknown:
             return answers
-        taken_over = self._predicted(other, unknown).items()
+        taken_over = self._predicted(outside, unknown, cheap).items()
         return answers | {k: one for k, one in taken_over if isinstance(one, Answer)}
 
     def _errors(self, model: BatchPredictor, geometry: str) -> Calibration | None:
@@ -363,11 +373,6 @@ class PropertyRun:
         if name not in self._kept:
             self._kept[name] = output_name(name, self._own)
         return self._kept[name]
-
-
-def _atoms(one: Molecule) -> tuple[bytes, bytes, int]:
-    """What a model sees of a molecule: equal for equal conformers."""
-    return one.z.tobytes(), one.pos.tobytes(), one.charge
 
 
 def _told(built: Iterable[Built], ready: Callable[[], None]) -> Iterator[Built]:

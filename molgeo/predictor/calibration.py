@@ -75,6 +75,7 @@ class Scale:
         weights: b_k of each signal, in the property's unit; none without signals.
         outside: the two scores of molecules outside the domain; None if none were measured.
         apart: c, in the property's unit.
+        share: of the model in values that are a mean with those of a partner.
     """
 
     error: float
@@ -84,6 +85,7 @@ class Scale:
     weights: tuple[float, ...] = ()
     outside: tuple[float, float] | None = None
     apart: float = 0.0
+    share: float = 1.0
 
     def width(self, stds: Array, excess: Array, outside: Bools | None = None) -> Array:
         """W, in the property's unit.
@@ -109,6 +111,8 @@ class Calibration:
         origin: σ̄_k of each signal.
         n_outside: molecules outside the domain measured on.
         engine: name of the force field that relaxed the conformers; "" for none.
+        partner: name of the model at the conformers before that, with which values are a mean;
+            "" for none.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
@@ -119,6 +123,7 @@ class Calibration:
     origin: tuple[float, ...] = ()
     n_outside: int = 0
     engine: str = ""
+    partner: str = ""
 
     def half_widths(
         self, name: str, std: Array, signals: Array | None = None, outside: Bools | None = None
@@ -149,7 +154,7 @@ class Calibration:
 
 
 def calibration_of(
-    calibrations: Iterable[Calibration], conformers: int, engine: str = ""
+    calibrations: Iterable[Calibration], conformers: int, engine: str = "", partner: str = ""
 ) -> Calibration | None:
     """The calibration for a number of conformers.
 
@@ -157,6 +162,7 @@ def calibration_of(
         calibrations: of a model, as its header has them.
         conformers: that are made of each molecule; 0 for given coordinates.
         engine: that relaxed the conformers, as in `Calibration`.
+        partner: as in `Calibration`.
 
     Returns:
         The one for the largest number that is not above ``conformers``: more conformers make no
@@ -165,7 +171,8 @@ def calibration_of(
     fitting = [
         one
         for one in calibrations
-        if min(conformers, 1) <= one.conformers <= conformers and one.engine == engine
+        if min(conformers, 1) <= one.conformers <= conformers
+        and (one.engine, one.partner) == (engine, partner)
     ]
     return max(fitting, key=lambda one: one.conformers, default=None)
 

@@ -234,6 +234,8 @@ class Header(Facts):
                 if len(scale.weights) not in (0, len(calibration.origin)):
                     yield f"{place}.scales.{name}.weights", "one per origin", len(scale.weights)
                 numbers = (scale.error, scale.sigma, scale.interval, scale.spread, scale.apart)
+                if not 0 <= scale.share <= 1:
+                    yield f"{place}.scales.{name}.share", "a number from 0 to 1", scale.share
                 numbers += (*scale.weights, *(scale.outside or ()))
                 if not all(0 <= value <= HUGE for value in numbers):
                     yield f"{place}.scales.{name}", f"numbers from 0 to {HUGE:g}", scale

@@ -111,10 +111,9 @@ def add_calibration(
     """
     predictor = load(path)
     known = calibrations(predictor)
-    measured = {(one.conformers, one.engine) for one in known}
-    old_ones = predictor.header.calibration
-    kept = [one for one in old_ones if (one.conformers, one.engine) not in measured]
-    known = sorted([*kept, *known], key=lambda one: (one.engine, one.conformers))
+    measured = set(map(_kind, known))
+    kept = [one for one in predictor.header.calibration if _kind(one) not in measured]
+    known = sorted([*kept, *known], key=_kind)
     predictor.header = predictor.header.model_copy(update={"calibration": known})
     found = errors(predictor)
     old = predictor.header.metrics.model_dump(mode="json", exclude_unset=True)
@@ -128,6 +127,11 @@ def add_calibration(
         facts = {"metrics": {**old, **shares}}
     _write(predictor, path, facts)
     return found
+
+
+def _kind(one: Calibration) -> tuple[str, str, int]:
+    """Of which values it is."""
+    return one.engine, one.partner, one.conformers
 
 
 def add_domain_record(path: Path, domain: Domain) -> None:

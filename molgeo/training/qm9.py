@@ -11,7 +11,8 @@ from molgeo.data.location import data_dir
 from molgeo.data.qm9 import dataset as qm9
 from molgeo.data.qm9 import properties
 from molgeo.data.qm9.datamodule import TRAINING_GEOMETRIES, QM9DataModule, TrainingGeometry
-from molgeo.evaluation.properties import CALIBRATED, Sample
+from molgeo.evaluation.calibrating import CALIBRATED
+from molgeo.evaluation.properties import Sample
 from molgeo.evaluation.qm9 import calibrate, evaluate
 from molgeo.prediction.conformer_average import CONFORMERS
 from molgeo.predictor import Predictor

@@ -21,8 +21,9 @@ from molgeo.data.datamodule import FlatDataModule
 from molgeo.data.geometries import MAX_CONFORMERS, GeometrySet, with_labels
 from molgeo.data.molecules import MoleculeSet
 from molgeo.data.split import Split, has_groups, split_groups
+from molgeo.evaluation.calibrating import CALIBRATED, calibrations
 from molgeo.evaluation.familiarity import add_familiarity
-from molgeo.evaluation.properties import CALIBRATED, Sample, calibrations, errors
+from molgeo.evaluation.properties import Sample, errors
 from molgeo.generate.table import (
     Source,
     Table,

@@ -152,7 +152,7 @@ def test_labels_and_places():
 
 def test_names_of_kinds():
     assert geometries.cheap("mmff, flat") == ("mmff", "flat")
-    with pytest.raises(ValueError, match="expected some of mmff, smiles, flat, .*, got 'dft'"):
+    with pytest.raises(ValueError, match=r"expected some of mmff, smiles, flat, .*, got 'dft'"):
         geometries.cheap("smiles,dft")
 
 

@@ -207,9 +207,24 @@ def test_a_model_of_relaxed_molecules_is_measured_at_relaxed_geometries(root, mo
     assert relaxed["mae"] != cheap["mae"]
     assert "engine" not in evaluate(predictor, root, "train", "dft", limit=4)
     monkeypatch.setattr(QM9, "split", lambda self: Split(*[torch.arange(9)] * 3))
-    known = calibrate(predictor, root, conformers=(0, 1))
-    assert [(one.conformers, one.engine) for one in known] == [(0, ""), (1, relaxed["engine"])]
+    partner = load(MODEL)
+    known = calibrate(predictor, root, conformers=(0, 1), partner=partner)
+    engine = relaxed["engine"]
+    kinds = [(one.conformers, one.engine, one.partner) for one in known]
+    assert kinds == [(0, "", ""), (1, engine, ""), (1, engine, partner.name)]
     predictor.header = predictor.header.model_copy(update={"calibration": known})
-    assert "coverage" in evaluate(predictor, root, "train", "smiles", limit=4, conformers=1)
+    settings = {"split": "train", "geometry": "smiles", "conformers": 1}
+    alone = evaluate(predictor, root, **settings)
+    both = evaluate(predictor, root, **settings, partner=partner)
+    assert alone["coverage"]
+    assert both["coverage"]
+    for one in predictor.properties:
+        share, column = known[2].scales[one.name].share, one.column
+        assert 0 <= share <= 1
+        if share < 1:
+            assert both["mae"][column] < alone["mae"][column]
+        else:
+            assert both["mae"][column] == pytest.approx(alone["mae"][column])
+    assert any(scale.share < 1 for scale in known[2].scales.values())
     monkeypatch.setattr(catalogue, "GEOMETRY_ENGINE", None)
-    assert "coverage" not in evaluate(predictor, root, "train", "smiles", limit=4, conformers=1)
+    assert "coverage" not in evaluate(predictor, root, **settings)

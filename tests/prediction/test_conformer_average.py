@@ -8,9 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from molgeo.data.qm9.properties import PROPERTIES
-from molgeo.prediction.conformer_average import SOFTNESS, Numbers, conformer_average
+from molgeo.prediction.conformer_average import (
+    SOFTNESS,
+    STRETCH,
+    Numbers,
+    conformer_average,
+    extent,
+)
 from molgeo.prediction.rows import CONFORMER_COLUMNS, INTERVAL_COLUMNS, STD, SUFFIXES
 from molgeo.predictor.calibration import Calibration, Scale
+from molgeo.units import BOHR
 
 KT = 8.617333262e-5 * 298.15
 
@@ -55,7 +62,8 @@ def numbers(value, calibration=CALIBRATION, made=True, n=3):
     values = np.full((n, len(KEYS)), value) + 0.1 * np.arange(n)[:, None]
     known = calibration if made else None
     every = Numbers(OUTPUTS, calibration is not None, True)
-    return every.of(values, np.arange(n) * 0.05, made, known)
+    average = conformer_average(values, np.arange(n) * 0.05)
+    return every.of(average, made or n > 1, known)
 
 
 def test_norms_extents_and_gaps_are_not_negative_and_all_else_may_be():
@@ -101,4 +109,38 @@ def test_without_a_calibration_nothing_is_said_of_errors():
 
 def test_what_is_not_finite_is_left_out():
     values = np.full((1, len(KEYS)), np.nan)
-    assert Numbers(OUTPUTS, False, True).of(values, np.zeros(1), False) == {}
+    average = conformer_average(values, np.zeros(1))
+    assert Numbers(OUTPUTS, False, True).of(average, False) == {}
+
+
+def test_extended_conformers_weigh_more_in_the_value_alone():
+    values, energies = np.array([[0.0], [1.0]]), np.zeros(2)
+    average = conformer_average(values, energies, extents=np.array([0.0, STRETCH * np.log(3.0)]))
+    assert average.value[0] == pytest.approx(0.75)
+    assert average.boltzmann[0] == pytest.approx(0.5)
+    assert average.lowest[0] == 0.0
+
+
+def test_the_extent_is_that_of_the_nuclei_about_their_centre():
+    """r² of the electrons of molecules of one composition differs by as much."""
+    z, pos = np.array([6, 8]), np.array([[1.0, 2.0, 3.0], [1.0, 2.0, 4.4]])
+    expected = 6 * 8 / 14 * (1.4 / BOHR) ** 2
+    assert extent(z, pos) == pytest.approx(expected)
+    assert extent(z, pos @ np.diag([-1.0, 1.0, 1.0]) + 5.0) == pytest.approx(expected)
+
+
+def test_a_mean_of_two_models_has_the_share_of_each_property():
+    one, other = (
+        conformer_average(values, np.array([0.0, 0.1]), signals)
+        for values, signals in (
+            (np.array([[1.0, 10.0], [3.0, 30.0]]), np.array([[5.0], [5.0]])),
+            (np.array([[2.0, 20.0], [2.0, 20.0]]), None),
+        )
+    )
+    mixed = one.mixed(other, np.array([1.0, 0.25]))
+    for name in ("value", "std", "lowest", "boltzmann"):
+        mine, its = getattr(one, name), getattr(other, name)
+        np.testing.assert_allclose(
+            getattr(mixed, name), [mine[0], 0.25 * mine[1] + 0.75 * its[1]], rtol=1e-12
+        )
+    assert mixed.signals.tolist() == [5.0]

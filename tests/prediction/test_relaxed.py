@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 from ase.build import molecule
 
-from molgeo.prediction import predict
+from molgeo.prediction import batches, predict
 from molgeo.prediction import relaxed as module
 from molgeo.prediction.command import run_predict
 from molgeo.prediction.run import PropertyRun
 from molgeo.prediction.settings import OutputSettings, PredictSettings
+from molgeo.predictor import checkpoint
 from molgeo.predictor.calibration import Calibration, Scale
 from molgeo.predictor.checkpoint import DEFAULT_MODEL, DEFAULT_SMILES_MODEL, catalogue
 from molgeo.predictor.header import Facts
@@ -139,3 +140,34 @@ def test_conformers_that_are_written_are_the_relaxed_ones(of_relaxed, tmp_path):
     assert run_predict([str(tmp_path / "in.smi")], settings, output) == 0
     assert set(pd.read_csv(tmp_path / "out.csv").geometry) == {RELAXED}
     assert (tmp_path / "g.sdf").read_text().count(RELAXED) == 6
+
+
+def test_values_are_a_mean_with_the_model_for_cheap_geometries_by_its_measured_share(
+    of_relaxed, model, monkeypatch
+):
+    """If no model is named: each sees conformers of its own."""
+    names = {"given": of_relaxed, "cheap": copy.copy(model)}
+    names["cheap"].name = "cheap"
+    scales = {one.name: Scale(0.25, 1.0, 2.0, share=0.75) for one in model.properties}
+    mixed = Calibration(1, 100, scales, engine=ENGINE, partner="cheap")
+    known = [*of_relaxed.header.calibration, mixed]
+    own = of_relaxed.header.model_copy(update={"calibration": known})
+    monkeypatch.setattr(of_relaxed, "header", own)
+    real = batches.BatchPredictor
+    monkeypatch.setattr(
+        batches, "BatchPredictor", lambda name, *options: real(names.get(name, name), *options)
+    )
+    monkeypatch.setattr(checkpoint, "DEFAULT_MODEL", "given")
+    monkeypatch.setattr(checkpoint, "DEFAULT_SMILES_MODEL", "cheap")
+    smiles, settings = ["OCC", "CO", molecule("H2O")], {"properties": "gap", "conformers": 1}
+    both = predict(smiles, **settings)
+    relaxed, cheap = (predict(smiles, names[name], **settings) for name in names)
+    for k in (0, 1):
+        expected = 0.75 * relaxed.gap_eV[k] + 0.25 * cheap.gap_eV[k]
+        assert both.gap_eV[k] == pytest.approx(expected, abs=1e-5)
+        assert both.gap_eV_std[k] == 0.25
+        assert both.geometry[k] == RELAXED
+        assert both.model[k] == of_relaxed.name
+    assert both.gap_eV[2] == pytest.approx(relaxed.gap_eV[2], abs=1e-5)
+    minimised = predict(molecule("H2O"), geometry="mmff", **settings)
+    assert minimised.gap_eV_std[0] == 0.125

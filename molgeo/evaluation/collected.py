@@ -1,0 +1,119 @@
+"""Predictions of a part of a data set beside its labels, of one model or of two together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from molgeo.predictor.calibration import Calibration, Compared
+from molgeo.properties import Property, names_of
+
+STEPS: Final = 20
+"""Parts of one that the share of a model in a mean with another is chosen from."""
+
+
+class Collected(NamedTuple):
+    """Predictions of a part of a data set beside its labels.
+
+    Attributes:
+        properties: of the columns.
+        values: (molecules, properties) float64, averages over the conformers.
+        stds: (molecules, properties) float64, over the conformers.
+        labels: (molecules, properties) float64.
+        reasons: why molecules are missing, and how many.
+        rows: (molecules,) int64, which molecules of the data set.
+        signals: (molecules, signals) float64; None if the model tells none.
+        flagged: (molecules,) bool, whether each is outside the model's domain; False if that was
+            not asked for.
+        larger: (molecules,) bool, whether each has more heavy atoms than any validation molecule.
+        heavy: (molecules,) int64, heavy atoms.
+    """
+
+    properties: list[Property]
+    values: Tensor
+    stds: Tensor
+    labels: Tensor
+    reasons: Counter[str]
+    rows: Tensor
+    signals: Tensor | None
+    flagged: Tensor
+    larger: Tensor
+    heavy: Tensor
+
+    def measured(self) -> Compared:
+        """The same, as calibration takes it."""
+        signals = None if self.signals is None else self.signals.numpy()
+        return Compared(
+            names_of(self.properties),
+            self.values.numpy(),
+            self.stds.numpy(),
+            self.labels.numpy(),
+            signals,
+            self.unlike,
+        )
+
+    @property
+    def unlike(self) -> NDArray[np.bool_]:
+        """(molecules,) whether the error bars are those of molecules unlike the training data."""
+        return (self.flagged | self.larger).numpy()
+
+    def mixed(self, other: Collected, shares: Mapping[str, float]) -> Collected:
+        """The mean with what another model says of these molecules; those that it lacks are left.
+
+        Args:
+            other: of the other model.
+            shares: property → share of this one.
+        """
+        rows = dict(zip(other.rows.tolist(), range(len(other.rows)), strict=True))
+        has = torch.tensor([row in rows for row in self.rows.tolist()])
+        places = torch.tensor([rows[row] for row in self.rows[has].tolist()])
+        its = [names_of(other.properties).index(one) for one in names_of(self.properties)]
+        share = torch.tensor([shares[name] for name in names_of(self.properties)])
+        values, stds = (
+            share * mine[has] + (1 - share) * one[places][:, its]
+            for mine, one in ((self.values, other.values), (self.stds, other.stds))
+        )
+        return self._replace(
+            values=values,
+            stds=stds,
+            labels=self.labels[has],
+            rows=self.rows[has],
+            signals=None if self.signals is None else self.signals[has],
+            flagged=self.flagged[has],
+            larger=self.larger[has],
+            heavy=self.heavy[has],
+        )
+
+    def half_widths(self, known: Calibration, k: int) -> NDArray[np.float64]:
+        """(molecules, 2) half-widths of one property's intervals, as predictions have them."""
+        signals = None if self.signals is None else self.signals.numpy()
+        stds = self.stds[:, k].numpy()
+        both = known.half_widths(self.properties[k].name, stds, signals, self.unlike)
+        return np.stack(both, axis=1)
+
+    def of(self, properties: Sequence[str]) -> Compared:
+        """As `measured`, with columns for other properties too, which have no labels."""
+        own = self.measured()
+        places = [own.properties.index(one) if one in own.properties else -1 for one in properties]
+        nothing = np.full((len(own.values), 1), np.nan)
+        values, stds, labels = (np.hstack([one, nothing])[:, places] for one in own[1:4])
+        return Compared(properties, values, stds, labels, own.signals, own.outside)
+
+
+def best_shares(own: Collected, other: Collected) -> dict[str, float]:
+    """Property → the share of a model in a mean with another one that has the least error.
+
+    Args:
+        own: of the model, at molecules with labels.
+        other: of the other one, at the same molecules.
+    """
+    names, steps = names_of(own.properties), np.linspace(0.0, 1.0, STEPS + 1)
+    each = [own.mixed(other, dict.fromkeys(names, share)) for share in steps.tolist()]
+    error = torch.stack([(one.values - one.labels).abs().nanmean(0) for one in each])
+    return dict(zip(names, steps[error.argmin(0).numpy()].tolist(), strict=True))
