@@ -17,8 +17,7 @@ from rdkit.Chem import AllChem, rdMolTransforms
 
 from molgeo.data.forces.readers import GROUP_KEYS
 from molgeo.data.qm9.dataset import QM9, split
-from molgeo.runtime.errors import InputError
-from molgeo.simulation.structures import one_structure
+from molgeo.simulation.structures import structures
 
 SMALL = {
     "water": "H2O",
@@ -94,7 +93,7 @@ def drawn(seed: int) -> Iterator[Atoms]:
 
 def ten(seed: int) -> list[Atoms]:
     """The five of `WELL_KNOWN`, by RDKit, and of `drawn` the first of each of `KINDS`."""
-    found = [one_structure(smiles) for smiles in WELL_KNOWN.values()]
+    found = [next(structures(smiles)) for smiles in WELL_KNOWN.values()]
     for atoms, name in zip(found, WELL_KNOWN, strict=True):
         atoms.info["name"] = name
     for kind, smarts in KINDS.items():
@@ -180,12 +179,10 @@ class Library:
         """
         for mol in self.molecules(least, most, within, smarts):
             smiles = Chem.MolToSmiles(mol)
-            try:
-                atoms = one_structure(smiles)
-            except InputError:
-                continue
-            atoms.info["name"] = smiles
-            yield atoms
+            (atoms,) = structures(smiles)
+            if isinstance(atoms, Atoms):
+                atoms.info["name"] = smiles
+                yield atoms
 
     def molecules(self, least: int, most: int, within: str, smarts: str) -> Iterator[Chem.Mol]:
         """As `drawn`, without coordinates."""

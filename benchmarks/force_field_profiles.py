@@ -25,7 +25,7 @@ from scipy.spatial.transform import Rotation
 from molgeo.simulation.calculator import MolgeoCalculator
 from molgeo.simulation.guard import Guard
 from molgeo.simulation.relaxation import relax
-from molgeo.simulation.structures import one_structure
+from molgeo.simulation.structures import structures
 
 KCAL = kcal / mol
 """eV."""
@@ -145,7 +145,7 @@ def _pairs() -> Iterator[tuple[str, tuple[Atoms, Atoms, np.ndarray]]]:
         apart = middles[1] - middles[0]
         parts[1].positions -= apart
         yield name, (*parts, apart / np.linalg.norm(apart))
-    cation, anion = one_structure("[NH4+]"), one_structure("C(=O)[O-]")
+    cation, anion = (next(structures(smiles)) for smiles in ("[NH4+]", "C(=O)[O-]"))
     cation.positions -= cation.positions[0]
     carbon = anion.positions[anion.numbers == 6][0]
     axis = anion.positions[anion.numbers == 8].mean(0) - carbon

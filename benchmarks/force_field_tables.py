@@ -150,11 +150,10 @@ def of_curves(report: Report) -> list[str]:
     ]
     for row in report["rows"]:
         figures = [*row["minimum"], row["worst"], row["worst_far"], *row["bump"]]
-        lines.append(f"| {row['name']} | {' | '.join(f'{1e3 * x:.0f}' for x in figures)} |")
+        lines.append(_in_mev(row["name"], figures))
     lines += ["", *_head("six waters, meV a molecule|teacher|ours|ours at its own minimum")]
     for row in report["clusters"]:
-        figures = [row["theirs"], row["ours"], row["own_minimum"]]
-        lines.append(f"| {row['name']} | {' | '.join(f'{1e3 * x:.0f}' for x in figures)} |")
+        lines.append(_in_mev(row["name"], [row["theirs"], row["ours"], row["own_minimum"]]))
     return lines
 
 
@@ -170,8 +169,7 @@ def of_barriers(report: Report) -> list[str]:
     ]
     for row in report["rows"]:
         highest = [max(row[key]) for key in ("theirs", "single_points", "own")]
-        figures = " | ".join(f"{1e3 * x:.0f}" for x in [*highest, *row["worst"]])
-        lines.append(f"| {row['name']} | {figures} |")
+        lines.append(_in_mev(row["name"], [*highest, *row["worst"]]))
     return lines
 
 
@@ -290,6 +288,11 @@ def of_targets(report: Report) -> list[str]:
             f"| {row['what']} | {row['at_most']:g} {row['unit']} | {row['is']:.3g} | {reached} |"
         )
     return lines
+
+
+def _in_mev(name: str, energies: Sequence[float]) -> str:
+    """A line of energies in eV, as meV."""
+    return f"| {name} | {' | '.join(f'{1e3 * x:.0f}' for x in energies)} |"
 
 
 def _named(row: dict[str, Any]) -> str:

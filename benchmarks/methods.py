@@ -22,7 +22,7 @@ from measure import Quartiles
 
 from molgeo.simulation.calculator import MolgeoCalculator
 from molgeo.simulation.replay import MOST_EDGES
-from molgeo.simulation.structures import one_structure
+from molgeo.simulation.structures import structures
 
 TIMESTEP_FS = 1e-3
 """Atoms move, and stay where they are."""
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     torch.set_num_threads(1)
     rows = []
     for n in options.residues:
-        atoms = one_structure("CC(=O)N" + "[C@@H](C)C(=O)N" * n + "C")
+        (atoms,) = structures("CC(=O)N" + "[C@@H](C)C(=O)N" * n + "C")
         own = len(atoms) * (len(atoms) - 1) <= MOST_EDGES or "auto"
         runs = {}
         ours = partial(MolgeoCalculator, "spectrum_net-aimnet2", "cpu", replay=own)

@@ -44,7 +44,8 @@ class Property:
         is_energy: a total energy in eV, which has free atoms and an atomization energy, and whose
             gradient is a force.
         minimum: no molecule's value is below it, in the unit: 0 for norms, extents and sums of
-            squares.
+            squares. No predicted value and no end of an interval is below it.
+        maximum: likewise, no value is above it: 100 for a share in percent.
         column: name with its unit, as in every output. If it is not given: NAME_UNIT, with ``_``
             in place of every character of the unit that is neither a letter nor a digit.
         tied_to: name of another property, and the constant by which this one lies above it, in the
@@ -62,6 +63,7 @@ class Property:
     description: str = field(default="", compare=False)
     is_energy: bool = False
     minimum: float = field(default=-math.inf, compare=False)
+    maximum: float = field(default=math.inf, compare=False)
     column: str = field(default="", compare=False)
     tied_to: tuple[str, float] | None = field(default=None, compare=False)
     total: Property | None = field(default=None, init=False, repr=False)
@@ -82,8 +84,11 @@ class Property:
                 self._refuse(key, "letters, digits and _")
         if self.head not in get_args(HeadKind):
             self._refuse("head", f"one of {', '.join(get_args(HeadKind))}")
-        if not (self.minimum == -math.inf or abs(self.minimum) <= HUGE):
-            self._refuse("minimum", f"-{HUGE:g} to {HUGE:g}, or -inf for none")
+        for key, none in (("minimum", -math.inf), ("maximum", math.inf)):
+            if not (getattr(self, key) == none or abs(getattr(self, key)) <= HUGE):
+                self._refuse(key, f"-{HUGE:g} to {HUGE:g}, or {none} for none")
+        if not self.minimum < self.maximum:
+            self._refuse("maximum", f"a number above the minimum, {self.minimum:g}")
         if self.tied_to is not None and not abs(self.tied_to[1]) <= HUGE:
             self._refuse("tied_to", f"a name and a constant from -{HUGE:g} to {HUGE:g}")
         if self.is_energy and (self.unit != "eV" or self.head != "sum"):
@@ -95,6 +100,11 @@ class Property:
             f"property {shown}: {key}: expected {expected}, got {getattr(self, key)!r:.60}"
         )
 
+    @property
+    def is_bounded(self) -> bool:
+        """Whether there are numbers that no molecule's value can be."""
+        return self.minimum > -math.inf or self.maximum < math.inf
+
     @cached_property
     def atomization(self) -> Property:
         """The energy relative to free atoms that belongs to this total energy."""
@@ -104,6 +114,8 @@ class Property:
             symbol=f"{self.symbol} at.",
             description=self.description.replace("total", "atomization"),
             is_energy=False,
+            minimum=-math.inf,
+            maximum=math.inf,
             column=f"{self.name}{ATOMIZATION}_{self.unit}",
             tied_to=None,
         )

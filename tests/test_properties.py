@@ -51,6 +51,8 @@ def test_what_is_not_given():
         ({"column": "=1+1"}, "column: expected letters, digits and _, got '=1\\+1'"),
         ({"head": "max"}, "head: expected one of sum, mean, dipole, extent, got 'max'"),
         ({"minimum": math.nan}, r"minimum: expected -1e\+15 to 1e\+15, or -inf for none, got nan"),
+        ({"maximum": math.nan}, r"maximum: expected -1e\+15 to 1e\+15, or inf for none, got nan"),
+        ({"minimum": 1, "maximum": 1}, "maximum: expected a number above the minimum, 1, got 1"),
         (
             {"is_energy": True},
             "is_energy: expected True for a property of unit 'eV' and head 'sum'",
@@ -68,6 +70,7 @@ def test_atomization_energy():
     assert (free.description, free.symbol) == ("energy, atomization", "e at.")
     assert free.total is ENERGY
     assert not free.is_energy
+    assert not Property("e", "eV", "sum", is_energy=True, maximum=0).atomization.is_bounded
 
 
 def test_equal_are_those_of_one_name_unit_and_physics():

@@ -29,8 +29,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from molgeo.prediction.rows import CONFORMER_COLUMNS, INTERVAL_COLUMNS, STD, SUFFIXES
-from molgeo.predictor.calibration import Calibration
+from molgeo.prediction.rows import CONFORMER_COLUMNS, INTERVAL_COLUMNS, STD, SUFFIXES, VALUES
+from molgeo.predictor.calibration import Calibration, within
 from molgeo.properties import Property
 from molgeo.units import BOHR, BOLTZMANN
 
@@ -46,9 +46,6 @@ STRETCH: Final = 50.0
 
 ROOM: Final = BOLTZMANN * 298.15
 """kT at 298.15 K, eV."""
-
-_BOUNDED: Final = ("", *INTERVAL_COLUMNS, "_lowest", "_boltzmann")
-"""Suffixes of the columns that hold values; the others hold widths."""
 
 Array = NDArray[np.float64]
 
@@ -159,7 +156,6 @@ class Numbers:
         # An atomization energy is as uncertain as the total.
         totals = [one.total or one for one in outputs]
         self._totals = [one.name for one in totals]
-        self._minimum = np.array([one.minimum for one in outputs])
 
     def shares(self, known: Calibration) -> Array:
         """(outputs,) of the model in a mean with its partner."""
@@ -175,7 +171,7 @@ class Numbers:
         """Column → number; what is not finite is left out.
 
         Args:
-            average: over the conformers of a molecule, of all outputs.
+            average: over the conformers of a molecule, of all outputs, each within its range.
             of_several: there are several conformers, or there might be, as of a SMILES.
             known: what is known of the errors of such values; None for nothing.
             outside: the molecule is outside the model's domain.
@@ -185,8 +181,7 @@ class Numbers:
             conformers = (average.std, average.lowest, average.boltzmann)
             numbers |= dict(zip(CONFORMER_COLUMNS, conformers, strict=True))
         numbers |= self._errors(average, known, outside)
-        for suffix in numbers.keys() & set(_BOUNDED):
-            numbers[suffix] = np.maximum(numbers[suffix], self._minimum)
+        numbers |= {name: within(self._outputs, numbers[name]) for name in VALUES & numbers.keys()}
         return {
             one.column + suffix: float(numbers[suffix][k])
             for k, one in enumerate(self._outputs)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TextIO
 
-from molgeo.prediction.rows import STD, SUFFIXES, Row
+from molgeo.prediction.rows import STD, SUFFIXES, VALUES, Row
 from molgeo.predictor.header import Facts
 from molgeo.properties import Property
 
@@ -39,20 +39,23 @@ def text(value: float, places: int | None) -> str:
     return repr(value) if places is None else f"{rounded(value, places):.{_held(value, places)}f}"
 
 
-def behind(value: str, error: str, minimum: float = -math.inf) -> str:
+def behind(value: str, error: str, of: Property) -> str:
     """What stands behind a value: ``± 0.14``, or ``(0 … 0.20)`` if ± would leave its range.
 
     Args:
         value: as text.
         error: its standard error as text; "" if there is none.
-        minimum: no value is below it.
+        of: the property.
     """
     if not (value and error):
         return ""
-    if float(value) - float(error) >= minimum:
+    low, high = float(value) - float(error), float(value) + float(error)
+    if of.minimum <= low and high <= of.maximum:
         return f"± {error}"
     places = len(value.partition(".")[2])
-    return f"({minimum:g} … {float(value) + float(error):.{places}f})"
+    left = f"{of.minimum:g}" if low < of.minimum else f"{low:.{places}f}"
+    right = f"{of.maximum:g}" if high > of.maximum else f"{high:.{places}f}"
+    return f"({left} … {right})"
 
 
 def _held(value: float, places: int) -> int:
@@ -60,6 +63,14 @@ def _held(value: float, places: int) -> int:
     if not value or not math.isfinite(value):
         return min(places, sys.float_info.dig)
     return max(0, min(places, sys.float_info.dig - 1 - math.floor(math.log10(abs(value)))))
+
+
+def _rounded_away(row: Row, one: Property, digits: int) -> Iterator[str]:
+    """Columns of values that would be rounded out of the range of their property."""
+    for suffix in VALUES:
+        value = row.get(one.column + suffix)
+        if value is not None and not one.minimum <= rounded(value, digits) <= one.maximum:
+            yield one.column + suffix
 
 
 class Digits:
@@ -81,6 +92,8 @@ class Digits:
             error = row.get(name + STD)
             digits = decimals(self._measured(one, row) if error is None else error)
             places |= {name + suffix: digits for suffix in SUFFIXES}
+            if digits is not None and one.is_bounded:
+                places |= dict.fromkeys(_rounded_away(row, one, digits))
         return places
 
     def _measured(self, one: Property, row: Row) -> float | None:

@@ -54,6 +54,9 @@ CONFORMER_COLUMNS: Final = ("_conformer_std", "_lowest", "_boltzmann")
 SUFFIXES: Final = ("", STD, *INTERVAL_COLUMNS, *CONFORMER_COLUMNS)
 """All that a property's columns may end in, in their order."""
 
+VALUES: Final = frozenset(("", *INTERVAL_COLUMNS, *CONFORMER_COLUMNS[1:]))
+"""Those of them that hold values; the others hold widths."""
+
 MEANINGS: Final = {
     STD: "standard error, of a calibrated model",
     "_low90, _high90": "with --conformers: ends of an interval that holds nine of ten labels",

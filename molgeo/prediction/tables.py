@@ -16,6 +16,7 @@ from typing import Final, TextIO
 
 from molgeo.prediction.layout import Layout, Writer, behind, text
 from molgeo.prediction.rows import INTERVAL_COLUMNS, STD, Row
+from molgeo.properties import Property
 from molgeo.runtime.plain_text import one_line
 
 BLOCK: Final = 256
@@ -117,8 +118,8 @@ class TableWriter(Writer):
         used = set()
         for name in (name for name in names if name in self.layout.outputs):
             values = _aligned([row[name] for row in rows])
-            minimum = self.layout.outputs[name].minimum
-            errors = _behind([(row[name], _error(name, row), minimum) for row in rows])
+            one = self.layout.outputs[name]
+            errors = _behind([(row[name], _error(name, row), one) for row in rows])
             for row, value, own in zip(rows, values, errors, strict=True):
                 row[name] = f"{value} {own}" if own else value
             used.add(_error_column(name, names))
@@ -175,7 +176,7 @@ def property_list(row: Row, layout: Layout, room: int) -> Iterator[str]:
     symbols = [one.symbol for one in known]
     # A property of someone's own may have no other symbol than its name.
     beside = ["" if symbol in whats else symbol for symbol in symbols]
-    errors = [(cells[name], _error(name, cells), layout.outputs[name].minimum) for name in names]
+    errors = [(cells[name], _error(name, cells), layout.outputs[name]) for name in names]
     figures = [
         _aligned([cells[name] for name in names]),
         _behind(errors),
@@ -204,8 +205,8 @@ def _error(name: str, cells: Cells) -> str:
     return "" if of is None or cells[of] == "-" else cells[of]
 
 
-def _behind(parts: Sequence[tuple[str, str, float]]) -> list[str]:
-    """What stands behind each value of a column, of one width; from value, error and minimum."""
+def _behind(parts: Sequence[tuple[str, str, Property]]) -> list[str]:
+    """What stands behind each value of a column, of one width; from value, error and property."""
     found = [behind(*one) for one in parts]
     usual = _aligned([one.removeprefix("± ") if one.startswith("±") else "" for one in found])
     lines = [f"± {own}" if own.strip() else one for own, one in zip(usual, found, strict=True)]

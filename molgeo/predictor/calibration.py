@@ -27,6 +27,9 @@ on molecules outside (Mondrian classes): those that the training data do not hav
 The standard error in the output is the half-width for p = 0.683, as one standard deviation of a
 normal distribution holds; the interval that is given beside it is the one for p = 0.9.
 
+A value is within the property's range [m, M] already (`molgeo.predictor.predictor`), and so are
+labels. The interval that is given is ``[v − h, v + h] ∩ [m, M]``, which holds as many of them.
+
 Source:
     Split conformal prediction with normalised scores: Papadopoulos, Gammerman, Vovk, AIA 2008; Lei
     et al., JASA 113, 1094 (2018). Mondrian classes: Vovk, Lindsay, Nouretdinov, Gammerman, 2003.
@@ -46,6 +49,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from molgeo.properties import Property
 from molgeo.runtime.errors import InputError
 
 Array = NDArray[np.float64]
@@ -151,6 +155,17 @@ class Calibration:
             np.where(outside, far_sigma, sigma) * width,
             np.where(outside, far_interval, interval) * width,
         )
+
+
+def within(of: Sequence[Property], values: Array) -> Array:
+    """Values, or ends of intervals, cut to the range of their property.
+
+    Args:
+        of: (properties,).
+        values: (…, properties).
+    """
+    least, most = (np.array([getattr(one, key) for one in of]) for key in ("minimum", "maximum"))
+    return np.clip(values, least, most)
 
 
 def calibration_of(

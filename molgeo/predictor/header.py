@@ -247,7 +247,8 @@ def property_records(properties: Iterable[Property]) -> list[dict[str, Any]]:
         {f.name: getattr(one, f.name) for f in dataclasses.fields(one) if f.init}
         for one in properties
     ]
-    return [{k: v for k, v in one.items() if v not in (None, -math.inf)} for one in records]
+    absent = (None, -math.inf, math.inf)
+    return [{k: v for k, v in one.items() if v not in absent} for one in records]
 
 
 def header_of(record: Mapping[str, Any]) -> Header:

@@ -178,7 +178,8 @@ class Predictor(nn.Module):
         Returns:
             Key of `outputs` → (molecules,) float64, in the property's unit. Energies are totals;
             those with known free atoms add ``<name>_atomization``, the energy relative to them.
-            A property that is tied to another one lies above it by its constant.
+            A property that is tied to another one lies above it by its constant. Values are cut to
+            their property's range, but in training mode, as what is cut has no gradient.
 
         Raises:
             TypeError: no tensors, or numbers of the wrong kind.
@@ -186,8 +187,8 @@ class Predictor(nn.Module):
                 element's.
         """
         z, pos, graph = self._accepted(z, pos, batch, graph, charge)
-        out = self.standardised(z, pos, graph)
-        return self._outputs(self.to_units(out, z, pos, graph), z, graph)
+        units = self.to_units(self.standardised(z, pos, graph), z, pos, graph)
+        return self._outputs(units, z, graph, cut=not self.training)
 
     def judged(
         self,
@@ -213,14 +214,28 @@ class Predictor(nn.Module):
         baseline = units / self.scale - out.double()
         known = self.familiarity or self.expected_errors
         return Judged(
-            self._outputs(units, z, graph),
+            self._outputs(units, z, graph, cut=True),
             strangeness(out, baseline, graph.atoms_per_molecule, self.heads.kinds),
             None if known is None else known.signals(features, z, graph),
         )
 
-    def _outputs(self, units: Tensor, z: Tensor, graph: Graph) -> dict[str, Tensor]:
-        """What a call returns, from what `to_units` gives."""
+    def unbounded(self, z: Tensor, pos: Tensor) -> dict[str, Tensor]:
+        """As a call for one molecule, with values as the network gives them: for a self-test.
+
+        Args:
+            z: (atoms,) atomic numbers.
+            pos: (atoms, 3) Å.
+        """
+        z, pos, graph = self._accepted(z, pos)
+        units = self.to_units(self.standardised(z, pos, graph), z, pos, graph)
+        return self._outputs(units, z, graph, cut=False)
+
+    def _outputs(self, units: Tensor, z: Tensor, graph: Graph, cut: bool) -> dict[str, Tensor]:
+        """What a call returns, from what `to_units` gives; cut to the properties' ranges."""
         out = self._named(units)
+        for one in self.properties:
+            if cut and one.is_bounded:
+                out[one.name] = out[one.name].clamp(one.minimum, one.maximum)
         free = molecule_sum(self.atom_reference.T[z], graph)
         for key, one in self.outputs.items():
             if one.total is not None:
@@ -404,9 +419,9 @@ class Predictor(nn.Module):
         self,
         z: Tensor,
         pos: Tensor,
-        batch: Tensor | None,
-        graph: Graph | None,
-        charge: Tensor | None,
+        batch: Tensor | None = None,
+        graph: Graph | None = None,
+        charge: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Graph]:
         """What a caller gave in the types of the model, or an error that says what is wrong."""
         check_atoms(z, pos, batch, charge)

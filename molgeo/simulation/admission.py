@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from ase import Atoms
 
-from molgeo.runtime.errors import InputError
+from molgeo.runtime.errors import InputError, UserError
 from molgeo.runtime.plain_text import say
 from molgeo.runtime.whole_file import is_same_file, new_file
-from molgeo.simulation.calculator import MolgeoCalculator, UnsupportedAtomsError
+from molgeo.simulation.calculator import MolgeoCalculator
 from molgeo.simulation.motion import has_velocities
 from molgeo.simulation.settings import ForceFieldSettings, Precision
 
@@ -75,12 +76,26 @@ def say_velocities(atoms: Atoms, what: str) -> None:
     atoms.arrays.pop("momenta", None)
 
 
-def refused_reason(atoms: Atoms, allow_unfamiliar: bool, by_stress: bool = False) -> str | None:
-    """Why a structure is refused, as one of many; None if it is not."""
+def refused_reason(
+    atoms: Atoms,
+    allow_unfamiliar: bool,
+    by_stress: bool = False,
+    check: Callable[[Atoms], None] | None = None,
+) -> str | None:
+    """Why a structure is refused, as one of many; None if it is not.
+
+    Args:
+        atoms: with a calculator.
+        allow_unfamiliar: as of `refusal`.
+        by_stress: as of `refusal`.
+        check: raises a `UserError` for what is not fit for what is to be done.
+    """
     try:
         atoms.calc.check(atoms)
+        if check is not None:
+            check(atoms)
         return refusal(atoms, allow_unfamiliar, by_stress)
-    except UnsupportedAtomsError as error:
+    except UserError as error:
         return str(error)
 
 

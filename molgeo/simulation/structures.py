@@ -11,7 +11,6 @@ from molgeo.chem.conformers.conformers import embed
 from molgeo.chem.files.readers import check_sources, read
 from molgeo.chem.molecule import BadRow, Molecule, SmilesRow, bad
 from molgeo.chem.plausible import unfit_to_move
-from molgeo.runtime.errors import InputError
 
 VELOCITIES: Final = ("velo", "vel", "velocities", "velocity", "v", "momentum")
 """Names that other programs give to velocities, in units of their own."""
@@ -62,22 +61,6 @@ def _refusal(molecule: Molecule) -> str | None:
     if not molecule.geometry.startswith("given"):
         return None
     return unfit_to_move(molecule.z, molecule.pos, molecule.cell, molecule.pbc)
-
-
-def one_structure(source: str, say: Say | None = None) -> Atoms:
-    """The only structure of an input; arguments as in `structures`.
-
-    Raises:
-        InputError: there is none, or more than one, or it is a bad one.
-    """
-    found = structures(source, say)
-    atoms = next(found)
-    if isinstance(atoms, BadRow):
-        raise InputError(f"{atoms.input}: {atoms.message}")
-    n_more = sum(1 for _ in found)
-    if n_more:
-        raise InputError(f"{source}: expected one structure, got {n_more + 1}: give one of them")
-    return atoms
 
 
 def _remarks(molecule: Molecule) -> list[str]:

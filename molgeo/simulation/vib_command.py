@@ -18,12 +18,12 @@ from ase import Atoms
 from ase.calculators.calculator import CalculationFailed
 
 from molgeo.chem.molecule import BadRow
-from molgeo.runtime.errors import OK, SOME_FAILED, InputError, UserError
+from molgeo.runtime.errors import OK, SOME_FAILED, InputError
 from molgeo.runtime.progress import Report, progress, silent
 from molgeo.simulation.admission import (
     calculator_of,
     placed,
-    refusal,
+    refused_reason,
     say,
     say_velocities,
     writable,
@@ -130,13 +130,7 @@ class _Work:
                 self._refuse(place, atoms.input, atoms.message)
                 continue
             atoms.calc = self.calculator
-            try:
-                self.calculator.check(atoms)
-                check_molecule(atoms)
-                reason = refusal(atoms, self.allow_unfamiliar)
-            except UserError as error:
-                reason = str(error)
-            if reason:
+            if reason := refused_reason(atoms, self.allow_unfamiliar, check=check_molecule):
                 self._refuse(place, placed(atoms), reason)
                 continue
             say_velocities(atoms, "a relaxation")

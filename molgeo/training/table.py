@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,7 +12,13 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 from torch import Tensor
 
 from molgeo.chem.files.formats import ReadOptions
@@ -39,7 +46,7 @@ from molgeo.runtime.errors import InputError, SettingError
 from molgeo.runtime.plain_text import one_line, say, shown
 from molgeo.runtime.progress import Progress
 from molgeo.runtime.progress import progress as progress_bar
-from molgeo.runtime.validation import Amount, ProperFraction, Settings
+from molgeo.runtime.validation import Amount, Number, ProperFraction, Settings
 from molgeo.training.config import FilesConfig
 from molgeo.training.task import COMMON_FIXED, Part, Task
 
@@ -54,6 +61,8 @@ class Target(Settings):
             ``extent``.
         name: of the property; empty for the title in letters, digits and ``_``.
         description: one line for people.
+        minimum: no value can be below it, and none that is predicted is; None for no such bound.
+        maximum: likewise, above it.
     """
 
     column: Annotated[str, Field(min_length=1)]
@@ -61,6 +70,13 @@ class Target(Settings):
     head: HeadKind = "mean"
     name: str = ""
     description: str = ""
+    minimum: Number | None = None
+    maximum: Number | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_bounds_that_are_not_there(self, rest: Any) -> dict[str, Any]:
+        """As runs were written when there were no bounds, so that they can be resumed."""
+        return {name: value for name, value in rest(self).items() if value is not None}
 
     @field_validator("unit", mode="before")
     @classmethod
@@ -75,7 +91,14 @@ class Target(Settings):
     def property(self) -> Property:
         """What the model learns."""
         name = self.name or re.sub("_+", "_", word_of(self.column)).strip("_") or "value"
-        return Property(name, self.unit, self.head, description=self.description)
+        return Property(
+            name,
+            self.unit,
+            self.head,
+            description=self.description,
+            minimum=-math.inf if self.minimum is None else self.minimum,
+            maximum=math.inf if self.maximum is None else self.maximum,
+        )
 
 
 def _target(given: Any) -> Any:
@@ -172,6 +195,7 @@ class TableDataModule(FlatDataModule):
         titles = [[target.column] for target in c.targets]
         column = "" if c.split == "random" else c.split
         self.table = read_table(c.data_file, titles, c.geometry, column, c.options())
+        self._check_ranges()
         self.geometries, failed = geometries_of(self.table, c.learned, c.conformers, self.folder)
         self.aside = [*self.table.aside, *failed]
         exists = self.geometries.exists
@@ -196,6 +220,18 @@ class TableDataModule(FlatDataModule):
                     raise InputError(f"{c.set_name}: no {target.column} in the {part} part")
         parts = Split(*(self.geometries.all_of(rows) for rows in self.rows))
         return self.geometries.molecules, parts
+
+    def _check_ranges(self) -> None:
+        """Refuse values that cannot be, by the targets themselves."""
+        for target, values in zip(self.config.targets, self.table.values.T, strict=True):
+            one = target.property
+            wrong = np.flatnonzero((values < one.minimum) | (values > one.maximum))
+            if len(wrong):
+                raise InputError(
+                    f"{self.table.rows[wrong[0]].input}: {target.column}: expected a value from "
+                    f"{one.minimum:g} to {one.maximum:g}, got {values[wrong[0]]:g}: mend it, or "
+                    "the target's minimum and maximum"
+                )
 
 
 def geometries_of(

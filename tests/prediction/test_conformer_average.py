@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from molgeo.data.qm9.properties import PROPERTIES
@@ -15,8 +15,9 @@ from molgeo.prediction.conformer_average import (
     conformer_average,
     extent,
 )
-from molgeo.prediction.rows import CONFORMER_COLUMNS, INTERVAL_COLUMNS, STD, SUFFIXES
+from molgeo.prediction.rows import CONFORMER_COLUMNS, INTERVAL_COLUMNS, STD, SUFFIXES, VALUES
 from molgeo.predictor.calibration import Calibration, Scale
+from molgeo.properties import Property
 from molgeo.units import BOHR
 
 KT = 8.617333262e-5 * 298.15
@@ -68,13 +69,26 @@ def numbers(value, calibration=CALIBRATION, made=True, n=3):
 
 def test_norms_extents_and_gaps_are_not_negative_and_all_else_may_be():
     assert [name for name, known in PROPERTIES.items() if known.minimum == 0] == POSITIVE
-    found = numbers(-7.0)
-    for key in KEYS:
-        name = key.removesuffix("_atomization")
-        column = PROPERTIES[name].column if name == key else f"{key}_eV"
-        for suffix in ("", "_low90", "_high90", "_lowest", "_boltzmann"):
-            value = found[column + suffix]
-            assert value == 0 if name in POSITIVE else value < 0
+    for one in (*PROPERTIES.values(), PROPERTIES["u0"].atomization):
+        assert one.minimum == (0 if one.name in POSITIVE else -math.inf)
+        assert one.maximum == math.inf
+
+
+@given(
+    st.tuples(st.floats(-1e3, 1e3), st.floats(1e-3, 1e3)),
+    st.lists(st.floats(0, 1), min_size=1, max_size=4),
+    st.floats(0, 1e4),
+)
+@settings(deadline=None, max_examples=60, derandomize=True)
+def test_no_number_leaves_the_range_and_the_value_is_between_the_ends(range_, places, error):
+    one = Property("x", "", minimum=range_[0], maximum=sum(range_))
+    values = np.clip(range_[0] + range_[1] * np.array(places), one.minimum, one.maximum)
+    known = Calibration(8, 100, {"x": Scale(error, 1.5, 3.0)})
+    average = conformer_average(values[:, None], 0.05 * np.arange(len(values)))
+    found = Numbers([one], True, True).of(average, True, known)
+    for suffix in VALUES:
+        assert one.minimum <= found["x" + suffix] <= one.maximum
+    assert found["x_low90"] <= found["x"] <= found["x_high90"]
 
 
 def test_only_the_end_that_cannot_be_is_cut():

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from molgeo.data.qm9.properties import PROPERTIES, named
 from molgeo.prediction.layout import Digits, behind, decimals, rounded, text
 from molgeo.predictor.header import Facts, Measured
+from molgeo.properties import Property
 
 
 @pytest.mark.parametrize(
@@ -97,4 +98,31 @@ def test_else_all_digits_stay():
     ],
 )
 def test_no_error_bar_leaves_the_range_of_its_property(value, error, minimum, found):
-    assert behind(value, error, minimum) == found
+    assert behind(value, error, Property("mu", "D", minimum=minimum)) == found
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "found"),
+    [
+        ("0.95", "0.03", "± 0.03"),
+        ("0.95", "0.14", "(0.81 … 1)"),
+        ("0.5", "0.9", "(0 … 1)"),
+        ("0.05", "0.14", "(0 … 0.19)"),
+    ],
+)
+def test_a_range_has_two_ends(value, error, found):
+    assert behind(value, error, Property("share", "", minimum=0, maximum=1)) == found
+
+
+@given(st.floats(-1e3, 1e3), st.floats(1e-3, 1e3), st.floats(0, 1), st.floats(1e-4, 1e4))
+@settings(deadline=None, max_examples=60, derandomize=True)
+def test_rounding_leaves_no_range(minimum, width, place, error):
+    one = Property("x", "", minimum=minimum, maximum=minimum + width)
+    value = min(max(minimum + place * width, one.minimum), one.maximum)
+    row = dict.fromkeys(("x", "x_low90", "x_high90", "x_lowest"), value)
+    row |= {"x_std": error, "model": "m", "geometry": "given"}
+    digits = Digits([one], {})(row)
+    for column in ("x", "x_low90", "x_high90", "x_lowest"):
+        assert one.minimum <= float(text(value, digits[column])) <= one.maximum
+        assert one.minimum <= rounded(value, digits[column]) <= one.maximum
+    assert digits["x_std"] == decimals(error)  # a width has no range

@@ -15,8 +15,10 @@ from molgeo.predictor.calibration import (
     Scale,
     calibration_from,
     calibration_of,
+    within,
 )
 from molgeo.predictor.header import Facts
+from molgeo.properties import Property
 
 
 def molecules(n, seed):
@@ -41,6 +43,37 @@ def test_the_promised_share_of_other_molecules_lies_within(calibration, column, 
         width = calibration.half_widths(name, stds)[k]
         # 3,000 molecules know a share to 0.8% (one standard deviation).
         assert np.mean(np.abs(values - labels) <= width) == pytest.approx(share, abs=0.025)
+
+
+RANGES = st.tuples(st.floats(-100, 100), st.floats(0.1, 100), st.booleans(), st.booleans())
+
+
+@given(RANGES, st.integers(0, 2**16))
+@settings(deadline=None, max_examples=40, derandomize=True)
+def test_within_a_range_intervals_hold_as_many_labels(range_, seed):
+    least, width, has_least, has_most = range_
+    one = Property(
+        "x",
+        "",
+        minimum=least if has_least else -np.inf,
+        maximum=least + width if has_most else np.inf,
+    )
+    rng = np.random.default_rng(seed)
+    raw = rng.normal(least + width / 2, width, (200, 1))
+    labels = np.clip(raw + width * rng.standard_t(3, raw.shape), one.minimum, one.maximum)
+    values = np.clip(raw, one.minimum, one.maximum)
+    assert (np.abs(values - labels) <= np.abs(raw - labels)).all()
+    known = calibration_from(Compared(["x"], values, np.zeros_like(values), labels), 0)
+    half = known.half_widths("x", np.zeros(len(values)))[1][:, None]
+    low, high = within([one], values - half), within([one], values + half)
+    in_order = np.hstack([np.full_like(low, one.minimum), low, values, high])
+    assert (np.diff(in_order, axis=1) >= 0).all()
+    assert (high <= one.maximum).all()
+    held = np.abs(values - labels) <= half
+    assert held.mean() >= INTERVAL
+    tiny = 1e-9 * (abs(least) + width)  # v − h is rounded
+    assert (((low - tiny <= labels) & (labels <= high + tiny)) >= held).all()
+    assert (((low + tiny < labels) & (labels < high - tiny)) <= held).all()
 
 
 def test_the_smallest_sample_takes_its_largest_score():

@@ -11,6 +11,7 @@ from molgeo.elements import SYMBOLS
 from molgeo.graph import radius_graph
 from molgeo.predictor import Predictor
 from molgeo.predictor.header import Facts
+from molgeo.properties import Property
 
 pytestmark = pytest.mark.usefixtures("on_device")
 
@@ -49,7 +50,7 @@ def test_all_properties_are_float64_a_molecule(predictor):
 def test_value_is_baseline_plus_scaled_output(predictor):
     z, pos = g2("H2O")
     graph = radius_graph(pos, predictor.cutoff)
-    out = predictor(z, pos)
+    out = predictor.unbounded(z, pos)
     heads = predictor.standardised(z, pos, graph)[0].double()
     scaled = predictor.scale * heads
     composition = predictor.baseline[:, 0, 8] + 2 * predictor.baseline[:, 0, 1]
@@ -58,6 +59,32 @@ def test_value_is_baseline_plus_scaled_output(predictor):
             torch.testing.assert_close(out[name][0], composition[k] + scaled[k])
         elif known.head == "mean":
             torch.testing.assert_close(out[name][0], composition[k] / 3 + scaled[k])
+
+
+def test_no_value_leaves_the_range_of_its_property_but_in_training_mode(on_device):
+    kinds = [
+        Property("a", "", "mean", minimum=2.0),
+        Property("b", "", "sum", maximum=-2.0),
+        Property("c", "", "mean", minimum=-2.0, maximum=2.0),
+        Property("d", "", "mean"),
+    ]
+    predictor = placed(Predictor("schnet", SMALL, kinds, head_features=4)).eval()
+    z, pos = g2("H2O")
+    for shift in (-1e3, 0.0, 1e3):
+        predictor.baseline[:, 0] = shift
+        own = torch.stack([*predictor.unbounded(z, pos).values()])[:, 0]
+        least, most = (
+            torch.tensor([getattr(one, key) for one in kinds], dtype=torch.float64)
+            for key in ("minimum", "maximum")
+        )
+        for found in (predictor(z, pos), predictor.judged(z, pos).values):
+            torch.testing.assert_close(
+                torch.stack([*found.values()])[:, 0], own.clamp(least, most), rtol=0, atol=0
+            )
+    values = predictor.train()(z, pos)
+    assert values["b"].item() > -2.0  # so that it has a gradient
+    (gradient,) = torch.autograd.grad(values["b"], predictor.heads.out_bias)
+    assert gradient.abs().max() > 0
 
 
 def test_enthalpy_and_energy_differ_by_the_gas(predictor):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from molgeo import predict
 from molgeo.cli import program as cli
 from molgeo.data.qm9.dataset import QM9
 from molgeo.predictor.checkpoint import load, read_header
@@ -101,6 +102,26 @@ def test_rows_of_one_molecule_alone_are_split_one_by_one(tiny, tmp_path, capsys)
     assert read_header(path).split == "8/1/1, seed 42, rows one by one"
 
 
+def test_a_target_has_a_range(tiny):
+    targets = [{"column": "dipole", "minimum": 0.0, "maximum": 1e-3}, "alpha"]
+    with pytest.raises(InputError, match=r"dipole: expected a value from 0 to 0\.001, got \d"):
+        train(tiny(targets=targets, max_steps=1))
+    targets[0]["maximum"] = 50.0
+    path = train(tiny(targets=targets, max_steps=1))
+    dipole, alpha = load(path).properties
+    assert (dipole.minimum, dipole.maximum) == (0.0, 50.0)
+    assert not alpha.is_bounded
+    assert predict(["CCO", "C"], path).dipole.between(0.0, 50.0).all()
+    # A run without ranges is written as it was before there were any, so that it can be resumed.
+    assert tiny().model_dump()["targets"][0].keys() == {
+        "column",
+        "unit",
+        "head",
+        "name",
+        "description",
+    }
+
+
 @pytest.mark.parametrize(
     "targets",
     [["tox"], {"column": 3}, 7, [{"column": []}, {"name": "x"}, {"column": "é", "more": 1}]],
@@ -117,6 +138,11 @@ def test_whatever_a_header_says_of_targets(targets):
         ({"targets": [{"colum": "x"}]}, "'colum': no such key; did you mean 'column'"),
         ({"targets": [{"column": "x", "head": "average"}]}, "head: expected one of sum, mean"),
         ({"targets": ["a", "a"]}, "a"),
+        (
+            {"targets": [{"column": "x", "minimum": 1, "maximum": 0}]},
+            "maximum: expected a number ab",
+        ),
+        ({"targets": [{"column": "x", "minimum": "none"}]}, "minimum: expected a number"),
         ({"targets": [3]}, "targets.0: expected keys with values, got 3"),
         ({"loss_weights": {"mu": 1.0}}, "loss_weights: expected some of dipole, alpha"),
         ({"conformers": 0}, "conformers: expected at least 1"),

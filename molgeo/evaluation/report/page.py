@@ -180,7 +180,7 @@ def _bad(one: Measured, molecules: Molecules, k: int) -> dict[str, str]:
         "drawing": drawing(molecules.smiles[k]),
         "smiles": molecules.smiles[k],
         "label": f"{one.labels[k]:.5g}",
-        "value": f"{value} {behind(value, error, one.of.minimum)}".rstrip(),
+        "value": f"{value} {behind(value, error, one.of)}".rstrip(),
         "error": f"{one.errors[k]:+.3g}",
     }
 

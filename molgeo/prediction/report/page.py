@@ -173,7 +173,7 @@ class RowPage:
 def _with_error(name: str, cells: Mapping[str, str], one: Property) -> str:
     """A value with its standard error."""
     value = cells[name]
-    return f"{value} {behind(value, cells.get(name + STD, ''), one.minimum)}".rstrip()
+    return f"{value} {behind(value, cells.get(name + STD, ''), one)}".rstrip()
 
 
 def _bars(axes: Axes, one: Property, values: Sequence[Sequence[float]]) -> None:

@@ -67,14 +67,17 @@ def run(predictor: Predictor, test: SelfTest) -> None:
 
 
 def _outputs(predictor: Predictor, z: list[int], pos: Sequence[Any]) -> dict[str, float]:
-    """What a predictor gives in evaluation mode, whatever mode and precision a run has set."""
+    """What a predictor gives in evaluation mode, whatever mode and precision a run has set.
+
+    Without the bounds of its properties, as a value that is cut off tells nothing of the weights.
+    """
     device, training = predictor.scale.device, predictor.training
     numbers = torch.tensor(z, device=device)
     positions = torch.tensor(pos, dtype=torch.float32, device=device)
     predictor.eval()
     try:
         with matmul_precision(), torch.autocast(device.type, enabled=False), torch.no_grad():
-            out = predictor(numbers, positions)
+            out = predictor.unbounded(numbers, positions)
     finally:
         predictor.train(training)
     return {name: float(value) for name, value in out.items()}
