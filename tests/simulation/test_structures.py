@@ -63,7 +63,6 @@ def test_charge_and_spin_are_taken_along(tmp_path):
         ("a.extxyz", "\n\n", "a.extxyz is empty: it has no molecules"),
         ("a.traj", "", "a.traj is empty: it has no molecules"),
         ("a.traj", "not a trajectory", "cannot be read as an ASE trajectory"),
-        ("a.xyz", "3\n\nO 0 0 0\n", "truncated frame"),
         ("a.docx", "x", "unknown ending"),
     ],
 )
@@ -72,6 +71,13 @@ def test_bad_files(tmp_path, name, content, match):
     path.write_text(content)
     with pytest.raises(InputError, match=match):
         next(structures(str(path)))
+
+
+def test_a_truncated_frame_is_a_row(tmp_path):
+    path = tmp_path / "a.xyz"
+    path.write_text("3\n\nO 0 0 0\n")
+    (row,) = structures(str(path))
+    assert "truncated frame" in row.message
 
 
 def test_a_trajectory_without_frames(tmp_path):
