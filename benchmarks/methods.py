@@ -1,6 +1,7 @@
-"""A step of dynamics through ASE, by `spectrum_net-aimnet2`, GFN2-xTB and AIMNet2.
+"""A step of dynamics through ASE, by molgeo's force fields, GFN2-xTB and AIMNet2.
 
     python benchmarks/methods.py --residues 0 1 2 5 11
+    python benchmarks/methods.py --models spectrum_net-aimnet2 my-own.safetensors
 
 Chains of alanine of 12 to 122 atoms, one thread, CPU time, in turn. Steps of molgeo are replayed
 where a run of some length replays them. A method that is not installed is named and left out.
@@ -48,6 +49,7 @@ METHODS: dict[str, Callable[[], Calculator]] = {"gfn2": gfn2, "aimnet2": aimnet2
 def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """Run the benchmark and return the rows that it prints, in ms a step."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="+", default=["spectrum_net-aimnet2"])
     parser.add_argument("--residues", nargs="+", type=int, default=[0, 1, 2, 5, 11])
     parser.add_argument("--repeats", type=int, default=4)
     parser.add_argument("--steps", type=int, default=4, help="of each repeat")
@@ -58,8 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
         (atoms,) = structures("CC(=O)N" + "[C@@H](C)C(=O)N" * n + "C")
         own = len(atoms) * (len(atoms) - 1) <= MOST_EDGES or "auto"
         runs = {}
-        ours = partial(MolgeoCalculator, "spectrum_net-aimnet2", "cpu", replay=own)
-        for name, make in {"molgeo": ours, **METHODS}.items():
+        ours = {one: partial(MolgeoCalculator, one, "cpu", replay=own) for one in options.models}
+        for name, make in {**ours, **METHODS}.items():
             moving = atoms.copy()
             try:
                 moving.calc = make()

@@ -33,7 +33,7 @@ def test_one_damaged_model_does_not_hide_the_others(tmp_path, monkeypatch, capsy
     out, err = capsys.readouterr()
     assert "bad-qm9" in out
     assert "schnet-qm9" in out
-    assert "backbones to train: dimenet, dimenet_pp, schnet, spectrum_net" in out
+    assert "backbones to train: dimenet, dimenet_pp, schnet, side_by_side, spectrum_net" in out
     assert err.count("\n") == 1
     assert "not a whole safetensors file" in err
 
