@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final, Literal
 
 from molgeo.chem import bonds
-from molgeo.chem.conformers.conformers import Embedder, Refusal
+from molgeo.chem.conformers.conformers import TRIALS, Embedder, Refusal
 from molgeo.chem.conformers.force_field import FROM_COORDINATES, NO_BONDS, relax
 from molgeo.chem.limits import DEFAULT_LIMITS, Limits, ordered_map
 from molgeo.chem.molecule import BadRow, Molecule, Row, SmilesRow, bad, check_bonds, check_geometry
@@ -47,6 +47,7 @@ def build(
     geometry: GeometrySource = "auto",
     refuse: Refusal | None = None,
     limits: Limits = DEFAULT_LIMITS,
+    trials: int = TRIALS,
 ) -> Iterator[Built]:
     """Give every row its coordinates, in order, a bounded number of rows ahead.
 
@@ -57,6 +58,7 @@ def build(
         geometry: where coordinates come from.
         refuse: asked about the molecule of a SMILES before any conformer is made.
         limits: of each row of a SMILES.
+        trials: as of `Embedder`.
 
     Yields:
         For each row its molecules, lowest force-field energy first, or a bad row.
@@ -64,7 +66,7 @@ def build(
     Raises:
         Exception: what ``rows`` raises, after all rows before it.
     """
-    embedder = Embedder(n, refuse, limits)
+    embedder = Embedder(n, refuse, limits, trials)
 
     def make(row: Row) -> Built:
         try:

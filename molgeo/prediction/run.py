@@ -176,6 +176,7 @@ class PropertyRun:
             RowError: as in `rows`.
         """
         from molgeo.chem.building import build
+        from molgeo.chem.conformers.conformers import TRIALS
         from molgeo.chem.files.readers import check_sources, is_single, read_all
         from molgeo.chem.limits import Limits
 
@@ -197,6 +198,7 @@ class PropertyRun:
             geometry=self.settings.geometry,
             refuse=self.models.of_smiles.composition_refusal,
             limits=limits,
+            trials=1 if own.fast else TRIALS,
         )
         most = _WINDOW.get(self.models.given.device.type, _WINDOW["cpu"])
         for window in _windows(_told(built, ready), most, start):

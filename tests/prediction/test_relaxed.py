@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from ase.build import molecule
 
+from molgeo.chem.conformers import conformers
 from molgeo.prediction import batches, predict
 from molgeo.prediction import relaxed as module
 from molgeo.prediction.command import run_predict
@@ -106,6 +107,22 @@ def test_one_conformer_is_made_for_the_fast_way_unless_more_are_asked_for(of_rel
         run = PropertyRun(PredictSettings(of_relaxed, conformers=asked, fast=True))
         ((result,),) = run.windows(["CCCO"])
         assert len(result.conformers) == n
+
+
+def test_the_fast_way_takes_the_first_isomer_that_comes(of_relaxed, monkeypatch):
+    """Which of the two that a strained molecule leaves open is looked at with several otherwise."""
+    made = []
+    real = conformers._conformers_or_reason
+    monkeypatch.setattr(
+        conformers,
+        "_conformers_or_reason",
+        lambda mol, n, clock: made.append(n) or real(mol, n, clock),
+    )
+    for fast in (True, False):
+        list(
+            PropertyRun(PredictSettings(of_relaxed, conformers=2, fast=fast)).rows(["CC1C2CC1C2C"])
+        )
+    assert made == [1, 2, conformers.TRIALS, 2]
 
 
 def test_equal_molecules_are_relaxed_once(of_relaxed, monkeypatch):

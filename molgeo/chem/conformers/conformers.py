@@ -38,7 +38,7 @@ _NO_CONFORMER: Final = (
 )
 
 
-TRIALS: Final = 8  # conformers made to see a stable isomer if others would be strained
+TRIALS: Final = 8  # as of `Embedder`, if there is time
 RECENT: Final = 512  # molecules whose conformers are kept for rows that name them again
 
 Refusal = Callable[[list[int], int], str | None]
@@ -53,12 +53,17 @@ class Embedder:
         n: conformers of each molecule.
         refuse: asked before any conformer is made.
         limits: of each row.
+        trials: conformers made to see a stable isomer if others would be strained.
     """
 
     def __init__(
-        self, n: int = 1, refuse: Refusal | None = None, limits: Limits = DEFAULT_LIMITS
+        self,
+        n: int = 1,
+        refuse: Refusal | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+        trials: int = TRIALS,
     ) -> None:
-        self.n = n
+        self.n, self.trials = n, trials
         self.refuse = refuse
         self.limits = limits
         self._isomer_of = Once(self._isomer, RECENT)
@@ -153,7 +158,7 @@ class Embedder:
         free = open_stereo(mol)
         if not free:
             return canonical(mol), 0
-        n = TRIALS if may_strain(mol, free) else 1
+        n = self.trials if may_strain(mol, free) else 1
         trial = _conformers_or_reason(opened_to_e(mol), n, clock)
         return trial if isinstance(trial, str) else settled(mol, trial.pos[0])
 
