@@ -33,7 +33,7 @@ Cheap = Literal["mmff", "smiles", "flat", "relaxed", "relaxed_smiles", "relaxed_
 """The data set's conformer at MMFF94; conformers made from the SMILES, with the stereo of the data
 set's conformer or without any. Then the same three, relaxed from there by the geometry engine."""
 
-RELAXED: Final[dict[str, Cheap]] = {
+RELAXED: Final[dict[Cheap, Cheap]] = {
     "mmff": "relaxed",
     "smiles": "relaxed_smiles",
     "flat": "relaxed_flat",

@@ -231,13 +231,12 @@ def _source(data: QM9, geometry: Geometry, conformers: int, engine: str | None) 
     except FileNotFoundError:
         pass
     # Here, so that training, which evaluates at the end, needs no RDKit.
-    from molgeo.generate.qm9 import engine_for, make, make_once
+    from molgeo.generate.qm9 import engine_for, make_once
 
     relaxing = engine_for(kind)
 
     def made(rows: Tensor) -> tuple[GeometrySet, Tensor]:
-        given = data, rows.numpy(), kind, conformers
-        geometries = make(*given) if relaxing is None else make_once(*given, relaxing)
+        geometries = make_once(data, rows.numpy(), kind, conformers, None, relaxing)
         molecules = data.molecules
         labels = molecules.y[rows], molecules.idx[rows], molecules.properties
         return with_labels(geometries, *labels, conformers), torch.arange(len(rows))

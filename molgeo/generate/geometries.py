@@ -83,6 +83,23 @@ def flat(rows: NDArray[np.int64], made: list[Conformers | BadRow]) -> FlatGeomet
     )
 
 
+def parted(made: FlatGeometries) -> list[Conformers | BadRow]:
+    """What was made of each row, from flat arrays; of neutral molecules."""
+    found: list[Conformers | BadRow] = []
+    atoms = np.concatenate([[0], made.n_atoms.cumsum()])
+    last = made.n_conformers.cumsum()
+    for code, n, end in zip(made.status.tolist(), made.n_conformers.tolist(), last, strict=True):
+        if n == 0:
+            found.append(BadRow("", message=made.statuses[code]))
+            continue
+        own, a, b = slice(end - n, end), atoms[end - n], atoms[end]
+        pos = made.pos[a:b].astype(float).reshape(n, -1, 3)
+        z = made.z[a : a + pos.shape[1]].astype(np.int64)
+        number = made.number[own].astype(np.int64)
+        found.append(Conformers(z, pos, made.energy[own], number, 0, made.statuses[code]))
+    return found
+
+
 def _joined(arrays: list[NDArray[Any]], dtype: type) -> NDArray[Any]:
     return np.concatenate(arrays).astype(dtype) if arrays else np.zeros(0, dtype)
 

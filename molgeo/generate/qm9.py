@@ -1,7 +1,7 @@
 """Cheap geometries of QM9: each depends on the molecule's SMILES (and coordinates) alone.
 
-Those that the geometry engine relaxes depend on it too. They take longer, so that what is made for
-an evaluation is kept beside the data set.
+Those that the geometry engine relaxes depend on it too. What is made for an evaluation is kept
+beside the data set.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from molgeo.data.geometries import (
     FlatGeometries,
 )
 from molgeo.data.qm9.dataset import QM9, geometry_path
-from molgeo.generate.geometries import flat, made_before, make_in_pieces, piece
+from molgeo.generate.geometries import flat, made_before, make_in_pieces, parted, piece
 from molgeo.predictor import checkpoint
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.progress import Progress
@@ -107,42 +107,49 @@ def make(
         engine: of a kind that is relaxed; None to load the shipped one.
     """
     engine = engine or engine_for(kind)
-    base = next((cheap for cheap, relaxed in RELAXED.items() if relaxed == kind), kind)
+    if engine is not None:
+        before = next(cheap for cheap, relaxed in RELAXED.items() if relaxed == kind)
+        made = parted(make_once(data, rows, before, conformers, workers))
+        relaxed = iter(engine.relax([one for one in made if not isinstance(one, BadRow)]))
+        return flat(rows, [one if isinstance(one, BadRow) else next(relaxed) for one in made])
 
     def one(row: int) -> Conformers | BadRow:
         smiles = data.smiles(row)
-        if base == "flat":
+        if kind == "flat":
             return generate(SmilesRow(flat_smiles(smiles)), conformers)
         start, end = data.molecules.ptr[row : row + 2].tolist()
         z = data.molecules.z[start:end].numpy().astype(np.int64)
         pos = data.molecules.pos[start:end].double().numpy()
-        if base == "mmff":
+        if kind == "mmff":
             return relax(SmilesRow(smiles), z, pos)
         return generate(SmilesRow(stereo_smiles(smiles, z, pos)), conformers)
 
-    made = list(ordered_map(one, rows.tolist(), workers))
-    if engine is not None:
-        relaxed = iter(engine.relax([one for one in made if not isinstance(one, BadRow)]))
-        made = [one if isinstance(one, BadRow) else next(relaxed) for one in made]
-    return flat(rows, made)
+    return flat(rows, list(ordered_map(one, rows.tolist(), workers)))
 
 
 def make_once(
-    data: QM9, rows: NDArray[np.int64], kind: Cheap, conformers: int, engine: GeometryEngine
+    data: QM9,
+    rows: NDArray[np.int64],
+    kind: Cheap,
+    conformers: int,
+    workers: int | None = None,
+    engine: GeometryEngine | None = None,
 ) -> FlatGeometries:
-    """As `make`, of relaxed geometries; what was made before is read.
+    """As `make`, but what was made before is read.
 
     Args:
         data: as in `make`.
         rows: as in `make`.
         kind: as in `make`.
         conformers: as in `make`.
+        workers: as in `make`.
         engine: as in `make`.
     """
+    engine = engine or engine_for(kind)
     found: list[FlatGeometries] = []
 
     def make_now(some: NDArray[np.int64]) -> FlatGeometries:
-        found.append(make(data, some, kind, conformers, None, engine))
+        found.append(make(data, some, kind, conformers, workers, engine))
         return found[-1]
 
     folder = geometry_path(data.root, kind).with_suffix(".kept")

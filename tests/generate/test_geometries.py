@@ -12,8 +12,8 @@ from rdkit import Chem
 
 from molgeo.chem.bonds import agree, assign, has_stereo, stereo_smiles
 from molgeo.chem.conformers.canonical import canonical
-from molgeo.chem.conformers.conformers import embed
-from molgeo.chem.molecule import SmilesRow
+from molgeo.chem.conformers.conformers import embed, generate
+from molgeo.chem.molecule import BadRow, SmilesRow
 from molgeo.data.geometries import read_geometries
 from molgeo.data.loader import FlatLoader
 from molgeo.data.qm9.dataset import QM9, geometry_path
@@ -231,18 +231,35 @@ def test_the_engine_relaxes_what_is_made_and_pieces_are_kept(root, monkeypatch):
     data, rows = QM9(root), np.array([3, 5, 8])
     cheap = qm9.make(data, rows, "smiles", 2)
     engine = qm9.engine_for("relaxed_smiles")
-    found = qm9.make_once(data, rows, "relaxed_smiles", 2, engine)
+    found = qm9.make_once(data, rows, "relaxed_smiles", 2)
     assert {found.statuses[code] for code in found.status} == {f"etkdg+mmff+{ENGINE}"}
     assert found.n_conformers.tolist() == cheap.n_conformers.tolist()
     np.testing.assert_array_equal(found.z, cheap.z)
     assert np.abs(found.pos - cheap.pos).max() > 0.001
     monkeypatch.setattr(qm9, "make", None)
-    again = qm9.make_once(data, rows, "relaxed_smiles", 2, engine)
+    again = qm9.make_once(data, rows, "relaxed_smiles", 2, engine=engine)
     np.testing.assert_array_equal(again.pos, found.pos)
     assert qm9.engine_for("smiles") is None
     monkeypatch.setattr(catalogue, "GEOMETRY_ENGINE", None)
     with pytest.raises(ValueError, match="needs a geometry engine"):
         qm9.engine_for("relaxed")
+
+
+def test_flat_arrays_are_what_was_made(root):
+    data, rows = QM9(root), np.array([1, 4, 9])
+    made = [
+        generate(SmilesRow(data.smiles(1)), 3),
+        BadRow("", message="no"),
+        generate(SmilesRow(data.smiles(9)), 1),
+    ]
+    for one, again in zip(made, geometries.parted(geometries.flat(rows, made)), strict=True):
+        if isinstance(one, BadRow):
+            assert again.message == one.message
+            continue
+        assert again.geometry == one.geometry
+        np.testing.assert_allclose(again.pos, one.pos, atol=1e-6)
+        for name in ("z", "energy", "number", "charge"):
+            np.testing.assert_array_equal(getattr(again, name), getattr(one, name))
 
 
 def test_relaxed_geometries_of_another_engine_are_made_anew(root, monkeypatch):
