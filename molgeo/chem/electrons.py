@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from molgeo.chem.molecule import odd_electrons
+from molgeo.chem.molecule import unpaired_electrons
 
 CHARGE_KEYS: Final = ("charge", "total_charge", "net_charge", "formal_charge", "chrg", "q")
 SPIN_KEYS: Final = {
@@ -75,7 +75,7 @@ def open_shell_reason(atoms: Any) -> str | None:
         reason = None if info.get(key) is None else spin_reason(key, info[key])
         if reason is not None:
             return reason
-    return odd_electrons(atoms.numbers, charge_of(atoms), atoms.get_chemical_formula)
+    return unpaired_electrons(atoms.numbers, charge_of(atoms), atoms.get_chemical_formula)
 
 
 def spin_reason(key: str, value: Any) -> str | None:

@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from molgeo.elements import SYMBOLS, formula
 from molgeo.graph.closest import closest_pair
 
+CHALCOGENS: Final = frozenset((8, 16, 34, 52))
+"""Two of their atoms, as O2, SO and S2, have two unpaired electrons."""
+
 MIN_DISTANCE: Final = 0.3
 """Å. Atoms closer than this are an error of the input: the shortest bond, H–H, is 0.74 Å."""
 
@@ -224,19 +227,21 @@ def check_geometry(molecule: Molecule) -> str | None:
         )
     if molecule.open_shell:
         return f"open shell: {molecule.open_shell}"
-    return odd_electrons(
+    return unpaired_electrons(
         molecule.z, molecule.charge, lambda: f"{molecule.formula}, charge {molecule.charge:+d}"
     )
 
 
-def odd_electrons(z: Any, charge: int, shown: Callable[[], str]) -> str | None:
-    """Why a molecule of atomic numbers (atoms,) and a charge in e is a radical, or None."""
-    if (int(np.sum(z)) - charge) % 2 == 0:
-        return None
-    return (
-        f"odd number of electrons ({shown()}): radicals are not supported; check for a missing "
-        "hydrogen, or a charge that was not given"
-    )
+def unpaired_electrons(z: Any, charge: int, shown: Callable[[], str]) -> str | None:
+    """Why a molecule of atomic numbers (atoms,) and a charge in e is an open shell, or None."""
+    if (int(np.sum(z)) - charge) % 2:
+        return (
+            f"odd number of electrons ({shown()}): radicals are not supported; check for a missing "
+            "hydrogen, or a charge that was not given"
+        )
+    if len(z) == 2 and charge == 0 and {*np.asarray(z).tolist()} <= CHALCOGENS:
+        return "O2, SO and S2 are triplets: expected a closed shell, which is what the models know"
+    return None
 
 
 def check_bonds(molecule: Molecule) -> str | None:

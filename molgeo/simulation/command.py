@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import glob
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -69,7 +69,8 @@ def run_relax(input: str, force_field: ForceFieldSettings, settings: RelaxSettin
     bad: list[str] = []
     done: list[Atoms] = []
     together = settings.batch_size != "1"
-    admitted = _admitted(input, calculator, force_field.allow_unfamiliar, together, bad)
+    found = structures(input, say, force_field.input_format)
+    admitted = _admitted(found, calculator, force_field.allow_unfamiliar, together, bad)
     try:
         with progress("relaxing") as report:
             limits = settings.fmax, settings.max_steps, settings.batch_size
@@ -115,7 +116,7 @@ def run_md(
     resume, overwrite = names.resume, names.overwrite
     page_path = Path(names.page) if names.page else files[0].with_suffix(".html")
     not_the_input(input, *files, page_path)
-    found = list(structures(input, say))
+    found = list(structures(input, say, force_field.input_format))
     if len(found) > 1:
         return _run_many(input, found, force_field, settings, names)
     check_files(*files, resume, overwrite, page_path)
@@ -221,14 +222,14 @@ def _begun(output: Path) -> set[str]:
 
 
 def _admitted(
-    input: str,
+    found: Iterable[Atoms | BadRow],
     calculator: MolgeoCalculator,
     allow_unfamiliar: bool,
     together: bool,
     bad: list[str],
 ) -> Iterator[Atoms]:
-    """Structures of an input that can be relaxed; of the others is said why, and ``bad`` grows."""
-    for atoms in structures(input, say):
+    """Structures that can be relaxed; of the others is said why, and ``bad`` grows."""
+    for atoms in found:
         if isinstance(atoms, BadRow):
             say(f"{atoms.input}: {atoms.message}")
             bad.append(atoms.input)

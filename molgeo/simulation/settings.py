@@ -38,7 +38,7 @@ STEPS_PER_PERIOD: Final = 4.5
 
 @dataclass(frozen=True)
 class ForceFieldSettings:
-    """Which model moves the atoms, and which molecules it may move."""
+    """Which model moves the atoms, which molecules it may move, and how they are read."""
 
     model: str | None = option(
         None, "force field: shipped name or path; several with commas make an ensemble"
@@ -46,6 +46,11 @@ class ForceFieldSettings:
     device: str = option("auto", "device to compute on: auto, cpu, cuda …")
     allow_unfamiliar: bool = option(
         False, "take molecules unlike the training data too: their energies may be anything"
+    )
+    input_format: str | None = option(
+        None,
+        "format of standard input or of the file: smi, xyz, extxyz, sdf …; else by the ending of "
+        "the file, and SMILES lines on standard input",
     )
 
 

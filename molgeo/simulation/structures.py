@@ -8,6 +8,7 @@ from typing import Final
 from ase import Atoms
 
 from molgeo.chem.conformers.conformers import embed
+from molgeo.chem.files.formats import ReadOptions
 from molgeo.chem.files.readers import check_sources, read
 from molgeo.chem.molecule import BadRow, Molecule, SmilesRow, bad
 from molgeo.chem.plausible import unfit_to_move
@@ -18,13 +19,16 @@ VELOCITIES: Final = ("velo", "vel", "velocities", "velocity", "v", "momentum")
 Say = Callable[[str], None]
 
 
-def structures(source: str, say: Say | None = None) -> Iterator[Atoms | BadRow]:
+def structures(
+    source: str, say: Say | None = None, input_format: str | None = None
+) -> Iterator[Atoms | BadRow]:
     """Structures of one input, with a conformer if only a SMILES is given.
 
     Args:
         source: a SMILES, ``-`` for SMILES from standard input, or the name of a file.
         say: called with what of the input is not used, once each, and with the isomer that was made
             of a SMILES that leaves its stereo open.
+        input_format: as in `molgeo.chem.files.formats.ReadOptions`.
 
     Yields:
         Atoms, periodic or not, with the constraints, momenta, masses and tags of a file, whose
@@ -35,9 +39,10 @@ def structures(source: str, say: Say | None = None) -> Iterator[Atoms | BadRow]:
     Raises:
         InputError: the input cannot be read, or is empty.
     """
-    check_sources([source])
+    options = ReadOptions(input_format=input_format, say=say)
+    check_sources([source], options)
     said: set[str] = set()
-    for row in read(source):
+    for row in read(source, options):
         molecule = row
         if isinstance(molecule, SmilesRow):
             made = embed(molecule)

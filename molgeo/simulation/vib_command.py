@@ -63,7 +63,7 @@ def run_vib(input: str, force_field: ForceFieldSettings, settings: VibrationSett
         FileExistsError: the output is there already.
     """
     path = writable(settings.output, input, (".json", ".txt"), settings.force)
-    given = structures(input, say)
+    given = structures(input, say, force_field.input_format)
     first = list(islice(given, 2))
     is_one = len(first) == 1
     work = _Work(calculator_of(force_field), force_field.allow_unfamiliar, settings, is_one)

@@ -4,11 +4,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from ase import Atoms
 from ase.build import molecule as g2
 from rdkit import Chem
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 
 from molgeo.chem.conformers.conformers import embed
+from molgeo.chem.electrons import open_shell_reason
 from molgeo.chem.molecule import (
     BadRow,
     Molecule,
@@ -128,6 +130,17 @@ def test_what_a_force_field_made_is_not_looked_at():
 def test_an_open_shell_is_refused():
     molecule = replace(given(g2("O2")), open_shell="triplet")
     assert check_geometry(molecule) == "open shell: triplet"
+
+
+@pytest.mark.parametrize(
+    ("formula", "charge", "is_triplet"),
+    [("O2", 0, True), ("SO", 0, True), ("S2", 0, True), ("O2", -2, False), ("CO", 0, False)],
+)
+def test_a_ground_state_with_unpaired_electrons_is_refused(formula, charge, is_triplet):
+    reason = check_geometry(given(g2(formula), charge=charge))
+    assert (reason or "").startswith("O2, SO and S2 are triplets") == is_triplet
+    atoms = Atoms(g2(formula).numbers, g2(formula).positions, info={"charge": charge})
+    assert bool(open_shell_reason(atoms)) == is_triplet
 
 
 @pytest.mark.parametrize(

@@ -378,7 +378,7 @@ def write(name, atoms):
         (lambda: "C[NH3+]", "outside the model's domain"),
         (lambda: "[CH3]", "radical"),
         (lambda: "C1CC", "not a valid SMILES"),
-        (lambda: write("a.extxyz", Atoms("O2", [[0, 0, 0], [0, 0, 0.1]])), "0.100 Å apart"),
+        (lambda: write("a.extxyz", Atoms("N2", [[0, 0, 0], [0, 0, 0.1]])), "0.100 Å apart"),
         (lambda: write("a.traj", molecule("O2")), "open shell: initial_magnetic_moments"),
         (lambda: write("a.extxyz", Atoms("H2O", molecule("H2O").positions, pbc=True)), "lattice"),
     ],

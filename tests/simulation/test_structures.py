@@ -123,3 +123,26 @@ def test_the_isomer_of_open_stereo_is_said():
     (atoms,) = structures("C/C=C/C", said.append)
     assert len(said) == 1
     assert "stereo" not in atoms.info
+
+
+def test_the_format_of_a_file_can_be_said(tmp_path):
+    path = tmp_path / "geometry.out"
+    ase.io.write(path, molecule("H2O"), format="xyz")
+    with pytest.raises(InputError, match="--input-format"):
+        next(structures(str(path)))
+    (atoms,) = structures(str(path), input_format="xyz")
+    assert atoms.get_chemical_formula() == "H2O"
+    with pytest.raises(InputError, match="did you mean 'xyz'"):
+        next(structures(str(path), input_format="xyzz"))
+
+
+@pytest.mark.parametrize("more", ["", " 0.1", " 0.1 0.2 0.3"])
+def test_columns_that_may_be_velocities_are_said_once(tmp_path, more):
+    frame = f"3\nwater\nO 0 0 0.12{more}\nH 0 0.76 -0.48{more}\nH 0 -0.76 -0.48{more}\n"
+    path = tmp_path / "a.xyz"
+    path.write_text(2 * frame)
+    said = []
+    assert len(list(structures(str(path), said.append))) == 2
+    assert [text.partition(",")[0] for text in said] == (
+        [f"{path}:1: columns 5 to 7 are not read"] if more.count("0.") == 3 else []
+    )

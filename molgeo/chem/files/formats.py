@@ -48,7 +48,8 @@ class ReadOptions:
             and for all columns of a DataFrame.
         strip_salts: of a SMILES with several fragments take the largest one, neutralised.
         max_smiles_length: characters up to which a SMILES is read.
-        say: is called with one line about each table: which columns were taken.
+        say: is called with one line about each table: which columns were taken; and of an xyz with
+            three more numbers per atom, which are not read.
         each_conformer: one row per conformer of an RDKit ``Mol``; else they are one row.
     """
 

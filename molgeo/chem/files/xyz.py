@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -24,6 +25,7 @@ from molgeo.elements import SYMBOLS
 from molgeo.units import COORDINATE_UNITS
 
 _MOST_DIGITS: Final = 10  # Python makes no number of 4,300 digits, nor has any file that many atoms
+_WITH_VELOCITIES: Final = 7  # columns: element, position and, in many programs, velocity
 _NUMBERS: Final = {symbol: number for number, symbol in enumerate(SYMBOLS) if number}
 _DUMMIES: Final = frozenset(["x", "xx", "du", "bq", "gh", "lp", "lps", "q", "m", "ghost", "*", "-"])
 _FORTRAN = re.compile(r"(?<=[\d.])[dD](?=[+-]?\d)")
@@ -41,6 +43,7 @@ def read_xyz(lines: Lines, origin: str, options: ReadOptions) -> Iterator[Molecu
         if text.strip():
             number += 1
             yield _next_frame(text, lines, f"{origin}:{number}", options)
+            options = replace(options, say=None)  # what is said of a file is said once
 
 
 def _next_frame(text: str, lines: Lines, input: str, options: ReadOptions) -> Molecule | BadRow:
@@ -102,6 +105,11 @@ def _xyz_frame(
             return BadRow(input, name, message=f"line {offset}: {atom}")
         numbers.append(atom[0])
         pos.append(atom[1])
+    if options.say is not None and all(len(text.split()) == _WITH_VELOCITIES for text in atoms):
+        options.say(
+            f"{input}: columns 5 to 7 are not read, as their unit is not known; extended xyz has "
+            "momenta in ASE's units, √(eV·u), with Properties=species:S:1:pos:R:3:momenta:R:3"
+        )
     z = np.array(numbers, dtype=np.int64)
     try:
         said = read_comment(comment, z)
