@@ -69,8 +69,8 @@ def run_relax(input: str, force_field: ForceFieldSettings, settings: RelaxSettin
     bad: list[str] = []
     done: list[Atoms] = []
     together = settings.batch_size != "1"
-    found = structures(input, say, force_field.input_format)
-    admitted = _admitted(found, calculator, force_field.allow_unfamiliar, together, bad)
+    given = structures(input, say, force_field.input_format)
+    admitted = _admitted(given, calculator, force_field.allow_unfamiliar, together, bad)
     try:
         with progress("relaxing") as report:
             limits = settings.fmax, settings.max_steps, settings.batch_size
