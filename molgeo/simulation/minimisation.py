@@ -22,6 +22,7 @@ from molgeo.predictor import Predictor
 from molgeo.predictor.ensemble import members
 from molgeo.runtime.device import BatchSize, sent
 from molgeo.simulation.replay import Replay
+from molgeo.simulation.springs import spring_hessian
 from molgeo.simulation.together import Array, Structure, Together, most_pairs
 
 STIFFNESS: Final = 70.0
@@ -121,6 +122,7 @@ def descend(
     max_steps: int,
     batch_size: BatchSize = "auto",
     part: float = 1.0,
+    springs: bool = False,
 ) -> Iterator[Minimum]:
     """`minimise` in one precision: one batch, which is filled up as structures come to their end.
 
@@ -131,11 +133,13 @@ def descend(
         max_steps: as of `minimise`.
         batch_size: as of `minimise`.
         part: of that, which this batch may be.
+        springs: start from `molgeo.simulation.springs`, not from ASE's Hessian matrix: half of the
+            steps for molecules.
 
     Yields:
         As `minimise`.
     """
-    batch = _Batch(starts, together, batch_size, part)
+    batch = _Batch(starts, together, batch_size, part, springs)
     while batch.refill():
         yield from batch.step(fmax, max_steps)
 
@@ -155,11 +159,16 @@ class _Batch:
     """
 
     def __init__(
-        self, starts: Iterable[Start], together: Together, size: BatchSize, part: float
+        self,
+        starts: Iterable[Start],
+        together: Together,
+        size: BatchSize,
+        part: float,
+        springs: bool,
     ) -> None:
         self._waiting: Iterator[Start] = iter(starts)
         self._next: Start | None = None
-        self._together = together
+        self._together, self._springs = together, springs
         self._most = part * (np.inf if size == "auto" else size)
         self._most_pairs = part * (most_pairs(together.device) if size == "auto" else np.inf)
         self._starts: list[Start] = []
@@ -302,6 +311,9 @@ class _Batch:
         eye = torch.eye(3 * most, dtype=pos.dtype, device=device)
         hessian = (STIFFNESS * eye).repeat(len(structures), 1, 1)
         hessian[:k, : 3 * m, : 3 * m] = self._hessian[kept, : 3 * m, : 3 * m]
+        for row, each in enumerate(structures[k:] if self._springs else [], k):
+            n = 3 * len(each.z)
+            hessian[row, :n, :n] = torch.from_numpy(spring_hessian(each.z, each.pos))
         self._pos, self._before, self._forces_before = pos, before, forces_before
         self._hessian = hessian
         place = [row * most + np.arange(size) for row, size in enumerate(sizes)]

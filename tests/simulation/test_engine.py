@@ -72,8 +72,8 @@ def test_conformers_that_fail_are_left_out(engine, monkeypatch):
     assert len(set(first_alike(given.z, given.pos).tolist())) > 2
     real = module.descend
 
-    def spoilt(*options):
-        for minimum in real(*options):
+    def spoilt(*options, **more):
+        for minimum in real(*options, **more):
             key = minimum.start.key
             if key == 0:
                 minimum = minimum._replace(fmax=1.0, converged=False)
@@ -96,11 +96,11 @@ def test_a_batch_that_fails_is_repeated_one_by_one(engine, monkeypatch):
     given = [of("CCO", 1), of("O", 1), of("CO", 1)]
     real = module.descend
 
-    def failing(starts, *options):
+    def failing(starts, *options, **more):
         starts = list(starts)
         if any(len(start.structure.z) == 3 for start in starts):
             raise RuntimeError("this one does not converge")
-        yield from real(starts, *options)
+        yield from real(starts, *options, **more)
 
     monkeypatch.setattr(module, "descend", failing)
     found = engine.relax(given)
