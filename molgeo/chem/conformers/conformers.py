@@ -233,7 +233,7 @@ def _refusal(mol: Chem.Mol) -> str | None:
     if unpaired:
         return (
             f"radical: {unpaired} unpaired electron{'s' if unpaired > 1 else ''} in the SMILES; "
-            "radicals are not supported, add the missing hydrogens"
+            "radicals and carbenes are not supported, add the missing hydrogens"
         )
     return None
 
