@@ -224,16 +224,17 @@ def _source(data: QM9, geometry: Geometry, conformers: int, engine: str | None) 
         own = data.geometry(geometry)
         return lambda rows: (own, rows)
     kind: Cheap = geometry if engine is None else RELAXED[geometry]
+    # Here, so that training, which evaluates at the end, needs no RDKit.
+    if engine is not None:
+        from molgeo.simulation.engine import GeometryEngine
+    relaxing = None if engine is None else GeometryEngine(engine)
     try:
-        prepared = data.geometry(kind, "" if engine is None else checkpoint.sha256(engine))
+        prepared = data.geometry(kind, relaxing.weights if relaxing else "")
         if prepared.conformers >= conformers:
             return lambda rows: (prepared, rows)
     except FileNotFoundError:
         pass
-    # Here, so that training, which evaluates at the end, needs no RDKit.
-    from molgeo.generate.qm9 import engine_for, make_once
-
-    relaxing = engine_for(kind)
+    from molgeo.generate.qm9 import make_once
 
     def made(rows: Tensor) -> tuple[GeometrySet, Tensor]:
         geometries = make_once(data, rows.numpy(), kind, conformers, None, relaxing)

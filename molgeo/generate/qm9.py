@@ -184,4 +184,4 @@ def _header(
         "attempts": 1 if is_given else ATTEMPTS,
         "source": data.digest(),
     }
-    return header if engine is None else {**header, "engine": engine.sha256}
+    return header if engine is None else {**header, "engine": engine.weights}

@@ -8,6 +8,7 @@ the others nothing. Nothing here needs ASE.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -87,6 +88,14 @@ class GeometryEngine:
     def _models(self) -> list[Predictor]:
         """The force field, in float32: a loose limit asks for no more digits."""
         return members(self._model, self._device, torch.float32)
+
+    @cached_property
+    def weights(self) -> str:
+        """SHA-256 of its weights alone: what is told of it changes no geometry."""
+        digest = hashlib.sha256()
+        for name, weight in sorted(self._models[0].state_dict().items()):
+            digest.update(name.encode() + weight.cpu().numpy().tobytes())
+        return digest.hexdigest()
 
     def relax(
         self, found: Sequence[Conformers], progress: Progress | None = None

@@ -16,6 +16,12 @@ from molgeo.predictor.checkpoint import catalogue, load
 MODEL = Path(__file__).parents[1] / "fixtures" / "format_1.safetensors"
 
 
+@pytest.fixture(autouse=True)
+def _no_engine(monkeypatch):
+    """So that cheap geometries stay so, unless a test asks for an engine."""
+    monkeypatch.setattr(catalogue, "GEOMETRY_ENGINE", None)
+
+
 @pytest.fixture(scope="module")
 def predictor():
     return load(MODEL)

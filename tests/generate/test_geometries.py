@@ -266,13 +266,13 @@ def test_relaxed_geometries_of_another_engine_are_made_anew(root, monkeypatch):
     monkeypatch.setattr(catalogue, "GEOMETRY_ENGINE", ENGINE)
     monkeypatch.setattr(GeometryEngine, "relax", lambda self, found: found)
     path = qm9.prepare(root, "relaxed", 1)
-    data, sha256 = QM9(root), qm9.engine_for("relaxed").sha256
+    data, sha256 = QM9(root), qm9.engine_for("relaxed").weights
     assert data.geometry("relaxed", sha256).exists.all()
     with pytest.raises(ValueError, match="another geometry engine"):
         data.geometry("relaxed", "0" * 64)
     first = path.read_bytes()
     assert qm9.prepare(root, "relaxed", 1).read_bytes() == first
     monkeypatch.setattr(
-        GeometryEngine, "__init__", lambda self, *_: vars(self).update(sha256="1" * 64)
+        GeometryEngine, "__init__", lambda self, *_: vars(self).update(weights="1" * 64)
     )
     assert qm9.prepare(root, "relaxed", 1).read_bytes() != first

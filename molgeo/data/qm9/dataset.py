@@ -150,7 +150,7 @@ class QM9:
                 another diastereomer. The order of atoms of the latter two is the SMILES's.
                 ``relaxed``, ``relaxed_smiles`` and ``relaxed_flat`` are these after the geometry
                 engine.
-            engine: SHA-256 of the engine that is to have made them; "" for any.
+            engine: SHA-256 of the weights of the engine that is to have made them; "" for any.
 
         Raises:
             FileNotFoundError: these geometries have not been prepared.
