@@ -1,8 +1,8 @@
 """Write what `evaluate.py` finds on the check half into the default models and into README.md.
 
-Each default model's header has it as `outside`, its card shows it, and README.md has a table of two
-ways to give a molecule. The first model's figures are those of the default way: what it does not
-know is the other model's. To be run again whenever labels or error bars have changed; then `make
+Each default model's header has it as `outside`, from SMILES as `outside_smiles` if conformers are
+relaxed for it, its card shows it, and README.md has a table of two ways to give a molecule. The
+first model's figures are those of the default way: what it does not know is the other model's. To be run again whenever labels or error bars have changed; then `make
 checksums`.
 
     python benchmarks/beyond_qm9/record.py
@@ -15,9 +15,15 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-from evaluate import ENERGY, HERE, OUTSIDE, WAYS, evaluate, reference
+from evaluate import ENERGY, HERE, OUTSIDE, evaluate, reference
 
-from molgeo.predictor.checkpoint import DEFAULT_OUTSIDE, find, read_header
+from molgeo.predictor.checkpoint import (
+    DEFAULT_MODEL,
+    DEFAULT_OUTSIDE,
+    DEFAULT_SMILES_MODEL,
+    find,
+    read_header,
+)
 from molgeo.predictor.header import Outside
 from molgeo.training.export import tell
 
@@ -32,8 +38,8 @@ SOURCE: Final = (
 )
 GIVEN: Final = {
     "coordinates": "given as coordinates relaxed with AIMNet2 ({models})",
-    "smiles": "given as SMILES; the label is that of one conformer, so the dipole and the extent "
-    "of another one are no errors of the model",
+    "smiles": "given as SMILES ({models}); the label is that of one conformer, so the dipole and "
+    "the extent of another one are no errors of the model",
 }
 KINDS: Final = {
     "drug": "{} drug fragments of 10 to 16 heavy atoms",
@@ -59,7 +65,7 @@ def facts(found: dict[str, Any], way: str) -> dict[str, Any]:
 
     Args:
         found: as of `evaluate`.
-        way: of `WAYS`.
+        way: of `evaluate.WAYS`.
     """
     by = {"u0_eV" if c == ENERGY else c: one for c, one in found["by"].items() if "outside" in one}
     counts = {
@@ -92,10 +98,11 @@ def facts(found: dict[str, Any], way: str) -> dict[str, Any]:
 
 def readme_table() -> str:
     """README.md's table, from the default models' headers; "" as long as they have no record."""
-    given, smiles = (read_header(find(name)) for name in WAYS.values())
-    if not (given.outside.n and smiles.outside.n):
+    header = read_header(find(DEFAULT_MODEL))
+    given, smiles = header.outside, header.outside_smiles
+    if not (given.n and smiles.n):
         return ""
-    both = ((given.metrics, given.outside), (smiles.from_smiles, smiles.outside))
+    both = ((header.metrics, given), (header.from_smiles, smiles))
     lines = [
         "",
         "| | unit | "
@@ -119,8 +126,8 @@ def readme_table() -> str:
             )
             cells += ["–" if one is None else f"{one:.0%}" for one in shares]
         lines.append(f"| {name} | {unit} | {' | '.join(cells)} |")
-    n = " and ".join(f"{one.outside.n}" for one in (given, smiles))
-    about = f"Of {n} molecules, {_share(given.outside)} and {_share(smiles.outside)} are flagged."
+    n = " and ".join(f"{one.n}" for one in (given, smiles))
+    about = f"Of {n} molecules, {_share(given)} and {_share(smiles)} are flagged."
     return "\n".join([*lines, "", about, ""])
 
 
@@ -135,12 +142,15 @@ def main() -> None:
     args = parser.parse_args()
     labels = reference(args.folder)
     labels = labels[(labels["part"] == "check") & labels["set"].isin(OUTSIDE)]
-    found = {name: evaluate(labels, way) for way, name in WAYS.items()}
-    found[DEFAULT_OUTSIDE] = evaluate(labels, "coordinates", DEFAULT_OUTSIDE)
-    for name, one in found.items():
-        way = "smiles" if name == WAYS["smiles"] else "coordinates"
-        tell(find(name), {"outside": facts(one, way)})
-        print(name, len(labels), "molecules")
+    for name, way, asked in (
+        (DEFAULT_MODEL, "coordinates", None),
+        (DEFAULT_MODEL, "smiles", None),
+        (DEFAULT_SMILES_MODEL, "smiles", DEFAULT_SMILES_MODEL),
+        (DEFAULT_OUTSIDE, "coordinates", DEFAULT_OUTSIDE),
+    ):
+        field = "outside_smiles" if name == DEFAULT_MODEL and way == "smiles" else "outside"
+        tell(find(name), {field: facts(evaluate(labels, way, asked), way)})
+        print(name, way, len(labels), "molecules")
     text = README.read_text()
     README.write_text(BLOCK.sub(lambda _: readme_table(), text))
 

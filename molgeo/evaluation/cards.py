@@ -7,7 +7,7 @@ from typing import Final
 
 from molgeo.elements import SYMBOLS
 from molgeo.evaluation.published import QM9_MAE
-from molgeo.predictor.header import Header, Measured
+from molgeo.predictor.header import Header, Measured, Outside
 from molgeo.properties import Property
 from molgeo.runtime.plain_text import one_line
 
@@ -76,8 +76,8 @@ def markdown(header: Header) -> str:
         lines += _kept(header)
     if header.from_smiles.n:
         lines += _smiles_errors(header)
-    if header.outside.n:
-        lines += _outside_errors(header)
+    for outside in (header.outside, header.outside_smiles):
+        lines += _outside_errors(header, outside) if outside.n else []
     if header.notes:  # before the command, which they may speak of as the one below
         lines += ["", "## Notes", "", header.notes]
     if header.curve:
@@ -163,11 +163,18 @@ def _property_errors(header: Header) -> list[str]:
 def _smiles_errors(header: Header) -> list[str]:
     """Errors of a model of properties from SMILES, and how well it knows them."""
     errors = header.from_smiles
-    about = "Averages over conformers at MMFF94, made from the SMILES."
+    at = f"relaxed with {one_line(errors.engine, 60)}" if errors.engine else "at MMFF94"
+    with_partner = (
+        f", with a share of those of {one_line(errors.partner, 60)} at MMFF94"
+        if errors.partner
+        else ""
+    )
+    about = f"Averages over conformers {at}{with_partner}, made from the SMILES."
     if header.data == QM9:
+        model = "" if errors.partner else f"--model {header.name} "
         about = (
-            "Averages over conformers at MMFF94, with QM9's stereo; `molgeo evaluate --model "
-            f"{header.name} --data qm9 --split {errors.split} --geometry smiles --limit "
+            f"Averages over conformers {at}{with_partner}, with QM9's stereo; `molgeo evaluate "
+            f"{model}--data qm9 --split {errors.split} --geometry smiles --limit "
             f"{errors.n + errors.failed}` repeats them. QM9's own conformer is often another "
             "one: the dipole and the extent of another conformer are no errors of the model."
         )
@@ -175,9 +182,8 @@ def _smiles_errors(header: Header) -> list[str]:
     return _measured(header, errors, title, about)
 
 
-def _outside_errors(header: Header) -> list[str]:
+def _outside_errors(header: Header, errors: Outside) -> list[str]:
     """Errors on molecules unlike the training data, beside those on its own kind."""
-    errors = header.outside
     own = header.from_smiles if errors.geometry == "smiles" else header.metrics
     data = one_line(header.data or "its data", MOST)
     columns = ["mean absolute", f"on {data}", "within ± std", "within 90%"]
@@ -193,7 +199,8 @@ def _outside_errors(header: Header) -> list[str]:
         return [*maes, *(formatted(share, ".0%") for share in shares)]
 
     known = {one.column for one in header.config.properties} & errors.mae.keys()
-    title = f"Outside {data}: errors on {errors.n:,} molecules"
+    way = ", from SMILES" if errors is header.outside_smiles else ""
+    title = f"Outside {data}{way}: errors on {errors.n:,} molecules"
     table = _property_table(header, columns, cells, known)
     return [*_section(title, about), *table, *_shares(header, errors)]
 
@@ -234,7 +241,7 @@ def _shares(header: Header, errors: Measured, of_all: bool = False) -> list[str]
     text = "Shares of labels within the error bars"
     if columns:
         text += ", by class the 90% interval's, with the number of molecules"
-    if errors.flagged is not None and errors is not header.outside:
+    if errors.flagged is not None and not isinstance(errors, Outside):
         text += f". Flagged as outside the model's domain: {errors.flagged:.1%}"
 
     def cells(one: Property) -> list[str]:

@@ -115,6 +115,8 @@ class Measured(OpenRecord):
     Attributes:
         flagged: share of the molecules that is outside the model's domain.
         classes: name of a class of molecules, such as ``9 heavy atoms`` → its intervals.
+        engine: force field that relaxed the molecules' conformers; "" for none.
+        partner: model at cheap geometries whose values have a share in those of this one.
     """
 
     n: Count = 0
@@ -127,6 +129,8 @@ class Measured(OpenRecord):
     forces_eV_A_by_element: Annotated[dict[str, Number], Field(max_length=len(SYMBOLS))] = {}  # noqa: N815
     by_charge: Annotated[dict[str, Measured], Field(max_length=100)] = {}
     flagged: Fraction | None = None
+    engine: Text = ""
+    partner: Text = ""
     classes: Annotated[dict[Text, OfClass], Field(max_length=100)] = {}
 
 
@@ -167,6 +171,7 @@ class Facts(OpenRecord):
     metrics: Measured = Measured()
     from_smiles: Measured = Measured()
     outside: Outside = Outside()
+    outside_smiles: Outside = Outside()
     calibration: Annotated[list[Calibration], Field(max_length=100), FailFast()] = []
     familiarity: Count = 0
     kept: Measured = Measured()

@@ -73,6 +73,16 @@ def test_errors_outside_the_data_stand_beside_those_on_it(full):
     assert "## Outside" not in card_of(full.told(), outside={})
 
 
+def test_values_from_smiles_say_how_they_were_made(full):
+    told = full.told()
+    made = {**told["from_smiles"], "engine": "springs", "partner": "cheap"}
+    card = card_of(told, from_smiles=made, outside_smiles={**told["outside"], "geometry": "smiles"})
+    assert "Averages over conformers at MMFF94, with QM9's stereo" in markdown(full)
+    assert "relaxed with springs, with a share of those of cheap at MMFF94, with QM9's" in card
+    assert "`molgeo evaluate --data qm9" in card
+    assert "## Outside QM9, from SMILES: errors on 3 molecules" in card
+
+
 def test_only_qm9_is_compared_with_what_was_published_for_it(full):
     assert "SchNet (published)" in markdown(full)
     own = card_of(full.told(), data="mine", from_smiles={})
