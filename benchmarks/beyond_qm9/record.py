@@ -2,8 +2,8 @@
 
 Each default model's header has it as `outside`, from SMILES as `outside_smiles` if conformers are
 relaxed for it, its card shows it, and README.md has a table of two ways to give a molecule. The
-first model's figures are those of the default way: what it does not know is the other model's. To be run again whenever labels or error bars have changed; then `make
-checksums`.
+first model's figures are those of the default way: what it does not know is the other model's. To
+be run again whenever labels or error bars have changed; then `make checksums`.
 
     python benchmarks/beyond_qm9/record.py
 """
