@@ -125,6 +125,12 @@ def test_the_fast_way_takes_the_first_isomer_that_comes(of_relaxed, monkeypatch)
     assert made == [1, 2, conformers.TRIALS, 2]
 
 
+def test_an_isomer_that_cannot_be_embedded_is_not_the_last_word(of_relaxed):
+    """The first one that comes of this cage is none that comes again."""
+    table = predict(["CCC12C3OC4C(C14)C23"], of_relaxed, properties="gap", fast=True)
+    assert table.status[0] == "ok"
+
+
 def test_equal_molecules_are_relaxed_once(of_relaxed, monkeypatch):
     seen = []
     relax = GeometryEngine.relax

@@ -142,23 +142,32 @@ class Embedder:
     def _form(self, mol: Chem.Mol) -> _Found | str:
         """Conformers of a sound molecule, of one isomer if several are possible; or why not."""
         clock = Clock(self.limits.seconds)
-        form = canonical(mol)
-        isomer = self._isomer_of(form.smiles, clock)
-        if isinstance(isomer, str):
-            return isomer
-        form, n_open = isomer[0].of(form), isomer[1]
-        made = self._made_of(form.smiles, clock)
-        if isinstance(made, str):
-            return made
-        return _Found(mol, form, made, told(form, n_open))
+        given = canonical(mol)
+        reason = ""
+        # The first isomer that comes may be one of those that can hardly be embedded.
+        for trials in dict.fromkeys((self.trials, TRIALS)):
+            isomer = self._isomer_of((given.smiles, trials), clock)
+            if isinstance(isomer, str):
+                return isomer
+            form, n_open = isomer[0].of(given), isomer[1]
+            made = self._made_of(form.smiles, clock)
+            if not isinstance(made, str):
+                return _Found(mol, form, made, told(form, n_open))
+            reason = made
+        return reason
 
-    def _isomer(self, smiles: str, clock: Clock) -> tuple[Canonical, int] | str:
-        """The isomer that a trial conformer shows and how much was open, or why there is none."""
-        mol = Chem.MolFromSmiles(smiles)
+    def _isomer(self, key: tuple[str, int], clock: Clock) -> tuple[Canonical, int] | str:
+        """The isomer that a trial conformer shows and how much was open, or why there is none.
+
+        Args:
+            key: the SMILES, and how many trials there are if some isomers may be strained.
+            clock: looked at before each conformer.
+        """
+        mol = Chem.MolFromSmiles(key[0])
         free = open_stereo(mol)
         if not free:
             return canonical(mol), 0
-        n = self.trials if may_strain(mol, free) else 1
+        n = key[1] if may_strain(mol, free) else 1
         trial = _conformers_or_reason(opened_to_e(mol), n, clock)
         return trial if isinstance(trial, str) else settled(mol, trial.pos[0])
 
