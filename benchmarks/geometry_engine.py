@@ -1,7 +1,7 @@
 """Labels for a force field whose minima are those of B3LYP/6-31G(2df,p).
 
     python benchmarks/geometry_engine.py WORK --ppe ppe1694.json.gz --rmg rmg.json.gz
-    molgeo train --config configs/spectrum_net_b3lyp.yaml --data_file '[WORK/labelled.npz]'
+    molgeo train --config configs/spectrum_net_b3lyp.yaml     # if WORK is runs/geometry_engine
 
 Minima of that level are known for 130,000 molecules (QM9), energies and forces around them are not.
 Those of a force field F are moved to each minimum x0: to its energy a term linear in distances is
@@ -12,6 +12,10 @@ added that cancels its forces there,
 where the g are the smallest ones that do so, if short distances count most. Bonds and angles then
 take nearly all of it, which stay as they are if a torsion turns. So structures far from x0 can be
 labelled, too, and no frame of reference plays a part.
+
+The two other files are minima of the same level: PPE1694 (moldis-group/prunedhof) and the library
+of RMG-database, each a list of ``symbols`` and ``positions``. The test part is a fifth of their
+scaffolds and the last 1,000 validation molecules of QM9. A run that was killed goes on.
 """
 
 from __future__ import annotations
@@ -233,7 +237,7 @@ def label(all_known: Sequence[Known], together: Together, seed: int) -> dict[str
         if pos is known.pos:
             g = pulls(pos, forces)
             usable = np.linalg.norm(forces, axis=1).max() < LARGEST
-            # The sum of the two is zero but for rounding and what is orthogonal to all distances.
+            # They are zero; all zeros in a file would mean that nobody has computed them.
             forces = 1e-6 * np.sign(forces)
         else:
             energy, forces = moved(pos, energy, forces, known.pos, g)
@@ -301,7 +305,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Make the files."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("work", type=Path)
-    parser.add_argument("--train", type=int, default=40_000, help="training molecules of QM9")
+    parser.add_argument("--train", type=int, default=39_000, help="training molecules of QM9")
     parser.add_argument("--ppe", type=Path, default=None)
     parser.add_argument("--rmg", type=Path, default=None)
     options = parser.parse_args(arguments)
