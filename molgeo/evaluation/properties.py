@@ -42,6 +42,9 @@ ROWS_AT_ONCE: Final = 2048
 NO_VALUES: Final = "values that no molecule has"
 """Why a molecule counts as failed whose `molgeo.predictor.familiarity.strangeness` is above one."""
 
+NONE_LEFT: Final = "none of so few conformers was relaxed"
+"""Why a molecule counts as failed of which other conformers were relaxed."""
+
 Part = Literal["train", "validation", "test"]
 Source = Callable[[Tensor], tuple[GeometrySet, Tensor]]
 """From rows of a data set to geometries and the rows' places among them."""
@@ -292,7 +295,11 @@ def _begun(
         geometries, places = sample.source(chunk)
         exists = geometries.exists[places]
         reasons.update(geometries.tally(places[~exists]))
-        found = [geometries.all_of(place[None], sample.conformers) for place in places[exists]]
+        every = [geometries.all_of(place[None], sample.conformers) for place in places]
+        found = [one for one in every if len(one)]
+        # Of those that a smaller number would have made, an engine may have failed with each.
+        reasons.update({NONE_LEFT: n} if (n := int(exists.sum()) - len(found)) else {})
+        exists = torch.tensor([len(one) > 0 for one in every], dtype=torch.bool)
         sizes = np.diff(geometries.molecules.bounds)
         costs = [int((sizes[one.numpy()] ** 2).sum()) for one in found]
         parts = list(bounded(costs, most_pairs))

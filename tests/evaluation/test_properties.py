@@ -9,7 +9,8 @@ import torch
 from molgeo.data.qm9.dataset import QM9, Split
 from molgeo.data.qm9.sources import write
 from molgeo.evaluation import properties
-from molgeo.evaluation.qm9 import calibrate, evaluate
+from molgeo.evaluation.properties import errors
+from molgeo.evaluation.qm9 import calibrate, evaluate, sample_of
 from molgeo.generate import qm9
 from molgeo.predictor.checkpoint import catalogue, load
 
@@ -220,6 +221,12 @@ def test_a_model_of_relaxed_molecules_is_measured_at_relaxed_geometries(root, mo
     assert kinds == [(0, "", ""), (1, engine, ""), (1, engine, partner.name)]
     predictor.header = predictor.header.model_copy(update={"calibration": known})
     settings = {"split": "train", "geometry": "smiles", "conformers": 1}
+    lacking = sample_of(QM9(root), "train", "smiles", 4, 2, engine)
+    geometries, places = lacking.source(lacking.rows)
+    geometries.number[geometries.first[1] : geometries.first[2]] = 1
+    few = lacking._replace(source=lambda rows: (geometries, places), conformers=1)
+    found = errors(predictor, few)
+    assert (found["n"], found["reasons"]) == (3, {properties.NONE_LEFT: 1})
     alone = evaluate(predictor, root, **settings)
     both = evaluate(predictor, root, **settings, partner=partner)
     assert alone["coverage"]
