@@ -7,8 +7,9 @@ import pytest
 
 HEAVY = {"rdkit", "ase", "lightning", "pytorch_lightning", "matplotlib", "pandas", "rich", "scipy"}
 
-MOST_MODULES = 83
-"""That predicting a SMILES in Python imports; to be lowered with each that goes."""
+MOST_MODULES = {True: 83, False: 114}
+"""That predicting a SMILES in Python imports, if fast or not; to be lowered with each
+that goes. To relax conformers takes the optimiser, the potential and one more kind of model."""
 
 
 def imported_by(code):
@@ -73,14 +74,18 @@ def test_predict_is_a_function_whichever_is_imported_first():
     imported_by("from molgeo import predict; import molgeo; assert callable(molgeo.predict)")
 
 
-def test_predicting_a_smiles_imports_what_it_needs():
-    """Of molgeo's own modules, packages included; no model but the one that is used."""
+@pytest.mark.parametrize("fast", [True, False])
+def test_predicting_a_smiles_imports_what_it_needs(fast):
+    """Of molgeo's own modules, packages included; no model but those that are used, and no ASE."""
     code = (
-        "import molgeo; assert len(molgeo.predict('C', properties='gap', conformers=1)) == 1; "
+        "import molgeo; "
+        f"table = molgeo.predict('CC1CCCCC1O', properties='gap', conformers=1, fast={fast}); "
+        "assert len(table) == 1; "
         "own = [name for name in sys.modules if name.split('.')[0] == 'molgeo']; "
-        f"assert len(own) <= {MOST_MODULES}, own; assert 'molgeo.models.spectrum_net' not in own"
+        f"assert len(own) <= {MOST_MODULES[fast]}, (len(own), own); "
+        f"assert 'molgeo.models.spectrum_net' not in own or not {fast}"
     )
-    imported_by(code)
+    assert "ase" not in imported_by(code)
 
 
 def test_unknown_attribute():

@@ -15,6 +15,7 @@ from molgeo.predictor.checkpoint import (
     DEFAULT_SMILES_MODEL,
     CheckpointError,
     find,
+    geometry_engine,
     read_header,
     sha256,
     shipped,
@@ -30,6 +31,7 @@ DEFAULTS: Final = {
     DEFAULT_OUTSIDE: "others",
     DEFAULT_SMILES_MODEL: "SMILES",
     DEFAULT_FORCE_FIELD: "dynamics",
+    geometry_engine() or "": "conformers",
 }
 """What models are taken for if none is named."""
 

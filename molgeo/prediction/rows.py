@@ -22,7 +22,7 @@ ROW_MEANINGS: Final = {
     "smiles": "of the molecule, if it is known",
     "formula": "with hydrogens",
     "n_atoms": "with hydrogens",
-    "geometry": "given, given (like mmff94), given (like gfn2), given (distorted), etkdg+mmff …",
+    "geometry": "given, given (like mmff94 or gfn2), given (distorted), etkdg+mmff+ENGINE …",
     "stereo": "centres that the SMILES leaves open, and the isomer predicted",
     "status": "ok or error",
     "message": "of an error: why, and what helps",

@@ -40,7 +40,7 @@ class PredictSettings:
     model: str | Path | Predictor | None = option(
         None,
         "shipped name or path; else one for given geometries that look relaxed at the level of the "
-        "data, and one for other given ones and for those of a SMILES",
+        "data and for those of a SMILES, which are relaxed first, and one for other given ones",
     )
     properties: str | Sequence[str] | None = option(
         None, "names or output columns, such as gap,mu; all if not given"

@@ -12,7 +12,12 @@ from rdkit.Chem import rdDetermineBonds
 
 from molgeo.chem.bonds import conformer, placed
 from molgeo.prediction import predict
-from molgeo.predictor.checkpoint import DEFAULT_MODEL, DEFAULT_SMILES_MODEL
+from molgeo.predictor.checkpoint import (
+    DEFAULT_MODEL,
+    DEFAULT_OUTSIDE,
+    DEFAULT_SMILES_MODEL,
+    geometry_engine,
+)
 from molgeo.units import COORDINATE_UNITS
 
 RECORD = json.loads(
@@ -53,7 +58,10 @@ def test_one_window_holds_rows_of_all_sources():
     table = predict([mixed[0], "CCO", *mixed[1:], "C("], properties="gap")
     pairs = list(zip(table.geometry, table.model, strict=True))
     given = list(SAID.values())
-    assert pairs[:-1] == [given[0], ("etkdg+mmff", CHEAP), *given[1:]]
+    (made, model), *others = [pairs[1], pairs[0], *pairs[2:-1]]
+    assert others == given
+    assert made == f"etkdg+mmff+{geometry_engine()}"
+    assert model in (DEFAULT_MODEL, DEFAULT_OUTSIDE)
     assert table.status.tolist() == ["ok"] * 5 + ["error"]
 
 
@@ -62,7 +70,10 @@ def test_coordinates_are_taken_as_they_are_if_asked_for():
     assert set(table.geometry) == {LIKE_MMFF}
     assert set(table.model) == {DEFAULT_MODEL}
     minimised = predict(structures("mmff94", 1), geometry="mmff", properties="gap")
-    assert (minimised.geometry[0], minimised.model[0]) == ("given+mmff", CHEAP)
+    assert minimised.geometry[0] == f"given+mmff+{geometry_engine()}"
+    assert minimised.model[0] == DEFAULT_MODEL
+    fast = predict(structures("mmff94", 1), geometry="mmff", properties="gap", fast=True)
+    assert (fast.geometry[0], fast.model[0]) == ("given+mmff", CHEAP)
 
 
 def test_models_of_other_geometries_are_told_nothing(model):

@@ -29,6 +29,7 @@ from molgeo.predictor.checkpoint import (
     DEFAULT_OUTSIDE,
     DEFAULT_SMILES_MODEL,
     find,
+    geometry_engine,
     load,
 )
 from molgeo.predictor.domain import Domain
@@ -276,9 +277,11 @@ def test_values_are_averages_over_eight_conformers(model):
 
 
 def test_given_geometries_and_those_of_a_smiles_have_models_of_their_own():
-    table = predict(["CCO", g2("CH3CH2OH")], properties="gap")
+    """If the conformers of a SMILES are not relaxed."""
+    table = predict(["CCO", g2("CH3CH2OH")], properties="gap", fast=True)
     assert table.model.tolist() == [DEFAULT_SMILES_MODEL, DEFAULT_MODEL]
-    assert table.gap_eV[0] == predict("CCO", DEFAULT_SMILES_MODEL, properties="gap").gap_eV[0]
+    made = predict("CCO", DEFAULT_SMILES_MODEL, properties="gap", conformers=1)
+    assert table.gap_eV[0] == made.gap_eV[0]
     alone = predict(g2("CH3CH2OH"), DEFAULT_MODEL, properties="gap")
     assert alone.gap_eV[0] == table.gap_eV[1]
     named = predict(["CCO", g2("CH3CH2OH")], DEFAULT_MODEL, properties="gap")
@@ -294,8 +297,11 @@ def test_the_origin_of_geometries_can_be_forced(tmp_path):
         geometry: predict([tmp_path / "ethanol.xyz"], properties="gap,mu", geometry=geometry)
         for geometry in ("auto", "given", "mmff", "smiles")
     }
-    assert [t.geometry[0] for t in tables.values()] == ["given"] * 2 + ["given+mmff", "etkdg+mmff"]
-    assert [t.model[0] for t in tables.values()] == [DEFAULT_MODEL] * 2 + [DEFAULT_SMILES_MODEL] * 2
+    relaxed = [f"{how}+{geometry_engine()}" for how in ("given+mmff", "etkdg+mmff")]
+    assert [t.geometry[0] for t in tables.values()] == [*["given"] * 2, *relaxed]
+    models = [t.model[0] for t in tables.values()]
+    assert models[:2] == [DEFAULT_MODEL] * 2
+    assert set(models[2:]) <= {DEFAULT_MODEL, DEFAULT_OUTSIDE}
     made = predict("CCO", properties="gap,mu")
     assert tables["smiles"].gap_eV[0] == pytest.approx(made.gap_eV[0], abs=1e-4)
     assert tables["mmff"].gap_eV[0] != tables["given"].gap_eV[0]
@@ -513,7 +519,7 @@ def test_strict_stops_at_the_first_row_outside_the_domain():
 
 def test_a_table_says_where_its_numbers_come_from():
     """In plain JSON values: pandas writes attributes into Parquet files as JSON."""
-    table = predict(["N=N", "CC1CCCCC1O", "C1CC"], properties="gap")
+    table = predict(["N=N", "CC1CCCCC1O", "C1CC"], properties="gap", fast=True)
     assert table.in_domain.tolist() == [False, True, pd.NA]
     assert "of 110,000 training molecules)" in table.domain_reason[0]
     assert table.domain_reason.tolist()[1:] == ["", ""]
@@ -610,7 +616,7 @@ def test_a_molecule_that_the_default_model_does_not_know_is_another_models():
 
 
 def test_default_models_are_loaded_by_the_first_row_that_needs_them():
-    run = module.PropertyRun(PredictSettings(properties="gap", conformers=1))
+    run = module.PropertyRun(PredictSettings(properties="gap", fast=True))
     given, made, outside = both = run.models.all
     assert (given.name, made.name) == (DEFAULT_MODEL, DEFAULT_SMILES_MODEL)
     assert outside.name == DEFAULT_OUTSIDE
