@@ -15,7 +15,7 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-from evaluate import ENERGY, HERE, OUTSIDE, evaluate, reference
+from evaluate import ENERGY, HERE, OUTSIDE, WAYS, evaluate, reference
 
 from molgeo.predictor.checkpoint import (
     DEFAULT_MODEL,
@@ -142,15 +142,21 @@ def main() -> None:
     args = parser.parse_args()
     labels = reference(args.folder)
     labels = labels[(labels["part"] == "check") & labels["set"].isin(OUTSIDE)]
-    for name, way, asked in (
-        (DEFAULT_MODEL, "coordinates", None),
-        (DEFAULT_MODEL, "smiles", None),
-        (DEFAULT_SMILES_MODEL, "smiles", DEFAULT_SMILES_MODEL),
-        (DEFAULT_OUTSIDE, "coordinates", DEFAULT_OUTSIDE),
-    ):
-        field = "outside_smiles" if name == DEFAULT_MODEL and way == "smiles" else "outside"
-        tell(find(name), {field: facts(evaluate(labels, way, asked), way)})
-        print(name, way, len(labels), "molecules")
+    of_smiles = (DEFAULT_SMILES_MODEL, "smiles", DEFAULT_SMILES_MODEL)
+    of_others = (DEFAULT_OUTSIDE, "coordinates", DEFAULT_OUTSIDE)
+    told = {
+        (name, "outside_smiles" if asked is None and way == "smiles" else "outside"): facts(
+            evaluate(labels, way, asked), way
+        )
+        for name, way, asked in (
+            *((DEFAULT_MODEL, way, None) for way in WAYS),
+            of_smiles,
+            of_others,
+        )
+    }  # all of them before a shipped file changes, which molgeo would refuse
+    for (name, field), one in told.items():
+        tell(find(name), {field: one})
+        print(name, field, one["n"], "molecules")
     text = README.read_text()
     README.write_text(BLOCK.sub(lambda _: readme_table(), text))
 
