@@ -10,7 +10,7 @@ from molgeo.testing import Case
 every_model = pytest.mark.parametrize("name", models.names())
 
 
-def small(name, device="cpu"):
+def small(name, device="cpu", cutoff=4.0):
     """A version of any model: no wider than 16, no deeper than 2, with a short cutoff."""
     cls = models.model_class(name)
     config = cls().config
@@ -18,9 +18,9 @@ def small(name, device="cpu"):
     for field in fields(config):
         value = getattr(config, field.name)
         if field.name == "cutoff":
-            wanted["cutoff"] = 4.0
+            wanted["cutoff"] = cutoff
         elif field.name == "members":
-            wanted["members"] = [one | small(one["model"]).fields for one in value]
+            wanted["members"] = [one | small(one["model"], cutoff=cutoff).fields for one in value]
         elif type(value) is int and field.name != "n_out":
             wanted[field.name] = min(value, 2 if field.name == "n_blocks" else 16)
     return Case(cls, wanted, device)

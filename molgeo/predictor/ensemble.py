@@ -128,8 +128,9 @@ def advice(z: Sequence[int], charge: int) -> str:
     Returns:
         The end of a refusal, or "" if none does.
     """
-    for name, path in checkpoint.shipped().items():
-        domain = _domain_of_force_field(path)
+    shipped, first = checkpoint.shipped(), checkpoint.DEFAULT_FORCE_FIELD
+    for name in sorted(shipped, key=lambda name: name != first):
+        domain = _domain_of_force_field(shipped[name])
         if domain is not None and domain.check(z, charge=charge) is None:
             return f"; take the model {name}, which knows such molecules"
     return ""

@@ -253,7 +253,7 @@ def test_a_step_of_a_relaxation_waits_twice(captures, device):
     together = Together([model_of()], replay=True)
     pairs = enumerate(("H2O", "CH4"))
     starts = [Start(k, Structure(*(x.cpu().numpy() for x in compound(c)))) for k, c in pairs]
-    batch = _Batch(starts, together, "auto", 1.0)
+    batch = _Batch(starts, together, "auto", 1.0, springs=False)
     batch.refill()
     hessian = batch._hessian.clone()
     for _ in range(2):

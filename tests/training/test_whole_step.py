@@ -67,7 +67,7 @@ class Run:
         torch.manual_seed(0)
         is_forces = molecules.force is not None
         properties = [ENERGY] if is_forces else named(molecules.properties)
-        backbone = {**small(model).fields, "cutoff": CUTOFF, **dict.fromkeys(more, True)}
+        backbone = {**small(model, cutoff=CUTOFF).fields, **dict.fromkeys(more, True)}
         predictor = Predictor(model, backbone, properties, 16, repulsion=bool(more))
         fit_references(predictor, molecules, torch.arange(len(molecules)), {})
         shared = {"learning_rate": 5e-3, "warmup_steps": 3, "clip_norm": 0.1, "replay": True}
