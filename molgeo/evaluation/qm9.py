@@ -224,10 +224,12 @@ def _source(data: QM9, geometry: Geometry, conformers: int, engine: str | None) 
         own = data.geometry(geometry)
         return lambda rows: (own, rows)
     kind: Cheap = geometry if engine is None else RELAXED[geometry]
+    relaxing = None
     # Here, so that training, which evaluates at the end, needs no RDKit.
     if engine is not None:
         from molgeo.simulation.engine import GeometryEngine
-    relaxing = None if engine is None else GeometryEngine(engine)
+
+        relaxing = GeometryEngine(engine)
     try:
         prepared = data.geometry(kind, relaxing.weights if relaxing else "")
         if prepared.conformers >= conformers:

@@ -6,7 +6,6 @@ beside the data set.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -153,9 +152,12 @@ def make_once(
         return found[-1]
 
     folder = geometry_path(data.root, kind).with_suffix(".kept")
-    with suppress(OSError):  # a folder that cannot be written to, or a full disk
+    try:
         return piece(folder, rows, _header(data, kind, conformers, engine), make_now)
-    return found[-1]
+    except OSError:  # a folder that cannot be written to, or a full disk
+        if not found:
+            raise
+        return found[-1]
 
 
 def engine_for(kind: Cheap) -> GeometryEngine | None:
