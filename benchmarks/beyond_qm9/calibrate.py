@@ -32,7 +32,7 @@ from molgeo.data.molecules import MoleculeSet
 from molgeo.data.qm9.properties import PROPERTIES
 from molgeo.evaluation.calibrating import CALIBRATED
 from molgeo.evaluation.properties import Partner, Sample
-from molgeo.evaluation.qm9 import calibrate, evaluate, with_conformers
+from molgeo.evaluation.qm9 import calibrate, evaluate
 from molgeo.generate.geometries import flat
 from molgeo.prediction.conformer_average import CONFORMERS
 from molgeo.predictor import Predictor
@@ -138,7 +138,7 @@ def main() -> None:
             partner = load(DEFAULT_SMILES_MODEL) if is_mixed else None
             engine = GeometryEngine(str(geometry_engine())) if is_relaxed else None
             beyond = made(table, y, engine, partner)
-            samples = {n: with_conformers(beyond, n) for n in CALIBRATED}
+            samples = {n: beyond.with_conformers(n) for n in CALIBRATED}
             calibrated(name, args, samples, "smiles", partner)
 
 

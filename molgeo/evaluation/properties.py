@@ -81,6 +81,26 @@ class Sample(NamedTuple):
             found = calibration_of(known, n, self.engine, self.partner.model.name)
         return found or calibration_of(known, n, self.engine)
 
+    def with_conformers(self, n: int) -> Sample:
+        """The same molecules with another number of conformers, the partner's too."""
+        return self._with(self.partner and self.partner.sample.with_conformers(n), conformers=n)
+
+    def made_once(self) -> Sample:
+        """The same molecules, whose geometries are kept as they are made, the partner's too."""
+        kept: dict[tuple[int, ...], tuple[GeometrySet, Tensor]] = {}
+
+        def source(rows: Tensor) -> tuple[GeometrySet, Tensor]:
+            name = tuple(rows.tolist())
+            if name not in kept:
+                kept[name] = self.source(rows)
+            return kept[name]
+
+        return self._with(self.partner and self.partner.sample.made_once(), source=source)
+
+    def _with(self, of_partner: Sample | None, **fields: Any) -> Sample:
+        partner = self.partner and of_partner and self.partner._replace(sample=of_partner)
+        return self._replace(partner=partner, **fields)
+
 
 class Partner(NamedTuple):
     """A model whose values are averaged with those of another one.
@@ -92,19 +112,6 @@ class Partner(NamedTuple):
 
     model: Predictor
     sample: Sample
-
-
-def made_once(sample: Sample) -> Sample:
-    """The same molecules, whose geometries are kept as they are made."""
-    kept: dict[tuple[int, ...], tuple[GeometrySet, Tensor]] = {}
-
-    def source(rows: Tensor) -> tuple[GeometrySet, Tensor]:
-        name = tuple(rows.tolist())
-        if name not in kept:
-            kept[name] = sample.source(rows)
-        return kept[name]
-
-    return sample._replace(source=source)
 
 
 def errors(

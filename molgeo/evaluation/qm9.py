@@ -29,7 +29,6 @@ from molgeo.evaluation.properties import (
     Source,
     errors,
     interval_widths,
-    made_once,
 )
 from molgeo.prediction.conformer_average import CONFORMERS
 from molgeo.prediction.given import knows_relaxed
@@ -74,8 +73,8 @@ def evaluate(
             the mean of both, as `molgeo.predict` without a model gives them; None for none.
 
     Returns:
-        ``model, data, split, geometry``, the ``engine`` if one relaxed the molecules, and what
-        `molgeo.evaluation.properties.errors` gives.
+        ``model, data, split, geometry``, the ``engine`` if one relaxed the molecules, the
+        ``partner`` if values are a mean, and what `molgeo.evaluation.properties.errors` gives.
 
     Raises:
         FileNotFoundError: QM9 is not prepared.
@@ -95,6 +94,9 @@ def evaluate(
     about |= {} if engine is None else {"engine": engine}
     kept: list[Collected] = []
     found = errors(predictor, sample, batch_size, progress, precision, kept.append)
+    # Without shares of its own in the header, a model's values are no mean.
+    scales = sample.calibration(predictor)
+    about |= {} if scales is None or not scales.partner else {"partner": scales.partner}
     result = {**about, **found}
     if report is not None:
         _write_report(Path(report), result, kept[0], data, predictor, sample)
@@ -164,10 +166,8 @@ def calibrate(
     made = own
     if most:
         engine = engine_of(predictor)
-        made = once_with_partner(
-            sample_of(data, "validation", "smiles", limit, most, engine, partner)
-        )
-    samples = {n: with_conformers(made, n) if n else own for n in conformers}
+        made = sample_of(data, "validation", "smiles", limit, most, engine, partner).made_once()
+    samples = {n: made.with_conformers(n) if n else own for n in conformers}
     if predictor.familiarity is None:
         at = 0 if 0 in conformers else most
         train = sample_of(data, "train", "smiles" if at else "dft", 0, 1)
@@ -200,22 +200,6 @@ def sample_of(
         before = sample_of(data, split, geometry, limit, conformers)
         of_partner = Partner(partner, before._replace(stretched=True))
     return Sample(source, rows, properties, conformers, is_made, engine or "", of_partner)
-
-
-def once_with_partner(sample: Sample) -> Sample:
-    """As `made_once`, for the partner's molecules too."""
-    if sample.partner is not None:
-        own = sample.partner._replace(sample=made_once(sample.partner.sample))
-        sample = sample._replace(partner=own)
-    return made_once(sample)
-
-
-def with_conformers(sample: Sample, n: int) -> Sample:
-    """The same molecules with another number of conformers, the partner's too."""
-    if sample.partner is not None:
-        own = sample.partner.sample._replace(conformers=n)
-        sample = sample._replace(partner=sample.partner._replace(sample=own))
-    return sample._replace(conformers=n)
 
 
 def _source(data: QM9, geometry: Geometry, conformers: int, engine: str | None) -> Source:

@@ -229,6 +229,8 @@ def test_a_model_of_relaxed_molecules_is_measured_at_relaxed_geometries(root, mo
     assert (found["n"], found["reasons"]) == (3, {properties.NONE_LEFT: 1})
     alone = evaluate(predictor, root, **settings)
     both = evaluate(predictor, root, **settings, partner=partner)
+    assert "partner" not in alone
+    assert both["partner"] == partner.name
     assert alone["coverage"]
     assert both["coverage"]
     for one in predictor.properties:
