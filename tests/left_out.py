@@ -22,8 +22,19 @@ MAY_BE_MISSING = (
         "nbclient",
         "nbformat",
     ),
-    *("pandas", "pydantic", "pyscf", "qm9pack", "rdkit", "rich", "scipy", "sympy", "tblite"),
-    *("torch_geometric", "triton", "vesin", "xdist", "yaml", "lightning"),
+    *(
+        "pandas",
+        "pydantic",
+        "pyscf",
+        "qm9pack",
+        "rdkit",
+        "rich",
+        "scipy",
+        "sklearn",
+        "sympy",
+        "tblite",
+    ),
+    *("sympy", "tblite", "torch_geometric", "triton", "vesin", "xdist", "yaml", "lightning"),
 )
 """Packages without which the tests that need them are left out."""
 

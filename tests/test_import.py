@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-HEAVY = {"rdkit", "ase", "lightning", "pytorch_lightning", "matplotlib", "pandas", "rich", "scipy"}
+HEAVY = {"rdkit", "ase", "lightning", "pytorch_lightning", "matplotlib", "pandas", "rich"}
+HEAVY |= {"scipy", "sklearn"}
 
 MOST_MODULES = {True: 83, False: 114}
 """That predicting a SMILES in Python imports, if fast or not; to be lowered with each
