@@ -47,10 +47,10 @@ from molgeo.graph import Graph
 from molgeo.models import MOST, Backbone, glorot_uniform, resolve_config
 from molgeo.models._config import AngularOrders
 from molgeo.ops.basis.envelope import cosine_cutoff
+from molgeo.ops.basis.harmonics import racah_harmonics
 from molgeo.ops.basis.radial import GaussianBasis
 from molgeo.ops.dense import ActivatedDense, Dense
 from molgeo.ops.density import NeighbourDensity
-from molgeo.ops.directional.legendre import racah_harmonics
 from molgeo.ops.segment import expand_pairs, gather, molecule_sum
 
 

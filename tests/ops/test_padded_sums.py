@@ -8,10 +8,10 @@ import torch
 from neighbourhoods import clusters, crystal, roomier
 
 from molgeo.graph.padding import Capacity, padded_atoms
+from molgeo.ops.basis.harmonics import racah_harmonics
 from molgeo.ops.bilinear import bilinear_sum
 from molgeo.ops.density import NeighbourDensity
 from molgeo.ops.directional import directional_sum
-from molgeo.ops.directional.legendre import racah_harmonics
 from molgeo.ops.filter import continuous_filter
 from molgeo.ops.segment import expand_pairs
 

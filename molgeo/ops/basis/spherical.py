@@ -91,7 +91,8 @@ class SphericalBesselBasis(nn.Module):
         n_radial: functions of each order.
         cutoff: Å.
         exponent: of the envelope.
-        envelope: ``code``: u(x)/x as in published code and weights; ``paper``: u(x).
+        envelope: ``code``: u(x)/x as in published code and weights; ``paper``: u(x); None: 1 within
+            the cutoff and 0 beyond it, so that values go on there and slopes do not.
 
     Source:
         Gasteiger, Groß, Günnemann, ICLR 2020 (DimeNet), eq. 6 and 8.
@@ -107,14 +108,15 @@ class SphericalBesselBasis(nn.Module):
         n_radial: int,
         cutoff: float,
         exponent: int = 5,
-        envelope: EnvelopeForm = "code",
+        envelope: EnvelopeForm | None = "code",
     ) -> None:
         super().__init__()
-        if envelope not in ("code", "paper"):
+        if envelope not in ("code", "paper", None):
             raise ValueError(f"envelope: expected 'code' or 'paper', got {envelope!r}")
         self.n_spherical = n_spherical
         self.n_radial = n_radial
         self.cutoff = cutoff
+        self.has_envelope = envelope is not None
         self.envelope = PolynomialEnvelope(cutoff, exponent, divided=envelope == "code")
         self._table = _table(n_spherical, n_radial)
 
@@ -129,7 +131,8 @@ class SphericalBesselBasis(nn.Module):
         for _ in range(2, self._table.shape[0]):
             chebyshev.append(twice * chebyshev[-1] - chebyshev[-2])
         values = (torch.stack(chebyshev, dim=-1) @ self._table).to(d.dtype)
-        values = values * self.envelope(d).unsqueeze(-1)
+        scale = self.envelope(d) if self.has_envelope else (d < self.cutoff).to(d.dtype)
+        values = values * scale.unsqueeze(-1)
         return values.view(-1, self.n_spherical, self.n_radial)
 
 

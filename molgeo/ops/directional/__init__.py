@@ -19,7 +19,7 @@ Source:
     Gasteiger, Giri, Margraf, Günnemann, arXiv:2011.14115 (DimeNet++), eq. 2 and 3.
 """
 
-from molgeo.ops.directional.legendre import zonal_harmonics
+from molgeo.ops.basis.harmonics import zonal_harmonics
 from molgeo.ops.directional.total import DirectionalSum, Form, directional_sum
 
 __all__ = ["DirectionalSum", "Form", "directional_sum", "zonal_harmonics"]

@@ -21,9 +21,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from molgeo.ops.basis.harmonics import zonal_harmonics, zonal_norm
 from molgeo.ops.blocks import Block
 from molgeo.ops.constants import constant
-from molgeo.ops.directional.legendre import zonal_harmonics, zonal_norm
 
 
 class Map(Protocol):

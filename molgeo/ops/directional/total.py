@@ -10,10 +10,10 @@ from torch.nn import functional as F
 
 from molgeo.graph.edges import Graph
 from molgeo.graph.triplets import triplets
+from molgeo.ops.basis.harmonics import real_harmonics, zonal_harmonics
 from molgeo.ops.blocks import widest
 from molgeo.ops.derivatives import NeighbourSum, neighbour_sum
 from molgeo.ops.directional.factored import Factored
-from molgeo.ops.directional.legendre import real_harmonics, zonal_harmonics
 from molgeo.ops.segment import expand_pairs
 from molgeo.ops.triton_here import are_kernels_used, can_run_kernels
 

@@ -5,9 +5,18 @@ import math
 import pytest
 import torch
 from numpy.polynomial.legendre import leggauss
-from scipy.special import eval_legendre
+from scipy.special import eval_legendre, factorial, lpmv
 
-from molgeo.ops.directional.legendre import racah_harmonics, real_harmonics, zonal_harmonics
+from molgeo.ops.basis.harmonics import (
+    harmonics,
+    normalised_plane,
+    orthonormal,
+    perpendicular_axes,
+    powers,
+    racah_harmonics,
+    real_harmonics,
+    zonal_harmonics,
+)
 
 pytestmark = pytest.mark.usefixtures("on_device")
 
@@ -66,3 +75,52 @@ def test_derivatives_of_zonal_harmonics(derivative: int) -> None:
             )
         found = zonal_harmonics(cosine.detach(), N_SPHERICAL, derivative)[:, l]
         torch.testing.assert_close(found, expected.detach(), rtol=0, atol=1e-9)
+
+
+def of_angles(theta: float, phi: float) -> list[float]:
+    """Orthonormal real harmonics of two angles, by their definition."""
+    values = []
+    for l in range(N_SPHERICAL):
+        for m in range(-l, l + 1):
+            k = abs(m)
+            norm = math.sqrt(
+                (2 * l + 1) / (4 * math.pi) * factorial(l - k) / factorial(l + k) * (2 if m else 1)
+            )
+            legendre = (-1) ** k * lpmv(k, l, math.cos(theta))  # without the phase
+            values.append(norm * legendre * (math.cos(m * phi) if m >= 0 else math.sin(k * phi)))
+    return values
+
+
+def test_harmonics_of_two_angles() -> None:
+    angles = [(0.3, 1.0), (2.9, -2.0), (1.2, 3.1), (0.0, 0.0), (math.pi, 0.0), (math.pi / 2, 5.0)]
+    expected = torch.tensor([of_angles(*each) for each in angles], dtype=torch.float64)
+    theta, phi = torch.tensor(angles, dtype=torch.float64).unbind(-1)
+    norms = orthonormal(N_SPHERICAL)
+    turned = powers(theta.sin() * phi.cos(), theta.sin() * phi.sin(), N_SPHERICAL)
+    found = harmonics(theta.cos(), *turned, norms)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-13)
+    even = [
+        n for n, m in enumerate(m for l in range(N_SPHERICAL) for m in range(-l, l + 1)) if m >= 0
+    ]
+    found = harmonics(theta.cos(), turned[0], None, norms)
+    torch.testing.assert_close(found, expected[:, even], rtol=0, atol=1e-13)
+
+
+def test_axes_complete_right_handed_frames(unit: torch.Tensor) -> None:
+    first, second = perpendicular_axes(unit)
+    frames = torch.stack([first, second, unit], dim=1)
+    eye = torch.eye(3, dtype=unit.dtype).expand_as(frames)
+    torch.testing.assert_close(frames @ frames.mT, eye, rtol=0, atol=1e-14)
+    torch.testing.assert_close(torch.linalg.cross(first, second), unit, rtol=0, atol=1e-14)
+
+
+def test_what_is_on_the_axis_has_no_torsion() -> None:
+    x = torch.tensor([0.0, 3e-4, 0.6], dtype=torch.float64, requires_grad=True)
+    y = torch.tensor([0.0, 3e-4, -0.8], dtype=torch.float64)
+    real, imaginary = normalised_plane(x, y)
+    assert real.tolist() == pytest.approx([0.0, 0.0, 0.6], abs=1e-15)
+    assert imaginary.tolist() == pytest.approx([0.0, 0.0, -0.8], abs=1e-15)
+    (slope,) = torch.autograd.grad(real.sum(), x, create_graph=True)
+    (second,) = torch.autograd.grad(slope.sum(), x)
+    assert slope[:2].tolist() == [0.0, 0.0]
+    assert second.isfinite().all()
