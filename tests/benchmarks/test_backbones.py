@@ -1,12 +1,15 @@
-"""The comparison of backbones: each learns, the order does not matter, the table holds all."""
+"""The comparison of backbones: each learns, a budget holds, rows are made once."""
 
+import json
 import math
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
+ETHANOL = Path(__file__).parents[1] / "fixtures" / "forces" / "ethanol.npz"
 SMALL = {
     "schnet": {"n_features": 16, "n_filters": 16, "n_blocks": 1, "cutoff": 4.0},
     "spectrum_net": {"n_features": 16, "n_filters": 8, "n_products": 8, "n_blocks": 1},
@@ -18,37 +21,58 @@ def benchmark(monkeypatch):
     monkeypatch.syspath_prepend(FOLDER)
     import backbones
 
-    monkeypatch.setattr(backbones, "BACKBONES", SMALL)
     return backbones
 
 
-def test_each_backbone_learns(benchmark, small_data) -> None:
-    few, many = (benchmark.compare([*SMALL], n, 8, 3e-3, str(small_data)) for n in (1, 120))
-    for before, after in zip(few, many, strict=True):
-        assert after["loss"] < 0.9 * before["loss"]
-        assert after["ms_a_step"] > 0
-        assert all(math.isfinite(value) for value in after["mae"].values())
+@pytest.fixture
+def configs(tmp_path, small_data) -> list[str]:
+    paths = []
+    for model, fields in SMALL.items():
+        keys = {"data": "qm9", "data_dir": str(small_data), "model": model, "backbone": fields}
+        paths.append(tmp_path / f"{model}_qm9.yaml")
+        paths[-1].write_text(yaml.safe_dump(keys))
+    return [str(path) for path in paths]
 
 
-def test_what_stands_beside_a_backbone_changes_nothing(benchmark, small_data) -> None:
-    both = benchmark.compare([*SMALL], 3, 8, 1e-3, str(small_data))
-    (alone,) = benchmark.compare(["spectrum_net"], 3, 8, 1e-3, str(small_data))
-    assert both[1]["mae"] == alone["mae"]
-    table = benchmark.table(both)
-    assert [line.split("|")[1].strip() for line in table.splitlines()[2:]] == [*SMALL]
+def test_each_backbone_learns(benchmark, configs) -> None:
+    recipe = benchmark.Recipe(8, 3e-3)
+    for path in map(Path, configs):
+        few, many = (benchmark.row(recipe.config(path), benchmark.Budget(n)) for n in (1, 120))
+        assert (few["steps"], many["steps"]) == (1, 120)
+        assert many["errors"]["gap_eV"] < few["errors"]["gap_eV"]
+        assert many["ms"] > 0
+        assert all(math.isfinite(value) for value in many["errors"].values())
 
 
-@pytest.mark.parametrize(
-    ("name", "config"),
-    [
-        ("schnet", "schnet_qm9.yaml"),
-        ("spectrum_net", "spectrum_net_qm9_small.yaml"),
-        ("dimenet_pp", "dimenet_pp_qm9.yaml"),
-    ],
-)
-def test_backbones_are_those_of_the_configs(name: str, config: str, monkeypatch) -> None:
-    monkeypatch.syspath_prepend(FOLDER)
-    from backbones import BACKBONES
+def test_time_ends_a_run_that_counts_no_steps(benchmark, configs) -> None:
+    config = benchmark.Recipe(8).config(Path(configs[0]))
+    row = benchmark.row(config, benchmark.Budget(seconds=0.5))
+    assert row["steps"] > 1
+    assert 0.5 <= row["seconds"] < 5
 
-    content = yaml.safe_load((FOLDER.parent / "configs" / config).read_text())
-    assert BACKBONES[name] == content["backbone"]
+
+def test_rows_are_made_once_and_the_table_holds_all(
+    benchmark, configs, tmp_path, monkeypatch, capsys
+) -> None:
+    path = tmp_path / "rows.json"
+    command = ["backbones.py", *configs, "--steps", "2", "--batch-size", "8", "--json", str(path)]
+    monkeypatch.setattr(sys, "argv", command)
+    benchmark.main()
+    rows = json.loads(path.read_text())
+    assert [*rows] == ["schnet_qm9, 2 steps", "spectrum_net_qm9, 2 steps"]
+    rows["schnet_qm9, 2 steps"]["parameters"] = 1234567
+    path.write_text(json.dumps(rows))
+    capsys.readouterr()
+    benchmark.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("|")[1].strip() for line in lines[2:]] == [*rows]
+    assert "1,234,567" in lines[2]
+
+
+def test_forces_are_measured_if_they_are_learned(benchmark, tmp_path) -> None:
+    path = tmp_path / "forces.yaml"
+    keys = {"data": "forces", "model": "schnet", "backbone": SMALL["schnet"]}
+    files = {"data_file": [str(ETHANOL)], "energy_unit": "kcal/mol"}
+    path.write_text(yaml.safe_dump({**keys, **files}))
+    row = benchmark.row(benchmark.Recipe(4).config(path), benchmark.Budget(2))
+    assert set(row["errors"]) == {"meV_per_atom", "meV_per_A"}
