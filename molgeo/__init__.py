@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from molgeo.runtime.version import VERSION
 
 if TYPE_CHECKING:
+    from molgeo.fitting import fit as fit
     from molgeo.prediction import predict as predict
     from molgeo.predictor import Predictor as Predictor
     from molgeo.predictor.checkpoint import load as load
@@ -30,6 +31,7 @@ _EXPORTS = {
     "Predictor": "predictor",
     "Property": "properties",
     "export": "predictor.program",
+    "fit": "fitting",
     "load": "predictor.checkpoint",
     "predict": "prediction",
 }
@@ -42,6 +44,7 @@ __all__ = [
     "__version__",
     "datasets",
     "export",
+    "fit",
     "load",
     "models",
     "predict",

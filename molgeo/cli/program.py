@@ -24,6 +24,7 @@ from molgeo.runtime.version import VERSION
 MODULES: Final = (
     "molgeo.cli.predict",
     "molgeo.cli.moving",
+    "molgeo.cli.fit",
     "molgeo.cli.train",
     "molgeo.cli.evaluate",
     "molgeo.cli.data",

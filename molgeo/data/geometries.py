@@ -227,6 +227,7 @@ def with_labels(
     idx: Tensor,
     properties: tuple[str, ...],
     conformers: int,
+    charge: Tensor | None = None,
 ) -> GeometrySet:
     """Join geometries of some molecules with their labels.
 
@@ -236,6 +237,7 @@ def with_labels(
         idx: (rows,) the data set's own numbers.
         properties: names of the columns of ``y``.
         conformers: as in `GeometrySet`.
+        charge: (rows,) int64, total charges, e; None if all are neutral.
     """
     n_conformers = torch.from_numpy(geometries.n_conformers)
     row = torch.repeat_interleave(torch.arange(len(idx)), n_conformers)
@@ -247,6 +249,7 @@ def with_labels(
         y=y[row],
         idx=idx[row],
         properties=properties,
+        charge=None if charge is None else charge[row],
     )
     return GeometrySet(
         molecules=molecules,

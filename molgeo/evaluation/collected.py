@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -79,16 +79,18 @@ class Collected(NamedTuple):
             share * mine[has] + (1 - share) * one[places][:, its]
             for mine, one in ((self.values, other.values), (self.stds, other.stds))
         )
-        return self._replace(
-            values=values,
-            stds=stds,
-            labels=self.labels[has],
-            rows=self.rows[has],
-            signals=None if self.signals is None else self.signals[has],
-            flagged=self.flagged[has],
-            larger=self.larger[has],
-            heavy=self.heavy[has],
-        )
+        return self.of_places(has.nonzero()[:, 0])._replace(values=values, stds=stds)
+
+    def of_places(self, places: Tensor) -> Collected:
+        """Some of the molecules.
+
+        Args:
+            places: (n,) int64, which ones.
+        """
+        own: dict[str, Any] = {
+            name: one[places] for name, one in self._asdict().items() if isinstance(one, Tensor)
+        }
+        return self._replace(**own)
 
     def half_widths(self, known: Calibration, k: int) -> NDArray[np.float64]:
         """(molecules, 2) half-widths of one property's intervals, as predictions have them."""
@@ -104,6 +106,18 @@ class Collected(NamedTuple):
         nothing = np.full((len(own.values), 1), np.nan)
         values, stds, labels = (np.hstack([one, nothing])[:, places] for one in own[1:4])
         return Compared(properties, values, stds, labels, own.signals, own.outside)
+
+
+def together(parts: Sequence[Collected]) -> Collected:
+    """Predictions of several parts of a data set, which tell the same, as those of one part."""
+    first = parts[0]
+    joined: dict[str, Any] = {
+        name: torch.cat([getattr(part, name) for part in parts])
+        for name, one in first._asdict().items()
+        if isinstance(one, Tensor)
+    }
+    reasons = sum((part.reasons for part in parts), Counter[str]())
+    return first._replace(**joined, reasons=reasons)
 
 
 def best_shares(own: Collected, other: Collected) -> dict[str, float]:

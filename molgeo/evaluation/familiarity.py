@@ -33,10 +33,10 @@ def add_familiarity(
         validation: molecules like them, which it was not trained on.
         small: training molecules that are kept one by one; None for none.
     """
-    features, z, _ = _features(predictor, train._replace(rows=train.rows[:MOLECULES]))
+    features, z, _ = features_of(predictor, train._replace(rows=train.rows[:MOLECULES]))
     found = {**gaussians(features, z), "known": torch.zeros(0, features.shape[1])}
     if small is not None and len(small.rows):
-        found["known"] = _features(predictor, small)[2].contiguous()
+        found["known"] = features_of(predictor, small)[2].contiguous()
     nothing = torch.zeros(PERCENTS + 1, len(SIGNALS))
     predictor.familiarity = Familiarity(**found, percentiles=nothing)
     signals = collect(predictor, validation).signals
@@ -44,10 +44,17 @@ def add_familiarity(
     predictor.familiarity = familiarity(found, signals)
 
 
-def _features(predictor: Predictor, sample: Sample) -> tuple[Tensor, Tensor, Tensor]:
+def features_of(predictor: Predictor, sample: Sample) -> tuple[Tensor, Tensor, Tensor]:
     """Features and atomic numbers of all atoms, and mean features of all molecules.
 
     They are of the first conformer of each molecule.
+
+    Args:
+        predictor: the model, which is set to evaluation mode.
+        sample: the molecules.
+
+    Returns:
+        (atoms, features), (atoms,) and (molecules, features).
     """
     predictor.eval()
     features, numbers, averages = [], [], []

@@ -41,7 +41,10 @@ from molgeo.runtime.version import VERSION
 Source = Literal["auto", "given", "smiles"]
 """Geometries of a table: those given, or conformers of the SMILES; ``auto`` takes what there is."""
 
-_MISSING: Final = frozenset(["", "na", "n/a", "nan", "none", "null", "-", "?"])
+MISSING: Final = frozenset(
+    ["", "na", "n/a", "nan", "none", "null", "-", "?", "<na>", "nat", "n.a.", "nd", "n.d."]
+)
+"""What a cell says, in small letters, if its value is not known."""
 _PARTS: Final = {
     **PARTS,
     "": UNDECIDED,
@@ -64,6 +67,7 @@ class Table:
             what is not known.
         parts: (rows,) int64, numbers of `molgeo.data.split`.
         numbers: (rows,) int64, places among all rows of the files, from 0.
+        charges: (rows,) int64, total charges, e.
         aside: rows that cannot be used, with reasons.
         geometry: ``given`` or ``smiles``.
     """
@@ -73,6 +77,7 @@ class Table:
     groups: NDArray[np.int64]
     parts: NDArray[np.int64]
     numbers: NDArray[np.int64]
+    charges: NDArray[np.int64]
     aside: list[BadRow]
     geometry: str
 
@@ -86,29 +91,32 @@ class Table:
             groups=self.groups[places],
             parts=self.parts[places],
             numbers=self.numbers[places],
+            charges=self.charges[places],
         )
 
 
 def read_table(
-    files: Sequence[str | Path],
+    files: Sequence[Any],
     columns: Sequence[Sequence[str]],
     geometry: Source = "auto",
     split_column: str = "",
     options: ReadOptions | None = None,
     needs_all: bool = True,
     wanted_by: str = "",
+    takes_charge: bool = False,
 ) -> Table:
     """Read molecules with values.
 
     Args:
-        files: in any format of `molgeo.chem.files.formats`. A column is one of a table, a field of
-            an SDF or a value of ``info`` in extxyz and ASE's files.
+        files: in any format of `molgeo.chem.files.formats`, or rows that were read. A column is one
+            of a table, a field of an SDF or a value of ``info`` in extxyz and ASE's files.
         columns: titles that each value may have, the likeliest first.
         geometry: where coordinates come from.
         split_column: title of the column with ``train``, ``validation`` or ``test``.
         options: of the readers.
         needs_all: refuse files without one of the columns; else one is enough.
         wanted_by: the model that predicts the values, for messages.
+        takes_charge: the model knows the charge of a molecule; else ions are set aside.
 
     Raises:
         FileNotFoundError: a file does not exist.
@@ -116,14 +124,16 @@ def read_table(
         SettingError: there is no such column; or some rows have coordinates and others a SMILES
             alone, and ``geometry`` is ``auto``.
     """
-    for file in files:
+    names = [file for file in files if isinstance(file, str | Path)]
+    for file in names:
         if not Path(file).is_file():
             raise FileNotFoundError(f"{file} does not exist; expected a file of molecules")
     options = replace(options or ReadOptions(), keep_columns=True)
-    found = [row for file in files for row in read(Path(file), options)]
-    source = ", ".join(Path(file).name for file in files)
+    sources = [Path(file) if isinstance(file, str) else file for file in files]
+    found = [row for file in sources for row in read(file, options)]
+    source = ", ".join(Path(file).name for file in names) or "the table"
     titles = dict.fromkeys(title for row in found for title in row.extra)
-    places = [_title(wanted, titles, source, needs_all) for wanted in columns]
+    places = [title_of(wanted, titles, source, needs_all) for wanted in columns]
     chosen = [title for title in places if title]
     if not chosen:
         listed = ", ".join(wanted[0] for wanted in columns)
@@ -131,9 +141,9 @@ def read_table(
             f"{source}: expected a column of what {wanted_by or 'the model'} predicts ({listed}), "
             f"got {_listed(titles)}; another model is named with --model"
         )
-    part_title = _title([split_column], titles, source) if split_column else ""
+    part_title = title_of([split_column], titles, source) if split_column else ""
     source_of = _geometry(geometry, found)
-    known: list[tuple[Any, list[float], int, int]] = []
+    known: list[tuple[Any, list[float], int, int, int]] = []
     aside: list[BadRow] = []
     for number, row in enumerate(found):
         usable = row if isinstance(row, BadRow) else _usable(row, source_of)
@@ -143,7 +153,9 @@ def read_table(
                 part = _part(row.extra.get(part_title, ""), part_title)
                 if all(map(math.isnan, values)):
                     raise ValueError(f"no value of {', '.join(chosen)}")
-                known.append((usable, values, part, number))
+                if (charge := charge_of(usable)) and not takes_charge:
+                    raise ValueError(f"charge {charge:+d}: the model takes neutral molecules alone")
+                known.append((usable, values, part, number, charge))
                 continue
             except ValueError as error:
                 usable = BadRow(row.input, row.name, row.smiles, str(error))
@@ -151,13 +163,14 @@ def read_table(
     if not known:
         reason = f"; the first: {one_line(aside[0].message, 120)}" if aside else ""
         raise InputError(f"{source}: no row can be used{reason}")
-    rows, values_of, parts, numbers = zip(*known, strict=True)
+    rows, values_of, parts, numbers, charges = zip(*known, strict=True)
     return Table(
         list(rows),
         np.array(values_of, np.float64),
         _groups(rows),
         np.array(parts, np.int64),
         np.array(numbers, np.int64),
+        np.array(charges, np.int64),
         aside,
         source_of,
     )
@@ -214,14 +227,27 @@ def made_geometries(
     return read_geometries(path)[0]
 
 
-def _title(
+def title_of(
     wanted: Sequence[str], titles: Iterable[str], source: str, is_needed: bool = True
 ) -> str:
-    """The title of a column, whose case and punctuation do not matter; "" if there is none."""
-    by_letters = {_letters(title): title for title in titles}
+    """The title of a column, whose case and punctuation do not matter.
+
+    Args:
+        wanted: titles that it may have, the likeliest first.
+        titles: of all columns.
+        source: that has them, for messages.
+        is_needed: refuse what has none of them.
+
+    Returns:
+        The title; "" if there is none.
+
+    Raises:
+        SettingError: there is none, and it is needed; the message lists the columns.
+    """
+    by_letters = {letters(title): title for title in titles}
     for one in wanted:
-        if one in titles or _letters(one) in by_letters:
-            return one if one in titles else by_letters[_letters(one)]
+        if one in titles or letters(one) in by_letters:
+            return one if one in titles else by_letters[letters(one)]
     if not is_needed:
         return ""
     near = nearest(wanted[0], titles)
@@ -232,7 +258,8 @@ def _listed(titles: Iterable[str]) -> str:
     return ", ".join(map(repr, list(titles)[:20])) or "none"
 
 
-def _letters(title: str) -> str:
+def letters(title: str) -> str:
+    """A title without what people write in different ways: case, spaces, punctuation."""
     return "".join(filter(str.isalnum, title)).lower()
 
 
@@ -259,14 +286,21 @@ def _usable(row: Molecule | SmilesRow, geometry: str) -> Molecule | SmilesRow | 
     if isinstance(row, SmilesRow):
         return BadRow(*about, NO_COORDINATES)
     reason = check_geometry(row) or implausible(row.z, row.pos)
-    if not reason and row.charge:
-        reason = f"charge {row.charge:+d}: a model learns neutral molecules"
     return BadRow(*about, reason) if reason else row
+
+
+def charge_of(row: Molecule | SmilesRow) -> int:
+    """Total charge, e; 0 if the SMILES cannot be read, which is told when it is embedded."""
+    if isinstance(row, Molecule):
+        return row.charge
+    with rdkit_messages():
+        mol = mol_from_smiles(row.smiles)
+    return 0 if mol is None else int(Chem.GetFormalCharge(mol))
 
 
 def _number(cell: Any, title: str) -> float:
     """A value, or NaN if there is none."""
-    if cell is None or str(cell).strip().lower() in _MISSING:
+    if cell is None or str(cell).strip().lower() in MISSING:
         return math.nan
     try:
         value = math.inf if isinstance(cell, bool) else float(cell)

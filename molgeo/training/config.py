@@ -68,6 +68,8 @@ class RunConfig(Settings):
             width of its heads are then the checkpoint's.
         keep_references: keep the checkpoint's baseline, scale and free atoms too, instead of
             fitting them to this run's data: for data of the very same level of theory.
+        heads_first: epochs for which the heads alone are fitted at the start, to the features of
+            the checkpoint's backbone; fewer if the validation part gets no better. 0 for none.
         model: backbone, as ``molgeo models`` lists them.
         backbone: fields of the backbone's config that differ from the paper's.
         head_features: hidden width of each property's head.
@@ -116,6 +118,7 @@ class RunConfig(Settings):
     seed: Seed = 42
     start_from: str = ""
     keep_references: bool = False
+    heads_first: Count = 0
     model: str = "schnet"
     backbone: dict[str, Any] = Field(default_factory=dict)
     head_features: Annotated[int, Field(ge=1, le=4096)] = 64

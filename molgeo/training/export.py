@@ -60,11 +60,11 @@ def export(
             "steps": content["global_step"],
             "interrupted": interrupted,
             "validation_loss": None if score is None else float(score),
-            "training": _published(config),
+            "training": published(config),
             "command": command(config),
             "curve": validation_curve(path.parent / "log" / "metrics.csv"),
             "hardware": hardware(config),
-            "commit": _commit(),
+            "commit": commit(),
             "date": datetime.date.today().isoformat(),
             "metrics": {},
         },
@@ -168,7 +168,7 @@ def _write(predictor: Predictor, path: Path, facts: dict[str, Any]) -> None:
 def command(config: RunConfig) -> str:
     """``molgeo train`` with all that differs from the defaults and makes the run what it is."""
     words = [f"molgeo train --data {config.data}"]
-    for key, value in _published(config, exclude_defaults=True).items():
+    for key, value in published(config, exclude_defaults=True).items():
         if key not in ("data", "max_minutes"):  # the latter is of one call, not of the run
             text = yaml.safe_dump([value], default_flow_style=True, width=math.inf).strip()[1:-1]
             words.append(f"--{key} {shlex.quote(text)}")
@@ -196,8 +196,13 @@ def validation_curve(log: Path, most: int = 12) -> list[tuple[int, float]]:
     return [(int(row["step"]) + 1, float(row["val_loss"])) for row in kept]
 
 
-def _published(config: RunConfig, exclude_defaults: bool = False) -> dict[str, Any]:
-    """The config as the header holds it: with names of files, without the folders of a machine."""
+def published(config: RunConfig, exclude_defaults: bool = False) -> dict[str, Any]:
+    """The config as the header holds it: with names of files, without the folders of a machine.
+
+    Args:
+        config: of a run.
+        exclude_defaults: leave out what differs from no default.
+    """
     fields = config.model_dump(exclude={"run_dir", "data_dir"}, exclude_defaults=exclude_defaults)
     for name in ("data_file", "test_file", "rehearsal_file"):
         if name in fields:
@@ -215,7 +220,7 @@ def hardware(config: RunConfig) -> str:
     return f"{n} CPU thread{'s' if n > 1 else ''}, {platform.machine()}"
 
 
-def _commit() -> str:
+def commit() -> str:
     """Commit of the code, empty outside a checkout."""
     folder = Path(__file__).resolve().parents[2]
     if not (folder / ".git").exists():

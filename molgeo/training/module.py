@@ -9,6 +9,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
+from molgeo.graph import Graph
 from molgeo.predictor import Predictor
 from molgeo.runtime.errors import SettingError
 from molgeo.training.config import RunConfig
@@ -148,9 +149,26 @@ class PropertyTraining(Training):
     def _loss(self, batch: Any) -> tuple[Tensor, Tensor]:
         """The loss, and (2, molecules, properties): standardised errors, and which there are."""
         graph = batch.graph(self.predictor.cutoff)
-        labels = self.predictor.to_standardised(batch.y, batch.z, batch.pos, graph)
         outputs = self.predictor.standardised(batch.z, batch.pos, graph)
-        known = ~batch.y.isnan()
+        return self.compared(outputs, batch.y, batch.z, batch.pos, graph)
+
+    def compared(
+        self, outputs: Tensor, y: Tensor, z: Tensor, pos: Tensor, graph: Graph
+    ) -> tuple[Tensor, Tensor]:
+        """What outputs of the heads are worth.
+
+        Args:
+            outputs: (molecules, properties), standardised.
+            y: (molecules, properties) labels in the properties' units, NaN if one is missing.
+            z: (atoms,) atomic numbers.
+            pos: (atoms, 3) Å.
+            graph: says which atom belongs to which molecule.
+
+        Returns:
+            The loss, and (2, molecules, properties): standardised errors, and which there are.
+        """
+        labels = self.predictor.to_standardised(y, z, pos, graph)
+        known = ~y.isnan()
         errors = (outputs - labels.where(known, outputs.detach())).abs()  # 0 if there is no label
         mean = errors.sum(0) / known.sum(0).clamp(min=1)
         return (mean * self.loss_weights).sum(), torch.stack([errors, known.to(errors.dtype)])

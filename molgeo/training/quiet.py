@@ -24,6 +24,7 @@ WARNINGS: Final = (
 
 MESSAGES: Final = (
     "💡 Tip",
+    "`Trainer.fit` stopped",
     "GPU available",
     "TPU available",
     "HPU available",

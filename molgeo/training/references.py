@@ -59,7 +59,7 @@ def fit_references(
     if not (labels_may_be_missing or y.isfinite().all()):
         raise InputError("labels: expected numbers, got NaN or infinity in the training part")
     elements = z.unique()
-    graph = _without_edges(batch, len(train))
+    graph = without_edges(batch, len(train))
     for k, own in enumerate(predictor.properties):
         residual = y[:, k]
         if own.head != "dipole":
@@ -132,7 +132,7 @@ def _left(
     """Labels less the baseline, the baseline's (molecules, columns) design, and its elements."""
     atoms, batch, _ = molecules.atoms(rows)
     z, pos = molecules.z[atoms].long(), molecules.pos[atoms].double()
-    graph = _without_edges(batch, len(rows))
+    graph = without_edges(batch, len(rows))
     rest = molecules.y[rows, k] - predictor.baseline_of(z, pos, graph)[:, k]
     elements, kind = z.unique(), predictor.heads.kinds[k]
     if kind == "dipole":
@@ -220,7 +220,7 @@ def _least_squares(design: Tensor, y: Tensor) -> Tensor:
     return solution
 
 
-def _without_edges(batch: Tensor, n_molecules: int) -> Graph:
+def without_edges(batch: Tensor, n_molecules: int) -> Graph:
     """A graph that only says which atom belongs to which molecule."""
     none = batch.new_zeros(0)
     ptr = batch.new_zeros(batch.numel() + 1)

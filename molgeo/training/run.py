@@ -6,6 +6,7 @@ import copy
 import csv
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -38,13 +39,20 @@ from molgeo.training.yaml_text import read_yaml
 
 
 @quiet_lightning()
-def train(config: RunConfig, resume: bool = False) -> Path:
+def train(
+    config: RunConfig,
+    resume: bool = False,
+    task_of: Callable[[RunConfig, int], Task] = task_of,
+    watch: Callback | None = None,
+) -> Path:
     """Train, and export the best averaged weights at the end, when interrupted or out of time.
 
     Args:
         config: of the run.
         resume: go on from the run folder's last state; the run ends with the weights it would have
             had without the interruption.
+        task_of: makes the task of the config and of the steps that a resumed run has behind it.
+        watch: sees the run in place of a bar of its steps.
 
     Returns:
         Path of the exported checkpoint. Its header says whether the run was ``interrupted``; if
@@ -77,7 +85,7 @@ def train(config: RunConfig, resume: bool = False) -> Path:
     task.rehearse(predictor, run_dir, resume)
     (run_dir / "config.yaml").write_text(yaml.safe_dump(config.model_dump(), sort_keys=False))
     task.remarks(run_dir)
-    trainer = _trainer(config, run_dir, first_step, limit)
+    trainer = _trainer(config, run_dir, first_step, limit, watch)
     exported = run_dir / f"{config.model_name}.safetensors"
     failure: NotFiniteError | None = None
     try:
@@ -125,7 +133,9 @@ def _module(task: Task, predictor: Predictor) -> Training:
     return task.module(copy.deepcopy(predictor)).double()
 
 
-def _trainer(config: RunConfig, run_dir: Path, first_step: int, limit: TimeLimit) -> Trainer:
+def _trainer(
+    config: RunConfig, run_dir: Path, first_step: int, limit: TimeLimit, watch: Callback | None
+) -> Trainer:
     """Lightning's trainer with what watches, keeps and logs a run."""
     best = KeptState(
         run_dir, "best", monitor="val_loss", save_top_k=1, enable_version_counter=False
@@ -137,9 +147,9 @@ def _trainer(config: RunConfig, run_dir: Path, first_step: int, limit: TimeLimit
         strategy=config.strategy,
         precision=config.precision,
         gradient_clip_val=config.clip_norm or None,
-        callbacks=[Finite(config), best, limit, *_callbacks(config, run_dir)],
+        callbacks=[Finite(config), best, limit, *_callbacks(config, run_dir, watch)],
         logger=_logger(config, run_dir, first_step),
-        enable_progress_bar=sys.stderr.isatty(),
+        enable_progress_bar=sys.stderr.isatty() and watch is None,
         enable_model_summary=False,
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
@@ -177,14 +187,16 @@ def _check_resumable(config: RunConfig, run_dir: Path) -> None:
             )
 
 
-def _callbacks(config: RunConfig, run_dir: Path) -> list[Callback]:
+def _callbacks(config: RunConfig, run_dir: Path, watch: Callback | None) -> list[Callback]:
     callbacks: list[Callback] = [
         averages_of(config),
         LearningRateMonitor("step"),
         LastStep(config.max_steps),
         *last_state(run_dir, config.save_every_steps),
     ]
-    if sys.stderr.isatty():
+    if watch is not None:
+        callbacks.append(watch)
+    elif sys.stderr.isatty():
         callbacks.append(progress_of_steps())
     if config.patience:
         callbacks.append(EarlyStopping("val_loss", patience=config.patience))

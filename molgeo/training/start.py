@@ -19,10 +19,11 @@ from molgeo.elements import SYMBOLS
 from molgeo.predictor import Predictor
 from molgeo.predictor.checkpoint import CheckpointError, load, read_header
 from molgeo.predictor.heads import Heads
-from molgeo.properties import Property, names_of
+from molgeo.properties import Property, first_energy, names_of
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.plain_text import say
 from molgeo.training.config import RunConfig
+from molgeo.training.heads_first import fit_heads
 from molgeo.training.references import domain_of, fit_references, fit_rest, gain_of
 from molgeo.training.task import Task
 
@@ -80,7 +81,8 @@ def with_model_of_checkpoint(config: RunConfig) -> RunConfig:
     is_default = config.head_features == defaults["head_features"]
     hidden = there.head_features if is_default else config.head_features
     model = {"model": there.model, "backbone": backbone, "head_features": hidden}
-    model["repulsion"] = config.repulsion or there.repulsion
+    has_energy = first_energy(config.learned) is not None  # nothing else can be repelled
+    model["repulsion"] = config.repulsion or (there.repulsion and has_energy)
     return type(config)(**{**config.model_dump(), **model})
 
 
@@ -133,7 +135,9 @@ def first_predictor(config: RunConfig, task: Task, resume: bool = False) -> Pred
         _fit_heads(predictor, before, shared, data.molecules, spread, gain)
     if task.rehearses and before.domain is not None:
         predictor.domain = own.joined(before.domain)
-    if not resume:
+    if config.heads_first and not resume:
+        fit_heads(predictor, data, config, config.heads_first)
+    if task.speaks and not resume:
         _tell(config, task, predictor, before, shared)
     return predictor
 

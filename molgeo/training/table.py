@@ -21,6 +21,7 @@ from pydantic import (
 )
 from torch import Tensor
 
+from molgeo import models
 from molgeo.chem.files.formats import ReadOptions
 from molgeo.chem.molecule import BadRow
 from molgeo.data import location
@@ -194,7 +195,10 @@ class TableDataModule(FlatDataModule):
         c = self.config
         titles = [[target.column] for target in c.targets]
         column = "" if c.split == "random" else c.split
-        self.table = read_table(c.data_file, titles, c.geometry, column, c.options())
+        kind = models.build(c.model, {**c.backbone, "n_out": None})
+        self.table = read_table(
+            c.data_file, titles, c.geometry, column, c.options(), takes_charge=kind.takes_charge
+        )
         self._check_ranges()
         self.geometries, failed = geometries_of(self.table, c.learned, c.conformers, self.folder)
         self.aside = [*self.table.aside, *failed]
@@ -252,7 +256,8 @@ def geometries_of(
         with progress_bar("making conformers") as report:
             flat = made_geometries(table.rows, conformers, folder, report)
     values, numbers = torch.from_numpy(table.values), torch.from_numpy(table.numbers)
-    found = with_labels(flat, values, numbers, names_of(learned), conformers)
+    charges = torch.from_numpy(table.charges) if table.charges.any() else None
+    found = with_labels(flat, values, numbers, names_of(learned), conformers, charges)
     failed = [
         BadRow(row.input, row.name, row.smiles, found.statuses[int(found.status[place])])
         for place, row in enumerate(table.rows)
@@ -300,7 +305,10 @@ def errors_on_files(
     trained = _titles(predictor.header.training.get("targets"))
     learned = predictor.properties
     titles = [[trained.get(one.name, one.name), one.name, one.column] for one in learned]
-    table = read_table(files, titles, needs_all=False, wanted_by=predictor.name)
+    takes_charge = predictor.backbone.takes_charge
+    table = read_table(
+        files, titles, needs_all=False, wanted_by=predictor.name, takes_charge=takes_charge
+    )
     table = table.of(torch.arange(len(table.rows))[: limit or None])
     _check_conformers(conformers, table)
     folder = location.data_dir(data_dir) / "tables"
@@ -318,6 +326,21 @@ def _titles(targets: Any) -> dict[str, str]:
             target = Target(column=one["column"], name=one.get("name", ""))
             found[target.property.name] = target.column
     return found
+
+
+def write_aside(rows: list[BadRow], path: Path) -> int:
+    """Write the rows that cannot be used, with their reasons, into a table; how many they are.
+
+    Args:
+        rows: that are set aside; no file is written if there are none.
+        path: of the table.
+    """
+    if rows:
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["input", "name", "smiles", "message"])
+            writer.writerows([row.input, row.name, row.smiles, row.message] for row in rows)
+    return len(rows)
 
 
 class TableTask(Task):
@@ -353,16 +376,10 @@ class TableTask(Task):
                 "the rows are of one or two molecules: they are split one by one, so the errors "
                 "say nothing of other molecules"
             )
-        aside = self.data.aside
-        if not aside:
-            return
-        path = run_dir / "set_aside.csv"
-        with path.open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["input", "name", "smiles", "message"])
-            writer.writerows([row.input, row.name, row.smiles, row.message] for row in aside)
-        n = len(self.data.table.rows) + len(self.data.table.aside)
-        say(f"{len(aside)} of {n} rows are set aside, with reasons in {path}")
+        if n := write_aside(self.data.aside, run_dir / "set_aside.csv"):
+            total = len(self.data.table.rows) + len(self.data.table.aside)
+            path = run_dir / "set_aside.csv"
+            say(f"{n} of {total} rows are set aside, with reasons in {path}")
 
     def about(self) -> dict[str, Any]:
         """What the files say, and how they were split."""

@@ -23,6 +23,7 @@ COMMON_FIXED = (
     "seed",
     "start_from",
     "keep_references",
+    "heads_first",
     "model",
     "backbone",
     "head_features",
@@ -58,6 +59,8 @@ class Task(ABC):
     measured_by: ClassVar[tuple[str, ...]] = ()
     rehearses = False
     """Whether the run rehearses what the checkpoint knew that it starts from."""
+    speaks = True
+    """Whether the run says what it takes from the checkpoint."""
 
     def __init__(self, config: Any, data: Any) -> None:
         self.config = config

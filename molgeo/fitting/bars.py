@@ -1,0 +1,160 @@
+"""Error bars from held-out folds, and how far a molecule is from all that a fit was trained on.
+
+Each row that is not tested on was held out from one member. Its error with that member is a score
+of `molgeo.predictor.calibration`: all rows count, and no validation part is lost. The mean of the
+members is better than each, so that intervals are rather too wide than too narrow.
+
+Signals of a row come from Gaussians of the features of the other folds' atoms, in the features of
+all members together, as those of a new molecule will.
+
+Source:
+    Cross-conformal prediction: Vovk, Ann. Math. Artif. Intell. 74, 9 (2015); Barber, Candès,
+    Ramdas, Tibshirani, Ann. Stat. 49, 486 (2021), for the mean of the folds' models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from molgeo.evaluation.collected import Collected, together
+from molgeo.evaluation.familiarity import MOLECULES, features_of
+from molgeo.evaluation.properties import Sample, collect
+from molgeo.fitting.members import Data
+from molgeo.predictor import Predictor
+from molgeo.predictor.calibration import LEAST, Calibration, Compared, calibration_from
+from molgeo.predictor.familiarity import PERCENTS, SIGNALS, SMALL, Familiarity, familiarity
+from molgeo.predictor.gaussians import gaussians
+from molgeo.properties import Property
+from molgeo.runtime.progress import progress
+
+MOST_SMALL: Final = 500
+"""Small molecules that are kept one by one."""
+
+
+class HeldOut(NamedTuple):
+    """Predictions of rows by members that did not see them.
+
+    Attributes:
+        found: the predictions, with signals.
+        fold: (molecules,) of each.
+    """
+
+    found: Collected
+    fold: Tensor
+
+
+def sample_of(data: Data, rows: Tensor, learned: tuple[Property, ...], conformers: int) -> Sample:
+    """Rows of a fit as molecules to compare a model with."""
+    own = data.geometries
+    return Sample(lambda n: (own, n), rows, learned, conformers, data.table.geometry == "smiles")
+
+
+def add_bars(
+    whole: Predictor, members: Sequence[Predictor], data: Data, n_folds: int, conformers: int
+) -> HeldOut:
+    """Give a model its record of what it was trained on, and its error bars.
+
+    Args:
+        whole: the members' mean, which changes in place.
+        members: that it is made of.
+        data: of the fit.
+        n_folds: of the data.
+        conformers: of each molecule, of which values are averages.
+
+    Returns:
+        What all of this was measured on.
+    """
+    folds = [torch.from_numpy(np.flatnonzero(data.folds.fold == k)) for k in range(n_folds)]
+    learned, domain = whole.properties, whole.domain
+    known = [
+        features_of(whole, sample_of(data, rows[: MOLECULES // n_folds], learned, 1))
+        for rows in folds
+    ]
+    numbers = sorted({1, conformers}) if data.table.geometry == "smiles" else [1]
+    parts: dict[int, list[HeldOut]] = {n: [] for n in numbers}
+    with progress("measuring errors") as report:
+        for k, rows in enumerate(folds[: len(members)]):
+            others = [one for j, one in enumerate(known) if j != k]
+            whole.familiarity = _undecided(others)
+            whole.domain = members[k].domain
+            for n in numbers:
+                sample = sample_of(data, rows, learned, n)
+                own, signals = collect(members[k], sample), collect(whole, sample, judge=True)
+                parts[n].append(
+                    HeldOut(_with_signals(own, signals), torch.full((len(own.rows),), k))
+                )
+            report(k + 1, len(folds))
+    whole.domain = domain
+    held = {
+        n: HeldOut(together([one.found for one in each]), torch.cat([one.fold for one in each]))
+        for n, each in parts.items()
+    }
+    most = held[numbers[-1]].found
+    assert most.signals is not None
+    training = _gaussians(known)
+    heavy = data.geometries.molecules.heavy_atoms(data.geometries.first[torch.cat(folds)])
+    small = torch.cat(folds)[heavy <= SMALL][:MOST_SMALL]
+    if len(small):
+        training["known"] = features_of(whole, sample_of(data, small, learned, 1))[2].contiguous()
+    whole.familiarity = record = familiarity(training, most.signals)
+    held = {n: HeldOut(_flagged(one.found, record), one.fold) for n, one in held.items()}
+    made = data.table.geometry == "smiles"
+    calibrations = [_calibration(one, data, n if made else 0) for n, one in held.items()]
+    whole.header = whole.header.model_copy(update={"calibration": calibrations})
+    return held[numbers[-1]]
+
+
+def _gaussians(known: Sequence[tuple[Tensor, Tensor, Tensor]]) -> dict[str, Tensor]:
+    features, z = (torch.cat([one[k] for one in known]) for k in (0, 1))
+    return {**gaussians(features, z), "known": torch.zeros(0, features.shape[1])}
+
+
+def _undecided(known: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Familiarity:
+    """Gaussians that give signals, and call nothing strange."""
+    beyond = torch.full((PERCENTS + 1, len(SIGNALS)), torch.inf)
+    return Familiarity(**_gaussians(known), percentiles=beyond)
+
+
+def _with_signals(own: Collected, whole: Collected) -> Collected:
+    """A member's values with the signals of all members, of the molecules that both have."""
+    both = sorted(set(own.rows.tolist()) & set(whole.rows.tolist()))
+    mine, theirs = (
+        torch.tensor([one.rows.tolist().index(row) for row in both], dtype=torch.long)
+        for one in (own, whole)
+    )
+    assert whole.signals is not None
+    return own.of_places(mine)._replace(
+        signals=whole.signals[theirs], flagged=whole.flagged[theirs], larger=whole.larger[theirs]
+    )
+
+
+def _flagged(found: Collected, record: Familiarity) -> Collected:
+    """With what the whole record says of each molecule's signals."""
+    assert found.signals is not None
+    far = torch.tensor([bool(record.reasons(row)) for row in found.signals.tolist()])
+    return found._replace(flagged=found.flagged | far)
+
+
+def _calibration(held: HeldOut, data: Data, conformers: int) -> Calibration:
+    """From rows of groups that their members did not see, if there are enough of them."""
+    found = held.found
+    strange = torch.from_numpy(data.folds.strange)[found.rows]
+    enough = found.labels[strange].isfinite().sum(0).min() >= 10 * LEAST
+    known = found.of_places(strange.nonzero()[:, 0]) if enough else found
+    measured = known.measured()
+    return calibration_from(measured, conformers, _outside(measured))
+
+
+def _outside(measured: Compared) -> Compared | None:
+    """The molecules that are outside the domain, if they are enough for a class of their own."""
+    out = measured.outside
+    if out is None or np.isfinite(measured.labels[out]).sum(0).min(initial=0) < LEAST:
+        return None
+    signals = None if measured.signals is None else measured.signals[out]
+    values, stds, labels = (one[out] for one in (measured.values, measured.stds, measured.labels))
+    return Compared(measured.properties, values, stds, labels, signals, out[out])

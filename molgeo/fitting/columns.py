@@ -1,0 +1,274 @@
+"""What a table's columns of values are: numbers, two classes, or why they are neither.
+
+A cell may be a number, also as text, with a decimal comma or with an uncertainty (``1.2 ± 0.1``).
+What only bounds a value (``<0.5``) is none. A unit may stand in a title, ``logS (log mol/L)``, or
+behind each of the numbers; of two different ones nobody could tell what was meant.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple
+
+from molgeo.chem.files.columns import content
+from molgeo.chem.molecule import BadRow, Row
+from molgeo.generate.table import MISSING, letters, title_of
+from molgeo.runtime.errors import InputError, SettingError
+from molgeo.runtime.plain_text import one_line, shown
+
+Kind = str
+"""``auto``, ``regression`` or ``classification``."""
+
+POSITIVE: Final = frozenset(
+    ["1", "yes", "y", "true", "t", "+", "positive", "pos", "active", "toxic", "permeable", "soluble"]
+)
+"""Names of a class whose probability is predicted."""
+
+_NUMBER: Final = r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?"
+_UNCERTAIN: Final = re.compile(
+    rf"({_NUMBER})\s*(?:(?:±|\+/-|\+-)\s*{_NUMBER}|\(\d+\))\s*(.*)", re.DOTALL
+)
+_BOUND: Final = re.compile(rf"\s*(?:[<>≤≥]=?|=<|=>)\s*{_NUMBER}.*", re.DOTALL)
+_WITH_UNIT: Final = re.compile(rf"(?:~|≈|ca\.?|approx\.?)?\s*({_NUMBER})\s*([^\d\s].*)?", re.DOTALL)
+_TITLE: Final = re.compile(r"(.*\S)\s*[(\[{]\s*([^()\[\]{}]+?)\s*[)\]}]\s*")
+_MINUS: Final = str.maketrans({"−": "-", "–": "-", "\u00a0": " "})
+
+
+class Cell(NamedTuple):
+    """What stands in a cell: a number and its unit, or why there is none."""
+
+    value: float = math.nan
+    unit: str = ""
+    fault: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of values.
+
+    Attributes:
+        title: in the table.
+        name: the title without its unit.
+        unit: of the values; "" for none.
+        classes: the two texts of a classification, the second one being counted as 1; none for
+            numbers.
+    """
+
+    title: str
+    name: str
+    unit: str
+    classes: tuple[str, ...] = ()
+
+
+def read_columns(
+    rows: Sequence[Row], wanted: Sequence[str], units: Sequence[str], kind: Kind, source: str
+) -> tuple[list[Column], list[Row], list[str]]:
+    """Find the columns that are to be learned, and make numbers of their cells.
+
+    Args:
+        rows: of a table, with all its columns in ``extra``.
+        wanted: titles, with or without their units; case and punctuation do not matter.
+        units: one per title; "" for what the table says.
+        kind: of all columns.
+        source: of the rows, for messages.
+
+    Returns:
+        The columns; the rows with numbers in them, None for what is missing, of which those that
+        have none but a faulty cell became bad rows; and remarks, one sentence each.
+
+    Raises:
+        SettingError: a column is not there, is not made of numbers or two classes, or has one value
+            alone.
+    """
+    titles = list(dict.fromkeys(title for row in rows for title in row.extra))
+    found, cells, remarks = [], [], []
+    for one, unit in zip(wanted, units, strict=True):
+        title = _title(one, titles, source)
+        own = [cell_of(row.extra.get(title)) for row in rows]
+        column, own, more = _column(title, unit, own, kind)
+        found.append(column)
+        cells.append(own)
+        remarks += more
+    if twice := [one.title for one, n in Counter(found).items() if n > 1]:
+        raise SettingError(f"target: {twice[0]!r} is named twice")
+    return found, _with_numbers(rows, found, cells), [*remarks, *_unused(rows, titles, found)]
+
+
+def cell_of(given: Any) -> Cell:
+    """What a cell says."""
+    if isinstance(given, bool):
+        return Cell(text=str(given), fault="is no number")
+    text = "" if given is None else str(given).strip()
+    if text.lower() in MISSING:
+        return Cell()
+    plain = text.translate(_MINUS)
+    try:
+        value = float(plain)
+        return Cell(value, text=text) if math.isfinite(value) else Cell(fault="is not finite")
+    except ValueError:
+        pass
+    if _BOUND.fullmatch(plain):
+        return Cell(fault="is a bound, not a value")
+    pattern = _UNCERTAIN.fullmatch(plain) or _WITH_UNIT.fullmatch(plain)
+    if pattern is None:
+        return Cell(text=text, fault="is no number")
+    number = pattern[1]
+    if "," in number and ("." in number or re.search(r",\d{3}(?!\d)", number)):
+        return Cell(fault="may be a decimal comma or one of thousands: write a decimal point")
+    return Cell(float(number.replace(",", ".")), (pattern[2] or "").strip(), text=text)
+
+
+def _title(wanted: str, titles: Sequence[str], source: str) -> str:
+    """The title of a column that may be named without its unit."""
+    if exact := title_of([wanted], titles, source, is_needed=False):
+        return exact
+    same = [one for one in titles if letters(_parted(one)[0]) == letters(wanted)]
+    if len(same) > 1:
+        raise SettingError(f"target: {wanted!r} may be {' or '.join(map(repr, same))}: name one")
+    return same[0] if same else title_of([wanted], titles, source)
+
+
+def _parted(title: str) -> tuple[str, str]:
+    """A title's name and unit."""
+    parts = _TITLE.fullmatch(title)
+    return (parts[1], parts[2]) if parts else (title.strip(), "")
+
+
+def _column(
+    title: str, unit: str, cells: list[Cell], kind: Kind
+) -> tuple[Column, list[Cell], list[str]]:
+    """What a column is, its cells as numbers, and remarks."""
+    name, of_title = _parted(title)
+    there = [cell for cell in cells if cell.fault or not math.isnan(cell.value)]
+    if not there:
+        raise InputError(f"{title}: expected values, got none in {len(cells)} rows")
+    texts = Counter(cell.text for cell in there if cell.text)
+    faults = Counter(cell.fault for cell in there if cell.fault)
+    numbers = {cell.value for cell in there if not cell.fault}
+    of_text = sum(cell.fault == "is no number" for cell in there)
+    classes: tuple[str, ...] = ()
+    if of_text > len(there) / 2 or (kind == "classification" and of_text):
+        if len(texts) != 2 or kind == "regression":
+            example = one_line(repr(texts.most_common(1)[0][0]), 60)
+            raise SettingError(
+                f"{title}: expected numbers or two classes, got text in {of_text} of {len(there)} "
+                f"rows, such as {example}, with {len(texts)} different values"
+            )
+        classes = _classes(texts)
+    elif len(numbers) == 2 and kind != "regression":
+        low, high = sorted(numbers)
+        classes = (f"{low:g}", f"{high:g}")
+    if len(numbers) < 2 and not classes:
+        value = f"{next(iter(numbers)):g}" if numbers else "none that is a number"
+        raise SettingError(f"{title}: all values are {value}: there is nothing to learn")
+    if kind == "classification" and not classes:
+        raise SettingError(
+            f"{title}: expected two classes, got {len(numbers)} different numbers; leave "
+            "--kind out to learn the numbers"
+        )
+    if classes:
+        own = [_as_class(cell, classes) for cell in cells]
+        return Column(title, name, "", classes), own, [_said_of(title, own, classes)]
+    own_unit = _unit_of(title, there)
+    remarks = []
+    if found := [one for one in (of_title, own_unit) if one and not unit]:
+        unit = found[0]
+        remarks.append(f"{title}: the unit is taken to be {unit!r}; --unit names another")
+    for fault, n in faults.items():
+        remarks.append(f"{title}: {n} of {len(there)} values are left out: each {fault}")
+    return Column(title, name, unit), cells, remarks
+
+
+def _classes(texts: Iterable[str]) -> tuple[str, ...]:
+    """Two classes, of which the second one is counted as 1."""
+    return tuple(sorted(texts, key=lambda text: (text.lower() in POSITIVE, text.lower())))
+
+
+def _as_class(cell: Cell, classes: tuple[str, ...]) -> Cell:
+    """A cell of a classification, as 0 or 1."""
+    text = cell.text if cell.fault or math.isnan(cell.value) else f"{cell.value:g}"
+    for number, of_class in enumerate(classes):
+        if of_class in (text, cell.text):
+            return Cell(float(number))
+    return Cell(fault=cell.fault or ("is none of the two classes" if text != "nan" else ""))
+
+
+def _said_of(title: str, cells: list[Cell], classes: tuple[str, ...]) -> str:
+    ones = sum(cell.value == 1 for cell in cells)
+    zeros = sum(cell.value == 0 for cell in cells)
+    return (
+        f"{title}: two classes, {classes[0]!r} ({zeros} rows) and {classes[1]!r} ({ones} rows): "
+        f"the model gives the probability of {classes[1]!r}"
+    )
+
+
+def _unit_of(title: str, there: list[Cell]) -> str:
+    """The unit behind the numbers of a column; "" if there is none."""
+    units = Counter(cell.unit for cell in there if not cell.fault)
+    if len(units) > 1:
+        listed = ", ".join(
+            f"{one_line(unit, 30)!r} in {n}" if unit else f"none in {n}"
+            for unit, n in units.most_common(4)
+        )
+        raise SettingError(
+            f"{title}: mixed units: {listed} rows; write all values in one unit, as numbers alone"
+        )
+    return one_line(next(iter(units), ""), 40)
+
+
+def _with_numbers(
+    rows: Sequence[Row], columns: Sequence[Column], cells: Sequence[list[Cell]]
+) -> list[Row]:
+    """Rows whose targets are numbers or None; one whose only values are faulty is a bad row."""
+    found: list[Row] = []
+    for row, own in zip(rows, zip(*cells, strict=True), strict=True):
+        if isinstance(row, BadRow):
+            found.append(row)
+            continue
+        values = [None if cell.fault or math.isnan(cell.value) else cell.value for cell in own]
+        faulty = [k for k, cell in enumerate(own) if cell.fault]
+        if faulty and all(value is None for value in values):
+            title = columns[faulty[0]].title
+            what = f"{title}: {shown(row.extra.get(title))} {own[faulty[0]].fault}"
+            found.append(BadRow(row.input, row.name, row.smiles, what, extra=row.extra))
+            continue
+        titles = (column.title for column in columns)
+        found.append(replace(row, extra={**row.extra, **dict(zip(titles, values, strict=True))}))
+    return found
+
+
+def _unused(rows: Sequence[Row], titles: Sequence[str], columns: Sequence[Column]) -> list[str]:
+    """Remarks on columns that somebody may take for inputs: a model sees the molecules alone."""
+    remarks = []
+    for column in columns:
+        own = [cell_of(row.extra.get(column.title)).value for row in rows]
+        known = [k for k, value in enumerate(own) if not math.isnan(value)]
+        leaks = []
+        for title in titles:
+            if title in {one.title for one in columns}:
+                continue
+            others = [cell_of(rows[k].extra.get(title)).value for k in known]
+            same = sum(own[k] == value for k, value in zip(known, others, strict=True))
+            if known and (same >= 0.95 * len(known) or letters(column.name) in letters(title)):
+                leaks.append(title)
+        if leaks:
+            remarks.append(
+                f"{', '.join(map(repr, leaks[:5]))} may tell {column.title}; the model does not "
+                "see it, as it takes nothing but the molecules"
+            )
+    structures = [
+        title
+        for title in titles
+        if "smiles" in letters(title) and content(row.extra.get(title, "") for row in rows)[0] > 0.5
+    ]
+    if structures:
+        remarks.append(
+            f"{', '.join(map(repr, structures[:5]))} {'has' if len(structures) == 1 else 'have'} "
+            "SMILES too; --smiles says which column to take"
+        )
+    return remarks

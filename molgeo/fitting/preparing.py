@@ -1,0 +1,264 @@
+"""From a table of any kind to molecules with values, conformers and folds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from molgeo.chem.files.formats import ReadOptions
+from molgeo.chem.files.readers import is_single, read_all
+from molgeo.chem.molecule import BadRow, Molecule, Row
+from molgeo.data import location
+from molgeo.elements import SYMBOLS
+from molgeo.fitting.columns import Column, read_columns
+from molgeo.fitting.duplicates import averaged
+from molgeo.fitting.folds import Folds, folds_of
+from molgeo.fitting.members import Data
+from molgeo.fitting.recipe import FEWEST, FRESH, START, Recipe, recipe_for
+from molgeo.fitting.settings import FitSettings
+from molgeo.generate.table import Table, read_table
+from molgeo.predictor.checkpoint import read_header
+from molgeo.runtime.errors import InputError, SettingError
+from molgeo.runtime.plain_text import one_line, say
+from molgeo.training.naming import data_name
+from molgeo.training.table import TableConfig, Target, geometries_of
+
+
+class Given(NamedTuple):
+    """A table as it was given.
+
+    Attributes:
+        name: of the table, for files.
+        source: what messages call it.
+        rows: with numbers in the columns of values.
+        columns: of values.
+        digest: tells its rows from those of another table.
+    """
+
+    name: str
+    source: str
+    rows: list[Row]
+    columns: list[Column]
+    digest: str
+
+
+def given(table: Any, settings: FitSettings) -> Given:
+    """Read a table, and look at its columns.
+
+    Args:
+        table: as of `molgeo.fit`.
+        settings: of the fit.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        InputError: it cannot be read.
+        SettingError: a column is not there or cannot be learned.
+    """
+    strip, smiles = settings.strip_salts, settings.smiles
+    options = ReadOptions(smiles_column=smiles, strip_salts=strip, keep_columns=True, say=say)
+    is_file = isinstance(table, str | Path)
+    if is_file and not Path(table).is_file():
+        raise FileNotFoundError(f"{table} does not exist; expected a file of molecules")
+    sources = [Path(table)] if is_file else [table] if is_single(table) else list(table)
+    rows = list(read_all(sources, options))
+    if not rows:
+        raise InputError("the table is empty: it has no molecules")
+    name, source = (
+        (data_name([str(table)]), Path(table).name) if is_file else ("table", "the table")
+    )
+    asked = settings.titles, settings.units, settings.kind
+    columns, rows, remarks = read_columns(rows, *asked, source)
+    for remark in remarks:
+        say(remark)
+    total = hashlib.sha256()
+    for row in rows:
+        values = [row.extra.get(one.title) for one in columns]
+        total.update(f"{row.smiles} {values}".encode())
+        if isinstance(row, Molecule):
+            total.update(row.z.tobytes() + row.pos.tobytes())
+    return Given(name, source, rows, columns, total.hexdigest())
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that members are trained from.
+
+    Attributes:
+        base: the config that they share.
+        recipe: of the fit.
+        data: rows, conformers and folds.
+        columns: of values.
+        pooling: of each target what it was decided by; empty if it was asked for.
+    """
+
+    base: TableConfig
+    recipe: Recipe
+    data: Data
+    columns: Sequence[Column]
+
+
+def prepared(found: Given, settings: FitSettings) -> Prepared:
+    """Make conformers of the rows that can be used, and divide these into folds.
+
+    Args:
+        found: the table.
+        settings: of the fit.
+
+    Raises:
+        InputError: too few rows can be used.
+        SettingError: settings that do not fit the table.
+    """
+    columns = found.columns
+    split = "" if settings.split in ("scaffold", "random") else settings.split
+    if split in [one.title for one in columns]:
+        raise SettingError(f"split: {split!r} is a target; expected a column of train and test")
+    titles = [[one.title] for one in columns]
+    table = read_table(found.rows, titles, settings.geometry, split, takes_charge=True)
+    table, remarks = averaged(table, columns)
+    for remark in remarks:
+        say(remark)
+    _check_enough(table.values, columns, table.aside)
+    n = round(len(table.rows) * (1 - settings.test_fraction))
+    recipe = _recipe(n, settings)
+    base = _base(found.name, columns, recipe, n, settings)
+    store = location.data_dir(base.data_dir) / "tables"
+    geometries, failed = geometries_of(table, base.learned, recipe.conformers, store)
+    table = replace(table, aside=[*table.aside, *failed])
+    kept = np.flatnonzero(geometries.exists.numpy())
+    _check_enough(table.values[kept], columns, table.aside)
+    data = Data(table, geometries, _folds(table.of(kept), kept, len(table.rows), settings, recipe))
+    _say_rows(found, data, base)
+    return Prepared(base, recipe, data, columns)
+
+
+def _check_enough(values: Any, columns: Sequence[Column], aside: Sequence[BadRow]) -> None:
+    """Refuse too few molecules to learn from."""
+    for k, one in enumerate(columns):
+        known = values[np.isfinite(values[:, k]), k]
+        if len(known) >= FEWEST:
+            continue
+        mean = (
+            f"the mean of their values, {known.mean():.4g} {one.unit}".rstrip()
+            if len(known)
+            else ""
+        )
+        others = f", {len(aside)} rows being set aside ({_reasons(aside, 1)})" if aside else ""
+        raise InputError(
+            f"{one.title}: expected at least {FEWEST} molecules with a value, got {len(known)}"
+            f"{others}: a model of so few would not hold for others"
+            + (f"; {mean}, is the better guess" if mean else "")
+        )
+
+
+def _recipe(n: int, settings: FitSettings) -> Recipe:
+    """What the rows suggest and the user asks for."""
+    recipe = recipe_for(n, settings.from_scratch)
+    names = ("members", "folds", "conformers", "epochs")
+    asked = {name: getattr(settings, name) for name in names}
+    if asked["folds"] and not asked["members"]:
+        asked["members"] = min(asked["folds"], 16)
+    recipe = replace(recipe, **{name: value for name, value in asked.items() if value is not None})
+    if recipe.members > recipe.folds:
+        recipe = replace(recipe, folds=recipe.members) if not asked["folds"] else recipe
+    if not recipe.members <= min(recipe.folds, 16):
+        raise SettingError(
+            f"members: expected at most one per fold and 16, got {recipe.members} of "
+            f"{recipe.folds} folds"
+        )
+    return recipe
+
+
+def _base(
+    name: str, columns: Sequence[Column], recipe: Recipe, n: int, settings: FitSettings
+) -> TableConfig:
+    """The config that members share, pooling yet undecided."""
+    head = "mean" if settings.pooling == "auto" else settings.pooling
+    targets = [
+        Target(
+            column=one.title,
+            unit=one.unit,
+            head=head,
+            name=Target(column=one.name).property.name,
+        )
+        for one in columns
+    ]
+    n_train = max(1, round(n * (1 - 1 / recipe.folds)))
+    keys = recipe.run(n_train)
+    if settings.from_scratch:
+        keys |= {**FRESH, "heads_first": 0}
+    else:
+        keys["start_from"] = settings.start_from or START
+    kind: Any = settings.device.partition(":")[0]
+    return TableConfig(
+        data_file=[name],
+        data_name=name,
+        targets=targets,
+        conformers=recipe.conformers,
+        split=settings.split,
+        seed=settings.seed,
+        threads=settings.threads,
+        accelerator={"cuda": "gpu"}.get(kind, kind),
+        **keys,
+    )
+
+
+def _folds(own: Table, kept: Any, n: int, settings: FitSettings, recipe: Recipe) -> Folds:
+    """Test part and folds of the rows that have a geometry, among all rows."""
+    groups = scaffold_groups(own) if settings.split == "scaffold" else own.groups
+    fraction = settings.test_fraction
+    some = folds_of(own.groups, groups, own.parts, fraction, recipe.folds, settings.seed)
+    fold, strange = np.full(n, -1, np.int64), np.zeros(n, bool)
+    fold[kept], strange[kept] = some.fold, some.strange
+    return Folds(kept[some.test], fold, strange)
+
+
+def scaffold_groups(table: Table) -> Any:
+    """Numbers of the rows' scaffolds."""
+    from rdkit import Chem
+    from rdkit.Chem.Scaffolds import MurckoScaffold
+
+    from molgeo.chem.parsing import mol_from_smiles
+
+    names = []
+    for k, row in enumerate(table.rows):
+        mol = mol_from_smiles(row.smiles) if row.smiles else None
+        if mol is not None:
+            Chem.RemoveStereochemistry(mol)
+        names.append(f"-{k}" if mol is None else MurckoScaffold.MurckoScaffoldSmiles(mol=mol))
+    return np.unique(names, return_inverse=True)[1]
+
+
+def _say_rows(found: Given, data: Data, base: TableConfig) -> None:
+    """How many rows are used for what, and which are not."""
+    aside, folds = data.table.aside, data.folds
+    n_used = int((folds.fold >= 0).sum())
+    say(
+        f"{len(found.rows)} rows: {n_used} molecules to learn from in "
+        f"{int(folds.fold.max()) + 1} folds, {len(folds.test)} to test on"
+    )
+    if aside:
+        say(f"{len(aside)} rows are set aside: {_reasons(aside, 3)}")
+    if not base.start_from:
+        return
+    domain = read_header(base.start_from).domain
+    seen = set(domain.elements)
+    here = set(data.geometries.molecules.z.unique().tolist())
+    if new := sorted(here - seen):
+        say(
+            f"{base.start_from} has never seen {', '.join(SYMBOLS[z] for z in new)}: what it knows "
+            "of these elements is learned from the table alone"
+        )
+
+
+def _reasons(aside: Sequence[BadRow], most: int) -> str:
+    """The most frequent reasons of rows that are set aside."""
+    counted = Counter(row.message for row in aside)
+    listed = [f"{one_line(reason, 100)} ({n})" for reason, n in counted.most_common(most)]
+    more = len(counted) - most
+    return "; ".join([*listed, *([f"{more} other reasons"] if more > 0 else [])])

@@ -1,0 +1,91 @@
+"""What a fit does by itself, by the number of molecules that it has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+START: Final = "spectrum_net-aimnet2-small"
+"""The shipped model whose backbone a fit starts from: twelve elements and charges."""
+
+FRESH: Final = {
+    "model": "spectrum_net",
+    "backbone": {
+        "n_features": 128,
+        "n_filters": 32,
+        "n_products": 48,
+        "n_blocks": 3,
+        "n_gaussians": 32,
+        "n_spherical": 4,
+        "cutoff": 5.0,
+        "charges": True,
+    },
+}
+"""The same backbone without what it has learned."""
+
+FEWEST: Final = 50
+"""Molecules below which a fit is refused: their folds would have fewer than ten."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is fitted.
+
+    Attributes:
+        members: models whose mean is the answer.
+        folds: parts of the rows that are not tested on, of which each member is stopped by one.
+        conformers: made of each SMILES.
+        epochs: of each member, at most; an epoch is as many molecules as it is trained on.
+        patience: epochs without improvement after which a member ends.
+        heads_first: epochs of the heads alone.
+        batch_size: molecules per step.
+        learning_rate: peak.
+    """
+
+    members: int
+    folds: int
+    conformers: int
+    epochs: int
+    patience: int
+    heads_first: int = 100
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+
+    def run(self, n: int) -> dict[str, Any]:
+        """Keys of a member's run.
+
+        Args:
+            n: molecules that it is trained on.
+        """
+        steps = max(1, n // self.batch_size)
+        return {
+            "heads_first": self.heads_first,
+            "batch_size": self.batch_size,
+            "epoch_size": n,
+            "max_epochs": self.epochs,
+            "patience": self.patience,
+            "optimizer": "muon",
+            "learning_rate": self.learning_rate,
+            "weight_decay": 0.01,
+            "warmup_steps": min(100, 2 * steps),
+            "schedule": "cosine",
+            "ema_decay": 0.99,
+            "clip_norm": 5.0,
+            "save_every_steps": max(50, min(500, steps)),
+            "log_every_steps": max(1, min(50, steps)),
+        }
+
+
+def recipe_for(n: int, from_scratch: bool) -> Recipe:
+    """The recipe for so many molecules.
+
+    Args:
+        n: molecules with a value, without those that are tested on.
+        from_scratch: the backbone has learned nothing yet.
+    """
+    more = 3 if from_scratch else 1
+    if n <= 2_000:
+        return Recipe(5, 5, 4, 30 * more, 8 * more)
+    if n <= 10_000:
+        return Recipe(3, 5, 2, 24 * more, 6 * more)
+    return Recipe(1, 10, 1, 20 * more, 5 * more)

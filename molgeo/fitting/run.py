@@ -1,0 +1,182 @@
+"""From a table to a model with error bars: `fit` is the way through.
+
+    table → rows → values → conformers → folds → pooling → members → their mean → bars → report
+
+Each step is deterministic, and what takes long is kept in the folder as it comes: conformers and
+the members' states. So a fit that was killed gives, when it is resumed, the model that it would
+have given.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+import yaml
+
+from molgeo.evaluation.cards import markdown
+from molgeo.fitting.bars import add_bars
+from molgeo.fitting.members import Data, forget_states, pooling_of, train_members
+from molgeo.fitting.outcome import FILES as OUTCOME_FILES
+from molgeo.fitting.outcome import Outcome
+from molgeo.fitting.preparing import Given, Prepared, given, prepared
+from molgeo.fitting.settings import FitSettings
+from molgeo.fitting.telling import facts_of, lines_of, outcome_of, tested
+from molgeo.predictor.checkpoint import read_header, save_checkpoint
+from molgeo.predictor.merging import Atoms, merged
+from molgeo.runtime.errors import SettingError
+from molgeo.runtime.plain_text import say, shown
+from molgeo.training.naming import check_free
+from molgeo.training.table import TableConfig, write_aside
+from molgeo.training.yaml_text import read_yaml
+
+SETTINGS: Final = "fit.yaml"
+"""File of a fit's settings, in its folder."""
+
+MEMBERS: Final = "members"
+"""Folder of the members' runs."""
+
+POOLING: Final = "pooling.yaml"
+ASIDE: Final = "set_aside.csv"
+UNFINISHED: Final = "unfinished.safetensors"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Where a fit lies, and what is to be said of it.
+
+    Attributes:
+        path: of the model.
+        lines: for people, the first of which says whether the model is worth having.
+    """
+
+    path: Path
+    lines: tuple[str, ...]
+
+
+def fit_table(table: Any, settings: FitSettings) -> Fitted:
+    """Fit a model to values of molecules.
+
+    Args:
+        table: name of a file, DataFrame, or an iterable of anything that `molgeo.predict` takes,
+            with the values: columns, fields, ``info``, attributes of PyG's ``Data``.
+        settings: how.
+
+    Returns:
+        Where it lies.
+
+    Raises:
+        InputError: the table cannot be read, or has too few rows that can be used.
+        SettingError: a column that is not there or cannot be learned, or settings that a fit that
+            is resumed did not have.
+        FileExistsError: the folder holds a fit already.
+        FileNotFoundError: there is no such table, or nothing to resume.
+    """
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    found = given(table, settings)
+    folder = settings.folder(found.name)
+    _check_folder(folder, settings, found)
+    own = prepared(found, settings)
+    name = "_".join(one.property.name for one in own.base.targets)[:60]
+    check_free(name, chosen=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    about = {"digest": found.digest, **settings.of_fit()}
+    (folder / SETTINGS).write_text(yaml.safe_dump(about, sort_keys=False))
+    write_aside(own.data.table.aside, folder / ASIDE)
+    path = folder / f"{name}.safetensors"
+    if not path.exists():
+        _make(own, settings, path)
+    return Fitted(path, tuple(lines_of(Outcome.read(folder), path)))
+
+
+def _check_folder(folder: Path, settings: FitSettings, found: Given) -> None:
+    """Refuse a folder that holds a fit already, none to resume, or another one."""
+    told = folder / SETTINGS
+    if settings.resume:
+        if not told.exists():
+            raise FileNotFoundError(f"nothing to resume: {told} does not exist")
+        before = read_yaml(told)
+        for key, value in {"digest": found.digest, **settings.of_fit()}.items():
+            if before.get(key) != value:
+                what = f"{key} was {shown(before.get(key))} and is {shown(value)} now"
+                what = "the table has changed" if key == "digest" else what
+                raise SettingError(f"--resume: {what}; --force begins anew")
+        return
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not told.exists():
+        raise FileExistsError(f"{folder} exists and holds no fit: choose another --output")
+    if not settings.force:
+        raise FileExistsError(
+            f"{folder} holds a fit already: --resume goes on, --force begins anew, or choose "
+            "another --output"
+        )
+    for one in told_files(folder):
+        shutil.rmtree(one) if one.is_dir() else one.unlink()
+
+
+def told_files(folder: Path) -> list[Path]:
+    """What a fit has written into its folder, as far as it is there."""
+    names = [SETTINGS, POOLING, ASIDE, MEMBERS, UNFINISHED, *OUTCOME_FILES, "report.html"]
+    models = [one for one in folder.glob("*.safetensors") if one.with_suffix(".md").exists()]
+    found = [*(folder / name for name in names), *models, *(m.with_suffix(".md") for m in models)]
+    return [one for one in found if one.exists()]
+
+
+def _make(own: Prepared, settings: FitSettings, path: Path) -> None:
+    """Train, measure and write a model.
+
+    Args:
+        own: what it is made of.
+        settings: of the fit.
+        path: of its file, which is there once all is done.
+    """
+    data, recipe, folder = own.data, own.recipe, path.parent / MEMBERS
+    base = _with_pooling(own, settings, path.parent)
+    members = train_members(base, data, recipe.members, recipe.folds, folder)
+    whole = merged(members, polar=_some(data)) if len(members) > 1 else members[0]
+    whole.name = path.stem
+    held = add_bars(whole, members, data, recipe.folds, recipe.conformers)
+    test = tested(whole, data, recipe.conformers)
+    outcome = outcome_of(own, whole, held, test, folder)
+    outcome.write(path.parent)
+    part = path.with_name(UNFINISHED)
+    save_checkpoint(whole, part, facts_of(own, base, settings, whole, test, folder, path.stem))
+    path.with_suffix(".md").write_text(markdown(read_header(part)))
+    os.replace(part, path)
+    forget_states(folder, recipe.members)
+
+
+def _with_pooling(own: Prepared, settings: FitSettings, folder: Path) -> TableConfig:
+    """The config of all members, with the pooling that held-out rows like best."""
+    base = own.base
+    if settings.pooling != "auto":
+        return base
+    kept = folder / POOLING
+    if not kept.exists():
+        found = pooling_of(base, own.data, own.recipe.folds)
+        kept.write_text(yaml.safe_dump({name: list(pair) for name, pair in found.items()}))
+    errors = read_yaml(kept)
+    targets = []
+    for one in base.targets:
+        mean, extensive = errors[one.property.name]
+        head = "mean" if mean <= extensive else "sum"
+        unit = f" {one.unit}" if one.unit else ""
+        say(
+            f"{one.column}: atoms are pooled by their {head}, whose error on held-out rows is "
+            f"{min(mean, extensive):.3g}{unit} and not {max(mean, extensive):.3g}{unit} (heads "
+            "alone); --pooling forces another"
+        )
+        targets.append(one.model_copy(update={"head": head}))
+    return base.model_copy(update={"targets": targets})
+
+
+def _some(data: Data, n: int = 20) -> Atoms:
+    """Some molecules, on whose atoms the signs of charges are compared."""
+    batch = data.geometries.molecules.batch(torch.arange(min(n, len(data.geometries.molecules))))
+    return batch.z, batch.pos, batch.batch

@@ -1,0 +1,246 @@
+"""What is told of a fit: its rows with predictions, its summary, and the header of its model."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import pandas as pd
+import torch
+
+from molgeo.evaluation.collected import Collected
+from molgeo.evaluation.properties import errors
+from molgeo.fitting.bars import HeldOut, sample_of
+from molgeo.fitting.members import Data
+from molgeo.fitting.outcome import FOLD, FOLDS, FitTarget, Outcome
+from molgeo.fitting.preparing import Prepared
+from molgeo.fitting.settings import FitSettings
+from molgeo.predictor import Predictor
+from molgeo.predictor.calibration import calibration_of, within
+from molgeo.training.export import commit, hardware, published, validation_curve, validations
+from molgeo.training.table import TableConfig
+
+PLACES: Final = {
+    "test": "molecules of the test part",
+    FOLDS: "molecules, each predicted by a model that did not see it",
+}
+"""Parts whose errors are told."""
+
+
+class Tested(NamedTuple):
+    """What a model does on the test part.
+
+    Attributes:
+        found: predictions; None if there is no test part.
+        metrics: errors, for the header.
+    """
+
+    found: Collected | None
+    metrics: dict[str, Any]
+
+
+def tested(whole: Predictor, data: Data, conformers: int) -> Tested:
+    """Compare a model with the test part.
+
+    Args:
+        whole: the model, with its bars.
+        data: of the fit.
+        conformers: of each molecule, of which values are averages.
+    """
+    rows = torch.from_numpy(data.folds.test)
+    if not len(rows):
+        return Tested(None, {})
+    kept: list[Collected] = []
+    sample = sample_of(data, rows, whole.properties, conformers)
+    metrics = errors(whole, sample, keep=kept.append)
+    geometry = data.table.geometry
+    return Tested(kept[0], {"split": "test", "geometry": geometry, **metrics})
+
+
+def outcome_of(
+    own: Prepared, whole: Predictor, held: HeldOut, test: Tested, folder: Path
+) -> Outcome:
+    """All rows with what models that did not see them say.
+
+    Args:
+        own: what the model is made of.
+        whole: the model.
+        held: rows of the folds.
+        test: the test part.
+        folder: of the members.
+    """
+    classes = {one.title: one.classes for one in own.columns}
+    targets = [
+        FitTarget.of(one, classes[column.title])
+        for one, column in zip(whole.properties, own.columns, strict=True)
+    ]
+    parts = [f"{FOLD}{k + 1}" for k in held.fold.tolist()]
+    tables = [_rows(own, whole, held.found, parts, targets)]
+    if test.found is not None:
+        n = len(test.found.rows)
+        tables.append(_rows(own, whole, test.found, ["test"] * n, targets))
+    rows = pd.concat(tables, ignore_index=True)
+    first = whole.properties[0]
+    history = pd.DataFrame(_history(folder, own.recipe.members, first.column))
+    return Outcome.of(rows, history, targets, _about(own, first.unit))
+
+
+def _rows(
+    own: Prepared,
+    whole: Predictor,
+    found: Collected,
+    parts: Sequence[str],
+    targets: Sequence[FitTarget],
+) -> pd.DataFrame:
+    """Rows of one kind, as `Outcome` has them."""
+    table, n = own.data.table, len(found.rows)
+    sources = [table.rows[k] for k in found.rows.tolist()]
+    columns: dict[str, Any] = {
+        "input": [one.input for one in sources],
+        "name": [one.name for one in sources],
+        "smiles": [one.smiles or "" for one in sources],
+        "part": list(parts),
+        "n_heavy": found.heavy.numpy(),
+        "in_domain": ~found.unlike,
+        "domain_reason": [""] * n,
+    }
+    made = table.geometry == "smiles"
+    known = calibration_of(whole.header.calibration, own.recipe.conformers if made else 0)
+    for k, (one, of) in enumerate(zip(targets, whole.properties, strict=True)):
+        values = found.values[:, k].numpy()
+        columns[f"{one.column}_value"] = found.labels[:, k].numpy()
+        columns[f"{one.column}_predicted"] = values
+        if known is None:
+            continue
+        sigma, half = found.half_widths(known, k).T
+        low, high = (within([of], end[:, None])[:, 0] for end in (values - half, values + half))
+        columns |= {
+            f"{one.column}_std": sigma,
+            f"{one.column}_low90": low,
+            f"{one.column}_high90": high,
+        }
+    return pd.DataFrame(columns)
+
+
+def _history(folder: Path, n: int, column: str) -> list[dict[str, Any]]:
+    """Validations of all members; errors are those of the first target, in its unit."""
+    return [
+        {
+            "member": k,
+            "step": int(row["step"]) + 1,
+            "train_loss": float(row["train_loss"]) if row.get("train_loss") else None,
+            "validation_error": float(row[f"val_mae_{column}"]),
+        }
+        for k in range(1, n + 1)
+        for row in validations(folder / str(k) / "log" / "metrics.csv")
+    ]
+
+
+def _about(own: Prepared, unit: str) -> dict[str, Any]:
+    """What the fit says of itself."""
+    recipe, table = own.recipe, own.data.table
+    return {
+        "members": recipe.members,
+        "folds": recipe.folds,
+        "split": own.base.split,
+        "begun with": own.base.start_from or "random weights",
+        "geometry": f"{recipe.conformers} conformers of each SMILES"
+        if table.geometry == "smiles"
+        else "as given",
+        "rows set aside": len(table.aside),
+        "validation_error": f"mean absolute error of the fold, {unit or 'no unit'}",
+    }
+
+
+def facts_of(
+    own: Prepared,
+    base: TableConfig,
+    settings: FitSettings,
+    whole: Predictor,
+    test: Tested,
+    folder: Path,
+    name: str,
+) -> dict[str, Any]:
+    """What the header of the model says.
+
+    Args:
+        own: what the model is made of.
+        base: config of its members.
+        settings: of the fit.
+        whole: the model.
+        test: its test part.
+        folder: of the members.
+        name: of the model.
+    """
+    data = own.data
+    n_train = int((data.folds.fold >= 0).sum())
+    made = data.table.geometry == "smiles"
+    return {
+        "name": name,
+        "data": base.set_name,
+        "n_train": n_train,
+        "split": f"{n_train} in {own.recipe.folds} folds, {len(data.folds.test)} to test on, by "
+        f"{base.split}, seed {settings.seed}",
+        "level_of_theory": "not stated",
+        "geometry": data.table.geometry,
+        "geometry_source": "MMFF94, from the SMILES" if made else "given",
+        "trained_on_forces": False,
+        "training": published(base),
+        "command": command(settings, base.set_name),
+        "curve": validation_curve(folder / "1" / "log" / "metrics.csv"),
+        "hardware": hardware(base),
+        "commit": commit(),
+        "date": datetime.date.today().isoformat(),
+        "notes": f"The mean of {own.recipe.members} models in one file, each of which was trained "
+        f"without one of {own.recipe.folds} folds of the rows. `molgeo fit` made it; its error bars "
+        "are measured on rows that a model did not see.",
+        "metrics": test.metrics,
+        "calibration": [dataclasses.asdict(one) for one in whole.header.calibration],
+    }
+
+
+def command(settings: FitSettings, name: str) -> str:
+    """``molgeo fit`` with all that differs from the defaults and makes the fit what it is."""
+    words = ["molgeo fit", shlex.quote(name)]
+    fields = FitSettings.__dataclass_fields__
+    for key, value in settings.of_fit().items():
+        if key == "unit" and not any(value):
+            continue
+        if isinstance(value, list):
+            value = ",".join(value)
+        if value == fields[key].default or value is None:
+            continue
+        option = f"--{key.replace('_', '-')}"
+        words += [option] if value is True else [option, shlex.quote(str(value))]
+    return " ".join(words)
+
+
+def lines_of(outcome: Outcome, path: Path) -> list[str]:
+    """What a fit came to, for people: the first line says whether the model is worth having.
+
+    Args:
+        outcome: of the fit.
+        path: of the model.
+    """
+    lines = [outcome.headline] if outcome.headline else []
+    for one in outcome.targets:
+        unit = f" {one.unit}" if one.unit else ""
+        for part, told in outcome.summary["errors"][one.column].items():
+            if part not in PLACES or "model" not in told:
+                continue
+            text = f"{one.name}, {told['n']} {PLACES[part]}: " + (
+                "ROC-AUC {roc_auc:.3f}, PR-AUC {pr_auc:.3f}"
+                if one.classes
+                else "MAE {mae:.3g}, RMSE {rmse:.3g}"
+            ).format(**{k: float("nan") if v is None else v for k, v in told["model"].items()})
+            text += "" if one.classes else unit
+            if told.get("within90") is not None:
+                text += f"; the 90% intervals hold {told['within90']:.0%}"
+            lines.append(text)
+    lines.append(f"model: {path}; report and predictions of all rows: {path.parent}")
+    lines.append(f"molgeo predict new.smi --model {shlex.quote(str(path))}")
+    return lines

@@ -1,0 +1,143 @@
+"""Several predictors of the same properties as one that predicts their weighted mean.
+
+The backbones stand side by side (`molgeo.models.side_by_side`). Every head has the hidden layers of
+all models, each on the features of its own backbone, and adds up their outputs times the weights.
+The dipole is the norm of the mean vector. As μ is the same for charges of the other sign, those of
+a model are turned if they oppose the first model's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from molgeo.graph import radius_graph
+from molgeo.ops.segment import molecule_sum
+from molgeo.predictor.domain import Domain
+from molgeo.predictor.heads import Heads
+from molgeo.predictor.predictor import Predictor
+
+Atoms = tuple[Tensor, Tensor, Tensor]
+"""``z``, ``pos`` and ``batch`` of some molecules, as a `Predictor` is called."""
+
+
+def merged(
+    parts: Sequence[Predictor], weights: Sequence[float] = (), polar: Atoms | None = None
+) -> Predictor:
+    """The weighted mean of predictors as one.
+
+    Args:
+        parts: two or more, with the same properties and free atoms: those of one data set.
+        weights: of each, which add up to one; none for equal ones.
+        polar: molecules with dipoles, on whose atoms the signs of charges are compared; needed if
+            there is a head for a dipole.
+
+    Returns:
+        A `SideBySide` with all features and all hidden units of the heads.
+
+    Raises:
+        ValueError: they differ in properties, free atoms or repulsion, the weights do not fit, or
+            there are dipoles and no molecules to compare them on.
+    """
+    weights = list(weights) or [1 / len(parts)] * len(parts)
+    if len(weights) != len(parts) or not abs(sum(weights) - 1) < 1e-6:
+        raise ValueError(f"weights: expected {len(parts)} that add up to 1, got {weights}")
+    first = parts[0]
+    if "dipole" in first.heads.kinds and polar is None:
+        raise ValueError("polar: expected molecules on which to compare the signs of charges")
+    for other in parts[1:]:
+        for field in ("properties", "repulsion"):
+            if getattr(other.config, field) != getattr(first.config, field):
+                raise ValueError(f"{field}: expected the same in all models")
+        mine, theirs = (one.atom_reference.nan_to_num(0.0) for one in (first, other))
+        if not torch.allclose(mine, theirs):
+            raise ValueError("atom_reference: expected the same in all models, those of one set")
+    whole = Predictor(
+        "side_by_side",
+        {"members": [_member(one) for one in parts]},
+        first.properties,
+        sum(one.heads.hidden for one in parts),
+        first.config.repulsion,
+    )
+    state = {name: getattr(first, name) for name in ("scale", "atom_reference")}
+    baselines = [w * one.baseline for w, one in zip(weights, parts, strict=True)]
+    state["baseline"] = torch.stack(baselines).sum(0)  # linear in what it adds to a property
+    for k, one in enumerate(parts):
+        own = one.backbone.state_dict()
+        state |= {f"backbone.members.{k}.{name}": value for name, value in own.items()}
+    heads = _heads(parts, weights, polar)
+    whole.load_state_dict(state | {f"heads.{name}": value for name, value in heads.items()})
+    whole.domain = _union([one.domain for one in parts])
+    return whole.eval()
+
+
+def _member(one: Predictor) -> dict[str, Any]:
+    return {"model": one.config.model} | {
+        k: v for k, v in one.config.backbone.items() if k != "n_out"
+    }
+
+
+def _heads(
+    parts: Sequence[Predictor], weights: Sequence[float], polar: Atoms | None
+) -> dict[str, Tensor]:
+    """Weights of the heads, each hidden unit on the features of its own backbone."""
+    n = len(parts[0].properties)
+    into, biases, out, out_bias = [], [], [], []
+    for k, (one, weight) in enumerate(zip(parts, weights, strict=True)):
+        heads = one.heads
+        left, right = (
+            sum(other.backbone.feature_dim for other in others)
+            for others in (parts[:k], parts[k + 1 :])
+        )
+        w = heads.in_layer.weight.detach().unflatten(0, (n, heads.hidden))
+        into.append(torch.nn.functional.pad(w, (left, right)))
+        biases.append(heads.in_layer.bias.detach().unflatten(0, (n, heads.hidden)))
+        signs = torch.ones(len(heads.out_bias))
+        if polar is not None:
+            signs = _signs(one, parts[0], polar)
+        shares = weight * signs * _by_output(one.scale / parts[0].scale, heads)
+        out.append(heads.out_weight.detach() * shares.unsqueeze(-1))
+        out_bias.append(heads.out_bias.detach() * shares)
+    return {
+        "in_layer.weight": torch.cat(into, dim=1).flatten(0, 1),
+        "in_layer.bias": torch.cat(biases, dim=1).flatten(),
+        "out_weight": torch.cat(out, dim=1),
+        "out_bias": torch.stack(out_bias).sum(0),
+    }
+
+
+def _by_output(of_properties: Tensor, heads: Heads) -> Tensor:
+    """Of each property, then again of each extent, whose second output follows the properties'."""
+    return torch.cat([of_properties, of_properties[heads.extents]]).float()
+
+
+def _signs(one: Predictor, first: Predictor, polar: Atoms) -> Tensor:
+    """-1 for outputs that are charges of dipoles and oppose the first model's, else 1."""
+    signs = torch.ones(len(one.heads.out_bias))
+    for k, kind in enumerate(one.heads.kinds):
+        if kind == "dipole":
+            own, other = (_charges(each, k, polar) for each in (one, first))
+            signs[k] = 1.0 if float(own @ other) >= 0 else -1.0
+    return signs
+
+
+@torch.no_grad()
+def _charges(one: Predictor, k: int, polar: Atoms) -> Tensor:
+    """Neutralised charges of a dipole on the atoms of a few molecules."""
+    z, pos, batch = polar
+    graph = radius_graph(pos.float(), one.cutoff, batch)
+    charges = one.heads.per_atom(one.backbone.atom_features(z, pos.float(), graph))[0][:, k]
+    means = molecule_sum(charges, graph) / graph.atoms_per_molecule
+    return charges - means[batch]
+
+
+def _union(domains: Sequence[Domain | None]) -> Domain:
+    """All that one of them was trained on; of one data set it is counted once."""
+    known = [one for one in domains if one is not None]
+    if len(known) < len(domains):
+        raise ValueError("domain: expected every model to have one")
+    return reduce(lambda a, b: a if a == b else a.joined(b), known)
