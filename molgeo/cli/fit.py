@@ -9,7 +9,7 @@ from molgeo.fitting.settings import FitSettings
 
 
 @command(
-    "molgeo fit solubility.csv --target logS --unit 'log mol/L'",
+    "molgeo fit solubility.csv --target logS --unit mol/L",
     positional("table", "file of molecules and values: csv, tsv, parquet, sdf, extxyz, db …"),
     FitSettings,
 )

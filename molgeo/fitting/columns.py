@@ -16,15 +16,26 @@ from typing import Any, Final, NamedTuple
 
 from molgeo.chem.files.columns import content
 from molgeo.chem.molecule import BadRow, Row
+from molgeo.fitting.settings import Kind
 from molgeo.generate.table import MISSING, letters, title_of
 from molgeo.runtime.errors import InputError, SettingError
 from molgeo.runtime.plain_text import one_line, shown
 
-Kind = str
-"""``auto``, ``regression`` or ``classification``."""
-
 POSITIVE: Final = frozenset(
-    ["1", "yes", "y", "true", "t", "+", "positive", "pos", "active", "toxic", "permeable", "soluble"]
+    [
+        "1",
+        "yes",
+        "y",
+        "true",
+        "t",
+        "+",
+        "positive",
+        "pos",
+        "active",
+        "toxic",
+        "permeable",
+        "soluble",
+    ]
 )
 """Names of a class whose probability is predicted."""
 
@@ -191,11 +202,13 @@ def _classes(texts: Iterable[str]) -> tuple[str, ...]:
 
 def _as_class(cell: Cell, classes: tuple[str, ...]) -> Cell:
     """A cell of a classification, as 0 or 1."""
-    text = cell.text if cell.fault or math.isnan(cell.value) else f"{cell.value:g}"
+    if not cell.fault and math.isnan(cell.value):
+        return cell
+    text = cell.text if cell.fault else f"{cell.value:g}"
     for number, of_class in enumerate(classes):
         if of_class in (text, cell.text):
             return Cell(float(number))
-    return Cell(fault=cell.fault or ("is none of the two classes" if text != "nan" else ""))
+    return Cell(fault="is none of the two classes")
 
 
 def _said_of(title: str, cells: list[Cell], classes: tuple[str, ...]) -> str:

@@ -52,7 +52,7 @@ def averaged(table: Table, columns: Sequence[Column]) -> tuple[Table, list[str]]
     for k, one in enumerate(columns):
         remarks += _spread(table, one, table.values[:, k], list(places.values()))
     found = table.of(firsts)
-    known: NDArray[np.bool_] = np.isfinite(values).any(axis=1)
+    known = np.isfinite(values).sum(1) > 0
     left = [
         BadRow(
             row.input,

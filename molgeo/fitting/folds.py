@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from molgeo.data.split import TEST, UNDECIDED, VALIDATION, split_groups
+from molgeo.data.split import TEST, UNDECIDED, VALIDATION
 
 Ints = NDArray[np.int64]
 
@@ -47,9 +47,7 @@ def folds_of(
     molecules = np.where(molecules < 0, molecules.max(initial=-1) + 1 + np.arange(n), molecules)
     is_test = parts == TEST
     if not is_test.any() and test_fraction:
-        decided = np.where(parts == VALIDATION, UNDECIDED, parts)
-        split = split_groups(groups, decided, 1e-9, test_fraction, seed)
-        is_test[split.test.numpy()] = True
+        is_test = _taken(groups, np.isin(parts, (UNDECIDED, VALIDATION)), test_fraction, seed)
     rest = np.flatnonzero(~is_test)
     sizes = np.bincount(np.unique(groups[rest], return_inverse=True)[1])
     most = len(rest) / (2 * n_folds)
@@ -69,3 +67,18 @@ def folds_of(
     strange = np.zeros(n, bool)
     strange[rest] = ~is_large
     return Folds(np.flatnonzero(is_test), fold, strange)
+
+
+def _taken(
+    groups: Ints, is_free: NDArray[np.bool_], fraction: float, seed: int
+) -> NDArray[np.bool_]:
+    """(rows,) which are of a part: in random order each group that fits into what is left of it."""
+    names, sizes = np.unique(groups[is_free], return_counts=True)
+    room = most = max(1, round(fraction * int(is_free.sum())))
+    chosen = []
+    for k in np.random.RandomState(seed).permutation(len(names)).tolist():
+        if sizes[k] <= room and sizes[k] <= max(1, most / 2):
+            chosen.append(names[k])
+            room -= sizes[k]
+    taken: NDArray[np.bool_] = is_free & np.isin(groups, chosen)
+    return taken

@@ -54,7 +54,7 @@ _RESAMPLES: Final = 500
 _SURE: Final = 0.95
 """Share of the resamples in which the model has to be better."""
 
-_FILES: Final = ("rows.csv", "history.csv", "summary.json")
+FILES: Final = ("rows.csv", "history.csv", "summary.json")
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class Outcome:
             self.history.to_csv(index=False),
             json.dumps(self.summary, indent=2, ensure_ascii=False) + "\n",
         )
-        for name, text in zip(_FILES, texts, strict=True):
+        for name, text in zip(FILES, texts, strict=True):
             with replacing(folder / name) as part:
                 part.write_text(text, encoding="utf-8")
 
@@ -171,17 +171,17 @@ class Outcome:
         try:
             texts = {"input": str, "name": str, "smiles": str, "part": str, "scaffold": str}
             texts["domain_reason"] = str
-            rows = pd.read_csv(folder / _FILES[0], dtype=texts, keep_default_na=True)
+            rows = pd.read_csv(folder / FILES[0], dtype=texts, keep_default_na=True)
             known = [name for name in texts if name in rows]
             rows[known] = rows[known].fillna("")
-            history = pd.read_csv(folder / _FILES[1])
-            summary = json.loads((folder / _FILES[2]).read_text(encoding="utf-8"))
+            history = pd.read_csv(folder / FILES[1])
+            summary = json.loads((folder / FILES[2]).read_text(encoding="utf-8"))
             targets = [
                 FitTarget(**{**one, "classes": tuple(one["classes"])}) for one in summary["targets"]
             ]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
-                f"{folder}: expected the folder of a fit with {', '.join(_FILES)}: {error}"
+                f"{folder}: expected the folder of a fit with {', '.join(FILES)}: {error}"
             ) from error
         return cls(rows, history, tuple(targets), summary)
 

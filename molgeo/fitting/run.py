@@ -26,12 +26,13 @@ from molgeo.fitting.outcome import Outcome
 from molgeo.fitting.preparing import Given, Prepared, given, prepared
 from molgeo.fitting.settings import FitSettings
 from molgeo.fitting.telling import facts_of, lines_of, outcome_of, tested
+from molgeo.generate.table import write_aside
 from molgeo.predictor.checkpoint import read_header, save_checkpoint
 from molgeo.predictor.merging import Atoms, merged
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.plain_text import say, shown
 from molgeo.training.naming import check_free
-from molgeo.training.table import TableConfig, write_aside
+from molgeo.training.table import TableConfig
 from molgeo.training.yaml_text import read_yaml
 
 SETTINGS: Final = "fit.yaml"

@@ -195,9 +195,9 @@ def facts_of(
         "hardware": hardware(base),
         "commit": commit(),
         "date": datetime.date.today().isoformat(),
-        "notes": f"The mean of {own.recipe.members} models in one file, each of which was trained "
-        f"without one of {own.recipe.folds} folds of the rows. `molgeo fit` made it; its error bars "
-        "are measured on rows that a model did not see.",
+        "notes": f"The mean of {own.recipe.members} models in one file, each trained without one "
+        f"of {own.recipe.folds} folds of the rows. `molgeo fit` made it; its error bars are "
+        "measured on rows that a model did not see.",
         "metrics": test.metrics,
         "calibration": [dataclasses.asdict(one) for one in whole.header.calibration],
     }

@@ -8,6 +8,7 @@ reason; the others go on. A value that is missing is NaN.
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import math
 from collections.abc import Iterable, Sequence
@@ -174,6 +175,21 @@ def read_table(
         aside,
         source_of,
     )
+
+
+def write_aside(rows: list[BadRow], path: Path) -> int:
+    """Write the rows that cannot be used, with their reasons, into a table; how many they are.
+
+    Args:
+        rows: that are set aside; no file is written if there are none.
+        path: of the table.
+    """
+    if rows:
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["input", "name", "smiles", "message"])
+            writer.writerows([row.input, row.name, row.smiles, row.message] for row in rows)
+    return len(rows)
 
 
 def given_geometries(molecules: Sequence[Molecule]) -> FlatGeometries:

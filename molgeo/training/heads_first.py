@@ -22,7 +22,7 @@ from molgeo.training.module import PropertyTraining
 from molgeo.training.optimisation import optimiser_of, schedule_of
 from molgeo.training.references import without_edges
 
-MOST: Final = 20_000
+MOST_KEPT: Final = 20_000
 """Training molecules whose features are kept, some 0.3 GB."""
 
 AT_ONCE: Final = 256
@@ -44,7 +44,7 @@ def fit_heads(predictor: Predictor, data: FlatDataModule, config: RunConfig, epo
     Returns:
         (properties,) mean absolute errors of the validation part, in units of `Predictor.scale`.
     """
-    train, validation = data.parts.train[:MOST], data.parts.validation
+    train, validation = data.parts.train[:MOST_KEPT], data.parts.validation
     known, rows = _features(predictor, data.molecules, torch.cat([train, validation]))
     place = {row: k for k, row in enumerate(rows.tolist())}
     places = [torch.tensor([place[row] for row in part.tolist()]) for part in (train, validation)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections.abc import Mapping
@@ -38,6 +37,7 @@ from molgeo.generate.table import (
     given_geometries,
     made_geometries,
     read_table,
+    write_aside,
 )
 from molgeo.prediction.conformer_average import CONFORMERS
 from molgeo.predictor import Predictor
@@ -326,21 +326,6 @@ def _titles(targets: Any) -> dict[str, str]:
             target = Target(column=one["column"], name=one.get("name", ""))
             found[target.property.name] = target.column
     return found
-
-
-def write_aside(rows: list[BadRow], path: Path) -> int:
-    """Write the rows that cannot be used, with their reasons, into a table; how many they are.
-
-    Args:
-        rows: that are set aside; no file is written if there are none.
-        path: of the table.
-    """
-    if rows:
-        with path.open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["input", "name", "smiles", "message"])
-            writer.writerows([row.input, row.name, row.smiles, row.message] for row in rows)
-    return len(rows)
 
 
 class TableTask(Task):

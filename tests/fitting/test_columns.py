@@ -1,0 +1,130 @@
+"""What columns of values are."""
+
+import math
+
+import pytest
+
+from molgeo.chem.molecule import BadRow, SmilesRow
+from molgeo.fitting.columns import cell_of, read_columns
+from molgeo.runtime.errors import InputError, SettingError
+
+
+def rows_of(cells, title="y", **others):
+    return [
+        SmilesRow("C" * (k + 1), extra={title: cell, **{n: v[k] for n, v in others.items()}})
+        for k, cell in enumerate(cells)
+    ]
+
+
+def columns(cells, title="y", wanted="y", unit="", kind="auto", **others):
+    return read_columns(rows_of(cells, title, **others), [wanted], [unit], kind, "mine.csv")
+
+
+@pytest.mark.parametrize(
+    ("cell", "value", "unit"),
+    [
+        ("1.5", 1.5, ""),
+        (" -2e3 ", -2000.0, ""),
+        ("−3.2", -3.2, ""),
+        ("3,5", 3.5, ""),
+        ("1.2 ± 0.1", 1.2, ""),
+        ("1.2+/-0.1 eV", 1.2, "eV"),
+        ("1.23(4)", 1.23, ""),
+        ("~ 5 mg/L", 5.0, "mg/L"),
+        (7, 7.0, ""),
+    ],
+)
+def test_numbers_as_people_write_them(cell, value, unit):
+    found = cell_of(cell)
+    assert (found.value, found.unit, found.fault) == (value, unit, "")
+
+
+@pytest.mark.parametrize("cell", ["", None, "NaN", "n/a", float("nan"), "-"])
+def test_what_is_missing(cell):
+    found = cell_of(cell)
+    assert math.isnan(found.value)
+    assert not found.fault
+
+
+@pytest.mark.parametrize(
+    ("cell", "fault"),
+    [
+        ("<0.5", "is a bound"),
+        (">= 10", "is a bound"),
+        ("inf", "is not finite"),
+        ("high", "is no number"),
+        ("1,234", "decimal comma or one of thousands"),
+        (True, "is no number"),
+    ],
+)
+def test_what_is_no_value(cell, fault):
+    assert fault in cell_of(cell).fault
+
+
+def test_a_bound_sets_its_row_aside_and_is_counted():
+    (one,), rows, remarks = columns(["1", "<2", "3", "", "4"])
+    assert one.classes == ()
+    assert isinstance(rows[1], BadRow)
+    assert rows[1].message == "y: '<2' is a bound, not a value"
+    assert rows[3].extra["y"] is None
+    assert remarks == ["y: 1 of 4 values are left out: each is a bound, not a value"]
+
+
+def test_a_unit_in_the_title():
+    (one,), _, remarks = columns(["1", "2", "4"], "logS (log mol/L)", "logS")
+    assert (one.name, one.unit) == ("logS", "log mol/L")
+    assert "taken to be 'log mol/L'" in remarks[0]
+    (one,), _, remarks = columns(["1", "2", "4"], "Measured [kcal/mol]", "measured", "kJ/mol")
+    assert (one.unit, remarks) == ("kJ/mol", [])
+
+
+def test_mixed_units_are_refused():
+    with pytest.raises(SettingError, match=r"y: mixed units: 'mM' in 2, 'uM' in 1 rows; write all"):
+        columns(["1 mM", "2 mM", "4 uM"])
+    (one,), rows, _ = columns(["1 mM", "2 mM", "4 mM"])
+    assert (one.unit, [row.extra["y"] for row in rows]) == ("mM", [1.0, 2.0, 4.0])
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (["good", "bad", "fair"], "expected numbers or two classes, got text in 3 of 3 rows"),
+        (["2", "2.0", "2"], "all values are 2: there is nothing to learn"),
+        (["inf", "-inf", "1"], "all values are 1"),
+    ],
+)
+def test_columns_that_cannot_be_learned(cells, message):
+    with pytest.raises(SettingError, match=message):
+        columns(cells)
+    with pytest.raises(InputError, match="y: expected values, got none in 2 rows"):
+        columns(["", "nan"])
+
+
+def test_two_classes():
+    (one,), rows, remarks = columns(["active", "inactive", "", "active"])
+    assert one.classes == ("inactive", "active")
+    assert [row.extra["y"] for row in rows] == [1.0, 0.0, None, 1.0]
+    assert "the model gives the probability of 'active'" in remarks[0]
+    (one,), rows, _ = columns(["0", "1", "1"])
+    assert (one.classes, [row.extra["y"] for row in rows]) == (("0", "1"), [0.0, 1.0, 1.0])
+    (one,), _, _ = columns(["0", "1", "1"], kind="regression")
+    assert one.classes == ()
+    with pytest.raises(SettingError, match="expected two classes, got 3 different numbers"):
+        columns(["0", "1", "2"], kind="classification")
+
+
+def test_other_columns_that_tell_the_value():
+    others = {"logP_calc": ["9", "8", "7"], "copy": ["1", "2.0", "4"], "mass": ["3", "1", "2"]}
+    _, _, remarks = columns(["1", "2", "4"], "logP", "logP", **others)
+    assert remarks == [
+        "'logP_calc', 'copy' may tell logP; the model does not see it, as it takes nothing but the "
+        "molecules"
+    ]
+
+
+def test_a_title_that_is_not_there_or_is_there_twice():
+    with pytest.raises(SettingError, match=r"mine.csv: no column 'logs'.*; there are 'y'"):
+        columns(["1", "2"], wanted="logs")
+    rows = [SmilesRow("C", extra={"S (a)": "1", "S (b)": "2"})]
+    with pytest.raises(SettingError, match=r"'S' may be 'S \(a\)' or 'S \(b\)': name one"):
+        read_columns(rows, ["S"], [""], "auto", "x")

@@ -1,0 +1,156 @@
+"""A fit from a table to a model."""
+
+import csv
+import importlib
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import molgeo
+from molgeo.cli import program as cli
+from molgeo.fitting.run import fit_table
+from molgeo.predictor.checkpoint import load, read_header
+from molgeo.runtime.errors import InputError, SettingError
+from molgeo.training.module import PropertyTraining
+
+
+class Killed(BaseException):
+    """In place of a signal."""
+
+
+def test_from_a_table_to_a_prediction_with_an_error_bar(table, capsys):
+    path = table()
+    words = ["fit", str(path), "--target", "Y", "--unit", "a0³", "--members", "2", "--folds", "3"]
+    words += ["--epochs", "2", "--conformers", "1", "--from-scratch", "--threads", "1"]
+    assert cli.main([*words, "--device", "cpu"]) == 0
+    out = capsys.readouterr().out
+    model = "runs/mine/y.safetensors"
+    assert out.splitlines()[-1] == f"molgeo predict new.smi --model {model}"
+    assert "y, " in out
+    header = read_header(model)
+    assert [one.conformers for one in header.calibration] == [1]
+    assert header.config.properties[0].unit == "a0³"
+    assert header.metrics.n > 0
+    assert (header.training["targets"][0]["column"], header.n_train) == (
+        "y",
+        header.calibration[0].n * 3 // 2,
+    )
+    found = molgeo.predict(["CCO", "C" * 40, "[Na+].[Cl-]"], model, conformers=2)
+    assert found.y_a0__std[0] > 0
+    assert (found.y_a0__low90 < found.y_a0_)[0]
+    assert (found.y_a0_ < found.y_a0__high90)[0]
+    assert found.in_domain[1] == False  # noqa: E712
+    assert "far more atoms" in found.domain_reason[1]
+    assert found.status[2] == "error"
+    with open("runs/mine/rows.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["part"] for row in rows} == {"fold 1", "fold 2", "test"}
+    assert cli.main([*words]) == 2
+    assert "--resume goes on, --force begins anew" in capsys.readouterr().err
+
+
+def test_a_kill_at_any_moment_changes_nothing(table, quick, monkeypatch):
+    """In the first member, between members, and while the errors are measured."""
+    path = table()
+    whole = load(fit_table(path, quick(output="whole")).path)
+    original = PropertyTraining.training_step
+
+    def killed(self, batch, batch_idx):
+        if self.global_step >= 1:
+            raise Killed
+        return original(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PropertyTraining, "training_step", killed)
+        with pytest.raises(Killed):
+            fit_table(path, quick(output="again"))
+    for place in ("molgeo.fitting.members._trained", "molgeo.fitting.run.merged"):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, killed_at(place, 1 if "merged" in place else 2))
+            with pytest.raises(Killed):
+                fit_table(path, quick(output="again", resume=True))
+    model = load(fit_table(path, quick(output="again", resume=True)).path)
+    for (name, a), b in zip(whole.state_dict().items(), model.state_dict().values(), strict=True):
+        assert torch.equal(a.nan_to_num(), b.nan_to_num()), name
+    assert model.header.calibration == whole.header.calibration
+    with pytest.raises(SettingError, match="--resume: seed was 42 and is 1 now; --force begins"):
+        fit_table(path, quick(output="again", resume=True, seed=1))
+    table(cells=lambda k, smiles, y: (smiles, f"{y + 1:.3f}"))
+    with pytest.raises(SettingError, match="--resume: the table has changed"):
+        fit_table(path, quick(output="again", resume=True))
+
+
+def killed_at(place, call):
+    """A function of a module that is killed as it is called for the so manieth time."""
+    module, _, name = place.rpartition(".")
+    original, calls = getattr(importlib.import_module(module), name), []
+
+    def killed(*args, **more):
+        calls.append(args)
+        if len(calls) == call:
+            raise Killed
+        return original(*args, **more)
+
+    return killed
+
+
+def test_from_python(molecules, tmp_path):
+    frame = pd.DataFrame(molecules, columns=["smiles", "y"])
+    own = {"members": 1, "folds": 3, "epochs": 1, "conformers": 1, "from_scratch": True}
+    model = molgeo.fit(frame, "y", threads=1, device="cpu", pooling="sum", **own)
+    assert model.properties[0].head == "sum"
+    assert model.name == "y"
+    assert molgeo.predict("CCO", model).y_std[0] > 0
+    with pytest.raises(FileExistsError, match="runs/table holds a fit already"):
+        molgeo.fit(frame, target="y")
+    with pytest.raises(TypeError, match="tagret: no such setting of a fit; did you mean 'target'"):
+        molgeo.fit(frame, "y", tagret="y")
+
+
+def test_few_molecules_are_refused_with_a_better_guess(table, quick, molecules):
+    path = table()
+    rows = path.read_text().splitlines()[:21]
+    path.write_text("\n".join(rows))
+    mean = np.mean([y for _, y in molecules[:20]])
+    with pytest.raises(InputError, match=r"y: expected at least 50 molecules .*, got 20.*mean of"):
+        fit_table(path, quick())
+    assert f"{mean:.4g}"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"target": "z"}, "mine.csv: no column 'z'"),
+        ({"target": ""}, "target: expected the title of a column"),
+        ({"target": "y,y"}, "target: 'y' is named twice"),
+        ({"split": "y"}, "split: 'y' is a target"),
+        ({"split": "set"}, "no column 'set'"),
+        ({"members": 4, "folds": 3}, "members: expected at most one per fold"),
+        ({"members": 0}, "members: expected a whole number from 1, got 0"),
+        ({"test_fraction": 1.0}, "test_fraction: expected 0 or more"),
+        ({"pooling": "max"}, "pooling: expected one of auto, mean, sum"),
+        ({"unit": "a,b"}, "unit: expected one for each of 1 targets, got 2"),
+        ({"start_from": "schnet-qm9"}, "from_scratch: means nothing beside start_from"),
+        ({"resume": True}, "nothing to resume"),
+    ],
+)
+def test_settings_that_mean_nothing(table, quick, fields, message):
+    path = table()
+    with pytest.raises((SettingError, FileNotFoundError), match=message):
+        fit_table(path, quick(**fields))
+
+
+def test_a_folder_of_something_else_is_left_alone(table, quick, tmp_path):
+    path = table()
+    with pytest.raises(FileExistsError, match="exists and holds no fit"):
+        fit_table(path, quick(output=str(tmp_path), force=True))
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.csv does not exist"):
+        fit_table("nowhere.csv", quick())
+
+
+def test_a_table_without_structures(table, quick):
+    path = table(titles=("compound", "y"), cells=lambda k, smiles, y: (f"mol-{k}!", y))
+    with pytest.raises(InputError, match="no column is called 'smiles'"):
+        fit_table(path, quick())
