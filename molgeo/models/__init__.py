@@ -124,6 +124,15 @@ class Backbone(nn.Module):
         """
         raise TypeError(f"{type(self).__name__} does not say what an atom's features are")
 
+    def fit_factors(self, z: Tensor, pos: Tensor, graph: Graph) -> None:
+        """Set the factors that data decide, once before a training; most models have none.
+
+        Args:
+            z: (atoms,) int64 atomic numbers of a batch of training molecules.
+            pos: (atoms, 3) Å.
+            graph: edges within `cutoff`, of the batch.
+        """
+
 
 def check_elements(z: Tensor, n_elements: int) -> None:
     """Refuse atomic numbers that a model has no features of; the host waits for the device.

@@ -84,6 +84,12 @@ class SideBySide(Backbone):
         for one in modules:
             one.reset_parameters()
 
+    def fit_factors(self, z: Tensor, pos: Tensor, graph: Graph) -> None:
+        """Those of each member."""
+        own: list[Any] = [*self.members]
+        for one in own:
+            one.fit_factors(z, pos, graph)
+
     def atom_features(self, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
         """Features of every atom in its surroundings, (atoms, feature_dim)."""
         own: list[Any] = [*self.members]

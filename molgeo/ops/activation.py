@@ -82,6 +82,19 @@ def _softplus_second_gradient(tangent: Tensor, grad: Tensor, x: Tensor) -> Tenso
     return tangent * grad * s * (1 - s)
 
 
+def scaled_silu(x: Tensor, inplace: bool = False) -> Tensor:
+    """``silu(x) / 0.6``, whose variance is about one for inputs of variance one."""
+    return F.silu(x, inplace=inplace).mul_(1 / 0.6)
+
+
+def _scaled_silu_gradient(grad: Tensor, x: Tensor) -> Tensor:
+    return silu_gradient(grad, x) * (1 / 0.6)
+
+
+def _scaled_silu_second_gradient(tangent: Tensor, grad: Tensor, x: Tensor) -> Tensor:
+    return silu_second_gradient(tangent, grad, x) * (1 / 0.6)
+
+
 @dataclass(frozen=True)
 class Activation:
     """A function of each element with what its derivatives need.
@@ -99,3 +112,4 @@ class Activation:
 
 SILU = Activation(F.silu, silu_gradient, silu_second_gradient)
 SHIFTED_SOFTPLUS = Activation(shifted_softplus, _softplus_gradient, _softplus_second_gradient)
+SCALED_SILU = Activation(scaled_silu, _scaled_silu_gradient, _scaled_silu_second_gradient)

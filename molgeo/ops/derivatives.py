@@ -80,11 +80,15 @@ def neighbour_sum(terms: NeighbourSum, *operands: Tensor) -> Tensor:
 class _Sum(torch.autograd.Function):
     """m."""
 
+    # PyTorch's compiler counts parameters to see whether there is a ctx, and miscounts with one
+    # more name here if there are two operands.
     @staticmethod
-    def forward(ctx: Any, terms: NeighbourSum, *operands: Tensor) -> Tensor:
+    def forward(ctx: Any, *arguments: Any) -> Tensor:
+        terms, *operands = arguments
         ctx.terms = terms
         ctx.save_for_backward(*operands)
-        return terms.value(*operands)
+        total: Tensor = terms.value(*operands)
+        return total
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:

@@ -30,6 +30,9 @@ from molgeo.training.task import Task
 SAMPLE: Final = 512
 """Training molecules on which a checkpoint is compared with the data."""
 
+BATCH: Final = 32
+"""Training molecules on which the factors of a fresh backbone are fitted."""
+
 FEW: Final = 32
 """Molecules from which on a factor is fitted to those alone whose elements a checkpoint knows."""
 
@@ -112,6 +115,8 @@ def first_predictor(config: RunConfig, task: Task, resume: bool = False) -> Pred
     _check_charges(config, predictor, data.molecules)
     if not config.start_from:
         fit_references(predictor, data.molecules, train, task.free_atoms(), may_be_missing)
+        batch = data.molecules.batch(train[:: -(-len(train) // BATCH)])
+        predictor.backbone.fit_factors(batch.z, batch.pos, batch.graph(predictor.cutoff))
         return predictor
     before = load(config.start_from)
     _copy_backbone(before.backbone, predictor.backbone)

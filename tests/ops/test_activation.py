@@ -5,7 +5,7 @@ import torch
 from devices import gradcheck, gradgradcheck
 from torch.nn import functional as F
 
-from molgeo.ops.activation import silu_gradient, silu_second_gradient
+from molgeo.ops.activation import SCALED_SILU, silu_gradient, silu_second_gradient
 
 pytestmark = pytest.mark.usefixtures("on_device")
 
@@ -58,3 +58,17 @@ def test_second_gradient_of_column_major_factors():
     s = x.sigmoid()
     expected = tangent * grad * s * (1 - s) * (2 + x * (1 - 2 * s))
     torch.testing.assert_close(found, expected)
+
+
+def test_scaled_silu_keeps_a_variance_of_one():
+    torch.manual_seed(0)
+    x = torch.randn(100_000, dtype=torch.float64, requires_grad=True)
+    y = SCALED_SILU.value(x)
+    torch.testing.assert_close(y, F.silu(x) / 0.6)
+    assert float(y.detach().square().mean()) == pytest.approx(1.0, abs=0.02)
+    grad, tangent = torch.randn(2, 100_000, dtype=torch.float64)
+    (first,) = torch.autograd.grad(y, x, grad, create_graph=True)
+    torch.testing.assert_close(SCALED_SILU.gradient(grad, x), first)
+    (second,) = torch.autograd.grad(first, x, tangent)
+    with torch.no_grad():
+        torch.testing.assert_close(SCALED_SILU.second_gradient(tangent, grad, x), second)

@@ -255,3 +255,18 @@ def test_one_charge_needs_no_input(tiny_run, ions):
     np.savez(ions, **arrays)
     exported = train(ForceConfig(**tiny_run | {"data_file": [ions], "max_epochs": 1}))
     assert load(exported).domain.seen_charges == (1,)
+
+
+def test_a_fresh_backbone_fits_its_factors_to_training_data_and_a_checkpoint_keeps_them(
+    tiny, tmp_path
+):
+    sizes = {"atom_emb": 8, "edge_emb": 8, "triplet_emb": 4, "triplet_out": 4, "n_blocks": 1}
+    fields = {"model": "gemnet", "backbone": {**sizes, "cutoff": 3.0}, "learning_rate": 0.0}
+    first = train(tiny(**fields, max_epochs=1))
+    factors = {k: v for k, v in load(first).state_dict().items() if k.endswith("scaling.factor")}
+    assert len(factors) == 5
+    assert all(factor != 1 for factor in factors.values())
+    again = {"start_from": str(first), "model": "gemnet", "backbone": {}, "learning_rate": 0.0}
+    second = train(tiny(**again, run_dir=str(tmp_path / "second"), max_epochs=1))
+    after = load(second).state_dict()
+    assert all(after[name] == factor for name, factor in factors.items())

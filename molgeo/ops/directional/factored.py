@@ -35,6 +35,25 @@ ROWS_PER_BLOCK = 1024
 ANGULAR: dict[str, type[Gram] | type[Harmonic]] = {"gram": Gram, "harmonic": Harmonic}
 
 
+def maps_of(
+    form: str, geometry: Tensor, graph: Graph, n_spherical: int
+) -> list[tuple[Block, Angular]]:
+    """Each block of atoms with its map Θ.
+
+    Args:
+        form: ``gram`` or ``harmonic``.
+        geometry: of all edges, as `Factored` has it.
+        graph: the edges.
+        n_spherical: number of orders.
+    """
+    make, first = ANGULAR[form], geometry.requires_grad
+    with without_autocast(geometry):
+        return [
+            (block, make(block.masked(geometry, block.edge), block, n_spherical, first))
+            for block in blocks_of(graph, ROWS_PER_BLOCK)
+        ]
+
+
 class Factored:
     """The sum for one geometry by ``gram`` or ``harmonic``: a `NeighbourSum`.
 
@@ -45,16 +64,7 @@ class Factored:
     def __init__(self, form: str, geometry: Tensor, graph: Graph, n_spherical: int) -> None:
         self.form, self.graph, self.n_spherical = form, graph, n_spherical
         with torch.no_grad():
-            self.blocks = self._blocks(geometry)
-
-    def _blocks(self, geometry: Tensor) -> list[tuple[Block, Angular]]:
-        """Each block of atoms with its map Θ."""
-        make, n, first = ANGULAR[self.form], self.n_spherical, geometry.requires_grad
-        with without_autocast(geometry):
-            return [
-                (block, make(block.masked(geometry, block.edge), block, n, first))
-                for block in blocks_of(self.graph, ROWS_PER_BLOCK)
-            ]
+            self.blocks = maps_of(form, geometry, graph, n_spherical)
 
     def value(self, geometry: Tensor, x: Tensor, radial: Tensor, weight: Tensor) -> Tensor:
         """The sum, (edges, channels)."""
@@ -62,7 +72,8 @@ class Factored:
 
     def definition(self, geometry: Tensor, x: Tensor, radial: Tensor, weight: Tensor) -> Tensor:
         """The sum with all that PyTorch needs to differentiate it."""
-        return self._sum(self._blocks(geometry), x, radial, weight)
+        maps = maps_of(self.form, geometry, self.graph, self.n_spherical)
+        return self._sum(maps, x, radial, weight)
 
     def _sum(
         self, blocks: list[tuple[Block, Angular]], x: Tensor, radial: Tensor, weight: Tensor
