@@ -29,6 +29,7 @@ from molgeo.chem.limits import ordered_map
 from molgeo.chem.molecule import BadRow, Molecule, Row, SmilesRow, check_geometry
 from molgeo.chem.parsing import mol_from_smiles, rdkit_messages
 from molgeo.chem.plausible import implausible
+from molgeo.chem.scaffolds import scaffold
 from molgeo.data.geometries import FORMAT_VERSION, FlatGeometries, read_geometries
 from molgeo.data.split import PARTS, UNDECIDED
 from molgeo.generate.geometries import flat, made_before, make_in_pieces
@@ -81,6 +82,21 @@ class Table:
     charges: NDArray[np.int64]
     aside: list[BadRow]
     geometry: str
+
+    def families(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Of rows with these numbers: the same number for molecules of one family.
+
+        Raises:
+            SettingError: a row has no SMILES.
+        """
+        names = [scaffold(self.rows[row].smiles or "") for row in rows.tolist()]
+        if not all(names):
+            row = self.rows[rows[names.index("")]]
+            raise SettingError(
+                f"split: scaffold needs the SMILES of each row, {row.input} has none: choose "
+                "random, or add SMILES to the file"
+            )
+        return np.unique(names, return_inverse=True)[1]
 
     def of(self, rows: Any) -> Table:
         """The same with some of the rows, by their numbers."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import numpy as np
 import torch
@@ -50,6 +50,9 @@ from molgeo.runtime.progress import progress as progress_bar
 from molgeo.runtime.validation import Amount, Number, ProperFraction, Settings
 from molgeo.training.config import FilesConfig
 from molgeo.training.task import COMMON_FIXED, Part, Task
+
+SPLITS: Final = {"random": "seed {}", "scaffold": "by scaffold, seed {}"}
+"""Ways to split that are no column → what a checkpoint says of them, with the seed."""
 
 
 class Target(Settings):
@@ -119,8 +122,9 @@ class TableConfig(FilesConfig):
         conformers: made of each SMILES to train on.
         smiles_column: title of the column of SMILES; empty to find it.
         strip_salts: of a SMILES with several fragments take the largest one, neutralised.
-        split: ``random``, rows of one molecule together, or the title of a column that says
-            ``train``, ``validation`` or ``test``.
+        split: ``random``, rows of one molecule together; ``scaffold``, rows of one family of
+            `molgeo.chem.scaffolds` together; or the title of a column that says ``train``,
+            ``validation`` or ``test``.
         loss_weights: name of a property → weight in the loss; 1 if not given.
         data_dir: where conformers are kept, which are made once; empty for ``$MOLGEO_DATA``, a
             checkout's ``data/`` or the user's cache.
@@ -194,7 +198,7 @@ class TableDataModule(FlatDataModule):
         """
         c = self.config
         titles = [[target.column] for target in c.targets]
-        column = "" if c.split == "random" else c.split
+        column = "" if c.split in SPLITS else c.split
         kind = models.build(c.model, {**c.backbone, "n_out": None})
         self.table = read_table(
             c.data_file, titles, c.geometry, column, c.options(), takes_charge=kind.takes_charge
@@ -206,7 +210,8 @@ class TableDataModule(FlatDataModule):
         kept = np.flatnonzero(exists.numpy())
         if not len(kept):
             raise InputError(f"{c.set_name}: no row has a geometry: {failed[0].message}")
-        groups = self.table.groups[kept]
+        is_by_scaffold = c.split == "scaffold"
+        groups = self.table.families(kept) if is_by_scaffold else self.table.groups[kept]
         self.one_by_one = c.split == "random" and not has_groups(groups)
         split = split_groups(
             np.full_like(groups, -1) if self.one_by_one else groups,
@@ -215,6 +220,7 @@ class TableDataModule(FlatDataModule):
             c.test_fraction,
             c.split_seed,
             c.set_name,
+            by_rows=is_by_scaffold,
         )
         self.rows = Split(*(torch.from_numpy(kept)[part] for part in split))
         for part in ("train", "validation"):
@@ -371,7 +377,7 @@ class TableTask(Task):
         c, rows = self.config, self.data.rows
         sizes = "/".join(str(len(part)) for part in rows)
         is_given = self.data.table.geometry == "given"
-        how = f"seed {c.split_seed}" if c.split == "random" else f"by column {c.split}"
+        how = SPLITS.get(c.split, f"by column {c.split}").format(c.split_seed)
         how += ", rows one by one" if self.data.one_by_one else ""
         return {
             "data": c.set_name,

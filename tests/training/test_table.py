@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from molgeo import predict
+from molgeo.chem.scaffolds import scaffold
 from molgeo.cli import program as cli
 from molgeo.data.qm9.dataset import QM9
 from molgeo.predictor.checkpoint import load, read_header
@@ -209,3 +210,26 @@ def test_error_bars_from_smiles(tiny, capsys, tmp_path):
     assert (found["n"], found["labels"]) == (61, {"dipole_D": 40, "alpha": 61})
     assert cli.main(["predict", "CCO", "--model", str(path), "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["alpha_std"] > 0
+
+
+def test_molecules_of_one_scaffold_are_in_one_part(tiny, tmp_path):
+    data = TableDataModule(tiny(split="scaffold"))
+    data.setup()
+    families = [{scaffold(data.table.rows[row].smiles) for row in part} for part in data.rows]
+    assert sum(map(len, families)) == len(set.union(*families)) > len(families)
+    assert sum(map(len, data.rows)) == len(data.table.rows)
+    path = train(tiny(split="scaffold", max_steps=1, limit_validation=4))
+    assert read_header(path).split.endswith(", by scaffold, seed 42")
+
+
+def test_a_scaffold_needs_a_smiles(tiny, tmp_path):
+    (tmp_path / "xyz.extxyz").write_text(
+        "".join(
+            f"2\nProperties=species:S:1:pos:R:3 y={k}.0\nH 0 0 0\nF 0 0 0.9{k}\n" for k in range(5)
+        )
+    )
+    config = tiny(data_file=str(tmp_path / "xyz.extxyz"), targets=["y"], split="scaffold")
+    with pytest.raises(
+        SettingError, match=r"scaffold needs the SMILES of each row, .*xyz\.extxyz:1 has"
+    ):
+        train(config)
