@@ -11,7 +11,10 @@ every_model = pytest.mark.parametrize("name", models.names())
 
 
 def small(name, device="cpu", cutoff=4.0):
-    """A version of any model: no wider than 16, no deeper than 2, with a short cutoff."""
+    """A version of any model: no wider than 16, no deeper than 2, with a short cutoff.
+
+    If a model has a smooth form it is that, as most tests are of what holds on a smooth surface.
+    """
     cls = models.model_class(name)
     config = cls().config
     wanted = {}
@@ -19,8 +22,11 @@ def small(name, device="cpu", cutoff=4.0):
         value = getattr(config, field.name)
         if field.name == "cutoff":
             wanted["cutoff"] = cutoff
+        elif field.name == "smooth":
+            wanted["smooth"] = True
         elif field.name == "members":
             wanted["members"] = [one | small(one["model"], cutoff=cutoff).fields for one in value]
         elif type(value) is int and field.name != "n_out":
-            wanted[field.name] = min(value, 2 if field.name == "n_blocks" else 16)
+            most = {"n_blocks": 2, "n_spherical": 4}
+            wanted[field.name] = min(value, most.get(field.name, 16))
     return Case(cls, wanted, device)

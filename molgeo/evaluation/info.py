@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from molgeo import models
 from molgeo.evaluation.cards import EXPECTED, FORCE_ERRORS, MOST, UNKNOWN, facts_of, formatted
@@ -21,6 +21,7 @@ from molgeo.predictor.checkpoint import (
     shipped,
 )
 from molgeo.predictor.header import Header, Measured
+from molgeo.runtime.errors import SettingError
 from molgeo.runtime.plain_text import one_line, say
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def info(name: str) -> None:
     known = {
         "environments": environments(header.domain.environments),
         "kinds of bonds": bond_kinds(header.domain.bond_kinds),
+        "energy surface": energy_surface(header.config.model, header.config.backbone),
         **trust(header),
     }
     for label, value in {**facts_of(header), **known}.items():
@@ -98,6 +100,23 @@ def info(name: str) -> None:
     console.print()
     console.print(_plain(f"file: {path}"), soft_wrap=True)
     console.print(_plain(f"SHA-256: {sha256(path)}"), soft_wrap=True)
+
+
+def energy_surface(model: str, fields: dict[str, Any]) -> str:
+    """Whether a backbone's energy is smooth, as forces need, and the same for mirror images.
+
+    Args:
+        model: its name, as a header has it.
+        fields: of its config.
+    """
+    try:
+        backbone = models.model_class(model, trusted=False)(**{**fields, "n_out": None})
+    except SettingError:  # of another package
+        return UNKNOWN
+    smooth = "smooth" if backbone.is_smooth else "jumps if another atom becomes the reference"
+    mirror = "differ" if backbone.tells_mirror_images else "are the same"
+    use = "" if backbone.is_smooth else ": for properties, not for forces"
+    return f"{smooth}{use}; mirror images {mirror}"
 
 
 def trust(header: Header) -> dict[str, str]:

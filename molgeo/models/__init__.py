@@ -48,6 +48,12 @@ GROUP: Final = "molgeo.models"
 TRUSTED: Final = "MOLGEO_MODELS"
 """Environment variable: import paths, separated by commas, that a file may have imported."""
 
+JUMPS: Final = (
+    "the energy of its backbone as published jumps if another atom becomes the reference, so that "
+    "forces are not its slope; train with backbone.smooth: true"
+)
+"""Why there are no forces of a model that is not smooth."""
+
 
 class Backbone(nn.Module):
     """What every model is to the rest of molgeo.
@@ -59,6 +65,9 @@ class Backbone(nn.Module):
         feature_dim: width of the atom features.
         n_elements: its atomic numbers lie below.
         takes_charge: its features depend on the charges of the graph's molecules.
+        is_smooth: its energy is a continuous function of the positions, and so are its forces. As
+            some are published, a reference atom is chosen, and the choice jumps.
+        tells_mirror_images: a molecule and its mirror image have different features.
         linear_in_edges: its cost grows no faster than the edges, as it has no triplets.
         grows_by: fields of its config, false by default, that a start from weights without them may
             set: what they add has no effect before training.
@@ -70,6 +79,8 @@ class Backbone(nn.Module):
     feature_dim: int
     n_elements: int = len(SYMBOLS)
     takes_charge: bool = False
+    is_smooth: bool = True
+    tells_mirror_images: bool = False
     linear_in_edges: bool = False
     grows_by: ClassVar[tuple[str, ...]] = ()
 

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +46,9 @@ from molgeo.ops.dense import ActivatedDense, Dense, by_rows, linear
 from molgeo.ops.directional import DirectionalSum, Form, directional_sum
 from molgeo.ops.recompute import recompute_if_large
 from molgeo.ops.segment import scale_pairs, sum_scaled, to_edges
+
+if TYPE_CHECKING:
+    from molgeo.models.spherenet import SphereNetConfig
 
 N_ELEMENTS = 95
 
@@ -92,12 +95,18 @@ class DimeNetPlusPlusConfig:
 
 
 class DirectionalBackbone(Backbone):
-    """The way through DimeNet and DimeNet++: messages on edges, updated by sums over triplets."""
+    """The way through DimeNet, DimeNet++ and SphereNet: messages on edges, updated by triplets."""
 
     n_elements = N_ELEMENTS
 
+    @property
+    def sbf_envelope(self) -> EnvelopeForm | None:
+        """The envelope of the spherical basis."""
+        form: EnvelopeForm | None = getattr(self.config, "sbf_envelope", None)
+        return form
+
     def assemble(self, width: int, interaction: type[nn.Module], output: type[nn.Module]) -> None:
-        """Make bases and blocks from the config, of which both models have the same fields.
+        """Make bases and blocks from the config, of which all have the same fields.
 
         Args:
             width: of the output blocks.
@@ -109,7 +118,7 @@ class DirectionalBackbone(Backbone):
         self.feature_dim = width if c.n_out is None else c.n_out
         self.radial = BesselBasis(c.n_radial, c.cutoff, c.envelope_exponent)
         self.spherical = SphericalBesselBasis(
-            c.n_spherical, c.n_radial, c.cutoff, c.envelope_exponent, c.sbf_envelope
+            c.n_spherical, c.n_radial, c.cutoff, c.envelope_exponent, self.sbf_envelope
         )
         self.embedding = EmbeddingBlock(c)
         self.interactions = nn.ModuleList(interaction(c) for _ in range(c.n_blocks))
@@ -187,7 +196,7 @@ class EmbeddingBlock(nn.Module):
 class InteractionBlock(nn.Module):
     """Update messages by the messages that arrive at their source atom."""
 
-    def __init__(self, c: DimeNetPlusPlusConfig) -> None:
+    def __init__(self, c: DimeNetPlusPlusConfig | SphereNetConfig) -> None:
         super().__init__()
         self.n_spherical, self.n_radial = c.n_spherical, c.n_radial
         self.rbf1 = _dense(c.n_radial, c.basis_emb, bias=False)
@@ -203,13 +212,17 @@ class InteractionBlock(nn.Module):
         self.after_skip = nn.Sequential(*(Residual(c.hidden) for _ in range(c.n_after_skip)))
 
     def forward(
-        self, x: Tensor, rbf: Tensor, sbf: Tensor, triplet_sum: DirectionalSum, graph: Graph
+        self, x: Tensor, rbf: Tensor, sbf: Tensor, triplet_sum: Any, graph: Graph
     ) -> Tensor:
         """Return the updated messages, (edges, hidden)."""
         scale = self.rbf2(self.rbf1(rbf))  # (pairs, hidden)
         x_kj = self.down(scale_pairs(self.kj(x), scale, graph))  # (edges, int_emb)
-        m_ji = triplet_sum(x_kj, self.embed_sbf(sbf), self.sbf2.weight)
-        return by_rows(self.update, x, m_ji)
+        return by_rows(self.update, x, self.messages(x_kj, sbf, triplet_sum))
+
+    def messages(self, x_kj: Tensor, sbf: Tensor, triplet_sum: Any) -> Tensor:
+        """``m_ji``, (edges, int_emb), the sum over triplets that `DirectionalBackbone` prepared."""
+        m_ji: Tensor = triplet_sum(x_kj, self.embed_sbf(sbf), self.sbf2.weight)
+        return m_ji
 
     def update(self, x: Tensor, m_ji: Tensor) -> Tensor:
         """Messages (rows, hidden) and their sums over triplets (rows, int_emb) → new messages."""
@@ -227,7 +240,7 @@ class InteractionBlock(nn.Module):
 class OutputBlock(nn.Module):
     """Messages to atoms."""
 
-    def __init__(self, c: DimeNetPlusPlusConfig) -> None:
+    def __init__(self, c: DimeNetPlusPlusConfig | SphereNetConfig) -> None:
         super().__init__()
         self.rbf = _dense(c.n_radial, c.hidden, bias=False)
         self.up = _dense(c.hidden, c.out_emb, bias=False)

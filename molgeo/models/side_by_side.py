@@ -72,6 +72,8 @@ class SideBySide(Backbone):
         self.feature_dim = sum(one.feature_dim for one in own)
         self.n_elements = min(one.n_elements for one in own)
         self.takes_charge = any(one.takes_charge for one in own)
+        self.is_smooth = all(one.is_smooth for one in own)
+        self.tells_mirror_images = any(one.tells_mirror_images for one in own)
         self.linear_in_edges = all(one.linear_in_edges for one in own)
         if self.config.n_out is not None:
             self.readout = Dense(self.feature_dim, self.config.n_out)

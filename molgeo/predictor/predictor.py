@@ -313,10 +313,9 @@ class Predictor(nn.Module):
             z: (atoms,) atomic numbers.
             pos: (atoms, 3) Å.
             batch: (atoms,) molecule of each atom, ascending; None for one molecule.
-            allow_untrained_forces: derive the energy of a model that never saw a force.
-            graph: edges within `cutoff`, or more of them, if they are known, and then elements and
-                positions are not checked: steps of a simulation may share one graph as long as no
-                atom has moved half its excess radius.
+            allow_untrained_forces: as of `check_forces`.
+            graph: edges within `cutoff`, or more of them, as steps of a simulation share; elements
+                and positions are then not checked.
             charge: as in a call.
 
         Returns:
@@ -337,18 +336,18 @@ class Predictor(nn.Module):
         """Refuse a model whose energy has no meaningful gradient.
 
         Args:
-            allow_untrained_forces: let a model pass that never saw a force.
+            allow_untrained_forces: let a model pass that never saw a force, or is not smooth.
 
         Raises:
-            SettingError: the model has no energy, or was not trained on forces.
+            SettingError: the model has no energy, was not trained on forces, or is not smooth.
         """
         _ = self.energy
+        if not (allow_untrained_forces or self.backbone.is_smooth):
+            raise SettingError(f"{self.name}: {models.JUMPS}")
         if not (allow_untrained_forces or self.header.trained_on_forces):
-            raise SettingError(
-                f"{self.name} was trained on properties of relaxed molecules, so its forces mean "
-                "nothing. Take a force field, which `molgeo models` lists, or pass "
-                "allow_untrained_forces=True in Python"
-            )
+            reason = "was trained on properties of relaxed molecules, so its forces mean nothing"
+            advice = "take a force field (`molgeo models`) or pass allow_untrained_forces=True"
+            raise SettingError(f"{self.name} {reason}; {advice}")
 
     def potential(
         self, z: Tensor, pos: Tensor, graph: Graph, derivatives: bool = True, strain: bool = False

@@ -32,22 +32,35 @@ def geometry(case: Case) -> None:
 
 def translation(case: Case) -> None:
     """Outputs are the same wherever a molecule is."""
-    z, pos, batch = _all()
+    z, pos, batch = _all(case)
     shift = torch.tensor([17.0, -4.0, 0.3]) * (1 + batch.unsqueeze(-1))
     _unchanged(case, "translation", (z, pos, batch), (z, pos + shift, batch))
 
 
 def rotation(case: Case) -> None:
-    """Outputs are the same however a molecule is turned or mirrored, and forces turn with it."""
-    z, pos, batch = _all()
-    matrix, _ = torch.linalg.qr(torch.randn(3, 3, generator=_random(), dtype=torch.float64))
-    for what, q in (("rotation", matrix * matrix.det()), ("reflection", -matrix * matrix.det())):
-        _unchanged(case, what, (z, pos, batch), (z, pos @ q, batch), lambda f, q=q: f @ q)
+    """Outputs are the same however a molecule is turned, and forces turn with it."""
+    z, pos, batch = _all(case)
+    q = _turn()
+    _unchanged(case, "rotation", (z, pos, batch), (z, pos @ q, batch), lambda f: f @ q)
+
+
+def reflection(case: Case) -> None:
+    """Mirror images have the same outputs, unless a backbone says that it tells them apart."""
+    z, pos, batch = _all(case)
+    pos = _distorted(pos)
+    q = -_turn()
+    if not case.model().tells_mirror_images:
+        _unchanged(case, "reflection", (z, pos, batch), (z, pos @ q, batch), lambda f: f @ q)
+        return
+    for subject in case.subjects():
+        image, own = subject(z, pos @ q, batch), subject(z, pos, batch)
+        change = (image - own)[0].abs() / own[0].abs().max()  # of methanol
+        assert (change > 1e-9).any(), f"{subject.name} does not tell mirror images apart"
 
 
 def order_of_atoms(case: Case) -> None:
     """Outputs do not depend on the order of atoms, and forces follow it."""
-    z, pos, batch = _all()
+    z, pos, batch = _all(case)
     order = torch.rand(len(z), generator=_random()).add(batch).argsort()  # within each molecule
     new = z[order], pos[order], batch
     _unchanged(case, "order of atoms", (z, pos, batch), new, lambda f: f[order])
@@ -90,7 +103,7 @@ def isolated_atoms(case: Case) -> None:
 
 def skin(case: Case) -> None:
     """Edges beyond the cutoff contribute nothing: steps of a simulation share a graph."""
-    z, pos, batch = _all()
+    z, pos, batch = _all(case)
     near, far = (radius_graph(pos, case.model().cutoff + skin, batch) for skin in (0.0, 1.5))
     for graph in (near, far):
         old, new = (z, pos, batch), (z, pos, batch, graph)
@@ -99,19 +112,26 @@ def skin(case: Case) -> None:
 
 def forces(case: Case) -> None:
     """Forces are the energy's negative gradient: finite differences in float64."""
+    is_smooth = case.model().is_smooth
     for subject in case.subjects():
         for name in ("methanol", "ammonia", "water", "carbon dioxide", "acetylene", "ethylene"):
-            _exact(subject, f"forces on {name}", *atoms_of(name))
+            z, pos = atoms_of(name)
+            _exact(subject, f"forces on {name}", z, pos if is_smooth else _distorted(pos))
         step = (
             2e-5  # displaced copies cross the cutoff, where the second derivative may have a step
         )
-        for gap in (-0.5 * step, 0.5 * step):
+        for gap in (-0.5 * step, 0.5 * step) if is_smooth else ():
             atoms = _leaving(subject.module.cutoff + gap)
             _exact(subject, "forces at the cutoff", *atoms, step)
 
 
 def cutoff(case: Case) -> None:
-    """Energy and forces go on without a step when an atom leaves the cutoff of another."""
+    """Energy and forces go on without a step when an atom leaves the cutoff of another.
+
+    That is what a backbone promises that says `is_smooth`.
+    """
+    if not case.model().is_smooth:
+        return
     for subject in case.subjects():
         c = subject.module.cutoff
         places = [_leaving(distance) for distance in (c - 1e-6, c + 1e-6, 0.6 * c, 3 * c)]
@@ -148,7 +168,7 @@ def gradients(case: Case) -> None:
 
 def training(case: Case) -> None:
     """Training on forces has finite gradients at every geometry, in float32 too."""
-    z, pos, batch = _all()
+    z, pos, batch = collated([atoms_of(name) for name in MOLECULES])
     for dtype in (torch.float64, torch.float32):
         for subject in case.subjects():
             module = subject.module.to(dtype)
@@ -187,12 +207,24 @@ def periodic(case: Case) -> None:
     same("stress of a crystal", potential(unit, strain=True).strain_gradient.cpu(), expected, 1e-6)
 
 
-CHECKS = (geometry, translation, rotation, order_of_atoms, batches, fragments, isolated_atoms, skin)
-CHECKS += (forces, cutoff, gradients, training, periodic)  # type: ignore[assignment]
+CHECKS = (geometry, translation, rotation, reflection, order_of_atoms, batches, fragments)
+CHECKS += (isolated_atoms, skin, forces, cutoff, gradients, training, periodic)  # type: ignore[assignment]
 
 
-def _all() -> tuple[Tensor, Tensor, Tensor]:
-    return collated([atoms_of(name) for name in MOLECULES])
+def _all(case: Case) -> tuple[Tensor, Tensor, Tensor]:
+    """A batch of all molecules; without symmetry if a backbone has to choose among atoms."""
+    z, pos, batch = collated([atoms_of(name) for name in MOLECULES])
+    return z, pos if case.model().is_smooth else _distorted(pos), batch
+
+
+def _distorted(pos: Tensor) -> Tensor:
+    return pos + 0.05 * torch.randn(pos.shape, generator=_random(), dtype=pos.dtype)
+
+
+def _turn() -> Tensor:
+    """A rotation."""
+    matrix, _ = torch.linalg.qr(torch.randn(3, 3, generator=_random(), dtype=torch.float64))
+    return matrix * matrix.det()
 
 
 def _random() -> torch.Generator:

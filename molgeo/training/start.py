@@ -112,6 +112,7 @@ def first_predictor(config: RunConfig, task: Task, resume: bool = False) -> Pred
             f"data have {SYMBOLS[last]} ({last}); take another model"
         )
     predictor.domain = own = domain_of(data.molecules, train)
+    _check_surface(config, predictor, data.molecules)
     _check_charges(config, predictor, data.molecules)
     if not config.start_from:
         fit_references(predictor, data.molecules, train, task.free_atoms(), may_be_missing)
@@ -163,6 +164,16 @@ def _check_charges(config: RunConfig, predictor: Predictor, molecules: MoleculeS
             f"model: the data have charges {', '.join(map(str, found))}, and {config.model} does "
             f"not take the charge of a molecule as an input; {advice}, or train on one charge"
         )
+
+
+def _check_surface(config: RunConfig, predictor: Predictor, molecules: MoleculeSet) -> None:
+    """Refuse forces as labels if the energy of the backbone is no smooth function of the positions.
+
+    Raises:
+        SettingError: it is not.
+    """
+    if molecules.force is not None and not predictor.backbone.is_smooth:
+        raise SettingError(f"model: {config.model}: {models.JUMPS}")
 
 
 def _copy_backbone(before: models.Backbone, backbone: models.Backbone) -> None:

@@ -19,6 +19,17 @@ def test_conforms(name, check, device):
     check(small(name, device))
 
 
+AS_PUBLISHED = [name for name in models.names() if not models.model_class(name)().is_smooth]
+"""Models that are smooth only if they are told to be."""
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("name", AS_PUBLISHED)
+def test_conforms_as_published(name, check, device):
+    case = small(name, device)
+    check(Case(case.cls, {**case.fields, "smooth": False}, device))
+
+
 @pytest.fixture
 def predictor(name, on_device):
     """All of QM9's properties, with references as a trained model has."""

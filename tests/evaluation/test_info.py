@@ -52,6 +52,17 @@ def test_info_tells_whether_a_model_knows_what_it_knows():
     assert found == "2 kinds of bonded atoms in 5,000 configurations, 0 of them periodic; CH4 alone"
 
 
+def test_info_tells_whether_an_energy_is_smooth():
+    def surface(model, **backbone):
+        return info.energy_surface(model, backbone)
+
+    jumps = "jumps if another atom becomes the reference: for properties, not for forces"
+    assert surface("schnet") == "smooth; mirror images are the same"
+    assert surface("spherenet") == f"{jumps}; mirror images differ"
+    assert surface("spherenet", smooth=True) == "smooth; mirror images are the same"
+    assert surface("nowhere.Net") == "–"
+
+
 def test_info_tells_what_a_model_lacks_to_know_its_errors():
     assert info.trust(Facts(data="QM9")) == {
         "features": ("not recorded: how far a molecule is from those of training is not known"),

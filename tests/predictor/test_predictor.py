@@ -192,6 +192,16 @@ def test_forces_are_refused_unless_trained_or_asked_for(predictor):
         predictor.energy_and_forces(z, pos)
 
 
+def test_forces_are_refused_of_an_energy_that_jumps(predictor):
+    z, pos = g2("H2O")
+    predictor.name, predictor.header = "mine", Facts(trained_on_forces=True)
+    predictor.backbone.is_smooth = False
+    with pytest.raises(ValueError, match=r"mine: .* jumps .* backbone.smooth: true"):
+        predictor.energy_and_forces(z, pos)
+    _, forces = predictor.energy_and_forces(z, pos, allow_untrained_forces=True)
+    assert forces.isfinite().all()
+
+
 def test_forces_need_an_energy():
     z, pos = g2("H2O")
     with pytest.raises(ValueError, match="schnet: forces need an energy; it predicts gap, zpve"):

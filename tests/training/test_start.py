@@ -162,6 +162,17 @@ def test_references_that_are_kept_in_spite_of_another_level_are_named(ethanol, t
     )
 
 
+def test_forces_are_no_labels_of_a_backbone_whose_energy_jumps(ethanol):
+    for smooth in (False, True):
+        backbone = {"hidden": 8, "n_blocks": 1, "n_spherical": 2, "smooth": smooth}
+        config = ethanol(model="spherenet", backbone=backbone, max_steps=1)
+        if smooth:
+            assert train(config).exists()
+        else:
+            with pytest.raises(SettingError, match=r"spherenet: .* jumps .* backbone.smooth: true"):
+                train(config)
+
+
 def test_a_missing_checkpoint_is_refused(tiny):
     with pytest.raises(ValueError, match="nowhere"):
         train(tiny(start_from="nowhere"))
