@@ -233,6 +233,12 @@ def errors_of(rows: pd.DataFrame, one: FitTarget) -> dict[str, dict[str, Any]]:
             theirs = block(rows, one, end)[is_in]
             if np.isfinite(theirs).all():
                 told[name] = scores(values[is_in], theirs, bool(one.classes))
+        if "mean" in told:  # it ranks nothing, though each fold has a mean of its own
+            told["mean"] |= (
+                {"roc_auc": 0.5, "pr_auc": float(values[is_in].mean())}
+                if one.classes
+                else {"spearman": None}
+            )
         has_bars = is_in & np.isfinite(low) & np.isfinite(high)
         if has_bars.any():
             inside = (low <= values) & (values <= high)
