@@ -20,13 +20,13 @@ from molgeo.elements import SYMBOLS
 from molgeo.runtime.progress import Progress
 
 Array = NDArray[np.float64]
-Ints = NDArray[np.int64]
+Rows = NDArray[np.int64]
 
 BITS: Final = 1024
 RADIUS: Final = 2
 """Of the Morgan fingerprint, whose entries are counts."""
 
-FEWEST: Final = 3
+COMMON: Final = 3
 """Training molecules that have a substructure, for it to be a feature."""
 
 MOST: Final = 10_000
@@ -73,7 +73,7 @@ class Features(NamedTuple):
 def baselines(
     rows: Sequence[Molecule | SmilesRow],
     values: Array,
-    fold: Ints,
+    fold: Rows,
     is_class: Sequence[bool],
     seed: int = 0,
     progress: Progress | None = None,
@@ -137,7 +137,7 @@ def features_of(rows: Sequence[Molecule | SmilesRow]) -> Features:
     return Features(np.nan_to_num(descriptors, posinf=0.0, neginf=0.0), counts)
 
 
-def _some(rows: Ints, seed: int) -> Ints:
+def _some(rows: Rows, seed: int) -> Rows:
     """Training rows, no more than `MOST`."""
     if len(rows) <= MOST:
         return rows
@@ -173,7 +173,7 @@ class _Model:
         self, kind: str, features: Features, labels: Array, is_class: bool, seed: int
     ) -> None:
         self.kind, self.is_class = kind, is_class
-        self.common = (features.counts > 0).sum(0) >= FEWEST
+        self.common = (features.counts > 0).sum(0) >= COMMON
         self.mean = features.descriptors.mean(0)
         std = features.descriptors.std(0)
         self.std = np.where(std > 0, std, 1.0)
