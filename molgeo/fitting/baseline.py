@@ -17,10 +17,8 @@ from numpy.typing import NDArray
 from molgeo.chem.molecule import Molecule, SmilesRow
 from molgeo.chem.parsing import mol_from_smiles, rdkit_messages
 from molgeo.elements import SYMBOLS
+from molgeo.fitting.outcome import Array
 from molgeo.runtime.progress import Progress
-
-Array = NDArray[np.float64]
-Rows = NDArray[np.int64]
 
 BITS: Final = 1024
 RADIUS: Final = 2
@@ -73,7 +71,7 @@ class Features(NamedTuple):
 def baselines(
     rows: Sequence[Molecule | SmilesRow],
     values: Array,
-    fold: Rows,
+    fold: NDArray[np.int64],
     is_class: Sequence[bool],
     seed: int = 0,
     progress: Progress | None = None,
@@ -137,7 +135,7 @@ def features_of(rows: Sequence[Molecule | SmilesRow]) -> Features:
     return Features(np.nan_to_num(descriptors, posinf=0.0, neginf=0.0), counts)
 
 
-def _some(rows: Rows, seed: int) -> Rows:
+def _some(rows: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
     """Training rows, no more than `MOST`."""
     if len(rows) <= MOST:
         return rows
