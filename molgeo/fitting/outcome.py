@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from molgeo.chem.scaffolds import scaffold
 from molgeo.properties import Property
 from molgeo.runtime.errors import InputError
 from molgeo.runtime.whole_file import replacing
@@ -97,9 +98,10 @@ class Outcome:
     """What a fit came to.
 
     Attributes:
-        rows: a row per molecule: `ROW_COLUMNS`, then ``COLUMN_value`` … of each target as in
-            `BLOCK`; NaN for what is not known. ``part`` is ``train``, which the model saw,
-            ``validation``, which it was chosen by, ``test``, or ``fold 1`` and so on.
+        rows: a row per molecule: `ROW_COLUMNS`, with ``scaffold`` as in `molgeo.chem.scaffolds`,
+            then ``COLUMN_value`` … of each target as in `BLOCK`; NaN for what is not known.
+            ``part`` is ``train``, which the model saw, ``validation``, which it was chosen by,
+            ``test``, or ``fold 1`` and so on.
         history: ``member``, ``step``, ``train_loss`` and ``validation_error`` of each validation.
         targets: what was learned.
         summary: of the targets ``errors`` by part (`errors_of`), the ``verdict`` (`verdict`), and
@@ -129,6 +131,8 @@ class Outcome:
             about: title → what the fit says of itself, in the order in which it is shown.
             notes: sentences for people.
         """
+        if "scaffold" not in rows and "smiles" in rows:
+            rows = rows.assign(scaffold=[scaffold(str(one or "")) for one in rows["smiles"]])
         ends = [f"{one.column}_{end}" for one in targets for end in BLOCK]
         whole = rows.reindex(columns=[*ROW_COLUMNS, *ends])
         for column in ends:
@@ -188,7 +192,13 @@ class Outcome:
     @property
     def headline(self) -> str:
         """The verdicts of all targets, in one line."""
-        return " ".join(one["text"] for one in self.summary["verdict"].values() if one["text"])
+        return " ".join(one["text"] for one in self.verdicts)
+
+    @property
+    def verdicts(self) -> list[dict[str, Any]]:
+        """Those of all targets that have one; first of those whose model is not better."""
+        known = [one for one in self.summary["verdict"].values() if one["text"]]
+        return sorted(known, key=lambda one: ("no", "unsure", "yes").index(one["better"]))
 
 
 def among(rows: pd.DataFrame, part: str) -> NDArray[np.bool_]:
