@@ -114,7 +114,7 @@ def test_what_is_not_known_has_no_figure(tmp_path):
     assert "<h2>2D baseline" not in page
     assert "Learning curve" not in page
     assert "<h2>3D model</h2>" in page
-    assert "is not clearly better than the mean of the training values" in page
+    assert "the mean of the training values: mean error" in page
 
 
 def test_a_place_that_is_none_is_said(tmp_path):
