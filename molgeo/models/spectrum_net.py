@@ -67,6 +67,8 @@ class SpectrumNetConfig:
         n_spherical: angular orders, l = 0 included.
         cutoff: Å.
         charges: take the molecules' total charges as an input.
+        all_blocks: give the features after every block, side by side, and not the last ones alone:
+            for what is learned from few molecules, which near surroundings tell much of.
         n_out: channels of the readout, a two-layer network per atom; None leaves it out, for
             molgeo's heads.
     """
@@ -79,6 +81,7 @@ class SpectrumNetConfig:
     n_spherical: AngularOrders = 4
     cutoff: float = 5.0
     charges: bool = False
+    all_blocks: bool = False
     n_out: int | None = 1
 
 
@@ -92,14 +95,14 @@ class SpectrumNet(Backbone):
 
     n_elements = 100
     linear_in_edges = True
-    grows_by = ("charges",)
+    grows_by = ("charges", "all_blocks")
 
     def __init__(self, config: SpectrumNetConfig | None = None, **fields: Any) -> None:
         super().__init__()
         self.config: SpectrumNetConfig = resolve_config(SpectrumNetConfig, config, fields)
         c = self.config
         self.cutoff = c.cutoff
-        self.feature_dim = c.n_features
+        self.feature_dim = c.n_features * (c.n_blocks if c.all_blocks else 1)
         self.embedding = nn.Embedding(self.n_elements, c.n_features)
         self.basis = GaussianBasis(0.0, c.cutoff, c.n_gaussians)
         self.blocks = nn.ModuleList(Interaction(c) for _ in range(c.n_blocks))
@@ -108,7 +111,7 @@ class SpectrumNet(Backbone):
             self.charge = ChargeShares(c.n_features)
         if c.n_out is not None:
             self.readout = nn.Sequential(
-                ActivatedDense(c.n_features, c.n_features // 2),
+                ActivatedDense(self.feature_dim, c.n_features // 2),
                 Dense(c.n_features // 2, c.n_out),
             )
         self.reset_parameters()
@@ -128,11 +131,13 @@ class SpectrumNet(Backbone):
         unit = expand_pairs(delta / d.unsqueeze(-1), graph, sign=-1.0)  # (edges, 3)
         density = NeighbourDensity(racah_harmonics(unit, self.config.n_spherical), graph)
         h = self.embedding(z)  # (atoms, n_features)
+        found = []
         for n, block in enumerate(self.blocks):
             h = h + block(h, rbf, density)
             if n == 0 and self.takes_charge and graph.charge is not None:
                 h = h + self.charge(h, graph)
-        return h
+            found.append(h)
+        return torch.cat(found, dim=-1) if self.config.all_blocks else h
 
 
 class Interaction(nn.Module):

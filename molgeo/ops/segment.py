@@ -1,4 +1,4 @@
-"""Sums over edges, pairs and molecules, and what is taken from them to edges.
+"""Sums over edges, pairs and molecules, a maximum, and what is taken from them to edges.
 
 A gather's derivative is a sum and a sum's derivative is a gather, so that two functions serve all
 orders. They keep indices alone. PyTorch's own `index_add` keeps what it has added, for its shape,
@@ -89,6 +89,13 @@ def to_edges(at_target: Tensor, at_source: Tensor, of_pair: Tensor, graph: Graph
 def molecule_sum(x: Tensor, graph: Graph) -> Tensor:
     """Sum atoms over their molecule: (atoms, …) → (molecules, …)."""
     return scatter_sum(x, graph.batch, graph.n_molecules)
+
+
+def molecule_max(x: Tensor, graph: Graph) -> Tensor:
+    """Largest of each channel over the atoms of a molecule: (atoms, channels) → (molecules, …)."""
+    index = graph.batch.unsqueeze(-1).expand_as(x)
+    least = x.new_full((graph.n_molecules, x.shape[1]), -torch.inf)
+    return least.scatter_reduce(0, index, x, "amax")
 
 
 class _Gather(torch.autograd.Function):

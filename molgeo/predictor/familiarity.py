@@ -215,6 +215,6 @@ def strangeness(
     size = (n_atoms.double() / USUAL_ATOMS).clamp(min=1.0)
     bounds = []
     for kind, own in zip(kinds, baseline.double().abs().unbind(-1), strict=True):
-        bound = torch.full_like(size, MOST_MEAN) if kind == "mean" else MOST_SUM * size
+        bound = torch.full_like(size, MOST_MEAN) if kind in ("mean", "moments") else MOST_SUM * size
         bounds.append(torch.maximum(bound, OF_BASELINE * own) if kind == "extent" else bound)
     return x / torch.stack(bounds, dim=-1)

@@ -6,14 +6,18 @@
 | mean | (1/n) Σ_i s_i |
 | dipole | ‖Σ_i q_i r_i‖, with charges made neutral: q_i ← q_i − mean(q) |
 | extent | Σ_i s_i + Σ_i q_i r_i² |
+| moments | network of [Σ_i h_i ‖ mean(h) ‖ std(h) ‖ max(h)], each channel for itself |
 
 where r_i is taken from the centre of mass, and s_i, q_i come from a small network of atom i's
-features, one for each property. The dipole is exactly zero if symmetry demands it.
+features h_i, one for each property. The dipole is exactly zero if symmetry demands it.
+Moments assume no physics: they are for measured values that are no sum over atoms, such as a
+solubility.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -24,12 +28,23 @@ from molgeo.graph import Graph
 from molgeo.models import MOST
 from molgeo.ops.constants import constant
 from molgeo.ops.dense import Dense
-from molgeo.ops.segment import molecule_sum
+from molgeo.ops.segment import gather, molecule_max, molecule_sum
 from molgeo.properties import Property, check_properties
 from molgeo.runtime.errors import SettingError
 
 SQUARED_DISTANCE_UNIT = 10.0
 """Å²; r² of the extent head is divided by it, so that its charges are of the size of the others."""
+
+
+MOST_WIDTHS: Final = 6.0
+"""Widths from the mean of the training molecules at which a moment is cut."""
+
+LEAST_VARIANCE: Final = 1e-6
+"""Added to variances, so that their roots have a derivative if all atoms are alike."""
+
+
+LEAST_SPREAD: Final = 1e-5
+"""Of a moment over the training molecules, below which it is taken for a constant."""
 
 
 def centred(z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
@@ -46,6 +61,8 @@ def _masses() -> Tensor:
 class Heads(nn.Module):
     """One two-layer network per property, evaluated together.
 
+    Those of moments have a first layer of their own, on a molecule's moments.
+
     Args:
         feature_dim: width of the backbone's atom features.
         properties: what is predicted.
@@ -61,8 +78,14 @@ class Heads(nn.Module):
         if not 1 <= hidden <= MOST:
             raise SettingError(f"head_features: expected 1 to {MOST}, got {hidden}")
         self.kinds = [one.head for one in self.properties]
-        self.hidden = hidden
-        self.in_layer = Dense(feature_dim, len(self.properties) * hidden)
+        self.feature_dim, self.hidden = feature_dim, hidden
+        self.by_moments = [k for k, kind in enumerate(self.kinds) if kind == "moments"]
+        self.by_atoms = [k for k, kind in enumerate(self.kinds) if kind != "moments"]
+        if self.by_atoms:
+            self.in_layer = Dense(feature_dim, len(self.by_atoms) * hidden)
+        if self.by_moments:
+            self.moments = Moments(feature_dim)
+            self.moments_layer = Dense(4 * feature_dim, len(self.by_moments) * hidden)
         # The extent has two outputs per atom, s and q; every other property has one.
         self.extents = [k for k, kind in enumerate(self.kinds) if kind == "extent"]
         n_outputs = len(self.properties) + len(self.extents)
@@ -82,7 +105,16 @@ class Heads(nn.Module):
         Returns:
             (molecules, properties) float32 or wider.
         """
-        return pool(*self.per_atom(features), self.kinds, z, pos, graph)
+        out = pool(*self.per_atom(features), self.kinds, z, pos, graph)
+        if not self.by_moments:
+            return out
+        h = self._hidden(self.moments_layer(self.moments(features, graph)), self.by_moments)
+        columns = [*out.unbind(-1)]
+        for k, own in zip(
+            self.by_moments, self._outputs(h, self.by_moments).unbind(-1), strict=True
+        ):
+            columns[k] = own
+        return torch.stack(columns, dim=-1)
 
     def per_atom(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
         """What is pooled: s_i, or q_i of a dipole, and the extents' q_i.
@@ -91,16 +123,97 @@ class Heads(nn.Module):
             features: (atoms, feature_dim).
 
         Returns:
-            (atoms, properties) and (atoms, extents), None without any; float32 or wider.
+            (atoms, properties) and (atoms, extents), None without any; float32 or wider. What
+            comes from moments belongs to no atom: its column is zero.
         """
         n = len(self.properties)
-        h = F.silu(self.in_layer(features)).view(-1, n, self.hidden)
-        h = h.to(torch.promote_types(h.dtype, torch.float32))
-        atoms = (h * self.out_weight[:n]).sum(-1) + self.out_bias[:n]  # (atoms, properties)
+        if not self.by_atoms:
+            return features.new_zeros(len(features), n, dtype=_wide(features)), None
+        h = self._hidden(self.in_layer(features), self.by_atoms)
+        atoms = self._outputs(h, self.by_atoms)
+        if self.by_moments:
+            columns = dict(zip(self.by_atoms, atoms.unbind(-1), strict=True))
+            zero = torch.zeros_like(atoms[:, 0])
+            atoms = torch.stack([columns.get(k, zero) for k in range(n)], dim=-1)
         if not self.extents:
             return atoms, None
-        second = torch.stack([h[:, k] for k in self.extents], dim=1)
+        second = torch.stack([h[:, self.by_atoms.index(k)] for k in self.extents], dim=1)
         return atoms, (second * self.out_weight[n:]).sum(-1) + self.out_bias[n:]
+
+    def _hidden(self, x: Tensor, properties: list[int]) -> Tensor:
+        """Hidden units of some properties, (rows, properties, hidden), from the first layer."""
+        h = F.silu(x).view(-1, len(properties), self.hidden)
+        return h.to(_wide(h))
+
+    def _outputs(self, h: Tensor, properties: list[int]) -> Tensor:
+        """Outputs of some properties, (rows, properties), from their hidden units."""
+        n = len(self.properties)
+        weight, bias = self.out_weight[:n], self.out_bias[:n]
+        if len(properties) < n:  # a stack, as an index would have to be copied to the device
+            weight = torch.stack([weight[k] for k in properties])
+            bias = torch.stack([bias[k] for k in properties])
+        return (h * weight).sum(-1) + bias
+
+
+class Moments(nn.Module):
+    """How each feature is distributed over the atoms of a molecule: sum, mean, deviation, maximum.
+
+    They are standardised by the training molecules, and cut `MOST_WIDTHS` widths from their mean. What
+    is the same for all of these tells nothing, and is left out.
+
+    Args:
+        feature_dim: width of the atom features.
+
+    Attributes:
+        centre: (4, feature_dim) means over the training molecules.
+        factor: (4, feature_dim) one over the standard deviations; 0 for what is left out.
+    """
+
+    centre: Tensor
+    factor: Tensor
+
+    def __init__(self, feature_dim: int) -> None:
+        super().__init__()
+        self.register_buffer("centre", torch.zeros(4, feature_dim))
+        self.register_buffer("factor", torch.ones(4, feature_dim))
+
+    def forward(self, features: Tensor, graph: Graph) -> Tensor:
+        """Standardised moments.
+
+        Args:
+            features: (atoms, feature_dim).
+            graph: of these atoms.
+
+        Returns:
+            (molecules, 4 feature_dim).
+        """
+        standardised = (self.raw(features, graph) - self.centre) * self.factor
+        return standardised.clamp(-MOST_WIDTHS, MOST_WIDTHS).flatten(1)
+
+    @staticmethod
+    def raw(features: Tensor, graph: Graph) -> Tensor:
+        """The moments themselves, (molecules, 4, feature_dim)."""
+        size = graph.atoms_per_molecule.to(features.dtype).unsqueeze(-1)
+        total = molecule_sum(features, graph)
+        mean = total / size
+        square = molecule_sum((features - gather(mean, graph.batch)).square(), graph)
+        deviation = (square / size + LEAST_VARIANCE).sqrt()
+        return torch.stack([total, mean, deviation, molecule_max(features, graph)], dim=1)
+
+    @torch.no_grad()
+    def fit(self, raw: Tensor) -> None:
+        """Take over what is usual.
+
+        Args:
+            raw: (molecules, 4, feature_dim) moments of training molecules.
+        """
+        spread = raw.double().std(0) if len(raw) > 1 else torch.zeros_like(self.centre)
+        self.centre.copy_(raw.double().mean(0))
+        self.factor.copy_(torch.where(spread > LEAST_SPREAD, 1.0 / spread, 0.0))
+
+
+def _wide(x: Tensor) -> torch.dtype:
+    return torch.promote_types(x.dtype, torch.float32)
 
 
 def pool(
@@ -131,7 +244,7 @@ def pool(
     columns = []
     for k, kind in enumerate(kinds):
         column = total[:, k]
-        if kind == "mean":
+        if kind in ("mean", "moments"):  # of moments there is a baseline alone
             column = column / size[:, 0]
         elif kind == "dipole":
             assert r is not None

@@ -1,7 +1,8 @@
 """Several predictors of the same properties as one that predicts their weighted mean.
 
-The backbones stand side by side (`molgeo.models.side_by_side`). Every head has the hidden layers of
-all models, each on the features of its own backbone, and adds up their outputs times the weights.
+The backbones stand side by side (`molgeo.models.side_by_side`); if all are the same, there is one.
+Every head has the hidden layers of all models, each on the features of its own backbone, and adds
+up their outputs times the weights.
 The dipole is the norm of the mean vector. As μ is the same for charges of the other sign, those of
 a model are turned if they oppose the first model's.
 """
@@ -18,7 +19,7 @@ from torch import Tensor
 from molgeo.graph import radius_graph
 from molgeo.ops.segment import molecule_sum
 from molgeo.predictor.domain import Domain
-from molgeo.predictor.heads import Heads
+from molgeo.predictor.heads import Heads, Moments
 from molgeo.predictor.predictor import Predictor
 
 Atoms = tuple[Tensor, Tensor, Tensor]
@@ -37,7 +38,8 @@ def merged(
             there is a head for a dipole.
 
     Returns:
-        A `SideBySide` with all features and all hidden units of the heads.
+        A `SideBySide` with all features and all hidden units of the heads; with the models'
+        backbone, if they have the same one.
 
     Raises:
         ValueError: they differ in properties, free atoms or repulsion, the weights do not fit, or
@@ -56,9 +58,11 @@ def merged(
         mine, theirs = (one.atom_reference.nan_to_num(0.0) for one in (first, other))
         if not torch.allclose(mine, theirs):
             raise ValueError("atom_reference: expected the same in all models, those of one set")
+    is_one = all(_is_same(one, first) for one in parts[1:])
+    side_by_side = {"members": [_member(one) for one in parts]}
     whole = Predictor(
-        "side_by_side",
-        {"members": [_member(one) for one in parts]},
+        first.config.model if is_one else "side_by_side",
+        first.config.backbone if is_one else side_by_side,
         first.properties,
         sum(one.heads.hidden for one in parts),
         first.config.repulsion,
@@ -66,13 +70,20 @@ def merged(
     state = {name: getattr(first, name) for name in ("scale", "atom_reference")}
     baselines = [w * one.baseline for w, one in zip(weights, parts, strict=True)]
     state["baseline"] = torch.stack(baselines).sum(0)  # linear in what it adds to a property
-    for k, one in enumerate(parts):
-        own = one.backbone.state_dict()
-        state |= {f"backbone.members.{k}.{name}": value for name, value in own.items()}
-    heads = _heads(parts, weights, polar)
+    for k, one in enumerate(parts[:1] if is_one else parts):
+        own, room = one.backbone.state_dict(), "backbone." if is_one else f"backbone.members.{k}."
+        state |= {room + name: value for name, value in own.items()}
+    heads = _inputs(parts, is_one) | _outputs(parts, weights, polar)
     whole.load_state_dict(state | {f"heads.{name}": value for name, value in heads.items()})
     whole.domain = _union([one.domain for one in parts])
     return whole.eval()
+
+
+def _is_same(one: Predictor, other: Predictor) -> bool:
+    """Whether two models have the same backbone."""
+    mine, theirs = (each.backbone.state_dict() for each in (one, other))
+    same = one.config.model == other.config.model and one.config.backbone == other.config.backbone
+    return same and all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
 def _member(one: Predictor) -> dict[str, Any]:
@@ -81,33 +92,58 @@ def _member(one: Predictor) -> dict[str, Any]:
     }
 
 
-def _heads(
+def _inputs(parts: Sequence[Predictor], is_one: bool) -> dict[str, Tensor]:
+    """First layers of the heads, each hidden unit on the features of its own backbone."""
+    first = parts[0].heads
+    found: dict[str, Tensor] = {}
+    for name, places in (("in_layer", first.by_atoms), ("moments_layer", first.by_moments)):
+        if not places:
+            continue
+        into, biases = [], []
+        for k, one in enumerate(parts):
+            layer, hidden = getattr(one.heads, name), one.heads.hidden
+            weight, bias = layer.weight.detach(), layer.bias.detach()
+            if is_one and name == "moments_layer":
+                weight, bias = _on(first.moments, one.heads.moments, weight, bias)
+            others = [] if is_one else [each.backbone.feature_dim for each in parts]
+            left, right = sum(others[:k]), sum(others[k + 1 :])
+            # (properties, hidden, moments or one, features)
+            w = weight.view(len(places), hidden, -1, one.heads.feature_dim)
+            into.append(torch.nn.functional.pad(w, (left, right)))
+            biases.append(bias.view(len(places), hidden))
+        found[f"{name}.weight"] = torch.cat(into, dim=1).flatten(2).flatten(0, 1)
+        found[f"{name}.bias"] = torch.cat(biases, dim=1).flatten()
+    if first.by_moments:
+        known = [one.heads.moments for one in (parts[:1] if is_one else parts)]
+        found["moments.centre"] = torch.cat([each.centre for each in known], dim=1)
+        found["moments.factor"] = torch.cat([each.factor for each in known], dim=1)
+    return found
+
+
+def _on(first: Moments, own: Moments, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """A layer on moments as another model has standardised them.
+
+    (m − c₂) f₂ = (m − c₁) f₁ · f₂/f₁ + (c₁ − c₂) f₂
+    """
+    ratio = torch.where(first.factor > 0, own.factor / first.factor, 0.0)
+    shift = (first.centre - own.centre) * own.factor
+    return weight * ratio.flatten(), bias + weight @ shift.flatten()
+
+
+def _outputs(
     parts: Sequence[Predictor], weights: Sequence[float], polar: Atoms | None
 ) -> dict[str, Tensor]:
-    """Weights of the heads, each hidden unit on the features of its own backbone."""
-    n = len(parts[0].properties)
-    into, biases, out, out_bias = [], [], [], []
-    for k, (one, weight) in enumerate(zip(parts, weights, strict=True)):
+    """Last layers of the heads."""
+    out, out_bias = [], []
+    for one, weight in zip(parts, weights, strict=True):
         heads = one.heads
-        left, right = (
-            sum(other.backbone.feature_dim for other in others)
-            for others in (parts[:k], parts[k + 1 :])
-        )
-        w = heads.in_layer.weight.detach().unflatten(0, (n, heads.hidden))
-        into.append(torch.nn.functional.pad(w, (left, right)))
-        biases.append(heads.in_layer.bias.detach().unflatten(0, (n, heads.hidden)))
         signs = torch.ones(len(heads.out_bias))
         if polar is not None:
             signs = _signs(one, parts[0], polar)
         shares = weight * signs * _by_output(one.scale / parts[0].scale, heads)
         out.append(heads.out_weight.detach() * shares.unsqueeze(-1))
         out_bias.append(heads.out_bias.detach() * shares)
-    return {
-        "in_layer.weight": torch.cat(into, dim=1).flatten(0, 1),
-        "in_layer.bias": torch.cat(biases, dim=1).flatten(),
-        "out_weight": torch.cat(out, dim=1),
-        "out_bias": torch.stack(out_bias).sum(0),
-    }
+    return {"out_weight": torch.cat(out, dim=1), "out_bias": torch.stack(out_bias).sum(0)}
 
 
 def _by_output(of_properties: Tensor, heads: Heads) -> Tensor:

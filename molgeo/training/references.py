@@ -204,8 +204,13 @@ def _neighbours(molecules: MoleculeSet, train: Tensor) -> tuple[tuple[Ints, Ints
 
 
 def _design(kind: str, z: Tensor, pos: Tensor, graph: Graph, elements: Tensor) -> Tensor:
-    """(molecules, columns) what an atom of each element adds, and of an extent also its r²."""
+    """(molecules, columns) what an atom of each element adds, and of an extent also its r².
+
+    Of moments all elements add the same, as the network has the composition among its inputs.
+    """
     one_hot = (z.unsqueeze(-1) == elements).double()  # (atoms, elements)
+    if kind == "moments":
+        one_hot = torch.full_like(one_hot, 1 / len(elements))
     kinds = [kind] * len(elements)
     if kind != "extent":
         return pool(one_hot, None, kinds, z, pos, graph)

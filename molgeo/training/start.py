@@ -30,6 +30,9 @@ from molgeo.training.task import Task
 SAMPLE: Final = 512
 """Training molecules on which a checkpoint is compared with the data."""
 
+FOR_MOMENTS: Final = 2048
+"""Training molecules that say what moments of features are usual."""
+
 BATCH: Final = 32
 """Training molecules on which the factors of a fresh backbone are fitted."""
 
@@ -118,10 +121,13 @@ def first_predictor(config: RunConfig, task: Task, resume: bool = False) -> Pred
         fit_references(predictor, data.molecules, train, task.free_atoms(), may_be_missing)
         batch = data.molecules.batch(train[:: -(-len(train) // BATCH)])
         predictor.backbone.fit_factors(batch.z, batch.pos, batch.graph(predictor.cutoff))
+        _fit_moments(predictor, data.molecules, train)
         return predictor
     before = load(config.start_from)
     _copy_backbone(before.backbone, predictor.backbone)
     shared = _copy_heads(before.heads, predictor.heads)
+    if not any(one.head == "moments" for one in shared):
+        _fit_moments(predictor, data.molecules, train)
     if config.keep_references:
         if before.properties != predictor.properties or not shared:
             raise SettingError(
@@ -187,18 +193,40 @@ def _copy_backbone(before: models.Backbone, backbone: models.Backbone) -> None:
         backbone.load_state_dict(before.state_dict())  # which says what does not fit
 
 
+def _fit_moments(predictor: Predictor, molecules: MoleculeSet, train: Tensor) -> None:
+    """Standardise the moments of features, if there are heads that take them."""
+    if not predictor.heads.by_moments:
+        return
+    moments, found = predictor.heads.moments, []
+    for chunk in train[:: -(-len(train) // FOR_MOMENTS)].split(BATCH):
+        batch = molecules.batch(chunk)
+        graph = batch.graph(predictor.cutoff)
+        with torch.no_grad():
+            features = predictor.backbone.atom_features(batch.z, batch.pos, graph)
+            found.append(moments.raw(features, graph))
+    moments.fit(torch.cat(found))
+
+
 def _copy_heads(before: Heads, heads: Heads) -> list[Property]:
-    """Take over the heads of properties that both have; which these are."""
-    if before.hidden != heads.hidden:
+    """Take over the heads of properties that both have; which these are.
+
+    Those of moments are taken over if all are the same.
+    """
+    if (before.hidden, before.feature_dim) != (heads.hidden, heads.feature_dim):
         return []
-    shared = [one for one in heads.properties if one in before.properties]
+    if before.properties == heads.properties:
+        heads.load_state_dict(before.state_dict())
+        return [*heads.properties]
+    of_atoms = [before.properties[k] for k in before.by_atoms]
+    shared = [one for one in heads.properties if one in of_atoms]
     n = before.hidden
     with torch.no_grad():
         for one in shared:
             old, new = before.properties.index(one), heads.properties.index(one)
+            to, of = heads.by_atoms.index(new), before.by_atoms.index(old)
             for layer in ("weight", "bias"):
                 here, there = getattr(heads.in_layer, layer), getattr(before.in_layer, layer)
-                here[new * n : (new + 1) * n] = there[old * n : (old + 1) * n]
+                here[to * n : (to + 1) * n] = there[of * n : (of + 1) * n]
             for mine, theirs in zip(_outputs(heads, new), _outputs(before, old), strict=True):
                 heads.out_weight[mine] = before.out_weight[theirs]
                 heads.out_bias[mine] = before.out_bias[theirs]

@@ -128,3 +128,18 @@ def test_two_molecules_share_twice_the_charge_as_each_has_it() -> None:
     alone = model(z, pos, charge=torch.tensor([1]))
     both = torch.cat([z, z]), torch.cat([pos, pos + 100.0])
     torch.testing.assert_close(model(*both, charge=torch.tensor([2])), 2 * alone)
+
+
+def test_features_of_all_blocks_end_with_those_of_the_last() -> None:
+    z, pos = compound("CH3CH2OH")
+    graph = radius_graph(pos, 4.0)
+    whole = placed(SpectrumNet(**FIELDS, cutoff=4.0, all_blocks=True, n_out=None))
+    last = placed(SpectrumNet(**FIELDS, cutoff=4.0, n_out=None))
+    last.load_state_dict(whole.state_dict())
+    found = whole.atom_features(z, pos, graph)
+    assert found.shape == (9, 16)
+    assert whole.feature_dim == 16
+    torch.testing.assert_close(found[:, 8:], last.atom_features(z, pos, graph))
+    first = placed(SpectrumNet(**{**FIELDS, "n_blocks": 1}, cutoff=4.0, n_out=None))
+    first.load_state_dict(whole.state_dict(), strict=False)
+    torch.testing.assert_close(found[:, :8], first.atom_features(z, pos, graph))

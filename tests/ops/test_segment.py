@@ -116,3 +116,12 @@ def test_no_edges():
     assert out.tolist() == [[0.0] * 4]
     out.sum().backward()
     assert x.grad.shape == (0, 4)
+
+
+def test_largest_of_each_molecule(graph):
+    x = torch.randn(graph.n_atoms, 4).double().requires_grad_()
+    found = segment.molecule_max(x, graph)
+    expected = torch.stack([x[graph.batch == k].amax(0) for k in range(2)])
+    torch.testing.assert_close(found, expected)
+    assert gradcheck(lambda x: segment.molecule_max(x, graph), x)
+    assert gradgradcheck(lambda x: segment.molecule_max(x, graph).square(), x)

@@ -10,6 +10,7 @@ from molgeo.data.molecules import MoleculeSet
 from molgeo.data.qm9.dataset import QM9, atom_references
 from molgeo.data.qm9.properties import named
 from molgeo.predictor import Predictor
+from molgeo.properties import Property
 from molgeo.training.references import domain_of, fit_references
 
 NAMES = ("mu", "gap", "r2", "u0")
@@ -54,6 +55,18 @@ def test_what_is_left_has_unit_spread(predictor, small_data):
     assert labels.std(0).tolist() == pytest.approx([1.0] * 4, rel=1e-3)
     back = predictor.to_units(labels, batch.z, batch.pos, graph)
     assert (back - batch.y).abs().max() < 1e-5
+
+
+def test_the_baseline_of_moments_is_the_mean(molecules):
+    """For all elements: of those that few molecules have, a fit would say much about little."""
+    own = Property("own", "", "moments")
+    whole = dataclasses.replace(molecules, y=molecules.y[:, :1], properties=("own",))
+    made = Predictor("schnet", BACKBONE, [own], 4)
+    fit_references(made, whole, torch.arange(61), {})
+    batch = whole.batch(torch.arange(61))
+    found = made.baseline_of(batch.z.long(), batch.pos, batch.graph(3.0))
+    torch.testing.assert_close(found, whole.y[:61].mean().expand(61, 1))
+    assert made.scale[0] == pytest.approx(float(whole.y[:61].std()))
 
 
 def test_a_dipole_has_no_baseline(predictor, molecules):

@@ -17,6 +17,7 @@ from molgeo.runtime.errors import SettingError
 from molgeo.training.forces import ForceConfig
 from molgeo.training.run import train
 from molgeo.training.start import _copy_heads
+from molgeo.training.table import TableConfig
 from molgeo.units import ENERGY_UNITS
 
 ETHANOL = Path(__file__).parents[1] / "fixtures" / "forces" / "ethanol.npz"
@@ -281,3 +282,26 @@ def test_a_fresh_backbone_fits_its_factors_to_training_data_and_a_checkpoint_kee
     second = train(tiny(**again, run_dir=str(tmp_path / "second"), max_epochs=1))
     after = load(second).state_dict()
     assert all(after[name] == factor for name, factor in factors.items())
+
+
+def test_moments_are_standardised_at_the_start(small_data, tiny_run, tmp_path):
+    """Those of the backbone that the run starts from, beside heads of atoms that stay in place."""
+    (tmp_path / "mine.csv").write_text(
+        "smiles,own,other\n" + "".join(f"{'C' * k}O,{k},{2 * k}\n" for k in range(1, 11))
+    )
+    fields = {"n_features": 8, "n_filters": 4, "n_products": 4, "n_blocks": 2, "cutoff": 3.0}
+    targets = [{"column": "own", "head": "moments"}, {"column": "other", "head": "sum"}]
+    own = {"targets": targets, "data": "table", "data_file": str(tmp_path / "mine.csv")}
+    own |= {"data_dir": str(tmp_path / "data"), "model": "spectrum_net", "backbone": fields}
+    tiny = {**tiny_run, **own, "max_steps": 2}
+    first = train(TableConfig(**{**tiny, "run_dir": str(tmp_path / "a")}))
+    grown = {**tiny, "start_from": str(first), "backbone": {"all_blocks": True}}
+    second = train(TableConfig(**{**grown, "run_dir": str(tmp_path / "b")}))
+    before, after = load(first), load(second)
+    assert after.backbone.feature_dim == 16
+    assert after.heads.moments.factor.shape == (4, 16)
+    assert (after.heads.moments.factor > 0).sum() > 8
+    again = {**tiny, "start_from": str(second), "backbone": {}, "run_dir": str(tmp_path / "c")}
+    third = load(train(TableConfig(**{**again, "max_steps": 1, "learning_rate": 0.0})))
+    assert torch.equal(third.heads.moments.factor, after.heads.moments.factor)
+    assert before.heads.feature_dim == 8
