@@ -1,12 +1,20 @@
 """Pairs of structures with the same bonds, to a model with a cutoff that holds bonds alone."""
 
 import torch
+from devices import placed
 from torch import Tensor
 
 BONDS = 1.7
 """Å, a cutoff that holds all bonds, 1.5 Å long, and nothing else."""
 
 Atoms = tuple[Tensor, Tensor]
+
+
+def difference(model: torch.nn.Module, structures: tuple[Atoms, Atoms]) -> float:
+    """How far the outputs of two structures are apart, as a part of their size."""
+    with torch.no_grad():
+        a, b = (placed(model)(*each) for each in structures)
+    return float((a - b).abs().max() / a.abs().max())
 
 
 def waters() -> tuple[Atoms, Atoms]:

@@ -54,6 +54,12 @@ def collated(molecules: Sequence[Atoms]) -> tuple[Tensor, Tensor, Tensor]:
     return torch.cat([z for z, _ in molecules]), torch.cat([pos for _, pos in molecules]), batch
 
 
+def distorted(pos: Tensor) -> Tensor:
+    """Positions without symmetry, a twentieth of an Å from what they were."""
+    generator = torch.Generator().manual_seed(3)
+    return pos + 0.05 * torch.randn(pos.shape, generator=generator, dtype=pos.dtype)
+
+
 @dataclass(frozen=True)
 class Subject:
     """Something that maps atoms to (molecules, columns), the first of which is a sum.

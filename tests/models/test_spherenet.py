@@ -7,7 +7,7 @@ import pytest
 import torch
 from compounds import compound
 from devices import placed
-from pairs import BONDS, diastereomers, enantiomers, hydrogen_peroxides, waters
+from pairs import BONDS, diastereomers, difference, enantiomers, hydrogen_peroxides, waters
 from scipy.optimize import brentq
 from scipy.special import factorial, lpmv, spherical_jn
 from torch import Tensor
@@ -195,13 +195,6 @@ def test_the_published_size() -> None:
     assert sum(p.numel() for p in SphereNet().parameters()) == 1_898_566
     assert sum(p.numel() for p in DimeNetPlusPlus().parameters()) == 1_885_830
     assert sum(p.numel() for p in SphereNet(smooth=True).parameters()) == 1_894_534
-
-
-def difference(model, structures) -> float:
-    """How far the outputs of two structures are apart, as a part of their size."""
-    with torch.no_grad():
-        a, b = (placed(model)(*each) for each in structures)
-    return float((a - b).abs().max() / a.abs().max())
 
 
 @pytest.mark.parametrize("smooth", [False, True])
