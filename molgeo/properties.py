@@ -44,6 +44,8 @@ class Property:
         description: one line for people.
         is_energy: a total energy in eV, which has free atoms and an atomization energy, and whose
             gradient is a force.
+        is_probability: of one of two classes: labels are 0 and 1, and what the head gives is the
+            logarithm of the odds. It lies between 0 and 1 and has no unit.
         minimum: no molecule's value is below it, in the unit: 0 for norms, extents and sums of
             squares. No predicted value and no end of an interval is below it.
         maximum: likewise, no value is above it: 100 for a share in percent.
@@ -63,6 +65,7 @@ class Property:
     symbol: str = field(default="", compare=False)
     description: str = field(default="", compare=False)
     is_energy: bool = False
+    is_probability: bool = False
     minimum: float = field(default=-math.inf, compare=False)
     maximum: float = field(default=math.inf, compare=False)
     column: str = field(default="", compare=False)
@@ -76,6 +79,9 @@ class Property:
             object.__setattr__(self, "column", f"{self.name}_{unit}" if unit else self.name)
         if not self.symbol:
             object.__setattr__(self, "symbol", self.name)
+        if self.is_probability:
+            object.__setattr__(self, "minimum", 0.0)
+            object.__setattr__(self, "maximum", 1.0)
         for key, longest in LONGEST.items():
             value = getattr(self, key)
             if not isinstance(value, str) or len(value) > longest or not value.isprintable():
@@ -94,6 +100,10 @@ class Property:
             self._refuse("tied_to", f"a name and a constant from -{HUGE:g} to {HUGE:g}")
         if self.is_energy and (self.unit != "eV" or self.head != "sum"):
             self._refuse("is_energy", "True for a property of unit 'eV' and head 'sum' alone")
+        if self.is_probability and (self.unit or self.head in ("dipole", "extent")):
+            self._refuse(
+                "is_probability", "True for a property without a unit, of head mean or sum"
+            )
 
     def _refuse(self, key: str, expected: str) -> None:
         shown = f"{self.name!r:.60}"

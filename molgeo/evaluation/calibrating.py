@@ -41,6 +41,11 @@ def calibrations(
     Raises:
         SettingError: as in `molgeo.predictor.calibration.calibration_from`.
     """
+    if chances := [one.name for one in predictor.properties if one.is_probability]:
+        raise SettingError(
+            f"calibrate: {chances[0]} is a probability, which says by itself how sure it is: it "
+            "has no error bar"
+        )
     made = []
     for k, (n, sample) in enumerate(samples.items()):
 

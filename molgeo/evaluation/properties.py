@@ -140,6 +140,7 @@ def errors(
         shares of labels within value ± ``_std`` and between ``_low90`` and ``_high90``, as
         `molgeo.predict` gives them; ``flagged``, the share outside the model's domain; and
         ``classes``, the shares inside, outside and by size, as `molgeo.evaluation.coverage` tells.
+        Of probabilities also ``roc_auc`` and ``pr_auc``.
 
     Raises:
         SettingError: the model has none of the labels, or no molecule could be evaluated.
@@ -162,6 +163,8 @@ def errors(
         "mae": _of_columns(columns, error.abs().nanmean(0)),
         "rmse": _of_columns(columns, error.square().nanmean(0).sqrt()),
     }
+    chances = [k for k, one in enumerate(found.properties) if one.is_probability]
+    result |= _of_chances(found, chances, columns) if chances else {}
     if not known.all():
         result["labels"] = dict(zip(columns, known.sum(0).tolist(), strict=True))
     if scales is not None:
@@ -169,6 +172,20 @@ def errors(
         result["flagged"] = float(found.flagged.double().mean())
         result["classes"] = by_class(found, scales)
     return result
+
+
+def _of_chances(found: Collected, chances: list[int], columns: list[str]) -> dict[str, Any]:
+    """``roc_auc`` and ``pr_auc`` of probabilities, by column, if there are both classes."""
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    scores: dict[str, dict[str, float]] = {"roc_auc": {}, "pr_auc": {}}
+    for k in chances:
+        known = found.labels[:, k].isfinite()
+        truth, given = found.labels[known, k].numpy(), found.values[known, k].numpy()
+        if 0 < truth.sum() < len(truth):
+            scores["roc_auc"][columns[k]] = float(roc_auc_score(truth, given))
+            scores["pr_auc"][columns[k]] = float(average_precision_score(truth, given))
+    return scores
 
 
 def _of_columns(columns: list[str], values: Tensor) -> dict[str, float]:

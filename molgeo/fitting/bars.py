@@ -103,6 +103,8 @@ def add_bars(
         training["known"] = features_of(whole, sample_of(data, small, learned, 1))[2].contiguous()
     whole.familiarity = record = familiarity(training, most.signals)
     held = {n: HeldOut(_flagged(one.found, record), one.fold) for n, one in held.items()}
+    if any(one.is_probability for one in whole.properties):
+        return held[numbers[-1]]  # a probability says by itself how sure it is
     made = data.table.geometry == "smiles"
     calibrations = [_calibration(one, data, n if made else 0) for n, one in held.items()]
     whole.header = whole.header.model_copy(update={"calibration": calibrations})

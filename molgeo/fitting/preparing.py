@@ -115,6 +115,11 @@ def prepared(found: Given, settings: FitSettings) -> Prepared:
         SettingError: settings that do not fit the table.
     """
     columns = found.columns
+    if len({bool(one.classes) for one in columns}) > 1:
+        raise SettingError(
+            "target: numbers and classes are learned by models of their own: fit "
+            f"{', '.join(one.title for one in columns if one.classes)} apart"
+        )
     split = "" if settings.split in ("scaffold", "random") else settings.split
     if split in [one.title for one in columns]:
         raise SettingError(f"split: {split!r} is a target; expected a column of train and test")
@@ -185,6 +190,8 @@ def _base(
             unit=one.unit,
             head=head,
             name=Target(column=one.name).property.name,
+            is_probability=bool(one.classes),
+            description=f"probability of {one.classes[1]}"[:200] if one.classes else "",
         )
         for one in columns
     ]
@@ -210,28 +217,11 @@ def _base(
 
 def _folds(own: Table, kept: Any, n: int, settings: FitSettings, recipe: Recipe) -> Folds:
     """Test part and folds of the rows that have a geometry, among all rows."""
-    groups = scaffold_groups(own) if settings.split == "scaffold" else own.groups
-    fraction = settings.test_fraction
-    some = folds_of(own.groups, groups, own.parts, fraction, recipe.folds, settings.seed)
+    asked = settings.split, settings.test_fraction, recipe.folds, settings.seed
+    some = folds_of(own, *asked)
     fold, strange = np.full(n, -1, np.int64), np.zeros(n, bool)
     fold[kept], strange[kept] = some.fold, some.strange
     return Folds(kept[some.test], fold, strange)
-
-
-def scaffold_groups(table: Table) -> Any:
-    """Numbers of the rows' scaffolds."""
-    from rdkit import Chem
-    from rdkit.Chem.Scaffolds import MurckoScaffold
-
-    from molgeo.chem.parsing import mol_from_smiles
-
-    names = []
-    for k, row in enumerate(table.rows):
-        mol = mol_from_smiles(row.smiles) if row.smiles else None
-        if mol is not None:
-            Chem.RemoveStereochemistry(mol)
-        names.append(f"-{k}" if mol is None else MurckoScaffold.MurckoScaffoldSmiles(mol=mol))
-    return np.unique(names, return_inverse=True)[1]
 
 
 def _say_rows(found: Given, data: Data, base: TableConfig) -> None:

@@ -253,7 +253,10 @@ def property_records(properties: Iterable[Property]) -> list[dict[str, Any]]:
         for one in properties
     ]
     absent = (None, -math.inf, math.inf)
-    return [{k: v for k, v in one.items() if v not in absent} for one in records]
+    return [
+        {k: v for k, v in one.items() if v not in absent and (k, v) != ("is_probability", False)}
+        for one in records
+    ]
 
 
 def header_of(record: Mapping[str, Any]) -> Header:

@@ -234,8 +234,8 @@ class Predictor(nn.Module):
         """What a call returns, from what `to_units` gives; cut to the properties' ranges."""
         out = self._named(units)
         for one in self.properties:
-            if cut and one.is_bounded:
-                out[one.name] = out[one.name].clamp(one.minimum, one.maximum)
+            own = out[one.name].sigmoid() if one.is_probability else out[one.name]
+            out[one.name] = own.clamp(one.minimum, one.maximum) if cut and one.is_bounded else own
         free = molecule_sum(self.atom_reference.T[z], graph)
         for key, one in self.outputs.items():
             if one.total is not None:

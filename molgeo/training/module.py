@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from molgeo.graph import Graph
 from molgeo.predictor import Predictor
@@ -127,7 +128,7 @@ class PropertyTraining(Training):
         self._errors: list[Tensor] = []
 
     def losses(self, batch: Any) -> dict[str, Tensor]:
-        """Mean absolute error of the standardised properties, weighted."""
+        """Weighted mean errors: absolute, of standardised properties, or cross-entropies."""
         return {"train_loss": self._loss(batch)[0]}
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
@@ -170,5 +171,12 @@ class PropertyTraining(Training):
         labels = self.predictor.to_standardised(y, z, pos, graph)
         known = ~y.isnan()
         errors = (outputs - labels.where(known, outputs.detach())).abs()  # 0 if there is no label
+        chances = [one.is_probability for one in self.predictor.properties]
+        if any(chances):
+            odds = self.predictor.to_units(outputs, z, pos, graph)
+            truth = y.where(known, odds.detach().sigmoid())
+            entropy = binary_cross_entropy_with_logits(odds, truth, reduction="none")
+            is_chance = torch.tensor(chances, device=errors.device)
+            errors = torch.where(is_chance & known, entropy.to(errors.dtype), errors * ~is_chance)
         mean = errors.sum(0) / known.sum(0).clamp(min=1)
         return (mean * self.loss_weights).sum(), torch.stack([errors, known.to(errors.dtype)])

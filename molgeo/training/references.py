@@ -37,6 +37,7 @@ def fit_references(
     The baseline is the least-squares fit of each property on its composition, pooled as its head
     pools (a dipole has none), in float64, starting from the free atoms if they are known: if
     the compositions do not tell the elements apart, the fit departs least from them.
+    That of a probability is the odds of its class if atoms are averaged, else none.
     The scale is the standard deviation of what remains; if there are forces, that of an energy
     is the root mean square of their components, times 1 Å: one unit for both, in which forces
     remain the energy's derivative.
@@ -62,6 +63,11 @@ def fit_references(
     graph = without_edges(batch, len(train))
     for k, own in enumerate(predictor.properties):
         residual = y[:, k]
+        if own.is_probability:
+            share = residual[residual.isfinite()].mean().clamp(1e-3, 1 - 1e-3)
+            predictor.baseline[k, 0] = share.logit() if own.head == "mean" else 0.0
+            predictor.scale[k] = 1.0
+            continue
         if own.head != "dipole":
             design = _design(own.head, z, pos, graph, elements)
             known = [free_atoms.get(own.name, {}).get(e, 0.0) for e in elements.tolist()]

@@ -67,6 +67,7 @@ class Target(Settings):
         description: one line for people.
         minimum: no value can be below it, and none that is predicted is; None for no such bound.
         maximum: likewise, above it.
+        is_probability: the values are 0 and 1, and the model gives the probability of 1.
     """
 
     column: Annotated[str, Field(min_length=1)]
@@ -76,11 +77,16 @@ class Target(Settings):
     description: str = ""
     minimum: Number | None = None
     maximum: Number | None = None
+    is_probability: bool = False
 
     @model_serializer(mode="wrap")
-    def _without_bounds_that_are_not_there(self, rest: Any) -> dict[str, Any]:
-        """As runs were written when there were no bounds, so that they can be resumed."""
-        return {name: value for name, value in rest(self).items() if value is not None}
+    def _without_what_is_not_there(self, rest: Any) -> dict[str, Any]:
+        """As runs were written when there were no bounds and no classes: they can be resumed."""
+        return {
+            name: value
+            for name, value in rest(self).items()
+            if value is not None and (name, value) != ("is_probability", False)
+        }
 
     @field_validator("unit", mode="before")
     @classmethod
@@ -102,6 +108,7 @@ class Target(Settings):
             description=self.description,
             minimum=-math.inf if self.minimum is None else self.minimum,
             maximum=math.inf if self.maximum is None else self.maximum,
+            is_probability=self.is_probability,
         )
 
 

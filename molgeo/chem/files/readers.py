@@ -14,6 +14,8 @@ is everything, such as the targets of a training set:
 * tables (csv, tsv, parquet, DataFrame): the other columns by their titles. Cells of text files are
   text as it stands there, "" if empty; cells of a DataFrame keep their types,
 * SDF: the data fields, as text,
+* PyG's ``Data``: its single numbers and texts; of a row of several, such as ``y``, each by its
+  place: ``y_0``,
 * extxyz, ASE's databases and trajectories, `ase.Atoms`: single values of ``info``, of key-value
   pairs and of a calculator's results (``energy``); no arrays.
 
@@ -50,6 +52,7 @@ from molgeo.runtime.errors import InputError
 
 __all__ = ["STDIN", "ReadOptions", "check_sources", "is_single", "kept_columns", "read", "read_all"]
 
+MOST_VALUES: Final = 100  # of a row of PyG's ``Data`` that are taken along
 N_ROWS: Final = 100  # rows of an input that are looked at to know what comes along
 
 
@@ -219,7 +222,8 @@ def _from_object(source: Any, options: ReadOptions, input: str = "") -> Iterator
     elif hasattr(source, "numbers") and hasattr(source, "positions"):
         yield from_ase(source, kind, options)
     elif hasattr(source, "z") and hasattr(source, "pos"):
-        yield _from_data(source, kind)
+        found = _from_data(source, kind)
+        yield replace(found, extra=_attributes(source)) if options.keep_columns else found
     else:
         table = ", a table as a pandas.DataFrame" if isinstance(source, Mapping) else ""
         message = (
@@ -262,6 +266,23 @@ def _from_data(data: Any, input: str) -> Molecule | BadRow:
     except ValueError as error:
         return BadRow(input, name, smiles, str(error))
     return from_arrays(data.z, data.pos, input=input, **known)
+
+
+def _attributes(data: Any) -> dict[str, Any]:
+    """Single values of PyG's ``Data``, and those of short rows by their places from 0."""
+    stored = data.to_dict() if hasattr(data, "to_dict") else vars(data)
+    found: dict[str, Any] = {}
+    for name, value in stored.items():
+        if isinstance(value, str | bool | int | float):
+            found[name] = value
+        elif hasattr(value, "numel") and name not in ("z", "pos"):
+            n = value.numel()
+            if n == 1:
+                found[name] = value.item()
+            elif n <= MOST_VALUES and max(value.shape) == n:
+                numbers = value.flatten().tolist()
+                found |= {f"{name}_{k}": number for k, number in enumerate(numbers)}
+    return found
 
 
 def _finished(row: Row, options: ReadOptions) -> Row:
