@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import shutil
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback
+from torch import Tensor
 
 from molgeo.data.geometries import GeometrySet
 from molgeo.data.molecules import MoleculeSet
@@ -19,7 +21,8 @@ from molgeo.data.split import Split
 from molgeo.fitting.folds import Folds
 from molgeo.generate.table import Table
 from molgeo.predictor import Predictor
-from molgeo.predictor.checkpoint import load
+from molgeo.predictor.checkpoint import load, save_checkpoint
+from molgeo.properties import HeadKind, names_of
 from molgeo.runtime.progress import Report
 from molgeo.runtime.progress import progress as progress_bar
 from molgeo.training.config import RunConfig
@@ -28,11 +31,17 @@ from molgeo.training.run import train
 from molgeo.training.start import first_predictor, with_model_of_checkpoint
 from molgeo.training.table import TableConfig, TableDataModule, TableTask, Target
 
-DONE = "done"
+DONE: Final = "done"
 """File in a member's folder that says that it is trained to its end."""
 
-PARTS = 1000
+PARTS: Final = 1000
 """Of the bar, per member."""
+
+COMPARED: Final = 2
+"""Folds by which kinds of heads are compared."""
+
+EPOCHS: Final = 30
+"""Of such a comparison."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +82,9 @@ class FoldModule(TableDataModule):
         self.rows, self.one_by_one = data.split(fold), False
 
     def load(self) -> tuple[MoleculeSet, Split]:
-        """All conformers of the rows."""
-        parts = Split(*(self.geometries.all_of(rows) for rows in self.rows))
+        """The first conformers of the rows, as many as are trained on."""
+        n = self.config.conformers
+        parts = Split(*(self.geometries.all_of(rows, n) for rows in self.rows))
         return self.geometries.molecules, parts
 
 
@@ -98,8 +108,11 @@ class _Watch(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Show the step."""
-        epoch = trainer.current_epoch + (batch_idx + 1) / max(1, trainer.num_training_batches)
-        done = PARTS * (self.member + min(1.0, epoch / self.epochs))
+        self.shown(trainer.current_epoch + (batch_idx + 1) / max(1, trainer.num_training_batches))
+
+    def shown(self, epochs: float) -> None:
+        """Show so many epochs."""
+        done = PARTS * (self.member + min(1.0, epochs / max(1, self.epochs)))
         self.report(int(done), PARTS * self.n, f"model {self.member + 1} of {self.n}")
 
 
@@ -109,7 +122,8 @@ def train_members(
     """Train all members; what an earlier call has done is not done again.
 
     Args:
-        base: config of the runs, without their folders and seeds.
+        base: config of the runs, without their folders and seeds. Without epochs the heads alone
+            are fitted, and all members have the backbone that they begin with.
         data: of the fit.
         n: members.
         n_folds: of the data.
@@ -123,12 +137,12 @@ def train_members(
         for k in range(n):
             own = {"run_dir": str(folder / str(k + 1)), "name": "member", "seed": base.seed + k}
             config = TableConfig(**{**base.model_dump(), **own})
-            watch = _Watch(report, k, n, config.max_epochs)
+            watch = _Watch(report, k, n, config.max_epochs or config.heads_first)
             paths.append(_trained(config, data, k % n_folds, watch))
     return [load(path) for path in paths]
 
 
-def _trained(config: TableConfig, data: Data, fold: int, watch: Callback) -> Path:
+def _trained(config: TableConfig, data: Data, fold: int, watch: _Watch) -> Path:
     """One member's checkpoint."""
     folder = Path(config.run_dir)
     if (folder / DONE).exists():
@@ -141,25 +155,54 @@ def _trained(config: TableConfig, data: Data, fold: int, watch: Callback) -> Pat
         assert isinstance(own, TableConfig)
         return FoldTask(own, FoldModule(own, first_step, data, fold))
 
-    path = train(config, resume, task_of, watch)
+    if config.max_epochs:
+        path = train(config, resume, task_of, watch)
+    else:
+        path = _with_heads_alone(config, task_of, watch)
     (folder / DONE).touch()
     return path
 
 
-def pooling_of(base: TableConfig, data: Data, n_folds: int) -> dict[str, tuple[float, float]]:
-    """What each target's held-out rows say of pooling its atoms by a mean and by a sum.
+def _with_heads_alone(
+    config: TableConfig, task_of: Callable[[RunConfig, int], FoldTask], watch: _Watch
+) -> Path:
+    """A member that has the backbone of the checkpoint as it is, and a log as a run has it."""
+    whole = with_model_of_checkpoint(config)
+    seed_everything(config.seed, verbose=False)
+    task = task_of(whole, 0)
+    task.data.setup()
+    predictor = first_predictor(whole.model_copy(update={"heads_first": 0}), task)
+    columns = [f"val_mae_{one.column}" for one in predictor.properties]
+    log = Path(config.run_dir) / "log" / "metrics.csv"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["step", "train_loss", "val_loss", *columns])
 
-    Heads of both kinds are fitted to the fixed features of the backbone, on each of the folds.
+        def told(step: int, loss: float, errors: Tensor) -> None:
+            own = (errors * predictor.scale).tolist()
+            writer.writerow([step - 1, loss, float(errors.mean()), *own])
+            watch.shown(step / max(1, len(task.data.parts.train) // config.batch_size))
+
+        fit_heads(predictor, task.data, whole, config.heads_first, told)
+    path = Path(config.run_dir) / f"{config.name}.safetensors"
+    save_checkpoint(predictor, path, {"name": config.name})
+    return path
+
+
+def pooling_of(base: TableConfig, data: Data, kinds: Sequence[HeadKind]) -> dict[str, list[float]]:
+    """What held-out rows say of the ways to come from atoms to a molecule.
+
+    Heads of all kinds are fitted together to the fixed features of the backbone, on some folds.
 
     Args:
         base: config of the runs.
         data: of the fit.
-        n_folds: of the data.
+        kinds: of heads.
 
     Returns:
-        Name of a target → mean absolute errors with ``mean`` and with ``sum``, in its unit.
+        Name of a target → mean absolute errors with each of the kinds, in its unit.
     """
-    kinds = ("mean", "sum")
     targets = [
         Target(**{**one.model_dump(), "head": kind, "name": f"{one.property.name}_{kind}"})
         for one in base.targets
@@ -169,57 +212,27 @@ def pooling_of(base: TableConfig, data: Data, n_folds: int) -> dict[str, tuple[f
         base.model_copy(update={"targets": targets, "heads_first": 0})
     )
     assert isinstance(config, TableConfig)
-    twice = Data(data.table, _twice(data.geometries, config), data.folds)
+    n = len(kinds)
+    each = Data(data.table, _repeated(data.geometries, config, n), data.folds)
     total = torch.zeros(len(targets), dtype=torch.float64)
-    with progress_bar("comparing mean and sum") as report:
-        for fold in range(n_folds):
-            torch.manual_seed(config.seed)
-            task = FoldTask(config, FoldModule(config, 0, twice, fold))
+    with progress_bar("comparing heads") as report:
+        for fold in range(COMPARED):
+            seed_everything(config.seed, verbose=False)
+            task = FoldTask(config, FoldModule(config, 0, each, fold))
             task.data.setup()
             predictor = first_predictor(config, task)
-            errors = fit_heads(predictor, task.data, config, base.heads_first or 30)
-            total += errors * predictor.scale / n_folds
-            report(fold + 1, n_folds)
-    pairs = total.view(-1, 2).tolist()
+            total += fit_heads(predictor, task.data, config, EPOCHS) * predictor.scale / COMPARED
+            report(fold + 1, COMPARED)
     names = [one.property.name for one in base.targets]
-    return {name: (mean, extensive) for name, (mean, extensive) in zip(names, pairs, strict=True)}
+    return dict(zip(names, total.view(-1, n).tolist(), strict=True))
 
 
-def _twice(geometries: GeometrySet, config: TableConfig) -> GeometrySet:
-    """The same with each label twice in a row, under the names of a config."""
-    from dataclasses import replace
-
-    from molgeo.properties import names_of
-
+def _repeated(geometries: GeometrySet, config: TableConfig, n: int) -> GeometrySet:
+    """The same with each label n times in a row, under the names of a config."""
     molecules = geometries.molecules
-    y = molecules.y.repeat_interleave(2, dim=1)
+    y = molecules.y.repeat_interleave(n, dim=1)
     molecules = replace(molecules, y=y, properties=names_of(config.learned))
     return replace(geometries, molecules=molecules)
-
-
-def history(folder: Path, n: int, column: str) -> list[dict[str, Any]]:
-    """What the logs of all members say.
-
-    Args:
-        folder: of the members.
-        n: members.
-        column: of the first target.
-
-    Returns:
-        Rows with ``member`` from 1, ``step``, ``train_loss`` and ``validation_error``, the latter
-        in the unit of the first target.
-    """
-    rows: list[dict[str, Any]] = []
-    for k in range(1, n + 1):
-        path = folder / str(k) / "log" / "metrics.csv"
-        with path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                loss, error = row.get("train_loss"), row.get(f"val_mae_{column}")
-                if loss or error:
-                    own = {"train_loss": loss, "validation_error": error}
-                    told = {name: float(text) if text else None for name, text in own.items()}
-                    rows.append({"member": k, "step": int(row["step"]) + 1, **told})
-    return rows
 
 
 def forget_states(folder: Path, n: int) -> None:

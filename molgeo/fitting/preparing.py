@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -23,11 +23,15 @@ from molgeo.fitting.members import Data
 from molgeo.fitting.recipe import FEWEST, FRESH, START, Recipe, recipe_for
 from molgeo.fitting.settings import FitSettings
 from molgeo.generate.table import Table, read_table
+from molgeo.models import model_class
 from molgeo.predictor.checkpoint import read_header
 from molgeo.runtime.errors import InputError, SettingError
 from molgeo.runtime.plain_text import one_line, say
 from molgeo.training.naming import data_name
 from molgeo.training.table import TableConfig, Target, geometries_of
+
+ALL: Final = frozenset(["all_blocks"])
+"""Fields of a backbone that are set if it has them."""
 
 
 class Given(NamedTuple):
@@ -183,7 +187,7 @@ def _base(
     name: str, columns: Sequence[Column], recipe: Recipe, n: int, settings: FitSettings
 ) -> TableConfig:
     """The config that members share, pooling yet undecided."""
-    head = "mean" if settings.pooling == "auto" else settings.pooling
+    head: Any = "mean" if settings.pooling == "auto" else settings.pooling
     targets = [
         Target(
             column=one.title,
@@ -200,13 +204,17 @@ def _base(
     if settings.from_scratch:
         keys |= {**FRESH, "heads_first": 0}
     else:
-        keys["start_from"] = settings.start_from or START
+        start = settings.start_from or START
+        there = read_header(start).config
+        grows = ALL & set(model_class(there.model, trusted=False).grows_by)
+        keys |= {"start_from": start, "backbone": dict.fromkeys(grows, True)}
+        keys |= {"model": there.model} if grows else {}
     kind: Any = settings.device.partition(":")[0]
     return TableConfig(
         data_file=[name],
         data_name=name,
         targets=targets,
-        conformers=recipe.conformers,
+        conformers=1,
         split=settings.split,
         seed=settings.seed,
         threads=settings.threads,

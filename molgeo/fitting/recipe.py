@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from molgeo.properties import HeadKind
+
 START: Final = "spectrum_net-aimnet2-small"
 """The shipped model whose backbone a fit starts from: twelve elements and charges."""
 
@@ -27,19 +29,26 @@ FEWEST: Final = 50
 """Molecules below which a fit is refused: their folds would have fewer than ten."""
 
 
+KINDS: Final[dict[bool, tuple[HeadKind, ...]]] = {
+    False: ("moments", "mean", "sum"),
+    True: ("mean", "sum"),
+}
+"""Whether the backbone is fresh → kinds of heads that are compared, the likeliest first."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How a model is fitted.
 
     Attributes:
         members: models whose mean is the answer.
-        folds: parts of the rows that are not tested on, of which each member is stopped by one.
-        conformers: made of each SMILES.
-        epochs: of each member, at most; an epoch is as many molecules as it is trained on.
+        folds: parts of the rows that are not tested on, of which each member lacks one.
+        conformers: of each SMILES, of which values are averages; the first one is trained on.
+        epochs: for which the backbone is trained too, at most; of heads of moments it stays as it
+            is.
         patience: epochs without improvement after which a member ends.
         heads_first: epochs of the heads alone.
         batch_size: molecules per step.
-        learning_rate: peak.
     """
 
     members: int
@@ -47,9 +56,8 @@ class Recipe:
     conformers: int
     epochs: int
     patience: int
-    heads_first: int = 100
+    heads_first: int = 60
     batch_size: int = 32
-    learning_rate: float = 1e-3
 
     def run(self, n: int) -> dict[str, Any]:
         """Keys of a member's run.
@@ -60,12 +68,12 @@ class Recipe:
         steps = max(1, n // self.batch_size)
         return {
             "heads_first": self.heads_first,
+            "head_features": 128,
             "batch_size": self.batch_size,
-            "epoch_size": n,
             "max_epochs": self.epochs,
             "patience": self.patience,
             "optimizer": "muon",
-            "learning_rate": self.learning_rate,
+            "learning_rate": 1e-3,
             "weight_decay": 0.01,
             "warmup_steps": min(100, 2 * steps),
             "schedule": "cosine",
@@ -84,8 +92,10 @@ def recipe_for(n: int, from_scratch: bool) -> Recipe:
         from_scratch: the backbone has learned nothing yet.
     """
     more = 3 if from_scratch else 1
-    if n <= 2_000:
+    if n <= 1_000:
         return Recipe(5, 5, 4, 30 * more, 8 * more)
+    if n <= 2_000:
+        return Recipe(5, 5, 4, 30 * more, 8 * more, batch_size=64)
     if n <= 10_000:
-        return Recipe(3, 5, 2, 24 * more, 6 * more)
-    return Recipe(1, 10, 1, 20 * more, 5 * more)
+        return Recipe(5, 5, 2, 24 * more, 6 * more, batch_size=64)
+    return Recipe(5, 5, 1, 12 * more, 4 * more, heads_first=30, batch_size=128)

@@ -24,6 +24,7 @@ from molgeo.fitting.members import Data, forget_states, pooling_of, train_member
 from molgeo.fitting.outcome import FILES as OUTCOME_FILES
 from molgeo.fitting.outcome import Outcome
 from molgeo.fitting.preparing import Given, Prepared, given, prepared
+from molgeo.fitting.recipe import KINDS
 from molgeo.fitting.settings import FitSettings
 from molgeo.fitting.telling import facts_of, lines_of, outcome_of, tested
 from molgeo.generate.table import write_aside
@@ -154,27 +155,27 @@ def _make(own: Prepared, settings: FitSettings, path: Path) -> None:
 
 
 def _with_pooling(own: Prepared, settings: FitSettings, folder: Path) -> TableConfig:
-    """The config of all members, with the pooling that held-out rows like best."""
+    """The config of all members, with the heads that held-out rows like best."""
     base = own.base
-    if settings.pooling != "auto":
-        return base
-    kept = folder / POOLING
-    if not kept.exists():
-        found = pooling_of(base, own.data, own.recipe.folds)
-        kept.write_text(yaml.safe_dump({name: list(pair) for name, pair in found.items()}))
-    errors = read_yaml(kept)
-    targets = []
-    for one in base.targets:
-        mean, extensive = errors[one.property.name]
-        head = "mean" if mean <= extensive else "sum"
-        unit = f" {one.unit}" if one.unit else ""
-        say(
-            f"{one.column}: atoms are pooled by their {head}, whose error on held-out rows is "
-            f"{min(mean, extensive):.3g}{unit} and not {max(mean, extensive):.3g}{unit} (heads "
-            "alone); --pooling forces another"
-        )
-        targets.append(one.model_copy(update={"head": head}))
-    return base.model_copy(update={"targets": targets})
+    if settings.pooling == "auto":
+        kept, kinds = folder / POOLING, KINDS[settings.from_scratch]
+        if not kept.exists():
+            kept.write_text(yaml.safe_dump(pooling_of(base, own.data, kinds)))
+        errors, targets = read_yaml(kept), []
+        for one in base.targets:
+            found = dict(zip(kinds, errors[one.property.name], strict=True))
+            head = min(found, key=lambda kind: found[kind])
+            unit = f" {one.unit}" if one.unit else ""
+            each = ", ".join(f"{error:.3g} by {kind}" for kind, error in found.items())
+            say(
+                f"{one.column}: pooled by {head}: held-out rows have an error of {each}{unit} "
+                "(heads alone, two folds); --pooling takes another"
+            )
+            targets.append(one.model_copy(update={"head": head}))
+        base = base.model_copy(update={"targets": targets})
+    if all(one.head == "moments" for one in base.targets) and not settings.from_scratch:
+        base = base.model_copy(update={"max_epochs": settings.epochs or 0})
+    return base
 
 
 def _some(data: Data, n: int = 20) -> Atoms:

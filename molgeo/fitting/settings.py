@@ -14,7 +14,7 @@ from molgeo.runtime.errors import SettingError
 from molgeo.runtime.options import option
 from molgeo.runtime.plain_text import shown
 
-Pooling = Literal["auto", "mean", "sum"]
+Pooling = Literal["auto", "moments", "mean", "sum", "dipole"]
 Kind = Literal["auto", "regression", "classification"]
 Source = Literal["auto", "given", "smiles"]
 
@@ -57,8 +57,9 @@ class FitSettings:
     kind: Kind = option("auto", "numbers, or the probability of one of two classes", Kind)
     pooling: Pooling = option(
         "auto",
-        "mean of what the atoms say, or sum, for what grows with a molecule; auto takes the one "
-        "with the smaller error on held-out rows",
+        "from atoms to a molecule: moments, a network of what their features come to in all, on "
+        "average, at most; the mean of what each atom says, or the sum, for what grows with a "
+        "molecule; the length of a dipole. auto: the one with the smallest error on held-out rows",
         Pooling,
     )
     geometry: Source = option(

@@ -108,13 +108,22 @@ class Heads(nn.Module):
         out = pool(*self.per_atom(features), self.kinds, z, pos, graph)
         if not self.by_moments:
             return out
-        h = self._hidden(self.moments_layer(self.moments(features, graph)), self.by_moments)
-        columns = [*out.unbind(-1)]
-        for k, own in zip(
-            self.by_moments, self._outputs(h, self.by_moments).unbind(-1), strict=True
-        ):
+        columns, of_moments = [*out.unbind(-1)], self.of_moments(self.moments.raw(features, graph))
+        for k, own in zip(self.by_moments, of_moments.unbind(-1), strict=True):
             columns[k] = own
         return torch.stack(columns, dim=-1)
+
+    def of_moments(self, raw: Tensor) -> Tensor:
+        """Those properties of molecules that come from moments, in their order.
+
+        Args:
+            raw: (molecules, 4, feature_dim) of `Moments.raw`.
+
+        Returns:
+            (molecules, properties of moments).
+        """
+        h = self._hidden(self.moments_layer(self.moments(raw)), self.by_moments)
+        return self._outputs(h, self.by_moments)
 
     def per_atom(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
         """What is pooled: s_i, or q_i of a dipole, and the extents' q_i.
@@ -177,17 +186,16 @@ class Moments(nn.Module):
         self.register_buffer("centre", torch.zeros(4, feature_dim))
         self.register_buffer("factor", torch.ones(4, feature_dim))
 
-    def forward(self, features: Tensor, graph: Graph) -> Tensor:
+    def forward(self, raw: Tensor) -> Tensor:
         """Standardised moments.
 
         Args:
-            features: (atoms, feature_dim).
-            graph: of these atoms.
+            raw: (molecules, 4, feature_dim).
 
         Returns:
             (molecules, 4 feature_dim).
         """
-        standardised = (self.raw(features, graph) - self.centre) * self.factor
+        standardised = (raw - self.centre) * self.factor
         return standardised.clamp(-MOST_WIDTHS, MOST_WIDTHS).flatten(1)
 
     @staticmethod

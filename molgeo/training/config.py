@@ -69,7 +69,7 @@ class RunConfig(Settings):
         keep_references: keep the checkpoint's baseline, scale and free atoms too, instead of
             fitting them to this run's data: for data of the very same level of theory.
         heads_first: epochs for which the heads alone are fitted at the start, to the features of
-            the checkpoint's backbone; fewer if the validation part gets no better. 0 for none.
+            the checkpoint's backbone; 0 for none.
         model: backbone, as ``molgeo models`` lists them.
         backbone: fields of the backbone's config that differ from the paper's.
         head_features: hidden width of each property's head.
