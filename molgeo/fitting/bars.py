@@ -26,7 +26,7 @@ from molgeo.evaluation.familiarity import MOLECULES, features_of
 from molgeo.evaluation.properties import Sample, collect
 from molgeo.fitting.members import Data
 from molgeo.predictor import Predictor
-from molgeo.predictor.calibration import LEAST, Calibration, Compared, calibration_from
+from molgeo.predictor.calibration import FARTHEST, LEAST, Calibration, Compared, calibration_from
 from molgeo.predictor.familiarity import PERCENTS, SIGNALS, SMALL, Familiarity, familiarity
 from molgeo.predictor.gaussians import gaussians
 from molgeo.properties import Property
@@ -130,8 +130,9 @@ def _with_signals(own: Collected, whole: Collected) -> Collected:
         for one in (own, whole)
     )
     assert whole.signals is not None
+    signals = whole.signals[theirs].clamp(max=FARTHEST)  # an element may be in one fold alone
     return own.of_places(mine)._replace(
-        signals=whole.signals[theirs], flagged=whole.flagged[theirs], larger=whole.larger[theirs]
+        signals=signals, flagged=whole.flagged[theirs], larger=whole.larger[theirs]
     )
 
 

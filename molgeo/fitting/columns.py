@@ -274,10 +274,14 @@ def _unused(rows: Sequence[Row], titles: Sequence[str], columns: Sequence[Column
                 f"{', '.join(map(repr, leaks[:5]))} may tell {column.title}; the model does not "
                 "see it, as it takes nothing but the molecules"
             )
+    taken = [row.smiles for row in rows]
     structures = [
         title
         for title in titles
-        if "smiles" in letters(title) and content(row.extra.get(title, "") for row in rows)[0] > 0.5
+        if "smiles" in letters(title)
+        and content(row.extra.get(title, "") for row in rows)[0] > 0.5
+        and sum(row.extra.get(title) == one for row, one in zip(rows, taken, strict=True)) * 2
+        < len(rows)
     ]
     if structures:
         remarks.append(

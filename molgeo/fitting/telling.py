@@ -12,15 +12,18 @@ from typing import Any, Final, NamedTuple
 import pandas as pd
 import torch
 
+from molgeo.chem.scaffolds import scaffold
 from molgeo.evaluation.collected import Collected
 from molgeo.evaluation.properties import errors
 from molgeo.fitting.bars import HeldOut, sample_of
+from molgeo.fitting.baseline import Baselines, baselines
 from molgeo.fitting.members import Data
 from molgeo.fitting.outcome import FOLD, FOLDS, FitTarget, Outcome
 from molgeo.fitting.preparing import Prepared
 from molgeo.fitting.settings import FitSettings
 from molgeo.predictor import Predictor
 from molgeo.predictor.calibration import calibration_of, within
+from molgeo.runtime.progress import progress
 from molgeo.training.export import commit, hardware, published, validation_curve, validations
 from molgeo.training.table import TableConfig
 
@@ -78,15 +81,24 @@ def outcome_of(
         FitTarget.of(one, classes[column.title])
         for one, column in zip(whole.properties, own.columns, strict=True)
     ]
+    table, chances = own.data.table, [bool(one.classes) for one in targets]
+    with progress("fitting the 2D baseline") as report:
+        plain = baselines(
+            table.rows, table.values, own.data.folds.fold, chances, own.base.seed, report
+        )
     parts = [f"{FOLD}{k + 1}" for k in held.fold.tolist()]
-    tables = [_rows(own, whole, held.found, parts, targets)]
+    tables = [_rows(own, whole, held.found, parts, targets, plain)]
     if test.found is not None:
         n = len(test.found.rows)
-        tables.append(_rows(own, whole, test.found, ["test"] * n, targets))
+        tables.append(_rows(own, whole, test.found, ["test"] * n, targets, plain))
     rows = pd.concat(tables, ignore_index=True)
     first = whole.properties[0]
-    history = pd.DataFrame(_history(folder, own.recipe.members, first.column))
-    return Outcome.of(rows, history, targets, _about(own, first.unit))
+    history = pd.DataFrame(
+        _history(folder, own.recipe.members, first.column),
+        columns=["member", "step", "train_loss", "validation_error"],
+    )
+    about = {**_about(own, whole), "2D baseline": "; ".join(dict.fromkeys(plain.names))}
+    return Outcome.of(rows, history, targets, about)
 
 
 def _rows(
@@ -95,25 +107,31 @@ def _rows(
     found: Collected,
     parts: Sequence[str],
     targets: Sequence[FitTarget],
+    plain: Baselines,
 ) -> pd.DataFrame:
     """Rows of one kind, as `Outcome` has them."""
-    table, n = own.data.table, len(found.rows)
-    sources = [table.rows[k] for k in found.rows.tolist()]
+    table, places = own.data.table, found.rows.numpy()
+    sources = [table.rows[k] for k in places.tolist()]
     columns: dict[str, Any] = {
         "input": [one.input for one in sources],
         "name": [one.name for one in sources],
         "smiles": [one.smiles or "" for one in sources],
         "part": list(parts),
         "n_heavy": found.heavy.numpy(),
+        "scaffold": [scaffold(one.smiles) if one.smiles else "" for one in sources],
         "in_domain": ~found.unlike,
-        "domain_reason": [""] * n,
+        "domain_reason": _reasons(whole, found),
     }
     made = table.geometry == "smiles"
     known = calibration_of(whole.header.calibration, own.recipe.conformers if made else 0)
     for k, (one, of) in enumerate(zip(targets, whole.properties, strict=True)):
         values = found.values[:, k].numpy()
-        columns[f"{one.column}_value"] = found.labels[:, k].numpy()
-        columns[f"{one.column}_predicted"] = values
+        columns |= {
+            f"{one.column}_value": found.labels[:, k].numpy(),
+            f"{one.column}_predicted": values,
+            f"{one.column}_baseline": plain.values[places, k],
+            f"{one.column}_mean": plain.mean[places, k],
+        }
         if known is None:
             continue
         sigma, half = found.half_widths(known, k).T
@@ -124,6 +142,20 @@ def _rows(
             f"{one.column}_high90": high,
         }
     return pd.DataFrame(columns)
+
+
+def _reasons(whole: Predictor, found: Collected) -> list[str]:
+    """Why each molecule is outside the domain; "" if it is inside."""
+    record, reasons = whole.familiarity, []
+    for k, (is_out, is_larger) in enumerate(
+        zip(found.unlike.tolist(), found.larger.tolist(), strict=True)
+    ):
+        signals = [] if found.signals is None else found.signals[k].tolist()
+        far = record.reasons(signals) if record is not None and signals else ()
+        size = ("more heavy atoms than any molecule of the other folds",) if is_larger else ()
+        rare = ("atoms or bonds that the other molecules hardly have",)
+        reasons.append("; ".join((far + size) or rare) if is_out else "")
+    return reasons
 
 
 def _history(folder: Path, n: int, column: str) -> list[dict[str, Any]]:
@@ -140,14 +172,15 @@ def _history(folder: Path, n: int, column: str) -> list[dict[str, Any]]:
     ]
 
 
-def _about(own: Prepared, unit: str) -> dict[str, Any]:
+def _about(own: Prepared, whole: Predictor) -> dict[str, Any]:
     """What the fit says of itself."""
-    recipe, table = own.recipe, own.data.table
+    recipe, table, unit = own.recipe, own.data.table, whole.properties[0].unit
     return {
         "members": recipe.members,
         "folds": recipe.folds,
         "split": own.base.split,
         "begun with": own.base.start_from or "random weights",
+        "pooling": ", ".join(dict.fromkeys(one.head for one in whole.properties)),
         "geometry": f"{recipe.conformers} conformers of each SMILES"
         if table.geometry == "smiles"
         else "as given",

@@ -37,7 +37,7 @@ def fit_references(
     The baseline is the least-squares fit of each property on its composition, pooled as its head
     pools (a dipole has none), in float64, starting from the free atoms if they are known: if
     the compositions do not tell the elements apart, the fit departs least from them.
-    That of a probability is the odds of its class if atoms are averaged, else none.
+    That of a probability is the odds of its class, none if atoms are summed.
     The scale is the standard deviation of what remains; if there are forces, that of an energy
     is the root mean square of their components, times 1 Å: one unit for both, in which forces
     remain the energy's derivative.
@@ -65,7 +65,7 @@ def fit_references(
         residual = y[:, k]
         if own.is_probability:
             share = residual[residual.isfinite()].mean().clamp(1e-3, 1 - 1e-3)
-            predictor.baseline[k, 0] = share.logit() if own.head == "mean" else 0.0
+            predictor.baseline[k, 0] = 0.0 if own.head == "sum" else share.logit()
             predictor.scale[k] = 1.0
             continue
         if own.head != "dipole":

@@ -82,6 +82,28 @@ def test_a_kill_at_any_moment_changes_nothing(table, quick, monkeypatch):
         fit_table(path, quick(output="again", resume=True))
 
 
+def test_a_shipped_backbone_stands_still(table, quick, monkeypatch, capsys):
+    """Members share it, so that there is one in the file; a kill changes nothing."""
+    path, fields = table(), {"from_scratch": False, "pooling": "moments", "epochs": None}
+    whole = load(fit_table(path, quick(output="whole", **fields)).path)
+    assert whole.config.model == "spectrum_net"
+    assert whole.config.backbone["all_blocks"]
+    assert whole.heads.hidden == 2 * 128
+    start = load("spectrum_net-aimnet2-small")
+    for name, weight in start.backbone.state_dict().items():
+        assert torch.equal(whole.backbone.state_dict()[name], weight)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "molgeo.fitting.members._trained", killed_at("molgeo.fitting.members._trained", 2)
+        )
+        with pytest.raises(Killed):
+            fit_table(path, quick(output="again", **fields))
+    again = load(fit_table(path, quick(output="again", resume=True, **fields)).path)
+    for a, b in zip(whole.state_dict().values(), again.state_dict().values(), strict=True):
+        assert torch.equal(a.nan_to_num(), b.nan_to_num())
+    assert again.header.calibration == whole.header.calibration
+
+
 def killed_at(place, call):
     """A function of a module that is killed as it is called for the so manieth time."""
     module, _, name = place.rpartition(".")
@@ -130,7 +152,7 @@ def test_few_molecules_are_refused_with_a_better_guess(table, quick, molecules):
         ({"members": 4, "folds": 3}, "members: expected at most one per fold"),
         ({"members": 0}, "members: expected a whole number from 1, got 0"),
         ({"test_fraction": 1.0}, "test_fraction: expected 0 or more"),
-        ({"pooling": "max"}, "pooling: expected one of auto, mean, sum"),
+        ({"pooling": "max"}, "pooling: expected one of auto, moments, mean, sum"),
         ({"unit": "a,b"}, "unit: expected one for each of 1 targets, got 2"),
         ({"start_from": "schnet-qm9"}, "from_scratch: means nothing beside start_from"),
         ({"resume": True}, "nothing to resume"),
