@@ -25,8 +25,9 @@ from molgeo.fitting.outcome import FILES as OUTCOME_FILES
 from molgeo.fitting.outcome import Outcome
 from molgeo.fitting.preparing import Given, Prepared, given, prepared
 from molgeo.fitting.recipe import KINDS
+from molgeo.fitting.report.page import write_page
 from molgeo.fitting.settings import FitSettings
-from molgeo.fitting.telling import facts_of, lines_of, outcome_of, tested
+from molgeo.fitting.telling import REPORT, facts_of, lines_of, outcome_of, tested
 from molgeo.generate.table import write_aside
 from molgeo.predictor.checkpoint import read_header, save_checkpoint
 from molgeo.predictor.merging import Atoms, merged
@@ -124,7 +125,7 @@ def _check_folder(folder: Path, settings: FitSettings, found: Given) -> None:
 
 def told_files(folder: Path) -> list[Path]:
     """What a fit has written into its folder, as far as it is there."""
-    names = [SETTINGS, POOLING, ASIDE, MEMBERS, UNFINISHED, *OUTCOME_FILES, "report.html"]
+    names = [SETTINGS, POOLING, ASIDE, MEMBERS, UNFINISHED, *OUTCOME_FILES, REPORT]
     models = [one for one in folder.glob("*.safetensors") if one.with_suffix(".md").exists()]
     found = [*(folder / name for name in names), *models, *(m.with_suffix(".md") for m in models)]
     return [one for one in found if one.exists()]
@@ -147,6 +148,7 @@ def _make(own: Prepared, settings: FitSettings, path: Path) -> None:
     test = tested(whole, data, recipe.conformers)
     outcome = outcome_of(own, whole, held, test, folder)
     outcome.write(path.parent)
+    write_page(path.parent / REPORT, outcome)
     part = path.with_name(UNFINISHED)
     save_checkpoint(whole, part, facts_of(own, base, settings, whole, test, folder, path.stem))
     path.with_suffix(".md").write_text(markdown(read_header(part)))

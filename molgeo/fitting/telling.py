@@ -27,6 +27,9 @@ from molgeo.runtime.progress import progress
 from molgeo.training.export import commit, hardware, published, validation_curve, validations
 from molgeo.training.table import TableConfig
 
+REPORT: Final = "report.html"
+"""File of the page for people, in a fit's folder."""
+
 PLACES: Final = {
     "test": "molecules of the test part",
     FOLDS: "molecules, each predicted by a model that did not see it",
@@ -274,6 +277,6 @@ def lines_of(outcome: Outcome, path: Path) -> list[str]:
             if told.get("within90") is not None:
                 text += f"; the 90% intervals hold {told['within90']:.0%}"
             lines.append(text)
-    lines.append(f"model: {path}; report and predictions of all rows: {path.parent}")
+    lines.append(f"model: {path}; report: {path.parent / REPORT}")
     lines.append(f"molgeo predict new.smi --model {shlex.quote(str(path))}")
     return lines
