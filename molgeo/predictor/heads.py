@@ -167,8 +167,8 @@ class Heads(nn.Module):
 class Moments(nn.Module):
     """How each feature is distributed over the atoms of a molecule: sum, mean, deviation, maximum.
 
-    They are standardised by the training molecules, and cut `MOST_WIDTHS` widths from their mean. What
-    is the same for all of these tells nothing, and is left out.
+    They are standardised by the training molecules, and cut `MOST_WIDTHS` widths from their mean.
+    What is the same for all of these tells nothing, and is left out.
 
     Args:
         feature_dim: width of the atom features.

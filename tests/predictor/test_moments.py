@@ -9,7 +9,7 @@ from molgeo.graph import radius_graph
 from molgeo.predictor import Predictor
 from molgeo.predictor.checkpoint import load, save_checkpoint
 from molgeo.predictor.domain import Domain
-from molgeo.predictor.heads import MOST_WIDTHS, LEAST_VARIANCE, Heads, Moments
+from molgeo.predictor.heads import LEAST_VARIANCE, MOST_WIDTHS, Heads, Moments
 from molgeo.predictor.merging import merged
 from molgeo.predictor.program import program_of
 from molgeo.properties import Property
@@ -51,12 +51,12 @@ def test_moments_are_standardised_cut_and_constants_left_out():
     features[:, 2] = 0.7
     moments = Moments(3)
     moments.fit(moments.raw(features, graph))
-    found = moments(features, graph).view(4, 4, 3)
+    found = moments(moments.raw(features, graph)).view(4, 4, 3)
     torch.testing.assert_close(found.mean(0), torch.zeros(4, 3), rtol=0, atol=1e-5)
     spread = torch.ones(4, 3)
     spread[1:, 2] = 0.0  # its sum counts the atoms, and the rest is the same for all
     torch.testing.assert_close(found.std(0), spread, rtol=1e-4, atol=1e-4)
-    assert moments(1e6 * features, graph).abs().max() == MOST_WIDTHS
+    assert moments(moments.raw(1e6 * features, graph)).abs().max() == MOST_WIDTHS
 
 
 def test_one_molecule_has_nothing_usual():
@@ -84,7 +84,9 @@ def test_heads_of_both_kinds_stay_in_their_columns():
         }
     )
     torch.testing.assert_close(alone(features, z, pos, graph)[:, 0], out[:, 1])
-    h = torch.nn.functional.silu(heads.moments_layer(heads.moments(features, graph)))
+    h = torch.nn.functional.silu(
+        heads.moments_layer(heads.moments(heads.moments.raw(features, graph)))
+    )
     for column, k in ((0, 0), (2, 1)):
         own = h[:, 3 * k : 3 * k + 3] @ heads.out_weight[column] + heads.out_bias[column]
         torch.testing.assert_close(out[:, column], own)
