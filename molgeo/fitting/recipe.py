@@ -29,7 +29,7 @@ FEWEST: Final = 50
 """Molecules below which a fit is refused: their folds would have fewer than ten."""
 
 
-KINDS: Final[dict[bool, tuple[HeadKind, ...]]] = {
+COMPARED_KINDS: Final[dict[bool, tuple[HeadKind, ...]]] = {
     False: ("moments", "mean", "sum"),
     True: ("mean", "sum"),
 }

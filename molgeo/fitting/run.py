@@ -24,7 +24,7 @@ from molgeo.fitting.members import Data, forget_states, pooling_of, train_member
 from molgeo.fitting.outcome import FILES as OUTCOME_FILES
 from molgeo.fitting.outcome import Outcome
 from molgeo.fitting.preparing import Given, Prepared, given, prepared
-from molgeo.fitting.recipe import KINDS
+from molgeo.fitting.recipe import COMPARED_KINDS
 from molgeo.fitting.report.page import write_page
 from molgeo.fitting.settings import FitSettings
 from molgeo.fitting.telling import REPORT, facts_of, lines_of, outcome_of, tested
@@ -160,7 +160,7 @@ def _with_pooling(own: Prepared, settings: FitSettings, folder: Path) -> TableCo
     """The config of all members, with the heads that held-out rows like best."""
     base = own.base
     if settings.pooling == "auto":
-        kept, kinds = folder / POOLING, KINDS[settings.from_scratch]
+        kept, kinds = folder / POOLING, COMPARED_KINDS[settings.from_scratch]
         if not kept.exists():
             kept.write_text(yaml.safe_dump(pooling_of(base, own.data, kinds)))
         errors, targets = read_yaml(kept), []
