@@ -18,6 +18,7 @@ from molgeo.runtime.version import VERSION
 if TYPE_CHECKING:
     from molgeo.fitting import fit as fit
     from molgeo.prediction import predict as predict
+    from molgeo.prediction.embedding import embed as embed
     from molgeo.predictor import Predictor as Predictor
     from molgeo.predictor.checkpoint import load as load
     from molgeo.predictor.program import export as export
@@ -30,6 +31,7 @@ _EXPORTS = {
     "MolgeoCalculator": "simulation.calculator",
     "Predictor": "predictor",
     "Property": "properties",
+    "embed": "prediction.embedding",
     "export": "predictor.program",
     "fit": "fitting",
     "load": "predictor.checkpoint",
@@ -43,6 +45,7 @@ __all__ = [
     "Property",
     "__version__",
     "datasets",
+    "embed",
     "export",
     "fit",
     "load",

@@ -170,7 +170,7 @@ def add_fields(parser: Parser, *kinds: type, **defaults: Any) -> None:
         kinds: dataclasses.
         defaults: of the command line, if they are others than the fields'.
     """
-    for field in (field for kind in kinds for field in fields(kind)):
+    for field in (field for kind in kinds for field in fields(kind) if field.metadata["help"]):
         about, name = field.metadata, field.name.replace("_", "-")
         default = defaults.get(field.name, field.default)
         words = {"default": default, "dest": field.name, "help": about["help"], **about["more"]}
@@ -189,4 +189,5 @@ def settings_from(options: Namespace, kind: type[Kind]) -> Kind:
         options: of a command whose parser has them by `add_fields`.
         kind: a dataclass.
     """
-    return kind(**{field.name: options[field.name] for field in fields(kind)})  # type: ignore[arg-type]
+    names = [one.name for one in fields(kind) if one.metadata["help"]]  # type: ignore[arg-type]
+    return kind(**{name: options[name] for name in names})

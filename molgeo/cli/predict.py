@@ -1,4 +1,4 @@
-"""The command ``predict``: its options are the fields of the settings."""
+"""The commands ``predict`` and ``embed``: their options are the fields of the settings."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from jsonargparse import Namespace
 
-from molgeo.cli.command import command, positional, settings_from
-from molgeo.prediction.settings import OutputSettings, PredictSettings
+from molgeo.cli.command import Parser, command, positional, settings_from
+from molgeo.prediction.settings import EmbedSettings, OutputSettings, PredictSettings
 
 
 def _notes() -> str:
@@ -67,3 +67,24 @@ def predict(options: Namespace) -> int:
 
     settings = settings_from(options, PredictSettings)
     return run_predict(options.inputs, settings, settings_from(options, OutputSettings))
+
+
+def _output(parser: Parser) -> None:
+    parser.add_argument(
+        "--output", required=True, metavar="FILE", help="file to write: .npz, .parquet or .csv"
+    )
+    parser.add_argument("--force", action="store_true", help="replace a file that is there")
+
+
+@command(
+    "molgeo embed molecules.smi --model spectrum_net-qm9 --output features.npz",
+    positional("inputs", "SMILES, file, or - for stdin", nargs="+", type=None),
+    EmbedSettings,
+    _output,
+)
+def embed(options: Namespace) -> int:
+    """Features of molecules or atoms, as a model has them, for other methods to learn from."""
+    from molgeo.prediction.embedding import run_embed
+
+    settings = settings_from(options, EmbedSettings)
+    return run_embed(options.inputs, settings, options.output, options.force)

@@ -137,6 +137,41 @@ class PredictSettings:
         return ReadOptions(say=say, **{name: getattr(self, name) for name in names})
 
 
+Pooling = Literal["mean", "sum"]
+
+
+@dataclass(frozen=True)
+class EmbedSettings(PredictSettings):
+    """How features are made. Each field's ``metadata["help"]`` says what it does.
+
+    Raises:
+        InputError: a value that is none of those that a field takes, or no model.
+    """
+
+    model: str | Path | Predictor | None = option(None, "shipped name or path; it must be given")
+    properties: None = option(None, "")
+    conformers: int | None = option(
+        None,
+        "conformers per SMILES, over which features are averaged; 8 if not given, 1 if fast",
+        int | None,
+    )
+    atoms: bool = option(False, "a row per atom, hydrogens too, not per molecule")
+    pooling: Pooling = option(
+        "mean",
+        "mean or sum over the atoms of a molecule; over its conformers it is the mean",
+        Pooling,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.model is None:
+            raise InputError(
+                "model: features are those of one model: name it, such as spectrum_net-qm9"
+            )
+        if self.pooling not in ("mean", "sum"):
+            raise InputError(f"pooling must be one of mean, sum, got {self.pooling!r}")
+
+
 @dataclass(frozen=True)
 class OutputSettings:
     """Where rows go, and as what. Each field's ``metadata["help"]`` says what it does."""
@@ -166,21 +201,23 @@ class OutputSettings:
 
 
 def takes_settings(
-    function: Callable[[Any, PredictSettings], Returned],
+    function: Callable[[Any, Any], Returned], kind: type[PredictSettings] = PredictSettings
 ) -> Callable[..., Returned]:
     """Let a function of inputs and settings take each setting as an argument of its own.
 
     Args:
         function: of ``(inputs, settings)``.
+        kind: of the settings.
 
     Returns:
-        The function of inputs and of all fields of `PredictSettings`. Its signature and docstring
-        list them; a name that is none of them is a TypeError that names the nearest.
+        The function of inputs and of all fields of the settings that have a help. Its signature and
+        docstring list them; a name that is none of them is a TypeError that names the nearest.
     """
     own = inspect.Parameter("inputs", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Any)
-    signature = inspect.signature(PredictSettings)
+    told = {one.name: one.metadata["help"] for one in fields(kind) if one.metadata["help"]}
+    signature = inspect.signature(kind)
     signature = signature.replace(
-        parameters=[own, *signature.parameters.values()],
+        parameters=[own, *(one for name, one in signature.parameters.items() if name in told)],
         return_annotation=inspect.signature(function).return_annotation,
     )
     known = list(signature.parameters)
@@ -193,9 +230,9 @@ def takes_settings(
                 hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
                 raise UnknownSettingError(f"{function.__name__}: no argument {name!r}{hint}")
         given = signature.bind(*arguments, **keywords).arguments
-        return function(given.pop("inputs"), PredictSettings(**given))
+        return function(given.pop("inputs"), kind(**given))
 
-    listed = [f"    {f.name}: {f.metadata['help']}" for f in fields(PredictSettings)]
+    listed = [f"    {name}: {help}" for name, help in told.items()]
     doc = inspect.cleandoc(function.__doc__ or "")
     wrapped.__doc__ = "\n".join([doc, "", "Settings:", *listed])
     cast(Any, wrapped).__signature__ = signature

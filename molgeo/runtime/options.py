@@ -11,7 +11,7 @@ def option(default: Any, help: str, kind: Any = None, /, *aliases: str, **more: 
 
     Args:
         default: if nothing is given.
-        help: one line, for the help and for docstrings.
+        help: one line, for the help and for docstrings; "" for a field that is no option.
         kind: type of the option's value on the command line, ``bool`` for a switch; None for that
             of the default, or text if this is None.
         aliases: further names on the command line.
