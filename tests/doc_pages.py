@@ -40,6 +40,9 @@ SMALLER = {
         " --matmul_precision highest"
     ),
     "evaluate": "--limit 4",
+    "fit": (
+        "--members 1 --folds 2 --conformers 1 --epochs 1 --pooling mean --threads 1 --device cpu"
+    ),
     "data sample": "--steps 2 --workers 1 --dimers 0",
     "data label": "--workers 1",
 }

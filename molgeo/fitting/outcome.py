@@ -340,11 +340,17 @@ def verdict(
         "unsure": "is not clearly better than",
         "no": "is no better than",
     }[better]
-    where = {"test": "test rows", FOLDS: "rows, each predicted without its fold"}[part]
-    text = (
-        f"{one.name}: the 3D model {relation} {of}: {what} {ours:.3g} and {known[rival]:.3g}{unit} "
-        f"on {told['n']} {where}."
-    )
+    where = {"test": "test rows", FOLDS: "rows, each predicted without its fold"}
+    compared = [(known[rival], ours, part)]
+    more = errors.get(FOLDS, {})
+    if part != FOLDS and {"model", rival} <= more.keys():
+        compared.append((more[rival][key], more["model"][key], FOLDS))
+    figures = [
+        f"{own:.3g} and {theirs:.3g}{unit} on {errors[at]['n']} {where[at]}"
+        for theirs, own, at in compared
+        if own is not None and theirs is not None
+    ]
+    text = f"{one.name}: the 3D model {relation} {of}: {what} {'; '.join(figures)}."
     return {"part": part, "better": better, "rival": rival, "text": text}
 
 

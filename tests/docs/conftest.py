@@ -16,8 +16,9 @@ TEXTS = {
     "table.csv": "id,structure,batch\nM1,CCO,a\nM2,CC(N)=O,b\n",
     "solubility.csv": "smiles,logS\n"
     + "".join(
-        f"{'C' * n}O,{1.2 - 0.55 * n:.2f}\n{'C' * n}C(=O)O,{1.1 - 0.5 * n:.2f}\n"
+        f"{'C' * n}{end},{1.2 - (0.5 + 0.02 * k) * n:.2f}\n"
         for n in range(1, 9)
+        for k, end in enumerate(("O", "C(=O)O", "N", "Cl", "C#N", "F", "OC"))
     ),
     "water.xyz": "3\n\nO 0 0 0.119\nH 0 0.763 -0.477\nH 0 -0.763 -0.477\n",
 }

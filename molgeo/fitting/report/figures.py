@@ -43,7 +43,8 @@ def parity(axes: Axes, rows: pd.DataFrame, one: FitTarget, end: str) -> None:
         value, predicted, baseline = _held(rows, one, part)
         shown = predicted if end == "predicted" else baseline
         if len(value):
-            axes.plot(value, shown, "o", ms=3, mew=0, alpha=0.6, color=colour, label=name)
+            size = 4.5 if part == "test" else 3
+            axes.plot(value, shown, "o", ms=size, mew=0, alpha=0.6, color=colour, label=name)
     axes.set(
         xlabel=with_unit("value", one), ylabel=with_unit("predicted", one), xlim=ends, ylim=ends
     )
