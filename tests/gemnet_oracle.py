@@ -20,6 +20,12 @@ def zero(l, n):
     return brentq(lambda x: spherical_jn(l, x), zero(l - 1, n), zero(l - 1, n + 1), xtol=1e-14)
 
 
+@cache
+def bessel(l, n, d, cutoff):
+    norm = math.sqrt(2 / (cutoff**3 * spherical_jn(l + 1, zero(l, n)) ** 2))
+    return norm * spherical_jn(l, zero(l, n) * d / cutoff)
+
+
 def harmonic(l, m, theta, phi):
     """The real spherical harmonic Y_lm of m ≥ 0, by its polar angle and its azimuth."""
     ratio = math.factorial(l - m) / math.factorial(l + m) * (2 if m else 1)
@@ -28,14 +34,14 @@ def harmonic(l, m, theta, phi):
 
 
 def angle(u, v):
-    cosine = u @ v / (np.linalg.norm(u) * np.linalg.norm(v))
-    return math.acos(min(1.0, max(-1.0, cosine)))
+    return math.atan2(np.linalg.norm(np.cross(u, v)), u @ v)
 
 
 def dihedral(c, a, b, d):
-    """Between the planes c, a, b and a, b, d."""
+    """About a–b, from c to d: zero if they are on one side; zero if there is none."""
     first, second = np.cross(c - a, b - a), np.cross(a - b, d - b)
-    return angle(first, -second)
+    is_line = min(np.linalg.norm(first), np.linalg.norm(second)) < 1e-10
+    return 0.0 if is_line else angle(first, second)
 
 
 class Oracle:
@@ -78,8 +84,7 @@ class Oracle:
         return math.sqrt(2 / cutoff) * waves * self.envelope(d, cutoff)
 
     def bessel(self, l, n, d, cutoff):
-        norm = math.sqrt(2 / (cutoff**3 * spherical_jn(l + 1, zero(l, n)) ** 2))
-        return norm * spherical_jn(l, zero(l, n) * d / cutoff) * self.envelope(d, cutoff)
+        return bessel(l, n, d, cutoff) * self.envelope(d, cutoff)
 
     def cbf(self, name, d, phi, cutoff):
         """The embedded basis of an angle."""
@@ -140,9 +145,44 @@ class Oracle:
             found.append(self.residuals(f"{name}.layers", x))
         return np.array(found)
 
+    def sbf(self, d, phi, theta, sine):
+        """The embedded basis of two angles; ``sine`` is that of φ_abd, one in the paper."""
+        basis = [
+            self.bessel(l, n, d, self.c.cutoff) * harmonic(l, m, phi, theta) * sine**m
+            for m in range(self.c.n_spherical)
+            for l in range(m, self.c.n_spherical)
+            for n in range(1, self.c.n_radial + 1)
+        ]
+        return self.dense("spherical_emb", np.array(basis))
+
+    def quadruplets(self, name, m):
+        x, found = self.source(f"{name}.source", "of_quadruplets", m), {}
+        n, pos, reach = range(len(self.z)), self.pos, self.c.int_cutoff
+        for c, a in self.edges:
+            total = np.zeros(self.w[f"{name}.bilinear.weight"].shape[1])
+            for b in n:
+                if b in (a, c) or self.d(a, b) >= reach:
+                    continue
+                for d in self.near[b]:
+                    if d in (a, c):
+                        continue
+                    phi = angle(pos[a] - pos[b], pos[d] - pos[b])
+                    circular = self.cbf("hop_emb", self.d(a, b), phi, reach)
+                    message = x[d, b] * self.dense(f"{name}.cbf", circular)
+                    theta = dihedral(pos[c], pos[a], pos[b], pos[d])
+                    phi_cab = angle(pos[c] - pos[a], pos[b] - pos[a])
+                    sine = math.sin(phi) if self.c.smooth else 1.0
+                    basis = self.sbf(self.d(c, a), phi_cab, theta, sine)
+                    total += np.outer(basis, message).ravel()
+            found[c, a] = self.dense(f"{name}.bilinear", total) * self.factor(name)
+        return self.symmetric(name, found)
+
     def passings(self, name, m):
         """What is added to the messages."""
-        return [self.triplets(f"{name}.passings.0", m)]
+        found = [self.triplets(f"{name}.passings.0", m)]
+        if hasattr(self.c, "int_cutoff"):
+            found.append(self.quadruplets(f"{name}.passings.1", m))
+        return found
 
     def energy(self):
         h = np.array([self.w["elements.weight"][z] for z in self.z])

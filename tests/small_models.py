@@ -7,11 +7,14 @@ import pytest
 from molgeo import models
 from molgeo.testing import Case
 
+MOST = {"n_blocks": 2, "n_spherical": 3, "n_atom_layers": 1}
+"""Numbers of layers and of orders, whose cost is that of tracing them."""
+
 every_model = pytest.mark.parametrize("name", models.names())
 
 
 def small(name, device="cpu", cutoff=4.0):
-    """A version of any model: no wider than 16, no deeper than 2, with a short cutoff.
+    """A version of any model: no wider than 16, no deeper than 2, with short cutoffs.
 
     If a model has a smooth form it is that, as most tests are of what holds on a smooth surface.
     """
@@ -24,9 +27,10 @@ def small(name, device="cpu", cutoff=4.0):
             wanted["cutoff"] = cutoff
         elif field.name == "smooth":
             wanted["smooth"] = True
+        elif field.name == "int_cutoff":
+            wanted["int_cutoff"] = 1.5 * cutoff
         elif field.name == "members":
             wanted["members"] = [one | small(one["model"], cutoff=cutoff).fields for one in value]
         elif type(value) is int and field.name != "n_out":
-            most = {"n_blocks": 2, "n_spherical": 4}
-            wanted[field.name] = min(value, most.get(field.name, 16))
+            wanted[field.name] = min(value, MOST.get(field.name, 16))
     return Case(cls, wanted, device)

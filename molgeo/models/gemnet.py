@@ -135,11 +135,11 @@ class GemNet(Backbone):
         self.cutoff = c.cutoff
         self.feature_dim = c.atom_emb if c.n_out is None else c.n_out
         self.radial = BesselBasis(c.n_radial, c.cutoff, c.envelope_exponent)
-        self.spherical = _spherical(c, c.cutoff)
+        self.spherical = spherical_basis(c, c.cutoff)
         self.of_triplets, self.of_atoms, self.of_outputs = (
-            _dense(c.n_radial, c.rbf_emb) for _ in range(3)
+            plain_dense(c.n_radial, c.rbf_emb) for _ in range(3)
         )
-        self.circular = _dense(c.n_spherical * c.n_radial, c.cbf_emb)
+        self.circular = plain_dense(c.n_spherical * c.n_radial, c.cbf_emb)
         self.elements = nn.Embedding(self.n_elements, c.atom_emb)
         nn.init.uniform_(self.elements.weight, -math.sqrt(3.0), math.sqrt(3.0))
         self.embedding = EdgeUpdate(c, c.n_radial)
@@ -152,11 +152,11 @@ class GemNet(Backbone):
         """The kinds of message passing of a block, new."""
         return [TripletPassing(self.config)]
 
-    def geometry(self, delta: Tensor, d: Tensor, rbf: Tensor, graph: Graph) -> Geometry:
+    def geometry(self, unit: Tensor, d: Tensor, rbf: Tensor, graph: Graph) -> Geometry:
         """What all blocks share.
 
         Args:
-            delta: (pairs, 3) Å, along each pair's forward edge.
+            unit: (pairs, 3) unit vector of each pair along its forward edge.
             d: (pairs,) Å.
             rbf: (pairs, n_radial) of d.
             graph: edges within `cutoff`.
@@ -166,8 +166,8 @@ class GemNet(Backbone):
             self.of_triplets(rbf),
             self.of_atoms(rbf),
             self.of_outputs(rbf),
-            _embedded(self.spherical(d) * self.cutoff**-1.5, self.circular),
-            zonal_sum(delta / d.unsqueeze(-1), graph, self.config.n_spherical),
+            embedded(self.spherical(d) * self.config.cutoff**-1.5, self.circular),
+            zonal_sum(unit, graph, self.config.n_spherical),
         )
 
     def atom_features(self, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
@@ -175,7 +175,7 @@ class GemNet(Backbone):
         delta = graph.displacements(pos)
         d = torch.linalg.vector_norm(delta, dim=-1)
         rbf = self.radial(d) * math.sqrt(2.0 / self.config.cutoff**3)
-        geometry = self.geometry(delta, d, rbf, graph)
+        geometry = self.geometry(delta / d.unsqueeze(-1), d, rbf, graph)
         h = self.elements(z)
         m = self.embedding(h, gather(rbf, graph.pair), graph)
         out: Tensor = self.outputs[0](m, geometry)
@@ -274,7 +274,7 @@ class TripletPassing(nn.Module):
     def __init__(self, c: GemNetConfig) -> None:
         super().__init__()
         self.source = RadialProduct(c, c.triplet_emb)
-        self.bilinear = _dense(c.cbf_emb * c.triplet_emb, c.triplet_out)
+        self.bilinear = plain_dense(c.cbf_emb * c.triplet_emb, c.triplet_out)
         self.scaling = Scaling()
         self.symmetric = SymmetricUpdate(c.triplet_out, c.edge_emb)
 
@@ -294,7 +294,7 @@ class RadialProduct(nn.Module):
     def __init__(self, c: GemNetConfig, width: int) -> None:
         super().__init__()
         self.dense = _activated(c.edge_emb, c.edge_emb)
-        self.rbf = _dense(c.rbf_emb, c.edge_emb)
+        self.rbf = plain_dense(c.rbf_emb, c.edge_emb)
         self.scaling = Scaling()
         self.down = _activated(c.edge_emb, width)
 
@@ -323,7 +323,7 @@ class EdgeUpdate(nn.Module):
     def __init__(self, c: GemNetConfig, width: int) -> None:
         super().__init__()
         self.widths = c.atom_emb, c.atom_emb, width
-        self.dense = _dense(sum(self.widths), c.edge_emb)
+        self.dense = plain_dense(sum(self.widths), c.edge_emb)
 
     def forward(self, h: Tensor, x: Tensor, graph: Graph) -> Tensor:
         """Return (edges, edge_emb)."""
@@ -338,7 +338,7 @@ class AtomSum(nn.Module):
 
     def __init__(self, c: GemNetConfig) -> None:
         super().__init__()
-        self.rbf = _dense(c.rbf_emb, c.edge_emb)
+        self.rbf = plain_dense(c.rbf_emb, c.edge_emb)
         self.scaling = Scaling()
         self.dense = _activated(c.edge_emb, c.atom_emb)
         self.layers = _residuals(c.atom_emb, c.n_atom_layers)
@@ -356,7 +356,7 @@ class OutputBlock(nn.Module):
     def __init__(self, c: GemNetConfig) -> None:
         super().__init__()
         self.sum = AtomSum(c)
-        self.last = _dense(c.atom_emb, c.atom_emb if c.n_out is None else c.n_out)
+        self.last = plain_dense(c.atom_emb, c.atom_emb if c.n_out is None else c.n_out)
 
     def forward(self, m: Tensor, geometry: Geometry) -> Tensor:
         """Return (atoms, feature_dim)."""
@@ -391,13 +391,13 @@ def bilinear(basis: Tensor, v: Tensor, dense: Dense) -> Tensor:
     return out
 
 
-def _embedded(basis: Tensor, dense: Dense) -> Tensor:
+def embedded(basis: Tensor, dense: Dense) -> Tensor:
     """``T[l,i] = Σ_n R_ln W[i,(l,n)]`` of each pair, (pairs, n_spherical, width)."""
     weight = dense.weight.view(-1, *basis.shape[1:])
     return torch.einsum("pln,iln->pli", basis, weight)
 
 
-def _spherical(c: GemNetConfig, cutoff: float) -> SphericalBesselBasis:
+def spherical_basis(c: GemNetConfig, cutoff: float) -> SphericalBesselBasis:
     """R_ln with the paper's envelope."""
     exponent = c.envelope_exponent
     return SphericalBesselBasis(c.n_spherical, c.n_radial, cutoff, exponent, "paper")
@@ -407,7 +407,7 @@ def _residuals(width: int, n: int) -> nn.Sequential:
     return nn.Sequential(*(ScaledResidual(width) for _ in range(n)))
 
 
-def _dense(n_in: int, n_out: int) -> Dense:
+def plain_dense(n_in: int, n_out: int) -> Dense:
     """A linear layer."""
     layer = Dense(n_in, n_out, bias=False)
     _initialise(layer)

@@ -7,9 +7,14 @@ from devices import placed
 from gemnet_oracle import Oracle
 from pyg_agreement import batch_of
 
+from molgeo.elements import SYMBOLS
 from molgeo.graph import radius_graph
-from molgeo.models import GemNet
+from molgeo.graph.quadruplets import count_quadruplets
+from molgeo.models import GemNet, GemNetQ, SchNet, gemnet_q
 from molgeo.models.gemnet import Scaling
+from molgeo.ops import room
+from molgeo.ops.two_hop import bytes_needed
+from molgeo.runtime.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("on_device")
 
@@ -17,7 +22,15 @@ SMALL = {
     "atom_emb": 8, "edge_emb": 12, "triplet_emb": 6, "triplet_out": 5, "rbf_emb": 4, "cbf_emb": 3,
     "n_blocks": 2, "n_spherical": 4, "n_radial": 3, "n_concat": 2, "cutoff": 3.0,
 }  # fmt: skip
-MODELS = {"T": (GemNet, SMALL)}
+MODELS = {
+    "T": (GemNet, SMALL),
+    "Q": (GemNetQ, SMALL | {"quad_emb": 4, "quad_out": 5, "sbf_emb": 3, "int_cutoff": 3.5}),
+}
+SHAPES = {
+    "H2O2": "O 0 .73 -.05 O 0 -.73 -.05 H .83 .91 .42 H -.83 -.91 .42",
+    "CH3CHO": "C 0 .46 0 O 1.2 .4 .1 C -.95 -.7 0 H -.5 1.4 .1 H -.4 -1.7 .2 H -1.5 -.6 .9 "
+    "H -1.6 -.6 -.9",
+}
 every_kind = pytest.mark.parametrize("kind", MODELS)
 
 
@@ -25,6 +38,12 @@ every_kind = pytest.mark.parametrize("kind", MODELS)
 def _float64():
     torch.set_default_dtype(torch.float64)
     torch.manual_seed(0)
+
+
+def shape(name):
+    words = SHAPES[name].split()
+    z = torch.tensor([SYMBOLS.index(symbol) for symbol in words[::4]])
+    return z, torch.tensor([[float(x) for x in words[k::4]] for k in (1, 2, 3)]).T.contiguous()
 
 
 def small(kind, **fields):
@@ -41,18 +60,28 @@ def fitted(kind, molecules, **fields):
 
 
 @every_kind
-@pytest.mark.parametrize("name", ["CH3CH2OH", "CO2", "C2H2", "H2O"])
+@pytest.mark.parametrize("name", ["CH3CHO", "CO2", "C2H2", "H2O2"])
 def test_agrees_with_the_papers_equations(kind, name):
     model = fitted(kind, batch_of(["CH3CH2OH", "CO2", "H2O"]))
-    z, pos = compound(name)
+    z, pos = shape(name) if name in SHAPES else compound(name)
     expected = Oracle(model.cpu(), z.cpu(), pos.cpu()).energy()
     found = placed(model)(z, pos)
     torch.testing.assert_close(found[0].cpu(), torch.as_tensor(expected), rtol=1e-8, atol=1e-8)
 
 
-def test_published_size():
-    """1.9 M in the paper."""
-    assert sum(p.numel() for p in GemNet().parameters()) == 1_893_318
+@pytest.mark.parametrize("smooth", [True, False])
+def test_both_forms_agree_with_the_papers_equations(smooth):
+    z, pos, _ = batch_of(["C2H4"])
+    model = small("Q", smooth=smooth, n_blocks=1)
+    assert model.is_smooth is smooth
+    expected = Oracle(model.cpu(), z.cpu(), pos.cpu()).energy()
+    torch.testing.assert_close(placed(model)(z, pos)[0].cpu(), torch.as_tensor(expected))
+
+
+def test_published_sizes():
+    """1.9 M and 2.2 M in the paper."""
+    sizes = [sum(p.numel() for p in model.parameters()) for model in (GemNet(), GemNetQ())]
+    assert sizes == [1_893_318, 2_155_462]
 
 
 def variances(model, molecules):
@@ -95,7 +124,7 @@ def test_factors_of_what_does_not_vary_stay():
 @every_kind
 def test_it_learns_energies_and_forces(kind):
     z, pos, batch = batch_of(["CH3CH2OH", "H2O", "CH4", "CO2"])
-    model = fitted(kind, (z, pos, batch))
+    model = fitted(kind, (z, pos, batch), n_blocks=1)
     wanted, slope = torch.tensor([[1.0], [-1.0], [0.5], [0.0]]), 0.5 * torch.randn(pos.shape)
     optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
     losses = []
@@ -112,7 +141,7 @@ def test_it_learns_energies_and_forces(kind):
 
 def odd_geometries():
     """Crowded, linear and planar molecules, and crystals."""
-    for seed in range(4):
+    for seed in range(2):
         pos = torch.rand(9, 3)
         yield 1.5 * pos, None  # atoms a few tenths of an Å apart
         yield torch.arange(9.0).unsqueeze(1) * torch.rand(3), None
@@ -124,7 +153,7 @@ def odd_geometries():
 @every_kind
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_everything_is_finite_everywhere(kind, dtype):
-    model = fitted(kind, batch_of(["CH3CH2OH", "CO2"])).to(dtype)
+    model = fitted(kind, batch_of(["CH3CH2OH", "CO2"]), n_blocks=1, n_spherical=3).to(dtype)
     for pos, cell in odd_geometries():
         pos = pos.to(dtype).requires_grad_()
         z = torch.tensor([1, 6, 7, 8, 9])[torch.arange(len(pos)) % 5]
@@ -137,3 +166,81 @@ def test_everything_is_finite_everywhere(kind, dtype):
         assert force.isfinite().all()
         assert pos.grad.isfinite().all()
         assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
+def chain(bend, turn, step=1.5):
+    """Four atoms in a chain: angles between bonds, and the torsion about the middle one."""
+    bend, turn = torch.tensor([bend, turn]).deg2rad()
+    cos, sin = step * bend.cos(), step * bend.sin()
+    across = torch.stack([-cos, sin * turn.cos(), sin * turn.sin()])
+    ends = torch.stack([cos, sin, 0 * sin]), torch.tensor([step, 0.0, 0.0]) + across
+    pos = torch.stack([ends[0], torch.zeros(3), torch.tensor([step, 0.0, 0.0]), ends[1]])
+    return torch.tensor([8, 6, 7, 9]), pos
+
+
+def difference(model, one, other):
+    """Of the energies of two chains, beside their size."""
+    energies = [model(*each).item() for each in (one, other)]
+    return abs(energies[0] - energies[1]) / abs(energies[0])
+
+
+def test_what_each_model_can_tell_apart():
+    """Only neighbours in the chain are within the cutoff of 2 Å."""
+    fields = {"cutoff": 2.0}
+    blocks = {"n_blocks": 3}
+    schnet = placed(SchNet(n_features=8, n_filters=8, n_gaussians=8, **fields, **blocks))
+    t, q = small("T", **fields, **blocks), small("Q", int_cutoff=2.0, **fields, **blocks)
+    angles = chain(110.0, 60.0), chain(130.0, 60.0)
+    torsions = chain(110.0, 60.0), chain(110.0, 150.0)
+    mirrored = chain(110.0, 60.0), chain(110.0, -60.0)
+    for a, b in (angles, torsions, mirrored):
+        for _, pos in (a, b):
+            assert (torch.cdist(pos, pos) < 2.0).sum() == 4 + 6
+    told = {
+        (name, what): difference(model, *pair) > 1e-6
+        for name, model in (("SchNet", schnet), ("T", t), ("Q", q))
+        for what, pair in (("angles", angles), ("torsions", torsions), ("mirrored", mirrored))
+    }
+    assert {key for key, value in told.items() if value} == {
+        ("T", "angles"),
+        ("Q", "angles"),
+        ("Q", "torsions"),
+    }
+    assert max(difference(t, *torsions), difference(q, *mirrored)) < 1e-12
+    # A torsion is seen through the middle bond alone.
+    assert difference(small("Q", int_cutoff=1.4, **fields, **blocks), *torsions) < 1e-12
+
+
+def test_energies_and_forces_are_smooth_at_both_cutoffs():
+    model = fitted("Q", batch_of(["CH3CH2OH", "C2H4"]), cutoff=2.5, int_cutoff=4.0)
+    z, pos = compound("C2H4")
+    for cutoff in (2.5, 4.0):
+        found = []
+        for distance in (cutoff - 1e-6, cutoff + 1e-6, cutoff - 0.3):
+            # An HO group, of which both atoms pass the cutoff at about the same time.
+            way = distance * torch.tensor([0.36, 0.48, 0.8])
+            oxygen = pos[:1] + way
+            x = torch.cat([pos, oxygen, oxygen + 0.96 * torch.eye(3)[:1]]).requires_grad_()
+            energy = model(torch.cat([z, torch.tensor([8, 1])]), x)
+            found.append((energy.item(), *torch.autograd.grad(energy.sum(), x)))
+        inner, outer, near = found
+        assert abs(near[0] - outer[0]) > 1e-5
+        assert abs(inner[0] - outer[0]) < 1e-4 * abs(near[0] - outer[0])
+        assert (inner[1] - outer[1]).abs().max() < 1e-4 * outer[1].abs().max()
+
+
+def test_what_does_not_fit_is_refused_with_its_number(monkeypatch):
+    z, pos = compound("CH3CH2OH")
+    model = small("Q")
+    expected = model(z, pos)
+    graph = radius_graph(pos, model.cutoff)
+    n = count_quadruplets(graph, graph.vectors(pos).norm(dim=-1) < model.config.cutoff)
+    short = bytes_needed(graph) - 1
+    for module in (gemnet_q, room):
+        monkeypatch.setattr(module, "memory_of", lambda device: short)
+    with pytest.raises(
+        InputError, match=rf"^{n:,} quadruplets of 9 atoms need .*without quadruplets"
+    ):
+        model(z, pos)
+    monkeypatch.setattr(gemnet_q, "memory_of", lambda device: bytes_needed(graph))
+    assert torch.equal(model(z, pos), expected)
