@@ -84,9 +84,10 @@ class PredictSettings:
     )
     keep_columns: bool | None = option(
         None,
-        "take all columns of a table, all fields of an SDF and all values of extxyz and ASE's "
-        "files along to the output; else one column that identifies molecules, if the names are "
-        "others. A column whose title the output has too is called input_TITLE",
+        "take all columns of a table, all fields of an SDF, all values of extxyz and ASE's files "
+        "and all key=value of an xyz along to the output; else one column that identifies "
+        "molecules, if the names are others. A column whose title the output has too is called "
+        "input_TITLE",
         bool,
     )
     strip_salts: bool = option(

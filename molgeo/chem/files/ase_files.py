@@ -58,10 +58,19 @@ def from_ase(
 def _single_values(atoms: Any, said: Mapping[Any, Any]) -> dict[str, Any]:
     """Numbers and texts that are said of a structure, and its calculator's; no arrays."""
     results = {} if atoms.calc is None else getattr(atoms.calc, "results", {})
-    values = {
-        str(key): value.item() if isinstance(value, np.generic) else value
+    others = {
+        key: value
         for key, value in {**results, **said}.items()
         if str(key).lower() not in ("name", "smiles")  # which the output has anyway
+    }
+    return _plain(others)
+
+
+def _plain(said: Mapping[Any, Any]) -> dict[str, Any]:
+    """What of it is one number or one text."""
+    values = {
+        str(key): value.item() if getattr(value, "ndim", None) == 0 else value
+        for key, value in said.items()
     }
     return {key: one for key, one in values.items() if isinstance(one, str | int | float)}
 
@@ -75,7 +84,8 @@ def read_db(path: Path, origin: str, options: ReadOptions) -> Iterator[Row]:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
             database.execute("select count(*) from systems")
         for row in connect(path, type="db", use_lock_file=False).select():
-            yield from_ase(row.toatoms(), f"{origin}:{row.id}", options, row.key_value_pairs)
+            said = {**_plain(row.data), **row.key_value_pairs}
+            yield from_ase(row.toatoms(), f"{origin}:{row.id}", options, said)
     except Exception as error:  # sqlite3 and ASE raise many kinds
         raise InputError(f"{origin}: cannot be read as an ASE database: {error}") from error
 

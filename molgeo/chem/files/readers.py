@@ -221,6 +221,10 @@ def _from_object(source: Any, options: ReadOptions, input: str = "") -> Iterator
         yield from _from_batch(source, kind)
     elif hasattr(source, "numbers") and hasattr(source, "positions"):
         yield from_ase(source, kind, options)
+    elif _is_smiles_data(source):
+        extra = _attributes(source) if options.keep_columns else {}
+        name = str(getattr(source, "name", None) or "")
+        yield structure_row(source.smiles, name, kind, options.max_smiles_length, extra)
     elif hasattr(source, "z") and hasattr(source, "pos"):
         found = _from_data(source, kind)
         yield replace(found, extra=_attributes(source)) if options.keep_columns else found
@@ -266,6 +270,12 @@ def _from_data(data: Any, input: str) -> Molecule | BadRow:
     except ValueError as error:
         return BadRow(input, name, smiles, str(error))
     return from_arrays(data.z, data.pos, input=input, **known)
+
+
+def _is_smiles_data(data: Any) -> bool:
+    """Whether PyG's ``Data`` is of a SMILES without coordinates, as those of MoleculeNet are."""
+    is_of_smiles = hasattr(data, "edge_index") and isinstance(getattr(data, "smiles", None), str)
+    return is_of_smiles and getattr(data, "pos", None) is None
 
 
 def _attributes(data: Any) -> dict[str, Any]:

@@ -29,6 +29,7 @@ _WITH_VELOCITIES: Final = 7  # columns: element, position and, in many programs,
 _NUMBERS: Final = {symbol: number for number, symbol in enumerate(SYMBOLS) if number}
 _DUMMIES: Final = frozenset(["x", "xx", "du", "bq", "gh", "lp", "lps", "q", "m", "ghost", "*", "-"])
 _FORTRAN = re.compile(r"(?<=[\d.])[dD](?=[+-]?\d)")
+_PAIR = re.compile(r"(?<!\S)([A-Za-z][\w.-]*)\s*=\s*(\"[^\"]*\"|'[^']*'|[^\s,;\"']+)")
 _LABEL = re.compile(r"([A-Za-z]{1,2}?)(?=[\d_'*.()@#+\-])")
 
 
@@ -115,7 +116,9 @@ def _xyz_frame(
         said = read_comment(comment, z)
     except ValueError as error:
         return BadRow(input, name, message=f"line {line + 1}: {error}")
-    known = {"charge": said.charge, "open_shell": said.open_shell, "name": name}
+    known: dict[str, Any] = {"charge": said.charge, "open_shell": said.open_shell, "name": name}
+    if options.keep_columns:
+        known["extra"] = {key: text.strip("\"'") for key, text in _PAIR.findall(comment)}
     return from_arrays(z, _in_angstrom(z, np.array(pos), said), input=input, **known)
 
 

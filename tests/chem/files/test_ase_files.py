@@ -109,3 +109,12 @@ def test_properties_of_an_rdkit_molecule_come_along():
     mol.SetDoubleProp("logS", 1.1)
     (row,) = read(mol, ReadOptions(keep_columns=True))
     assert row == SmilesRow("CCO", "", "Mol", {"logS": 1.1})
+
+
+def test_numbers_and_texts_of_the_data_of_a_database_come_along(tmp_path):
+    path = tmp_path / "a.db"
+    with connect(path) as database:
+        data = {"logS": -1.5, "vector": [1.0, 2.0], "x": 1.0}
+        database.write(g2("H2O"), key_value_pairs={"x": 2.0}, data=data)
+    (row,) = read(path, ReadOptions(keep_columns=True))
+    assert row.extra == {"logS": -1.5, "x": 2.0}

@@ -10,6 +10,7 @@ from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 from torch_geometric.data import Batch, Data
 
+from molgeo.chem.files.formats import ReadOptions
 from molgeo.chem.files.readers import check_sources, is_single, read, read_all
 from molgeo.chem.molecule import BadRow, Molecule, SmilesRow
 from molgeo.data.molecules import Batch as Flat
@@ -225,3 +226,12 @@ def test_dictionaries_and_bytes_are_one_input_that_cannot_be_read(source):
     (row,) = read_all(source)
     assert f"cannot read a {type(source).__name__}" in row.message
     assert ("pandas.DataFrame" in row.message) == isinstance(source, dict)
+
+
+def test_data_with_a_smiles_and_no_coordinates_is_a_row_of_the_smiles():
+    data = Data(x=torch.zeros(3, 9), edge_index=torch.zeros(2, 4), smiles="CCO", y=torch.ones(1, 1))
+    (row,) = read(data, ReadOptions(keep_columns=True))
+    assert isinstance(row, SmilesRow)
+    assert (row.smiles, row.extra["y"]) == ("CCO", 1.0)
+    (row,) = read([data])
+    assert row.extra == {}

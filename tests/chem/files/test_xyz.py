@@ -7,7 +7,7 @@ from ase.build import molecule as g2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from molgeo.chem.files.formats import DEFAULT
+from molgeo.chem.files.formats import DEFAULT, ReadOptions
 from molgeo.chem.files.readers import read
 from molgeo.chem.files.text import Lines
 from molgeo.chem.files.xyz import read_xyz
@@ -400,3 +400,13 @@ def test_other_spellings_of_charge_and_spin(comment, charge, spin):
     assert molecule.charge == charge
     assert spin in molecule.open_shell
     assert bool(molecule.open_shell) == bool(spin)
+
+
+def test_pairs_of_a_comment_come_along_if_asked_for(tmp_path):
+    comment = 'water logS=-1.5 source="a b" E = 2e-3, note'
+    path = tmp_path / "a.xyz"
+    path.write_text(f"3\n{comment}\nO 0 0 0.12\nH 0 0.76 -0.47\nH 0 -0.76 -0.47\n")
+    (row,) = read(path, ReadOptions(keep_columns=True))
+    assert row.extra == {"logS": "-1.5", "source": "a b", "E": "2e-3"}
+    (row,) = read(path)
+    assert row.extra == {}
