@@ -32,7 +32,7 @@ PAGES: Final = {
 """File of the repository → page of the site."""
 
 COMMANDS: Final = (
-    *("predict", "embed", "relax", "md", "vib", "train", "evaluate", "calibrate"),
+    *("fit", "predict", "embed", "relax", "md", "vib", "train", "evaluate", "calibrate"),
     *("data prepare", "data compact", "data sample", "data label", "models", "info", "export"),
 )
 
