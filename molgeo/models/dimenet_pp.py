@@ -134,6 +134,10 @@ class DirectionalBackbone(Backbone):
         """
         raise NotImplementedError
 
+    def size_of(self, triplet_sum: Any, graph: Graph) -> int:
+        """The number of DimeNet++'s edges that would keep as much memory as this model's."""
+        return graph.n_edges
+
     def atom_features(self, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
         """Output of every atom: features for heads, or the published readout's summands."""
         delta = graph.displacements(pos)
@@ -146,7 +150,7 @@ class DirectionalBackbone(Backbone):
         out: Tensor = self.outputs[0](x, rbf, graph)  # (atoms, feature_dim)
         for interaction, output in zip(self.interactions, self.outputs[1:], strict=True):
             inputs = (x, rbf, sbf, triplet_sum, graph)
-            x = recompute_if_large(interaction, graph.n_edges, *inputs)
+            x = recompute_if_large(interaction, self.size_of(triplet_sum, graph), *inputs)
             out = out + output(x, rbf, graph)
         return out
 

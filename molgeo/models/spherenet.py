@@ -111,6 +111,10 @@ class SphereNet(DirectionalBackbone):
         c = self.config
         return TorsionSum(delta, d, graph, c.n_spherical, c.cutoff, c.smooth)
 
+    def size_of(self, triplet_sum: TorsionSum, graph: Graph) -> int:
+        """Twelve triplets keep 50 kB, as an edge does."""
+        return graph.n_edges + triplet_sum.n_triplets // 12
+
 
 class InteractionBlock(dimenet_pp.InteractionBlock):
     """Update messages by the messages that arrive at their source atom."""

@@ -60,8 +60,9 @@ HALF_PLANE = 1e-3
 WHOLE_TURN = 4.0
 """Of `_turn`."""
 
-BYTES_PER_TRIPLET = 4000
-"""Kept for forces by four blocks of 64 channels, in float32."""
+BYTES_PER_TRIPLET = {True: 4000, False: 300}
+"""Kept by a model of the published size in float32, with derivatives and without: by its four
+blocks, and by the harmonics alone. Training on forces takes 10,000."""
 
 
 class TorsionSum:
@@ -75,6 +76,9 @@ class TorsionSum:
         cutoff: Å, beyond which nothing is a reference.
         smooth: the form, ``smooth`` or ``next``.
 
+    Attributes:
+        n_triplets: their number, those of padding included.
+
     Raises:
         InputError: the triplets are more than the memory of the device could hold.
     """
@@ -84,8 +88,9 @@ class TorsionSum:
     ) -> None:
         self.graph = graph
         self.blocks = blocks_of(graph, EDGES_PER_BLOCK)
-        n_triplets = sum(block.triplets.numel() for block in self.blocks)
-        refuse_without_room("triplets", n_triplets, BYTES_PER_TRIPLET, graph.n_atoms, d.device)
+        self.n_triplets = sum(block.triplets.numel() for block in self.blocks)
+        each = BYTES_PER_TRIPLET[torch.is_grad_enabled()]
+        refuse_without_room("triplets", self.n_triplets, each, graph.n_atoms, d.device)
         self.orders = [l for l in range(n_spherical) for _ in range(l + 1 if smooth else 2 * l + 1)]
         zonal = [self.orders.index(l) + (0 if smooth else l) for l in range(n_spherical)]
         unit = expand_pairs(delta / d.unsqueeze(-1), graph, sign=-1.0)

@@ -17,7 +17,7 @@ from unruly import unruly
 from molgeo.graph import radius_graph
 from molgeo.models.dimenet_pp import DimeNetPlusPlus
 from molgeo.models.spherenet import SphereNet
-from molgeo.ops import torsions
+from molgeo.ops import recompute, torsions
 
 pytestmark = pytest.mark.usefixtures("on_device")
 
@@ -276,6 +276,20 @@ def test_learns(smooth: bool) -> None:
 
 def test_too_many_triplets_are_refused_before_they_are_built(monkeypatch) -> None:
     z, pos = compound("CH3CH2OH")
-    monkeypatch.setattr(torsions, "BYTES_PER_TRIPLET", 10**15)
+    monkeypatch.setattr(torsions, "BYTES_PER_TRIPLET", {True: 10**15, False: 0})
     with pytest.raises(ValueError, match=r"576 triplets of 9 atoms need some .* GB, and cpu has"):
         SphereNet(**SMALL)(z, pos)
+    with torch.no_grad():  # nothing is kept
+        assert SphereNet(**SMALL)(z, pos).isfinite()
+
+
+def test_a_large_system_is_computed_again_to_the_same_gradients(monkeypatch) -> None:
+    model = placed(SphereNet(**SMALL, n_spherical=3))
+    z, pos = compound("CH3CH2OH")
+    found = []
+    for most in (10**9, 72 + 9 * 64 // 12 - 1):  # all 72 edges alone would be kept
+        monkeypatch.setattr(recompute, "most_edges", lambda device, most=most: most)
+        model.zero_grad()
+        model(z, pos).sum().backward()
+        found.append([p.grad for p in model.parameters() if p.grad is not None])
+    torch.testing.assert_close(*found)
