@@ -141,6 +141,9 @@ def _property_errors(header: Header) -> list[str]:
     errors = header.metrics
     n_molecules = f"on {errors.n:,} {errors.split} molecules"
     geometries = GEOMETRIES.get(errors.geometry, header.geometry_source or UNKNOWN)
+    if header.command.startswith("molgeo fit"):
+        about = f"At these geometries: {geometries}; the folder's rows.csv has them one by one."
+        return _measured(header, errors, f"Errors {n_molecules}", about)
     about = f"At these geometries: {geometries}; `molgeo evaluate --model {header.name} --data"
     if header.data != QM9:
         about += f" RUN/config.yaml --split {errors.split}` repeats them."
@@ -212,8 +215,8 @@ def _measured(header: Header, errors: Measured, title: str, about: str) -> list[
         columns += ["within ± std", "within 90%"]
         about += (
             " The last two columns are the shares of these molecules whose label lies within value "
-            "± `_std` and between `_low90` and `_high90`, which were calibrated on validation "
-            "molecules."
+            "± `_std` and between `_low90` and `_high90`, which were calibrated on other molecules "
+            "that training did not have."
         )
 
     def cells(one: Property) -> list[str]:

@@ -126,8 +126,10 @@ def trust(header: Header) -> dict[str, str]:
         return {} if header.expected_errors else {EXPECTED: missing}
     data = header.data or "the data"
     held = {
-        "at given coordinates": header.metrics,
-        "from SMILES": header.from_smiles,
+        "from SMILES" if header.metrics.geometry == "smiles" else "at given coordinates": (
+            header.metrics
+        ),
+        **({"from SMILES": header.from_smiles} if header.from_smiles.n else {}),
         f"outside {data}": header.outside,
     }
     intervals = [f"{shares} {where}" for where, one in held.items() if (shares := _held(one))]

@@ -20,6 +20,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from molgeo.evaluation.collected import Collected, together
 from molgeo.evaluation.familiarity import MOLECULES, features_of
@@ -34,6 +35,10 @@ from molgeo.runtime.progress import progress
 
 MOST_SMALL: Final = 500
 """Small molecules that are kept one by one."""
+
+
+FACTORS: Final = torch.logspace(-2, 0.5, 101, dtype=torch.float64)
+"""That are tried on the logarithms of odds."""
 
 
 class HeldOut(NamedTuple):
@@ -85,9 +90,8 @@ def add_bars(
             for n in numbers:
                 sample = sample_of(data, rows, learned, n)
                 own, signals = collect(members[k], sample), collect(whole, sample, judge=True)
-                parts[n].append(
-                    HeldOut(_with_signals(own, signals), torch.full((len(own.rows),), k))
-                )
+                both = _with_signals(own, signals)
+                parts[n].append(HeldOut(both, torch.full((len(both.rows),), k)))
             report(k + 1, len(folds))
     whole.domain = domain
     held = {
@@ -104,11 +108,41 @@ def add_bars(
     whole.familiarity = record = familiarity(training, most.signals)
     held = {n: HeldOut(_flagged(one.found, record), one.fold) for n, one in held.items()}
     if any(one.is_probability for one in whole.properties):
-        return held[numbers[-1]]  # a probability says by itself how sure it is
+        # A probability says by itself how sure it is, and has no bar.
+        found = held[numbers[-1]]
+        return found._replace(found=_tempered(whole, found.found))
     made = data.table.geometry == "smiles"
     calibrations = [_calibration(one, data, n if made else 0) for n, one in held.items()]
     whole.header = whole.header.model_copy(update={"calibration": calibrations})
     return held[numbers[-1]]
+
+
+def _tempered(whole: Predictor, found: Collected) -> Collected:
+    """Probabilities as sure as they are right: of each, the odds' logarithm by a factor.
+
+    Heads that were fitted to few molecules are too sure of others. The factor is the likeliest on
+    rows that a member did not see. It does not change which molecule is likelier than which.
+
+    Args:
+        whole: whose odds change in place.
+        found: those rows.
+
+    Returns:
+        The rows with their probabilities changed likewise.
+    """
+    values = found.values.clone()
+    for k in range(len(whole.properties)):
+        known = found.labels[:, k].isfinite()
+        odds = found.values[:, k].clamp(1e-6, 1 - 1e-6).logit()
+        truth = found.labels[known, k]
+        losses = torch.stack(
+            [binary_cross_entropy_with_logits(factor * odds[known], truth) for factor in FACTORS]
+        )
+        factor = FACTORS[int(losses.argmin())]
+        whole.baseline[k] *= factor
+        whole.scale[k] *= factor
+        values[:, k] = (factor * odds).sigmoid()
+    return found._replace(values=values)
 
 
 def _gaussians(known: Sequence[tuple[Tensor, Tensor, Tensor]]) -> dict[str, Tensor]:

@@ -92,7 +92,8 @@ def _spread(
     if not several:
         return []
     ranges = np.array([np.ptp(values[own]) for own in several])
-    what = f"{title}: {len(several)} molecules are in more than one row"
+    n = len(several)
+    what = f"{title}: {n} molecule{'s are' if n > 1 else ' is'} in more than one row"
     if column.classes:
         remarks = [f"{what}; each counts once, with the class that most of its rows have"]
         limit = 0.5
@@ -111,8 +112,7 @@ def _spread(
         )
         more = f", and {len(apart) - SHOWN} more" if len(apart) > SHOWN else ""
         remarks.append(
-            f"{title}: values of {len(apart)} of these molecules contradict each other: "
-            f"{listed}{more}"
+            f"{title}: values of {len(apart)} of them contradict each other: {listed}{more}"
         )
     return remarks
 
@@ -126,6 +126,7 @@ def _in_two_parts(table: Table) -> list[str]:
     row = table.rows[int(np.flatnonzero(is_test & np.isin(table.groups, both))[0])]
     shown = row.smiles or (row.input if isinstance(row, Molecule) else "")
     return [
-        f"{len(both)} molecules are in the test part and in the training part, such as "
+        f"{len(both)} molecule{'s are' if len(both) > 1 else ' is'} in the test part and in the "
+        "training part, such as "
         f"{one_line(shown, 60)}: the errors on the test part are smaller than on new molecules"
     ]

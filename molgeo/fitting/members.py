@@ -61,6 +61,11 @@ class Data:
     geometries: GeometrySet
     folds: Folds
 
+    def learned(self) -> Tensor:
+        """The conformers that are trained on, of all members together."""
+        rows = torch.from_numpy(np.flatnonzero(self.folds.fold >= 0))
+        return self.geometries.all_of(rows, 1)
+
     def split(self, fold: int) -> Split:
         """Rows of a member: those of the other folds, of its own one, and the test part's."""
         own = self.folds.fold

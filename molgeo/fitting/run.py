@@ -34,6 +34,7 @@ from molgeo.predictor.merging import Atoms, merged
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.plain_text import say, shown
 from molgeo.training.naming import check_free
+from molgeo.training.references import domain_of
 from molgeo.training.table import TableConfig
 from molgeo.training.yaml_text import read_yaml
 
@@ -143,7 +144,7 @@ def _make(own: Prepared, settings: FitSettings, path: Path) -> None:
     base = _with_pooling(own, settings, path.parent)
     members = train_members(base, data, recipe.members, recipe.folds, folder)
     whole = merged(members, polar=_some(data)) if len(members) > 1 else members[0]
-    whole.name = path.stem
+    whole.name, whole.domain = path.stem, domain_of(data.geometries.molecules, data.learned())
     held = add_bars(whole, members, data, recipe.folds, recipe.conformers)
     test = tested(whole, data, recipe.conformers)
     outcome = outcome_of(own, whole, held, test, folder)
@@ -158,8 +159,12 @@ def _make(own: Prepared, settings: FitSettings, path: Path) -> None:
 
 def _with_pooling(own: Prepared, settings: FitSettings, folder: Path) -> TableConfig:
     """The config of all members, with the heads that held-out rows like best."""
-    base = own.base
-    if settings.pooling == "auto":
+    base, has_classes = own.base, any(one.classes for one in own.columns)
+    if settings.pooling == "auto" and has_classes and not settings.from_scratch:
+        # Their error is an entropy, which says how sure heads are and not how well they rank.
+        targets = [one.model_copy(update={"head": "moments"}) for one in base.targets]
+        base = base.model_copy(update={"targets": targets})
+    elif settings.pooling == "auto":
         kept, kinds = folder / POOLING, COMPARED_KINDS[settings.from_scratch]
         if not kept.exists():
             kept.write_text(yaml.safe_dump(pooling_of(base, own.data, kinds)))

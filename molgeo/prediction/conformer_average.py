@@ -136,6 +136,7 @@ class Numbers:
         outputs: properties and atomization energies.
         have_errors: the errors of values are known.
         of_conformers: tell the spread over the conformers, and more of them.
+        intervals: tell the ends of the 90% intervals without that too.
 
     Attributes:
         columns: all that is known of one property, then of the next.
@@ -146,11 +147,12 @@ class Numbers:
         outputs: Sequence[Property],
         have_errors: bool,
         of_conformers: bool,
+        intervals: bool = False,
     ) -> None:
         self._outputs = outputs
         wanted = {"", *(CONFORMER_COLUMNS if of_conformers else ())}
         if have_errors:
-            wanted |= {STD, *(INTERVAL_COLUMNS if of_conformers else ())}
+            wanted |= {STD, *(INTERVAL_COLUMNS if of_conformers or intervals else ())}
         self._suffixes = [suffix for suffix in SUFFIXES if suffix in wanted]
         self.columns = [one.column + suffix for one in outputs for suffix in self._suffixes]
         # An atomization energy is as uncertain as the total.

@@ -95,7 +95,9 @@ class PropertyRun:
         of_smiles = "" if engine is None else f"+{engine.name}"
         errors = (self._errors(given, GIVEN), self._errors(made, of_smiles))
         of_conformers = conformers is not None and self._n_conformers > 1
-        self._numbers = Numbers(wanted, errors != (None, None), of_conformers)
+        # Who has a model of a few values of their own wants their intervals.
+        intervals = of_conformers or given.header.training.get("data") == "table"
+        self._numbers = Numbers(wanted, errors != (None, None), of_conformers, intervals)
         # Conformers are weighted by their energies, whatever is asked for.
         energy = first_energy(made.outputs.values())
         self._energy = energy.name if energy else None

@@ -49,7 +49,8 @@ class PredictSettings:
         None,
         "conformers per SMILES, over which values are averaged; 8 if not given, 1 if fast. A "
         "number from 2 on adds columns: the spread, the value of the lowest one, the Boltzmann "
-        "average and, of a calibrated model, an interval that holds 90% of QM9's molecules",
+        "average and, of a calibrated model, an interval that holds 90% of QM9's molecules (of a "
+        "model of your own values always)",
         int | None,
     )
     batch_size: int | Literal["auto"] = option(

@@ -25,7 +25,7 @@ errors grow with each.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, NamedTuple
@@ -36,6 +36,7 @@ from torch import Tensor
 from molgeo.graph import Graph
 from molgeo.ops.segment import molecule_sum
 from molgeo.predictor.gaussians import Gaussians
+from molgeo.properties import Property
 
 SIGNALS: Final = ("near_worst", "near_mean", "apart_worst", "apart_mean", "heavy_atoms")
 """Names of a molecule's signals, in the order of the columns."""
@@ -197,6 +198,11 @@ class Judged(NamedTuple):
         return torch.cat([values, self.strangeness, *signals], dim=-1)
 
 
+def kinds_of(properties: Iterable[Property]) -> list[str]:
+    """What decides on how far values may lie: the head, or that it gives odds, which may be any."""
+    return ["odds" if one.is_probability else one.head for one in properties]
+
+
 def strangeness(
     standardised: Tensor, baseline: Tensor, n_atoms: Tensor, kinds: Sequence[str]
 ) -> Tensor:
@@ -206,7 +212,7 @@ def strangeness(
         standardised: (molecules, properties) outputs of the heads.
         baseline: (molecules, properties) in the same units.
         n_atoms: (molecules,) atoms of each.
-        kinds: of each property's head, as in `molgeo.predictor.heads`.
+        kinds: of each property, as of `kinds_of`.
 
     Returns:
         (molecules, properties) float64; infinite for an output that is no number.
@@ -216,5 +222,6 @@ def strangeness(
     bounds = []
     for kind, own in zip(kinds, baseline.double().abs().unbind(-1), strict=True):
         bound = torch.full_like(size, MOST_MEAN) if kind in ("mean", "moments") else MOST_SUM * size
+        bound = torch.full_like(size, torch.inf) if kind == "odds" else bound
         bounds.append(torch.maximum(bound, OF_BASELINE * own) if kind == "extent" else bound)
     return x / torch.stack(bounds, dim=-1)

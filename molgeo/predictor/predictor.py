@@ -15,7 +15,7 @@ from molgeo.graph.strain import strained
 from molgeo.ops.segment import molecule_sum
 from molgeo.predictor.domain import Domain
 from molgeo.predictor.expected_errors import ExpectedErrors
-from molgeo.predictor.familiarity import Familiarity, Judged, strangeness
+from molgeo.predictor.familiarity import Familiarity, Judged, kinds_of, strangeness
 from molgeo.predictor.header import Facts, PredictorConfig
 from molgeo.predictor.heads import Heads, moment, pool
 from molgeo.predictor.inputs import check_atoms
@@ -215,7 +215,7 @@ class Predictor(nn.Module):
         known = self.familiarity or self.expected_errors
         return Judged(
             self._outputs(units, z, graph, cut=True),
-            strangeness(out, baseline, graph.atoms_per_molecule, self.heads.kinds),
+            strangeness(out, baseline, graph.atoms_per_molecule, kinds_of(self.properties)),
             None if known is None else known.signals(features, z, graph),
         )
 

@@ -84,7 +84,7 @@ def test_duplicates_are_averaged_and_contradictions_named(table, prepare, capsys
     made = prepare(table(more=more))
     err = capsys.readouterr().err
     assert "y: 2 molecules are in more than one row; their values are averaged" in err
-    assert "values of 1 of these molecules contradict each other: CCCCCCCCCCC (0, 900)" in err
+    assert "values of 1 of them contradict each other: CCCCCCCCCCC (0, 900)" in err
     values = dict(
         zip((row.smiles for row in made.data.table.rows), made.data.table.values[:, 0], strict=True)
     )
@@ -101,7 +101,7 @@ def test_a_column_that_says_train_and_test(table, prepare, capsys):
     made = prepare(path, split="set")
     assert len(made.data.folds.test) == 14
     err = capsys.readouterr().err
-    assert "1 molecules are in the test part and in the training part, such as CCCCCCCCCC" in err
+    assert "1 molecule is in the test part and in the training part, such as CCCCCCCCCC" in err
 
 
 def test_two_columns_of_smiles(table, quick, capsys):
