@@ -1,16 +1,19 @@
-"""The pages of predictions and of errors, opened and clicked through in a browser."""
+"""The pages of predictions, of errors and of a fit, opened and clicked through in a browser."""
 
 import csv
 import itertools
 
 import browser
 import numpy as np
+import pandas as pd
 import pytest
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
 from molgeo.evaluation.report.groups import Molecules
 from molgeo.evaluation.report.page import Measured, write_page
+from molgeo.fitting.outcome import FitTarget, Outcome
+from molgeo.fitting.report.page import write_page as write_fit
 from molgeo.prediction.layout import Layout
 from molgeo.prediction.report.page import RowPage
 from molgeo.prediction.rows import ROW_COLUMNS
@@ -102,6 +105,24 @@ def errors(tmp_path_factory):
     measured = [Measured(one, values, labels, widths) for one in (GAP, MU)]
     result = {"model": NAMES[1], "data": NAMES[0], "n": n, "failed": 0, "mae": {}, "rmse": {}}
     write_page(path, result, measured, Molecules(smiles, numbers), {})
+    return path
+
+
+@pytest.fixture(scope="module")
+def fit(tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "fit.html"
+    rng = np.random.default_rng(0)
+    smiles = [one for one in SMILES if one != "C1CC"] * 6
+    value = rng.normal(5.0, 1.0, len(smiles))
+    of = FitTarget.of(GAP)
+    ends = {"value": value, "predicted": value + rng.normal(0, 0.1, len(smiles)), "mean": 5.0}
+    ends |= {"baseline": value + rng.normal(0, 0.1, len(smiles)), "std": 0.1}
+    ends |= {"low90": value - 0.2, "high90": value + 0.2}
+    table = {"name": NAMES[0], "smiles": smiles, "n_heavy": 3, "domain_reason": NAMES[1]}
+    table["part"] = ["test" if k % 3 else "fold 1" for k in range(len(smiles))]
+    frame = pd.DataFrame(table | {f"{of.column}_{end}": one for end, one in ends.items()})
+    history = pd.DataFrame({"member": 1, "step": [1, 2], "validation_error": [1.0, 0.5]})
+    write_fit(path, Outcome.of(frame, history, [of], {"data": NAMES[0]}, NAMES))
     return path
 
 
@@ -202,8 +223,18 @@ def test_the_page_of_errors_opens_its_properties(chromium, errors, width):
     assert page.complaints() == []
 
 
-def test_pages_print(chromium, predictions, errors, tmp_path):
-    for path in (predictions, errors):
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_page_of_a_fit(chromium, fit, width):
+    page = opened(chromium, fit, width, dark=width == 390)
+    drawn = "[...document.querySelectorAll('.panel svg')].filter((one) => one.clientWidth > 50)"
+    assert page.run(f"{drawn}.length") == 4 + 1 + 10
+    assert NAMES[1] in page.run("document.body.innerText")
+    assert page.run("document.querySelectorAll('b, img, script').length") == 0
+    assert page.complaints() == []
+
+
+def test_pages_print(chromium, predictions, errors, fit, tmp_path):
+    for path in (predictions, errors, fit):
         page = opened(chromium, path, 1280)
         page.pdf(tmp_path / "page.pdf")
         assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF-")
