@@ -1,0 +1,221 @@
+"""`molgeo fit` beside chemprop on ESOL, FreeSolv and Lipophilicity: the very same splits.
+
+    python benchmarks/fit.py DATA --work runs/fit_benchmark --chemprop ~/chemprop/bin/chemprop
+    python benchmarks/fit.py DATA --work runs/fit_benchmark --sets freesolv --methods molgeo scratch
+    python benchmarks/fit.py --show                         # the table of what was measured
+
+DATA is a folder with ``esol.csv``, ``freesolv.csv`` and ``lipo.csv``, each with a column of SMILES
+and one of values. Every run is written into the JSON file as it ends, and is not made again: a
+command that was killed goes on. Chemprop comes from an environment of its own (`pip install
+chemprop`), at its defaults on a CPU; molgeo at its own defaults. Both see the same parts. Chemprop
+chooses its epoch by the part ``val``; molgeo takes its rows to its folds, and tests on ``test``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rdkit import Chem
+from rdkit.Chem.Scaffolds import MurckoScaffold
+
+from molgeo.runtime.whole_file import replacing
+
+SETS = {
+    "freesolv": ("freesolv", "kcal/mol"),
+    "esol": ("logSolubility", "log mol/L"),
+    "lipo": ("lipo", ""),
+}
+"""Name of a file → title of its column of values, and their unit."""
+
+KINDS = ("scaffold", "random")
+METHODS = ("chemprop", "molgeo", "scratch")
+"""``scratch`` is molgeo with random weights."""
+
+RESULTS = Path(__file__).with_suffix(".json")
+
+
+def parts(smiles: list[str], kind: str, seed: int) -> list[str]:
+    """``train``, ``val`` or ``test`` of each row, 80 : 10 : 10.
+
+    Rows of one molecule stay together, whatever its stereo; with ``scaffold`` also those of one
+    Bemis-Murcko scaffold. Groups that are larger than half the test part go to training first.
+    """
+    groups = defaultdict(list)
+    for row, text in enumerate(smiles):
+        mol = Chem.MolFromSmiles(text)
+        if kind == "scaffold":
+            name = MurckoScaffold.MurckoScaffoldSmiles(mol=mol, includeChirality=False)
+        else:
+            name = Chem.MolToSmiles(mol, isomericSmiles=False)
+        groups[name].append(row)
+    n = round(0.1 * len(smiles))
+    room = {"train": len(smiles) - 2 * n, "val": n, "test": len(smiles)}
+    order = [groups[name] for name in sorted(groups)]
+    random.Random(seed).shuffle(order)
+    found = [""] * len(smiles)
+    for group in sorted(order, key=lambda group: len(group) <= n / 2):
+        part = next(part for part in room if room[part] >= len(group))
+        room[part] -= len(group)
+        for row in group:
+            found[row] = part
+    return found
+
+
+def table_of(data: Path, work: Path, run: str) -> Path:
+    """The file of a run, with a column ``split``."""
+    name, kind, seed = run.split("_")
+    path = work / "splits" / f"{run}.csv"
+    if not path.exists():
+        rows = pd.read_csv(data / f"{name}.csv")
+        rows["split"] = parts(rows["smiles"].tolist(), kind, int(seed))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows.to_csv(path, index=False)
+    return path
+
+
+def timed(command: list[str], log: Path) -> dict[str, float]:
+    """Run a command: its seconds by the clock and of processors."""
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    with log.open("w") as file:
+        subprocess.run(command, check=True, stdout=file, stderr=subprocess.STDOUT)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"seconds": round(time.monotonic() - start, 1), "cpu_seconds": round(cpu, 1)}
+
+
+def errors(values: Any, predicted: Any) -> dict[str, float]:
+    """Of a test part."""
+    wrong = np.asarray(predicted, float) - np.asarray(values, float)
+    return {
+        "n": len(wrong),
+        "rmse": float(np.sqrt(np.mean(wrong**2))),
+        "mae": float(np.mean(np.abs(wrong))),
+    }
+
+
+def of_chemprop(program: str, path: Path, folder: Path) -> dict[str, Any]:
+    """Train chemprop and test it."""
+    target, seed = SETS[path.stem.split("_")[0]][0], path.stem.split("_")[2]
+    command = [program, "train", "--data-path", str(path), "-s", "smiles", "-t", "regression"]
+    command += ["--target-columns", target, "--splits-column", "split", "--accelerator", "cpu"]
+    command += ["--pytorch-seed", seed, "-o", str(folder)]
+    took = timed(command, folder.with_suffix(".log"))
+    rows = pd.read_csv(path).query("split == 'test'")
+    (found,) = folder.rglob("test_predictions.csv")
+    predicted = pd.read_csv(found)
+    if predicted["smiles"].tolist() != rows["smiles"].tolist():
+        raise ValueError(f"{found}: expected the test rows in their order")
+    return errors(rows[target], predicted[target]) | took
+
+
+def of_molgeo(path: Path, folder: Path, from_scratch: bool) -> dict[str, Any]:
+    """Fit a model and test it, with the share of values within the 90% bars."""
+    target, unit = SETS[path.stem.split("_")[0]]
+    command = [sys.executable, "-m", "molgeo", "fit", str(path), "--target", target]
+    command += ["--unit", unit, "--smiles", "smiles", "--split", "split", "--output", str(folder)]
+    command += ["--force", *(["--from_scratch"] if from_scratch else [])]
+    took = timed(command, folder.with_suffix(".log"))
+    rows = pd.read_csv(folder / "rows.csv").query("part == 'test'")
+    (column,) = (name.removesuffix("_predicted") for name in rows if name.endswith("_predicted"))
+    value, predicted, low, high, rival = (
+        rows[f"{column}_{end}"] for end in ("value", "predicted", "low90", "high90", "baseline")
+    )
+    inside = float(((low <= value) & (value <= high)).mean())
+    two_d = float(np.sqrt(np.mean((rival - value) ** 2)))
+    width = float((high - low).mean())
+    return errors(value, predicted) | {"inside": inside, "width": width, "two_d": two_d} | took
+
+
+def measure(options: argparse.Namespace, known: dict[str, Any]) -> None:
+    """Make all runs that are not known."""
+    work = Path(options.work)
+    for seed in options.seeds:
+        for name in options.sets:
+            for kind in options.splits:
+                for method in options.methods:
+                    run = f"{name}_{kind}_{seed}"
+                    if f"{run}_{method}" in known:
+                        continue
+                    path, folder = table_of(Path(options.data), work, run), work / method / run
+                    shutil.rmtree(folder, ignore_errors=True)
+                    folder.parent.mkdir(parents=True, exist_ok=True)
+                    found = (
+                        of_chemprop(options.chemprop, path, folder)
+                        if method == "chemprop"
+                        else of_molgeo(path, folder, method == "scratch")
+                    )
+                    known[f"{run}_{method}"] = found
+                    with replacing(Path(options.json)) as part:
+                        part.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
+                    print(
+                        f"{run} {method}", *(f"{k} {v:.4g}" for k, v in found.items()), flush=True
+                    )
+
+
+def lines(known: dict[str, Any]) -> list[str]:
+    """A table of means over the seeds that all methods of a row have."""
+    found = ["| set, split | seeds | method | RMSE | MAE | 90% bars hold | s | s of CPU |"]
+    found.append("|---|--:|---|--:|--:|--:|--:|--:|")
+    for name in SETS:
+        for kind in KINDS:
+            by_method = {
+                method: {k: v for k, v in known.items() if k.startswith(f"{name}_{kind}_")}
+                for method in METHODS
+            }
+            for method, runs in by_method.items():
+                own = [v for k, v in sorted(runs.items()) if k.endswith(f"_{method}")]
+                if own:
+                    found.append(_line(f"{name}, {kind}", method, own))
+    return found
+
+
+def _line(what: str, method: str, own: list[dict[str, Any]]) -> str:
+    def mean(key: str, form: str) -> str:
+        values = [one[key] for one in own if key in one]
+        return format(np.mean(values), form) if values else ""
+
+    rmse = [one["rmse"] for one in own]
+    told = f"{np.mean(rmse):.3f} ± {np.std(rmse):.3f}"
+    rest = (mean("mae", ".3f"), mean("inside", ".0%"), mean("seconds", ".0f"))
+    cells = (what, len(own), method, told, *rest, mean("cpu_seconds", ".0f"))
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def main() -> None:
+    """Measure what is asked for, and show all that is known."""
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("data", nargs="?", help="folder of the three files")
+    parser.add_argument("--work", default="runs/fit_benchmark", help="folder of splits and models")
+    parser.add_argument("--chemprop", default="chemprop", help="chemprop's program")
+    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
+    parser.add_argument("--splits", nargs="+", default=list(KINDS), choices=KINDS)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--methods", nargs="+", default=["chemprop", "molgeo"], choices=METHODS)
+    parser.add_argument("--json", default=str(RESULTS), help="file of results")
+    parser.add_argument("--show", action="store_true", help="measure nothing")
+    options = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    path = Path(options.json)
+    known = json.loads(path.read_text()) if path.exists() else {}
+    if not options.show:
+        if options.data is None:
+            parser.error("expected the folder of the three files, or --show")
+        measure(options, known)
+    print("\n".join(lines(known)))
+
+
+if __name__ == "__main__":
+    main()
