@@ -166,17 +166,19 @@ def measure(options: argparse.Namespace, known: dict[str, Any]) -> None:
 
 
 def lines(known: dict[str, Any]) -> list[str]:
-    """A table of means over the seeds that all methods of a row have."""
+    """A table of means over the seeds that every method of a split has."""
     found = ["| set, split | seeds | method | RMSE | MAE | 90% bars hold | s | s of CPU |"]
     found.append("|---|--:|---|--:|--:|--:|--:|--:|")
     for name in SETS:
         for kind in KINDS:
-            by_method = {
-                method: {k: v for k, v in known.items() if k.startswith(f"{name}_{kind}_")}
-                for method in METHODS
-            }
-            for method, runs in by_method.items():
-                own = [v for k, v in sorted(runs.items()) if k.endswith(f"_{method}")]
+            by_method: dict[str, dict[str, Any]] = defaultdict(dict)
+            for key, told in known.items():
+                run, _, method = key.rpartition("_")
+                if run.startswith(f"{name}_{kind}_"):
+                    by_method[method][run] = told
+            shared = set.intersection(*map(set, by_method.values())) if by_method else set()
+            for method in filter(by_method.get, METHODS):
+                own = [by_method[method][run] for run in sorted(shared)]
                 if own:
                     found.append(_line(f"{name}, {kind}", method, own))
     return found
