@@ -124,7 +124,7 @@ def by_size(axes: Axes, rows: pd.DataFrame, one: FitTarget) -> None:
 
 
 def learning(axes: Axes, history: pd.DataFrame, title: str) -> None:
-    """The error on the rows that each member is stopped by, and its loss.
+    """The error on the rows that each member lacks, and its loss.
 
     Args:
         axes: to draw on.

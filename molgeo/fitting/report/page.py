@@ -60,9 +60,10 @@ def write_page(path: Path, outcome: Outcome) -> None:
     """
     summary = outcome.summary
     about = {name: str(text) for name, text in summary["about"].items()}
-    error = about.pop("validation_error", "error on the rows that a member is stopped by")
+    error = about.pop("validation_error", "error on the rows that a member lacks")
     history = outcome.history
     has_history = {"member", "step"} <= set(history) and len(history)
+    sections = [_section(one, outcome) for one in outcome.targets]
     page = render(
         "molgeo.fitting.report",
         "fit.html",
@@ -73,7 +74,8 @@ def write_page(path: Path, outcome: Outcome) -> None:
         learning=svg(lambda axes: figures.learning(axes, history, error), (9.2, 3.0))
         if has_history
         else "",
-        sections=[_section(one, outcome) for one in outcome.targets],
+        sections=sections,
+        has_bars=any(one["has_bars"] for one in sections),
     )
     write(path, page)
 
@@ -86,6 +88,7 @@ def _section(one: FitTarget, outcome: Outcome) -> dict[str, Any]:
     return {
         "one": one,
         "scores": [_SCORES[name] for name in scores],
+        "has_bars": any("within90" in told for told in errors.values()),
         "lines": [
             line for name in _PARTS if name in errors for line in _lines(name, errors, scores)
         ],

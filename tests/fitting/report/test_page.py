@@ -111,6 +111,8 @@ def test_what_is_not_known_has_no_figure(tmp_path):
     write_page(path, Outcome.of(outcome.rows, pd.DataFrame(), [LOGS]))
     page = path.read_text()
     assert "Calibration of the bars" not in page
+    assert "90% intervals" not in page
+    assert "Error bars" not in page
     assert "<h2>2D baseline" not in page
     assert "Learning curve" not in page
     assert "<h2>3D model</h2>" in page
