@@ -168,7 +168,8 @@ def error_bars(header: Header) -> str:
 def _held(errors: Measured) -> str:
     """The smallest and the largest share of labels within 90% intervals, over the properties."""
     shares = [one["low90_high90"] for one in errors.coverage.values() if "low90_high90" in one]
-    return f"{min(shares):.0%} to {max(shares):.0%}" if shares else ""
+    ends = dict.fromkeys(f"{end(shares):.0%}" for end in (min, max)) if shares else ()
+    return " to ".join(ends)
 
 
 def environments(known: Environments | None) -> str:

@@ -160,7 +160,9 @@ def domain_of(molecules: MoleculeSet, train: Tensor) -> Domain:
     shortest = _shortest(molecules, train, molecules.pos[rows], ptr)
     if shortest < COINCIDENT and len(rows) > len(train):
         raise InputError(_coincident(molecules, train))
-    atoms, pairs, periodic = _neighbours(molecules, train)
+    # Conformers of a molecule are one molecule; frames of forces are configurations, each its own.
+    once = train if molecules.force is not None else _first_of_each(molecules, train)
+    atoms, pairs, periodic = _neighbours(molecules, once)
     charges = (0,)
     if molecules.charge is not None:
         charges = tuple(molecules.charge[train].unique().tolist())
@@ -173,6 +175,12 @@ def domain_of(molecules: MoleculeSet, train: Tensor) -> Domain:
         environments=environments_of(*atoms, pairs, periodic),
         bond_kinds=bond_kinds_of(*atoms, pairs),
     )
+
+
+def _first_of_each(molecules: MoleculeSet, train: Tensor) -> Tensor:
+    """Of several conformers of a molecule the first one."""
+    _, first = np.unique(molecules.idx[train].numpy(), return_index=True)
+    return train[torch.from_numpy(np.sort(first))]
 
 
 def _coincident(molecules: MoleculeSet, train: Tensor) -> str:

@@ -111,3 +111,14 @@ def test_classes_stand_below_the_table_of_their_errors(full):
     smiles, outside = (card_of(full.told()).split(f"\n## {name}")[1] for name in ("From", "Out"))
     assert "| 9 heavy atoms (2) |\n|---|---|---|\n| Δε, gap | eV | 50% |" in smiles.split("##")[0]
     assert "by class" not in outside.split("##")[0]
+
+
+def test_the_card_of_a_fit_names_what_is_in_its_folder(full):
+    """There are rows beside the model, and no config of one run that could be evaluated."""
+    facts = {"data": "mine", "from_smiles": {}, "command": "molgeo fit mine.csv --target a"}
+    shares = {"gap_eV": {"std": 0.7, "low90_high90": 0.9}}
+    metrics = {**full.metrics.model_dump(exclude_unset=True), "coverage": shares}
+    card = card_of(full.told(), **facts, metrics=metrics)
+    assert "rows.csv has them one by one" in card
+    assert "config.yaml" not in card
+    assert "calibrated on other molecules" in card

@@ -99,7 +99,7 @@ def test_info_tells_how_far_a_model_knows_its_errors():
         "from SMILES, measured on 1,008 molecules; of given coordinates, measured on 1,000 "
         "molecules and 124 others"
     )
-    assert told["90% intervals hold"] == "88% to 93% at given coordinates; 88% to 88% outside QM9"
+    assert told["90% intervals hold"] == "88% to 93% at given coordinates; 88% outside QM9"
     assert told["outside QM9"] == "errors below, on 226 molecules, 62% of them flagged"
 
 

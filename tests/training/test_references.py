@@ -196,3 +196,14 @@ def test_bonds_across_boundaries_are_counted(molecules):
     assert found.counts == expected.counts
     for pair, lengths in expected.bonds.items():
         assert found.bonds[pair] == pytest.approx(lengths, abs=2e-3)
+
+
+def test_conformers_of_a_molecule_count_once_in_its_domain(small_data) -> None:
+    """Else a bond of three molecules with four conformers each would count as a common one."""
+    molecules = QM9(small_data / "qm9").molecules
+    thrice = dataclasses.replace(molecules, idx=torch.arange(len(molecules)) // 3)
+    own, firsts = domain_of(thrice, torch.arange(24)), domain_of(molecules, torch.arange(0, 24, 3))
+    assert own.bond_kinds == firsts.bond_kinds
+    assert own.environments == firsts.environments
+    assert own.bond_kinds.molecules == 8
+    assert own.elements == domain_of(molecules, torch.arange(24)).elements
