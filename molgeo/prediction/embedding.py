@@ -121,7 +121,7 @@ def run_embed(inputs: Sequence[str], settings: EmbedSettings, output: str, force
     failed = table[table.status != "ok"]
     n = int(table.id.nunique()) - len(failed)
     of_atoms = f"{len(table) - len(failed):,} atoms of " if settings.atoms else ""
-    by, failures = table.attrs["model"], f"{len(failed)} rows failed"
+    by, failures = table.attrs["model"], f"{len(failed)} row{'s' * (len(failed) != 1)} failed"
     width = len(_features(table))
     say(f"{path}: {width} features of {of_atoms}{n:,} molecules by {by}; {failures}")
     if len(failed):

@@ -74,7 +74,7 @@ def test_the_command(shipped, tmp_path, capsys, ending, words):
     assert cli.main([*line, "--keep-columns", "--fast", *words]) == 3
     said = capsys.readouterr().err
     what = "12 atoms of 2 molecules" if words else "2 molecules"
-    assert f"16 features of {what} by toy; 1 rows failed" in said
+    assert f"16 features of {what} by toy; 1 row failed" in said
     assert "not a valid SMILES" in said
     if ending == "npz":
         with np.load(path, allow_pickle=False) as file:
