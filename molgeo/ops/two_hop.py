@@ -55,8 +55,8 @@ PAIRS_PER_EDGE = 16
 BYTES_PER_PAIR = 6_500
 """Of tables and messages of a pair of an atom's neighbours, for energies and forces; measured."""
 
-BYTES_PER_EDGE = 150_000
-"""Of all else; measured."""
+BYTES_PER_EDGE = 70_000
+"""Of all else in one interaction block, of which there are four; measured."""
 
 
 def orders_of(n_spherical: int) -> list[int]:
@@ -70,11 +70,12 @@ def bytes_needed(graph: Graph) -> int:
     Args:
         graph: all edges a–b.
     """
-    blocks = blocks_of(graph, ROWS_AT_A_TIME)
+    blocks, most = blocks_of(graph, ROWS_AT_A_TIME), most_edges(graph.source.device)
     pairs = _pairs(blocks)
-    if pairs // PAIRS_PER_EDGE > most_edges(graph.source.device):
+    if pairs // PAIRS_PER_EDGE > most:
         pairs = max(_pairs([block]) for block in blocks)
-    return BYTES_PER_EDGE * graph.n_edges + BYTES_PER_PAIR * pairs
+    n_kept = 1 if graph.n_edges > most else 4  # interaction blocks, as `recompute_if_large` does
+    return BYTES_PER_EDGE * n_kept * graph.n_edges + BYTES_PER_PAIR * pairs
 
 
 def _pairs(blocks: list[Block]) -> int:
