@@ -236,6 +236,10 @@ def calibrate(options: Namespace) -> int:
             "checkpoint, which is rewritten"
         )
     path, limit = find(options.model), options.limit
+    if not options.data and read_header(path).command.startswith("molgeo fit"):
+        raise SettingError(
+            "calibrate: molgeo fit has measured this model's errors, on the folds of its rows"
+        )
     data = options.data or read_header(path).training.get("data", "qm9")
     if data != "qm9" and not options.data:
         raise SettingError(

@@ -158,11 +158,9 @@ def _undecided(known: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Familiarity:
 
 def _with_signals(own: Collected, whole: Collected) -> Collected:
     """A member's values with the signals of all members, of the molecules that both have."""
-    both = sorted(set(own.rows.tolist()) & set(whole.rows.tolist()))
-    mine, theirs = (
-        torch.tensor([one.rows.tolist().index(row) for row in both], dtype=torch.long)
-        for one in (own, whole)
-    )
+    places = [{row: k for k, row in enumerate(one.rows.tolist())} for one in (own, whole)]
+    both = sorted(places[0].keys() & places[1].keys())
+    mine, theirs = (torch.tensor([place[row] for row in both]).long() for place in places)
     assert whole.signals is not None
     signals = whole.signals[theirs].clamp(max=FARTHEST)  # an element may be in one fold alone
     return own.of_places(mine)._replace(

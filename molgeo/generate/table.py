@@ -249,13 +249,17 @@ def made_geometries(
     path = folder / f"{content[:16]}-{n}.safetensors"
 
     def make(places: NDArray[np.int64]) -> FlatGeometries:
-        made = ordered_map(lambda place: generate(rows[place], n), places.tolist())
-        return flat(places, list(made))
+        made = []
+        for one in ordered_map(lambda place: generate(rows[place], n), places.tolist()):
+            made.append(one)
+            if progress:
+                progress(int(places[0]) + len(made), len(rows))
+        return flat(places, made)
 
     found, theirs = made_before(path)
     if found is not None and theirs == header:
         return found
-    make_in_pieces(path, np.arange(len(rows)), header, make, progress)
+    make_in_pieces(path, np.arange(len(rows)), header, make)
     return read_geometries(path)[0]
 
 

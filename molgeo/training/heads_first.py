@@ -22,10 +22,11 @@ from molgeo.training.config import RunConfig
 from molgeo.training.module import PropertyTraining
 from molgeo.training.references import without_edges
 
-MOST_KEPT: Final = 20_000
-"""Training molecules whose features are kept, some 0.3 GB."""
+MOST_KEPT: Final = {True: 200_000, False: 10_000}
+"""Whether heads look at moments alone → training molecules of which these, or the features of all
+atoms, are kept, in some 1 GB."""
 
-AT_ONCE: Final = 256
+AT_ONCE: Final = 64
 """Molecules whose features are computed together."""
 
 RATE: Final = 1e-3
@@ -58,7 +59,8 @@ def fit_heads(
         (properties,) mean absolute errors of the validation part, in units of `Predictor.scale`;
         of probabilities the cross-entropy.
     """
-    train, validation = data.parts.train[:MOST_KEPT], data.parts.validation
+    most = MOST_KEPT[not predictor.heads.by_atoms]
+    train, validation = data.parts.train[:most], data.parts.validation[:most]
     known = _Known(predictor, data.molecules, torch.cat([train, validation]))
     held_out = torch.arange(len(train), len(train) + len(validation))
     module = PropertyTraining(predictor, config)

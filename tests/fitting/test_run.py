@@ -82,6 +82,14 @@ def test_a_kill_at_any_moment_changes_nothing(table, quick, monkeypatch):
         fit_table(path, quick(output="again", resume=True))
 
 
+def test_calibration_is_done(table, quick, capsys):
+    path = fit_table(table(), quick(members=1, epochs=1, pooling="sum")).path
+    assert cli.main(["calibrate", "--model", str(path)]) == 2
+    assert "molgeo fit has measured this model's errors" in capsys.readouterr().err
+    assert cli.main(["evaluate", "--model", str(path), "--data", "mine.csv"]) == 0
+    assert '"n": 61' in capsys.readouterr().out
+
+
 def test_a_shipped_backbone_stands_still(table, quick, monkeypatch, capsys):
     """Members share it, so that there is one in the file; a kill changes nothing."""
     path, fields = table(), {"from_scratch": False, "pooling": "moments", "epochs": None}
