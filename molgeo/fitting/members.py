@@ -218,7 +218,14 @@ def pooling_of(base: TableConfig, data: Data, kinds: Sequence[HeadKind]) -> dict
         for kind in kinds
     ]
     config = with_model_of_checkpoint(
-        base.model_copy(update={"targets": targets, "heads_first": 0, "limit_train": MOST_COMPARED})
+        base.model_copy(
+            update={
+                "targets": targets,
+                "heads_first": 0,
+                "limit_train": MOST_COMPARED,
+                "conformers": 1,
+            }
+        )
     )
     assert isinstance(config, TableConfig)
     n = len(kinds)

@@ -214,7 +214,7 @@ def _base(
         data_file=[name],
         data_name=name,
         targets=targets,
-        conformers=1,
+        conformers=recipe.conformers,
         split=settings.split,
         seed=settings.seed,
         threads=settings.threads,

@@ -43,11 +43,11 @@ class Recipe:
     Attributes:
         members: models whose mean is the answer.
         folds: parts of the rows that are not tested on, of which each member lacks one.
-        conformers: of each SMILES, of which values are averages; the first one is trained on.
+        conformers: of each SMILES, which are trained on, and of which values are averages.
         epochs: for which the backbone is trained too, at most; of heads of moments it stays as it
             is.
         patience: epochs without improvement after which a member ends.
-        heads_first: epochs of the heads alone.
+        heads_first: epochs of the heads alone, of one conformer of each molecule.
         batch_size: molecules per step.
     """
 
@@ -67,9 +67,10 @@ class Recipe:
         """
         steps = max(1, n // self.batch_size)
         return {
-            "heads_first": self.heads_first,
+            "heads_first": max(1, self.heads_first // self.conformers),  # of so many conformers
             "head_features": 128,
             "batch_size": self.batch_size,
+            "epoch_size": n,
             "max_epochs": self.epochs,
             "patience": self.patience,
             "optimizer": "muon",

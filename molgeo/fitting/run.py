@@ -33,6 +33,7 @@ from molgeo.predictor.checkpoint import read_header, save_checkpoint
 from molgeo.predictor.merging import Atoms, merged
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.plain_text import say, shown
+from molgeo.runtime.whole_file import replacing
 from molgeo.training.naming import check_free
 from molgeo.training.references import domain_of
 from molgeo.training.table import TableConfig
@@ -90,7 +91,7 @@ def fit_table(table: Any, settings: FitSettings) -> Fitted:
     check_free(name, chosen=True)
     folder.mkdir(parents=True, exist_ok=True)
     about = {"digest": found.digest, **settings.of_fit()}
-    (folder / SETTINGS).write_text(yaml.safe_dump(about, sort_keys=False))
+    _keep(folder / SETTINGS, about)
     write_aside(own.data.table.aside, folder / ASIDE)
     path = folder / f"{name}.safetensors"
     if not path.exists():
@@ -122,6 +123,12 @@ def _check_folder(folder: Path, settings: FitSettings, found: Given) -> None:
         )
     for one in told_files(folder):
         shutil.rmtree(one) if one.is_dir() else one.unlink()
+
+
+def _keep(path: Path, content: dict[str, Any]) -> None:
+    """Write a file that a fit which is resumed reads, whole or not at all."""
+    with replacing(path) as part:
+        part.write_text(yaml.safe_dump(content, sort_keys=False))
 
 
 def told_files(folder: Path) -> list[Path]:
@@ -167,7 +174,7 @@ def _with_pooling(own: Prepared, settings: FitSettings, folder: Path) -> TableCo
     elif settings.pooling == "auto":
         kept, kinds = folder / POOLING, COMPARED_KINDS[settings.from_scratch]
         if not kept.exists():
-            kept.write_text(yaml.safe_dump(pooling_of(base, own.data, kinds)))
+            _keep(kept, pooling_of(base, own.data, kinds))
         errors, targets = read_yaml(kept), []
         for one in base.targets:
             found = dict(zip(kinds, errors[one.property.name], strict=True))

@@ -74,7 +74,10 @@ class FitSettings:
     )
     seed: int = option(42, "of the split, of weights and of shuffling")
     epochs: int | None = option(
-        None, "most passes through the rows per member; by the rows", int | None
+        None,
+        "most passes through the rows per member in which the backbone is trained too, which takes "
+        "long and may pay from some thousand rows on; none for heads of moments, else by the rows",
+        int | None,
     )
     threads: int = option(0, "CPU threads; 0 for all")
     device: str = option("auto", "device to train on: auto, cpu, cuda")
