@@ -66,15 +66,16 @@ def _relative(difference: Tensor, value: Tensor) -> float:
 def _systems(case: Case) -> list[_System]:
     """Many molecules, one, atoms without neighbours, and crystals."""
     cutoff = case.model().cutoff
-    found = []
+    found, generator = [], torch.Generator().manual_seed(5)
     for name, chosen in (
         ("molecules", [*MOLECULES]),
         ("one molecule", ["methanol"]),
         ("isolated atoms", ["two atoms apart", "one atom"]),
     ):
         z, pos, batch = collated([atoms_of(one) for one in chosen])
+        # Of atoms that are alike rounding says which has the largest feature, and so the slope.
+        pos = pos + 0.05 * torch.randn(pos.shape, generator=generator, dtype=pos.dtype)
         found.append(_System(name, z, pos, radius_graph(pos, cutoff, batch)))
-    generator = torch.Generator().manual_seed(5)
     cell = 0.9 * cutoff * torch.eye(3).double() + 0.5 * torch.rand(2, 3, 3, generator=generator)
     z, batch = torch.tensor([6, 8, 1, 6]), torch.tensor([0, 0, 0, 1])
     pos = cutoff * torch.rand(4, 3, generator=generator, dtype=torch.float64)
