@@ -133,6 +133,10 @@ def prepared(found: Given, settings: FitSettings) -> Prepared:
     for remark in remarks:
         say(remark)
     _check_enough(table.values, columns, table.aside)
+    if settings.pooling == "dipole" and not np.nanmin(table.values) >= 0:
+        raise SettingError(
+            "pooling: dipole is the length of a vector, and some values are negative"
+        )
     n = round(len(table.rows) * (1 - settings.test_fraction))
     recipe = _recipe(n, settings)
     base = _base(found.name, columns, recipe, n, settings)
@@ -195,6 +199,7 @@ def _base(
             head=head,
             name=Target(column=one.name).property.name,
             is_probability=bool(one.classes),
+            minimum=0.0 if head == "dipole" else None,
             description=f"probability of {one.classes[1]}"[:200] if one.classes else "",
         )
         for one in columns

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock, Timer
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 PATIENCE_S = 2.0
 """Work shorter than this shows no bar."""
@@ -30,12 +30,16 @@ def silent(done: int, total: int, note: str = "", /) -> None:
 class Bar:
     """A bar that appears after two seconds, by a clock: the first report may be long in coming.
 
+    Of work within other work no bar is shown, as a terminal has one at a time.
+
     Args:
         what: the work, such as ``evaluating`` or ``rows``.
         total: tells how much there is to do, None if that is not known; called when the bar
             appears, unless a report has told it by then.
         done: of the whole, by an earlier run.
     """
+
+    _shown: ClassVar[Bar | None] = None
 
     def __init__(
         self, what: str, total: Callable[[], int | None] = lambda: None, done: int = 0
@@ -65,12 +69,13 @@ class Bar:
             self._is_wanted = False
             if self._bar is not None:
                 self._bar.stop()
-                self._bar = None
+                self._bar = Bar._shown = None
 
     def _start(self) -> None:
         total = self._state["total"] or self._total()
         with self._lock:
-            if self._is_wanted:  # not stopped while the timer struck
+            if self._is_wanted and Bar._shown is None:  # not stopped while the timer struck
+                Bar._shown = self
                 self._state["total"] = self._state["total"] or total
                 self._bar = _rich_bar()
                 self._bar.add_task(self._what, **self._state)

@@ -13,7 +13,7 @@ import molgeo
 from molgeo.fitting.preparing import given, prepared
 from molgeo.fitting.run import fit_table
 from molgeo.predictor.checkpoint import load
-from molgeo.runtime.errors import InputError
+from molgeo.runtime.errors import InputError, SettingError
 
 
 @pytest.fixture
@@ -168,6 +168,18 @@ def test_a_list_of_data(quick):
     ]
     fitted = fit_table(items, quick(pooling="mean", members=1, epochs=1))
     assert fitted.path.parent.name == "table"
+
+
+def test_the_length_of_a_vector(table, quick, prepare):
+    path = table(cells=lambda k, smiles, y: (smiles, y - 40))
+    with pytest.raises(SettingError, match="dipole is the length of a vector, and some values are"):
+        prepare(path, pooling="dipole")
+    model = load(fit_table(table(), quick(pooling="dipole", epochs=1)).path)
+    assert model.properties[0].minimum == 0
+    assert model(torch.tensor([6, 1, 1, 1, 1]), _METHANE)["y"].detach() < 1e-3
+
+
+_METHANE = 0.63 * torch.tensor([[0, 0, 0], [1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1.0]])
 
 
 def test_classes(table, quick):

@@ -99,3 +99,17 @@ def test_the_whole_is_asked_for_when_the_bar_appears(monkeypatch):
     assert asked == [1]
     assert "901/1,000" in error.getvalue()
     assert "902/1,000" in error.getvalue()
+
+
+def test_a_terminal_has_one_bar_at_a_time(monkeypatch):
+    error = stand_still(monkeypatch)
+    with progress("the whole"):
+        Clock.made.strike()
+        with progress("a part of it") as report:
+            Clock.made.strike()
+            report(1, 2)
+    with progress("what follows"):
+        Clock.made.strike()
+    assert "the whole" in error.getvalue()
+    assert "a part of it" not in error.getvalue()
+    assert "what follows" in error.getvalue()
