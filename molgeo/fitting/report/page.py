@@ -92,7 +92,7 @@ def _section(one: FitTarget, outcome: Outcome) -> dict[str, Any]:
         "lines": [
             line for name in _PARTS if name in errors for line in _lines(name, errors, scores)
         ],
-        "figures": _figures(rows, one, part) if part else [],
+        "figures": _figures(rows, one) if part else [],
         "families": _families(rows, one),
         "worst": [_bad(rows.loc[k], one) for k in _worst(rows, one)],
         "worst_of": _PARTS.get(part, ""),
@@ -119,14 +119,16 @@ def _lines(
     ]
 
 
-def _figures(rows: pd.DataFrame, one: FitTarget, part: str) -> list[tuple[str, str]]:
+def _figures(rows: pd.DataFrame, one: FitTarget) -> list[tuple[str, str]]:
     """Titles and figures of a target."""
     has_baseline = bool(np.isfinite(block(rows, one, "baseline")).any())
     draws: dict[str, Any]
     if one.classes:
+        part = max(figures.KINDS, key=lambda part: int(among(rows, part).sum()))
+        name = figures.KINDS[part][1]
         draws = {
-            "Classes told apart": partial(figures.roc, part=part),
-            "Probabilities": partial(figures.reliability, part=part),
+            f"Classes told apart, {name}": partial(figures.roc, part=part),
+            f"Probabilities, {name}": partial(figures.reliability, part=part),
         }
     else:
         draws = {"3D model": partial(figures.parity, end="predicted")}

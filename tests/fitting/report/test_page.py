@@ -93,7 +93,8 @@ def test_tables_have_all_predictors_and_scores(page):
 
 def test_figures_and_worst_molecules(page):
     titles = re.findall(r'<section class="panel"><h2>(.*?)</h2>', page)
-    classes = ["Classes told apart", "Probabilities", "Errors by size"]
+    of_folds = [f"{one}, rows of the folds" for one in ("Classes told apart", "Probabilities")]
+    classes = [*of_folds, "Errors by size"]
     numbers = ["3D model", "2D baseline", "Calibration of the bars", "Errors by size"]
     assert titles == classes + numbers
     assert page.index("Learning curve") > page.index("Calibration of the bars")
