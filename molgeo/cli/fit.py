@@ -16,8 +16,14 @@ from molgeo.fitting.settings import FitSettings
 def fit(options: Namespace) -> int:
     """Make a model of a table of molecules and values of your own."""
     from molgeo.fitting.run import fit_table
-    from molgeo.runtime.errors import OK
+    from molgeo.runtime.errors import FAILED, OK
+    from molgeo.runtime.plain_text import say
 
-    for line in fit_table(options.table, settings_from(options, FitSettings)).lines:
+    try:
+        fitted = fit_table(options.table, settings_from(options, FitSettings))
+    except KeyboardInterrupt:
+        say("interrupted; the same command with --resume goes on")
+        return FAILED
+    for line in fitted.lines:
         print(line)
     return OK

@@ -21,7 +21,7 @@ from molgeo.data.split import Split
 from molgeo.fitting.folds import Folds
 from molgeo.generate.table import Table
 from molgeo.predictor import Predictor
-from molgeo.predictor.checkpoint import load, save_checkpoint
+from molgeo.predictor.checkpoint import load, read_header, save_checkpoint
 from molgeo.properties import HeadKind, names_of
 from molgeo.runtime.progress import Report
 from molgeo.runtime.progress import progress as progress_bar
@@ -166,6 +166,8 @@ def _trained(config: TableConfig, data: Data, fold: int, watch: _Watch) -> Path:
 
     if config.max_epochs:
         path = train(config, resume, task_of, watch)
+        if read_header(path).interrupted:  # its weights are no member's
+            raise KeyboardInterrupt
     else:
         path = _with_heads_alone(config, task_of, watch)
     (folder / DONE).touch()

@@ -31,7 +31,7 @@ from molgeo.fitting.telling import REPORT, facts_of, lines_of, outcome_of, teste
 from molgeo.generate.table import write_aside
 from molgeo.predictor.checkpoint import read_header, save_checkpoint
 from molgeo.predictor.merging import Atoms, merged
-from molgeo.runtime.errors import SettingError
+from molgeo.runtime.errors import SettingError, UserError
 from molgeo.runtime.plain_text import say, shown
 from molgeo.runtime.whole_file import replacing
 from molgeo.training.naming import check_free
@@ -86,12 +86,18 @@ def fit_table(table: Any, settings: FitSettings) -> Fitted:
     found = given(table, settings)
     folder = settings.folder(found.name)
     _check_folder(folder, settings, found)
-    own = prepared(found, settings)
+    is_new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    _keep(folder / SETTINGS, {"digest": found.digest, **settings.of_fit()})
+    try:
+        own = prepared(found, settings)
+    except UserError:  # there is no fit that could go on
+        (folder / SETTINGS).unlink()
+        if is_new:
+            folder.rmdir()
+        raise
     name = "_".join(one.property.name for one in own.base.targets)[:60]
     check_free(name, chosen=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    about = {"digest": found.digest, **settings.of_fit()}
-    _keep(folder / SETTINGS, about)
     write_aside(own.data.table.aside, folder / ASIDE)
     path = folder / f"{name}.safetensors"
     if not path.exists():
