@@ -91,9 +91,9 @@ def fit_table(table: Any, settings: FitSettings) -> Fitted:
     _keep(folder / SETTINGS, {"digest": found.digest, **settings.of_fit()})
     try:
         own = prepared(found, settings)
-    except UserError:  # there is no fit that could go on
-        (folder / SETTINGS).unlink()
-        if is_new:
+    except UserError:
+        if is_new:  # there is no fit that could go on
+            (folder / SETTINGS).unlink()
             folder.rmdir()
         raise
     name = "_".join(one.property.name for one in own.base.targets)[:60]
