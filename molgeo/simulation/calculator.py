@@ -68,7 +68,7 @@ class MolgeoCalculator(Calculator):
         device: "cpu", "cuda", or "auto" for the fastest there is.
         dtype: "float32" or "float64", of positions and weights; energies are summed in float64.
         skin: Å beyond the cutoff within which neighbours are remembered.
-        allow_untrained_forces: differentiate models that never saw a force.
+        allow_untrained_forces: differentiate models that never saw a force, or are not smooth.
         check_geometry: refuse a structure whose coordinates cannot be Å or that lacks hydrogens,
             when its elements or the `Atoms` themselves are new to the calculator; what becomes of
             them later is not looked at.
