@@ -139,7 +139,7 @@ def prepared(found: Given, settings: FitSettings) -> Prepared:
         )
     n = round(len(table.rows) * (1 - settings.test_fraction))
     recipe = _recipe(n, settings)
-    base = _base(found.name, columns, recipe, n, settings)
+    base = _base(found, recipe, n, settings)
     store = location.data_dir(base.data_dir) / "tables"
     geometries, failed = geometries_of(table, base.learned, recipe.conformers, store)
     table = replace(table, aside=[*table.aside, *failed])
@@ -187,9 +187,7 @@ def _recipe(n: int, settings: FitSettings) -> Recipe:
     return recipe
 
 
-def _base(
-    name: str, columns: Sequence[Column], recipe: Recipe, n: int, settings: FitSettings
-) -> TableConfig:
+def _base(found: Given, recipe: Recipe, n: int, settings: FitSettings) -> TableConfig:
     """The config that members share, pooling yet undecided."""
     head: Any = "mean" if settings.pooling == "auto" else settings.pooling
     targets = [
@@ -202,7 +200,7 @@ def _base(
             minimum=0.0 if head == "dipole" else None,
             description=f"probability of {one.classes[1]}"[:200] if one.classes else "",
         )
-        for one in columns
+        for one in found.columns
     ]
     n_train = max(1, round(n * (1 - 1 / recipe.folds)))
     keys = recipe.run(n_train)
@@ -216,8 +214,8 @@ def _base(
         keys |= {"model": there.model} if grows else {}
     kind: Any = settings.device.partition(":")[0]
     return TableConfig(
-        data_file=[name],
-        data_name=name,
+        data_file=[found.source],
+        data_name=found.name,
         targets=targets,
         conformers=recipe.conformers,
         split=settings.split,

@@ -226,7 +226,7 @@ def facts_of(
         "geometry_source": "MMFF94, from the SMILES" if made else "given",
         "trained_on_forces": False,
         "training": published(base),
-        "command": command(settings, base.set_name),
+        "command": command(settings, base.data_file[0]),
         "curve": validation_curve(folder / "1" / "log" / "metrics.csv"),
         "hardware": hardware(base),
         "commit": commit(),

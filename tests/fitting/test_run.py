@@ -33,6 +33,7 @@ def test_from_a_table_to_a_prediction_with_an_error_bar(table, capsys):
     assert [one.conformers for one in header.calibration] == [1]
     assert header.config.properties[0].unit == "a0³"
     assert header.metrics.n > 0
+    assert header.command.startswith("molgeo fit mine.csv --conformers 1")
     assert (header.training["targets"][0]["column"], header.n_train) == (
         "y",
         header.calibration[0].n * 3 // 2,
