@@ -65,7 +65,13 @@ def given(table: Any, settings: FitSettings) -> Given:
         SettingError: a column is not there or cannot be learned.
     """
     strip, smiles = settings.strip_salts, settings.smiles
-    options = ReadOptions(smiles_column=smiles, strip_salts=strip, keep_columns=True, say=say)
+    options = ReadOptions(
+        smiles_column=smiles,
+        smiles_option="smiles",
+        strip_salts=strip,
+        keep_columns=True,
+        say=say,
+    )
     is_file = isinstance(table, str | Path)
     if is_file and not Path(table).is_file():
         raise FileNotFoundError(f"{table} does not exist; expected a file of molecules")

@@ -135,7 +135,7 @@ class PredictSettings:
         """
         from molgeo.chem.files.formats import ReadOptions
 
-        names = {field.name for field in fields(ReadOptions)} - {"say"}
+        names = {field.name for field in fields(ReadOptions)} - {"say", "smiles_option"}
         return ReadOptions(say=say, **{name: getattr(self, name) for name in names})
 
 

@@ -203,5 +203,5 @@ def test_a_folder_of_something_else_is_left_alone(table, quick, tmp_path):
 
 def test_a_table_without_structures(table, quick):
     path = table(titles=("compound", "y"), cells=lambda k, smiles, y: (f"mol-{k}!", y))
-    with pytest.raises(InputError, match="no column is called 'smiles'"):
+    with pytest.raises(InputError, match=r"no column is called 'smiles'.*name it with --smiles$"):
         fit_table(path, quick())

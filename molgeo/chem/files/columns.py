@@ -128,7 +128,8 @@ def _structure(
 ) -> int:
     """The column of structures."""
     if options.smiles_column is not None:
-        return _asked("smiles_column", options.smiles_column, titles, len(columns), origin)
+        asked = options.smiles_option, options.smiles_column
+        return _asked(*asked, titles, len(columns), origin)
     ranks = {
         k: rank for k, title in enumerate(titles) if (rank := structure_rank(title)) is not None
     }
@@ -151,9 +152,10 @@ def _structure(
         return -max(scores)[1]
     if called:
         return called[0]
+    option = f"--{options.smiles_option.replace('_', '-')}"
     raise InputError(
         f"{origin}: no column is called 'smiles' and in none do the values parse as SMILES; "
-        f"the columns are {_shown(titles)}; name it with --smiles-column"
+        f"the columns are {_shown(titles)}; name it with {option}"
     )
 
 

@@ -42,6 +42,7 @@ class ReadOptions:
             on standard input and for what the ending of a file says.
         smiles_column: title of the column of SMILES or InChI in tables, or its number from 1; None
             to find it by titles and contents.
+        smiles_option: the option that names this column, for messages.
         name_column: the same for names; the field of names in an SDF.
         keep_columns: True to take along all columns of a table, all fields of an SDF and all values
             of ``info`` in extxyz and ASE's files; None for the column that identifies a molecule,
@@ -55,6 +56,7 @@ class ReadOptions:
 
     input_format: str | None = None
     smiles_column: str | int | None = None
+    smiles_option: str = "smiles_column"
     name_column: str | int | None = None
     keep_columns: bool | None = None
     strip_salts: bool = False
