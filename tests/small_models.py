@@ -20,15 +20,16 @@ def small(name, device="cpu", cutoff=4.0):
     """
     cls = models.model_class(name)
     config = cls().config
+    longest = "int_cutoff" if hasattr(config, "int_cutoff") else "cutoff"
     wanted = {}
     for field in fields(config):
         value = getattr(config, field.name)
-        if field.name == "cutoff":
-            wanted["cutoff"] = cutoff
+        if field.name == longest:
+            wanted[longest] = cutoff
+        elif field.name == "cutoff":
+            wanted["cutoff"] = 0.8 * cutoff
         elif field.name == "smooth":
             wanted["smooth"] = True
-        elif field.name == "int_cutoff":
-            wanted["int_cutoff"] = 1.5 * cutoff
         elif field.name == "members":
             wanted["members"] = [one | small(one["model"], cutoff=cutoff).fields for one in value]
         elif type(value) is int and field.name != "n_out":

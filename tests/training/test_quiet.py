@@ -26,10 +26,10 @@ def test_advertisements_are_hushed_and_news_are_not(caplog):
     logger = logging.getLogger(LOGGER)
     with quiet_lightning():
         logger.info("💡 Tip: buy %s", "this")
-        logger.info("`Trainer.fit` stopped: `max_epochs=3` reached.")
+        logger.info("Restored all states from the checkpoint at x")
     logger.info("💡 Tip: again")
     assert caplog.messages == [
-        "`Trainer.fit` stopped: `max_epochs=3` reached.",
+        "Restored all states from the checkpoint at x",
         "💡 Tip: again",
     ]
 

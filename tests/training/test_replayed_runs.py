@@ -89,7 +89,8 @@ def test_losses_are_those_of_other_runs(
         logs.append(losses(metrics(folder)))
     replayed, other = logs
     assert len(other) == 54 + 9
-    tolerance = 1e-2 if device.type == "cuda" else 1e-5
+    # Of gradients that are rounding alone AdamW makes steps like others.
+    tolerance = 1e-2 if device.type == "cuda" else 1e-3
     assert replayed == pytest.approx(other, rel=tolerance)
     assert sum(padded) > 50
 
