@@ -126,7 +126,7 @@ def of_molgeo(path: Path, folder: Path, from_scratch: bool) -> dict[str, Any]:
     target, unit = SETS[path.stem.split("_")[0]]
     command = [sys.executable, "-m", "molgeo", "fit", str(path), "--target", target]
     command += ["--unit", unit, "--smiles", "smiles", "--split", "split", "--output", str(folder)]
-    command += ["--force", *(["--from_scratch"] if from_scratch else [])]
+    command += ["--force", *(["--from-scratch"] if from_scratch else [])]
     took = timed(command, folder.with_suffix(".log"))
     rows = pd.read_csv(folder / "rows.csv").query("part == 'test'")
     (column,) = (name.removesuffix("_predicted") for name in rows if name.endswith("_predicted"))
