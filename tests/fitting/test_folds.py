@@ -49,6 +49,9 @@ def test_a_column_says_what_is_tested(table):
     found = folds_of(table.__class__(**{**vars(table), "parts": parts}), "set", 0.5, 4, 0)
     assert found.test.tolist() == list(range(30))
     assert (found.fold[30:] >= 0).all()
+    families = table.families(np.arange(150))
+    for family in set(families[120:].tolist()):  # nobody knows how near such a test part is
+        assert len(set(found.fold[families == family].tolist())) == 1
 
 
 def test_no_test_part(table):
