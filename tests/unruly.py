@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from molgeo.graph import Graph, radius_graph
+from molgeo.models import Backbone
 
 
 def unruly(cutoff: float, n: int = 250, atoms: int = 4) -> Iterator[tuple[Tensor, Tensor, Graph]]:
@@ -31,3 +32,16 @@ def unruly(cutoff: float, n: int = 250, atoms: int = 4) -> Iterator[tuple[Tensor
     pos = torch.einsum("as,asx->ax", x, cell[batch])
     periodic = torch.ones(n, 3, dtype=torch.bool)
     yield z, pos, radius_graph(pos, cutoff, batch, cell, periodic)
+
+
+def assert_finite(model: Backbone) -> None:
+    """Energies, forces and their derivatives of a model on all of them are finite."""
+    for z, pos, graph in unruly(model.cutoff):
+        pos.requires_grad_()
+        energy = model(z, pos, graph.batch, graph)
+        (force,) = torch.autograd.grad(energy.sum(), pos, create_graph=True)
+        force.square().sum().backward()
+        assert energy.isfinite().all()
+        assert force.isfinite().all()
+        assert pos.grad.isfinite().all()
+        assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)

@@ -7,12 +7,13 @@ import pytest
 import torch
 from compounds import compound
 from devices import placed
+from learning import losses_of
 from numpy.polynomial import Legendre
 from pairs import BONDS, diastereomers, difference, enantiomers, hydrogen_peroxides, waters
 from scipy.special import factorial, spherical_jn
 from torch import Tensor
 from torch.nn.functional import layer_norm, silu
-from unruly import unruly
+from unruly import assert_finite
 
 from molgeo.graph import radius_graph
 from molgeo.models.comenet import ComENet
@@ -253,33 +254,13 @@ def test_as_published_the_energy_jumps_and_the_smooth_one_does_not() -> None:
 def test_nothing_is_infinite(smooth: bool) -> None:
     """A thousand crowded, linear, planar and periodic structures, to the second derivatives."""
     model = placed(ComENet(**SMALL, smooth=smooth, cutoff=2.5))
-    for z, pos, graph in unruly(model.cutoff):
-        pos.requires_grad_()
-        energy = model(z, pos, graph.batch, graph)
-        (force,) = torch.autograd.grad(energy.sum(), pos, create_graph=True)
-        force.square().sum().backward()
-        assert energy.isfinite().all()
-        assert force.isfinite().all()
-        assert pos.grad.isfinite().all()
-        assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+    assert_finite(model)
 
 
 @pytest.mark.parametrize("smooth", [False, True])
 def test_learns(smooth: bool) -> None:
-    names = ["CH3CH2OH", "H2O", "CH4", "C2H2", "NH3"]
-    atoms = [compound(name) for name in names]
-    batch = torch.cat([torch.full_like(z, n) for n, (z, _) in enumerate(atoms)])
-    z, pos = (torch.cat(parts) for parts in zip(*atoms, strict=True))
     model = placed(ComENet(**SMALL, smooth=smooth))
-    target = torch.tensor([[0.3], [-1.0], [0.5], [1.2], [-0.4]])
-    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
-    losses = []
-    for _ in range(60):
-        loss = (model(z, pos, batch) - target).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+    losses = losses_of(model)
     assert losses[-1] < 0.02 * losses[0]
 
 
