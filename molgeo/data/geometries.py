@@ -102,23 +102,35 @@ def join(parts: list[FlatGeometries]) -> FlatGeometries:
     left = iter(names)
     codes = [np.array([statuses.index(next(left)) for _ in p.statuses], np.uint8) for p in parts]
     recoded = [code[part.status] for code, part in zip(codes, parts, strict=True)]
-    rows = np.concatenate([part.rows for part in parts])
-    last = {row: k for k, row in enumerate(rows.tolist())}
-    order = np.array([last[row] for row in sorted(last)], np.int64)
-    count = np.concatenate([part.n_conformers for part in parts])
-    conformers = _ranges(count, order)
-    n_atoms = np.concatenate([part.n_atoms for part in parts])
-    atoms = _ranges(n_atoms, conformers)
+    together = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in FlatGeometries._fields
+        if name not in ("status", "statuses")
+    }
+    whole = FlatGeometries(status=np.concatenate(recoded), statuses=statuses, **together)
+    last = {row: k for k, row in enumerate(whole.rows.tolist())}
+    return taken(whole, np.array([last[row] for row in sorted(last)], np.int64))
+
+
+def taken(geometries: FlatGeometries, places: NDArray[np.int64]) -> FlatGeometries:
+    """Some of the molecules, in this order; one may be there several times.
+
+    Args:
+        geometries: of molecules.
+        places: (n,) of molecules in these, not their rows.
+    """
+    conformers = _ranges(geometries.n_conformers, places)
+    atoms = _ranges(geometries.n_atoms, conformers)
     return FlatGeometries(
-        rows=rows[order],
-        status=np.concatenate(recoded)[order],
-        statuses=statuses,
-        n_conformers=count[order],
-        n_atoms=n_atoms[conformers],
-        z=np.concatenate([part.z for part in parts])[atoms],
-        pos=np.concatenate([part.pos for part in parts])[atoms],
-        energy=np.concatenate([part.energy for part in parts])[conformers],
-        number=np.concatenate([part.number for part in parts])[conformers],
+        rows=geometries.rows[places],
+        status=geometries.status[places],
+        statuses=geometries.statuses,
+        n_conformers=geometries.n_conformers[places],
+        n_atoms=geometries.n_atoms[conformers],
+        z=geometries.z[atoms],
+        pos=geometries.pos[atoms],
+        energy=geometries.energy[conformers],
+        number=geometries.number[conformers],
     )
 
 
@@ -160,7 +172,8 @@ def read_geometries(path: Path) -> tuple[FlatGeometries, dict[str, Any]]:
         with safe_open(path, framework="pt") as file:
             header: dict[str, Any] = json.loads((file.metadata() or {})["molgeo"])
             arrays = {name: file.get_tensor(name).numpy() for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+    # PyTorch's error is of a file that another process removes at this moment.
+    except (SafetensorError, RuntimeError, KeyError, json.JSONDecodeError) as error:
         raise InputError(f"{path}: damaged ({error}); delete it and prepare it anew") from error
     if header.get("version") != FORMAT_VERSION:
         raise InputError(

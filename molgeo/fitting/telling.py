@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 
 from molgeo.chem.scaffolds import scaffold
+from molgeo.data.tensor_file import read_tensors, write_tensors
 from molgeo.evaluation.collected import Collected
 from molgeo.evaluation.properties import errors
 from molgeo.fitting.bars import HeldOut, sample_of
@@ -29,6 +30,9 @@ from molgeo.training.table import TableConfig
 
 REPORT: Final = "report.html"
 """File of the page for people, in a fit's folder."""
+
+BASELINE: Final = "baseline.safetensors"
+"""File of what the 2D baseline says, in the folder of the members."""
 
 PLACES: Final = {
     "test": "molecules of the test part",
@@ -84,11 +88,7 @@ def outcome_of(
         FitTarget.of(one, classes[column.title])
         for one, column in zip(whole.properties, own.columns, strict=True)
     ]
-    table, chances = own.data.table, [bool(one.classes) for one in targets]
-    with progress("fitting the 2D baseline") as report:
-        plain = baselines(
-            table.rows, table.values, own.data.folds.fold, chances, own.base.seed, report
-        )
+    plain = _baselines(own, [bool(one.classes) for one in targets], folder / BASELINE)
     parts = [f"{FOLD}{k + 1}" for k in held.fold.tolist()]
     tables = [_rows(own, whole, held.found, parts, targets, plain)]
     if test.found is not None:
@@ -102,6 +102,21 @@ def outcome_of(
     )
     about = {**_about(own, whole), "2D baseline": "; ".join(dict.fromkeys(plain.names))}
     return Outcome.of(rows, history, targets, about)
+
+
+def _baselines(own: Prepared, is_class: Sequence[bool], path: Path) -> Baselines:
+    """The 2D baseline and the mean, fitted now or by an earlier call, whose file is there."""
+    if path.exists():
+        arrays, header = read_tensors(path)
+        return Baselines(arrays["values"].numpy(), arrays["mean"].numpy(), tuple(header["names"]))
+    table = own.data.table
+    with progress("fitting the 2D baseline") as report:
+        found = baselines(
+            table.rows, table.values, own.data.folds.fold, is_class, own.base.seed, report
+        )
+    arrays = {"values": torch.from_numpy(found.values), "mean": torch.from_numpy(found.mean)}
+    write_tensors(arrays, {"names": found.names}, path)
+    return found
 
 
 def _rows(

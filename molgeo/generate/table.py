@@ -1,6 +1,6 @@
 """Molecules with values in files of any format: what a model of a user's own values is made of.
 
-It lies among what makes geometries, because the conformers of a table's SMILES are made here.
+It lies among what makes geometries, because the conformers of a table's SMILES are made beside it.
 
 The rows come from the readers that predictions use. A row that cannot be used is set aside with its
 reason; the others go on. A value that is missing is NaN.
@@ -9,7 +9,6 @@ reason; the others go on. A value that is missing is NaN.
 from __future__ import annotations
 
 import csv
-import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -18,27 +17,21 @@ from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from rdkit import Chem, rdBase
+from rdkit import Chem
 
 from molgeo.chem.building import NO_COORDINATES
-from molgeo.chem.conformers.conformers import generate
-from molgeo.chem.conformers.embedding import ATTEMPTS
 from molgeo.chem.files.formats import ReadOptions
 from molgeo.chem.files.readers import read
-from molgeo.chem.limits import ordered_map
 from molgeo.chem.molecule import BadRow, Molecule, Row, SmilesRow, check_geometry
 from molgeo.chem.parsing import mol_from_smiles, rdkit_messages
 from molgeo.chem.plausible import implausible
 from molgeo.chem.scaffolds import scaffold
-from molgeo.data.geometries import FORMAT_VERSION, FlatGeometries, read_geometries
+from molgeo.data.geometries import FlatGeometries
 from molgeo.data.split import PARTS, UNDECIDED
-from molgeo.generate.geometries import flat, made_before, make_in_pieces
 from molgeo.graph.closest import pairs_below
 from molgeo.graph.environments import bonds, environments, longest_pair
 from molgeo.runtime.errors import InputError, SettingError
 from molgeo.runtime.plain_text import nearest, one_line
-from molgeo.runtime.progress import Progress
-from molgeo.runtime.version import VERSION
 
 Source = Literal["auto", "given", "smiles"]
 """Geometries of a table: those given, or conformers of the SMILES; ``auto`` takes what there is."""
@@ -222,45 +215,6 @@ def given_geometries(molecules: Sequence[Molecule]) -> FlatGeometries:
         energy=np.full(n, np.nan),
         number=np.zeros(n, np.uint8),
     )
-
-
-def made_geometries(
-    rows: Sequence[SmilesRow], n: int, folder: Path, progress: Progress | None = None
-) -> FlatGeometries:
-    """Conformers of SMILES, made once: they are kept in a file, and found there by the next call.
-
-    A file of another version of molgeo or RDKit, which might make others, is made anew.
-
-    Args:
-        rows: with the SMILES.
-        n: conformers of each.
-        folder: of the file.
-        progress: told (molecules done, molecules in all).
-    """
-    content = hashlib.sha256("\n".join(row.smiles for row in rows).encode()).hexdigest()
-    header = {
-        "version": FORMAT_VERSION,
-        "kind": "smiles",
-        "conformers": n,
-        "attempts": ATTEMPTS,
-        "source": content,
-        "made_by": f"molgeo {VERSION}, RDKit {rdBase.rdkitVersion}",
-    }
-    path = folder / f"{content[:16]}-{n}.safetensors"
-
-    def make(places: NDArray[np.int64]) -> FlatGeometries:
-        made = []
-        for one in ordered_map(lambda place: generate(rows[place], n), places.tolist()):
-            made.append(one)
-            if progress:
-                progress(int(places[0]) + len(made), len(rows))
-        return flat(places, made)
-
-    found, theirs = made_before(path)
-    if found is not None and theirs == header:
-        return found
-    make_in_pieces(path, np.arange(len(rows)), header, make)
-    return read_geometries(path)[0]
 
 
 def title_of(

@@ -31,14 +31,8 @@ from molgeo.data.split import Split, has_groups, split_groups
 from molgeo.evaluation.calibrating import CALIBRATED, calibrations
 from molgeo.evaluation.familiarity import add_familiarity
 from molgeo.evaluation.properties import Sample, errors
-from molgeo.generate.table import (
-    Source,
-    Table,
-    given_geometries,
-    made_geometries,
-    read_table,
-    write_aside,
-)
+from molgeo.generate.conformer_store import made_geometries
+from molgeo.generate.table import Source, Table, given_geometries, read_table, write_aside
 from molgeo.prediction.conformer_average import CONFORMERS
 from molgeo.predictor import Predictor
 from molgeo.predictor.calibration import Calibration

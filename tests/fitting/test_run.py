@@ -2,6 +2,7 @@
 
 import csv
 import importlib
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,14 @@ from molgeo.training.module import PropertyTraining
 
 class Killed(BaseException):
     """In place of a signal."""
+
+
+KILLS = {
+    "molgeo.fitting.members._trained": 2,
+    "molgeo.fitting.run.merged": 1,
+    "molgeo.fitting.run.write_page": 1,
+}
+"""Function → the call of it that is killed."""
 
 
 def test_from_a_table_to_a_prediction_with_an_error_bar(table, capsys):
@@ -53,7 +62,7 @@ def test_from_a_table_to_a_prediction_with_an_error_bar(table, capsys):
 
 
 def test_a_kill_at_any_moment_changes_nothing(table, quick, monkeypatch):
-    """In the first member, between members, and while the errors are measured."""
+    """In the first member, between members, and before and after the errors are measured."""
     path = table()
     whole = load(fit_table(path, quick(output="whole")).path)
     original = PropertyTraining.training_step
@@ -67,15 +76,19 @@ def test_a_kill_at_any_moment_changes_nothing(table, quick, monkeypatch):
         patch.setattr(PropertyTraining, "training_step", killed)
         with pytest.raises(Killed):
             fit_table(path, quick(output="again"))
-    for place in ("molgeo.fitting.members._trained", "molgeo.fitting.run.merged"):
+    for place, call in KILLS.items():
         with monkeypatch.context() as patch:
-            patch.setattr(place, killed_at(place, 1 if "merged" in place else 2))
+            patch.setattr(place, killed_at(place, call))
             with pytest.raises(Killed):
                 fit_table(path, quick(output="again", resume=True))
+    monkeypatch.setattr("molgeo.fitting.telling.baselines", None)  # it is fitted once
     model = load(fit_table(path, quick(output="again", resume=True)).path)
     for (name, a), b in zip(whole.state_dict().items(), model.state_dict().values(), strict=True):
         assert torch.equal(a.nan_to_num(), b.nan_to_num()), name
     assert model.header.calibration == whole.header.calibration
+    for name in ("rows.csv", "history.csv", "summary.json"):
+        told = [Path(folder, name).read_text() for folder in ("whole", "again")]
+        assert told[0] == told[1], name
     with pytest.raises(SettingError, match="--resume: seed was 42 and is 1 now; --force begins"):
         fit_table(path, quick(output="again", resume=True, seed=1))
     table(cells=lambda k, smiles, y: (smiles, f"{y + 1:.3f}"))
