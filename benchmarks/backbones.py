@@ -2,11 +2,14 @@
 
     python benchmarks/backbones.py configs/schnet_qm9.yaml configs/spherenet_qm9.yaml --steps 400
     python benchmarks/backbones.py configs/*_rmd17.yaml --minutes 5 --data-file rmd17/ethanol.npz
+    python benchmarks/backbones.py --json benchmarks/backbones.json --show
 
 Of each config the data, the model and its sizes are taken; the recipe is one for all: Muon, one
 learning rate, warm-up, then linear to zero, averaged weights, the same batches. Time is that of the
-processor, on one thread, so that what else a machine does counts little. With ``--json`` rows that
-the file has already are not made again. Prepare QM9 first (`molgeo data prepare qm9`).
+processor, on one thread, so that what else a machine does counts little. Each row is made in a
+process of its own, whose memory is then that of one backbone. With ``--json`` rows that the file
+has already are not made again; ``--show`` prints of them the table of docs/models.md. Prepare QM9
+first (`molgeo data prepare qm9`).
 """
 
 from __future__ import annotations
@@ -15,7 +18,8 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterator
-from itertools import islice
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,19 +27,34 @@ import torch
 from torch import Tensor
 
 from molgeo.data.datamodule import FlatDataModule
-from molgeo.predictor import Predictor
 from molgeo.runtime.whole_file import replacing
 from molgeo.training.config import RunConfig, read_config
 from molgeo.training.module import Training
 from molgeo.training.optimisation import exponential_average, learning_rate_factor, optimiser_of
-from molgeo.training.references import domain_of, fit_references
-from molgeo.training.task import Task, task_of
+from molgeo.training.start import first_predictor
+from molgeo.training.task import task_of
 
 SHOWN = ("gap_eV", "homo_eV", "mu_debye", "alpha_bohr3", "u0_eV", "cv_cal_mol_K")
 """Errors of properties in the table, as far as they are learned."""
 
 COUNTED = 1000
 """Steps of the schedule of a run that ends by time."""
+
+BODIES = {
+    "schnet": 2,
+    "spectrum_net": 3,
+    "painn": 3,
+    "dimenet": 3,
+    "dimenet_pp": 3,
+    "gemnet": 3,
+    "spherenet": 4,
+    "comenet": 4,
+    "gemnet_q": 4,
+}
+"""Atoms that a term of one block of a model takes together."""
+
+JUDGED = 1024
+"""Molecules of the validation part on which errors are measured, if it has as many."""
 
 
 class Budget(NamedTuple):
@@ -79,14 +98,23 @@ class Recipe(NamedTuple):
         own = [f"learning_rate={self.learning_rate}", f"limit_train={self.limit}"]
         own += [f"batch_size={self.batch_size}"] if self.batch_size else []
         own += ["optimizer=muon", "weight_decay=0.0", "schedule=stable", "decay_fraction=0.7"]
-        own += ["warmup_steps=50", "ema_decay=0.99", "replay=false"]
-        return read_config(path, [*own, *self.assignments])
+        own += ["warmup_steps=50", "ema_decay=0.99", "clip_norm=5.0", "amsgrad=false"]
+        if "force_weight" in type(read_config(path)).model_fields:
+            own += ["energy_weight=1.0", "force_weight=1.0"]
+        return read_config(path, [*own, "replay=false", *self.assignments])
+
+    @property
+    def name(self) -> str:
+        """In the rows, with what differs from a config."""
+        molecules = f"{self.limit:,} molecules" if self.limit else ""
+        batches = f"batches of {self.batch_size}" if self.batch_size else ""
+        return ", ".join(filter(None, (molecules, batches)))
 
 
 def main() -> None:
     """Train, measure, and print a table."""
     parser = argparse.ArgumentParser(description="what backbones learn, and what they cost")
-    parser.add_argument("configs", nargs="+", type=Path)
+    parser.add_argument("configs", nargs="*", type=Path)
     parser.add_argument("--steps", type=int, default=0, help="of each")
     parser.add_argument("--minutes", type=float, default=0.0, help="of each, on the processor")
     parser.add_argument("--batch-size", type=int, default=0)
@@ -94,19 +122,25 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=0, help="molecules to train on; 0 for all")
     parser.add_argument("--data-file", default="", help="of configs that train on files")
     parser.add_argument("--json", type=Path, help="rows, to which new ones are added")
+    parser.add_argument("--show", action="store_true", help="what the rows of --json say in all")
     options = parser.parse_args()
+    rows: dict[str, Any] = {}
+    if options.json and options.json.exists():
+        rows = json.loads(options.json.read_text())
+    if options.show:
+        print(comparison(rows))
+        return
     if bool(options.steps) == bool(options.minutes):
         parser.error("expected one of --steps and --minutes")
-    torch.set_num_threads(1)
     budget = Budget(options.steps, 60 * options.minutes)
     files = (f"data_file=[{options.data_file}]",) if options.data_file else ()
     recipe = Recipe(options.batch_size, options.learning_rate, options.limit, files)
-    kept = options.json and options.json.exists() and json.loads(options.json.read_text())
-    rows: dict[str, Any] = kept or {}
-    wanted = {f"{path.stem}, {budget.name}": path for path in options.configs}
+    about = ", ".join(filter(None, (recipe.name, budget.name)))
+    wanted = {f"{path.stem}, {about}": path for path in options.configs}
     for name, path in wanted.items():
         if name not in rows:
-            rows[name] = row(recipe.config(path), budget)
+            with ProcessPoolExecutor(1, get_context("spawn")) as apart:
+                rows[name] = apart.submit(row, recipe.config(path), budget).result()
             print(name, json.dumps(rows[name]), flush=True)
             if options.json:
                 with replacing(options.json) as file:
@@ -122,36 +156,31 @@ def row(config: RunConfig, budget: Budget) -> dict[str, Any]:
         budget: how long it is trained.
 
     Returns:
-        ``parameters``; ``steps`` and ``seconds`` of the training; ``ms``, of a prediction per
-        molecule, with forces if these are learned; ``peak_MB``, what the training took beyond the
+        ``model``; ``budget``; ``parameters``; ``steps`` and ``seconds`` of the training;
+        ``trained_ms`` and ``ms``, of the processor per molecule of a step of the training and of a
+        prediction, with forces if these are learned; ``peak_MB``, what the training took beyond the
         data; and ``errors`` on the validation part.
     """
+    torch.set_num_threads(1)
     task = task_of(config)
     task.data.setup()
     torch.manual_seed(config.seed)
-    module = start(config, task)
+    module = task.module(first_predictor(config, task).train())
     before = _peak_memory(anew=True)
     steps, seconds = train(module, task.data, config, budget)
     peak = _peak_memory() - before
     errors, ms = validated(module, task.data)
     return {
+        "model": config.model,
+        "budget": budget.name,
         "parameters": sum(p.numel() for p in module.parameters()),
         "steps": steps,
         "seconds": seconds,
+        "trained_ms": 1e3 * seconds / (steps * config.batch_size),
         "ms": ms,
         "peak_MB": peak / 1e6,
         "errors": errors,
     }
-
-
-def start(config: RunConfig, task: Task) -> Training:
-    """A backbone with fresh weights."""
-    fields = config.head_features, config.repulsion
-    predictor = Predictor(config.model, config.backbone, config.learned, *fields)
-    train_part = task.data.parts.train
-    predictor.domain = domain_of(task.data.molecules, train_part)
-    fit_references(predictor, task.data.molecules, train_part, task.free_atoms())
-    return task.module(predictor.train())
 
 
 def train(
@@ -194,20 +223,20 @@ def forever(data: FlatDataModule) -> Iterator[Any]:
         yield from data.train_dataloader()
 
 
-def validated(
-    module: Training, data: FlatDataModule, batches: int = 32
-) -> tuple[dict[str, float], float]:
-    """Errors on the first batches of the validation part, and milliseconds per molecule."""
+def validated(module: Training, data: FlatDataModule) -> tuple[dict[str, float], float]:
+    """Errors on the first molecules of the validation part, and milliseconds per molecule."""
     module.eval()
     loaders = data.val_dataloader()
     loader = loaders[0] if isinstance(loaders, list) else loaders
     measure = _values if data.molecules.force is None else _forces
     found, molecules, seconds = [], 0, 0.0
-    for batch in islice(loader, batches):
+    for batch in loader:
         begun = time.process_time()
         found.append(measure(module, batch))
         seconds += time.process_time() - begun
         molecules += batch.n_molecules
+        if molecules >= JUDGED:
+            break
     names = found[0].keys()
     errors = {name: torch.cat([one[name] for one in found]) for name in names}
     return {name: float(each.nanmean()) for name, each in errors.items()}, 1e3 * seconds / molecules
@@ -252,6 +281,7 @@ def table(rows: dict[str, Any]) -> str:
         "parameters": "{:,}".format,
         "steps": "{}".format,
         "seconds": "{:.0f}".format,
+        "trained_ms": "{:.2g}".format,
         "ms": "{:.2g}".format,
         "peak_MB": "{:.0f}".format,
     }
@@ -264,6 +294,38 @@ def table(rows: dict[str, Any]) -> str:
         told += [f"{one['errors'][column]:.3g}" for column in columns]
         lines.append(f"| {name} | {' | '.join(told)} |")
     return "\n".join(lines)
+
+
+def comparison(rows: dict[str, Any]) -> str:
+    """What a user chooses by, as Markdown: a line for each model, of all its rows."""
+    models: dict[str, dict[str, Any]] = {}
+    for one in rows.values():
+        kind = "steps" if one["budget"].endswith("steps") else "minutes"
+        kind = "forces" if "meV_per_A" in one["errors"] else kind
+        models.setdefault(one["model"], {})[kind] = one
+    about = ["model", "weights", "bodies", "ms", "ms, training", "MB"]
+    learned = ["gap, meV", "U0, meV", "μ, D"]
+    columns = [*about, *learned, "steps", *learned, "forces, meV/Å", "steps", "ms, training"]
+    lines = [f"| {' | '.join(columns)} |", f"|---|{'--:|' * (len(columns) - 1)}"]
+    for model, of in sorted(models.items(), key=lambda each: each[1]["minutes"]["trained_ms"]):
+        timed, forces = of["minutes"], of.get("forces")
+        told = [f"`{model}`", f"{timed['parameters']:,}", str(BODIES.get(model, "–"))]
+        told += [f"{timed[key]:.2g}" for key in ("ms", "trained_ms")] + [f"{timed['peak_MB']:.0f}"]
+        told += [*_properties(of.get("steps")), str(timed["steps"]), *_properties(timed)]
+        told += (
+            [f"{forces['errors']['meV_per_A']:.0f}", str(forces["steps"])] if forces else ["–"] * 2
+        )
+        told.append(f"{forces['trained_ms']:.2g}" if forces else "–")
+        lines.append(f"| {' | '.join(told)} |")
+    return "\n".join(lines)
+
+
+def _properties(row: dict[str, Any] | None) -> list[str]:
+    """Errors of gap, U0 and dipole, in meV and D."""
+    if row is None:
+        return ["–"] * 3
+    gap, u0, mu = (row["errors"][name] for name in ("gap_eV", "u0_eV", "mu_debye"))
+    return [f"{1e3 * gap:.0f}", f"{1e3 * u0:.0f}", f"{mu:.3f}"]
 
 
 if __name__ == "__main__":

@@ -59,8 +59,8 @@ def test_rows_are_made_once_and_the_table_holds_all(
     monkeypatch.setattr(sys, "argv", command)
     benchmark.main()
     rows = json.loads(path.read_text())
-    assert [*rows] == ["schnet_qm9, 2 steps", "spectrum_net_qm9, 2 steps"]
-    rows["schnet_qm9, 2 steps"]["parameters"] = 1234567
+    assert [*rows] == [f"{model}_qm9, batches of 8, 2 steps" for model in SMALL]
+    rows["schnet_qm9, batches of 8, 2 steps"]["parameters"] = 1234567
     path.write_text(json.dumps(rows))
     capsys.readouterr()
     benchmark.main()
@@ -76,3 +76,22 @@ def test_forces_are_measured_if_they_are_learned(benchmark, tmp_path) -> None:
     path.write_text(yaml.safe_dump({**keys, **files}))
     row = benchmark.row(benchmark.Recipe(4).config(path), benchmark.Budget(2))
     assert set(row["errors"]) == {"meV_per_atom", "meV_per_A"}
+
+
+def test_the_comparison_has_a_line_of_all_rows_of_a_model(benchmark) -> None:
+    common = {"model": "schnet", "parameters": 1234, "ms": 1.0, "trained_ms": 2.0, "peak_MB": 30.0}
+    errors = {"gap_eV": 0.25, "u0_eV": 0.125, "mu_debye": 0.5}
+    rows = {
+        "a": common | {"budget": "3 minutes", "steps": 900, "errors": errors},
+        "b": common | {"budget": "150 steps", "steps": 150, "errors": errors | {"u0_eV": 0.375}},
+        "c": common | {"budget": "2 minutes", "steps": 70, "errors": {"meV_per_A": 60.0}},
+        "d": common | {"model": "dimenet", "budget": "3 minutes", "steps": 90, "errors": errors}
+        | {"trained_ms": 1.0},
+    }  # fmt: skip
+    lines = benchmark.comparison(rows).splitlines()
+    assert {line.count("|") for line in lines} == {17}
+    assert lines[2].startswith("| `dimenet` | 1,234 | 3 | 1 | 1 | 30 | – | – | – | 90 | 250 |")
+    assert lines[3] == (
+        "| `schnet` | 1,234 | 2 | 1 | 2 | 30 | 250 | 375 | 0.500 | 900 | 250 | 125 | 0.500 "
+        "| 60 | 70 | 2 |"
+    )
