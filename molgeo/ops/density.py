@@ -55,7 +55,8 @@ class NeighbourDensity:
             (atoms, components, channels), of the widest type of the arguments.
         """
         dtype = widest((h, filters, self.harmonics))
-        return neighbour_sum(self, self.harmonics.to(dtype), h.to(dtype), filters.to(dtype))
+        h, filters = h.to(dtype).contiguous(), filters.to(dtype).contiguous()
+        return neighbour_sum(self, self.harmonics.to(dtype), h, filters)
 
     def value(self, y: Tensor, h: Tensor, filters: Tensor) -> Tensor:
         """A, with the messages of one block of atoms at a time."""

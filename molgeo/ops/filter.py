@@ -59,6 +59,7 @@ class _Convolution(torch.autograd.Function):
             from molgeo.ops import filter_triton
 
             return filter_triton.convolution(h, filters, graph)
+        h, filters = h.contiguous(), filters.contiguous()  # rows of others are gathered slowly
         out = torch.zeros_like(h)
         for i, j, pair in _runs(graph.source, graph.target, graph.pair):
             messages = h.index_select(0, j).mul_(filters.index_select(0, pair))
@@ -85,6 +86,7 @@ class _PairProduct(torch.autograd.Function):
             from molgeo.ops import filter_triton
 
             return filter_triton.pair_product(g, h, graph)
+        g, h = g.contiguous(), h.contiguous()
         a, b = graph.source[graph.forward], graph.target[graph.forward]
         out = g.new_empty(a.numel(), *g.shape[1:])
         for i, j, pairs in _runs(a, b, out):

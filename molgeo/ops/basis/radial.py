@@ -43,6 +43,30 @@ class GaussianBasis(nn.Module):
         return exponent.clamp(min=-40.0).exp()
 
 
+class SineBasis(nn.Module):
+    """Bessel functions that vanish at the cutoff, j₀: ``e_n(d) = sin(nπd/cutoff)/d``.
+
+    Args:
+        n_radial: number of functions, n = 1 … n_radial.
+        cutoff: Å.
+
+    Source:
+        Schütt, Unke, Gastegger, ICML 2021 (PaiNN), section 3.1.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, n_radial: int, cutoff: float) -> None:
+        super().__init__()
+        frequencies = torch.arange(1, n_radial + 1) * (math.pi / cutoff)
+        self.register_buffer("frequencies", frequencies, persistent=False)
+
+    def forward(self, d: Tensor) -> Tensor:
+        """Expand (pairs,) distances in Å to (pairs, n_radial), 1/Å."""
+        d = d.unsqueeze(-1)
+        return (d * self.frequencies).sin() / d
+
+
 class BesselBasis(nn.Module):
     """Sine waves with trainable frequencies: ``e_n(d) = sin(f_n x) · u(x)/x``, ``x = d/cutoff``.
 

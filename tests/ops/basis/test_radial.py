@@ -8,7 +8,7 @@ import torch
 from devices import gradcheck, gradgradcheck, placed
 
 from molgeo.ops.basis.envelope import PolynomialEnvelope, cosine_cutoff
-from molgeo.ops.basis.radial import BesselBasis, GaussianBasis
+from molgeo.ops.basis.radial import BesselBasis, GaussianBasis, SineBasis
 
 pytestmark = pytest.mark.usefixtures("on_device")
 
@@ -54,6 +54,14 @@ def test_cosine_cutoff():
     torch.testing.assert_close(
         cosine_cutoff(d, 5.0), torch.tensor([1.0, 0.5, 0.0, 0.0], dtype=torch.float64)
     )
+
+
+def test_sine_basis():
+    basis = placed(SineBasis(3, 5.0)).double()
+    d = torch.tensor([0.6, 1.1, 3.0], dtype=torch.float64)
+    expected = [[math.sin(n * math.pi * x / 5.0) / x for n in (1, 2, 3)] for x in d.tolist()]
+    torch.testing.assert_close(basis(d), torch.tensor(expected).double(), rtol=1e-6, atol=1e-7)
+    assert basis(torch.tensor([5.0], dtype=torch.float64)).abs().max() < 1e-6
 
 
 def test_bessel_basis():
