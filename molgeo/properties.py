@@ -75,7 +75,7 @@ class Property:
     def __post_init__(self) -> None:
         """Fill in symbol and column, and refuse what means nothing."""
         if not self.column:
-            unit = word_of(str(self.unit))
+            unit = word_of(str(self.unit).replace("%", "percent"))
             object.__setattr__(self, "column", f"{self.name}_{unit}" if unit else self.name)
         if not self.symbol:
             object.__setattr__(self, "symbol", self.name)

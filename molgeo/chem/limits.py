@@ -121,11 +121,13 @@ class Limits:
         atoms: most atoms, hydrogens included.
         seconds: most processor time for its conformers, s.
         memory: most memory for its conformers, MB, which follows from the atoms.
+        are_options: of the command, so that messages name them.
     """
 
     atoms: int = MAX_ATOMS
     seconds: float = MAX_SECONDS
     memory: float = MAX_MEMORY
+    are_options: bool = True
 
     def too_large(self, n_atoms: int, more: str = "") -> str | None:
         """Why no conformers are made of a molecule of this size, or None.
@@ -136,14 +138,13 @@ class Limits:
         """
         needed = _BYTES_PER_PAIR * n_atoms**2 / 1e6
         if n_atoms > self.atoms:
-            reason = f"conformers are made up to {self.atoms} atoms (--max-atoms)"
+            reason, option = f"conformers are made up to {self.atoms} atoms", "max-atoms"
         elif needed > self.memory:
-            reason = (
-                f"conformers take some {needed:,.0f} MB, but {self.memory:g} MB are "
-                "allowed (--max-memory)"
-            )
+            reason = f"conformers take some {needed:,.0f} MB, but {self.memory:g} MB are allowed"
+            option = "max-memory"
         else:
             return None
+        reason += f" (--{option})" if self.are_options else ""
         return (
             f"{more}{n_atoms} atoms with hydrogens: {reason}; give coordinates (xyz, sdf) instead"
         )
@@ -164,9 +165,11 @@ class Clock:
 
     Args:
         seconds: most of it; None for any.
+        is_option: of the command, so that the message names it.
     """
 
-    def __init__(self, seconds: float | None = None) -> None:
+    def __init__(self, seconds: float | None = None, is_option: bool = True) -> None:
+        self._more = ", allow more time (--max-seconds)" if is_option else ""
         self._seconds = math.inf if seconds is None else seconds
         self._end = time.thread_time() + self._seconds
         self._end_on_the_wall = time.monotonic() + _BUSY * self._seconds
@@ -179,8 +182,8 @@ class Clock:
         """
         if time.thread_time() > self._end or time.monotonic() > self._end_on_the_wall:
             raise OutOfTimeError(
-                f"no conformers within {self._seconds:g} s: ask for fewer (--conformers 1), allow "
-                "more time (--max-seconds), or give coordinates (xyz, sdf)"
+                f"no conformers within {self._seconds:g} s: ask for fewer (--conformers 1)"
+                f"{self._more}, or give coordinates (xyz, sdf)"
             )
 
     def left(self) -> int:

@@ -108,8 +108,8 @@ def isotope_reason(mol: Chem.Mol) -> str | None:
         if atom.GetIsotope():
             return (
                 f"isotope {atom.GetIsotope()}{atom.GetSymbol()}: the models know the common "
-                "isotopes only, on which zpve, u298, h298, g298 and cv depend; remove the label "
-                "to predict those"
+                "isotopes only (zpve, u298, h298, g298 and cv depend on them): remove the label to "
+                "take the common isotope"
             )
     return None
 

@@ -1,7 +1,8 @@
 """What a table's columns of values are: numbers, two classes, or why they are neither.
 
 A cell may be a number, also as text, with a decimal comma or with an uncertainty (``1.2 ± 0.1``).
-What only bounds a value (``<0.5``) is none. A unit may stand in a title, ``logS (log mol/L)``, or
+What ``1,234`` means is seen from the other cells of its column. What only bounds a value (``<0.5``)
+is none. A unit may stand in a title, ``logS (log mol/L)``, or
 behind each of the numbers; of two different ones nobody could tell what was meant.
 """
 
@@ -39,12 +40,19 @@ POSITIVE: Final = frozenset(
 )
 """Names of a class whose probability is predicted."""
 
-_NUMBER: Final = r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?"
+FEW: Final = 5
+"""Whole numbers, as which somebody may have written classes."""
+
+_NUMBER: Final = r"[+-]?(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?"
 _UNCERTAIN: Final = re.compile(
     rf"({_NUMBER})\s*(?:(?:±|\+/-|\+-)\s*{_NUMBER}|\(\d+\))\s*(.*)", re.DOTALL
 )
 _BOUND: Final = re.compile(rf"\s*(?:[<>≤≥]=?|=<|=>)\s*{_NUMBER}.*", re.DOTALL)
-_WITH_UNIT: Final = re.compile(rf"(?:~|≈|ca\.?|approx\.?)?\s*({_NUMBER})\s*([^\d\s].*)?", re.DOTALL)
+_WITH_UNIT: Final = re.compile(
+    rf"(?:~|≈|ca\.?|approx\.?)?\s*({_NUMBER})\s*([^\d\s.,-].*)?", re.DOTALL
+)
+_EITHER: Final = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
+_AMBIGUOUS: Final = "may be a decimal comma or one of thousands: write a decimal point"
 _TITLE: Final = re.compile(r"(.*\S)\s*[(\[{]\s*([^()\[\]{}]+?)\s*[)\]}]\s*")
 _MINUS: Final = str.maketrans({"−": "-", "–": "-", "\u00a0": " "})
 
@@ -100,7 +108,9 @@ def read_columns(
     found, cells, remarks = [], [], []
     for one, unit in zip(wanted, units, strict=True):
         title = _title(one, titles, source)
-        own = [cell_of(row.extra.get(title)) for row in rows]
+        given = [row.extra.get(title) for row in rows]
+        comma = comma_of(given)
+        own = [cell_of(cell, comma) for cell in given]
         column, own, more = _column(title, unit, own, kind)
         found.append(column)
         cells.append(own)
@@ -110,8 +120,31 @@ def read_columns(
     return found, _with_numbers(rows, found, cells), [*remarks, *_unused(rows, titles, found)]
 
 
-def cell_of(given: Any) -> Cell:
-    """What a cell says."""
+def comma_of(cells: Iterable[Any]) -> str:
+    """What a comma in the numbers of a column is, by those that can be read in one way only.
+
+    Returns:
+        ``decimal``, ``thousands``, or "" if they do not say it, or both.
+    """
+    found = set()
+    for cell in cells:
+        text = str(cell).strip().translate(_MINUS) if isinstance(cell, str) else ""
+        pattern = _WITH_UNIT.fullmatch(text)
+        number = pattern[1] if pattern else ""
+        if "." in number:
+            found.add("thousands")
+        elif "," in number and not _EITHER.fullmatch(number):
+            found.add("thousands" if number.count(",") > 1 else "decimal")
+    return found.pop() if len(found) == 1 else ""
+
+
+def cell_of(given: Any, comma: str = "") -> Cell:
+    """What a cell says.
+
+    Args:
+        given: the cell.
+        comma: as of `comma_of`, of its column.
+    """
     if isinstance(given, bool):
         return Cell(text=str(given), fault="is no number")
     text = "" if given is None else str(given).strip()
@@ -129,9 +162,11 @@ def cell_of(given: Any) -> Cell:
     if pattern is None:
         return Cell(text=text, fault="is no number")
     number = pattern[1]
-    if "," in number and ("." in number or re.search(r",\d{3}(?!\d)", number)):
-        return Cell(fault="may be a decimal comma or one of thousands: write a decimal point")
-    return Cell(float(number.replace(",", ".")), (pattern[2] or "").strip(), text=text)
+    if _EITHER.fullmatch(number) and not comma:
+        return Cell(fault=_AMBIGUOUS)
+    is_decimal = number.count(",") == 1 and "." not in number and comma != "thousands"
+    value = float(number.replace(",", "." if is_decimal else ""))
+    return Cell(value, (pattern[2] or "").strip(), text=text)
 
 
 def _title(wanted: str, titles: Sequence[str], source: str) -> str:
@@ -160,6 +195,11 @@ def _column(
         raise InputError(f"{title}: expected values, got none in {len(cells)} rows")
     texts = Counter(cell.text for cell in there if cell.text)
     faults = Counter(cell.fault for cell in there if cell.fault)
+    if n := faults[_AMBIGUOUS]:  # those without a comma are smaller, and no fair sample
+        raise SettingError(
+            f"{title}: {n} of {len(there)} values have a comma, which may be a decimal one or one "
+            "of thousands: write a decimal point, or no comma"
+        )
     numbers = {cell.value for cell in there if not cell.fault}
     of_text = sum(cell.fault == "is no number" for cell in there)
     classes: tuple[str, ...] = ()
@@ -180,18 +220,29 @@ def _column(
     if kind == "classification" and not classes:
         raise SettingError(
             f"{title}: expected two classes, got {len(numbers)} different numbers; leave "
-            "--kind out to learn the numbers"
+            "--kind out to learn the numbers, or write two classes into the column"
         )
     if classes:
         own = [_as_class(cell, classes) for cell in cells]
         return Column(title, name, "", classes), own, [_said_of(title, own, classes)]
     own_unit = _unit_of(title, there)
+    if of_title and own_unit and of_title != own_unit and not unit:
+        raise SettingError(
+            f"{title}: the values have the unit {own_unit!r}, the title has another: say which one "
+            "is right with --unit"
+        )
     remarks = []
     if found := [one for one in (of_title, own_unit) if one and not unit]:
         unit = found[0]
         remarks.append(f"{title}: the unit is taken to be {unit!r}; --unit names another")
     for fault, n in faults.items():
         remarks.append(f"{title}: {n} of {len(there)} values are left out: each {fault}")
+    if len(numbers) <= FEW < len(there) / 10 and all(map(float.is_integer, numbers)):
+        listed = [f"{one:g}" for one in sorted(numbers)]
+        remarks.append(
+            f"{title}: {', '.join(listed)} are learned as numbers, so that {listed[1]} is more than "
+            f"{listed[0]}; of classes molgeo learns two at a time, in a column of their own"
+        )
     return Column(title, name, unit), cells, remarks
 
 
@@ -247,7 +298,7 @@ def _with_numbers(
         faulty = [k for k, cell in enumerate(own) if cell.fault]
         if faulty and all(value is None for value in values):
             title = columns[faulty[0]].title
-            what = f"{title}: {shown(row.extra.get(title))} {own[faulty[0]].fault}"
+            what = f"{shown(row.extra.get(title))} in {title} {own[faulty[0]].fault}"
             found.append(BadRow(row.input, row.name, row.smiles, what, extra=row.extra))
             continue
         titles = (column.title for column in columns)

@@ -98,10 +98,9 @@ def _spread(
         remarks = [f"{what}; each counts once, with the class that most of its rows have"]
         limit = 0.5
     else:
-        remarks = [
-            f"{what}; their values are averaged: they differ by {np.median(ranges):.3g}{unit} in "
-            f"the median, by {ranges.max():.3g}{unit} at most"
-        ]
+        by = f"{ranges.max():.3g}{unit}"
+        by = f"{np.median(ranges):.3g}{unit} in the median, by {by} at most" if n > 1 else by
+        remarks = [f"{what}; the values are averaged: they differ by {by}"]
         limit = APART * float(np.nanstd(values))
     apart = [several[k] for k in np.argsort(-ranges) if ranges[k] > limit]
     if apart:
@@ -111,9 +110,8 @@ def _spread(
             for own in apart[:SHOWN]
         )
         more = f", and {len(apart) - SHOWN} more" if len(apart) > SHOWN else ""
-        remarks.append(
-            f"{title}: values of {len(apart)} of them contradict each other: {listed}{more}"
-        )
+        of = f" of {len(apart)} of them" if n > 1 else ""
+        remarks.append(f"{title}: the values{of} contradict each other: {listed}{more}")
     return remarks
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,11 +23,15 @@ from molgeo.fitting.recipe import FEWEST, FRESH, START, Recipe, recipe_for
 from molgeo.fitting.settings import FitSettings
 from molgeo.generate.table import Table, read_table
 from molgeo.models import model_class
+from molgeo.prediction.summary import reason
 from molgeo.predictor.checkpoint import read_header
 from molgeo.runtime.errors import InputError, SettingError
 from molgeo.runtime.plain_text import one_line, say
 from molgeo.training.naming import data_name
 from molgeo.training.table import TableConfig, Target, geometries_of
+
+REASONS: Final = 3
+"""Kinds of them that are told of rows that are set aside."""
 
 ALL: Final = frozenset(["all_blocks"])
 """Fields of a backbone that are set if it has them."""
@@ -152,7 +155,7 @@ def prepared(found: Given, settings: FitSettings) -> Prepared:
     kept = np.flatnonzero(geometries.exists.numpy())
     _check_enough(table.values[kept], columns, table.aside)
     data = Data(table, geometries, _folds(table.of(kept), kept, len(table.rows), settings, recipe))
-    _say_rows(found, data, base)
+    _say_rows(found, data, base, settings.strip_salts)
     return Prepared(base, recipe, data, columns)
 
 
@@ -167,7 +170,7 @@ def _check_enough(values: Any, columns: Sequence[Column], aside: Sequence[BadRow
             if len(known)
             else ""
         )
-        others = f", {len(aside)} rows being set aside ({_reasons(aside, 1)})" if aside else ""
+        others = f", {len(aside)} rows being set aside ({_reasons(aside)})" if aside else ""
         raise InputError(
             f"{one.title}: expected at least {FEWEST} molecules with a value, got {len(known)}"
             f"{others}: a model of so few would not hold for others"
@@ -241,7 +244,7 @@ def _folds(own: Table, kept: Any, n: int, settings: FitSettings, recipe: Recipe)
     return Folds(kept[some.test], fold, strange)
 
 
-def _say_rows(found: Given, data: Data, base: TableConfig) -> None:
+def _say_rows(found: Given, data: Data, base: TableConfig, strip_salts: bool) -> None:
     """How many rows are used for what, and which are not."""
     aside, folds = data.table.aside, data.folds
     n_used = int((folds.fold >= 0).sum())
@@ -250,7 +253,9 @@ def _say_rows(found: Given, data: Data, base: TableConfig) -> None:
         f"{int(folds.fold.max()) + 1} folds, {len(folds.test)} to test on"
     )
     if aside:
-        say(f"{len(aside)} rows are set aside: {_reasons(aside, 3)}")
+        say(f"{len(aside)} row{'s are' if len(aside) > 1 else ' is'} set aside: {_reasons(aside)}")
+    if not strip_salts and any("." in (row.smiles or "") for row in aside):
+        say("of salts, --strip-salts takes the largest fragment")
     if not base.start_from:
         return
     domain = read_header(base.start_from).domain
@@ -263,9 +268,15 @@ def _say_rows(found: Given, data: Data, base: TableConfig) -> None:
         )
 
 
-def _reasons(aside: Sequence[BadRow], most: int) -> str:
-    """The most frequent reasons of rows that are set aside."""
-    counted = Counter(row.message for row in aside)
-    listed = [f"{one_line(reason, 100)} ({n})" for reason, n in counted.most_common(most)]
-    more = len(counted) - most
-    return "; ".join([*listed, *([f"{more} other reasons"] if more > 0 else [])])
+def _reasons(aside: Sequence[BadRow]) -> str:
+    """The most frequent kinds of reasons of rows that are set aside, with an example each."""
+    kinds: dict[str, list[str]] = {}
+    for row in aside:
+        kinds.setdefault(reason(row.message), []).append(row.message)
+    most = sorted(kinds.values(), key=len, reverse=True)
+    listed = [
+        f"{len(own)}{'' if len(set(own)) == 1 else ' such as'}: {one_line(own[0], 120)}"
+        for own in most[:REASONS]
+    ]
+    others = sum(map(len, most[REASONS:]))
+    return "; ".join([*listed, *([f"{others} for other reasons"] if others else [])])

@@ -241,7 +241,9 @@ def title_of(
     if not is_needed:
         return ""
     near = nearest(wanted[0], titles)
-    raise SettingError(f"{source}: no column {wanted[0]!r}{near}; there are {_listed(titles)}")
+    raise SettingError(
+        f"{source}: no column {wanted[0]!r}{near}; beside the molecules there are {_listed(titles)}"
+    )
 
 
 def _listed(titles: Iterable[str]) -> str:

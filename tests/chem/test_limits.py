@@ -33,6 +33,8 @@ def test_a_clock_counts_processor_time(thread_time):
         clock.check()
     with pytest.raises(OutOfTimeError, match=r"within 3\.5 s: .*--conformers 1.*--max-seconds"):
         clock.check()
+    with pytest.raises(OutOfTimeError, match=r"\(--conformers 1\), or give coordinates"):
+        Clock(-1.0, is_option=False).check()
 
 
 def test_a_clock_gives_up_on_a_machine_that_does_not_work(monkeypatch):
@@ -110,6 +112,7 @@ def test_memory_follows_from_atoms():
         "700 atoms with hydrogens: conformers take some 147 MB, but 100 MB are allowed "
         "(--max-memory); give coordinates (xyz, sdf) instead"
     )
+    assert "--" not in Limits(20, are_options=False).too_large(700)
     bad = Embedder(limits=limits).molecules(SmilesRow("C" * 800))
     assert bad.message.startswith("at least 800 atoms with hydrogens: conformers take")
 

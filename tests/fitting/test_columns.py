@@ -54,6 +54,8 @@ def test_what_is_missing(cell):
         ("inf", "is not finite"),
         ("high", "is no number"),
         ("1,234", "decimal comma or one of thousands"),
+        ("1-Mar", "is no number"),
+        ("1.234,5", "is no number"),
         (True, "is no number"),
     ],
 )
@@ -65,9 +67,39 @@ def test_a_bound_sets_its_row_aside_and_is_counted():
     (one,), rows, remarks = columns(["1", "<2", "3", "", "4"])
     assert one.classes == ()
     assert isinstance(rows[1], BadRow)
-    assert rows[1].message == "y: '<2' is a bound, not a value"
+    assert rows[1].message == "'<2' in y is a bound, not a value"
     assert rows[3].extra["y"] is None
     assert remarks == ["y: 1 of 4 values are left out: each is a bound, not a value"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "values"),
+    [
+        (["1,234", "0,5", "-2,125"], [1.234, 0.5, -2.125]),
+        (["1,234", "1,234,567", "12"], [1234.0, 1234567.0, 12.0]),
+        (["1,234", "1,500.5", "12.5"], [1234.0, 1500.5, 12.5]),
+        (["1,234 mM", "2,5 mM", "3 mM"], [1.234, 2.5, 3.0]),
+    ],
+)
+def test_other_cells_tell_what_a_comma_is(cells, values):
+    _, rows, _ = columns(cells)
+    assert [row.extra["y"] for row in rows] == values
+
+
+def test_a_comma_that_may_be_either_is_refused():
+    """What has none would be learned alone, and is no fair sample."""
+    for cells in (["1,234", "2,345", "12", "15"], ["1,234", "0,5", "1,234,567"]):
+        with pytest.raises(SettingError, match=r"y: [12] of [34] values have a comma, which may"):
+            columns(cells)
+
+
+def test_whole_numbers_that_may_be_classes():
+    _, _, remarks = columns([str(k % 3) for k in range(60)])
+    assert remarks == [
+        "y: 0, 1, 2 are learned as numbers, so that 1 is more than 0; of classes molgeo learns two "
+        "at a time, in a column of their own"
+    ]
+    assert columns([str(k % 7) for k in range(60)])[2] == []
 
 
 def test_a_unit_in_the_title():
@@ -79,6 +111,9 @@ def test_a_unit_in_the_title():
 
 
 def test_mixed_units_are_refused():
+    with pytest.raises(SettingError, match="values have the unit 'uM', the title has another"):
+        columns(["1 uM", "2 uM", "4 uM"], "y (mM)")
+    assert columns(["1 uM", "2 uM", "4 uM"], "y (mM)", unit="uM")[0][0].unit == "uM"
     with pytest.raises(SettingError, match=r"y: mixed units: 'mM' in 2, 'uM' in 1 rows; write all"):
         columns(["1 mM", "2 mM", "4 uM"])
     (one,), rows, _ = columns(["1 mM", "2 mM", "4 mM"])
@@ -123,7 +158,9 @@ def test_other_columns_that_tell_the_value():
 
 
 def test_a_title_that_is_not_there_or_is_there_twice():
-    with pytest.raises(SettingError, match=r"mine.csv: no column 'logs'.*; there are 'y'"):
+    with pytest.raises(
+        SettingError, match=r"no column 'logs'.*; beside the molecules there are 'y'"
+    ):
         columns(["1", "2"], wanted="logs")
     rows = [SmilesRow("C", extra={"S (a)": "1", "S (b)": "2"})]
     with pytest.raises(SettingError, match=r"'S' may be 'S \(a\)' or 'S \(b\)': name one"):

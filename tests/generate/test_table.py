@@ -69,7 +69,7 @@ def test_a_title_may_be_spelt_otherwise(write, title):
 
 def test_a_column_that_is_not_there(write):
     files = write("smiles,activity\nCCO,1\n")
-    message = r"no column 'activty'; did you mean 'activity'\?; there are 'activity'"
+    message = r"no column 'activty'; did you mean 'activity'\?; beside .* there are 'activity'"
     with pytest.raises(SettingError, match=message):
         read_table(files, [["activty"]])
     with pytest.raises(FileNotFoundError, match="expected a file of molecules"):

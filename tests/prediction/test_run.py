@@ -360,7 +360,7 @@ def test_charged_molecule(model):
 
 
 def test_fragment_pair(model):
-    bad_row(model, "CCO.O", "2 fragments: predict each on its own")
+    bad_row(model, "CCO.O", "2 fragments: give each on its own")
 
 
 def test_radical(model):

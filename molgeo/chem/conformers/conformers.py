@@ -38,6 +38,7 @@ _NO_CONFORMER: Final = (
 )
 
 
+_FIXED: Final = Limits(are_options=False)
 TRIALS: Final = 8  # as of `Embedder`, if there is time
 RECENT: Final = 512  # molecules whose conformers are kept for rows that name them again
 
@@ -141,7 +142,7 @@ class Embedder:
 
     def _form(self, mol: Chem.Mol) -> _Found | str:
         """Conformers of a sound molecule, of one isomer if several are possible; or why not."""
-        clock = Clock(self.limits.seconds)
+        clock = Clock(self.limits.seconds, self.limits.are_options)
         given = canonical(mol)
         reason = ""
         # The first isomer that comes may be one of those that can hardly be embedded.
@@ -190,8 +191,8 @@ def embed(row: SmilesRow, n: int = 1) -> list[Molecule] | BadRow:
 
 
 def generate(row: SmilesRow, n: int = 1) -> Conformers | BadRow:
-    """Conformers of one SMILES with their energies: `Embedder.canonical`."""
-    return Embedder(n).canonical(row)
+    """Conformers of one SMILES of a data set with their energies: `Embedder.canonical`."""
+    return Embedder(n, limits=_FIXED).canonical(row)
 
 
 def _conformers_or_reason(mol: Chem.Mol, n: int, clock: Clock) -> Conformers | str:
@@ -237,7 +238,7 @@ def _refusal(mol: Chem.Mol) -> str | None:
         return isotopes
     n_fragments = len(Chem.GetMolFrags(mol))
     if n_fragments > 1:
-        return f"the SMILES has {n_fragments} fragments: predict each on its own, without the '.'"
+        return f"the SMILES has {n_fragments} fragments: give each on its own, without the '.'"
     unpaired = sum(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms())
     if unpaired:
         return (
@@ -254,6 +255,7 @@ def _n_atoms(mol: Chem.Mol) -> int:
 def _first_reason(messages: list[str]) -> str:
     """RDKit's first line, without its prefix and the input, which the row shows anyway."""
     position = next((m for m in messages if "around position" in m), "")
-    first = messages[0].removeprefix("SMILES Parse Error: ").split(" for input:")[0]
+    first = messages[0].removeprefix("SMILES Parse Error: ")
+    first = first.split(" for input:")[0].split(" while parsing:")[0]
     where = position.rpartition("around ")[2].rstrip(":")
     return f"{first} (at {where})" if where else first

@@ -108,7 +108,7 @@ def test_a_strained_cage_and_a_long_chain_embed():
     ("smiles", "reason"),
     [
         ("C1CC", "unclosed ring"),
-        ("CCX", "syntax error while parsing: CCX (at position 3)"),
+        ("CCX", "syntax error (at position 3)"),
         ("C(C)(C)(C)(C)C", "Explicit valence for atom # 0 C, 5"),
         ("c1cccc1", "Can't kekulize"),
     ],
@@ -133,7 +133,7 @@ def test_labelled_isotopes_are_refused(smiles, isotope):
 
 
 def test_fragments_are_to_be_predicted_apart():
-    assert bad("CCO.O") == ("the SMILES has 2 fragments: predict each on its own, without the '.'")
+    assert bad("CCO.O") == ("the SMILES has 2 fragments: give each on its own, without the '.'")
 
 
 @pytest.mark.parametrize("smiles", ["[CH3]", "[O][O]", "[H]"])
