@@ -29,7 +29,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from molgeo.data.qm9.properties import PROPERTIES
 from molgeo.predictor.checkpoint import read_header
 from molgeo.training.config import RunConfig, read_config
-from molgeo.training.export import hardware, validations
+from molgeo.training.csv_log import validations
+from molgeo.training.export import hardware
 from molgeo.training.qm9 import QM9Config
 from molgeo.training.run import train
 

@@ -236,7 +236,7 @@ def calibrate(options: Namespace) -> int:
             "checkpoint, which is rewritten"
         )
     path, limit = find(options.model), options.limit
-    if not options.data and read_header(path).command.startswith("molgeo fit"):
+    if not options.data and read_header(path).is_fit:
         raise SettingError(
             "calibrate: molgeo fit has measured this model's errors, on the folds of its rows"
         )

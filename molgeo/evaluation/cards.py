@@ -141,7 +141,7 @@ def _property_errors(header: Header) -> list[str]:
     errors = header.metrics
     n_molecules = f"on {errors.n:,} {errors.split} molecules"
     geometries = GEOMETRIES.get(errors.geometry, header.geometry_source or UNKNOWN)
-    if header.command.startswith("molgeo fit"):
+    if header.is_fit:
         about = f"At these geometries: {geometries}; the folder's rows.csv has them one by one."
         return _measured(header, errors, f"Errors {n_molecules}", about)
     about = f"At these geometries: {geometries}; `molgeo evaluate --model {header.name} --data"

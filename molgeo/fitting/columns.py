@@ -240,8 +240,8 @@ def _column(
     if len(numbers) <= FEW < len(there) / 10 and all(map(float.is_integer, numbers)):
         listed = [f"{one:g}" for one in sorted(numbers)]
         remarks.append(
-            f"{title}: {', '.join(listed)} are learned as numbers, so that {listed[1]} is more than "
-            f"{listed[0]}; of classes molgeo learns two at a time, in a column of their own"
+            f"{title}: {', '.join(listed)} are learned as numbers, so that {listed[1]} is more "
+            f"than {listed[0]}; of classes molgeo learns two at a time, in a column of their own"
         )
     return Column(title, name, unit), cells, remarks
 

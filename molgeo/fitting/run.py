@@ -186,9 +186,9 @@ def _with_pooling(own: Prepared, settings: FitSettings, folder: Path) -> TableCo
             found = dict(zip(kinds, errors[one.property.name], strict=True))
             head = min(found, key=lambda kind: found[kind])
             unit = f" {one.unit}" if one.unit else ""
-            each = ", ".join(f"{error:.3g} by {kind}" for kind, error in found.items())
+            each = ", ".join(f"{error:.3g}{unit} by {kind}" for kind, error in found.items())
             say(
-                f"{one.column}: pooled by {head}: held-out rows have an error of {each}{unit} "
+                f"{one.column}: pooled by {head}: held-out rows have an error of {each} "
                 "(heads alone, two folds); --pooling takes another"
             )
             targets.append(one.model_copy(update={"head": head}))

@@ -25,7 +25,8 @@ from molgeo.fitting.settings import FitSettings
 from molgeo.predictor import Predictor
 from molgeo.predictor.calibration import calibration_of, within
 from molgeo.runtime.progress import progress
-from molgeo.training.export import commit, hardware, published, validation_curve, validations
+from molgeo.training.csv_log import LOG, validation_curve, validations
+from molgeo.training.export import commit, hardware, published
 from molgeo.training.table import TableConfig
 
 REPORT: Final = "report.html"
@@ -186,7 +187,7 @@ def _history(folder: Path, n: int, column: str) -> list[dict[str, Any]]:
             "validation_error": float(row[f"val_mae_{column}"]),
         }
         for k in range(1, n + 1)
-        for row in validations(folder / str(k) / "log" / "metrics.csv")
+        for row in validations(folder / str(k) / LOG)
     ]
 
 
@@ -241,8 +242,9 @@ def facts_of(
         "geometry_source": "MMFF94, from the SMILES" if made else "given",
         "trained_on_forces": False,
         "training": published(base),
+        "is_fit": True,
         "command": command(settings, base.data_file[0]),
-        "curve": validation_curve(folder / "1" / "log" / "metrics.csv"),
+        "curve": validation_curve(folder / "1" / LOG),
         "hardware": hardware(base),
         "commit": commit(),
         "date": datetime.date.today().isoformat(),
@@ -283,12 +285,12 @@ def lines_of(outcome: Outcome, path: Path) -> list[str]:
         for part, told in outcome.summary["errors"][one.column].items():
             if part not in PLACES or "model" not in told:
                 continue
+            found = {k: float("nan") if v is None else v for k, v in told["model"].items()}
             text = f"{one.name}, {told['n']} {PLACES[part]}: " + (
-                "ROC-AUC {roc_auc:.3f}, PR-AUC {pr_auc:.3f}"
+                f"ROC-AUC {found['roc_auc']:.3f}, PR-AUC {found['pr_auc']:.3f}"
                 if one.classes
-                else "MAE {mae:.3g}, RMSE {rmse:.3g}"
-            ).format(**{k: float("nan") if v is None else v for k, v in told["model"].items()})
-            text += "" if one.classes else unit
+                else f"MAE {found['mae']:.3g}{unit}, RMSE {found['rmse']:.3g}{unit}"
+            )
             if told.get("within90") is not None:
                 text += f"; the 90% intervals hold {told['within90']:.0%}"
             lines.append(text)

@@ -1,9 +1,9 @@
 """Conformers of SMILES, made once per molecule: whatever table a molecule stands in.
 
-They are kept in files of up to `PER_FILE` molecules, which are written whole and never changed. So any
-number of processes may write, read and remove them at once, and a process may be killed: at worst
-some molecules are made a second time. If all files together are larger than `MOST_BYTES`, those go
-that were not needed for the longest time.
+They are kept in files of up to `PER_FILE` molecules, which are written whole and never changed. So
+any number of processes may write, read and remove them at once, and a process may be killed: at
+worst some molecules are made a second time. If all files together are larger than `MOST_BYTES`,
+those go that were not needed for the longest time.
 """
 
 from __future__ import annotations

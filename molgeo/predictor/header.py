@@ -162,6 +162,7 @@ class Facts(OpenRecord):
     interrupted: bool = False
     validation_loss: Number | None = None
     training: Annotated[dict[str, Any], Field(max_length=1000)] = {}
+    is_fit: bool = False
     command: LongText = ""
     curve: Annotated[list[tuple[Count, Number | None]], Field(max_length=10_000), FailFast()] = []
     hardware: Text = ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import datetime
 import math
@@ -22,6 +21,7 @@ from molgeo.predictor.calibration import Calibration
 from molgeo.predictor.checkpoint import load, read_header, save_checkpoint
 from molgeo.predictor.domain import Domain
 from molgeo.training.config import RunConfig
+from molgeo.training.csv_log import LOG, validation_curve
 
 
 def export(
@@ -62,7 +62,7 @@ def export(
             "validation_loss": None if score is None else float(score),
             "training": published(config),
             "command": command(config),
-            "curve": validation_curve(path.parent / "log" / "metrics.csv"),
+            "curve": validation_curve(path.parent / LOG),
             "hardware": hardware(config),
             "commit": commit(),
             "date": datetime.date.today().isoformat(),
@@ -173,27 +173,6 @@ def command(config: RunConfig) -> str:
             text = yaml.safe_dump([value], default_flow_style=True, width=math.inf).strip()[1:-1]
             words.append(f"--{key} {shlex.quote(text)}")
     return " ".join(words)
-
-
-def validations(log: Path) -> list[dict[str, str]]:
-    """Rows of a run's CSV log that are validations; none if there is no log."""
-    if not log.exists():
-        return []
-    with log.open(newline="") as file:
-        return [row for row in csv.DictReader(file) if row.get("val_loss")]
-
-
-def validation_curve(log: Path, most: int = 12) -> list[tuple[int, float]]:
-    """Step and loss of a run's validations, of many some that lie evenly, the last among them.
-
-    Args:
-        log: the run's CSV log; without one there is no curve.
-        most: validations to keep.
-    """
-    rows = validations(log)
-    every = max(1, -(-len(rows) // most))
-    kept = rows[::-1][::every][::-1]
-    return [(int(row["step"]) + 1, float(row["val_loss"])) for row in kept]
 
 
 def published(config: RunConfig, exclude_defaults: bool = False) -> dict[str, Any]:

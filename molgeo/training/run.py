@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import csv
 import os
 import sys
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from molgeo.runtime.errors import SettingError
 from molgeo.runtime.plain_text import say
 from molgeo.runtime.precision import matmul_precision
 from molgeo.training.config import KINDS, RunConfig, task_class
+from molgeo.training.csv_log import LOG, logged
 from molgeo.training.export import export, measure
 from molgeo.training.finite import Finite, NotFiniteError
 from molgeo.training.module import Training
@@ -220,16 +220,16 @@ def _csv_logger(run_dir: Path, resumed_step: int) -> CSVLogger:
 
     Lightning's logger starts with an empty file, so the old rows are handed to it.
     """
-    path = run_dir / "log" / "metrics.csv"
+    path = run_dir / LOG
     aside = run_dir / "metrics.before_resume.csv"
     writes = rank_zero_only.rank == 0  # type: ignore[attr-defined]
     if writes and path.exists():
         os.replace(path, aside)
     logger = CSVLogger(run_dir, name="log", version="", flush_logs_every_n_steps=1)
     if writes and aside.exists():
-        with aside.open(newline="") as file:
-            rows = [row for row in csv.DictReader(file) if int(row["step"]) < resumed_step]
-        for row in rows:
+        for row in logged(aside):
+            if int(row["step"]) >= resumed_step:
+                continue
             metrics = {k: float(v) for k, v in row.items() if v and k != "step"}
             logger.experiment.log_metrics(metrics, step=int(row["step"]))
         logger.save()

@@ -115,7 +115,7 @@ def test_classes_stand_below_the_table_of_their_errors(full):
 
 def test_the_card_of_a_fit_names_what_is_in_its_folder(full):
     """There are rows beside the model, and no config of one run that could be evaluated."""
-    facts = {"data": "mine", "from_smiles": {}, "command": "molgeo fit mine.csv --target a"}
+    facts = {"data": "mine", "from_smiles": {}, "is_fit": True}
     shares = {"gap_eV": {"std": 0.7, "low90_high90": 0.9}}
     metrics = {**full.metrics.model_dump(exclude_unset=True), "coverage": shares}
     card = card_of(full.told(), **facts, metrics=metrics)

@@ -2,12 +2,10 @@
 
 import shlex
 
-import pytest
-
 from molgeo.cli.program import parse
 from molgeo.predictor.checkpoint import read_header
 from molgeo.training.config import read_config
-from molgeo.training.export import command, validation_curve
+from molgeo.training.export import command
 from molgeo.training.forces import ForceConfig
 from molgeo.training.run import train
 
@@ -34,16 +32,6 @@ def test_a_card_tells_command_and_curve(tiny, metrics, tmp_path):
     curve = [(step + 1, float(loss)) for (step, name), loss in log.items() if name == "val_loss"]
     assert [tuple(point) for point in header.curve] == curve
     assert f"| {curve[-1][1]:.4f} |" in card
-
-
-@pytest.mark.parametrize("n", [0, 1, 12, 13, 40])
-def test_a_curve_is_short_and_has_the_last_validation(n, tmp_path):
-    rows = "".join(f"{step},{1 / (step + 1)}\n{step + 5},\n" for step in range(9, 10 * n, 10))
-    (tmp_path / "metrics.csv").write_text("step,val_loss\n" + rows)
-    curve = validation_curve(tmp_path / "metrics.csv")
-    assert len(curve) == (n if n <= 12 else pytest.approx(9, abs=3))
-    assert curve[-1:] == ([(10 * n, 1 / (10 * n))] if n else [])
-    assert validation_curve(tmp_path / "none.csv") == []
 
 
 def test_the_command_makes_the_same_config(tiny):
