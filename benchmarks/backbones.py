@@ -53,6 +53,9 @@ BODIES = {
 }
 """Atoms that a term of one block of a model takes together."""
 
+WEIGHED = 5
+"""Steps whose memory is measured: later ones add oneDNN's programs for each new shape."""
+
 JUDGED = 1024
 """Molecules of the validation part on which errors are measured, if it has as many."""
 
@@ -158,17 +161,15 @@ def row(config: RunConfig, budget: Budget) -> dict[str, Any]:
     Returns:
         ``model``; ``budget``; ``parameters``; ``steps`` and ``seconds`` of the training;
         ``trained_ms`` and ``ms``, of the processor per molecule of a step of the training and of a
-        prediction, with forces if these are learned; ``peak_MB``, what the training took beyond the
-        data; and ``errors`` on the validation part.
+        prediction, with forces if these are learned; ``peak_MB``, what a step of the training took
+        beyond the data; and ``errors`` on the validation part.
     """
     torch.set_num_threads(1)
     task = task_of(config)
     task.data.setup()
     torch.manual_seed(config.seed)
     module = task.module(first_predictor(config, task).train())
-    before = _peak_memory(anew=True)
-    steps, seconds = train(module, task.data, config, budget)
-    peak = _peak_memory() - before
+    steps, seconds, peak = train(module, task.data, config, budget)
     errors, ms = validated(module, task.data)
     return {
         "model": config.model,
@@ -185,11 +186,11 @@ def row(config: RunConfig, budget: Budget) -> dict[str, Any]:
 
 def train(
     module: Training, data: FlatDataModule, config: RunConfig, budget: Budget
-) -> tuple[int, float]:
+) -> tuple[int, float, float]:
     """Train until the budget is used up, and put the averaged weights in place.
 
     Returns:
-        Steps and seconds of the processor.
+        Steps, seconds of the processor, and bytes that the first `WEIGHED` steps took at most.
     """
     weights = list(module.parameters())
     averages = [p.detach().clone() for p in weights]
@@ -198,6 +199,7 @@ def train(
     total = budget.steps or COUNTED
     factor = learning_rate_factor(config, total)
     steps, seconds, place = 0, 0.0, 0
+    before, peak = _peak_memory(anew=True), 0.0
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda _: factor(place))
     for batch in forever(data):
         begun = time.process_time()
@@ -206,6 +208,7 @@ def train(
         optimiser.step()
         optimiser.zero_grad()
         steps, seconds = steps + 1, seconds + time.process_time() - begun
+        peak = _peak_memory() - before if steps <= WEIGHED else peak
         average(averages, [p.detach() for p in weights], torch.tensor(steps))
         place = int(total * budget.done(steps, seconds))
         if place >= total:
@@ -214,7 +217,7 @@ def train(
     with torch.no_grad():
         for weight, mean in zip(weights, averages, strict=True):
             weight.copy_(mean)
-    return steps, seconds
+    return steps, seconds, peak
 
 
 def forever(data: FlatDataModule) -> Iterator[Any]:
