@@ -39,7 +39,7 @@ from molgeo.graph.triplets import triplets
 from molgeo.ops.blocks import Block, blocks_of, joined, widest
 from molgeo.ops.dense import linear
 from molgeo.ops.directional import zonal_harmonics
-from molgeo.ops.directional.factored import ROWS_PER_BLOCK
+from molgeo.ops.directional.mapped import ROWS_PER_BLOCK
 from molgeo.ops.segment import expand_pairs, gather, scatter_sum
 from molgeo.runtime.precision import without_autocast
 

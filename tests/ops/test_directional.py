@@ -10,7 +10,7 @@ from neighbourhoods import clusters, crystal
 from scipy.special import eval_legendre
 
 from molgeo.graph import radius_graph
-from molgeo.ops.directional import directional_sum, factored, zonal_harmonics
+from molgeo.ops.directional import directional_sum, mapped, zonal_harmonics
 
 pytestmark = pytest.mark.usefixtures("on_device")
 
@@ -59,7 +59,7 @@ def test_agrees_with_a_naive_loop(form):
 @pytest.mark.parametrize("rows", [512, 16])
 @pytest.mark.parametrize("system", [clusters, crystal])
 def test_forms_agree_with_both_derivatives(system, rows, monkeypatch):
-    monkeypatch.setattr(factored, "ROWS_PER_BLOCK", rows)
+    monkeypatch.setattr(mapped, "ROWS_PER_BLOCK", rows)
     pos, graph = system()
     pos.requires_grad_()
     x, radial, weight = operands(graph)

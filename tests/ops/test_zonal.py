@@ -9,7 +9,7 @@ from neighbourhoods import clusters, crystal, roomier
 from scipy.special import eval_legendre
 
 from molgeo.graph import radius_graph
-from molgeo.ops.directional import factored
+from molgeo.ops.directional import mapped
 from molgeo.ops.directional.zonal import zonal_sum
 
 pytestmark = pytest.mark.usefixtures("on_device")
@@ -45,7 +45,7 @@ def test_agrees_with_a_naive_loop():
 @pytest.mark.parametrize("rows", [512, 16])
 @pytest.mark.parametrize("system", [clusters, crystal])
 def test_forms_agree_with_both_derivatives(system, rows, monkeypatch):
-    monkeypatch.setattr(factored, "ROWS_PER_BLOCK", rows)
+    monkeypatch.setattr(mapped, "ROWS_PER_BLOCK", rows)
     pos, graph = system()
     given = pos.requires_grad_(), torch.randn(graph.n_edges, 3).double().requires_grad_()
     found = []

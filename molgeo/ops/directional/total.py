@@ -10,10 +10,11 @@ from torch.nn import functional as F
 
 from molgeo.graph.edges import Graph
 from molgeo.graph.triplets import triplets
-from molgeo.ops.basis.harmonics import real_harmonics, zonal_harmonics
+from molgeo.ops.basis.harmonics import zonal_harmonics
 from molgeo.ops.blocks import widest
-from molgeo.ops.derivatives import NeighbourSum, neighbour_sum
+from molgeo.ops.derivatives import NeighbourSum
 from molgeo.ops.directional.factored import Factored
+from molgeo.ops.directional.mapped import Prepared
 from molgeo.ops.segment import expand_pairs
 from molgeo.ops.triton_here import are_kernels_used, can_run_kernels
 
@@ -26,7 +27,7 @@ NEIGHBOURS_PER_ORDER = 5.0
 class DirectionalSum(Protocol):
     """The sum for one geometry; call it for each pair of features and filters."""
 
-    def __call__(self, x: Tensor, radial: Tensor, weight: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, radial: Tensor, weight: Tensor, /) -> Tensor:
         """Sum over triplets.
 
         Args:
@@ -64,7 +65,15 @@ def directional_sum(
     u = expand_pairs(unit, graph, sign=-1.0)
     if chosen == "reference":
         return _Reference(u, graph, n_spherical)
-    return _Factored(chosen, u, graph, n_spherical)
+
+    def terms(geometry: Tensor) -> NeighbourSum:
+        if chosen == "triton":
+            from molgeo.ops.directional.kernels import Kernels
+
+            return Kernels(graph)
+        return Factored(chosen, geometry, graph, n_spherical)
+
+    return Prepared(chosen, u, n_spherical, terms)
 
 
 def cheapest_form(graph: Graph, n_spherical: int) -> str:
@@ -105,26 +114,3 @@ class _Reference:
         filters = F.linear(radial, weight)[self.graph.pair[self.kj]]  # S = T Wᵀ
         messages = x[self.kj] * torch.einsum("tl,tlc->tc", self.harmonics.to(dtype), filters)
         return messages.new_zeros(x.shape).index_add(0, self.ji, messages)
-
-
-class _Factored:
-    """The sum by one of the forms that never see a triplet."""
-
-    def __init__(self, form: str, unit: Tensor, graph: Graph, n_spherical: int) -> None:
-        self.form, self.graph, self.n_spherical = form, graph, n_spherical
-        # What the sum depends on: unit vectors, or their harmonics.
-        self.geometry = real_harmonics(unit, n_spherical) if form == "harmonic" else unit
-        self.terms = self._terms(self.geometry)
-
-    def __call__(self, x: Tensor, radial: Tensor, weight: Tensor) -> Tensor:
-        dtype = widest((self.geometry, x, radial, weight))
-        geometry = self.geometry.to(dtype)
-        terms = self.terms if geometry is self.geometry else self._terms(geometry)
-        return neighbour_sum(terms, geometry, x.to(dtype), radial.to(dtype), weight.to(dtype))
-
-    def _terms(self, geometry: Tensor) -> NeighbourSum:
-        if self.form == "triton":
-            from molgeo.ops.directional.kernels import Kernels
-
-            return Kernels(self.graph)
-        return Factored(self.form, geometry, self.graph, self.n_spherical)
