@@ -5,6 +5,7 @@ import torch
 from compounds import compound
 from devices import placed
 from gemnet_oracle import Oracle
+from learning import losses_of
 from pairs import BONDS, difference, hydrogen_peroxides
 from pyg_agreement import batch_of
 
@@ -138,6 +139,12 @@ def test_it_learns_energies_and_forces(kind):
         optimiser.step()
         losses.append(loss.item())
     assert losses[-1] < 0.2 * losses[0]
+
+
+@every_kind
+def test_learns(kind):
+    losses = losses_of(fitted(kind, batch_of(["CH3CH2OH", "H2O", "CH4", "CO2"])))
+    assert losses[-1] < 0.02 * losses[0]
 
 
 def odd_geometries():
