@@ -75,6 +75,7 @@ def baselines(
     is_class: Sequence[bool],
     seed: int = 0,
     progress: Progress | None = None,
+    parts: Sequence[int] | None = None,
 ) -> Baselines:
     """Fit and predict the 2D baseline and the mean.
 
@@ -86,10 +87,12 @@ def baselines(
             probabilities of 1.
         seed: of the models.
         progress: told (models fitted, models in all).
+        parts: folds whose rows are predicted, two or more; None for all and the test part.
     """
     features = features_of(rows)
     about = "Morgan counts and descriptors" if features.counts.shape[1] else "the composition"
-    parts = [part for part in range(-1, int(fold.max()) + 1) if (fold == part).any()]
+    asked = range(-1, int(fold.max()) + 1) if parts is None else parts
+    parts = [part for part in asked if (fold == part).any()]
     found, mean = np.full_like(values, np.nan), np.full_like(values, np.nan)
     names = []
     for k, labels in enumerate(values.T):
@@ -106,7 +109,7 @@ def baselines(
                 progress(k * len(parts) + done + 1, values.shape[1] * len(parts))
         best = ""
         for part in reversed(parts):
-            judges = known & (fold >= 0) & (fold != part)
+            judges = known & np.isin(fold, parts) & (fold >= 0) & (fold != part)
             best = _better(kinds, labels, judges, is_class[k])
             found[fold == part, k] = kinds[best][fold == part]
         names.append(f"{best} on {about}")

@@ -21,11 +21,13 @@ class Folds(NamedTuple):
         test: (n,) rows that no member sees.
         fold: (rows,) the fold of each row from 0; -1 for those of the test part.
         strange: (rows,) whether no other fold has the row's group, as of a new scaffold.
+        by_scaffold: whether the folds are.
     """
 
     test: Ints
     fold: Ints
     strange: NDArray[np.bool_]
+    by_scaffold: bool
 
 
 def folds_of(table: Table, split: str, test_fraction: float, n: int, seed: int) -> Folds:
@@ -72,4 +74,4 @@ def folds_of(table: Table, split: str, test_fraction: float, n: int, seed: int) 
     fold, strange = np.full(len(rows), -1, np.int64), np.zeros(len(rows), bool)
     fold[rest] = folds(own, n, seed)
     strange[rest] = ~is_common
-    return Folds(np.flatnonzero(is_test), fold, strange)
+    return Folds(np.flatnonzero(is_test), fold, strange, by_scaffold)

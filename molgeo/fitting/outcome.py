@@ -48,6 +48,15 @@ FOLD: Final = "fold "
 FOLDS: Final = "folds"
 """All folds together."""
 
+WAYS: Final = {"scaffold": "by scaffold", "random": "at random"}
+"""Name of a split → how it divides rows."""
+
+BASELINES: Final = {
+    "2D baseline": "by substructures and descriptors, without coordinates",
+    "composition baseline": "by the composition alone, as the table has no bonds",
+}
+"""What the model is compared with → how that learns."""
+
 HELD_OUT: Final = ("test", FOLDS)
 """Parts that no choice was made by, the best first."""
 
@@ -104,8 +113,10 @@ class Outcome:
             ``test``, or ``fold 1`` and so on.
         history: ``member``, ``step``, ``train_loss`` and ``validation_error`` of each validation.
         targets: what was learned.
-        summary: of the targets ``errors`` by part (`errors_of`), the ``verdict`` (`verdict`), and
-            what the fit says ``about`` itself, with its ``notes``.
+        summary: of the targets ``errors`` by part (`errors_of`), the ``verdict`` (`verdict`), the
+            ``baseline``, how parts are divided (``ways``), and what the fit says ``about`` itself,
+            with its ``notes``. A part may also be the name of another split, ``random`` or
+            ``scaffold``, whose rows are not among these.
     """
 
     rows: pd.DataFrame
@@ -121,6 +132,9 @@ class Outcome:
         targets: Sequence[FitTarget],
         about: Mapping[str, Any] | None = None,
         notes: Sequence[str] = (),
+        more: Mapping[str, Mapping[str, Any]] | None = None,
+        ways: Mapping[str, str] | None = None,
+        baseline: str = next(iter(BASELINES)),
     ) -> Outcome:
         """Summarise rows.
 
@@ -130,6 +144,9 @@ class Outcome:
             targets: what was learned.
             about: title → what the fit says of itself, in the order in which it is shown.
             notes: sentences for people.
+            more: column of a target → errors of further rows, such as of another split.
+            ways: part → how its rows are divided from the others, in words as of `WAYS`.
+            baseline: one of `BASELINES`.
         """
         if "scaffold" not in rows and "smiles" in rows:
             rows = rows.assign(scaffold=[scaffold(str(one or "")) for one in rows["smiles"]])
@@ -137,11 +154,18 @@ class Outcome:
         whole = rows.reindex(columns=[*ROW_COLUMNS, *ends])
         for column in ends:
             whole[column] = whole[column].astype("float64")
-        errors = {one.column: errors_of(whole, one) for one in targets}
+        errors = {
+            one.column: errors_of(whole, one) | dict((more or {}).get(one.column, {}))
+            for one in targets
+        }
         summary = {
             "targets": [{**asdict(one), "classes": list(one.classes)} for one in targets],
-            "verdict": {one.column: verdict(whole, one, errors[one.column]) for one in targets},
+            "verdict": {
+                one.column: verdict(whole, one, errors[one.column], baseline) for one in targets
+            },
             "errors": errors,
+            "baseline": baseline,
+            "ways": dict(ways or {}),
             "about": dict(about or {}),
             "notes": list(notes),
         }
@@ -302,7 +326,10 @@ def _of_classes(values: Array, predicted: Array) -> dict[str, float | None]:
 
 
 def verdict(
-    rows: pd.DataFrame, one: FitTarget, errors: Mapping[str, Mapping[str, Any]]
+    rows: pd.DataFrame,
+    one: FitTarget,
+    errors: Mapping[str, Mapping[str, Any]],
+    baseline: str = next(iter(BASELINES)),
 ) -> dict[str, Any]:
     """Whether the model is better than the 2D baseline and the mean on rows that it did not see.
 
@@ -310,6 +337,7 @@ def verdict(
         rows: as in `Outcome`.
         one: the target.
         errors: of `errors_of`.
+        baseline: one of `BASELINES`.
 
     Returns:
         ``part`` that is judged by, ``text`` for people, and ``better``: ``yes``, ``unsure`` if
@@ -334,7 +362,7 @@ def verdict(
         better = "yes" if _share_better(rows[is_in], one, rival) >= _SURE else "unsure"
     unit = f" {one.unit}" if one.unit and not one.classes else ""
     what = "ROC-AUC" if one.classes else "mean error"
-    of = {"baseline": "the 2D baseline", "mean": "the mean of the training values"}[rival]
+    of = {"baseline": f"the {baseline}", "mean": "the mean of the training values"}[rival]
     relation = {
         "yes": "is better than",
         "unsure": "is not clearly better than",

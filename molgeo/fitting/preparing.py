@@ -155,6 +155,8 @@ def prepared(found: Given, settings: FitSettings) -> Prepared:
     kept = np.flatnonzero(geometries.exists.numpy())
     _check_enough(table.values[kept], columns, table.aside)
     data = Data(table, geometries, _folds(table.of(kept), kept, len(table.rows), settings, recipe))
+    if split == "" and not data.folds.by_scaffold:
+        base = base.model_copy(update={"split": "random"})
     _say_rows(found, data, base, settings.strip_salts)
     return Prepared(base, recipe, data, columns)
 
@@ -241,7 +243,7 @@ def _folds(own: Table, kept: Any, n: int, settings: FitSettings, recipe: Recipe)
     some = folds_of(own, *asked)
     fold, strange = np.full(n, -1, np.int64), np.zeros(n, bool)
     fold[kept], strange[kept] = some.fold, some.strange
-    return Folds(kept[some.test], fold, strange)
+    return some._replace(test=kept[some.test], fold=fold, strange=strange)
 
 
 def _say_rows(found: Given, data: Data, base: TableConfig, strip_salts: bool) -> None:

@@ -29,6 +29,7 @@ from molgeo.fitting.report.page import write_page
 from molgeo.fitting.settings import FitSettings
 from molgeo.fitting.telling import REPORT, facts_of, lines_of, outcome_of, tested
 from molgeo.generate.table import write_aside
+from molgeo.predictor import Predictor
 from molgeo.predictor.checkpoint import read_header, save_checkpoint
 from molgeo.predictor.merging import Atoms, merged
 from molgeo.runtime.errors import SettingError, UserError
@@ -44,6 +45,13 @@ SETTINGS: Final = "fit.yaml"
 
 MEMBERS: Final = "members"
 """Folder of the members' runs."""
+
+OTHER: Final = "other_split"
+"""Folder of members of the other split, among those of the model's members."""
+
+HELD_BESIDE: Final = 2
+"""Folds of the other split that are held out, if heads alone are fitted, which takes seconds; else
+one."""
 
 POOLING: Final = "pooling.yaml"
 ASIDE: Final = "set_aside.csv"
@@ -160,7 +168,12 @@ def _make(own: Prepared, settings: FitSettings, path: Path) -> None:
     whole.name, whole.domain = path.stem, domain_of(data.geometries.molecules, data.learned())
     held = add_bars(whole, members, data, recipe.folds, recipe.conformers)
     test = tested(whole, data, recipe.conformers)
-    outcome = outcome_of(own, whole, held, test, folder)
+
+    def beside(other: Data, n: int) -> list[Predictor]:
+        return train_members(base, other, n, recipe.folds, folder / OTHER)
+
+    n_held = 1 if base.max_epochs else HELD_BESIDE
+    outcome = outcome_of(own, whole, held, test, folder, beside, n_held)
     outcome.write(path.parent)
     write_page(path.parent / REPORT, outcome)
     part = path.with_name(UNFINISHED)

@@ -39,7 +39,8 @@ class FitSettings:
     split: str = option(
         "scaffold",
         "which rows are tested on: scaffold, molecules whose scaffold is in no training row; "
-        "random; or the title of a column that says train or test",
+        "random; or the title of a column that says train or test. Errors of the other split are "
+        "told too",
     )
     test_fraction: float = option(
         0.1, "part of the rows to test on, if no column says it; 0 for none"

@@ -19,7 +19,8 @@ from molgeo.evaluation.properties import errors
 from molgeo.fitting.bars import HeldOut, sample_of
 from molgeo.fitting.baseline import Baselines, baselines
 from molgeo.fitting.members import Data
-from molgeo.fitting.outcome import FOLD, FOLDS, FitTarget, Outcome
+from molgeo.fitting.other_split import Train, errors_of_other_split
+from molgeo.fitting.outcome import BASELINES, FOLD, FOLDS, WAYS, FitTarget, Outcome
 from molgeo.fitting.preparing import Prepared
 from molgeo.fitting.settings import FitSettings
 from molgeo.predictor import Predictor
@@ -36,10 +37,11 @@ BASELINE: Final = "baseline.safetensors"
 """File of what the 2D baseline says, in the folder of the members."""
 
 PLACES: Final = {
-    "test": "molecules of the test part",
-    FOLDS: "molecules, each predicted by a model that did not see it",
+    "test": "molecules of the test part{way}",
+    FOLDS: "molecules of the folds{way}, each predicted by a model that did not see it",
+    **{name: f"molecules held out {way}" for name, way in WAYS.items()},
 }
-"""Parts whose errors are told."""
+"""Parts whose errors are told, in this order, with how they are divided from the others."""
 
 
 class Tested(NamedTuple):
@@ -73,7 +75,13 @@ def tested(whole: Predictor, data: Data, conformers: int) -> Tested:
 
 
 def outcome_of(
-    own: Prepared, whole: Predictor, held: HeldOut, test: Tested, folder: Path
+    own: Prepared,
+    whole: Predictor,
+    held: HeldOut,
+    test: Tested,
+    folder: Path,
+    train: Train,
+    n_held: int,
 ) -> Outcome:
     """All rows with what models that did not see them say.
 
@@ -83,12 +91,15 @@ def outcome_of(
         held: rows of the folds.
         test: the test part.
         folder: of the members.
+        train: as of `errors_of_other_split`.
+        n_held: folds that are held out there.
     """
     classes = {one.title: one.classes for one in own.columns}
     targets = [
         FitTarget.of(one, classes[column.title])
         for one, column in zip(whole.properties, own.columns, strict=True)
     ]
+    table = own.data.table
     plain = _baselines(own, [bool(one.classes) for one in targets], folder / BASELINE)
     parts = [f"{FOLD}{k + 1}" for k in held.fold.tolist()]
     tables = [_rows(own, whole, held.found, parts, targets, plain)]
@@ -101,8 +112,14 @@ def outcome_of(
         _history(folder, own.recipe.members, first.column),
         columns=["member", "step", "train_loss", "validation_error"],
     )
-    about = {**_about(own, whole), "2D baseline": "; ".join(dict.fromkeys(plain.names))}
-    return Outcome.of(rows, history, targets, about)
+    known, unknown = BASELINES
+    baseline = known if all(one.smiles for one in table.rows) else unknown
+    about = {**_about(own, whole), baseline: "; ".join(dict.fromkeys(plain.names))}
+    more = errors_of_other_split(own, targets, train, n_held)
+    of_folds = WAYS["scaffold" if own.data.folds.by_scaffold else "random"]
+    of_test = WAYS.get(own.base.split, f"by the column {own.base.split}")
+    ways = {"test": of_test, FOLDS: of_folds}
+    return Outcome.of(rows, history, targets, about, more=more, ways=ways, baseline=baseline)
 
 
 def _baselines(own: Prepared, is_class: Sequence[bool], path: Path) -> Baselines:
@@ -282,11 +299,14 @@ def lines_of(outcome: Outcome, path: Path) -> list[str]:
     lines = [outcome.headline] if outcome.headline else []
     for one in outcome.targets:
         unit = f" {one.unit}" if one.unit else ""
-        for part, told in outcome.summary["errors"][one.column].items():
-            if part not in PLACES or "model" not in told:
+        errors = outcome.summary["errors"][one.column]
+        for part in PLACES:
+            if "model" not in (told := errors.get(part, {})):
                 continue
             found = {k: float("nan") if v is None else v for k, v in told["model"].items()}
-            text = f"{one.name}, {told['n']} {PLACES[part]}: " + (
+            way = outcome.summary["ways"].get(part, "")
+            where = PLACES[part].format(way=f", {way}" if way else "")
+            text = f"{one.name}, {told['n']} {where}: " + (
                 f"ROC-AUC {found['roc_auc']:.3f}, PR-AUC {found['pr_auc']:.3f}"
                 if one.classes
                 else f"MAE {found['mae']:.3g}{unit}, RMSE {found['rmse']:.3g}{unit}"

@@ -149,8 +149,12 @@ def frames():
 
 def test_coordinates_as_given(quick, tmp_path, capsys):
     ase.io.write(tmp_path / "water.extxyz", frames())
-    model = load(fit_table(tmp_path / "water.extxyz", quick(pooling="mean")).path)
+    fitted = fit_table(tmp_path / "water.extxyz", quick(pooling="mean"))
+    model = load(fitted.path)
     assert "split one by one" in capsys.readouterr().err
+    assert "the composition baseline" in fitted.lines[0] or "the mean of" in fitted.lines[0]
+    assert "molecules of the test part, at random: MAE" in fitted.lines[1]
+    assert ", by random, seed" in model.header.split
     assert [one.conformers for one in model.header.calibration] == [0]
     assert model.header.geometry == "given"
     found = molgeo.predict(tmp_path / "water.extxyz", model)

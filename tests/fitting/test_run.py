@@ -54,6 +54,8 @@ def test_from_a_table_to_a_prediction_with_an_error_bar(table, capsys):
     assert found.in_domain[1] == False  # noqa: E712
     assert "far more atoms" in found.domain_reason[1]
     assert found.status[2] == "error"
+    assert "molecules of the test part, by scaffold: MAE " in out
+    assert "molecules held out at random: MAE " in out
     with open("runs/mine/rows.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["part"] for row in rows} == {"fold 1", "fold 2", "test"}

@@ -59,7 +59,7 @@ def roc(axes: Axes, rows: pd.DataFrame, one: FitTarget, part: str) -> None:
 
     value, predicted, baseline = _held(rows, one, part)
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8)
-    for p, colour, name in ((predicted, BLUE, "3D model"), (baseline, ORANGE, "2D baseline")):
+    for p, colour, name in ((predicted, BLUE, "3D model"), (baseline, ORANGE, "baseline")):
         if np.isfinite(p).all() and 0 < value.sum() < len(value):
             wrong, right, _ = roc_curve(value.astype(int), p)
             axes.plot(wrong, right, color=colour, label=name)

@@ -11,7 +11,16 @@ import numpy as np
 import pandas as pd
 
 from molgeo.evaluation.report.page import number, worst
-from molgeo.fitting.outcome import FOLDS, PREDICTORS, FitTarget, Outcome, among, block
+from molgeo.fitting.outcome import (
+    BASELINES,
+    FOLDS,
+    PREDICTORS,
+    WAYS,
+    FitTarget,
+    Outcome,
+    among,
+    block,
+)
 from molgeo.fitting.report import figures
 from molgeo.pages.drawing import drawing
 from molgeo.pages.figures import svg
@@ -26,14 +35,15 @@ FAMILIES: Final = 12
 _SIZE: Final = (4.6, 3.6)
 
 _PARTS: Final = {
-    "test": "test rows: no model saw them",
-    FOLDS: "rows of the folds: each predicted without its fold",
+    "test": "test rows{way}: no model saw them",
+    FOLDS: "rows of the folds{way}: each predicted without its fold",
+    "scaffold": "rows held out by scaffold: of scaffolds that are new to a model",
+    "random": "rows held out at random: of scaffolds that a model may know",
     "validation": "validation rows: training was stopped by them",
     "train": "training rows: the model saw them",
 }
 _NAMES: Final = {
     "model": "3D model",
-    "baseline": "2D baseline",
     "mean": "mean of the training rows",
 }
 _SCORES: Final = {
@@ -83,34 +93,46 @@ def write_page(path: Path, outcome: Outcome) -> None:
 def _section(one: FitTarget, outcome: Outcome) -> dict[str, Any]:
     """All that is told of a target."""
     rows, errors = outcome.rows, outcome.summary["errors"][one.column]
+    names = {**_NAMES, "baseline": outcome.summary["baseline"]}
     scores = next((list(told["model"]) for told in errors.values()), [])
     part = outcome.summary["verdict"][one.column]["part"]
     return {
         "one": one,
+        "baseline": outcome.summary["baseline"],
+        "learns": BASELINES[outcome.summary["baseline"]],
         "scores": [_SCORES[name] for name in scores],
         "has_bars": any("within90" in told for told in errors.values()),
         "lines": [
-            line for name in _PARTS if name in errors for line in _lines(name, errors, scores)
+            line
+            for name in _PARTS
+            if name in errors
+            for line in _lines(_where(name, outcome), errors[name], scores, names)
         ],
-        "figures": _figures(rows, one) if part else [],
+        "figures": _figures(rows, one, names["baseline"]) if part else [],
         "families": _families(rows, one),
         "worst": [_bad(rows.loc[k], one) for k in _worst(rows, one)],
-        "worst_of": _PARTS.get(part, ""),
+        "worst_of": _where(part, outcome) if part else "",
+        "has_both": bool(set(WAYS) & set(errors)),
     }
 
 
+def _where(part: str, outcome: Outcome) -> str:
+    """What rows of a part are, in words."""
+    way = outcome.summary["ways"].get(part, "")
+    return _PARTS[part].format(way=f", {way}" if way else "")
+
+
 def _lines(
-    part: str, errors: Mapping[str, Mapping[str, Any]], scores: list[str]
+    where: str, told: Mapping[str, Any], scores: list[str], names: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     """A part's lines of the table: one for each predictor."""
-    told = errors[part]
     held = f"{told['within90']:.0%}" if "within90" in told else ""
     width = number(told.get("width90")) if "width90" in told else ""
     return [
         {
-            "part": _PARTS[part] if name == "model" else "",
+            "part": where if name == "model" else "",
             "n": f"{told['n']:,}" if name == "model" else "",
-            "name": _NAMES[name],
+            "name": names[name],
             "cells": [number(told[name][score]) for score in scores],
             "bars": [held, width] if name == "model" else ["", ""],
         }
@@ -119,7 +141,7 @@ def _lines(
     ]
 
 
-def _figures(rows: pd.DataFrame, one: FitTarget) -> list[tuple[str, str]]:
+def _figures(rows: pd.DataFrame, one: FitTarget, baseline: str) -> list[tuple[str, str]]:
     """Titles and figures of a target."""
     has_baseline = bool(np.isfinite(block(rows, one, "baseline")).any())
     draws: dict[str, Any]
@@ -133,7 +155,7 @@ def _figures(rows: pd.DataFrame, one: FitTarget) -> list[tuple[str, str]]:
     else:
         draws = {"3D model": partial(figures.parity, end="predicted")}
         if has_baseline:
-            draws["2D baseline"] = partial(figures.parity, end="baseline")
+            draws[baseline] = partial(figures.parity, end="baseline")
         if figures.has_bars(rows, one):
             draws["Calibration of the bars"] = figures.calibration
     draws["Errors by size"] = figures.by_size

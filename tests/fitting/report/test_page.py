@@ -51,7 +51,11 @@ def outcome_of(baseline=0.2, bars=True, folds=True):
             "validation_error": [0.9, 0.6, 0.8, 0.7],
         }
     )
-    return Outcome.of(pd.DataFrame(rows), history, [TOXIC, LOGS], {"members": 2}, ["<script>"])
+    scores = {"mae": 0.123, "rmse": 0.4, "r2": None, "spearman": None}
+    told = {"n": 9, **dict.fromkeys(("model", "baseline", "mean"), scores)}
+    more = {"more": {LOGS.column: {"random": told}}, "ways": {"test": "by scaffold"}}
+    about = {"members": 2}
+    return Outcome.of(pd.DataFrame(rows), history, [TOXIC, LOGS], about, ["<script>"], **more)
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +91,11 @@ def test_tables_have_all_predictors_and_scores(page):
             assert f"<td>{told[LOGS.column][part][name]['mae']:.3g}</td>" in page
             assert f"<td>{told['toxic'][part][name]['roc_auc']:.3g}</td>" in page
     assert f"<td>{told[LOGS.column]['test']['within90']:.0%}</td>" in page
+    assert "test rows, by scaffold: no model saw them" in page
+    assert "rows of the folds: each predicted without its fold" in page
+    held = r"rows held out at random: [^<]*</td><td>9</td><td[^>]*>3D model</td><td>0.123</td>"
+    assert re.search(held, page)
+    assert page.count("Rows by scaffold say what to expect of new chemistry") == 1
     assert "<code>no ring: [OH]</code>" in page
     assert "<code>c1ccccc1</code>" in page
 
