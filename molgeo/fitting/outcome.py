@@ -143,7 +143,7 @@ class Outcome:
             history: as in `Outcome`.
             targets: what was learned.
             about: title → what the fit says of itself, in the order in which it is shown.
-            notes: sentences for people.
+            notes: for people, a line each.
             more: column of a target → errors of further rows, such as of another split.
             ways: part → how its rows are divided from the others, in words as of `WAYS`.
             baseline: one of `BASELINES`.

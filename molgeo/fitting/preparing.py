@@ -46,6 +46,7 @@ class Given(NamedTuple):
         rows: with numbers in the columns of values.
         columns: of values.
         digest: tells its rows from those of another table.
+        remarks: on the columns, which were said.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Given(NamedTuple):
     rows: list[Row]
     columns: list[Column]
     digest: str
+    remarks: list[str]
 
 
 def given(table: Any, settings: FitSettings) -> Given:
@@ -95,7 +97,7 @@ def given(table: Any, settings: FitSettings) -> Given:
         total.update(f"{row.smiles} {values}".encode())
         if isinstance(row, Molecule):
             total.update(row.z.tobytes() + row.pos.tobytes())
-    return Given(name, source, rows, columns, total.hexdigest())
+    return Given(name, source, rows, columns, total.hexdigest(), remarks)
 
 
 @dataclass(frozen=True)
@@ -107,13 +109,14 @@ class Prepared:
         recipe: of the fit.
         data: rows, conformers and folds.
         columns: of values.
-        pooling: of each target what it was decided by; empty if it was asked for.
+        remarks: on the table, which were said.
     """
 
     base: TableConfig
     recipe: Recipe
     data: Data
     columns: Sequence[Column]
+    remarks: tuple[str, ...] = ()
 
 
 def prepared(found: Given, settings: FitSettings) -> Prepared:
@@ -141,6 +144,7 @@ def prepared(found: Given, settings: FitSettings) -> Prepared:
     table, remarks = averaged(table, columns)
     for remark in remarks:
         say(remark)
+    remarks = [*found.remarks, *remarks]
     _check_enough(table.values, columns, table.aside)
     if settings.pooling == "dipole" and not np.nanmin(table.values) >= 0:
         raise SettingError(
@@ -157,8 +161,9 @@ def prepared(found: Given, settings: FitSettings) -> Prepared:
     data = Data(table, geometries, _folds(table.of(kept), kept, len(table.rows), settings, recipe))
     if split == "" and not data.folds.by_scaffold:
         base = base.model_copy(update={"split": "random"})
-    _say_rows(found, data, base, settings.strip_salts)
-    return Prepared(base, recipe, data, columns)
+    for remark in (of_rows := _of_rows(found, data, base, settings.strip_salts)):
+        say(remark)
+    return Prepared(base, recipe, data, columns, (*remarks, *of_rows))
 
 
 def _check_enough(values: Any, columns: Sequence[Column], aside: Sequence[BadRow]) -> None:
@@ -246,28 +251,29 @@ def _folds(own: Table, kept: Any, n: int, settings: FitSettings, recipe: Recipe)
     return some._replace(test=kept[some.test], fold=fold, strange=strange)
 
 
-def _say_rows(found: Given, data: Data, base: TableConfig, strip_salts: bool) -> None:
+def _of_rows(found: Given, data: Data, base: TableConfig, strip_salts: bool) -> list[str]:
     """How many rows are used for what, and which are not."""
     aside, folds = data.table.aside, data.folds
     n_used = int((folds.fold >= 0).sum())
-    say(
+    remarks = [
         f"{len(found.rows)} rows: {n_used} molecules to learn from in "
         f"{int(folds.fold.max()) + 1} folds, {len(folds.test)} to test on"
-    )
+    ]
     if aside:
-        say(f"{len(aside)} row{'s are' if len(aside) > 1 else ' is'} set aside: {_reasons(aside)}")
+        are = "rows are" if len(aside) > 1 else "row is"
+        remarks.append(f"{len(aside)} {are} set aside: {_reasons(aside)}")
     if not strip_salts and any("." in (row.smiles or "") for row in aside):
-        say("of salts, --strip-salts takes the largest fragment")
+        remarks.append("of salts, --strip-salts takes the largest fragment")
     if not base.start_from:
-        return
-    domain = read_header(base.start_from).domain
-    seen = set(domain.elements)
+        return remarks
+    seen = set(read_header(base.start_from).domain.elements)
     here = set(data.geometries.molecules.z.unique().tolist())
     if new := sorted(here - seen):
-        say(
+        remarks.append(
             f"{base.start_from} has never seen {', '.join(SYMBOLS[z] for z in new)}: what it knows "
             "of these elements is learned from the table alone"
         )
+    return remarks
 
 
 def _reasons(aside: Sequence[BadRow]) -> str:

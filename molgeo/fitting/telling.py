@@ -119,7 +119,9 @@ def outcome_of(
     of_folds = WAYS["scaffold" if own.data.folds.by_scaffold else "random"]
     of_test = WAYS.get(own.base.split, f"by the column {own.base.split}")
     ways = {"test": of_test, FOLDS: of_folds}
-    return Outcome.of(rows, history, targets, about, more=more, ways=ways, baseline=baseline)
+    return Outcome.of(
+        rows, history, targets, about, own.remarks, more=more, ways=ways, baseline=baseline
+    )
 
 
 def _baselines(own: Prepared, is_class: Sequence[bool], path: Path) -> Baselines:
@@ -212,6 +214,7 @@ def _about(own: Prepared, whole: Predictor) -> dict[str, Any]:
     """What the fit says of itself."""
     recipe, table, unit = own.recipe, own.data.table, whole.properties[0].unit
     return {
+        "table": own.base.data_file[0],
         "members": recipe.members,
         "folds": recipe.folds,
         "split": own.base.split,
@@ -220,7 +223,6 @@ def _about(own: Prepared, whole: Predictor) -> dict[str, Any]:
         "geometry": f"{recipe.conformers} conformers of each SMILES"
         if table.geometry == "smiles"
         else "as given",
-        "rows set aside": len(table.aside),
         "validation_error": f"mean absolute error of the fold, {unit or 'no unit'}",
     }
 

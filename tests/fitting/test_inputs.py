@@ -33,6 +33,8 @@ def test_a_third_of_the_rows_cannot_be_read(table, quick, capsys):
     err = capsys.readouterr().err
     assert "28 rows are set aside: " in err
     assert "; 8: no value of y" in err
+    page = (fitted.path.parent / "report.html").read_text()
+    assert "<li>28 rows are set aside: " in page
     with (fitted.path.parent / "set_aside.csv").open(newline="") as file:
         aside = list(csv.DictReader(file))
     assert len(aside) == 28
