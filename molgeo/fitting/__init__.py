@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from molgeo.fitting.settings import FitSettings
 from molgeo.runtime.errors import UnknownSettingError
-from molgeo.runtime.plain_text import nearest
+from molgeo.runtime.plain_text import nearest, say
 
 if TYPE_CHECKING:
     from molgeo.predictor import Predictor
@@ -26,7 +26,7 @@ def fit(table: Any, target: Any, **settings: Any) -> Predictor:
 
     Returns:
         The model, ready to predict: ``molgeo.predict(inputs, model)``. It lies in the folder
-        ``output`` too, with its report.
+        ``output`` too, with its report. Whether it is worth having is said on standard error.
 
     Raises:
         InputError: the table cannot be read, or has too few rows that can be used.
@@ -39,4 +39,7 @@ def fit(table: Any, target: Any, **settings: Any) -> Predictor:
     from molgeo.fitting.run import fit_table
     from molgeo.predictor.checkpoint import load
 
-    return load(fit_table(table, FitSettings(target, **settings)).path)
+    fitted = fit_table(table, FitSettings(target, **settings))
+    for line in fitted.verdict:
+        say(line)
+    return load(fitted.path)

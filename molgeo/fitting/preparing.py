@@ -283,7 +283,9 @@ def _reasons(aside: Sequence[BadRow]) -> str:
         kinds.setdefault(reason(row.message), []).append(row.message)
     most = sorted(kinds.values(), key=len, reverse=True)
     listed = [
-        f"{len(own)}{'' if len(set(own)) == 1 else ' such as'}: {one_line(own[0], 120)}"
+        (f"{len(own)}: " if len(most) > 1 else "")
+        + one_line(own[0], 120)
+        + ("" if len(set(own)) == 1 else ", and the like")
         for own in most[:REASONS]
     ]
     others = sum(map(len, most[REASONS:]))

@@ -10,6 +10,7 @@ have given.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,11 +65,21 @@ class Fitted:
 
     Attributes:
         path: of the model.
-        lines: for people, the first of which says whether the model is worth having.
+        verdict: for people: whether the model is worth having, then its errors.
     """
 
     path: Path
-    lines: tuple[str, ...]
+    verdict: tuple[str, ...]
+
+    @property
+    def lines(self) -> list[str]:
+        """The verdict, where the model lies, and how to predict with it."""
+        path = self.path
+        return [
+            *self.verdict,
+            f"model: {path}; report: {path.parent / REPORT}",
+            f"molgeo predict new.smi --model {shlex.quote(str(path))}",
+        ]
 
 
 def fit_table(table: Any, settings: FitSettings) -> Fitted:
@@ -110,7 +121,7 @@ def fit_table(table: Any, settings: FitSettings) -> Fitted:
     path = folder / f"{name}.safetensors"
     if not path.exists():
         _make(own, settings, path)
-    return Fitted(path, tuple(lines_of(Outcome.read(folder), path)))
+    return Fitted(path, tuple(lines_of(Outcome.read(folder))))
 
 
 def _check_folder(folder: Path, settings: FitSettings, found: Given) -> None:

@@ -291,13 +291,8 @@ def command(settings: FitSettings, name: str) -> str:
     return " ".join(words)
 
 
-def lines_of(outcome: Outcome, path: Path) -> list[str]:
-    """What a fit came to, for people: the first line says whether the model is worth having.
-
-    Args:
-        outcome: of the fit.
-        path: of the model.
-    """
+def lines_of(outcome: Outcome) -> list[str]:
+    """What a fit came to, for people: the first line says whether the model is worth having."""
     lines = [outcome.headline] if outcome.headline else []
     for one in outcome.targets:
         unit = f" {one.unit}" if one.unit else ""
@@ -316,6 +311,4 @@ def lines_of(outcome: Outcome, path: Path) -> list[str]:
             if told.get("within90") is not None:
                 text += f"; the 90% intervals hold {told['within90']:.0%}"
             lines.append(text)
-    lines.append(f"model: {path}; report: {path.parent / REPORT}")
-    lines.append(f"molgeo predict new.smi --model {shlex.quote(str(path))}")
     return lines

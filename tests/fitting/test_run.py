@@ -161,10 +161,11 @@ def killed_at(place, call):
     return killed
 
 
-def test_from_python(molecules, tmp_path):
+def test_from_python(molecules, tmp_path, capsys):
     frame = pd.DataFrame(molecules, columns=["smiles", "y"])
     own = {"members": 1, "folds": 3, "epochs": 1, "conformers": 1, "from_scratch": True}
     model = molgeo.fit(frame, "y", threads=1, device="cpu", pooling="sum", **own)
+    assert "molgeo: y: the 3D model is " in capsys.readouterr().err
     assert model.properties[0].head == "sum"
     assert model.name == "y"
     assert molgeo.predict("CCO", model).y_std[0] > 0
