@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, get_args
 
@@ -216,6 +216,16 @@ class GeometrySet:
         """How often each status occurs among some rows, most frequent first."""
         counted = Counter(self.statuses[code] for code in self.status[rows].tolist())
         return dict(counted.most_common())
+
+    def with_descriptors(self, descriptors: Tensor) -> GeometrySet:
+        """The same with what the bonds of each row's molecule say.
+
+        Args:
+            descriptors: (rows, d) float32.
+        """
+        row = torch.repeat_interleave(torch.arange(len(self.status)), self.first.diff())
+        molecules = replace(self.molecules, descriptors=descriptors[row])
+        return replace(self, molecules=molecules)
 
     def all_of(self, rows: Tensor, conformers: int = 0) -> Tensor:
         """All conformers of some rows.

@@ -63,6 +63,7 @@ class Batch(NamedTuple):
         cell: (molecules, 3, 3) float64 lattice vectors in Å, as rows; None for open systems.
         pbc: (molecules, 3) bool; None for open systems.
         charge: (molecules,) int64, total charge, e; None if the set is neutral.
+        descriptors: (molecules, d) float32, what the bonds say; None if the set has none.
         edges: its graph, if that was gathered; None again if atoms are moved.
     """
 
@@ -77,6 +78,7 @@ class Batch(NamedTuple):
     cell: Tensor | None = None
     pbc: Tensor | None = None
     charge: Tensor | None = None
+    descriptors: Tensor | None = None
     edges: Edges | None = None
 
     @property
@@ -117,7 +119,7 @@ class Batch(NamedTuple):
     def graph(self, cutoff: float) -> Graph:
         """All pairs of atoms closer than a cutoff in Å, across boundaries if there is a lattice.
 
-        It has the charges of the molecules.
+        It has the charges and the descriptors of the molecules.
 
         The graph is the one that was gathered if it is of that cutoff, else it is searched for.
 
@@ -125,13 +127,16 @@ class Batch(NamedTuple):
             ValueError: the batch is padded, and the cutoff another one.
         """
         if self.edges is not None and self.edges.cutoff == cutoff:
-            return self.edges.graph.with_charge(self.charge)
+            return self._known(self.edges.graph)
         if self.edges is not None and self.edges.capacity is not None:
             raise ValueError(
                 f"cutoff: expected that of the padded batch, {self.edges.cutoff}, got {cutoff}"
             )
-        graph = radius_graph(self.pos, cutoff, self.batch, self.cell, self.pbc)
-        return graph.with_charge(self.charge)
+        return self._known(radius_graph(self.pos, cutoff, self.batch, self.cell, self.pbc))
+
+    def _known(self, graph: Graph) -> Graph:
+        """A graph with what is known of the molecules beside their atoms."""
+        return graph.with_charge(self.charge).with_descriptors(self.descriptors)
 
     def padded(self, capacity: Capacity) -> Batch:
         """The same batch in a capacity's shape.
@@ -159,6 +164,7 @@ class Batch(NamedTuple):
             cell=None if self.cell is None else _longer(self.cell, 1, 0),
             pbc=None if self.pbc is None else _longer(self.pbc, 1, False),
             charge=None if self.charge is None else _longer(self.charge, 1, 0),
+            descriptors=None if self.descriptors is None else _longer(self.descriptors, 1, 0),
             edges=Edges(graph, self.edges.cutoff, capacity),
         )
 
@@ -196,6 +202,7 @@ class MoleculeSet:
         cell: (molecules, 3, 3) float64 lattice vectors in Å, as rows; None for open systems.
         pbc: (molecules, 3) bool, periodic along each lattice vector; None for open systems.
         charge: (molecules,) int64, total charge, e; None if all are neutral.
+        descriptors: (molecules, d) float32, what the bonds say; None if nobody asked.
         neighbours: lists of these very positions, from which batches gather their graphs; None if
             each batch is to search.
     """
@@ -210,6 +217,7 @@ class MoleculeSet:
     cell: Tensor | None = None
     pbc: Tensor | None = None
     charge: Tensor | None = None
+    descriptors: Tensor | None = None
     neighbours: Neighbours | None = None
 
     def __len__(self) -> int:
@@ -324,6 +332,7 @@ class MoleculeSet:
             cell=None if self.cell is None else self.cell[here],
             pbc=None if self.pbc is None else self.pbc[here],
             charge=None if self.charge is None else self.charge[here],
+            descriptors=None if self.descriptors is None else self.descriptors[here],
             edges=self._edges(indices, rows, batch, capacity is not None),
         )
         return found if capacity is None else found.padded(capacity)
@@ -342,7 +351,7 @@ class MoleculeSet:
         What has no charges is neutral, and what has no cells is open.
 
         Raises:
-            ValueError: the sets' labels differ, or one has forces and the other has not.
+            ValueError: the sets' labels differ, or one has forces or descriptors and the other not.
         """
         if self.properties != other.properties:
             raise ValueError(
@@ -351,9 +360,10 @@ class MoleculeSet:
             )
         ptr = torch.cat([self.ptr, other.ptr[1:] + self.ptr[-1]])
         joined: dict[str, Any] = {"ptr": ptr, "neighbours": None}
-        for name in ("z", "pos", "y", "idx", "force", "cell", "pbc", "charge"):
+        for name in ("z", "pos", "y", "idx", "force", "cell", "pbc", "charge", "descriptors"):
             mine, theirs = getattr(self, name), getattr(other, name)
-            if name == "force" and (mine is None) != (theirs is None):
+            is_one_sided = (mine is None) != (theirs is None)
+            if is_one_sided and name in ("force", "descriptors"):
                 raise ValueError(f"{name}: expected both sets or none to have it, got one")
             if mine is None and theirs is not None:
                 mine = theirs.new_zeros(len(self), *theirs.shape[1:])

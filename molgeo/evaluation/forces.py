@@ -20,6 +20,7 @@ from molgeo.data.molecules import MoleculeSet
 from molgeo.data.split import PARTS, UNDECIDED
 from molgeo.elements import SYMBOLS
 from molgeo.predictor import Predictor
+from molgeo.predictor.potential import standardised_forces
 from molgeo.runtime.device import PAIRS, Arriving, bounded, one_behind, received
 from molgeo.runtime.errors import InputError, SettingError
 from molgeo.runtime.precision import MatmulPrecision, matmul_precision
@@ -127,7 +128,7 @@ def force_errors(predictor: Predictor, batch: Any) -> ForceErrors:
         batch: as `MoleculeSet.batch` makes it, with energy in eV and force in eV/Å.
     """
     graph = batch.graph(predictor.cutoff)
-    energy, forces = predictor.standardised_forces(batch.z, batch.pos, graph)
+    energy, forces = standardised_forces(predictor, batch.z, batch.pos, graph)
     k = predictor.energy_index
     unit = predictor.scale[k]
     baseline = predictor.baseline_of(batch.z, batch.pos, graph)[:, k]

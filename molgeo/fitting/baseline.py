@@ -14,6 +14,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from molgeo.chem.descriptors import names as descriptor_names
+from molgeo.chem.descriptors import of_rows
 from molgeo.chem.molecule import Molecule, SmilesRow
 from molgeo.chem.parsing import mol_from_smiles, rdkit_messages
 from molgeo.elements import SYMBOLS
@@ -32,10 +34,6 @@ MOST: Final = 10_000
 
 LINEAR: Final = "a linear model"
 BOOSTED: Final = "gradient boosting"
-
-_LEFT_OUT: Final = ("qed", "SPS", "BCUT2D_", "Ipc")
-"""Beginnings of names of descriptors: the first three take a third of the time of all, the last
-grows exponentially with a molecule."""
 
 
 class Baselines(NamedTuple):
@@ -122,7 +120,6 @@ def features_of(rows: Sequence[Molecule | SmilesRow]) -> Features:
     Args:
         rows: molecules.
     """
-    from rdkit.Chem import Descriptors
     from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
 
     with rdkit_messages():
@@ -131,11 +128,10 @@ def features_of(rows: Sequence[Molecule | SmilesRow]) -> Features:
             atoms: list[Any] = [row.z if isinstance(row, Molecule) else [] for row in rows]
             elements = np.array([np.bincount(z, minlength=len(SYMBOLS)) for z in atoms], np.float64)
             return Features(elements, np.zeros((len(rows), 0)))
-        known = [f for name, f in Descriptors.descList if not name.startswith(_LEFT_OUT)]
-        descriptors = np.array([[f(mol) for f in known] for mol in mols], np.float64)
+        descriptors = of_rows(rows, descriptor_names())
         morgan = GetMorganGenerator(radius=RADIUS, fpSize=BITS)
         counts = np.array([morgan.GetCountFingerprintAsNumPy(mol) for mol in mols], np.float64)
-    return Features(np.nan_to_num(descriptors, posinf=0.0, neginf=0.0), counts)
+    return Features(descriptors, counts)
 
 
 def _some(rows: NDArray[np.int64], seed: int) -> NDArray[np.int64]:

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from molgeo.chem.descriptors import names as descriptor_names
 from molgeo.chem.files.formats import ReadOptions
 from molgeo.chem.files.readers import is_single, read_all
 from molgeo.chem.molecule import BadRow, Molecule, Row
@@ -19,16 +20,18 @@ from molgeo.fitting.columns import Column, read_columns
 from molgeo.fitting.duplicates import averaged
 from molgeo.fitting.folds import Folds, folds_of
 from molgeo.fitting.members import Data
-from molgeo.fitting.recipe import FEWEST, FRESH, START, Recipe, recipe_for
+from molgeo.fitting.recipe import FEWEST, FRESH, KERNEL, START, Recipe, recipe_for
 from molgeo.fitting.settings import FitSettings
 from molgeo.generate.table import Table, read_table
 from molgeo.models import model_class
 from molgeo.prediction.summary import reason
 from molgeo.predictor.checkpoint import read_header
+from molgeo.predictor.kernel import MOST_ROWS
 from molgeo.runtime.errors import InputError, SettingError
 from molgeo.runtime.plain_text import one_line, say
 from molgeo.training.naming import data_name
-from molgeo.training.table import TableConfig, Target, geometries_of
+from molgeo.training.table import TableConfig, Target
+from molgeo.training.table_geometries import described, geometries_of
 
 REASONS: Final = 3
 """Kinds of them that are told of rows that are set aside."""
@@ -110,6 +113,7 @@ class Prepared:
         data: rows, conformers and folds.
         columns: of values.
         remarks: on the table, which were said.
+        descriptors: that kernels take beside coordinates; None if no kernel can be fitted.
     """
 
     base: TableConfig
@@ -117,6 +121,7 @@ class Prepared:
     data: Data
     columns: Sequence[Column]
     remarks: tuple[str, ...] = ()
+    descriptors: tuple[str, ...] | None = None
 
 
 def prepared(found: Given, settings: FitSettings) -> Prepared:
@@ -157,13 +162,42 @@ def prepared(found: Given, settings: FitSettings) -> Prepared:
     geometries, failed = geometries_of(table, base.learned, recipe.conformers, store)
     table = replace(table, aside=[*table.aside, *failed])
     kept = np.flatnonzero(geometries.exists.numpy())
+    taken = _descriptors(len(kept), columns, table.geometry, settings)
+    geometries = described(geometries, table, taken or ())
     _check_enough(table.values[kept], columns, table.aside)
     data = Data(table, geometries, _folds(table.of(kept), kept, len(table.rows), settings, recipe))
     if split == "" and not data.folds.by_scaffold:
         base = base.model_copy(update={"split": "random"})
     for remark in (of_rows := _of_rows(found, data, base, settings.strip_salts)):
         say(remark)
-    return Prepared(base, recipe, data, columns, (*remarks, *of_rows))
+    return Prepared(base, recipe, data, columns, (*remarks, *of_rows), taken)
+
+
+def _descriptors(
+    n: int, columns: Sequence[Column], geometry: str, settings: FitSettings
+) -> tuple[str, ...] | None:
+    """Descriptors that kernels take; None if no kernel can be fitted.
+
+    Args:
+        n: rows that can be used.
+        columns: of values.
+        geometry: of the table. Of given coordinates nobody may know the bonds.
+        settings: of the fit.
+
+    Raises:
+        SettingError: a kernel is asked for, and cannot be fitted.
+    """
+    has_classes = any(one.classes for one in columns)
+    if settings.pooling == KERNEL and (has_classes or n > MOST_ROWS):
+        what = "classes" if has_classes else f"{n:,} molecules"
+        raise SettingError(
+            f"pooling: a kernel takes numbers of at most {MOST_ROWS:,} molecules, got {what}; "
+            "choose moments"
+        )
+    asked = settings.pooling in ("auto", KERNEL)
+    if not asked or has_classes or n > MOST_ROWS or settings.from_scratch or settings.epochs:
+        return None
+    return () if settings.coordinates_alone or geometry == "given" else descriptor_names()
 
 
 def _check_enough(values: Any, columns: Sequence[Column], aside: Sequence[BadRow]) -> None:

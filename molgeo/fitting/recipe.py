@@ -33,7 +33,10 @@ COMPARED_KINDS: Final[dict[bool, tuple[HeadKind, ...]]] = {
     False: ("moments", "mean", "sum"),
     True: ("mean", "sum"),
 }
-"""Whether the backbone is fresh → kinds of heads that are compared, the likeliest first."""
+"""Whether the backbone is fresh → kinds of networks that are compared, the likeliest first."""
+
+KERNEL: Final = "kernel"
+"""The kind of head that is not trained, and takes the place of ``moments`` if it can be fitted."""
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,11 @@ have given.
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,11 +23,12 @@ import yaml
 
 from molgeo.evaluation.cards import markdown
 from molgeo.fitting.bars import add_bars
+from molgeo.fitting.kernel_members import kernel_errors, kernel_members
 from molgeo.fitting.members import Data, forget_states, pooling_of, train_members
 from molgeo.fitting.outcome import FILES as OUTCOME_FILES
 from molgeo.fitting.outcome import Outcome
 from molgeo.fitting.preparing import Given, Prepared, given, prepared
-from molgeo.fitting.recipe import COMPARED_KINDS
+from molgeo.fitting.recipe import COMPARED_KINDS, KERNEL
 from molgeo.fitting.report.page import write_page
 from molgeo.fitting.settings import FitSettings
 from molgeo.fitting.telling import REPORT, facts_of, lines_of, outcome_of, tested
@@ -174,8 +177,12 @@ def _make(own: Prepared, settings: FitSettings, path: Path) -> None:
     """
     data, recipe, folder = own.data, own.recipe, path.parent / MEMBERS
     base = _with_pooling(own, settings, path.parent)
-    members = train_members(base, data, recipe.members, recipe.folds, folder)
-    whole = merged(members, polar=_some(data)) if len(members) > 1 else members[0]
+    if base.targets[0].head == KERNEL:
+        assert own.descriptors is not None
+        members, whole = kernel_members(base, data, own.descriptors, recipe.members, folder)
+    else:
+        members = train_members(base, data, recipe.members, recipe.folds, folder)
+        whole = merged(members, polar=_some(data)) if len(members) > 1 else members[0]
     whole.name, whole.domain = path.stem, domain_of(data.geometries.molecules, data.learned())
     held = add_bars(whole, members, data, recipe.folds, recipe.conformers)
     test = tested(whole, data, recipe.conformers)
@@ -202,14 +209,14 @@ def _with_pooling(own: Prepared, settings: FitSettings, folder: Path) -> TableCo
         targets = [one.model_copy(update={"head": "moments"}) for one in base.targets]
         base = base.model_copy(update={"targets": targets})
     elif settings.pooling == "auto":
-        kept, kinds = folder / POOLING, COMPARED_KINDS[settings.from_scratch]
+        kept = folder / POOLING
         if not kept.exists():
-            _keep(kept, pooling_of(base, own.data, kinds))
+            _keep(kept, _compared(own, settings.from_scratch))
         errors, targets = read_yaml(kept), []
-        for one in base.targets:
-            found = dict(zip(kinds, errors[one.property.name], strict=True))
-            head = min(found, key=lambda kind: found[kind])
+        heads = _best([errors[one.property.name] for one in base.targets])
+        for one, head in zip(base.targets, heads, strict=True):
             unit = f" {one.unit}" if one.unit else ""
+            found = errors[one.property.name]
             each = ", ".join(f"{error:.3g}{unit} by {kind}" for kind, error in found.items())
             say(
                 f"{one.column}: pooled by {head}: held-out rows have an error of {each} "
@@ -220,6 +227,43 @@ def _with_pooling(own: Prepared, settings: FitSettings, folder: Path) -> TableCo
     if all(one.head == "moments" for one in base.targets) and not settings.from_scratch:
         base = base.model_copy(update={"max_epochs": settings.epochs or 0})
     return base
+
+
+def _compared(own: Prepared, from_scratch: bool) -> dict[str, dict[str, float]]:
+    """Name of a target → kind of head → mean absolute error of held-out rows, in its unit."""
+    kinds = list(COMPARED_KINDS[from_scratch])
+    if own.descriptors is not None:
+        kinds.remove("moments")
+    errors = pooling_of(own.base, own.data, kinds)
+    found: dict[str, dict[str, float]] = {
+        name: dict(zip(kinds, each, strict=True)) for name, each in errors.items()
+    }
+    if own.descriptors is not None:
+        targets = [one.model_copy(update={"head": KERNEL}) for one in own.base.targets]
+        base = own.base.model_copy(update={"targets": targets})
+        of_kernels = kernel_errors(base, own.data, own.descriptors)
+        for name, error in zip(found, of_kernels, strict=True):
+            found[name] = {KERNEL: error, **found[name]}
+    return found
+
+
+def _best(errors: Sequence[Mapping[str, float]]) -> list[str]:
+    """The kind of head of each target.
+
+    A kernel is fitted and a network trained, so all heads of a model are kernels, or none is.
+
+    Args:
+        errors: of each target, by kind.
+    """
+    networks = [{kind: x for kind, x in one.items() if kind != KERNEL} for one in errors]
+    best = [min(one, key=one.__getitem__) for one in networks]
+    if not all(KERNEL in one for one in errors):
+        return best
+    logs = [
+        math.log((one[KERNEL] + 1e-300) / (one[k] + 1e-300))
+        for one, k in zip(errors, best, strict=True)
+    ]
+    return [KERNEL] * len(best) if sum(logs) <= 0 else best
 
 
 def _some(data: Data, n: int = 20) -> Atoms:

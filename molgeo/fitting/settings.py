@@ -14,7 +14,7 @@ from molgeo.runtime.errors import SettingError
 from molgeo.runtime.options import option
 from molgeo.runtime.plain_text import shown
 
-Pooling = Literal["auto", "moments", "mean", "sum", "dipole"]
+Pooling = Literal["auto", "kernel", "moments", "mean", "sum", "dipole"]
 Kind = Literal["auto", "regression", "classification"]
 Source = Literal["auto", "given", "smiles"]
 
@@ -58,10 +58,16 @@ class FitSettings:
     kind: Kind = option("auto", "numbers, or the probability of one of two classes", Kind)
     pooling: Pooling = option(
         "auto",
-        "from atoms to a molecule: moments, a network of what their features come to in all, on "
-        "average, at most; the mean of what each atom says, or the sum, for what grows with a "
-        "molecule; the length of a dipole. auto: the one with the smallest error on held-out rows",
+        "from atoms to a molecule: kernel, a Gaussian process on what their features come to in "
+        "all, on average, at most; moments, a network of the same; the mean of what each atom "
+        "says, or the sum, for what grows with a molecule; the length of a dipole. auto: the one "
+        "with the smallest error on held-out rows",
         Pooling,
+    )
+    coordinates_alone: bool = option(
+        False,
+        "a kernel sees no descriptors of the bonds (logP, rings, groups; by RDKit), so that the "
+        "model also takes coordinates whose bonds nobody knows",
     )
     geometry: Source = option(
         "auto", "coordinates as given in the table, or conformers made from the smiles", Source
@@ -104,6 +110,12 @@ class FitSettings:
                 raise SettingError(
                     f"{name}: expected one of {listed}, got {shown(getattr(self, name))}"
                 )
+        if self.pooling == "kernel" and (self.from_scratch or self.epochs):
+            other = "from_scratch" if self.from_scratch else "epochs"
+            raise SettingError(
+                f"pooling: a kernel stands on a backbone that has learned and does not change; "
+                f"leave out {other}, or choose another pooling"
+            )
         if self.from_scratch and self.start_from:
             raise SettingError("from_scratch: means nothing beside start_from; leave one out")
         if len(self.units) != len(self.titles):

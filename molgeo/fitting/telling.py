@@ -223,6 +223,7 @@ def _about(own: Prepared, whole: Predictor) -> dict[str, Any]:
         "geometry": f"{recipe.conformers} conformers of each SMILES"
         if table.geometry == "smiles"
         else "as given",
+        "steps": "molecules learned from" if whole.heads.by_kernel else "step",
         "validation_error": f"mean absolute error of the fold, {unit or 'no unit'}",
     }
 
@@ -267,12 +268,31 @@ def facts_of(
         "hardware": hardware(base),
         "commit": commit(),
         "date": datetime.date.today().isoformat(),
-        "notes": f"The mean of {own.recipe.members} models in one file, each trained without one "
-        f"of {own.recipe.folds} folds of the rows. `molgeo fit` made it; its error bars are "
-        "measured on rows that a model did not see.",
+        "notes": _notes(own, whole),
         "metrics": test.metrics,
         "calibration": [dataclasses.asdict(one) for one in whole.header.calibration],
     }
+
+
+def _notes(own: Prepared, whole: Predictor) -> str:
+    """What kind of model it is."""
+    n, folds = own.recipe.members, own.recipe.folds
+    kind = (
+        f"A Gaussian process of all rows, on a backbone that is that of {own.base.start_from}. "
+        f"{n} others that each lack one of {folds} folds of the rows say how wrong it may be."
+        if whole.heads.by_kernel
+        else f"The mean of {n} models in one file, each trained without one of {folds} folds of "
+        "the rows."
+    )
+    beside = (
+        " Beside coordinates it takes RDKit's descriptors of the bonds."
+        if whole.descriptors
+        else ""
+    )
+    return (
+        f"{kind}{beside} `molgeo fit` made it; its error bars are measured on rows that a model "
+        "did not see."
+    )
 
 
 def command(settings: FitSettings, name: str) -> str:

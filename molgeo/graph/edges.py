@@ -58,6 +58,7 @@ class Graph:
         slots: the neighbourhoods of all atoms that have neighbours, in blocks, if they are known;
             None to find them when they are needed, for which the host waits for the device.
         charge: (molecules,) int64, total charge of each molecule, e; None if all are neutral.
+        descriptors: (molecules, d) what the bonds of each molecule say; None if nobody asked.
     """
 
     source: Tensor
@@ -71,6 +72,7 @@ class Graph:
     offset: Tensor | None = None
     slots: tuple[Slots, ...] | None = None
     charge: Tensor | None = None
+    descriptors: Tensor | None = None
     _derived: dict[Hashable, Any] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -161,6 +163,16 @@ class Graph:
         if charge is self.charge:
             return self
         return self._sharing(dataclasses.replace(self, charge=charge))
+
+    def with_descriptors(self, descriptors: Tensor | None) -> Graph:
+        """The same edges of molecules with other descriptors; what follows from indices is shared.
+
+        Args:
+            descriptors: (molecules, d), or None.
+        """
+        if descriptors is self.descriptors:
+            return self
+        return self._sharing(dataclasses.replace(self, descriptors=descriptors))
 
     def _sharing(self, other: Graph) -> Graph:
         other.__dict__["_derived"] = self._derived

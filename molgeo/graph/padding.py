@@ -141,9 +141,10 @@ def padded(graph: Graph, capacity: Capacity) -> Graph:
     offset = graph.offset
     if offset is not None:
         offset = torch.cat([offset, offset.new_zeros(2 * n_pairs, 3)])
-    charge = graph.charge
-    if charge is not None:
-        charge = torch.cat([charge, charge.new_zeros(1)])
+    charge, descriptors = (
+        None if known is None else torch.cat([known, known.new_zeros(1, *known.shape[1:])])
+        for known in (graph.charge, graph.descriptors)
+    )
     return dataclasses.replace(
         graph,
         source=torch.cat([graph.source, first, first + 1]),
@@ -157,6 +158,7 @@ def padded(graph: Graph, capacity: Capacity) -> Graph:
         offset=offset,
         slots=ranked_slots(ptr, capacity.edges, capacity.blocks),
         charge=charge,
+        descriptors=descriptors,
     )
 
 

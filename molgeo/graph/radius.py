@@ -64,6 +64,7 @@ def given_or_found(
     cutoff: float,
     batch: Tensor | None,
     charge: Tensor | None = None,
+    descriptors: Tensor | None = None,
 ) -> Graph:
     """The graph a caller gave, if it is one of these atoms, else that of all pairs.
 
@@ -75,18 +76,21 @@ def given_or_found(
         batch: (atoms,) molecule of each atom; None for one molecule, or for that of a given graph,
             which counts.
         charge: (molecules,) int64, e; None for that of a given graph, or for neutral molecules.
+        descriptors: (molecules, d); None for those of a given graph, or for none.
 
     Raises:
         ValueError: the graph is of other atoms or (on a CPU, where a look costs nothing) another
             batch, or as `radius_graph`.
     """
     if graph is None:
-        return radius_graph(pos, cutoff, batch).with_charge(charge)
+        found = radius_graph(pos, cutoff, batch).with_charge(charge)
+        return found.with_descriptors(descriptors)
     if graph.n_atoms != pos.shape[0]:
         raise ValueError(f"graph: expected one of {len(pos)} atoms, got {graph.n_atoms}")
     if batch is not None and batch is not graph.batch and not _may_be(batch, graph.batch):
         raise ValueError("graph: expected one of the same batch, got another assignment of atoms")
-    return graph if charge is None else graph.with_charge(charge)
+    graph = graph if charge is None else graph.with_charge(charge)
+    return graph if descriptors is None else graph.with_descriptors(descriptors)
 
 
 def _may_be(batch: Tensor, other: Tensor) -> bool:

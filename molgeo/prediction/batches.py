@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -126,6 +126,17 @@ class BatchPredictor:
         """Whether the model's values depend on the charges of molecules."""
         return getattr(getattr(self.predictor, "backbone", None), "takes_charge", False)
 
+    @property
+    def _descriptors(self) -> tuple[str, ...]:
+        """Descriptors of a molecule's bonds that the model takes."""
+        return getattr(self.predictor, "descriptors", ())
+
+    def _described(self, molecules: list[Molecule]) -> torch.Tensor:
+        """Descriptors of molecules, (molecules, descriptors); conformers share them."""
+        from molgeo.chem.descriptors import of_rows
+
+        return torch.from_numpy(of_rows(molecules, self._descriptors))
+
     def composition_refusal(self, z: list[int], charge: int) -> str | None:
         """Why the model would refuse a molecule, whatever its coordinates, or None."""
         domain = self.predictor.domain
@@ -142,6 +153,10 @@ class BatchPredictor:
             reason = reason or check_bonds(molecule)
             if reason is None and domain is not None:
                 reason = domain.check(z, molecule.pos, charge)
+            if reason is None and self._descriptors:
+                from molgeo.chem.descriptors import bonds_refusal
+
+                reason = bonds_refusal(molecule)
             if reason is not None:
                 return reason
         return None
@@ -213,12 +228,13 @@ class BatchPredictor:
         batch = torch.repeat_interleave(torch.arange(len(molecules)), sizes)
         weights = next(self.predictor.parameters(), torch.empty(0))
         with torch.no_grad():
-            inputs = [z, pos.to(weights.dtype), batch]
+            inputs = {"z": z, "pos": pos.to(weights.dtype), "batch": batch}
             if self._takes_charge:
-                inputs.append(torch.tensor([m.charge for m in molecules]))
-            z, pos, batch, *charges = (sent(tensor, self.device) for tensor in inputs)
-            extra: dict[str, Any] = {"charge": charges[0]} if charges else {}
-            found = self.predictor.judged(z, pos, batch, **extra)
+                inputs["charge"] = torch.tensor([m.charge for m in molecules])
+            if self._descriptors:
+                inputs["descriptors"] = self._described(molecules).to(weights.dtype)
+            there = {name: sent(tensor, self.device) for name, tensor in inputs.items()}
+            found = self.predictor.judged(**there)  # type: ignore[arg-type]
         return received(found.table(self.keys))
 
     def _read(self, arriving: Arriving) -> list[Values]:

@@ -161,12 +161,24 @@ def familiarity(of_training: dict[str, Tensor], signals: Tensor) -> Familiarity:
 
     Args:
         of_training: as of `gaussians`, and ``known`` if there are known molecules.
-        signals: (molecules, `SIGNALS`).
+        signals: (molecules, `SIGNALS`), and maybe others before the last one.
     """
+    n = len(SIGNALS) - 1
+    signals = torch.cat([signals[:, :n], signals[:, -1:]], dim=-1)  # undoes `with_deviations`
     steps = torch.linspace(0, 1, PERCENTS + 1, dtype=torch.float64)
     table = torch.quantile(signals.double(), steps, dim=0).float()
     absent = Familiarity._absent(of_training["mean"].shape[1])
     return Familiarity(**{**absent, **of_training}, percentiles=table.contiguous())
+
+
+def with_deviations(signals: Tensor, deviations: Tensor) -> Tensor:
+    """Signals with what a model says itself of how wrong its values may be, before the last one.
+
+    Args:
+        signals: (molecules, `SIGNALS`).
+        deviations: (molecules, n) standard deviations of values.
+    """
+    return torch.cat([signals[:, :-1], deviations.to(signals.dtype), signals[:, -1:]], dim=-1)
 
 
 class Judged(NamedTuple):
@@ -175,8 +187,8 @@ class Judged(NamedTuple):
     Attributes:
         values: what a call returns.
         strangeness: (molecules, properties), above one where a value means nothing.
-        signals: (molecules, `SIGNALS`); None if the model has no record of its training data's
-            features.
+        signals: (molecules, `SIGNALS`), before the last one the standard deviations of values that
+            come from kernels; None if the model has no record of its training data's features.
     """
 
     values: dict[str, Tensor]
@@ -221,7 +233,11 @@ def strangeness(
     size = (n_atoms.double() / USUAL_ATOMS).clamp(min=1.0)
     bounds = []
     for kind, own in zip(kinds, baseline.double().abs().unbind(-1), strict=True):
-        bound = torch.full_like(size, MOST_MEAN) if kind in ("mean", "moments") else MOST_SUM * size
+        bound = (
+            torch.full_like(size, MOST_MEAN)
+            if kind in ("mean", "moments", "kernel")
+            else MOST_SUM * size
+        )
         bound = torch.full_like(size, torch.inf) if kind == "odds" else bound
         bounds.append(torch.maximum(bound, OF_BASELINE * own) if kind == "extent" else bound)
     return x / torch.stack(bounds, dim=-1)

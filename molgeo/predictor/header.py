@@ -27,6 +27,7 @@ from pydantic import (
 from molgeo.elements import SYMBOLS
 from molgeo.predictor.calibration import Calibration
 from molgeo.predictor.domain import Domain
+from molgeo.predictor.kernel import KernelShape
 from molgeo.properties import (
     ATOMIZATION,
     HUGE,
@@ -81,6 +82,7 @@ class PredictorConfig(Record):
     properties: Annotated[tuple[Property, ...], Field(min_length=1), FailFast()]
     head_features: Annotated[int, Field(ge=1, le=4096)]
     repulsion: bool = False
+    kernel: KernelShape | None = None
 
     @field_serializer("properties")
     def _as_json(self, properties: tuple[Property, ...]) -> list[dict[str, Any]]:

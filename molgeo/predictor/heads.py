@@ -7,11 +7,12 @@
 | dipole | ‖Σ_i q_i r_i‖, with charges made neutral: q_i ← q_i − mean(q) |
 | extent | Σ_i s_i + Σ_i q_i r_i² |
 | moments | network of [Σ_i h_i ‖ mean(h) ‖ std(h) ‖ max(h)], each channel for itself |
+| kernel | Gaussian process on the same moments (`molgeo.predictor.kernel`) |
 
 where r_i is taken from the centre of mass, and s_i, q_i come from a small network of atom i's
 features h_i, one for each property. The dipole is exactly zero if symmetry demands it.
-Moments assume no physics: they are for measured values that are no sum over atoms, such as a
-solubility.
+Moments and kernels assume no physics: they are for measured values that are no sum over atoms, such
+as a solubility. A kernel is fitted, not trained.
 """
 
 from __future__ import annotations
@@ -29,12 +30,16 @@ from molgeo.models import MOST
 from molgeo.ops.constants import constant
 from molgeo.ops.dense import Dense
 from molgeo.ops.segment import gather, molecule_max, molecule_sum
+from molgeo.predictor.kernel import Kernel, KernelShape
 from molgeo.properties import Property, check_properties
 from molgeo.runtime.errors import SettingError
 
 SQUARED_DISTANCE_UNIT = 10.0
 """Å²; r² of the extent head is divided by it, so that its charges are of the size of the others."""
 
+
+OF_MOLECULES: Final = ("moments", "kernel")
+"""Kinds of heads whose values belong to no atom."""
 
 MOST_WIDTHS: Final = 6.0
 """Widths from the mean of the training molecules at which a moment is cut."""
@@ -67,12 +72,19 @@ class Heads(nn.Module):
         feature_dim: width of the backbone's atom features.
         properties: what is predicted.
         hidden: width of each property's hidden layer.
+        kernel: shape of the Gaussian processes, if there are any.
 
     Raises:
         ValueError: the properties cannot be together, or the width is out of range.
     """
 
-    def __init__(self, feature_dim: int, properties: Sequence[Property], hidden: int = 64) -> None:
+    def __init__(
+        self,
+        feature_dim: int,
+        properties: Sequence[Property],
+        hidden: int = 64,
+        kernel: KernelShape | None = None,
+    ) -> None:
         super().__init__()
         self.properties = check_properties(properties)
         if not 1 <= hidden <= MOST:
@@ -80,12 +92,17 @@ class Heads(nn.Module):
         self.kinds = [one.head for one in self.properties]
         self.feature_dim, self.hidden = feature_dim, hidden
         self.by_moments = [k for k, kind in enumerate(self.kinds) if kind == "moments"]
-        self.by_atoms = [k for k, kind in enumerate(self.kinds) if kind != "moments"]
+        self.by_kernel = [k for k, kind in enumerate(self.kinds) if kind == "kernel"]
+        self.by_atoms = [k for k, kind in enumerate(self.kinds) if kind not in OF_MOLECULES]
         if self.by_atoms:
             self.in_layer = Dense(feature_dim, len(self.by_atoms) * hidden)
         if self.by_moments:
-            self.moments = Moments(feature_dim)
             self.moments_layer = Dense(4 * feature_dim, len(self.by_moments) * hidden)
+        if self.by_moments or self.by_kernel:
+            self.moments = Moments(feature_dim)
+        if self.by_kernel:
+            shape = kernel or KernelShape()
+            self.kernel = Kernel(4 * feature_dim, len(self.by_kernel), shape)
         # The extent has two outputs per atom, s and q; every other property has one.
         self.extents = [k for k, kind in enumerate(self.kinds) if kind == "extent"]
         n_outputs = len(self.properties) + len(self.extents)
@@ -106,12 +123,32 @@ class Heads(nn.Module):
             (molecules, properties) float32 or wider.
         """
         out = pool(*self.per_atom(features), self.kinds, z, pos, graph)
-        if not self.by_moments:
+        if len(self.by_atoms) == len(self.kinds):
             return out
-        columns, of_moments = [*out.unbind(-1)], self.of_moments(self.moments.raw(features, graph))
-        for k, own in zip(self.by_moments, of_moments.unbind(-1), strict=True):
-            columns[k] = own
+        columns, raw = [*out.unbind(-1)], self.moments.raw(features, graph)
+        if self.by_moments:
+            for k, own in zip(self.by_moments, self.of_moments(raw).unbind(-1), strict=True):
+                columns[k] = own
+        if self.by_kernel:
+            values, _ = self.kernel(self.moments(raw), graph.descriptors)
+            for k, own in zip(self.by_kernel, values.to(out.dtype).unbind(-1), strict=True):
+                columns[k] = own
         return torch.stack(columns, dim=-1)
+
+    def deviations(self, features: Tensor, graph: Graph) -> Tensor:
+        """Standard deviations of the values that come from a kernel, in each one's unit.
+
+        Args:
+            features: (atoms, feature_dim).
+            graph: of these atoms.
+
+        Returns:
+            (molecules, properties by kernel) float64.
+        """
+        found: Tensor = self.kernel(
+            self.moments(self.moments.raw(features, graph)), graph.descriptors
+        )[1]
+        return found
 
     def of_moments(self, raw: Tensor) -> Tensor:
         """Those properties of molecules that come from moments, in their order.
@@ -133,14 +170,14 @@ class Heads(nn.Module):
 
         Returns:
             (atoms, properties) and (atoms, extents), None without any; float32 or wider. What
-            comes from moments belongs to no atom: its column is zero.
+            comes from moments or a kernel belongs to no atom: its column is zero.
         """
         n = len(self.properties)
         if not self.by_atoms:
             return features.new_zeros(len(features), n, dtype=_wide(features)), None
         h = self._hidden(self.in_layer(features), self.by_atoms)
         atoms = self._outputs(h, self.by_atoms)
-        if self.by_moments:
+        if len(self.by_atoms) < n:
             columns = dict(zip(self.by_atoms, atoms.unbind(-1), strict=True))
             zero = torch.zeros_like(atoms[:, 0])
             atoms = torch.stack([columns.get(k, zero) for k in range(n)], dim=-1)
@@ -252,7 +289,7 @@ def pool(
     columns = []
     for k, kind in enumerate(kinds):
         column = total[:, k]
-        if kind in ("mean", "moments"):  # of moments there is a baseline alone
+        if kind == "mean" or kind in OF_MOLECULES:  # of the latter there is a baseline alone
             column = column / size[:, 0]
         elif kind == "dipole":
             assert r is not None

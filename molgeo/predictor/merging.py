@@ -42,13 +42,15 @@ def merged(
         backbone, if they have the same one.
 
     Raises:
-        ValueError: they differ in properties, free atoms or repulsion, the weights do not fit, or
-            there are dipoles and no molecules to compare them on.
+        ValueError: they differ in properties, free atoms or repulsion, the weights do not fit,
+            there are dipoles and no molecules to compare them on, or values come from a kernel.
     """
     weights = list(weights) or [1 / len(parts)] * len(parts)
     if len(weights) != len(parts) or not abs(sum(weights) - 1) < 1e-6:
         raise ValueError(f"weights: expected {len(parts)} that add up to 1, got {weights}")
     first = parts[0]
+    if first.heads.by_kernel:
+        raise ValueError("head: expected no kernel: one of all molecules is better than several")
     if "dipole" in first.heads.kinds and polar is None:
         raise ValueError("polar: expected molecules on which to compare the signs of charges")
     for other in parts[1:]:

@@ -1,10 +1,16 @@
-"""What a simulation asks a model for."""
+"""What a simulation and a training on forces ask a model for."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+import torch
 from torch import Tensor
+
+from molgeo.graph import Graph
+
+if TYPE_CHECKING:
+    from molgeo.predictor.predictor import Predictor
 
 
 class Potential(NamedTuple):
@@ -28,3 +34,29 @@ class Potential(NamedTuple):
     strain_gradient: Tensor | None
     dipole: Tensor | None
     forces_std: Tensor | None
+
+
+def standardised_forces(
+    predictor: Predictor, z: Tensor, pos: Tensor, graph: Graph, create_graph: bool = False
+) -> tuple[Tensor, Tensor]:
+    """What force training fits: the energy in units of `scale` and its exact negative gradient.
+
+    Args:
+        predictor: with an energy.
+        z: (atoms,) int64 atomic numbers.
+        pos: (atoms, 3) Å.
+        graph: edges within `cutoff`.
+        create_graph: so that the forces can be differentiated by the weights.
+
+    Returns:
+        (molecules,), baseline removed, and (atoms, 3); times `scale` they are eV and eV/Å.
+
+    Raises:
+        SettingError: the model has no energy.
+    """
+    k = predictor.energy_index
+    with torch.enable_grad():
+        pos = pos.detach().requires_grad_()
+        energy = predictor.standardised(z, pos, graph)[:, k]
+        (gradient,) = torch.autograd.grad(energy.sum(), pos, create_graph=create_graph)
+    return energy, -gradient

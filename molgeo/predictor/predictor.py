@@ -15,10 +15,18 @@ from molgeo.graph.strain import strained
 from molgeo.ops.segment import molecule_sum
 from molgeo.predictor.domain import Domain
 from molgeo.predictor.expected_errors import ExpectedErrors
-from molgeo.predictor.familiarity import Familiarity, Judged, kinds_of, strangeness
+from molgeo.predictor.familiarity import (
+    Familiarity,
+    Judged,
+    kinds_of,
+    strangeness,
+    with_deviations,
+)
 from molgeo.predictor.header import Facts, PredictorConfig
 from molgeo.predictor.heads import Heads, moment, pool
 from molgeo.predictor.inputs import check_atoms
+from molgeo.predictor.kernel import KernelShape
+from molgeo.predictor.outputs import named
 from molgeo.predictor.potential import Potential
 from molgeo.predictor.repulsion import Repulsion
 from molgeo.properties import Property, first_energy, names_of
@@ -40,6 +48,7 @@ class Predictor(nn.Module):
         properties: what it predicts.
         head_features: hidden width of each property's head.
         repulsion: add the repulsion of screened nuclei to the first of the energies.
+        kernel: shape of the Gaussian processes of heads of the kind ``kernel``, if there are any.
 
     Attributes:
         name: of the checkpoint, as printed in outputs.
@@ -69,11 +78,12 @@ class Predictor(nn.Module):
         properties: Sequence[Property],
         head_features: int = 64,
         repulsion: bool = False,
+        kernel: KernelShape | None = None,
     ) -> None:
         super().__init__()
         name = models.name_of(model)
         self.backbone = models.build(model, {**(backbone or {}), "n_out": None})
-        self.heads = Heads(self.backbone.feature_dim, properties, head_features)
+        self.heads = Heads(self.backbone.feature_dim, properties, head_features, kernel)
         # All fields, so that a checkpoint does not change its meaning when a default does.
         self.config = PredictorConfig(
             model=name,
@@ -81,6 +91,7 @@ class Predictor(nn.Module):
             properties=self.properties,
             head_features=head_features,
             repulsion=repulsion,
+            kernel=kernel,
         )
         n = len(self.properties)
         self.register_buffer("baseline", torch.zeros(n, 2, N_ELEMENTS, dtype=torch.float64))
@@ -126,6 +137,11 @@ class Predictor(nn.Module):
         return self._free_atoms[1]
 
     @property
+    def descriptors(self) -> tuple[str, ...]:
+        """Names of the descriptors of a molecule's bonds that a call takes; mostly none."""
+        return self.heads.kernel.shape.descriptors if self.heads.by_kernel else ()
+
+    @property
     def energy(self) -> Property:
         """The property that forces are derived from: the first of the model's energies.
 
@@ -162,6 +178,7 @@ class Predictor(nn.Module):
         batch: Tensor | None = None,
         graph: Graph | None = None,
         charge: Tensor | None = None,
+        descriptors: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Predict all properties.
 
@@ -174,6 +191,7 @@ class Predictor(nn.Module):
                 shapes are looked at, so that nothing waits for a device.
             charge: (molecules,) int64, total charges, e; None for those of the graph, or for
                 neutral molecules. A model that takes none gives the same for all charges.
+            descriptors: (molecules, d) those of `descriptors`; None for those of the graph.
 
         Returns:
             Key of `outputs` → (molecules,) float64, in the property's unit. Energies are totals;
@@ -186,7 +204,7 @@ class Predictor(nn.Module):
             ValueError: the tensors' shapes or devices do not fit together, or a number is no
                 element's.
         """
-        z, pos, graph = self._accepted(z, pos, batch, graph, charge)
+        z, pos, graph = self._accepted(z, pos, batch, graph, charge, descriptors)
         units = self.to_units(self.standardised(z, pos, graph), z, pos, graph)
         return self._outputs(units, z, graph, cut=not self.training)
 
@@ -197,6 +215,7 @@ class Predictor(nn.Module):
         batch: Tensor | None = None,
         graph: Graph | None = None,
         charge: Tensor | None = None,
+        descriptors: Tensor | None = None,
     ) -> Judged:
         """As a call, with what tells how much the values mean, out of the same pass.
 
@@ -206,17 +225,22 @@ class Predictor(nn.Module):
             batch: (atoms,) molecule of each atom, ascending; None for one molecule.
             graph: as in a call.
             charge: as in a call.
+            descriptors: as in a call.
         """
-        z, pos, graph = self._accepted(z, pos, batch, graph, charge)
+        z, pos, graph = self._accepted(z, pos, batch, graph, charge, descriptors)
         features = self.backbone.atom_features(z, pos, graph)
         out, _ = self._repelled(self.heads(features, z, pos, graph), z, pos, graph)
         units = self.to_units(out, z, pos, graph)
         baseline = units / self.scale - out.double()
         known = self.familiarity or self.expected_errors
+        signals = None if known is None else known.signals(features, z, graph)
+        if signals is not None and (kernels := self.heads.by_kernel):
+            own = self.heads.deviations(features, graph) * self.scale[kernels]
+            signals = with_deviations(signals, own)
         return Judged(
             self._outputs(units, z, graph, cut=True),
             strangeness(out, baseline, graph.atoms_per_molecule, kinds_of(self.properties)),
-            None if known is None else known.signals(features, z, graph),
+            signals,
         )
 
     def unbounded(self, z: Tensor, pos: Tensor) -> dict[str, Tensor]:
@@ -227,12 +251,14 @@ class Predictor(nn.Module):
             pos: (atoms, 3) Å.
         """
         z, pos, graph = self._accepted(z, pos)
+        if self.descriptors:  # of no molecule in particular
+            graph = graph.with_descriptors(self.heads.kernel.centre.unsqueeze(0))
         units = self.to_units(self.standardised(z, pos, graph), z, pos, graph)
         return self._outputs(units, z, graph, cut=False)
 
     def _outputs(self, units: Tensor, z: Tensor, graph: Graph, cut: bool) -> dict[str, Tensor]:
         """What a call returns, from what `to_units` gives; cut to the properties' ranges."""
-        out = self._named(units)
+        out = named(units, self.properties)
         for one in self.properties:
             own = out[one.name].sigmoid() if one.is_probability else out[one.name]
             out[one.name] = own.clamp(one.minimum, one.maximum) if cut and one.is_bounded else own
@@ -257,30 +283,6 @@ class Predictor(nn.Module):
         columns = [*out.unbind(-1)]
         columns[k] = columns[k] + (molecule_sum(of_atoms, graph) / self.scale[k]).to(out.dtype)
         return torch.stack(columns, dim=-1), of_atoms
-
-    def standardised_forces(
-        self, z: Tensor, pos: Tensor, graph: Graph, create_graph: bool = False
-    ) -> tuple[Tensor, Tensor]:
-        """What force training fits: the energy in units of `scale` and its exact negative gradient.
-
-        Args:
-            z: (atoms,) int64 atomic numbers.
-            pos: (atoms, 3) Å.
-            graph: edges within `cutoff`.
-            create_graph: so that the forces can be differentiated by the weights.
-
-        Returns:
-            (molecules,), baseline removed, and (atoms, 3); times `scale` they are eV and eV/Å.
-
-        Raises:
-            SettingError: the model has no energy.
-        """
-        k = self.energy_index
-        with torch.enable_grad():
-            pos = pos.detach().requires_grad_()
-            energy = self.standardised(z, pos, graph)[:, k]
-            (gradient,) = torch.autograd.grad(energy.sum(), pos, create_graph=create_graph)
-        return energy, -gradient
 
     def to_units(self, standardised: Tensor, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
         """Add the baseline: (molecules, properties) float64 in the properties' units."""
@@ -383,7 +385,7 @@ class Predictor(nn.Module):
             atoms, charges = self.heads.per_atom(features)
             out = pool(atoms, charges, self.heads.kinds, z, moved, graph)
             out, repulsion = self._repelled(out, z, moved, graph)
-            total = self._named(self.to_units(out, z, moved, graph))[self.energy.name]
+            total = named(self.to_units(out, z, moved, graph), self.properties)[self.energy.name]
             gradients = torch.autograd.grad(total.sum(), by) if derivatives else ()
         with torch.no_grad():
             own = self.baseline[k, 0][z] + self.scale[k] * atoms[:, k].double()
@@ -403,17 +405,6 @@ class Predictor(nn.Module):
                 forces_std=None if known is None else known.of_atoms(features, z),
             )
 
-    def _named(self, values: Tensor) -> dict[str, Tensor]:
-        """Columns of (molecules, properties) by name, with what two of them say of each other."""
-        out = dict(zip(self.property_names, values.unbind(-1), strict=True))
-        for one in self.properties:
-            if one.tied_to is not None and one.tied_to[0] in out:
-                # Two heads estimate one number: their mean is the better estimate, and consistent.
-                base, constant = one.tied_to
-                out[base] = 0.5 * (out[base] + out[one.name] - constant)
-                out[one.name] = out[base] + constant
-        return out
-
     def _accepted(
         self,
         z: Tensor,
@@ -421,6 +412,7 @@ class Predictor(nn.Module):
         batch: Tensor | None = None,
         graph: Graph | None = None,
         charge: Tensor | None = None,
+        descriptors: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Graph]:
         """What a caller gave in the types of the model, or an error that says what is wrong."""
         check_atoms(z, pos, batch, charge)
@@ -433,7 +425,8 @@ class Predictor(nn.Module):
                 f"{pos.device}"
             )
         pos, batch = pos.to(weight.dtype), None if batch is None else batch.long()
-        return z.long(), pos, given_or_found(graph, pos, self.cutoff, batch, charge)
+        found = given_or_found(graph, pos, self.cutoff, batch, charge, descriptors)
+        return z.long(), pos, found
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Predictor:
         """Move with the module, but never round the references: ``model.half()`` keeps float64."""

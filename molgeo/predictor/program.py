@@ -209,8 +209,14 @@ def program_of(predictor: Predictor, forces: bool | None = None) -> torch.export
         forces: as in `export`.
 
     Raises:
-        SettingError: forces of a model that was not trained on forces.
+        SettingError: forces of a model that was not trained on forces, or a model that takes more
+            than atoms.
     """
+    if predictor.descriptors:
+        raise SettingError(
+            f"{predictor.name}: it takes descriptors of bonds by RDKit, which no program computes; "
+            "`molgeo fit --coordinates-alone` makes a model that has none"
+        )
     program = Program(
         copy.deepcopy(predictor).requires_grad_(False).eval(), _has_forces(predictor, forces)
     )

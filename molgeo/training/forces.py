@@ -21,6 +21,7 @@ from molgeo.ops.segment import molecule_sum
 from molgeo.predictor import Predictor
 from molgeo.predictor.calibration import Calibration
 from molgeo.predictor.checkpoint import load, read_header
+from molgeo.predictor.potential import standardised_forces
 from molgeo.properties import Property
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.plain_text import one_line, say
@@ -276,7 +277,7 @@ class ForceTraining(Training):
         """The loss of the class's docstring, and the errors of energy and forces in it."""
         p = self.predictor
         graph = batch.graph(p.cutoff)
-        energy, force = p.standardised_forces(batch.z, batch.pos, graph, create_graph=True)
+        energy, force = standardised_forces(p, batch.z, batch.pos, graph, create_graph=True)
         labels = p.to_standardised(batch.y, batch.z, batch.pos, graph)[:, 0]
         c = self.config
         known = ~batch.y[:, 0].isnan()

@@ -15,7 +15,7 @@ from molgeo.graph.closest import Ints, Pairs, closest_pair
 from molgeo.graph.environments import environments_of, longest_pair, near_pairs
 from molgeo.predictor import Predictor
 from molgeo.predictor.domain import Domain
-from molgeo.predictor.heads import pool
+from molgeo.predictor.heads import OF_MOLECULES, pool
 from molgeo.runtime.errors import InputError
 
 COINCIDENT: Final = 0.01
@@ -220,10 +220,11 @@ def _neighbours(molecules: MoleculeSet, train: Tensor) -> tuple[tuple[Ints, Ints
 def _design(kind: str, z: Tensor, pos: Tensor, graph: Graph, elements: Tensor) -> Tensor:
     """(molecules, columns) what an atom of each element adds, and of an extent also its r².
 
-    Of moments all elements add the same, as the network has the composition among its inputs.
+    Of moments and kernels all elements add the same, as these have the composition among their
+    inputs.
     """
     one_hot = (z.unsqueeze(-1) == elements).double()  # (atoms, elements)
-    if kind == "moments":
+    if kind in OF_MOLECULES:
         one_hot = torch.full_like(one_hot, 1 / len(elements))
     kinds = [kind] * len(elements)
     if kind != "extent":

@@ -32,6 +32,7 @@ from molgeo.data.molecules import MoleculeSet
 from molgeo.data.split import TRAIN, VALIDATION
 from molgeo.predictor import Predictor
 from molgeo.predictor.domain import Domain
+from molgeo.predictor.potential import standardised_forces
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.progress import progress
 from molgeo.runtime.whole_file import replacing
@@ -134,7 +135,7 @@ def _labelled(frames: Frames, before: Predictor, predictor: Predictor) -> Frames
         for rows in torch.arange(n).split(64):
             batch = molecules.batch(rows)
             graph = batch.graph(before.cutoff)
-            energy, force = before.standardised_forces(batch.z, batch.pos, graph)
+            energy, force = standardised_forces(before, batch.z, batch.pos, graph)
             baseline = predictor.baseline_of(batch.z, batch.pos, graph)[:, predictor.energy_index]
             energies.append(baseline + before.scale[k] * energy.detach().double())
             forces.append(before.scale[k] * force.detach().double())

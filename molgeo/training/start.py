@@ -19,6 +19,7 @@ from molgeo.elements import SYMBOLS
 from molgeo.predictor import Predictor
 from molgeo.predictor.checkpoint import CheckpointError, load, read_header
 from molgeo.predictor.heads import Heads
+from molgeo.predictor.potential import standardised_forces
 from molgeo.properties import Property, first_energy, names_of
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.plain_text import say
@@ -312,7 +313,7 @@ def _outputs_on(
             found.append(before.standardised(batch.z, batch.pos, graph).double())
         if has_forces and batch.force is not None:
             k = before.energy_index
-            _, force = before.standardised_forces(batch.z, batch.pos, graph)
+            _, force = standardised_forces(before, batch.z, batch.pos, graph)
             known = own[batch.batch]
             force = before.scale[k] * force.detach().double()[known]
             products += float((force * batch.force[known]).sum())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -25,14 +25,13 @@ from molgeo.chem.files.formats import ReadOptions
 from molgeo.chem.molecule import BadRow
 from molgeo.data import location
 from molgeo.data.datamodule import FlatDataModule
-from molgeo.data.geometries import MAX_CONFORMERS, GeometrySet, with_labels
+from molgeo.data.geometries import MAX_CONFORMERS, GeometrySet
 from molgeo.data.molecules import MoleculeSet
 from molgeo.data.split import Split, has_groups, split_groups
 from molgeo.evaluation.calibrating import CALIBRATED, calibrations
 from molgeo.evaluation.familiarity import add_familiarity
 from molgeo.evaluation.properties import Sample, errors
-from molgeo.generate.conformer_store import made_geometries
-from molgeo.generate.table import Source, Table, given_geometries, read_table, write_aside
+from molgeo.generate.table import Source, Table, read_table, write_aside
 from molgeo.prediction.conformer_average import CONFORMERS
 from molgeo.predictor import Predictor
 from molgeo.predictor.calibration import Calibration
@@ -40,9 +39,9 @@ from molgeo.properties import HeadKind, Property, check_properties, names_of, wo
 from molgeo.runtime.errors import InputError, SettingError
 from molgeo.runtime.plain_text import one_line, say, shown
 from molgeo.runtime.progress import Progress
-from molgeo.runtime.progress import progress as progress_bar
 from molgeo.runtime.validation import Amount, Number, ProperFraction, Settings
 from molgeo.training.config import FilesConfig
+from molgeo.training.table_geometries import described, geometries_of
 from molgeo.training.task import COMMON_FIXED, Part, Task
 
 SPLITS: Final = {"random": "seed {}", "scaffold": "by scaffold, seed {}"}
@@ -198,6 +197,10 @@ class TableDataModule(FlatDataModule):
             SettingError: the files have no such column.
         """
         c = self.config
+        if any(target.head == "kernel" for target in c.targets):
+            raise SettingError(
+                "head: a kernel is not trained; `molgeo fit` makes models of kernels"
+            )
         titles = [[target.column] for target in c.targets]
         column = "" if c.split in SPLITS else c.split
         kind = models.build(c.model, {**c.backbone, "n_out": None})
@@ -245,36 +248,12 @@ class TableDataModule(FlatDataModule):
                 )
 
 
-def geometries_of(
-    table: Table, learned: tuple[Property, ...], conformers: int, folder: Path
-) -> tuple[GeometrySet, list[BadRow]]:
-    """Conformers of a table's rows, with its values as labels; and the rows that have none.
-
-    Args:
-        table: of molecules.
-        learned: properties of its columns.
-        conformers: of each SMILES.
-        folder: where they are kept.
-    """
-    if table.geometry == "given":
-        conformers = MAX_CONFORMERS  # the one that there is will do for any number
-        flat = given_geometries(table.rows)
-    else:
-        with progress_bar("making conformers") as report:
-            flat = made_geometries(table.rows, conformers, folder, report)
-    values, numbers = torch.from_numpy(table.values), torch.from_numpy(table.numbers)
-    charges = torch.from_numpy(table.charges) if table.charges.any() else None
-    found = with_labels(flat, values, numbers, names_of(learned), conformers, charges)
-    failed = [
-        BadRow(row.input, row.name, row.smiles, found.statuses[int(found.status[place])])
-        for place, row in enumerate(table.rows)
-        if not found.exists[place]
-    ]
-    return found, failed
-
-
 def table_sample(
-    table: Table, learned: tuple[Property, ...], conformers: int, folder: Path
+    table: Table,
+    learned: tuple[Property, ...],
+    conformers: int,
+    folder: Path,
+    descriptors: Sequence[str] = (),
 ) -> Sample:
     """All rows of a table as molecules to compare a model with.
 
@@ -283,9 +262,10 @@ def table_sample(
         learned: properties of its columns.
         conformers: of each SMILES.
         folder: where they are kept.
+        descriptors: of the bonds, that the model takes.
     """
     most = max(conformers, CONFORMERS) if conformers > 1 else conformers
-    found, _ = geometries_of(table, learned, most, folder)
+    found = described(geometries_of(table, learned, most, folder)[0], table, descriptors)
     rows = torch.arange(len(table.rows))
     return Sample(lambda n: (found, n), rows, learned, conformers, table.geometry == "smiles")
 
@@ -319,7 +299,8 @@ def errors_on_files(
     table = table.of(torch.arange(len(table.rows))[: limit or None])
     _check_conformers(conformers, table)
     folder = location.data_dir(data_dir) / "tables"
-    sample = table_sample(table, learned, conformers or CONFORMERS, folder)
+    n = conformers or CONFORMERS
+    sample = table_sample(table, learned, n, folder, predictor.descriptors)
     about = {"model": predictor.name, "data": ", ".join(files), "split": "all"}
     found = errors(predictor, sample, **options)
     return {**about, "geometry": table.geometry, "set_aside": len(table.aside), **found}

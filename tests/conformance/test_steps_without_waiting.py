@@ -14,6 +14,7 @@ from molgeo.graph import radius_graph
 from molgeo.graph.padding import Capacity, load_of, padded_atoms
 from molgeo.graph.slots import ranked_slots
 from molgeo.predictor import Predictor
+from molgeo.predictor.potential import standardised_forces
 from molgeo.testing.case import MOLECULES, atoms_of, collated
 
 
@@ -34,7 +35,7 @@ def a_step(predictor, z, pos, graph):
     predictor(z, pos, graph=graph)
     predictor.energy_and_forces(z, pos, allow_untrained_forces=True, graph=graph)
     predictor.potential(z, pos, graph, strain=True)
-    energy, forces = predictor.standardised_forces(z, pos, graph, create_graph=True)
+    energy, forces = standardised_forces(predictor, z, pos, graph, create_graph=True)
     (energy.square().sum() + forces.square().sum()).backward()
     y = predictor.to_units(predictor.standardised(z, pos, graph), z, pos, graph)
     predictor.to_standardised(y, z, pos, graph).sum().backward()

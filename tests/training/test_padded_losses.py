@@ -14,6 +14,7 @@ from molgeo.datasets import ForceDataModule
 from molgeo.evaluation.forces import force_errors
 from molgeo.graph.padding import Capacity, load_of
 from molgeo.predictor import Predictor
+from molgeo.predictor.potential import standardised_forces
 from molgeo.training.forces import FORCE_EPSILON, ForceConfig, ForceTraining
 from molgeo.training.module import PropertyTraining
 from molgeo.training.optimisation import optimiser_of
@@ -92,7 +93,7 @@ def test_without_padding_a_loss_is_a_plain_mean_to_the_bit(of_forces):
     p = module.predictor
     batch = next(batches(of_forces, 1))
     graph = batch.graph(p.cutoff)
-    energy, force = p.standardised_forces(batch.z, batch.pos, graph, create_graph=True)
+    energy, force = standardised_forces(p, batch.z, batch.pos, graph, create_graph=True)
     labels = p.to_standardised(batch.y, batch.z, batch.pos, graph)[:, 0]
     of_energy = ((energy - labels).abs() / batch.ptr.diff()).mean()
     difference = force - (batch.force / p.scale[0]).to(force.dtype)
@@ -117,7 +118,7 @@ def test_forces_that_nobody_knows_do_not_count(of_forces):
     less = batch._replace(force=force, y=y, energy=y[:, 0])
     losses = module.losses(less)
     p = module.predictor
-    _, forces = p.standardised_forces(batch.z, batch.pos, batch.graph(p.cutoff))
+    _, forces = standardised_forces(p, batch.z, batch.pos, batch.graph(p.cutoff))
     errors = (forces.double() - batch.force / p.scale[0]).norm(dim=-1)
     rest = errors[torch.arange(len(errors)) != 3]
     assert float(losses["train_loss_forces"].detach()) == pytest.approx(float(rest.mean()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from statistics import NormalDist
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -123,13 +123,14 @@ def by_size(axes: Axes, rows: pd.DataFrame, one: FitTarget) -> None:
     axes.legend(loc="upper left", fontsize=9)
 
 
-def learning(axes: Axes, history: pd.DataFrame, title: str) -> None:
+def learning(axes: Axes, history: pd.DataFrame, title: str, steps: str = "step") -> None:
     """The error on the rows that each member lacks, and its loss.
 
     Args:
         axes: to draw on.
         history: as in `molgeo.fitting.outcome.Outcome`.
         title: what the error is.
+        steps: what the steps are of.
     """
     for n, (_, own) in enumerate(history.groupby("member", sort=True)):
         for name, colour in (("validation_error", BLUE), ("train_loss", GREEN)):
@@ -137,8 +138,13 @@ def learning(axes: Axes, history: pd.DataFrame, title: str) -> None:
                 continue
             known = own[["step", name]].dropna()
             label = {"validation_error": title, "train_loss": "training loss"}[name]
-            axes.plot(known["step"], known[name], color=colour, alpha=0.8, label="" if n else label)
-    axes.set(xlabel="step", yscale="log")
+            style: dict[str, Any] = {
+                "color": colour,
+                "alpha": 0.8,
+                "marker": "o" if len(known) < 9 else "",
+            }
+            axes.plot(known["step"], known[name], **style, label="" if n or known.empty else label)
+    axes.set(xlabel=steps, yscale="log", xscale="linear" if steps == "step" else "log")
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="upper right", fontsize=9)
 

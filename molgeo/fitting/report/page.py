@@ -71,6 +71,7 @@ def write_page(path: Path, outcome: Outcome) -> None:
     summary = outcome.summary
     about = {name: str(text) for name, text in summary["about"].items()}
     error = about.pop("validation_error", "error on the rows that a member lacks")
+    steps = about.pop("steps", "step")
     history = outcome.history
     has_history = {"member", "step"} <= set(history) and len(history)
     sections = [_section(one, outcome) for one in outcome.targets]
@@ -81,7 +82,7 @@ def write_page(path: Path, outcome: Outcome) -> None:
         verdicts=outcome.verdicts,
         notes=summary["notes"],
         about=list(about.items()),
-        learning=svg(lambda axes: figures.learning(axes, history, error), (9.2, 3.0))
+        learning=svg(lambda axes: figures.learning(axes, history, error, steps), (9.2, 3.0))
         if has_history
         else "",
         sections=sections,

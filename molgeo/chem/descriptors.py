@@ -1,0 +1,115 @@
+"""RDKit's descriptors of molecules: what the bonds say, without coordinates.
+
+They are numbers that chemists have found telling: Crippen's logP, polar surface, counts of rings,
+donors and groups. Models of few values take them beside the features of a backbone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from rdkit import Chem
+
+from molgeo.chem.bonds import from_coordinates
+from molgeo.chem.molecule import Molecule, SmilesRow
+from molgeo.chem.parsing import mol_from_smiles, rdkit_messages
+from molgeo.runtime.errors import InputError
+
+LARGEST: Final = 1e6
+"""Absolute value beyond which a descriptor is cut: some grow without bounds."""
+
+UNKNOWN_BONDS: Final = (
+    "the model takes descriptors of a molecule's bonds, and they cannot be read from these "
+    "coordinates: give a SMILES, or a file with bonds"
+)
+
+_LEFT_OUT: Final = ("qed", "SPS", "BCUT2D_", "Ipc")
+"""Beginnings of names of descriptors: the first three take a third of the time of all, the last
+grows exponentially with a molecule."""
+
+
+@cache
+def _functions() -> dict[str, Any]:
+    from rdkit.Chem import Descriptors
+
+    return {name: f for name, f in Descriptors.descList if not name.startswith(_LEFT_OUT)}
+
+
+def names() -> tuple[str, ...]:
+    """Names of all descriptors that are taken."""
+    return tuple(_functions())
+
+
+def check(wanted: Sequence[str]) -> None:
+    """Refuse names of descriptors that this RDKit does not have.
+
+    Raises:
+        InputError: there are some.
+    """
+    if missing := [name for name in wanted if name not in _functions()]:
+        raise InputError(
+            f"descriptors: the model takes {missing[0]!r}, which this version of RDKit does not "
+            "compute; install the version that the model was made with"
+        )
+
+
+def of_rows(rows: Sequence[Molecule | SmilesRow], wanted: Sequence[str]) -> NDArray[np.float64]:
+    """Descriptors of molecules; those of one SMILES are computed once.
+
+    Args:
+        rows: molecules that `bonds_refusal` has nothing against.
+        wanted: names of descriptors.
+
+    Returns:
+        (rows, descriptors); 0 for what cannot be computed.
+
+    Raises:
+        InputError: this RDKit does not have one of them, or the bonds of a molecule are not known.
+    """
+    check(wanted)
+    known: dict[str, NDArray[np.float64]] = {}
+    found = []
+    for row in rows:
+        key = row.smiles or ""
+        if not key or key not in known:
+            if (mol := mol_of(row)) is None:
+                raise InputError(f"{row.input}: {UNKNOWN_BONDS}")
+            known[key] = of_mol(mol, wanted)
+        found.append(known[key])
+    return np.stack(found) if found else np.zeros((0, len(wanted)))
+
+
+def bonds_refusal(row: Molecule | SmilesRow) -> str | None:
+    """Why a model that takes descriptors cannot take a molecule, or None."""
+    return UNKNOWN_BONDS if mol_of(row) is None else None
+
+
+def of_mol(mol: Chem.Mol, wanted: Sequence[str]) -> NDArray[np.float64]:
+    """Descriptors of a molecule; 0 if one cannot be computed.
+
+    Args:
+        mol: without explicit hydrogens.
+        wanted: names.
+
+    Returns:
+        (descriptors,).
+    """
+    known = _functions()
+    with rdkit_messages():
+        values = np.array([known[name](mol) for name in wanted], np.float64)
+    return np.clip(np.nan_to_num(values, nan=0.0), -LARGEST, LARGEST)
+
+
+def mol_of(row: Molecule | SmilesRow) -> Chem.Mol | None:
+    """The bonds of a molecule: of its SMILES, else read from its coordinates; None if unknown."""
+    with rdkit_messages():
+        if row.smiles:
+            return mol_from_smiles(row.smiles)
+        if not isinstance(row, Molecule) or row.charge:
+            return None
+        mol = from_coordinates(row.z, row.pos)
+        return None if mol is None else mol_from_smiles(Chem.MolToSmiles(Chem.RemoveHs(mol)))

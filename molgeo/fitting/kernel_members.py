@@ -1,0 +1,233 @@
+"""Members whose values come from a Gaussian process, and the one of all rows that answers.
+
+The backbone stands still, so that the moments of all molecules are computed once. Each member is
+the process of all folds but one: what it says of that fold is what the error bars come from. The
+answer is that of a process of all rows, which has seen more than each member. So bars are rather
+too wide than too narrow.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from lightning.pytorch import seed_everything
+from torch import Tensor
+
+from molgeo.fitting.folds import Ints
+from molgeo.fitting.gaussian_process import KEPT, fitted, main_components
+from molgeo.fitting.members import COMPARED, DONE, MOST_COMPARED, Data, FoldModule, FoldTask
+from molgeo.predictor import Predictor
+from molgeo.predictor.checkpoint import load, save_checkpoint
+from molgeo.predictor.kernel import KernelShape
+from molgeo.runtime.progress import progress
+from molgeo.training.references import domain_of, fit_references, without_edges
+from molgeo.training.start import first_predictor, with_model_of_checkpoint
+from molgeo.training.table import TableConfig
+
+NO_FOLD: Final = -2
+"""Is none, so that all rows are learned from."""
+
+WHOLE: Final = "all"
+"""Folder of the process of all rows, beside those of the members."""
+
+SHORTER: Final = (8, 4, 2)
+"""A learning curve's first points are of the rows divided by these."""
+
+AT_ONCE: Final = 64
+"""Conformers whose features are computed together."""
+
+
+class Processes:
+    """Gaussian processes of some rows of a fit, on one backbone.
+
+    Args:
+        base: config of the runs, all of whose targets have heads of the kind ``kernel``.
+        data: of the fit. If its molecules have descriptors, these are taken.
+        names: of the descriptors.
+    """
+
+    def __init__(self, base: TableConfig, data: Data, names: tuple[str, ...]) -> None:
+        config = with_model_of_checkpoint(base.model_copy(update={"heads_first": 0}))
+        assert isinstance(config, TableConfig)
+        seed_everything(config.seed, verbose=False)
+        task = FoldTask(config, FoldModule(config, 0, data, NO_FOLD))
+        task.data.setup()
+        self.data, self.names = data, names
+        self.start = first_predictor(config, task).eval()
+        self.rows = np.flatnonzero(data.folds.fold >= 0)
+        self.place = np.full(len(data.folds.fold), -1)
+        self.place[self.rows] = np.arange(len(self.rows))
+        with progress("looking at molecules") as report:
+            self.raw = self._moments(report)
+
+    @torch.no_grad()
+    def _moments(self, report: Any) -> Tensor:
+        """Of each row, the mean over its conformers: (rows, 4, features)."""
+        own, start = self.data.geometries, self.start
+        conformers = own.all_of(torch.from_numpy(self.rows))
+        counts = (own.first.diff())[self.rows]
+        found = []
+        for done, chunk in enumerate(conformers.split(AT_ONCE)):
+            batch = own.molecules.batch(chunk)
+            graph = batch.graph(start.cutoff)
+            features = start.backbone.atom_features(batch.z, batch.pos, graph)
+            found.append(start.heads.moments.raw(features, graph))
+            report(min(len(conformers), AT_ONCE * (done + 1)), len(conformers))
+        each = torch.cat(found)
+        row = torch.repeat_interleave(torch.arange(len(counts)), counts)
+        total = each.new_zeros(len(counts), *each.shape[1:]).index_add_(0, row, each)
+        return total / counts.view(-1, 1, 1)
+
+    def of_rows(self, rows: Ints) -> Predictor:
+        """The process that has seen some rows.
+
+        Args:
+            rows: among those of the folds.
+        """
+        molecules = self.data.geometries.molecules
+        first = self.data.geometries.all_of(torch.from_numpy(rows), 1)
+        start = self.start
+        start.heads.moments.fit(self.raw[self.place[rows]])
+        moments = start.heads.moments(self.raw[self.place[rows]])
+        projection = main_components(moments)
+        shape = KernelShape(
+            rows=len(rows),
+            components=projection.shape[1],
+            rank=min(len(rows), KEPT),
+            descriptors=self.names,
+        )
+        own = Predictor(**{**dict(start.config), "kernel": shape}).eval()
+        weights = start.state_dict()
+        kept = {k: x for k, x in weights.items() if not k.startswith("heads.kernel.")}
+        own.load_state_dict(kept, strict=False)
+        fit_references(own, molecules, first, {}, labels_may_be_missing=True)
+        own.domain = domain_of(molecules, self.data.geometries.all_of(torch.from_numpy(rows), 1))
+        kernel = own.heads.kernel
+        kernel.projection.copy_(projection)
+        descriptors = None
+        if self.names:
+            assert molecules.descriptors is not None
+            descriptors = molecules.descriptors[first]
+            spread = descriptors.double().std(0)
+            kernel.centre.copy_(descriptors.double().mean(0))
+            kernel.factor.copy_(torch.where(spread > 1e-6, 1.0 / spread, 0.0))
+        known = kernel.known(moments, descriptors)
+        kernel.x.copy_(known.x)
+        if known.t is not None:
+            kernel.t.copy_(known.t)
+        labels = self._labels(own, first)
+        for k, y in enumerate(labels.T):
+            there = y.isfinite().nonzero()[:, 0]
+            process = fitted(known.of(there), y[there])
+            kernel.amplitudes[k], kernel.lengths[k] = process.amplitudes, process.lengths
+            kernel.noise[k] = process.noise
+            kernel.alpha[k, there] = process.alpha
+            kernel.root[k, there, : process.root.shape[1]] = process.root
+        return own
+
+    @torch.no_grad()
+    def errors(self, own: Predictor, rows: Ints) -> list[float]:
+        """Mean absolute errors of a process on some rows, one per property in its unit.
+
+        Args:
+            own: of `of_rows`.
+            rows: among those of the folds.
+        """
+        first = self.data.geometries.all_of(torch.from_numpy(rows), 1)
+        descriptors = self.data.geometries.molecules.descriptors
+        moments = own.heads.moments(self.raw[self.place[rows]])
+        values, _ = own.heads.kernel(moments, None if descriptors is None else descriptors[first])
+        wrong = (values - self._labels(own, first)).abs() * own.scale
+        found: list[float] = wrong.nanmean(0).tolist()
+        return found
+
+    def _labels(self, own: Predictor, first: Tensor) -> Tensor:
+        """Standardised labels of molecules, of whose conformers the first are given."""
+        molecules = self.data.geometries.molecules
+        atoms, batch, _ = molecules.atoms(first)
+        z, pos = molecules.z[atoms].long(), molecules.pos[atoms]
+        graph = without_edges(batch, len(first))
+        return (molecules.y[first] - own.baseline_of(z, pos, graph)) / own.scale
+
+
+def kernel_errors(base: TableConfig, data: Data, names: tuple[str, ...]) -> list[float]:
+    """What held-out rows say of kernels, as `molgeo.fitting.members.pooling_of` of networks.
+
+    Args:
+        base: config of the runs.
+        data: of the fit.
+        names: of the descriptors that are taken.
+
+    Returns:
+        Mean absolute errors of the targets, in their units.
+    """
+    processes, found = Processes(base, data, names), []
+    for fold in range(COMPARED):
+        train, held, _ = (part.numpy() for part in data.split(fold))
+        own = processes.of_rows(np.sort(train[:MOST_COMPARED]))
+        found.append(processes.errors(own, held))
+    return [float(error) for error in np.mean(found, axis=0)]
+
+
+def kernel_members(
+    base: TableConfig, data: Data, names: tuple[str, ...], n: int, folder: Path
+) -> tuple[list[Predictor], Predictor]:
+    """Fit all members and the one of all rows; what an earlier call has done is not done again.
+
+    Args:
+        base: config of the runs.
+        data: of the fit.
+        names: of the descriptors that are taken.
+        n: members, of which each lacks one fold.
+        folder: of the members.
+
+    Returns:
+        The members in their order, and the process of all rows.
+    """
+    fold, processes = data.folds.fold, None
+    paths = []
+    for k in range(n + 1):
+        own = folder / (str(k + 1) if k < n else WHOLE)
+        paths.append(own / "member.safetensors")
+        if (own / DONE).exists():
+            continue
+        processes = processes or Processes(base, data, names)
+        rows = np.flatnonzero((fold >= 0) & (fold != (k if k < n else NO_FOLD)))
+        member = processes.of_rows(rows)
+        if k < n:
+            _log(processes, member, rows, np.flatnonzero(fold == k), k, own / "log")
+        save_checkpoint(member, paths[-1], {"name": "member"})
+        (own / DONE).touch()
+    found = [load(path) for path in paths]
+    return found[:-1], found[-1]
+
+
+def _log(
+    processes: Processes, member: Predictor, rows: Ints, held: Ints, k: int, folder: Path
+) -> None:
+    """Write how the error on the fold falls with the number of rows, as a run logs its steps.
+
+    Args:
+        processes: of the fit.
+        member: the process of all its rows.
+        rows: that it has seen.
+        held: of its fold.
+        k: its number. The first `COMPARED` members tell of fewer rows too.
+        folder: of the log.
+    """
+    mixed = np.random.RandomState(0).permutation(rows)
+    points = [np.sort(mixed[: len(rows) // part]) for part in SHORTER if k < COMPARED]
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "metrics.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        columns = [f"val_mae_{one.column}" for one in member.properties]
+        writer.writerow(["step", "train_loss", "val_loss", *columns])
+        for some in (*points, rows):
+            own = member if some is rows else processes.of_rows(some)
+            errors = processes.errors(own, held)
+            loss = float(np.mean(np.array(errors) / own.scale.numpy()))
+            writer.writerow([len(some) - 1, "", loss, *errors])

@@ -1,0 +1,186 @@
+"""Heads that are Gaussian processes, beside scikit-learn's, and models that have them."""
+
+import numpy as np
+import pytest
+import torch
+from compounds import compound
+from sklearn.gaussian_process import GaussianProcessRegressor, kernels
+
+from molgeo.fitting.gaussian_process import fitted
+from molgeo.graph import radius_graph
+from molgeo.graph.padding import Capacity, padded
+from molgeo.predictor import Predictor
+from molgeo.predictor.checkpoint import load, save_checkpoint
+from molgeo.predictor.domain import Domain
+from molgeo.predictor.familiarity import SIGNALS, familiarity
+from molgeo.predictor.gaussians import gaussians
+from molgeo.predictor.kernel import CUT, Kernel, KernelShape, Known
+from molgeo.predictor.merging import merged
+from molgeo.predictor.program import program_of
+from molgeo.properties import Property
+from molgeo.runtime.errors import SettingError
+
+LOG_S, VOLUME = Property("logS", "", "kernel"), Property("volume", "A3", "sum")
+NAMES = ("MolLogP", "TPSA")
+FIELDS = {"n_features": 8, "n_filters": 6, "n_products": 4, "n_blocks": 1, "cutoff": 3.0}
+COMPOUNDS = ("H2O", "CH4", "C2H4", "CO2", "C6H6", "N2")
+
+
+def drawn(n, d, seed):
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
+
+
+def filled(n=20, p=5, d=3, names=("a", "b", "c")):
+    """A kernel with all of its training molecules, and their labels."""
+    x, t = drawn(n, p, 0), drawn(n, d, 1)
+    kernel = Kernel(p, 1, KernelShape(rows=n, components=p, rank=n, descriptors=names))
+    kernel.projection.copy_(torch.eye(p))
+    kernel.x.copy_(x)
+    kernel.t.copy_(t)
+    y = x[:, 0].sin() + 0.5 * t[:, 1] + 0.1 * drawn(n, 1, 2)[:, 0]
+    found = fitted(Known(x, t), y)
+    for name in ("amplitudes", "lengths", "alpha", "root"):
+        getattr(kernel, name)[0] = getattr(found, name)
+    kernel.noise[0] = found.noise
+    return kernel, y
+
+
+class Of(kernels.Kernel):
+    """A kernel of scikit-learn's on some of the columns."""
+
+    def __init__(self, kernel, columns):
+        self.kernel, self.columns = kernel, columns
+
+    def __call__(self, X, Y=None, eval_gradient=False):
+        return self.kernel(X[:, self.columns], None if Y is None else Y[:, self.columns])
+
+    def diag(self, X):
+        return self.kernel.diag(X[:, self.columns])
+
+    def is_stationary(self):
+        return False
+
+
+def test_values_and_deviations_are_those_of_another_library():
+    kernel, y = filled()
+    a, lengths = kernel.amplitudes[0].tolist(), kernel.lengths[0].tolist()
+    parts = []
+    for place, (n, columns) in enumerate(((5, slice(0, 5)), (3, slice(5, 8)))):
+        smooth = a[2 * place] * kernels.Matern(lengths[place] * n**0.5, nu=1.5)
+        linear = a[2 * place + 1] / n * kernels.DotProduct(sigma_0=0.0)
+        parts += [Of(smooth, columns), Of(linear, columns)]
+    whole = parts[0] + parts[1] + parts[2] + parts[3]
+    other = GaussianProcessRegressor(whole, alpha=float(kernel.noise), optimizer=None)
+    other.fit(torch.cat([kernel.x, kernel.t], 1).double().numpy(), y.double().numpy())
+    x, t = drawn(7, 5, 3), drawn(7, 3, 4)
+    value, deviation = kernel(x, t)
+    expected, std = other.predict(torch.cat([x, t], 1).double().numpy(), return_std=True)
+    np.testing.assert_allclose(value[:, 0], expected, rtol=1e-6, atol=1e-6)
+    noisy = np.sqrt(std**2 + float(kernel.noise))  # of a new label
+    np.testing.assert_allclose(deviation[:, 0], noisy, rtol=1e-4)
+
+
+def test_descriptors_are_standardised_cut_and_needed():
+    kernel, _ = filled()
+    kernel.centre.copy_(torch.tensor([1.0, 0.0, 0.0]))
+    kernel.factor.copy_(torch.tensor([0.5, 1.0, 0.0]))
+    known = kernel.known(drawn(1, 5, 0), torch.tensor([[2.0, 1e9, 7.0]]))
+    assert known.t.tolist() == [[0.5, CUT, 0.0]]
+    with pytest.raises(SettingError, match=r"descriptors: expected shape \(2, 3\).*got none"):
+        kernel(drawn(2, 5, 0), None)
+    with pytest.raises(SettingError, match=r"got shape \(2, 2\)"):
+        kernel(drawn(2, 5, 0), drawn(2, 2, 0))
+
+
+def molecules(names=COMPOUNDS):
+    parts = [compound(name) for name in names]
+    z, pos = (torch.cat(part) for part in zip(*parts, strict=True))
+    batch = torch.repeat_interleave(
+        torch.arange(len(parts)), torch.tensor([len(p[0]) for p in parts])
+    )
+    return z, pos.float(), batch
+
+
+def predictor(names=NAMES):
+    """A model with a kernel whose training molecules are `COMPOUNDS`."""
+    torch.manual_seed(0)
+    shape = KernelShape(rows=6, components=4, rank=6, descriptors=names)
+    made = Predictor("spectrum_net", FIELDS, [VOLUME, LOG_S], kernel=shape).eval()
+    z, pos, batch = molecules()
+    heads, graph = made.heads, radius_graph(pos, made.cutoff, batch)
+    with torch.no_grad():
+        features = made.backbone.atom_features(z, pos, graph)
+        raw = heads.moments.raw(features, graph)
+        heads.moments.fit(raw)
+        kernel = heads.kernel
+        kernel.projection.copy_(drawn(len(kernel.projection), 4, 0) / 10)
+        known = kernel.known(heads.moments(raw), drawn(6, 2, 1) if names else None)
+        kernel.x.copy_(known.x)
+        if names:
+            kernel.t.copy_(known.t)
+        found = fitted(known, drawn(6, 1, 2)[:, 0])
+        for name in ("amplitudes", "lengths", "alpha", "root"):
+            getattr(kernel, name)[0] = getattr(found, name)
+        kernel.noise[0] = found.noise
+    made.baseline[1, 0], made.scale[1] = 3.0, 2.0
+    made.domain = Domain((1, 6, 7, 8), max_atoms=12, min_distance=0.7)
+    features_of_training = {**gaussians(features, z), "known": torch.zeros(0, features.shape[1])}
+    made.familiarity = familiarity(features_of_training, torch.rand(9, len(SIGNALS)))
+    return made
+
+
+def test_a_training_molecule_has_its_label():
+    made, (z, pos, batch) = predictor(), molecules()
+    value = made(z, pos, batch, descriptors=drawn(6, 2, 1))["logS"]
+    expected = 3.0 + 2.0 * drawn(6, 1, 2)[:, 0].double()
+    noise = float(made.heads.kernel.noise)
+    rest = noise * made.heads.kernel.alpha[0]  # y - f = σ² α
+    torch.testing.assert_close(value, expected - 2.0 * rest, rtol=0, atol=1e-4)
+
+
+def test_batches_padding_and_single_molecules_agree():
+    made, (z, pos, batch), t = predictor(), molecules(), drawn(6, 2, 1)
+    whole = made(z, pos, batch, descriptors=t)
+    for m in range(6):
+        own = batch == m
+        alone = made(z[own], pos[own], descriptors=t[m : m + 1])
+        for name in ("logS", "volume"):
+            torch.testing.assert_close(alone[name], whole[name][m : m + 1], rtol=1e-5, atol=1e-5)
+    graph = radius_graph(pos, made.cutoff, batch).with_descriptors(t)
+    more = padded(graph, Capacity((len(z) + 4, graph.n_edges + 4)))
+    assert more.descriptors.shape == (7, 2)
+    assert torch.equal(more.descriptors[:6], t)
+
+
+def test_deviations_are_signals_in_the_unit_of_the_value():
+    made, (z, pos, batch) = predictor(), molecules()
+    found = made.judged(z, pos, batch, descriptors=drawn(6, 2, 5))
+    assert found.signals.shape == (6, len(SIGNALS) + 1)
+    graph = radius_graph(pos, made.cutoff, batch).with_descriptors(drawn(6, 2, 5))
+    features = made.backbone.atom_features(z, pos, graph)
+    expected = 2.0 * made.heads.deviations(features, graph)[:, 0]
+    torch.testing.assert_close(found.signals[:, -2].double(), expected, rtol=1e-4, atol=1e-5)
+    heavy = torch.tensor([1, 1, 2, 3, 6, 2])
+    assert torch.equal(found.signals[:, -1].long(), heavy)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("names", [NAMES, ()])
+def test_a_file_gives_the_same(names, tmp_path):
+    made = predictor(names)
+    save_checkpoint(made, tmp_path / "a.safetensors", {"data": "own"})
+    again = load(tmp_path / "a.safetensors")
+    assert again.descriptors == names
+    z, pos, batch = molecules()
+    t = drawn(6, 2, 6) if names else None
+    expected = made(z, pos, batch, descriptors=t)
+    for name, value in again(z, pos, batch, descriptors=t).items():
+        assert torch.equal(value, expected[name])
+    if names:
+        with pytest.raises(SettingError, match="takes descriptors of bonds by RDKit"):
+            program_of(made)
+
+
+def test_kernels_are_not_merged():
+    with pytest.raises(ValueError, match="expected no kernel"):
+        merged([predictor(), predictor()])
