@@ -9,6 +9,7 @@ too wide than too narrow.
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -174,53 +175,49 @@ def kernel_errors(base: TableConfig, data: Data, names: tuple[str, ...]) -> list
 
 
 def kernel_members(
-    base: TableConfig, data: Data, names: tuple[str, ...], n: int, folder: Path
-) -> tuple[list[Predictor], Predictor]:
-    """Fit all members and the one of all rows; what an earlier call has done is not done again.
+    base: TableConfig, data: Data, names: tuple[str, ...], without: Sequence[int], folder: Path
+) -> list[Predictor]:
+    """Fit processes to all folds but one; what an earlier call has done is not done again.
 
     Args:
         base: config of the runs.
         data: of the fit.
         names: of the descriptors that are taken.
-        n: members, of which each lacks one fold.
-        folder: of the members.
+        without: of each process the fold that it lacks; `NO_FOLD` for one of all rows.
+        folder: of the processes.
 
     Returns:
-        The members in their order, and the process of all rows.
+        The processes in their order.
     """
-    fold, processes = data.folds.fold, None
-    paths = []
-    for k in range(n + 1):
-        own = folder / (str(k + 1) if k < n else WHOLE)
+    fold, processes, paths = data.folds.fold, None, []
+    for lacking in without:
+        own = folder / (WHOLE if lacking == NO_FOLD else str(lacking + 1))
         paths.append(own / "member.safetensors")
         if (own / DONE).exists():
             continue
         processes = processes or Processes(base, data, names)
-        rows = np.flatnonzero((fold >= 0) & (fold != (k if k < n else NO_FOLD)))
+        rows = np.flatnonzero((fold >= 0) & (fold != lacking))
         member = processes.of_rows(rows)
-        if k < n:
-            _log(processes, member, rows, np.flatnonzero(fold == k), k, own / "log")
+        if lacking != NO_FOLD:
+            _log(processes, member, rows, lacking, own / "log")
         save_checkpoint(member, paths[-1], {"name": "member"})
         (own / DONE).touch()
-    found = [load(path) for path in paths]
-    return found[:-1], found[-1]
+    return [load(path) for path in paths]
 
 
-def _log(
-    processes: Processes, member: Predictor, rows: Ints, held: Ints, k: int, folder: Path
-) -> None:
+def _log(processes: Processes, member: Predictor, rows: Ints, fold: int, folder: Path) -> None:
     """Write how the error on the fold falls with the number of rows, as a run logs its steps.
 
     Args:
         processes: of the fit.
         member: the process of all its rows.
         rows: that it has seen.
-        held: of its fold.
-        k: its number. The first `COMPARED` members tell of fewer rows too.
+        fold: that it has not. Those without one of the first `COMPARED` tell of fewer rows too.
         folder: of the log.
     """
     mixed = np.random.RandomState(0).permutation(rows)
-    points = [np.sort(mixed[: len(rows) // part]) for part in SHORTER if k < COMPARED]
+    points = [np.sort(mixed[: len(rows) // part]) for part in SHORTER if fold < COMPARED]
+    held = np.flatnonzero(processes.data.folds.fold == fold)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "metrics.csv").open("w", newline="") as file:
         writer = csv.writer(file)

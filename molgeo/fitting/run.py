@@ -23,7 +23,7 @@ import yaml
 
 from molgeo.evaluation.cards import markdown
 from molgeo.fitting.bars import add_bars
-from molgeo.fitting.kernel_members import kernel_errors, kernel_members
+from molgeo.fitting.kernel_members import NO_FOLD, kernel_errors, kernel_members
 from molgeo.fitting.members import Data, forget_states, pooling_of, train_members
 from molgeo.fitting.outcome import FILES as OUTCOME_FILES
 from molgeo.fitting.outcome import Outcome
@@ -179,7 +179,8 @@ def _make(own: Prepared, settings: FitSettings, path: Path) -> None:
     base = _with_pooling(own, settings, path.parent)
     if base.targets[0].head == KERNEL:
         assert own.descriptors is not None
-        members, whole = kernel_members(base, data, own.descriptors, recipe.members, folder)
+        folds = [*range(recipe.members), NO_FOLD]
+        *members, whole = kernel_members(base, data, own.descriptors, folds, folder)
     else:
         members = train_members(base, data, recipe.members, recipe.folds, folder)
         whole = merged(members, polar=_some(data)) if len(members) > 1 else members[0]
@@ -188,6 +189,9 @@ def _make(own: Prepared, settings: FitSettings, path: Path) -> None:
     test = tested(whole, data, recipe.conformers)
 
     def beside(other: Data, n: int) -> list[Predictor]:
+        if whole.heads.by_kernel:
+            names = whole.descriptors
+            return kernel_members(base, other, names, range(n), folder / OTHER)
         return train_members(base, other, n, recipe.folds, folder / OTHER)
 
     n_held = 1 if base.max_epochs else HELD_BESIDE
