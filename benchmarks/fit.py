@@ -2,10 +2,14 @@
 
     python benchmarks/fit.py DATA --work runs/fit_benchmark --chemprop ~/chemprop/bin/chemprop
     python benchmarks/fit.py DATA --work runs/fit_benchmark --sets freesolv --methods molgeo scratch
+    python benchmarks/fit.py DATA --sets gap-1000 mu-1000 --splits random --seeds 0
     python benchmarks/fit.py --show                         # the table of what was measured
 
 DATA is a folder with ``esol.csv``, ``freesolv.csv`` and ``lipo.csv``, each with a column of SMILES
-and one of values. Every run is written into the JSON file as it ends, and is not made again: a
+and one of values. Sets such as ``gap-1000`` are made of QM9: the SMILES of 1,000 molecules to
+learn from and 1,000 of QM9's test part; u0 is the atomization energy.
+
+Every run is written into the JSON file as it ends, and is not made again: a
 command that was killed goes on. Chemprop comes from an environment of its own (`pip install
 chemprop`), at its defaults on a CPU; molgeo at its own defaults. Both see the same parts. Chemprop
 chooses its epoch by the part ``val``; molgeo takes its rows to its folds, and tests on ``test``.
@@ -31,6 +35,7 @@ import pandas as pd
 from rdkit import Chem
 from rdkit.Chem.Scaffolds import MurckoScaffold
 
+from molgeo.data.qm9.dataset import QM9, atom_references
 from molgeo.runtime.whole_file import replacing
 
 SETS = {
@@ -39,6 +44,12 @@ SETS = {
     "lipo": ("lipo", ""),
 }
 """Name of a file → title of its column of values, and their unit."""
+
+OF_QM9 = {"gap": "eV", "mu": "D", "alpha": "a0^3", "u0": "eV"}
+SETS |= {f"{name}-{n}": (name, unit) for n in (1000, 10000) for name, unit in OF_QM9.items()}
+
+TESTED = 1000
+"""Molecules of QM9's test part."""
 
 KINDS = ("scaffold", "random")
 METHODS = ("chemprop", "molgeo", "scratch")
@@ -74,10 +85,37 @@ def parts(smiles: list[str], kind: str, seed: int) -> list[str]:
     return found
 
 
+def of_qm9(set_name: str, seed: int) -> pd.DataFrame:
+    """Molecules of QM9 with a property, and their parts; a tenth of those to learn from is ``val``.
+
+    Args:
+        set_name: such as ``gap-1000``.
+        seed: of which molecules are learned from; those that are tested on are the same for all.
+    """
+    name, n = set_name.split("-")
+    data = QM9()
+    own = data.split()
+    train = np.random.RandomState(seed).permutation(own.train.numpy())[: int(n)]
+    test = np.random.RandomState(0).permutation(own.test.numpy())[:TESTED]
+    rows = np.concatenate([train, test])
+    values = data.molecules.y[rows, data.molecules.properties.index(name)].numpy()
+    if name == "u0":
+        free, bounds = atom_references()[name], data.molecules.bounds
+        atoms = [data.molecules.z[bounds[row] : bounds[row + 1]].tolist() for row in rows]
+        values = values - [sum(map(free.__getitem__, z)) for z in atoms]
+    n_val = len(train) // 10
+    parts = ["train"] * (len(train) - n_val) + ["val"] * n_val + ["test"] * len(test)
+    smiles = data.all_smiles()
+    return pd.DataFrame({"smiles": [smiles[row] for row in rows], name: values, "split": parts})
+
+
 def table_of(data: Path, work: Path, run: str) -> Path:
     """The file of a run, with a column ``split``."""
     name, kind, seed = run.split("_")
     path = work / "splits" / f"{run}.csv"
+    if not path.exists() and "-" in name:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        of_qm9(name, int(seed)).to_csv(path, index=False)
     if not path.exists():
         rows = pd.read_csv(data / f"{name}.csv")
         rows["split"] = parts(rows["smiles"].tolist(), kind, int(seed))
@@ -202,7 +240,8 @@ def main() -> None:
     parser.add_argument("data", nargs="?", help="folder of the three files")
     parser.add_argument("--work", default="runs/fit_benchmark", help="folder of splits and models")
     parser.add_argument("--chemprop", default="chemprop", help="chemprop's program")
-    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
+    own = ["freesolv", "esol", "lipo"]
+    parser.add_argument("--sets", nargs="+", default=own, choices=list(SETS))
     parser.add_argument("--splits", nargs="+", default=list(KINDS), choices=KINDS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--methods", nargs="+", default=["chemprop", "molgeo"], choices=METHODS)

@@ -85,12 +85,14 @@ def add_bars(
     with progress("measuring errors") as report:
         for k, rows in enumerate(folds[: len(members)]):
             others = [one for j, one in enumerate(known) if j != k]
-            whole.familiarity = _undecided(others)
-            whole.domain = members[k].domain
+            # A kernel has the features of all, and a deviation that is of its own training rows.
+            judge = members[k] if whole.heads.by_kernel else whole
+            judge.familiarity, judge.domain = _undecided(others), members[k].domain
             for n in numbers:
                 sample = sample_of(data, rows, learned, n)
-                own, signals = collect(members[k], sample), collect(whole, sample, judge=True)
-                both = _with_signals(own, signals)
+                judged = collect(judge, sample, judge=True)
+                own = judged if judge is members[k] else collect(members[k], sample)
+                both = _with_signals(own, judged)
                 parts[n].append(HeldOut(both, torch.full((len(both.rows),), k)))
             report(k + 1, len(folds))
     whole.domain = domain
