@@ -2,7 +2,7 @@
 
 A cell may be a number, also as text, with a decimal comma or with an uncertainty (``1.2 ± 0.1``).
 What ``1,234`` means is seen from the other cells of its column. What only bounds a value (``<0.5``)
-is none. A unit may stand in a title, ``logS (log mol/L)``, or
+is none. A unit may stand in a title, ``logS (log mol/L)`` or ``dG / kJ/mol``, or
 behind each of the numbers; of two different ones nobody could tell what was meant.
 """
 
@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
+
+import numpy as np
 
 from molgeo.chem.files.columns import content
 from molgeo.chem.molecule import BadRow, Row
@@ -43,6 +45,9 @@ POSITIVE: Final = frozenset(
 FEW: Final = 5
 """Whole numbers, as which somebody may have written classes."""
 
+FAR: Final = 100
+"""Widths of the middle half of all values, beyond which one may be a slip."""
+
 _NUMBER: Final = r"[+-]?(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?"
 _UNCERTAIN: Final = re.compile(
     rf"({_NUMBER})\s*(?:(?:±|\+/-|\+-)\s*{_NUMBER}|\(\d+\))\s*(.*)", re.DOTALL
@@ -54,6 +59,7 @@ _WITH_UNIT: Final = re.compile(
 _EITHER: Final = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 _AMBIGUOUS: Final = "may be a decimal comma or one of thousands: write a decimal point"
 _TITLE: Final = re.compile(r"(.*\S)\s*[(\[{]\s*([^()\[\]{}]+?)\s*[)\]}]\s*")
+_QUOTIENT: Final = re.compile(r"(.*\S)\s+/\s+(\S.*?)\s*")
 _MINUS: Final = str.maketrans({"−": "-", "–": "-", "\u00a0": " "})
 
 
@@ -181,7 +187,7 @@ def _title(wanted: str, titles: Sequence[str], source: str) -> str:
 
 def _parted(title: str) -> tuple[str, str]:
     """A title's name and unit."""
-    parts = _TITLE.fullmatch(title)
+    parts = _TITLE.fullmatch(title) or _QUOTIENT.fullmatch(title)
     return (parts[1], parts[2]) if parts else (title.strip(), "")
 
 
@@ -237,6 +243,13 @@ def _column(
         remarks.append(f"{title}: the unit is taken to be {unit!r}; --unit names another")
     for fault, n in faults.items():
         remarks.append(f"{title}: {n} of {len(there)} values are left out: each {fault}")
+    values = np.array([cell.value for cell in there if not cell.fault])
+    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+    if (far := np.abs(values - middle) > FAR * (high - low)).any() and high > low:
+        remarks.append(
+            f"{title}: {far.sum()} of {len(values)} values are very far from the others, such as "
+            f"{values[far][0]:g} beside a median of {middle:g}: mend them if they are wrong"
+        )
     if len(numbers) <= FEW < len(there) / 10 and all(map(float.is_integer, numbers)):
         listed = [f"{one:g}" for one in sorted(numbers)]
         remarks.append(

@@ -59,9 +59,14 @@ def folds_of(table: Table, split: str, test_fraction: float, n: int, seed: int) 
             say("the rows have no SMILES, of which scaffolds could be told: the split is random")
         by_scaffold = False
     groups = table.families(rows) if by_scaffold else molecules
+    if by_scaffold and not has_groups(groups):
+        say("the rows are of one or two scaffolds: the split is random")
+        groups, by_scaffold = molecules, False
     is_test = table.parts == TEST
-    if not is_test.any() and test_fraction:
-        free = np.where(table.parts == VALIDATION, UNDECIDED, table.parts)
+    free = np.where(table.parts == VALIDATION, UNDECIDED, table.parts)
+    if not is_test.any() and test_fraction and not (free == UNDECIDED).any():
+        say(f"{split}: no row is called test: errors are those of the folds")
+    elif not is_test.any() and test_fraction:
         found = split_groups(groups, free, 1e-9, test_fraction, seed, by_rows=by_scaffold)
         is_test[found.test.numpy()] = True
     rest = np.flatnonzero(~is_test)

@@ -33,6 +33,9 @@ from molgeo.training.naming import data_name
 from molgeo.training.table import TableConfig, Target
 from molgeo.training.table_geometries import described, geometries_of
 
+FEWEST_OF_CLASS: Final = 10
+"""Molecules of a class below which nothing could be said of it: two in a fold."""
+
 REASONS: Final = 3
 """Kinds of them that are told of rows that are set aside."""
 
@@ -145,7 +148,9 @@ def prepared(found: Given, settings: FitSettings) -> Prepared:
     if split in [one.title for one in columns]:
         raise SettingError(f"split: {split!r} is a target; expected a column of train and test")
     titles = [[one.title] for one in columns]
-    table = read_table(found.rows, titles, settings.geometry, split, takes_charge=True)
+    table = read_table(
+        found.rows, titles, settings.geometry, split, takes_charge=True, source=found.source
+    )
     table, remarks = averaged(table, columns)
     for remark in remarks:
         say(remark)
@@ -204,6 +209,14 @@ def _check_enough(values: Any, columns: Sequence[Column], aside: Sequence[BadRow
     """Refuse too few molecules to learn from."""
     for k, one in enumerate(columns):
         known = values[np.isfinite(values[:, k]), k]
+        if one.classes and len(known) >= FEWEST:
+            counts = [int((known == number).sum()) for number in range(2)]
+            if min(counts) < FEWEST_OF_CLASS:
+                rare = one.classes[int(np.argmin(counts))]
+                raise InputError(
+                    f"{one.title}: expected at least {FEWEST_OF_CLASS} molecules of each class, "
+                    f"got {min(counts)} of {rare!r}"
+                )
         if len(known) >= FEWEST:
             continue
         mean = (

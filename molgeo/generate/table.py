@@ -37,7 +37,23 @@ Source = Literal["auto", "given", "smiles"]
 """Geometries of a table: those given, or conformers of the SMILES; ``auto`` takes what there is."""
 
 MISSING: Final = frozenset(
-    ["", "na", "n/a", "nan", "none", "null", "-", "?", "<na>", "nat", "n.a.", "nd", "n.d."]
+    [
+        "",
+        "na",
+        "n/a",
+        "nan",
+        "none",
+        "null",
+        "-",
+        "?",
+        "<na>",
+        "nat",
+        "n.a.",
+        "nd",
+        "n.d.",
+        "–",
+        "—",
+    ]
 )
 """What a cell says, in small letters, if its value is not known."""
 _PARTS: Final = {
@@ -114,6 +130,7 @@ def read_table(
     needs_all: bool = True,
     wanted_by: str = "",
     takes_charge: bool = False,
+    source: str = "",
 ) -> Table:
     """Read molecules with values.
 
@@ -127,6 +144,7 @@ def read_table(
         needs_all: refuse files without one of the columns; else one is enough.
         wanted_by: the model that predicts the values, for messages.
         takes_charge: the model knows the charge of a molecule; else ions are set aside.
+        source: of rows that were read, for messages.
 
     Raises:
         FileNotFoundError: a file does not exist.
@@ -141,7 +159,7 @@ def read_table(
     options = replace(options or ReadOptions(), keep_columns=True)
     sources = [Path(file) if isinstance(file, str) else file for file in files]
     found = [row for file in sources for row in read(file, options)]
-    source = ", ".join(Path(file).name for file in names) or "the table"
+    source = source or ", ".join(Path(file).name for file in names) or "the table"
     titles = dict.fromkeys(title for row in found for title in row.extra)
     places = [title_of(wanted, titles, source, needs_all) for wanted in columns]
     chosen = [title for title in places if title]

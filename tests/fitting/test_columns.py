@@ -39,7 +39,7 @@ def test_numbers_as_people_write_them(cell, value, unit):
     assert (found.value, found.unit, found.fault) == (value, unit, "")
 
 
-@pytest.mark.parametrize("cell", ["", None, "NaN", "n/a", float("nan"), "-"])
+@pytest.mark.parametrize("cell", ["", None, "NaN", "n/a", float("nan"), "-", "—"])
 def test_what_is_missing(cell):
     found = cell_of(cell)
     assert math.isnan(found.value)
@@ -108,6 +108,21 @@ def test_a_unit_in_the_title():
     assert "taken to be 'log mol/L'" in remarks[0]
     (one,), _, remarks = columns(["1", "2", "4"], "Measured [kcal/mol]", "measured", "kJ/mol")
     assert (one.unit, remarks) == ("kJ/mol", [])
+
+
+def test_a_title_as_a_quotient():
+    (one,), _, _ = columns(["1", "2", "4"], "ΔG / kcal/mol", "ΔG")
+    assert (one.name, one.unit) == ("ΔG", "kcal/mol")
+    (one,), _, _ = columns(["1", "2", "4"], "b/a", "b/a")
+    assert (one.name, one.unit) == ("b/a", "")
+
+
+def test_a_value_that_may_be_a_slip_is_named():
+    _, _, remarks = columns(["1", "2", "3", "4", "-1e6"])
+    assert remarks == [
+        "y: 1 of 5 values are very far from the others, such as -1e+06 beside a median of 2: mend "
+        "them if they are wrong"
+    ]
 
 
 def test_mixed_units_are_refused():

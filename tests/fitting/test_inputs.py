@@ -106,6 +106,33 @@ def test_a_column_that_says_train_and_test(table, prepare, capsys):
     assert "1 molecule is in the test part and in the training part, such as CCCCCCCCCC" in err
 
 
+def test_a_column_without_test_rows(table, prepare, capsys):
+    path = table(("smiles", "y", "set"), lambda k, smiles, y: (smiles, y, "train"))
+    assert len(prepare(path, split="set").data.folds.test) == 0
+    assert "set: no row is called test: errors are those of the folds" in capsys.readouterr().err
+    path = table(("smiles", "y", "set"), lambda k, smiles, y: (smiles, y, "A"))
+    with pytest.raises(
+        InputError, match=r"mine\.csv: no row can be used; the first: set: exp"
+    ):
+        prepare(path, split="set")
+
+
+def test_a_homologous_series(table, prepare, capsys):
+    """Of one scaffold: it cannot be divided by these."""
+    path = table(cells=lambda k, smiles, y: ("C" * (k + 1), y))
+    made = prepare(path)
+    assert "the rows are of one or two scaffolds: the split is random" in capsys.readouterr().err
+    assert not made.data.folds.by_scaffold
+    assert made.base.split == "random"
+    assert len(made.data.folds.test)
+
+
+def test_too_few_of_a_class(table, prepare):
+    path = table(cells=lambda k, smiles, y: (smiles, "yes" if k < 3 else "no"))
+    with pytest.raises(InputError, match="y: expected at least 10 molecules of each class, got 3 "):
+        prepare(path)
+
+
 def test_two_columns_of_smiles(table, quick, capsys):
     def cells(k, smiles, y):
         return smiles, "C" * (k % 8 + 1) + "S" + "C" * (k // 8 + 1) + "O", y
