@@ -194,7 +194,7 @@ def _make(own: Prepared, settings: FitSettings, path: Path) -> None:
             return kernel_members(base, other, names, range(n), folder / OTHER)
         return train_members(base, other, n, recipe.folds, folder / OTHER)
 
-    n_held = 1 if base.max_epochs else HELD_BESIDE
+    n_held = HELD_BESIDE if whole.heads.by_kernel or not base.max_epochs else 1
     outcome = outcome_of(own, whole, held, test, folder, beside, n_held)
     outcome.write(path.parent)
     write_page(path.parent / REPORT, outcome)

@@ -111,9 +111,7 @@ def test_a_column_without_test_rows(table, prepare, capsys):
     assert len(prepare(path, split="set").data.folds.test) == 0
     assert "set: no row is called test: errors are those of the folds" in capsys.readouterr().err
     path = table(("smiles", "y", "set"), lambda k, smiles, y: (smiles, y, "A"))
-    with pytest.raises(
-        InputError, match=r"mine\.csv: no row can be used; the first: set: exp"
-    ):
+    with pytest.raises(InputError, match=r"mine\.csv: no row can be used; the first: set: exp"):
         prepare(path, split="set")
 
 
