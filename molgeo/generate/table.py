@@ -162,8 +162,7 @@ def read_table(
     source = source or ", ".join(Path(file).name for file in names) or "the table"
     titles = dict.fromkeys(title for row in found for title in row.extra)
     places = [title_of(wanted, titles, source, needs_all) for wanted in columns]
-    chosen = [title for title in places if title]
-    if not chosen:
+    if not (chosen := [title for title in places if title]):
         listed = ", ".join(wanted[0] for wanted in columns)
         raise SettingError(
             f"{source}: expected a column of what {wanted_by or 'the model'} predicts ({listed}), "
