@@ -242,13 +242,14 @@ def _column(
         unit = found[0]
         remarks.append(f"{title}: the unit is taken to be {unit!r}; --unit names another")
     for fault, n in faults.items():
-        remarks.append(f"{title}: {n} of {len(there)} values are left out: each {fault}")
+        are, each = ("are", "each") if n > 1 else ("is", "it")
+        remarks.append(f"{title}: {n} of {len(there)} values {are} left out: {each} {fault}")
     values = np.array([cell.value for cell in there if not cell.fault])
     low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
     if (far := np.abs(values - middle) > FAR * (high - low)).any() and high > low:
         remarks.append(
-            f"{title}: {far.sum()} of {len(values)} values are very far from the others, such as "
-            f"{values[far][0]:g} beside a median of {middle:g}: mend them if they are wrong"
+            f"{title}: very far from the others: {far.sum()} of {len(values)} values, such as "
+            f"{values[far][0]:g} beside a median of {middle:g}; look whether that is right"
         )
     if len(numbers) <= FEW < len(there) / 10 and all(map(float.is_integer, numbers)):
         listed = [f"{one:g}" for one in sorted(numbers)]

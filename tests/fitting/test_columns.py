@@ -69,7 +69,7 @@ def test_a_bound_sets_its_row_aside_and_is_counted():
     assert isinstance(rows[1], BadRow)
     assert rows[1].message == "'<2' in y is a bound, not a value"
     assert rows[3].extra["y"] is None
-    assert remarks == ["y: 1 of 4 values are left out: each is a bound, not a value"]
+    assert remarks == ["y: 1 of 4 values is left out: it is a bound, not a value"]
 
 
 @pytest.mark.parametrize(
@@ -120,8 +120,8 @@ def test_a_title_as_a_quotient():
 def test_a_value_that_may_be_a_slip_is_named():
     _, _, remarks = columns(["1", "2", "3", "4", "-1e6"])
     assert remarks == [
-        "y: 1 of 5 values are very far from the others, such as -1e+06 beside a median of 2: mend "
-        "them if they are wrong"
+        "y: very far from the others: 1 of 5 values, such as -1e+06 beside a median of 2; look "
+        "whether that is right"
     ]
 
 
