@@ -320,6 +320,13 @@ def _with_numbers(
     return found
 
 
+def _names(title: str, name: str) -> bool:
+    """Whether a title has the name of another column in it, as a word if it is short."""
+    own = letters(name)
+    words = {letters(word) for word in re.split(r"[\W_]+", title)}
+    return own in words or (len(own) > 3 and own in letters(title))
+
+
 def _unused(rows: Sequence[Row], titles: Sequence[str], columns: Sequence[Column]) -> list[str]:
     """Remarks on columns that somebody may take for inputs: a model sees the molecules alone."""
     remarks = []
@@ -332,7 +339,7 @@ def _unused(rows: Sequence[Row], titles: Sequence[str], columns: Sequence[Column
                 continue
             others = [cell_of(rows[k].extra.get(title)).value for k in known]
             same = sum(own[k] == value for k, value in zip(known, others, strict=True))
-            if known and (same >= 0.95 * len(known) or letters(column.name) in letters(title)):
+            if known and (same >= 0.95 * len(known) or _names(title, column.name)):
                 leaks.append(title)
         if leaks:
             remarks.append(

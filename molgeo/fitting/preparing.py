@@ -85,11 +85,15 @@ def given(table: Any, settings: FitSettings) -> Given:
     )
     is_file = isinstance(table, str | Path)
     if is_file and not Path(table).is_file():
-        raise FileNotFoundError(f"{table} does not exist; expected a file of molecules")
+        what = "is a folder" if Path(table).is_dir() else "does not exist"
+        raise FileNotFoundError(f"{table} {what}; expected a file of molecules")
     sources = [Path(table)] if is_file else [table] if is_single(table) else list(table)
     rows = list(read_all(sources, options))
     if not rows:
         raise InputError("the table is empty: it has no molecules")
+    bad = [row.message for row in rows if isinstance(row, BadRow)]
+    if len(bad) == len(rows):
+        raise InputError(f"no row can be used; the first: {one_line(bad[0], 200)}")
     name, source = (
         (data_name([str(table)]), Path(table).name) if is_file else ("table", "the table")
     )

@@ -172,6 +172,12 @@ def test_other_columns_that_tell_the_value():
     ]
 
 
+def test_a_short_name_is_no_part_of_a_word():
+    others = {"density": ["9", "8", "7"], "y_log": ["3", "1", "2"]}
+    _, _, remarks = columns(["1", "2", "4"], **others)
+    assert [one.split(" may tell")[0] for one in remarks] == ["'y_log'"]
+
+
 def test_a_title_that_is_not_there_or_is_there_twice():
     with pytest.raises(
         SettingError, match=r"no column 'logs'.*; beside the molecules there are 'y'"

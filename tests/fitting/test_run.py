@@ -216,6 +216,10 @@ def test_a_folder_of_something_else_is_left_alone(table, quick, tmp_path):
         fit_table(path, quick(output=str(tmp_path), force=True))
     with pytest.raises(FileNotFoundError, match=r"nowhere\.csv does not exist"):
         fit_table("nowhere.csv", quick())
+    with pytest.raises(FileNotFoundError, match=r"is a folder; expected a file"):
+        fit_table(tmp_path, quick())
+    with pytest.raises(InputError, match=r"no row can be used; the first: cannot read a dict"):
+        fit_table([{"smiles": "CCO", "y": 1.0}], quick())
 
 
 def test_a_table_without_structures(table, quick):
