@@ -326,7 +326,8 @@ def _property_table(
         known: columns of the properties that have a row; None for all.
     """
     rows = [
-        f"| {one.symbol}, {one.name} | {one.unit} | {' | '.join(cells(one))} |"
+        f"| {', '.join(dict.fromkeys((one.symbol, one.name)))} | {one.unit} | "
+        f"{' | '.join(cells(one))} |"
         for one in header.config.properties
         if known is None or one.column in known
     ]

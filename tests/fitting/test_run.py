@@ -38,6 +38,7 @@ def test_from_a_table_to_a_prediction_with_an_error_bar(table, capsys):
     model = "runs/mine/y.safetensors"
     assert out.splitlines()[-1] == f"molgeo predict new.smi --model {model}"
     assert "y, " in out
+    assert "| y | a0³ |" in Path(model).with_suffix(".md").read_text(encoding="utf-8")
     header = read_header(model)
     assert [one.conformers for one in header.calibration] == [1]
     assert header.config.properties[0].unit == "a0³"
