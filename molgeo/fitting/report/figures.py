@@ -144,7 +144,14 @@ def learning(axes: Axes, history: pd.DataFrame, title: str, steps: str = "step")
                 "marker": "o" if len(known) < 9 else "",
             }
             axes.plot(known["step"], known[name], **style, label="" if n or known.empty else label)
-    axes.set(xlabel=steps, yscale="log", xscale="linear" if steps == "step" else "log")
+    axes.set(xlabel=steps, yscale="log")
+    for formatted in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        formatted("{x:g}")  # not as powers of ten
+    if steps != "step":
+        first = history["member"] == history["member"].min()  # numbers of others are about the same
+        axes.set(xscale="log", xticks=sorted(history["step"][first]))
+        axes.set_xticks([], minor=True)
+        axes.xaxis.set_major_formatter("{x:,.0f}")
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="upper right", fontsize=9)
 
