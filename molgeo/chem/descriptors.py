@@ -1,7 +1,8 @@
 """RDKit's descriptors of molecules: what the bonds say, without coordinates.
 
 They are numbers that chemists have found telling: Crippen's logP, polar surface, counts of rings,
-donors and groups. Models of few values take them beside the features of a backbone.
+donors and groups; and how often each substructure of a Morgan fingerprint occurs, as the logarithm
+of one plus the count. Models of few values take them beside the features of a backbone.
 """
 
 from __future__ import annotations
@@ -18,6 +19,13 @@ from molgeo.chem.bonds import from_coordinates
 from molgeo.chem.molecule import Molecule, SmilesRow
 from molgeo.chem.parsing import mol_from_smiles, rdkit_messages
 from molgeo.runtime.errors import InputError
+
+BITS: Final = 1024
+RADIUS: Final = 2
+"""Of the Morgan fingerprint."""
+
+COUNTED: Final = "Morgan_"
+"""Begins the names of substructures."""
 
 LARGEST: Final = 1e6
 """Absolute value beyond which a descriptor is cut: some grow without bounds."""
@@ -44,13 +52,33 @@ def names() -> tuple[str, ...]:
     return tuple(_functions())
 
 
+def substructures() -> tuple[str, ...]:
+    """Names of all substructures."""
+    return tuple(f"{COUNTED}{k}" for k in range(BITS))
+
+
+@cache
+def _fingerprint() -> Any:
+    from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
+
+    return GetMorganGenerator(radius=RADIUS, fpSize=BITS)
+
+
+def counts_of(mol: Chem.Mol) -> NDArray[np.float64]:
+    """(`BITS`,) how often each substructure occurs in a molecule."""
+    with rdkit_messages():
+        found: NDArray[np.float64] = _fingerprint().GetCountFingerprintAsNumPy(mol)
+    return found.astype(np.float64)
+
+
 def check(wanted: Sequence[str]) -> None:
     """Refuse names of descriptors that this RDKit does not have.
 
     Raises:
         InputError: there are some.
     """
-    if missing := [name for name in wanted if name not in _functions()]:
+    known = {*_functions(), *substructures()}
+    if missing := [name for name in wanted if name not in known]:
         raise InputError(
             f"descriptors: the model takes {missing[0]!r}, which this version of RDKit does not "
             "compute; install the version that the model was made with"
@@ -98,10 +126,13 @@ def of_mol(mol: Chem.Mol, wanted: Sequence[str]) -> NDArray[np.float64]:
     Returns:
         (descriptors,).
     """
-    known = _functions()
+    known, logs = _functions(), np.log1p(counts_of(mol))
     with rdkit_messages():
-        values = np.array([known[name](mol) for name in wanted], np.float64)
-    return np.clip(np.nan_to_num(values, nan=0.0), -LARGEST, LARGEST)
+        values = [
+            logs[int(name.removeprefix(COUNTED))] if name.startswith(COUNTED) else known[name](mol)
+            for name in wanted
+        ]
+    return np.clip(np.nan_to_num(np.array(values, np.float64), nan=0.0), -LARGEST, LARGEST)
 
 
 def mol_of(row: Molecule | SmilesRow) -> Chem.Mol | None:

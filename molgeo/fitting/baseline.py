@@ -14,17 +14,13 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from molgeo.chem.descriptors import counts_of, of_rows
 from molgeo.chem.descriptors import names as descriptor_names
-from molgeo.chem.descriptors import of_rows
 from molgeo.chem.molecule import Molecule, SmilesRow
 from molgeo.chem.parsing import mol_from_smiles, rdkit_messages
 from molgeo.elements import SYMBOLS
 from molgeo.fitting.outcome import Array
 from molgeo.runtime.progress import Progress
-
-BITS: Final = 1024
-RADIUS: Final = 2
-"""Of the Morgan fingerprint, whose entries are counts."""
 
 COMMON: Final = 3
 """Training molecules that have a substructure, for it to be a feature."""
@@ -55,7 +51,7 @@ class Features(NamedTuple):
 
     Attributes:
         descriptors: (rows, d).
-        counts: (rows, `BITS`) of substructures; (rows, 0) if only the composition is known.
+        counts: (rows, substructures); (rows, 0) if only the composition is known.
     """
 
     descriptors: Array
@@ -120,18 +116,14 @@ def features_of(rows: Sequence[Molecule | SmilesRow]) -> Features:
     Args:
         rows: molecules.
     """
-    from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
-
     with rdkit_messages():
         mols = [mol_from_smiles(row.smiles) if row.smiles else None for row in rows]
         if any(mol is None for mol in mols):
             atoms: list[Any] = [row.z if isinstance(row, Molecule) else [] for row in rows]
             elements = np.array([np.bincount(z, minlength=len(SYMBOLS)) for z in atoms], np.float64)
             return Features(elements, np.zeros((len(rows), 0)))
-        descriptors = of_rows(rows, descriptor_names())
-        morgan = GetMorganGenerator(radius=RADIUS, fpSize=BITS)
-        counts = np.array([morgan.GetCountFingerprintAsNumPy(mol) for mol in mols], np.float64)
-    return Features(descriptors, counts)
+    counts = np.stack([counts_of(mol) for mol in mols if mol is not None])
+    return Features(of_rows(rows, descriptor_names()), counts)
 
 
 def _some(rows: NDArray[np.int64], seed: int) -> NDArray[np.int64]:

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
-from molgeo.predictor.kernel import Known, likeness
+from molgeo.predictor.kernel import N_AMPLITUDES, N_LENGTHS, Known, likeness
 
 MOST_LIKELY: Final = 1000
 """Molecules by which amplitudes, lengths and noise are found."""
@@ -48,8 +48,8 @@ class Process(NamedTuple):
     """What the fit found, as the buffers of `Kernel` have it for one property.
 
     Attributes:
-        amplitudes: (4,).
-        lengths: (2,).
+        amplitudes: (`N_AMPLITUDES`,).
+        lengths: (`N_LENGTHS`,).
         noise: of the labels, σ².
         alpha: (molecules,).
         root: (molecules, rank).
@@ -103,13 +103,14 @@ def fitted(known: Known, labels: Tensor) -> Process:
 
 
 def _parts(parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    return parameters[:4], parameters[4:6], parameters[6] + LEAST_NOISE
+    n = N_AMPLITUDES
+    return parameters[:n], parameters[n:-1], parameters[-1] + LEAST_NOISE
 
 
 def _likeliest(known: Known, labels: Tensor) -> Tensor:
     """Logarithms of amplitudes, lengths and noise."""
     pairs = likeness(known, known)
-    start = [FIRST["amplitude"]] * 4 + [FIRST["length"]] * 2 + [FIRST["noise"]]
+    start = [FIRST["amplitude"]] * N_AMPLITUDES + [FIRST["length"]] * N_LENGTHS + [FIRST["noise"]]
     found = torch.tensor(start, dtype=torch.float64).log().requires_grad_()
     optimiser = torch.optim.LBFGS(
         [found], max_iter=STEPS, tolerance_change=1e-6, line_search_fn="strong_wolfe"

@@ -18,6 +18,7 @@ import torch
 from lightning.pytorch import seed_everything
 from torch import Tensor
 
+from molgeo.chem.descriptors import COUNTED
 from molgeo.fitting.folds import Ints
 from molgeo.fitting.gaussian_process import KEPT, fitted, main_components
 from molgeo.fitting.members import COMPARED, DONE, MOST_COMPARED, Data, FoldModule, FoldTask
@@ -100,6 +101,7 @@ class Processes:
             components=projection.shape[1],
             rank=min(len(rows), KEPT),
             descriptors=self.names,
+            n_counts=sum(name.startswith(COUNTED) for name in self.names),
         )
         own = Predictor(**{**dict(start.config), "kernel": shape}).eval()
         weights = start.state_dict()
@@ -118,8 +120,8 @@ class Processes:
             kernel.factor.copy_(torch.where(spread > 1e-6, 1.0 / spread, 0.0))
         known = kernel.known(moments, descriptors)
         kernel.x.copy_(known.x)
-        if known.t is not None:
-            kernel.t.copy_(known.t)
+        if self.names:
+            kernel.t.copy_(torch.cat([one for one in (known.t, known.c) if one is not None], 1))
         labels = self._labels(own, first)
         for k, y in enumerate(labels.T):
             there = y.isfinite().nonzero()[:, 0]

@@ -11,11 +11,13 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from molgeo.chem.descriptors import names as descriptor_names
+from molgeo.chem.descriptors import of_rows, substructures
 from molgeo.chem.files.formats import ReadOptions
 from molgeo.chem.files.readers import is_single, read_all
 from molgeo.chem.molecule import BadRow, Molecule, Row
 from molgeo.data import location
 from molgeo.elements import SYMBOLS
+from molgeo.fitting.baseline import COMMON
 from molgeo.fitting.columns import Column, read_columns
 from molgeo.fitting.duplicates import averaged
 from molgeo.fitting.folds import Folds, folds_of
@@ -171,7 +173,7 @@ def prepared(found: Given, settings: FitSettings) -> Prepared:
     geometries, failed = geometries_of(table, base.learned, recipe.conformers, store)
     table = replace(table, aside=[*table.aside, *failed])
     kept = np.flatnonzero(geometries.exists.numpy())
-    taken = _descriptors(len(kept), columns, table.geometry, settings)
+    taken = _descriptors([table.rows[k] for k in kept.tolist()], columns, table.geometry, settings)
     geometries = described(geometries, table, taken or ())
     _check_enough(table.values[kept], columns, table.aside)
     data = Data(table, geometries, _folds(table.of(kept), kept, len(table.rows), settings, recipe))
@@ -183,12 +185,12 @@ def prepared(found: Given, settings: FitSettings) -> Prepared:
 
 
 def _descriptors(
-    n: int, columns: Sequence[Column], geometry: str, settings: FitSettings
+    rows: Sequence[Any], columns: Sequence[Column], geometry: str, settings: FitSettings
 ) -> tuple[str, ...] | None:
     """Descriptors that kernels take; None if no kernel can be fitted.
 
     Args:
-        n: rows that can be used.
+        rows: that can be used.
         columns: of values.
         geometry: of the table. Of given coordinates nobody may know the bonds.
         settings: of the fit.
@@ -196,7 +198,7 @@ def _descriptors(
     Raises:
         SettingError: a kernel is asked for, and cannot be fitted.
     """
-    has_classes = any(one.classes for one in columns)
+    has_classes, n = any(one.classes for one in columns), len(rows)
     if settings.pooling == KERNEL and (has_classes or n > MOST_ROWS):
         what = "classes" if has_classes else f"{n:,} molecules"
         raise SettingError(
@@ -206,7 +208,11 @@ def _descriptors(
     asked = settings.pooling in ("auto", KERNEL)
     if not asked or has_classes or n > MOST_ROWS or settings.from_scratch or settings.epochs:
         return None
-    return () if settings.coordinates_alone or geometry == "given" else descriptor_names()
+    if settings.coordinates_alone or geometry == "given":
+        return ()
+    counts = of_rows(rows, substructures())
+    common = np.flatnonzero((counts > 0).sum(0) >= COMMON)
+    return (*descriptor_names(), *(substructures()[k] for k in common.tolist()))
 
 
 def _check_enough(values: Any, columns: Sequence[Column], aside: Sequence[BadRow]) -> None:

@@ -66,8 +66,8 @@ class FitSettings:
     )
     coordinates_alone: bool = option(
         False,
-        "a kernel sees no descriptors of the bonds (logP, rings, groups; by RDKit), so that the "
-        "model also takes coordinates whose bonds nobody knows",
+        "a kernel sees nothing of the bonds (RDKit's descriptors such as logP, substructures), so "
+        "that the model also takes coordinates whose bonds nobody knows",
     )
     geometry: Source = option(
         "auto", "coordinates as given in the table, or conformers made from the smiles", Source

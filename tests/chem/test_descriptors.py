@@ -7,7 +7,14 @@ from rdkit.Chem import Crippen, Descriptors
 
 from molgeo.chem import descriptors
 from molgeo.chem.building import build
-from molgeo.chem.descriptors import LARGEST, UNKNOWN_BONDS, bonds_refusal, names, of_rows
+from molgeo.chem.descriptors import (
+    LARGEST,
+    UNKNOWN_BONDS,
+    bonds_refusal,
+    names,
+    of_rows,
+    substructures,
+)
 from molgeo.chem.molecule import Molecule, SmilesRow
 from molgeo.runtime.errors import InputError
 
@@ -19,6 +26,14 @@ def test_they_are_those_of_rdkit():
     expected = [[Crippen.MolLogP(m), Descriptors.TPSA(m), Descriptors.RingCount(m)] for m in mols]
     np.testing.assert_allclose(found, expected)
     assert of_rows([], ("TPSA",)).shape == (0, 1)
+
+
+def test_substructures_are_counted():
+    ethane, propane = of_rows([SmilesRow("CC"), SmilesRow("CCC")], substructures())
+    assert np.expm1(ethane).max() == pytest.approx(2.0)  # two methyl groups
+    assert np.expm1(propane).sum() > np.expm1(ethane).sum()
+    some = of_rows([SmilesRow("CCC")], ("TPSA", substructures()[int(propane.argmax())]))
+    np.testing.assert_allclose(some, [[0.0, propane.max()]])
 
 
 def test_all_of_them_are_finite_for_ions_metals_and_large_molecules():
@@ -48,4 +63,4 @@ def test_coordinates_without_bonds_are_refused():
 
 def test_a_descriptor_of_another_version_is_named(monkeypatch):
     with pytest.raises(InputError, match="takes 'NoSuchThing', which this version of RDKit"):
-        descriptors.check(["TPSA", "NoSuchThing"])
+        descriptors.check(["TPSA", "Morgan_7", "NoSuchThing"])

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from molgeo.chem.descriptors import BITS
 from molgeo.chem.molecule import Molecule, SmilesRow
-from molgeo.fitting.baseline import BITS, baselines, features_of
+from molgeo.fitting.baseline import baselines, features_of
 from molgeo.fitting.outcome import scores
 
 ENDS = ["O", "N", "Cl", "F", "C#N", "C(=O)O", "OC", "c1ccccc1"]

@@ -24,8 +24,8 @@ def unlikeliness(known, y, amplitudes, lengths, noise):
 def test_labels_are_as_likely_as_another_library_finds_them():
     x = drawn(60, 3, 0)
     y = (2 * x[:, 0]).sin() + x[:, 1] + 0.2 * drawn(60, 1, 1)[:, 0]
-    found = fitted(Known(x, None), y)
-    ours = unlikeliness(Known(x, None), y, found.amplitudes, found.lengths, found.noise)
+    found = fitted(Known(x), y)
+    ours = unlikeliness(Known(x), y, found.amplitudes, found.lengths, found.noise)
     kernel = kernels.ConstantKernel() * kernels.Matern(nu=1.5) + kernels.WhiteKernel()
     kernel += kernels.ConstantKernel() * kernels.DotProduct(0.0, sigma_0_bounds="fixed")
     other = GaussianProcessRegressor(kernel, alpha=0.0, n_restarts_optimizer=3, random_state=0)
@@ -46,7 +46,7 @@ def test_labels_of_no_meaning_tell_nothing_of_others():
 
 def test_labels_without_noise_keep_a_little():
     x = drawn(50, 2, 0)
-    found = fitted(Known(x, None), x[:, 0])
+    found = fitted(Known(x), x[:, 0])
     assert LEAST_NOISE <= float(found.noise) < 10 * LEAST_NOISE
     assert torch.isfinite(found.alpha).all()
 
@@ -54,20 +54,21 @@ def test_labels_without_noise_keep_a_little():
 def test_the_same_molecule_twice_is_no_fault():
     x = drawn(30, 3, 0).repeat(2, 1)
     y = torch.cat([x[:30, 0], x[:30, 0] + 0.5])
-    found = fitted(Known(x, None), y)
-    predicted = likeness(Known(x, None), Known(x, None)).kernel(found.amplitudes, found.lengths)
+    found = fitted(Known(x), y)
+    predicted = likeness(Known(x), Known(x)).kernel(found.amplitudes, found.lengths)
     torch.testing.assert_close((predicted @ found.alpha)[:30], (predicted @ found.alpha)[30:])
 
 
 @pytest.mark.parametrize("rank", [10, 60])
 def test_the_root_never_makes_a_molecule_surer_than_it_is(rank, monkeypatch):
     monkeypatch.setattr(gaussian_process, "KEPT", rank)
-    known, y = Known(drawn(60, 4, 0), drawn(60, 2, 1)), drawn(60, 1, 2)[:, 0]
+    known = Known(drawn(60, 4, 0), drawn(60, 2, 1), drawn(60, 3, 5))
+    y = drawn(60, 1, 2)[:, 0]
     found = fitted(known, y)
     assert found.root.shape == (60, rank)
     whole = likeness(known, known).kernel(found.amplitudes, found.lengths)
     exact = torch.linalg.inv(whole + found.noise * torch.eye(60).double())
-    new = Known(drawn(9, 4, 3), drawn(9, 2, 4))
+    new = Known(drawn(9, 4, 3), drawn(9, 2, 4), drawn(9, 3, 6))
     near = likeness(new, known).kernel(found.amplitudes, found.lengths)
     known_part = (near @ found.root.double()).square().sum(1)
     all_of_it = (near @ exact * near).sum(1)

@@ -30,15 +30,16 @@ def drawn(n, d, seed):
     return torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
 
 
-def filled(n=20, p=5, d=3, names=("a", "b", "c")):
+def filled(n=20, p=5):
     """A kernel with all of its training molecules, and their labels."""
-    x, t = drawn(n, p, 0), drawn(n, d, 1)
-    kernel = Kernel(p, 1, KernelShape(rows=n, components=p, rank=n, descriptors=names))
+    x, t = drawn(n, p, 0), drawn(n, 3, 1)
+    shape = KernelShape(rows=n, components=p, rank=n, descriptors=("a", "b", "c"), n_counts=1)
+    kernel = Kernel(p, 1, shape)
     kernel.projection.copy_(torch.eye(p))
     kernel.x.copy_(x)
     kernel.t.copy_(t)
     y = x[:, 0].sin() + 0.5 * t[:, 1] + 0.1 * drawn(n, 1, 2)[:, 0]
-    found = fitted(Known(x, t), y)
+    found = fitted(Known(x, t[:, :2], t[:, 2:]), y)
     for name in ("amplitudes", "lengths", "alpha", "root"):
         getattr(kernel, name)[0] = getattr(found, name)
     kernel.noise[0] = found.noise
@@ -64,12 +65,12 @@ class Of(kernels.Kernel):
 def test_values_and_deviations_are_those_of_another_library():
     kernel, y = filled()
     a, lengths = kernel.amplitudes[0].tolist(), kernel.lengths[0].tolist()
-    parts = []
-    for place, (n, columns) in enumerate(((5, slice(0, 5)), (3, slice(5, 8)))):
+    parts = [Of(a[4] * kernels.Matern(lengths[2], nu=1.5), slice(7, 8))]
+    for place, (n, columns) in enumerate(((5, slice(0, 5)), (2, slice(5, 7)))):
         smooth = a[2 * place] * kernels.Matern(lengths[place] * n**0.5, nu=1.5)
         linear = a[2 * place + 1] / n * kernels.DotProduct(sigma_0=0.0)
         parts += [Of(smooth, columns), Of(linear, columns)]
-    whole = parts[0] + parts[1] + parts[2] + parts[3]
+    whole = parts[0] + parts[1] + parts[2] + parts[3] + parts[4]
     other = GaussianProcessRegressor(whole, alpha=float(kernel.noise), optimizer=None)
     other.fit(torch.cat([kernel.x, kernel.t], 1).double().numpy(), y.double().numpy())
     x, t = drawn(7, 5, 3), drawn(7, 3, 4)
@@ -85,7 +86,8 @@ def test_descriptors_are_standardised_cut_and_needed():
     kernel.centre.copy_(torch.tensor([1.0, 0.0, 0.0]))
     kernel.factor.copy_(torch.tensor([0.5, 1.0, 0.0]))
     known = kernel.known(drawn(1, 5, 0), torch.tensor([[2.0, 1e9, 7.0]]))
-    assert known.t.tolist() == [[0.5, CUT, 0.0]]
+    assert known.t.tolist() == [[0.5, CUT]]
+    assert known.c.tolist() == [[0.0]]
     with pytest.raises(SettingError, match=r"descriptors: expected shape \(2, 3\).*got none"):
         kernel(drawn(2, 5, 0), None)
     with pytest.raises(SettingError, match=r"got shape \(2, 2\)"):
