@@ -53,11 +53,11 @@ BODIES = {
 }
 """Atoms that a term of one block of a model takes together."""
 
+WARM_UP = 50
+"""Steps in which the learning rate rises."""
+
 WEIGHED = 5
 """Steps whose memory is measured: later ones add oneDNN's programs for each new shape."""
-
-JUDGED = 1024
-"""Molecules of the validation part on which errors are measured, if it has as many."""
 
 
 class Budget(NamedTuple):
@@ -101,7 +101,7 @@ class Recipe(NamedTuple):
         own = [f"learning_rate={self.learning_rate}", f"limit_train={self.limit}"]
         own += [f"batch_size={self.batch_size}"] if self.batch_size else []
         own += ["optimizer=muon", "weight_decay=0.0", "schedule=stable", "decay_fraction=0.7"]
-        own += ["warmup_steps=50", "ema_decay=0.99", "clip_norm=5.0", "amsgrad=false"]
+        own += [f"warmup_steps={WARM_UP}", "ema_decay=0.99", "clip_norm=5.0", "amsgrad=false"]
         if "force_weight" in type(read_config(path)).model_fields:
             own += ["energy_weight=1.0", "force_weight=1.0"]
         return read_config(path, [*own, "replay=false", *self.assignments])
@@ -124,6 +124,7 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--limit", type=int, default=0, help="molecules to train on; 0 for all")
     parser.add_argument("--data-file", default="", help="of configs that train on files")
+    parser.add_argument("--judged", type=int, default=1024, help="validation molecules, at least")
     parser.add_argument("--json", type=Path, help="rows, to which new ones are added")
     parser.add_argument("--show", action="store_true", help="what the rows of --json say in all")
     options = parser.parse_args()
@@ -143,7 +144,7 @@ def main() -> None:
     for name, path in wanted.items():
         if name not in rows:
             with ProcessPoolExecutor(1, get_context("spawn")) as apart:
-                rows[name] = apart.submit(row, recipe.config(path), budget).result()
+                rows[name] = apart.submit(row, recipe.config(path), budget, options.judged).result()
             print(name, json.dumps(rows[name]), flush=True)
             if options.json:
                 with replacing(options.json) as file:
@@ -151,12 +152,13 @@ def main() -> None:
     print(table({name: rows[name] for name in wanted}))
 
 
-def row(config: RunConfig, budget: Budget) -> dict[str, Any]:
+def row(config: RunConfig, budget: Budget, judged: int = 1024) -> dict[str, Any]:
     """Train one backbone, and measure it.
 
     Args:
         config: of its run.
         budget: how long it is trained.
+        judged: molecules of the validation part on which errors are measured, if it has as many.
 
     Returns:
         ``model``; ``budget``; ``parameters``; ``steps`` and ``seconds`` of the training;
@@ -170,7 +172,7 @@ def row(config: RunConfig, budget: Budget) -> dict[str, Any]:
     torch.manual_seed(config.seed)
     module = task.module(first_predictor(config, task).train())
     steps, seconds, peak = train(module, task.data, config, budget)
-    errors, ms = validated(module, task.data)
+    errors, ms = validated(module, task.data, judged)
     return {
         "model": config.model,
         "budget": budget.name,
@@ -226,7 +228,9 @@ def forever(data: FlatDataModule) -> Iterator[Any]:
         yield from data.train_dataloader()
 
 
-def validated(module: Training, data: FlatDataModule) -> tuple[dict[str, float], float]:
+def validated(
+    module: Training, data: FlatDataModule, judged: int
+) -> tuple[dict[str, float], float]:
     """Errors on the first molecules of the validation part, and milliseconds per molecule."""
     module.eval()
     loaders = data.val_dataloader()
@@ -238,7 +242,7 @@ def validated(module: Training, data: FlatDataModule) -> tuple[dict[str, float],
         found.append(measure(module, batch))
         seconds += time.process_time() - begun
         molecules += batch.n_molecules
-        if molecules >= JUDGED:
+        if molecules >= judged:
             break
     names = found[0].keys()
     errors = {name: torch.cat([one[name] for one in found]) for name in names}
@@ -300,35 +304,60 @@ def table(rows: dict[str, Any]) -> str:
 
 
 def comparison(rows: dict[str, Any]) -> str:
-    """What a user chooses by, as Markdown: a line for each model, of all its rows."""
+    """What a user chooses by, as Markdown: a line for each model, of all its rows.
+
+    Errors of runs that end before the learning rate has risen say nothing, and are left out.
+    Columns that no model has anything in are too.
+    """
     models: dict[str, dict[str, Any]] = {}
     for one in rows.values():
         kind = "steps" if one["budget"].endswith("steps") else "minutes"
         kind = "forces" if "meV_per_A" in one["errors"] else kind
         models.setdefault(one["model"], {})[kind] = one
-    about = ["model", "weights", "bodies", "ms", "ms, training", "MB"]
-    learned = ["gap, meV", "U0, meV", "μ, D"]
-    columns = [*about, *learned, "steps", *learned, "forces, meV/Å", "steps", "ms, training"]
-    lines = [f"| {' | '.join(columns)} |", f"|---|{'--:|' * (len(columns) - 1)}"]
-    for model, of in sorted(models.items(), key=lambda each: each[1]["minutes"]["trained_ms"]):
-        timed, forces = of["minutes"], of.get("forces")
-        told = [f"`{model}`", f"{timed['parameters']:,}", str(BODIES.get(model, "–"))]
-        told += [f"{timed[key]:.2g}" for key in ("ms", "trained_ms")] + [f"{timed['peak_MB']:.0f}"]
-        told += [*_properties(of.get("steps")), str(timed["steps"]), *_properties(timed)]
-        told += (
-            [f"{forces['errors']['meV_per_A']:.0f}", str(forces["steps"])] if forces else ["–"] * 2
-        )
-        told.append(f"{forces['trained_ms']:.2g}" if forces else "–")
-        lines.append(f"| {' | '.join(told)} |")
-    return "\n".join(lines)
+    found = {model: _line(model, of) for model, of in models.items() if {*of} - {"forces"}}
+    lines = [found[model] for model in sorted(found, key=lambda model: _work(models[model]))]
+    columns = [name for name in lines[0] if any(line[name] for line in lines)]
+    head = [f"| {' | '.join(columns)} |", f"|---|{'--:|' * (len(columns) - 1)}"]
+    return "\n".join(
+        [*head, *(f"| {' | '.join(line[name] or '–' for name in columns)} |" for line in lines)]
+    )
 
 
-def _properties(row: dict[str, Any] | None) -> list[str]:
-    """Errors of gap, U0 and dipole, in meV and D."""
-    if row is None:
-        return ["–"] * 3
-    gap, u0, mu = (row["errors"][name] for name in ("gap_eV", "u0_eV", "mu_debye"))
-    return [f"{1e3 * gap:.0f}", f"{1e3 * u0:.0f}", f"{mu:.3f}"]
+def _of_properties(of: dict[str, Any]) -> dict[str, Any]:
+    """The row of a model that tells its cost."""
+    row: dict[str, Any] = of.get("minutes") or of["steps"]
+    return row
+
+
+def _work(of: dict[str, Any]) -> float:
+    return float(_of_properties(of)["trained_ms"])
+
+
+def _line(model: str, of: dict[str, Any]) -> dict[str, str]:
+    """What a line has in each column; nothing if there is no such row."""
+    row = _of_properties(of)
+    line = {
+        "model": f"`{model}`",
+        "weights": f"{row['parameters']:,}",
+        "bodies": str(BODIES.get(model, "")),
+        "ms": f"{row['ms']:.1f}",
+        "ms, training": f"{row['trained_ms']:.1f}",
+        "MB": f"{row['peak_MB']:.0f}",
+    }
+    for kind, what in (("steps", "equal steps"), ("minutes", "equal time")):
+        one = of.get(kind, {"steps": 0, "errors": {}})
+        errors = one["errors"] if one["steps"] > WARM_UP else {}
+        if kind == "minutes":
+            line[f"steps, {what}"] = str(one["steps"]) if errors else ""
+        for name, unit, column in (("gap", "meV", "gap_eV"), ("U0", "meV", "u0_eV")):
+            value = errors.get(column)
+            line[f"{name}, {unit}, {what}"] = f"{1e3 * value:.0f}" if errors else ""
+        line[f"μ, D, {what}"] = f"{errors['mu_debye']:.3f}" if errors else ""
+    forces = of.get("forces", {"steps": 0})
+    is_told = forces["steps"] > WARM_UP
+    line["steps, forces"] = str(forces["steps"]) if is_told else ""
+    line["forces, meV/Å"] = f"{forces['errors']['meV_per_A']:.0f}" if is_told else ""
+    return line
 
 
 if __name__ == "__main__":
