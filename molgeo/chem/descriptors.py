@@ -34,6 +34,13 @@ UNKNOWN_BONDS: Final = (
     "the model takes descriptors of a molecule's bonds, and they cannot be read from these "
     "coordinates: give a SMILES, or a file with bonds"
 )
+IONS_BONDS: Final = (
+    "the model takes descriptors of a molecule's bonds, and those of an ion cannot be read from "
+    "coordinates: give a SMILES, or a file with bonds"
+)
+NO_SMILES: Final = (
+    "the model takes descriptors of a molecule's bonds, and RDKit cannot read its SMILES"
+)
 
 _LEFT_OUT: Final = ("qed", "SPS", "BCUT2D_", "Ipc")
 """Beginnings of names of descriptors: the first three take a third of the time of all, the last
@@ -105,7 +112,7 @@ def of_rows(rows: Sequence[Molecule | SmilesRow], wanted: Sequence[str]) -> NDAr
         key = row.smiles or ""
         if not key or key not in known:
             if (mol := mol_of(row)) is None:
-                raise InputError(f"{row.input}: {UNKNOWN_BONDS}")
+                raise InputError(f"{row.input}: {bonds_refusal(row)}")
             known[key] = of_mol(mol, wanted)
         found.append(known[key])
     return np.stack(found) if found else np.zeros((0, len(wanted)))
@@ -113,7 +120,11 @@ def of_rows(rows: Sequence[Molecule | SmilesRow], wanted: Sequence[str]) -> NDAr
 
 def bonds_refusal(row: Molecule | SmilesRow) -> str | None:
     """Why a model that takes descriptors cannot take a molecule, or None."""
-    return UNKNOWN_BONDS if mol_of(row) is None else None
+    if mol_of(row) is not None:
+        return None
+    if row.smiles:
+        return NO_SMILES
+    return IONS_BONDS if isinstance(row, Molecule) and row.charge else UNKNOWN_BONDS
 
 
 def of_mol(mol: Chem.Mol, wanted: Sequence[str]) -> NDArray[np.float64]:
@@ -126,7 +137,9 @@ def of_mol(mol: Chem.Mol, wanted: Sequence[str]) -> NDArray[np.float64]:
     Returns:
         (descriptors,).
     """
-    known, logs = _functions(), np.log1p(counts_of(mol))
+    known = _functions()
+    has_counts = any(name.startswith(COUNTED) for name in wanted)
+    logs = np.log1p(counts_of(mol)) if has_counts else np.zeros(0)
     with rdkit_messages():
         values = [
             logs[int(name.removeprefix(COUNTED))] if name.startswith(COUNTED) else known[name](mol)
@@ -143,4 +156,7 @@ def mol_of(row: Molecule | SmilesRow) -> Chem.Mol | None:
         if not isinstance(row, Molecule) or row.charge:
             return None
         mol = from_coordinates(row.z, row.pos)
-        return None if mol is None else mol_from_smiles(Chem.MolToSmiles(Chem.RemoveHs(mol)))
+        found = None if mol is None else mol_from_smiles(Chem.MolToSmiles(Chem.RemoveHs(mol)))
+        # Bare atoms would come back with hydrogens.
+        whole = found is not None and Chem.AddHs(found).GetNumAtoms() == row.n_atoms
+        return found if whole else None

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
-from molgeo.predictor.kernel import N_AMPLITUDES, N_LENGTHS, Known, likeness
+from molgeo.predictor.kernel import N_AMPLITUDES, N_LENGTHS, Known, alike, kernel_of
 
 MOST_LIKELY: Final = 1000
 """Molecules by which amplitudes, lengths and noise are found."""
@@ -95,7 +95,7 @@ def fitted(known: Known, labels: Tensor) -> Process:
     some = torch.arange(0, len(labels), max(1, -(-len(labels) // MOST_LIKELY)))
     log_parameters = _likeliest(known.of(some), labels[some])
     amplitudes, lengths, noise = _parts(log_parameters.exp())
-    whole = likeness(known, known).kernel(amplitudes, lengths)
+    whole = kernel_of(alike(known, known), amplitudes, lengths)
     whole.diagonal().add_(noise)
     factor = torch.linalg.cholesky(whole)
     alpha = torch.cholesky_solve(labels.unsqueeze(-1), factor)[:, 0]
@@ -109,7 +109,7 @@ def _parts(parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _likeliest(known: Known, labels: Tensor) -> Tensor:
     """Logarithms of amplitudes, lengths and noise."""
-    pairs = likeness(known, known)
+    parts = list(alike(known, known))
     start = [FIRST["amplitude"]] * N_AMPLITUDES + [FIRST["length"]] * N_LENGTHS + [FIRST["noise"]]
     found = torch.tensor(start, dtype=torch.float64).log().requires_grad_()
     optimiser = torch.optim.LBFGS(
@@ -119,7 +119,7 @@ def _likeliest(known: Known, labels: Tensor) -> Tensor:
     def loss() -> Tensor:
         optimiser.zero_grad()
         amplitudes, lengths, noise = _parts(found.clamp(*BOUNDS).exp())
-        whole = pairs.kernel(amplitudes, lengths) + noise * torch.eye(len(labels)).double()
+        whole = kernel_of(parts, amplitudes, lengths) + noise * torch.eye(len(labels)).double()
         factor = torch.linalg.cholesky(whole)
         alpha = torch.cholesky_solve(labels.unsqueeze(-1), factor)[:, 0]
         unlikely = 0.5 * (labels @ alpha) + factor.diagonal().log().sum()

@@ -9,6 +9,7 @@ too wide than too narrow.
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -173,11 +174,18 @@ def kernel_errors(base: TableConfig, data: Data, names: tuple[str, ...]) -> list
         train, held, _ = (part.numpy() for part in data.split(fold))
         own = processes.of_rows(np.sort(train[:MOST_COMPARED]))
         found.append(processes.errors(own, held))
-    return [float(error) for error in np.mean(found, axis=0)]
+    each = np.array(found)
+    there = np.isfinite(each)  # a fold may have no label of a target
+    return [float(e) for e in np.where(there, each, 0.0).sum(0) / np.maximum(there.sum(0), 1)]
 
 
 def kernel_members(
-    base: TableConfig, data: Data, names: tuple[str, ...], without: Sequence[int], folder: Path
+    base: TableConfig,
+    data: Data,
+    names: tuple[str, ...],
+    without: Sequence[int],
+    folder: Path,
+    logs: bool = True,
 ) -> list[Predictor]:
     """Fit processes to all folds but one; what an earlier call has done is not done again.
 
@@ -187,6 +195,7 @@ def kernel_members(
         names: of the descriptors that are taken.
         without: of each process the fold that it lacks; `NO_FOLD` for one of all rows.
         folder: of the processes.
+        logs: write how errors fall with the number of rows.
 
     Returns:
         The processes in their order.
@@ -200,7 +209,7 @@ def kernel_members(
         processes = processes or Processes(base, data, names)
         rows = np.flatnonzero((fold >= 0) & (fold != lacking))
         member = processes.of_rows(rows)
-        if lacking != NO_FOLD:
+        if logs and lacking != NO_FOLD:
             _log(processes, member, rows, lacking, own / "log")
         save_checkpoint(member, paths[-1], {"name": "member"})
         (own / DONE).touch()
@@ -228,5 +237,7 @@ def _log(processes: Processes, member: Predictor, rows: Ints, fold: int, folder:
         for some in (*points, rows):
             own = member if some is rows else processes.of_rows(some)
             errors = processes.errors(own, held)
-            loss = float(np.mean(np.array(errors) / own.scale.numpy()))
-            writer.writerow([len(some) - 1, "", loss, *errors])
+            known = np.isfinite(errors)  # the fold may have no label of a target
+            loss = float(np.mean((np.array(errors) / own.scale.numpy())[known]))
+            cells = [error if math.isfinite(error) else "" for error in errors]
+            writer.writerow([len(some) - 1, "", loss, *cells])

@@ -232,15 +232,19 @@ def pooling_of(base: TableConfig, data: Data, kinds: Sequence[HeadKind]) -> dict
     assert isinstance(config, TableConfig)
     n = len(kinds)
     each = Data(data.table, _repeated(data.geometries, config, n), data.folds)
-    total = torch.zeros(len(targets), dtype=torch.float64)
+    total, counted = torch.zeros(2, len(targets), dtype=torch.float64)
     with progress_bar("comparing heads") as report:
         for fold in range(COMPARED):
             seed_everything(config.seed, verbose=False)
             task = FoldTask(config, FoldModule(config, 0, each, fold))
             task.data.setup()
             predictor = first_predictor(config, task)
-            total += fit_heads(predictor, task.data, config, EPOCHS) * predictor.scale / COMPARED
+            held = data.table.values[data.folds.fold == fold]
+            there = torch.from_numpy(np.isfinite(held).any(0)).repeat_interleave(n)
+            errors = fit_heads(predictor, task.data, config, EPOCHS) * predictor.scale
+            total, counted = total + there * errors, counted + there
             report(fold + 1, COMPARED)
+    total = total / counted.clamp(min=1)  # a fold may have no label of a target
     names = [one.property.name for one in base.targets]
     return dict(zip(names, total.view(-1, n).tolist(), strict=True))
 

@@ -173,10 +173,12 @@ def prepared(found: Given, settings: FitSettings) -> Prepared:
     geometries, failed = geometries_of(table, base.learned, recipe.conformers, store)
     table = replace(table, aside=[*table.aside, *failed])
     kept = np.flatnonzero(geometries.exists.numpy())
-    taken = _descriptors([table.rows[k] for k in kept.tolist()], columns, table.geometry, settings)
-    geometries = described(geometries, table, taken or ())
     _check_enough(table.values[kept], columns, table.aside)
-    data = Data(table, geometries, _folds(table.of(kept), kept, len(table.rows), settings, recipe))
+    folds = _folds(table.of(kept), kept, len(table.rows), settings, recipe)
+    _check_folds(table.values, folds, columns)
+    learned = [table.rows[k] for k in np.flatnonzero(folds.fold >= 0)]
+    taken = _descriptors(learned, columns, table.geometry, settings)
+    data = Data(table, described(geometries, table, taken or ()), folds)
     if split == "" and not data.folds.by_scaffold:
         base = base.model_copy(update={"split": "random"})
     for remark in (of_rows := _of_rows(found, data, base, settings.strip_salts)):
@@ -190,7 +192,7 @@ def _descriptors(
     """Descriptors that kernels take; None if no kernel can be fitted.
 
     Args:
-        rows: that can be used.
+        rows: that are learned from. Substructures that three of them have are taken.
         columns: of values.
         geometry: of the table. Of given coordinates nobody may know the bonds.
         settings: of the fit.
@@ -213,6 +215,19 @@ def _descriptors(
     counts = of_rows(rows, substructures())
     common = np.flatnonzero((counts > 0).sum(0) >= COMMON)
     return (*descriptor_names(), *(substructures()[k] for k in common.tolist()))
+
+
+def _check_folds(values: Any, folds: Folds, columns: Sequence[Column]) -> None:
+    """Refuse values of which nearly all are in one fold: a model without it would know nothing."""
+    for k, one in enumerate(columns):
+        known = np.isfinite(values[:, k]) & (folds.fold >= 0)
+        n, most = int(known.sum()), int(np.bincount(folds.fold[known]).max(initial=0))
+        if n - most < FEWEST // 2:
+            raise InputError(
+                f"{one.title}: {most} of its {n} values are in one fold of the rows, so that a "
+                f"model without that fold has {n - most} to learn from; expected "
+                f"{FEWEST // 2} at least: choose --split random, or fit the column alone"
+            )
 
 
 def _check_enough(values: Any, columns: Sequence[Column], aside: Sequence[BadRow]) -> None:

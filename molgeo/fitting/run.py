@@ -191,7 +191,7 @@ def _make(own: Prepared, settings: FitSettings, path: Path) -> None:
     def beside(other: Data, n: int) -> list[Predictor]:
         if whole.heads.by_kernel:
             names = whole.descriptors
-            return kernel_members(base, other, names, range(n), folder / OTHER)
+            return kernel_members(base, other, names, range(n), folder / OTHER, logs=False)
         return train_members(base, other, n, recipe.folds, folder / OTHER)
 
     n_held = HELD_BESIDE if whole.heads.by_kernel or not base.max_epochs else 1

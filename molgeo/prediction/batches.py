@@ -232,7 +232,7 @@ class BatchPredictor:
             if self._takes_charge:
                 inputs["charge"] = torch.tensor([m.charge for m in molecules])
             if self._descriptors:
-                inputs["descriptors"] = self._described(molecules).to(weights.dtype)
+                inputs["descriptors"] = self._described(molecules).float()
             there = {name: sent(tensor, self.device) for name, tensor in inputs.items()}
             found = self.predictor.judged(**there)  # type: ignore[arg-type]
         return received(found.table(self.keys))

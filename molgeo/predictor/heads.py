@@ -30,7 +30,7 @@ from molgeo.models import MOST
 from molgeo.ops.constants import constant
 from molgeo.ops.dense import Dense
 from molgeo.ops.segment import gather, molecule_max, molecule_sum
-from molgeo.predictor.kernel import Kernel, KernelShape
+from molgeo.predictor.kernel import Exact, Kernel, KernelShape
 from molgeo.properties import Property, check_properties
 from molgeo.runtime.errors import SettingError
 
@@ -66,7 +66,8 @@ def _masses() -> Tensor:
 class Heads(nn.Module):
     """One two-layer network per property, evaluated together.
 
-    Those of moments have a first layer of their own, on a molecule's moments.
+    Those of moments have a first layer of their own, on a molecule's moments. Properties of the
+    kind ``kernel`` have a Gaussian process in place of a network.
 
     Args:
         feature_dim: width of the backbone's atom features.
@@ -122,33 +123,35 @@ class Heads(nn.Module):
         Returns:
             (molecules, properties) float32 or wider.
         """
+        return self.judged(features, z, pos, graph)[0]
+
+    def judged(
+        self, features: Tensor, z: Tensor, pos: Tensor, graph: Graph
+    ) -> tuple[Tensor, Tensor | None]:
+        """As a call, with the standard deviations of the values that come from a kernel.
+
+        Args:
+            features: (atoms, feature_dim).
+            z: (atoms,) int64 atomic numbers.
+            pos: (atoms, 3) Å.
+            graph: of these atoms.
+
+        Returns:
+            The values, and (molecules, properties by kernel) float64 in their units; None if there
+            are no kernels.
+        """
         out = pool(*self.per_atom(features), self.kinds, z, pos, graph)
         if len(self.by_atoms) == len(self.kinds):
-            return out
-        columns, raw = [*out.unbind(-1)], self.moments.raw(features, graph)
+            return out, None
+        columns, raw, deviations = [*out.unbind(-1)], self.moments.raw(features, graph), None
         if self.by_moments:
             for k, own in zip(self.by_moments, self.of_moments(raw).unbind(-1), strict=True):
                 columns[k] = own
         if self.by_kernel:
-            values, _ = self.kernel(self.moments(raw), graph.descriptors)
+            values, deviations = self.kernel(self.moments(raw), graph.descriptors)
             for k, own in zip(self.by_kernel, values.to(out.dtype).unbind(-1), strict=True):
                 columns[k] = own
-        return torch.stack(columns, dim=-1)
-
-    def deviations(self, features: Tensor, graph: Graph) -> Tensor:
-        """Standard deviations of the values that come from a kernel, in each one's unit.
-
-        Args:
-            features: (atoms, feature_dim).
-            graph: of these atoms.
-
-        Returns:
-            (molecules, properties by kernel) float64.
-        """
-        found: Tensor = self.kernel(
-            self.moments(self.moments.raw(features, graph)), graph.descriptors
-        )[1]
-        return found
+        return torch.stack(columns, dim=-1), deviations
 
     def of_moments(self, raw: Tensor) -> Tensor:
         """Those properties of molecules that come from moments, in their order.
@@ -201,7 +204,7 @@ class Heads(nn.Module):
         return (h * weight).sum(-1) + bias
 
 
-class Moments(nn.Module):
+class Moments(Exact):
     """How each feature is distributed over the atoms of a molecule: sum, mean, deviation, maximum.
 
     They are standardised by the training molecules, and cut `MOST_WIDTHS` widths from their mean.
@@ -233,7 +236,7 @@ class Moments(nn.Module):
             (molecules, 4 feature_dim).
         """
         standardised = (raw - self.centre) * self.factor
-        return standardised.clamp(-MOST_WIDTHS, MOST_WIDTHS).flatten(1)
+        return standardised.clamp(-MOST_WIDTHS, MOST_WIDTHS).flatten(1).to(raw.dtype)
 
     @staticmethod
     def raw(features: Tensor, graph: Graph) -> Tensor:

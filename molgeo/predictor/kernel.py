@@ -22,10 +22,11 @@ Source:
 
 from __future__ import annotations
 
-from typing import Annotated, Final, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Annotated, Final, NamedTuple, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from molgeo.runtime.errors import SettingError
@@ -35,6 +36,9 @@ MOST_ROWS: Final = 10_000
 
 CUT: Final = 5.0
 """Widths from the mean of the training molecules at which a descriptor is cut."""
+
+MOST_PAIRS: Final = 2**23
+"""Of molecules and training molecules that are compared at once, 64 MB of each kind of number."""
 
 ROOT_3: Final = 3.0**0.5
 
@@ -61,13 +65,20 @@ class KernelShape(BaseModel):
     components: Annotated[int, Field(ge=1, le=4096)] = 1
     rank: Annotated[int, Field(ge=1, le=4096)] = 1
     descriptors: Annotated[tuple[Name, ...], Field(max_length=3000)] = ()
-
     n_counts: Annotated[int, Field(ge=0, le=3000)] = 0
 
     @property
     def n_plain(self) -> int:
         """Descriptors that are no counts of substructures."""
-        return max(0, len(self.descriptors) - self.n_counts)
+        return len(self.descriptors) - self.n_counts
+
+    @model_validator(mode="after")
+    def _counts_are_some(self) -> Self:
+        if self.n_counts > len(self.descriptors):
+            raise ValueError(
+                f"n_counts: expected at most {len(self.descriptors)}, got {self.n_counts}"
+            )
+        return self
 
 
 class Known(NamedTuple):
@@ -89,53 +100,75 @@ class Known(NamedTuple):
         return Known(self.x[rows], t, c)
 
 
-class Likeness(NamedTuple):
-    """The parts of k without amplitudes and lengths, (molecules, others) each.
+class Part(NamedTuple):
+    """What one of x, t and c adds to k, without amplitudes and lengths.
 
     Attributes:
-        squares: mean squares of differences of x, t and c; None for what there is not.
-        products: mean products of x and t, likewise.
+        place: 0, 1, 2 of x, t, c.
+        square: (molecules, others) mean squares of differences.
+        product: (molecules, others) mean products; None of c.
     """
 
-    squares: tuple[Tensor | None, ...]
-    products: tuple[Tensor | None, ...]
+    place: int
+    square: Tensor
+    product: Tensor | None
 
     def kernel(self, amplitudes: Tensor, lengths: Tensor) -> Tensor:
-        """The values of k for each pair.
+        """What it adds to k for each pair.
 
         Args:
             amplitudes: (`N_AMPLITUDES`,) a₁ to a₅.
             lengths: (`N_LENGTHS`,) l₁ to l₃.
         """
-        parts = []
-        for k, square in enumerate(self.squares):
-            if square is not None:
-                # A root has no derivative at zero.
-                r = ROOT_3 * square.clamp(min=1e-12).sqrt() / lengths[k]
-                parts.append(amplitudes[2 * k] * (1 + r) * torch.exp(-r))
-        for k, product in enumerate(self.products):
-            if product is not None:
-                parts.append(amplitudes[2 * k + 1] * product)
-        total: Tensor = sum(parts[1:], parts[0])
-        return total
+        # A root has no derivative at zero.
+        r = ROOT_3 * self.square.clamp(min=1e-12).sqrt() / lengths[self.place]
+        found = amplitudes[2 * self.place] * (1 + r) * torch.exp(-r)
+        if self.product is None:
+            return found
+        return found + amplitudes[2 * self.place + 1] * self.product
 
 
-def likeness(some: Known, others: Known) -> Likeness:
-    """How alike molecules are, in float64."""
-    squares: list[Tensor | None] = []
-    products: list[Tensor | None] = []
-    for a, b in zip(some, others, strict=True):
+def alike(some: Known, others: Known) -> Iterator[Part]:
+    """How alike molecules are, in float64, part by part: each is a matrix of all pairs."""
+    for place, (a, b) in enumerate(zip(some, others, strict=True)):
         if a is None or b is None:
-            squares.append(None)
-            products.append(None)
             continue
         a, b = a.double(), b.double()
-        squares.append(torch.cdist(a, b).square() / a.shape[1])
-        products.append(a @ b.T / a.shape[1])
-    return Likeness(tuple(squares), tuple(products[:2]))
+        square = torch.cdist(a, b).square() / a.shape[1]
+        yield Part(place, square, a @ b.T / a.shape[1] if place < 2 else None)
 
 
-class Kernel(nn.Module):
+def kernel_of(parts: Iterable[Part], amplitudes: Tensor, lengths: Tensor) -> Tensor:
+    """The values of k for each pair, (molecules, others).
+
+    Args:
+        parts: of `alike`, of which one at a time is in memory if they are not kept.
+        amplitudes: (`N_AMPLITUDES`,) a₁ to a₅.
+        lengths: (`N_LENGTHS`,) l₁ to l₃.
+    """
+    total: Tensor | None = None
+    for part in parts:
+        own = part.kernel(amplitudes, lengths)
+        total = own if total is None else total + own
+    assert total is not None  # x is always there
+    return total
+
+
+class Exact(nn.Module):
+    """A module whose buffers keep their types, whatever precision a model is set to."""
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move with the module, but round no buffer: ``model.half()`` keeps float32 and float64."""
+        exact = dict(self.named_buffers(recurse=False))
+        super()._apply(fn, recurse)
+        for name, buffer in exact.items():
+            moved: Tensor = getattr(self, name)
+            if moved.dtype != buffer.dtype:
+                setattr(self, name, buffer.to(moved.device))
+        return self
+
+
+class Kernel(Exact):
     """Values of molecules from those of the training molecules, each property for itself.
 
     Args:
@@ -197,25 +230,35 @@ class Kernel(nn.Module):
         Raises:
             SettingError: descriptors are missing, or not those of the model.
         """
-        own = self.known(moments, descriptors)
-        pairs = likeness(own, self.rows())
+        own, rows = self.known(moments, descriptors), self.rows()
+        at_once = max(1, MOST_PAIRS // len(self.x))
+        found = [
+            self._of(own.of(chunk), rows)
+            for chunk in torch.arange(len(moments), device=moments.device).split(at_once)
+        ]
+        values, deviations = (torch.cat(one) for one in zip(*found, strict=True))
+        return values, deviations
+
+    def _of(self, own: Known, rows: Known) -> tuple[Tensor, Tensor]:
+        """Values and deviations of some molecules, from the training molecules."""
+        parts = list(alike(own, rows))
         selves = [None if one is None else (one.double() ** 2).mean(1) for one in own[:2]]
         values, deviations = [], []
         for k in range(len(self.alpha)):
-            a = self.amplitudes[k].double()
-            near = pairs.kernel(a, self.lengths[k].double())
-            values.append(near @ self.alpha[k].double())
+            a = self.amplitudes[k]
+            near = kernel_of(parts, a, self.lengths[k])
+            values.append(near @ self.alpha[k])
             there = [2 * j for j, one in enumerate(own) if one is not None]
             prior = a[there].sum() + sum(
                 a[2 * j + 1] * one for j, one in enumerate(selves) if one is not None
             )
             known = (near @ self.root[k].double()).square().sum(1)
-            deviations.append((prior - known).clamp(min=0.0).add(self.noise[k].double()).sqrt())
+            deviations.append((prior - known).clamp(min=0.0).add(self.noise[k]).sqrt())
         return torch.stack(values, dim=-1), torch.stack(deviations, dim=-1)
 
     def known(self, moments: Tensor, descriptors: Tensor | None) -> Known:
         """What molecules are compared by; arguments and errors as of a call."""
-        x, d = moments @ self.projection, len(self.shape.descriptors)
+        x, d = moments.double() @ self.projection.double(), len(self.shape.descriptors)
         if not d:
             return Known(x)
         if descriptors is None or descriptors.shape != (len(moments), d):

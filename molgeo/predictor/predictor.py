@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from molgeo import models
 from molgeo.elements import SYMBOLS
@@ -25,7 +25,7 @@ from molgeo.predictor.familiarity import (
 from molgeo.predictor.header import Facts, PredictorConfig
 from molgeo.predictor.heads import Heads, moment, pool
 from molgeo.predictor.inputs import check_atoms
-from molgeo.predictor.kernel import KernelShape
+from molgeo.predictor.kernel import Exact, KernelShape
 from molgeo.predictor.outputs import named
 from molgeo.predictor.potential import Potential
 from molgeo.predictor.repulsion import Repulsion
@@ -35,7 +35,7 @@ from molgeo.runtime.errors import SettingError
 N_ELEMENTS = len(SYMBOLS)
 
 
-class Predictor(nn.Module):
+class Predictor(Exact):
     """A trained model: ``value = baseline(z, pos) + scale · heads(backbone(z, pos))``.
 
     The baseline is linear in the composition (and for an extent also in Σ r² of each element) and
@@ -229,14 +229,14 @@ class Predictor(nn.Module):
         """
         z, pos, graph = self._accepted(z, pos, batch, graph, charge, descriptors)
         features = self.backbone.atom_features(z, pos, graph)
-        out, _ = self._repelled(self.heads(features, z, pos, graph), z, pos, graph)
+        out, deviations = self.heads.judged(features, z, pos, graph)
+        out, _ = self._repelled(out, z, pos, graph)
         units = self.to_units(out, z, pos, graph)
         baseline = units / self.scale - out.double()
         known = self.familiarity or self.expected_errors
         signals = None if known is None else known.signals(features, z, graph)
-        if signals is not None and (kernels := self.heads.by_kernel):
-            own = self.heads.deviations(features, graph) * self.scale[kernels]
-            signals = with_deviations(signals, own)
+        if signals is not None and deviations is not None:
+            signals = with_deviations(signals, deviations * self.scale[self.heads.by_kernel])
         return Judged(
             self._outputs(units, z, graph, cut=True),
             strangeness(out, baseline, graph.atoms_per_molecule, kinds_of(self.properties)),
@@ -428,14 +428,9 @@ class Predictor(nn.Module):
         found = given_or_found(graph, pos, self.cutoff, batch, charge, descriptors)
         return z.long(), pos, found
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Predictor:
-        """Move with the module, but never round the references: ``model.half()`` keeps float64."""
-        exact = dict(self.named_buffers(recurse=False))
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move with the module, its records too; the references are never rounded."""
         super()._apply(fn, recurse)
-        for name, buffer in exact.items():
-            moved: Tensor = getattr(self, name)
-            if moved.dtype != buffer.dtype:
-                setattr(self, name, buffer.to(moved.device))
         for name in ("familiarity", "expected_errors"):
             if (known := getattr(self, name)) is not None:
                 setattr(self, name, known.to(self.scale.device))

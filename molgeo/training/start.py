@@ -211,8 +211,11 @@ def _fit_moments(predictor: Predictor, molecules: MoleculeSet, train: Tensor) ->
 def _copy_heads(before: Heads, heads: Heads) -> list[Property]:
     """Take over the heads of properties that both have; which these are.
 
-    Those of moments are taken over if all are the same.
+    Those of moments are taken over if all are the same, those of kernels never: they are what
+    training molecules say.
     """
+    if before.by_kernel:
+        return []
     if (before.hidden, before.feature_dim) != (heads.hidden, heads.feature_dim):
         return []
     if before.properties == heads.properties:
@@ -275,6 +278,8 @@ def _fit_heads(
         rows: (n,) of the training part.
         given_gain: the factor of all heads; None to fit it.
     """
+    if not shared:
+        return
     outputs, force_gain = _outputs_on(before, molecules, rows)
     for one in shared:
         new, old = predictor.properties.index(one), before.properties.index(one)

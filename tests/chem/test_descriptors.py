@@ -8,7 +8,9 @@ from rdkit.Chem import Crippen, Descriptors
 from molgeo.chem import descriptors
 from molgeo.chem.building import build
 from molgeo.chem.descriptors import (
+    IONS_BONDS,
     LARGEST,
+    NO_SMILES,
     UNKNOWN_BONDS,
     bonds_refusal,
     names,
@@ -59,6 +61,18 @@ def test_coordinates_without_bonds_are_refused():
     assert bonds_refusal(apart) == UNKNOWN_BONDS
     with pytest.raises(InputError, match=r"a\.xyz:1: the model takes descriptors"):
         of_rows([apart], ("TPSA",))
+
+
+@pytest.mark.parametrize("z", [[11], [6], [8], [17], [1]])
+def test_bare_atoms_are_given_no_hydrogens(z):
+    assert bonds_refusal(Molecule(np.array(z), np.zeros((1, 3)))) == UNKNOWN_BONDS
+
+
+def test_the_reason_is_that_of_the_row():
+    ion = Molecule(np.array([8, 1]), np.array([[0.0, 0, 0], [0, 0, 0.96]]), charge=-1)
+    assert bonds_refusal(ion) == IONS_BONDS
+    assert bonds_refusal(SmilesRow("C1CC")) == NO_SMILES
+    assert bonds_refusal(SmilesRow("CC(=O)[O-]")) is None
 
 
 def test_a_descriptor_of_another_version_is_named(monkeypatch):

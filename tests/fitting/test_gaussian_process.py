@@ -7,7 +7,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor, kernels
 
 from molgeo.fitting import gaussian_process
 from molgeo.fitting.gaussian_process import LEAST_NOISE, fitted, main_components
-from molgeo.predictor.kernel import Known, likeness
+from molgeo.predictor.kernel import Known, alike, kernel_of
 
 
 def drawn(n, d, seed):
@@ -16,7 +16,7 @@ def drawn(n, d, seed):
 
 def unlikeliness(known, y, amplitudes, lengths, noise):
     """-log p(y) / n, written in another way."""
-    whole = likeness(known, known).kernel(amplitudes, lengths) + noise * torch.eye(len(y)).double()
+    whole = kernel_of(alike(known, known), amplitudes, lengths) + noise * torch.eye(len(y)).double()
     normal = torch.distributions.MultivariateNormal(torch.zeros(len(y)).double(), whole)
     return -float(normal.log_prob(y.double())) / len(y)
 
@@ -38,7 +38,7 @@ def test_labels_of_no_meaning_tell_nothing_of_others():
     known, y = Known(drawn(80, 4, 0), drawn(80, 2, 1)), drawn(80, 1, 2)[:, 0]
     found = fitted(known, y)
     new = Known(drawn(50, 4, 3), drawn(50, 2, 4))
-    near = likeness(new, known).kernel(found.amplitudes, found.lengths)
+    near = kernel_of(alike(new, known), found.amplitudes, found.lengths)
     assert float((near @ found.alpha).std()) < 0.4
     surely = (near @ found.root.double()).square().sum(1)
     assert float(surely.mean()) < 0.3  # of a variance of about one
@@ -55,7 +55,7 @@ def test_the_same_molecule_twice_is_no_fault():
     x = drawn(30, 3, 0).repeat(2, 1)
     y = torch.cat([x[:30, 0], x[:30, 0] + 0.5])
     found = fitted(Known(x), y)
-    predicted = likeness(Known(x), Known(x)).kernel(found.amplitudes, found.lengths)
+    predicted = kernel_of(alike(Known(x), Known(x)), found.amplitudes, found.lengths)
     torch.testing.assert_close((predicted @ found.alpha)[:30], (predicted @ found.alpha)[30:])
 
 
@@ -66,10 +66,10 @@ def test_the_root_never_makes_a_molecule_surer_than_it_is(rank, monkeypatch):
     y = drawn(60, 1, 2)[:, 0]
     found = fitted(known, y)
     assert found.root.shape == (60, rank)
-    whole = likeness(known, known).kernel(found.amplitudes, found.lengths)
+    whole = kernel_of(alike(known, known), found.amplitudes, found.lengths)
     exact = torch.linalg.inv(whole + found.noise * torch.eye(60).double())
     new = Known(drawn(9, 4, 3), drawn(9, 2, 4), drawn(9, 3, 6))
-    near = likeness(new, known).kernel(found.amplitudes, found.lengths)
+    near = kernel_of(alike(new, known), found.amplitudes, found.lengths)
     known_part = (near @ found.root.double()).square().sum(1)
     all_of_it = (near @ exact * near).sum(1)
     assert bool((known_part <= all_of_it * (1 + 1e-4)).all())

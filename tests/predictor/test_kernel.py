@@ -8,7 +8,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor, kernels
 
 from molgeo.fitting.gaussian_process import fitted
 from molgeo.graph import radius_graph
-from molgeo.graph.padding import Capacity, padded
+from molgeo.graph.padding import Capacity, load_of, padded, padded_atoms
 from molgeo.predictor import Predictor
 from molgeo.predictor.checkpoint import load, save_checkpoint
 from molgeo.predictor.domain import Domain
@@ -140,7 +140,7 @@ def test_a_training_molecule_has_its_label():
     torch.testing.assert_close(value, expected - 2.0 * rest, rtol=0, atol=1e-4)
 
 
-def test_batches_padding_and_single_molecules_agree():
+def test_batches_and_single_molecules_agree():
     made, (z, pos, batch), t = predictor(), molecules(), drawn(6, 2, 1)
     whole = made(z, pos, batch, descriptors=t)
     for m in range(6):
@@ -148,10 +148,6 @@ def test_batches_padding_and_single_molecules_agree():
         alone = made(z[own], pos[own], descriptors=t[m : m + 1])
         for name in ("logS", "volume"):
             torch.testing.assert_close(alone[name], whole[name][m : m + 1], rtol=1e-5, atol=1e-5)
-    graph = radius_graph(pos, made.cutoff, batch).with_descriptors(t)
-    more = padded(graph, Capacity((len(z) + 4, graph.n_edges + 4)))
-    assert more.descriptors.shape == (7, 2)
-    assert torch.equal(more.descriptors[:6], t)
 
 
 def test_deviations_are_signals_in_the_unit_of_the_value():
@@ -160,7 +156,7 @@ def test_deviations_are_signals_in_the_unit_of_the_value():
     assert found.signals.shape == (6, len(SIGNALS) + 1)
     graph = radius_graph(pos, made.cutoff, batch).with_descriptors(drawn(6, 2, 5))
     features = made.backbone.atom_features(z, pos, graph)
-    expected = 2.0 * made.heads.deviations(features, graph)[:, 0]
+    expected = 2.0 * made.heads.judged(features, z, pos, graph)[1][:, 0]
     torch.testing.assert_close(found.signals[:, -2].double(), expected, rtol=1e-4, atol=1e-5)
     heavy = torch.tensor([1, 1, 2, 3, 6, 2])
     assert torch.equal(found.signals[:, -1].long(), heavy)
@@ -181,6 +177,43 @@ def test_a_file_gives_the_same(names, tmp_path):
     if names:
         with pytest.raises(SettingError, match="takes descriptors of bonds by RDKit"):
             program_of(made)
+
+
+def test_padding_counts_nowhere():
+    made, (z, pos, batch), t = predictor(), molecules(), drawn(6, 2, 1)
+    graph = radius_graph(pos, made.cutoff, batch).with_descriptors(t)
+    capacity = Capacity.around(load_of(graph.degree), spare=0.5, n_spare_atoms=4)
+    more = padded(graph, capacity)
+    assert torch.equal(more.descriptors[:6], t)
+    own = made(z, pos, graph=graph)["logS"]
+    found = made(*padded_atoms(z, pos, capacity), graph=more)["logS"]
+    torch.testing.assert_close(found[:6], own, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("change", [torch.nn.Module.half, torch.nn.Module.bfloat16])
+def test_no_precision_rounds_what_is_known_of_training_molecules(change):
+    exact = predictor().heads
+    made = change(predictor()).heads
+    for name, buffer in exact.kernel.named_buffers():
+        assert torch.equal(getattr(made.kernel, name), buffer)
+    for name, buffer in exact.moments.named_buffers():
+        assert torch.equal(getattr(made.moments, name), buffer)
+    x, t = drawn(3, len(exact.kernel.projection), 7), drawn(3, 2, 8)
+    torch.testing.assert_close(made.kernel(x, t)[0], exact.kernel(x, t)[0])
+
+
+def test_many_molecules_are_compared_in_parts(monkeypatch):
+    kernel, _ = filled()
+    x, t = drawn(9, 5, 3), drawn(9, 3, 4)
+    whole = kernel(x, t)
+    monkeypatch.setattr("molgeo.predictor.kernel.MOST_PAIRS", 50)
+    for part, expected in zip(kernel(x, t), whole, strict=True):
+        torch.testing.assert_close(part, expected)
+
+
+def test_a_shape_cannot_count_more_than_it_names():
+    with pytest.raises(ValueError, match="n_counts: expected at most 1, got 2"):
+        KernelShape(descriptors=("TPSA",), n_counts=2)
 
 
 def test_kernels_are_not_merged():
