@@ -265,7 +265,8 @@ class Kernel(Exact):
             got = "none" if descriptors is None else f"shape {tuple(descriptors.shape)}"
             raise SettingError(
                 f"descriptors: expected shape ({len(moments)}, {d}), as the model takes "
-                f"descriptors of bonds beside coordinates, got {got}"
+                f"descriptors of bonds beside coordinates, got {got}; `molgeo predict`, and "
+                "`molgeo evaluate` on files of molecules, compute them"
             )
         t = (descriptors.to(self.t.dtype) - self.centre) * self.factor
         return self._parted(x, t.clamp(-CUT, CUT))
