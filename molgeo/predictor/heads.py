@@ -30,9 +30,10 @@ from molgeo.models import MOST
 from molgeo.ops.constants import constant
 from molgeo.ops.dense import Dense
 from molgeo.ops.segment import gather, molecule_max, molecule_sum
-from molgeo.predictor.kernel import Exact, Kernel, KernelShape
+from molgeo.predictor.kernel import Kernel, KernelShape
 from molgeo.properties import Property, check_properties
 from molgeo.runtime.errors import SettingError
+from molgeo.runtime.precision import Exact
 
 SQUARED_DISTANCE_UNIT = 10.0
 """Å²; r² of the extent head is divided by it, so that its charges are of the size of the others."""

@@ -22,14 +22,15 @@ Source:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Final, NamedTuple, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from torch import Tensor, nn
+from torch import Tensor
 
 from molgeo.runtime.errors import SettingError
+from molgeo.runtime.precision import Exact
 
 MOST_ROWS: Final = 10_000
 """Training molecules: K of more would not fit into memory."""
@@ -152,20 +153,6 @@ def kernel_of(parts: Iterable[Part], amplitudes: Tensor, lengths: Tensor) -> Ten
         total = own if total is None else total + own
     assert total is not None  # x is always there
     return total
-
-
-class Exact(nn.Module):
-    """A module whose buffers keep their types, whatever precision a model is set to."""
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move with the module, but round no buffer: ``model.half()`` keeps float32 and float64."""
-        exact = dict(self.named_buffers(recurse=False))
-        super()._apply(fn, recurse)
-        for name, buffer in exact.items():
-            moved: Tensor = getattr(self, name)
-            if moved.dtype != buffer.dtype:
-                setattr(self, name, buffer.to(moved.device))
-        return self
 
 
 class Kernel(Exact):

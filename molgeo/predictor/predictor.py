@@ -25,12 +25,13 @@ from molgeo.predictor.familiarity import (
 from molgeo.predictor.header import Facts, PredictorConfig
 from molgeo.predictor.heads import Heads, moment, pool
 from molgeo.predictor.inputs import check_atoms
-from molgeo.predictor.kernel import Exact, KernelShape
+from molgeo.predictor.kernel import KernelShape
 from molgeo.predictor.outputs import named
 from molgeo.predictor.potential import Potential
 from molgeo.predictor.repulsion import Repulsion
 from molgeo.properties import Property, first_energy, names_of
 from molgeo.runtime.errors import SettingError
+from molgeo.runtime.precision import Exact
 
 N_ELEMENTS = len(SYMBOLS)
 

@@ -1,12 +1,13 @@
-"""The precision of float32 matrix products, as a context."""
+"""The precision of float32 matrix products, as a context; and of buffers that none may round."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 MatmulPrecision = Literal["highest", "high", "medium"]
 
@@ -74,3 +75,17 @@ def full_on_cpu(x: Tensor) -> AbstractContextManager[None]:
     if x.device.type != "cpu" or torch.get_float32_matmul_precision() == "highest":
         return nullcontext()
     return matmul_precision()
+
+
+class Exact(nn.Module):
+    """A module whose buffers keep their types, whatever precision a model is set to."""
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move with the module, but round no buffer: ``model.half()`` keeps float32 and float64."""
+        exact = dict(self.named_buffers(recurse=False))
+        super()._apply(fn, recurse)
+        for name, buffer in exact.items():
+            moved: Tensor = getattr(self, name)
+            if moved.dtype != buffer.dtype:
+                setattr(self, name, buffer.to(moved.device))
+        return self
