@@ -92,7 +92,7 @@ class Processes:
             rows: among those of the folds.
         """
         molecules = self.data.geometries.molecules
-        first = self.data.geometries.all_of(torch.from_numpy(rows), 1)
+        first = self.data.geometries.first[rows]
         start = self.start
         start.heads.moments.fit(self.raw[self.place[rows]])
         moments = start.heads.moments(self.raw[self.place[rows]])
@@ -109,7 +109,7 @@ class Processes:
         kept = {k: x for k, x in weights.items() if not k.startswith("heads.kernel.")}
         own.load_state_dict(kept, strict=False)
         fit_references(own, molecules, first, {}, labels_may_be_missing=True)
-        own.domain = domain_of(molecules, self.data.geometries.all_of(torch.from_numpy(rows), 1))
+        own.domain = domain_of(molecules, first)
         kernel = own.heads.kernel
         kernel.projection.copy_(projection)
         descriptors = None
@@ -141,7 +141,7 @@ class Processes:
             own: of `of_rows`.
             rows: among those of the folds.
         """
-        first = self.data.geometries.all_of(torch.from_numpy(rows), 1)
+        first = self.data.geometries.first[rows]
         descriptors = self.data.geometries.molecules.descriptors
         moments = own.heads.moments(self.raw[self.place[rows]])
         values, _ = own.heads.kernel(moments, None if descriptors is None else descriptors[first])
@@ -150,7 +150,7 @@ class Processes:
         return found
 
     def _labels(self, own: Predictor, first: Tensor) -> Tensor:
-        """Standardised labels of molecules, of whose conformers the first are given."""
+        """Standardised labels of molecules, of which any conformer is given."""
         molecules = self.data.geometries.molecules
         atoms, batch, _ = molecules.atoms(first)
         z, pos = molecules.z[atoms].long(), molecules.pos[atoms]
