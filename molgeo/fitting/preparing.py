@@ -41,6 +41,9 @@ FEWEST_OF_CLASS: Final = 10
 REASONS: Final = 3
 """Kinds of them that are told of rows that are set aside."""
 
+LEAST_LEARNED: Final = 10
+"""Values that a member of a fit learns from."""
+
 ALL: Final = frozenset(["all_blocks"])
 """Fields of a backbone that are set if it has them."""
 
@@ -222,11 +225,11 @@ def _check_folds(values: Any, folds: Folds, columns: Sequence[Column]) -> None:
     for k, one in enumerate(columns):
         known = np.isfinite(values[:, k]) & (folds.fold >= 0)
         n, most = int(known.sum()), int(np.bincount(folds.fold[known]).max(initial=0))
-        if n - most < FEWEST // 2:
+        if n - most < LEAST_LEARNED:
             raise InputError(
                 f"{one.title}: {most} of its {n} values are in one fold of the rows, so that a "
                 f"model without that fold has {n - most} to learn from; expected "
-                f"{FEWEST // 2} at least: choose --split random, or fit the column alone"
+                f"{LEAST_LEARNED} at least: choose --split random, or fit the column alone"
             )
 
 

@@ -84,7 +84,7 @@ def test_structures_with_a_label_of_their_own(run, tmp_path):
     assert rows["bandgap_eV"].notna().all()
     assert rows["bandgap_eV_std"].notna().tolist() == [True] * 80 + [False], "no SMILES measured"
     card = (tmp_path / "run" / "schnet-structures.md").read_text()
-    assert "| bandgap, bandgap | eV | " in card
+    assert "| bandgap | eV | " in card
     assert "within 90%" in card
     assert "* **trained on**: structures, 55 molecules" in card
     assert "qm9" not in card.lower()

@@ -88,7 +88,7 @@ def test_its_card(path, capsys):
     assert "0.25" in shown
     card = markdown(read_header(path))
     assert "| log S, logS | log mol/L | 0.25 |" in card
-    assert "| volume, volume | Å³ | 3.5 |" in card
+    assert "| volume | Å³ | 3.5 |" in card
     assert "published" not in card
 
 
