@@ -59,15 +59,15 @@ def test_errors_are_told_and_are_those_of_the_labels(data):
     expected, error, z, charge = (np.array(x)[3:] for x in (expected, error, z, charge))
     assert told["n_atoms"] == len(z) == 117
     assert told["spearman"] == pytest.approx(spearmanr(expected, error).statistic, abs=1e-6)
-    assert told["expected_eV_A"] == pytest.approx(expected.mean(), rel=1e-5)
-    assert told["real_eV_A"] == pytest.approx(error.mean(), rel=1e-5)
+    assert told["expected_eV_A"] == pytest.approx(expected.mean(), rel=1e-4)
+    assert told["real_eV_A"] == pytest.approx(error.mean(), rel=1e-4)
     assert told["expected_eV_A"] == pytest.approx(error.mean(), rel=0.3)
     for number, symbol in ((1, "H"), (6, "C"), (8, "O")):
         row = told["by_element"][symbol]
-        assert row["real_eV_A"] == pytest.approx(error[z == number].mean(), rel=1e-5)
+        assert row["real_eV_A"] == pytest.approx(error[z == number].mean(), rel=1e-4)
     for q in (-1, 0, 1):
         row = told["by_charge"][str(q)]
-        assert row["expected_eV_A"] == pytest.approx(expected[charge == q].mean(), rel=1e-5)
+        assert row["expected_eV_A"] == pytest.approx(expected[charge == q].mean(), rel=1e-4)
     limit = float(own.expected_errors.limit)
     assert told["above_limit"] == pytest.approx((expected > limit).mean())
 
