@@ -10,7 +10,6 @@ from left_out import (  # noqa: F401, pytest finds them here by their names
     device,
     pytest_addoption,
     pytest_configure,
-    pytest_pycollect_makemodule,
     pytest_runtest_call,
     pytest_runtest_setup,
     pytest_sessionfinish,

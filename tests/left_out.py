@@ -68,6 +68,7 @@ def pytest_configure(config):
     if device == "cuda":
         # Where a card is, packages are of other versions: what they say of them is shown.
         config.addinivalue_line("filterwarnings", "default")
+    config.pluginmanager.register(_Collection())
     if without := config.getoption("without"):
         sys.meta_path[:] = [_Without(finder, without) for finder in sys.meta_path]
     # PyG still compiles TorchScript when it is imported.
@@ -114,33 +115,33 @@ def sees_a_card_if_it_takes_one(request, monkeypatch):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # for the processes that it starts
 
 
-def pytest_pycollect_makemodule(module_path, parent):
-    return _Module.from_parent(parent, path=module_path)
+class _Collection:
+    """A plugin, as hooks of a conftest.py are not asked when a folder's own one is read."""
 
-
-class _Module(pytest.Module):
-    """A module of tests, or one skipped test if a package that it imports is missing."""
-
-    def collect(self):
-        try:
-            return super().collect()
-        except self.CollectError as error:
-            if reason := _missing(error):
-                return [_LeftOut.from_parent(self, name="module", reason=reason)]
-            raise
-        except pytest.skip.Exception as skipped:
-            return [_LeftOut.from_parent(self, name="module", reason=skipped.msg)]
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(self, collector):
+        """A module or folder that needs a missing package is one skipped test."""
+        report = yield
+        error = report.call.excinfo.value if report.call.excinfo else None
+        reason = error.msg if isinstance(error, pytest.skip.Exception) else _missing(error)
+        if not reason:
+            return report
+        # Half of the module is there: who imports from it shall learn what is missing.
+        parts = collector.path.relative_to(collector.config.rootpath).with_suffix("").parts
+        sys.modules.pop(".".join(parts), None)
+        left_out = _LeftOut.from_parent(collector, name="all", reason=reason)
+        return pytest.CollectReport(collector.nodeid, "passed", None, [left_out])
 
 
 class _LeftOut(pytest.Item):
-    """Stands for a whole module, so that xdist counts it as well."""
+    """Stands for a whole module or folder, so that xdist counts it as well."""
 
     def __init__(self, *, reason, **others):
         super().__init__(**others)
         self._reason = reason
 
     def runtest(self):
-        pytest.skip(f"{self._reason} (whole modules)")
+        pytest.skip(f"{self._reason} (whole modules or folders)")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -129,7 +129,8 @@ def main() -> None:
     parser.add_argument("--chunks", type=int, default=40)
     options = parser.parse_args()
     RDLogger.DisableLog("rdApp.*")
-    parts = [of_file(t) for t in tasks(options.out, options.chunks) if t.done.exists()]
+    finished = [t for t in tasks(options.out, options.chunks) if t.done.exists()]
+    parts = [of_file(t) for t in finished if t.output.exists()]  # a list may have come to nothing
     made = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     options.pack.mkdir(parents=True, exist_ok=True)
     for old in options.pack.glob("structures-*.npz.xz"):

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from molgeo.chem.files import formats
-
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 TEXTS = {
@@ -29,6 +27,8 @@ def folder(small_data, tmp_path, monkeypatch):
     """A working folder: the files of the pages, the configs, and some of QM9 as the data."""
     from rdkit import Chem
     from rdkit.Chem import AllChem
+
+    from molgeo.chem.files import formats
 
     for name, text in TEXTS.items():
         (tmp_path / name).write_text(text)
