@@ -6,10 +6,11 @@
 
 Of each config the data, the model and its sizes are taken; the recipe is one for all: Muon, one
 learning rate, warm-up, then linear to zero, averaged weights, the same batches. Time is that of the
-processor, on one thread, so that what else a machine does counts little. Each row is made in a
-process of its own, whose memory is then that of one backbone. With ``--json`` rows that the file
-has already are not made again; ``--show`` prints of them the table of docs/models.md. Prepare QM9
-first (`molgeo data prepare qm9`).
+processor, on one thread. What else a machine does changes it all the same, by a half at times: so
+measure what steps cost first (``--steps 20``, all backbones in one go). With ``--json`` minutes are
+then turned into steps by those costs. Each row is made in a process of its own, whose memory is
+then that of one backbone. Rows that the JSON has already are not made again; ``--show`` prints of
+them the table of docs/models.md. Prepare QM9 first (`molgeo data prepare qm9`).
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class Budget(NamedTuple):
 
     Attributes:
         steps: of the optimiser; 0 to count seconds.
-        seconds: of the processor.
+        seconds: of the processor; beside steps, what these stand for.
     """
 
     steps: int = 0
@@ -74,7 +75,18 @@ class Budget(NamedTuple):
     @property
     def name(self) -> str:
         """In the rows."""
-        return f"{self.steps} steps" if self.steps else f"{self.seconds / 60:g} minutes"
+        return f"{self.seconds / 60:g} minutes" if self.seconds else f"{self.steps} steps"
+
+    def at(self, cost: float | None, batch_size: int) -> Budget:
+        """With minutes as steps.
+
+        Args:
+            cost: milliseconds per molecule of a step; None if it is not known.
+            batch_size: of a step.
+        """
+        if not self.seconds or cost is None:
+            return self
+        return self._replace(steps=round(1e3 * self.seconds / (cost * batch_size)))
 
     def done(self, steps: int, seconds: float) -> float:
         """The part that is over, from 0 to 1."""
@@ -143,13 +155,21 @@ def main() -> None:
     wanted = {f"{path.stem}, {about}": path for path in options.configs}
     for name, path in wanted.items():
         if name not in rows:
+            config = recipe.config(path)
+            own = budget.at(cost(rows, path.stem, recipe), config.batch_size)
             with ProcessPoolExecutor(1, get_context("spawn")) as apart:
-                rows[name] = apart.submit(row, recipe.config(path), budget, options.judged).result()
+                rows[name] = apart.submit(row, config, own, options.judged).result()
             print(name, json.dumps(rows[name]), flush=True)
             if options.json:
                 with replacing(options.json) as file:
                     file.write_text(json.dumps(rows, indent=1) + "\n")
     print(table({name: rows[name] for name in wanted}))
+
+
+def cost(rows: dict[str, Any], config: str, recipe: Recipe) -> float | None:
+    """Milliseconds per molecule that steps of a config took when costs were measured."""
+    known = [one for name, one in rows.items() if name.startswith(f"{config}, {recipe.name}, ")]
+    return next((one["trained_ms"] for one in known if one["steps"] <= WARM_UP), None)
 
 
 def row(config: RunConfig, budget: Budget, judged: int = 1024) -> dict[str, Any]:
@@ -306,15 +326,17 @@ def table(rows: dict[str, Any]) -> str:
 def comparison(rows: dict[str, Any]) -> str:
     """What a user chooses by, as Markdown: a line for each model, of all its rows.
 
-    Errors of runs that end before the learning rate has risen say nothing, and are left out.
-    Columns that no model has anything in are too.
+    Errors of runs that end before the learning rate has risen say nothing: these rows tell what a
+    model costs. Columns that no model has anything in are left out.
     """
     models: dict[str, dict[str, Any]] = {}
     for one in rows.values():
         kind = "steps" if one["budget"].endswith("steps") else "minutes"
         kind = "forces" if "meV_per_A" in one["errors"] else kind
+        if one["steps"] <= WARM_UP:
+            kind = f"cost of {kind}"
         models.setdefault(one["model"], {})[kind] = one
-    found = {model: _line(model, of) for model, of in models.items() if {*of} - {"forces"}}
+    found = {model: _line(model, of) for model, of in models.items() if "cost of steps" in of}
     lines = [found[model] for model in sorted(found, key=lambda model: _work(models[model]))]
     columns = [name for name in lines[0] if any(line[name] for line in lines)]
     head = [f"| {' | '.join(columns)} |", f"|---|{'--:|' * (len(columns) - 1)}"]
@@ -323,19 +345,13 @@ def comparison(rows: dict[str, Any]) -> str:
     )
 
 
-def _of_properties(of: dict[str, Any]) -> dict[str, Any]:
-    """The row of a model that tells its cost."""
-    row: dict[str, Any] = of.get("minutes") or of["steps"]
-    return row
-
-
 def _work(of: dict[str, Any]) -> float:
-    return float(_of_properties(of)["trained_ms"])
+    return float(of["cost of steps"]["trained_ms"])
 
 
 def _line(model: str, of: dict[str, Any]) -> dict[str, str]:
     """What a line has in each column; nothing if there is no such row."""
-    row = _of_properties(of)
+    row = of["cost of steps"]
     line = {
         "model": f"`{model}`",
         "weights": f"{row['parameters']:,}",
@@ -346,17 +362,16 @@ def _line(model: str, of: dict[str, Any]) -> dict[str, str]:
     }
     for kind, what in (("steps", "equal steps"), ("minutes", "equal time")):
         one = of.get(kind, {"steps": 0, "errors": {}})
-        errors = one["errors"] if one["steps"] > WARM_UP else {}
+        errors = one["errors"]
         if kind == "minutes":
             line[f"steps, {what}"] = str(one["steps"]) if errors else ""
         for name, unit, column in (("gap", "meV", "gap_eV"), ("U0", "meV", "u0_eV")):
             value = errors.get(column)
             line[f"{name}, {unit}, {what}"] = f"{1e3 * value:.0f}" if errors else ""
         line[f"μ, D, {what}"] = f"{errors['mu_debye']:.3f}" if errors else ""
-    forces = of.get("forces", {"steps": 0})
-    is_told = forces["steps"] > WARM_UP
-    line["steps, forces"] = str(forces["steps"]) if is_told else ""
-    line["forces, meV/Å"] = f"{forces['errors']['meV_per_A']:.0f}" if is_told else ""
+    forces = of.get("forces")
+    line["steps, forces"] = str(forces["steps"]) if forces else ""
+    line["forces, meV/Å"] = f"{forces['errors']['meV_per_A']:.0f}" if forces else ""
     return line
 
 

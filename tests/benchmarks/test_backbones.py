@@ -51,6 +51,26 @@ def test_time_ends_a_run_that_counts_no_steps(benchmark, configs) -> None:
     assert 0.5 <= row["seconds"] < 5
 
 
+def test_minutes_are_steps_if_the_cost_of_steps_is_known(
+    benchmark, configs, tmp_path, monkeypatch
+) -> None:
+    path = tmp_path / "rows.json"
+    command = ["backbones.py", *configs, "--batch-size", "8", "--json", str(path)]
+    monkeypatch.setattr(sys, "argv", [*command, "--steps", "2"])
+    benchmark.main()
+    rows = json.loads(path.read_text())
+    for row, cost in zip(rows.values(), (50.0, 100.0), strict=True):
+        row["trained_ms"] = cost  # per molecule: 0.4 and 0.8 s per step
+    path.write_text(json.dumps(rows))
+    monkeypatch.setattr(sys, "argv", [*command, "--minutes", "0.08"])
+    benchmark.main()
+    made = list(json.loads(path.read_text()).values())[len(rows) :]
+    assert [(row["budget"], row["steps"]) for row in made] == [
+        ("0.08 minutes", 12),
+        ("0.08 minutes", 6),
+    ]
+
+
 def test_rows_are_made_once_and_the_table_holds_all(
     benchmark, configs, tmp_path, monkeypatch, capsys
 ) -> None:
