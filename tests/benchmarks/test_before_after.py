@@ -6,7 +6,7 @@ FOLDER = "benchmarks"
 
 
 @pytest.fixture
-def benchmark(monkeypatch: pytest.MonkeyPatch, pytestconfig):
+def script(monkeypatch: pytest.MonkeyPatch, pytestconfig):
     monkeypatch.syspath_prepend(pytestconfig.rootpath / FOLDER)
     import before_after
 
@@ -24,34 +24,34 @@ class Side:
         return {"values": [self.value], "peak": 2e6, "seconds": self.seconds}
 
 
-def test_a_row_is_the_ratio_of_both(benchmark) -> None:
+def test_a_row_is_the_ratio_of_both(script) -> None:
     sides = [Side(0.2), Side(0.1)]
-    row = benchmark._row(sides, "schnet", "infer", 8, 4)
+    row = script._row(sides, "schnet", "infer", 8, 4)
     assert row["ms"] == pytest.approx([200.0, 100.0])
     assert row["ratio"] == row["median_ratio"] == pytest.approx(0.5)
     assert row["peak_mb"] == [2.0, 2.0]
     assert [side.asked for side in sides] == [["build"] + ["step"] * 4] * 2
-    assert "| schnet | infer | 8 | 200.00 | 100.00 | 0.500 (0.500) |" in benchmark._line(row)
+    assert "| schnet | infer | 8 | 200.00 | 100.00 | 0.500 (0.500) |" in script._line(row)
 
 
 @pytest.mark.parametrize("other", [1.1, float("nan")])
-def test_different_results_end_the_run(benchmark, other) -> None:
+def test_different_results_end_the_run(script, other) -> None:
     with pytest.raises(SystemExit, match="results differ"):
-        benchmark._row([Side(0.1), Side(0.1, other)], "schnet", "infer", 8, 1)
+        script._row([Side(0.1), Side(0.1, other)], "schnet", "infer", 8, 1)
 
 
 @pytest.mark.parametrize("mode", ["infer", "train", "forces", "force_train", "md"])
-def test_a_step_computes_what_is_compared(benchmark, mode) -> None:
+def test_a_step_computes_what_is_compared(script, mode) -> None:
     """The same from the same seed, and changed by training alone."""
-    first, second = (benchmark.Case("schnet", 1) for _ in range(2))
+    first, second = (script.Case("schnet", 1) for _ in range(2))
     values = first.values(mode)
     assert values == pytest.approx(second.values(mode), rel=1e-5)
     assert all(value > 0 for value in values)
 
 
-def test_a_runs_step_learns_the_same_twice(benchmark) -> None:
+def test_a_runs_step_learns_the_same_twice(script) -> None:
     """Of kept edges, by Muon, clipped and averaged."""
-    first, second = (benchmark.Run("schnet", 4) for _ in range(2))
+    first, second = (script.Run("schnet", 4) for _ in range(2))
     values = first.values("run")
     assert values == pytest.approx(second.values("run"), rel=1e-5)
     assert len(set(values)) == 3

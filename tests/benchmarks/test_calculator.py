@@ -10,7 +10,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
 @pytest.fixture
-def benchmark(monkeypatch: pytest.MonkeyPatch):
+def script(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(FOLDER)
     threads = torch.get_num_threads()
     import calculator
@@ -23,11 +23,11 @@ def benchmark(monkeypatch: pytest.MonkeyPatch):
     torch.set_num_threads(threads)
 
 
-def test_report(benchmark, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_report(script, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out.json"
-    benchmark.main(["--repeats", "3", "--threads", "1", "--json", str(out)])
+    script.main(["--repeats", "3", "--threads", "1", "--json", str(out)])
     report = json.loads(out.read_text())
-    assert report["difference"] < benchmark.TOLERANCE
+    assert report["difference"] < script.TOLERANCE
     assert set(report["ms"]) == {"molgeo", "pyg", "evaluated", "model alone", "graph"}
     printed = capsys.readouterr().out
     assert "evaluated / model alone: " in printed

@@ -24,7 +24,7 @@ FRAGMENTS = ("O=Cc1cocn1", "NC(=O)c1ncco1", "Nc1nc(C=O)co1")
 
 
 @pytest.fixture
-def benchmark(monkeypatch: pytest.MonkeyPatch):
+def script(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     threads = torch.get_num_threads()
     import force_field
@@ -69,11 +69,11 @@ def smiles(tmp_path: Path) -> Path:
     return path
 
 
-def test_report(benchmark, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_report(script, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     known, out = tmp_path / "known.npz", tmp_path / "out.json"
     np.savez(known, qm9=np.array([9, 9, 10]))
     words = ["--quick", "--json", str(out), "--kept", str(tmp_path), "--parts"]
-    benchmark.main([*words, "relax", "vib", "nve", "nvt", "--trained-on", str(known)])
+    script.main([*words, "relax", "vib", "nve", "nvt", "--trained-on", str(known)])
     report = json.loads(out.read_text())
     printed = capsys.readouterr().out
     assert report["model"] == DEFAULT_FORCE_FIELD
@@ -95,12 +95,12 @@ def test_report(benchmark, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         assert heading in printed
 
 
-def test_runs_that_the_report_has_are_not_made_again(benchmark, monkeypatch, tmp_path) -> None:
+def test_runs_that_the_report_has_are_not_made_again(script, monkeypatch, tmp_path) -> None:
     import force_field_runs
 
     out = tmp_path / "out.json"
     words = ["--quick", "--json", str(out), "--kept", str(tmp_path), "--parts", "nve", "--runs"]
-    benchmark.main([*words, "1"])
+    script.main([*words, "1"])
     (first,) = json.loads(out.read_text())["nve"]["rows"]
     assert first["name"] == "H2O"  # the smallest
     assert not list((tmp_path / "nve").rglob("*.csv"))
@@ -118,32 +118,32 @@ def test_runs_that_the_report_has_are_not_made_again(benchmark, monkeypatch, tmp
 
     monkeypatch.setattr(force_field_runs, "simulate", killed)
     with pytest.raises(KeyboardInterrupt):
-        benchmark.main([*words, "2"])
-    benchmark.main([*words, "2"])
+        script.main([*words, "2"])
+    script.main([*words, "2"])
     rows = json.loads(out.read_text())["nve"]["rows"]
     assert rows[0] == first
     assert (rows[1]["name"], rows[1]["steps"]) == ("CH3CH2OH", 200)
     assert made == [9, 9]
 
 
-def test_rmsd_is_that_of_the_best_superposition(benchmark) -> None:
+def test_rmsd_is_that_of_the_best_superposition(script) -> None:
     rng = np.random.default_rng(0)
     a = rng.standard_normal((7, 3))
     rotation = Rotation.random(random_state=1)
-    assert benchmark.rmsd(a, rotation.apply(a + np.array([1.0, 2.0, 3.0]))) < 1e-7
+    assert script.rmsd(a, rotation.apply(a + np.array([1.0, 2.0, 3.0]))) < 1e-7
     b = a + 0.1 * rng.standard_normal((7, 3))
     centred = a - a.mean(0), b - b.mean(0)
     _, distance = Rotation.align_vectors(*centred)
-    found = benchmark.rmsd(a, rotation.apply(b))
+    found = script.rmsd(a, rotation.apply(b))
     assert found == pytest.approx(distance / np.sqrt(7), abs=1e-9)
 
 
-def test_a_mirror_image_is_another_molecule(benchmark) -> None:
+def test_a_mirror_image_is_another_molecule(script) -> None:
     a = np.random.default_rng(0).standard_normal((5, 3))
-    assert benchmark.rmsd(a, a * [1, 1, -1]) > 0.1
+    assert script.rmsd(a, a * [1, 1, -1]) > 0.1
 
 
-def test_a_drift_is_the_slope_of_the_energy(benchmark) -> None:
+def test_a_drift_is_the_slope_of_the_energy(script) -> None:
     time = np.linspace(0.0, 10.0, 1001)
     from force_field_runs import line
 
@@ -152,16 +152,16 @@ def test_a_drift_is_the_slope_of_the_energy(benchmark) -> None:
     assert found["noise"] == pytest.approx(0.01, rel=1e-2)
 
 
-def test_a_mode_that_became_a_rotation_counts(benchmark) -> None:
-    errors = benchmark.differences([500, 1200, 2000], [2600, 600, 600, 1400])["errors"]
+def test_a_mode_that_became_a_rotation_counts(script) -> None:
+    errors = script.differences([500, 1200, 2000], [2600, 600, 600, 1400])["errors"]
     assert errors == [-600, -100, -200, -600]
 
 
-def test_paths_of_one_potential_are_one(benchmark, smiles, tmp_path: Path) -> None:
+def test_paths_of_one_potential_are_one(script, smiles, tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     words = ["--quick", "--json", str(out), "--kept", str(tmp_path), "--parts"]
-    benchmark.main([*words, "curves", "barriers", "bonds"])
-    benchmark.main([*words, "torsions", "conformers", "liquid", "--smiles", str(smiles)])
+    script.main([*words, "curves", "barriers", "bonds"])
+    script.main([*words, "torsions", "conformers", "liquid", "--smiles", str(smiles)])
     report = json.loads(out.read_text())
     (curve,), ((first, _)) = report["curves"]["rows"], report["curves"]["clusters"]
     assert curve["worst"] < 1e-6
@@ -181,7 +181,7 @@ def test_paths_of_one_potential_are_one(benchmark, smiles, tmp_path: Path) -> No
     assert reached["bonds pulled to 3 Å, or flagged"]["is"] < 1e-6
 
 
-def test_errors_of_forces_are_by_element_and_charge(benchmark, tmp_path: Path) -> None:
+def test_errors_of_forces_are_by_element_and_charge(script, tmp_path: Path) -> None:
     images = [molecule(name) for name in ("CH3CH2OH", "CH3Cl", "H2O")]
     calculator = Method("molgeo:MolgeoCalculator", OURS).calculator()
     some = []
@@ -200,7 +200,7 @@ def test_errors_of_forces_are_by_element_and_charge(benchmark, tmp_path: Path) -
         group=np.arange(3),
     )
     words = ["--quick", "--kept", str(tmp_path), "--labelled", str(tmp_path / "some.npz")]
-    found = benchmark.main([*words, "--parts", "forces"])["forces"]
+    found = script.main([*words, "--parts", "forces"])["forces"]
     wrong = {name: group["mae"]["forces_eV_A"] for name, group in found["groups"].items()}
     assert wrong == pytest.approx({"H, C, N, O, F": 0.0, "with others": 0.3 / 15}, abs=1e-4)
     assert found["groups"]["H, C, N, O, F"]["n"] == 2
@@ -208,7 +208,7 @@ def test_errors_of_forces_are_by_element_and_charge(benchmark, tmp_path: Path) -
     assert found["elements"]["Cl"] == pytest.approx(0.0, abs=1e-4)
 
 
-def test_a_spring_pulls_as_its_energy_falls(benchmark) -> None:
+def test_a_spring_pulls_as_its_energy_falls(script) -> None:
     from force_field_profiles import SPRING, Held
 
     atoms = molecule("CH3CH2OH")
@@ -228,14 +228,14 @@ def test_a_spring_pulls_as_its_energy_falls(benchmark) -> None:
             assert forces[k // 3, k % 3] == pytest.approx(expected, abs=1e-3)
 
 
-def test_a_bump_is_how_far_a_curve_falls_beyond_its_minimum(benchmark) -> None:
+def test_a_bump_is_how_far_a_curve_falls_beyond_its_minimum(script) -> None:
     from force_field_profiles import _bump
 
     assert _bump(np.array([5.0, -2.0, -1.0, 0.0])) == 0.0
     assert _bump(np.array([5.0, -2.0, 0.5, -0.5, 0.0])) == 1.0
 
 
-def test_drawn_molecules_are_of_the_test_part(benchmark, smiles) -> None:
+def test_drawn_molecules_are_of_the_test_part(script, smiles) -> None:
     from force_field_molecules import Library
 
     def names(elements: tuple[int, ...], least: int) -> set[str]:
@@ -251,7 +251,7 @@ def test_drawn_molecules_are_of_the_test_part(benchmark, smiles) -> None:
     assert names(everything, 5) == set(FRAGMENTS)
 
 
-def test_every_named_molecule_is_one(benchmark) -> None:
+def test_every_named_molecule_is_one(script) -> None:
     import force_field_molecules
 
     small = force_field_molecules.SMALL | force_field_molecules.STRANGE

@@ -10,7 +10,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
 @pytest.fixture
-def benchmark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """The script as a module, on made-up molecules and with the threads as they were."""
     monkeypatch.setenv("MOLGEO_DATA", str(tmp_path / "empty"))
     monkeypatch.syspath_prepend(FOLDER)
@@ -29,9 +29,9 @@ def benchmark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
 
 
 @pytest.mark.parametrize("model", ["schnet", "dimenet", "dimenet_pp"])
-def test_report(benchmark, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_report(script, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out.json"
-    benchmark.main(
+    script.main(
         [
             "--models",
             model,
@@ -56,7 +56,7 @@ def test_report(benchmark, model: str, tmp_path: Path, capsys: pytest.CaptureFix
     for row in report["rows"]:
         assert row["batch"] == (1 if row["mode"] == "md" else 2)
         assert row["atoms"] >= 9 * row["batch"]
-        assert max(row["difference"].values()) < benchmark.ROUNDING["float32"]
+        assert max(row["difference"].values()) < script.ROUNDING["float32"]
         for side in ("molgeo", "pyg"):
             assert row["ms"][side]["median"] > 0
             assert row["peak_mb"][side] > 0
@@ -68,34 +68,34 @@ def test_report(benchmark, model: str, tmp_path: Path, capsys: pytest.CaptureFix
     assert f"PyG's {model}" in printed
 
 
-def test_different_results_end_the_run(benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmark, "TOLERANCE", 0.0)
-    monkeypatch.setattr(benchmark, "ROUNDING", {"float32": 0.0, "float64": 0.0})
+def test_different_results_end_the_run(script, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(script, "TOLERANCE", 0.0)
+    monkeypatch.setattr(script, "ROUNDING", {"float32": 0.0, "float64": 0.0})
     with pytest.raises(SystemExit, match="results differ"):
-        benchmark.main(["--models", "schnet", "--batches", "2", "--threads", "1"])
+        script.main(["--models", "schnet", "--batches", "2", "--threads", "1"])
 
 
-def test_rounding_is_told_from_a_mistake(benchmark) -> None:
+def test_rounding_is_told_from_a_mistake(script) -> None:
     from sides import Case, made_up
 
     case = Case("schnet", made_up(4), 2, torch.device("cpu"))
     with case.pyg_edges():
-        assert benchmark.agree(case, "force_train", {"gradient": 5e-4})
-        assert not benchmark.agree(case, "force_train", {"gradient": 5e-2})
+        assert script.agree(case, "force_train", {"gradient": 5e-4})
+        assert not script.agree(case, "force_train", {"gradient": 5e-2})
         with torch.no_grad():
             next(case.compared["molgeo"].readout.parameters()).mul_(1.001)
-        assert not benchmark.agree(case, "force_train", {"gradient": 5e-4})
+        assert not script.agree(case, "force_train", {"gradient": 5e-4})
 
 
-def test_nan_is_no_agreement(benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nan_is_no_agreement(script, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sides.Case.differences", lambda *_: {"energy": float("nan")})
     with pytest.raises(SystemExit, match="results differ"):
-        benchmark.main(["--models", "schnet", "--batches", "2", "--threads", "1"])
+        script.main(["--models", "schnet", "--batches", "2", "--threads", "1"])
 
 
-def test_pyg_is_left_out_where_it_would_not_fit(benchmark) -> None:
+def test_pyg_is_left_out_where_it_would_not_fit(script) -> None:
     one = ["--threads", "1", "--repeats", "1", "--device", "cpu", "--batches", "2"]
-    report = benchmark.main(["--models", "schnet", "--modes", "infer", "--pyg-gb", "0", *one])
+    report = script.main(["--models", "schnet", "--modes", "infer", "--pyg-gb", "0", *one])
     (row,) = report["rows"]
     assert "pyg" not in row["ms"]
     assert "GB" in row["pyg_skipped"]
@@ -114,9 +114,9 @@ def test_dense_products_are_counted_forwards_and_backwards(
     assert shapes == [((3, 5), (5, 2)), ((5, 3), (3, 2))]
 
 
-def test_cpu_clock_is_refused_where_it_would_mislead(benchmark) -> None:
+def test_cpu_clock_is_refused_where_it_would_mislead(script) -> None:
     with pytest.raises(SystemExit):
-        benchmark.main(["--clock", "cpu", "--threads", "2"])
+        script.main(["--clock", "cpu", "--threads", "2"])
 
 
 def test_dense_products_of_onednn_are_counted_and_replayed(

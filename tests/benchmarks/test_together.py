@@ -11,7 +11,7 @@ MODEL = Path(__file__).parents[1] / "fixtures" / "force_field" / "force_field.sa
 
 
 @pytest.fixture
-def benchmark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("MOLGEO_DATA", str(tmp_path / "empty"))
     monkeypatch.syspath_prepend(FOLDER)
     threads = torch.get_num_threads()
@@ -21,10 +21,10 @@ def benchmark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     torch.set_num_threads(threads)
 
 
-def test_report(benchmark, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_report(script, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out.json"
     words = ["--model", str(MODEL), "--molecules", "4", "--alone", "2", "--threads", "1"]
-    benchmark.main([*words, "--json", str(out)])
+    script.main([*words, "--json", str(out)])
     ways = json.loads(out.read_text())["ways"]
     assert set(ways) == {"together", "batches of one", "ASE one by one"}
     assert [row["molecules"] for row in ways.values()] == [4, 2, 2]
