@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from ase import Atoms
+from small_models import small
 
 from molgeo.data.forces.properties import ENERGY
 from molgeo.data.qm9.properties import PROPERTIES
@@ -35,6 +36,16 @@ BACKBONES = {
 KNOWN = {**PROPERTIES, "energy": ENERGY}
 
 
+def with_direct_forces():
+    """A force field whose forces are not the gradient of its energy, in float64."""
+    predictor = force_field("gemnet", **small("gemnet").fields, direct_forces=True).double()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        for block in predictor.backbone.forces:
+            torch.nn.init.normal_(block.last.weight)
+    return predictor
+
+
 def force_field(model="schnet", properties=("energy",), seed=0, **fields):
     """As a training on forces leaves it, but with random weights and references.
 
@@ -44,7 +55,10 @@ def force_field(model="schnet", properties=("energy",), seed=0, **fields):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         predictor = Predictor(
-            model, BACKBONES[model] | fields, [KNOWN[name] for name in properties], head_features=8
+            model,
+            BACKBONES.get(model, {}) | fields,
+            [KNOWN[name] for name in properties],
+            head_features=8,
         ).eval()
         if fields.get("charges"):
             torch.nn.init.normal_(predictor.backbone.charge.value.weight)

@@ -185,9 +185,28 @@ class Oracle:
         return found
 
     def energy(self):
+        return sum(self.output(f"outputs.{k}", m) for k, m in enumerate(self.messages()))
+
+    def forces(self):
+        """Direct forces: each pair's along the line between both atoms."""
+        found = np.zeros_like(self.pos)
+        for k, m in enumerate(self.messages()):
+            along = {e: self.pull(f"forces.{k}", e, m[e]) for e in self.edges}
+            for c, a in self.edges:
+                mean = (along[c, a] + along[a, c]) / 2
+                found[a] += mean * (self.pos[a] - self.pos[c]) / self.d(c, a)
+        return found
+
+    def pull(self, name, edge, m):
+        x = self.residuals(f"{name}.layers", self.active(f"{name}.dense", m))
+        x = x * self.dense(f"{name}.rbf", self.dense("of_outputs", self.rbf(*edge)))
+        return self.dense(f"{name}.last", x * self.factor(name))
+
+    def messages(self):
+        """Those of each edge, after the embedding and after each block."""
         h = np.array([self.w["elements.weight"][z] for z in self.z])
         m = self.concat("embedding", h, {(c, a): self.rbf(c, a) for c, a in self.edges})
-        total = self.output("outputs.0", m)
+        yield m
         for k in range(self.c.n_blocks):
             name = f"interactions.{k}"
             terms = self.passings(name, m)
@@ -202,8 +221,7 @@ class Oracle:
                 e: (m[e] + self.residuals(f"{name}.after_concat", joined[e])) / math.sqrt(2)
                 for e in self.edges
             }
-            total = total + self.output(f"outputs.{k + 1}", m)
-        return total
+            yield m
 
     def output(self, name, m):
         atoms = self.atom_sum(f"{name}.sum", "of_outputs", m)

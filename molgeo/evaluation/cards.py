@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping
 from typing import Final
 
+from molgeo import models
 from molgeo.elements import SYMBOLS
 from molgeo.evaluation.published import QM9_MAE
 from molgeo.predictor.header import Header, Measured, Outside
@@ -39,9 +40,12 @@ PROPERTY_LIMIT: Final = (
     "is no force field, and its gradients mean nothing."
 )
 
-FORCE_LIMITS: Final = (
+FIELD_LIMIT: Final = (
     "* Molecules of the elements and charge above, at configurations like those of the training "
-    "data: energies and their exact forces, no other property.",
+    "data: energies and {forces}, no other property."
+)
+
+FORCE_LIMITS: Final = (
     ENERGY_LIMIT,
     "* Local: atoms beyond the cutoff of each other interact only through those between them.",
     "* The errors above are those beside the level of theory, whose own errors come on top.",
@@ -82,7 +86,9 @@ def markdown(header: Header) -> str:
         lines += ["", "## Notes", "", header.notes]
     if header.curve:
         lines += _training(header)
-    limits = list(FORCE_LIMITS)
+    is_direct = header.config.backbone.get("direct_forces", False)
+    forces = f"forces ({models.DIRECT})" if is_direct else "their exact forces"
+    limits = [FIELD_LIMIT.format(forces=forces), *FORCE_LIMITS]
     if not header.trained_on_forces:
         has_energy = any(one.is_energy for one in header.config.properties)
         is_of_smiles = header.from_smiles.n or header.geometry == "smiles"

@@ -116,7 +116,8 @@ def energy_surface(model: str, fields: dict[str, Any]) -> str:
     smooth = "smooth" if backbone.is_smooth else "jumps if another atom becomes the reference"
     mirror = "differ" if backbone.tells_mirror_images else "are the same"
     use = "" if backbone.is_smooth else ": for properties, not for forces"
-    return f"{smooth}{use}; mirror images {mirror}"
+    direct = f"; forces are {models.DIRECT}" if backbone.direct_forces else ""
+    return f"{smooth}{use}; mirror images {mirror}{direct}"
 
 
 def trust(header: Header) -> dict[str, str]:

@@ -54,6 +54,9 @@ JUMPS: Final = (
 )
 """Why there are no forces of a model that is not smooth."""
 
+DIRECT: Final = "direct, not the gradient of its energy"
+"""What forces are that a backbone gives itself."""
+
 
 class Backbone(nn.Module):
     """What every model is to the rest of molgeo.
@@ -134,6 +137,30 @@ class Backbone(nn.Module):
             (atoms, feature_dim); of a published model without a readout, what it sums.
         """
         raise TypeError(f"{type(self).__name__} does not say what an atom's features are")
+
+    @property
+    def direct_forces(self) -> bool:
+        """It gives forces itself: its config has a field of this name, which is true."""
+        return bool(getattr(self.config, "direct_forces", False))
+
+    def features_and_forces(
+        self, z: Tensor, pos: Tensor, graph: Graph
+    ) -> tuple[Tensor, Tensor | None]:
+        """Features of every atom, and its force if the model gives `direct_forces`.
+
+        Args:
+            z: (atoms,) int64 atomic numbers.
+            pos: (atoms, 3) Å.
+            graph: as in `atom_features`.
+
+        Returns:
+            The features, and (atoms, 3) forces that turn with the molecule, in units that a
+            predictor scales as it does the energy; None if the gradient of the energy is meant.
+        """
+        return self.atom_features(z, pos, graph), None
+
+    def scale_forces(self, factor: float) -> None:
+        """Multiply direct forces, if there are any: a predictor's unit has changed."""
 
     def fit_factors(self, z: Tensor, pos: Tensor, graph: Graph) -> None:
         """Set the factors that data decide, once before a training; most models have none.

@@ -38,6 +38,8 @@ Deviation:
       leaves an atom that is alone without features;
     * the width between both layers on a basis, ``middle``, is chosen so that the number of weights
       is the paper's;
+    * an embedding has no activation after it, which the published program has, and starts at
+      N(0, 1);
     * constant factors of the radial functions are left out;
     * a torsion is zero if it has no reference, because there is no second neighbour or it is on the
       line of the axis to 0.06°: harmonics with m ≠ 0, and cos τ, are zero then.

@@ -8,6 +8,11 @@
     h_a  ← (h_a + MLP(Σ_c m_ca ∘ W_RBF e_RBF(d_ca))) / √2
     m_ca ← (m_ca + residual layers of σ(W [h_c ‖ h_a ‖ m_ca])) / √2
     out_a ← Σ over blocks of W MLP(Σ_c m_ca ∘ W_RBF e_RBF(d_ca))
+    F_a   ← Σ_c ½(F_ca + F_ac) r̂_ca,  F_ca = Σ over blocks of W (MLP(m_ca) ∘ W_RBF e_RBF(d_ca))
+
+F_a are the forces of GemNet-dT, ``direct_forces: true``. To compute and to train them takes no
+derivative, so that a step costs less than half. They are not the gradient of the energy, which
+dynamics then does not conserve. Without them forces are the gradient.
 
 Messages are symmetric: both directions of an edge take part in the update of each,
 ``sym σ(W x_ca) = (σ(W x_ca) + σ(W′ x_ac)) / √2``. σ is SiLU/0.6. The first layer of each basis is
@@ -23,8 +28,8 @@ Source:
     sizes. The paper gives GemNet-T 1.9 M parameters; here are 1,893,318 with one output.
 
 Deviation:
-    * Forces are gradients of the energy alone, without the paper's direct forces: energy and forces
-      that do not belong together are of no use to dynamics.
+    * Direct forces are those of pairs, whose atoms pull at each other alike, so that momentum and
+      angular momentum do not change. The layer that they end in starts at zero.
     * The factors make the variance over all rows and channels one, on one batch.
     * An embedding of 100 elements.
 
@@ -34,7 +39,7 @@ Deviation:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,13 +52,17 @@ from molgeo.models._config import AngularOrders, EnvelopeExponent, RadialFunctio
 from molgeo.ops.activation import SCALED_SILU
 from molgeo.ops.basis.radial import BesselBasis
 from molgeo.ops.basis.spherical import SphericalBesselBasis
-from molgeo.ops.dense import ActivatedDense, Dense, by_rows, linear
+from molgeo.ops.dense import Dense, by_rows, linear
 from molgeo.ops.directional.zonal import ZonalSum, zonal_sum
+from molgeo.ops.keeping_variance import (
+    HALF,
+    Scaling,
+    active_dense,
+    plain_dense,
+    residual_layers,
+)
 from molgeo.ops.recompute import recompute_if_large
-from molgeo.ops.segment import gather, scale_pairs, scatter_sum
-
-HALF = math.sqrt(0.5)
-"""Of a sum of two, so that its variance stays that of each."""
+from molgeo.ops.segment import expand_pairs, fold_pairs, gather, scale_pairs, scatter_sum
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,7 @@ class GemNetConfig:
         n_after_skip: residual layers after it.
         n_concat: residual layers after messages meet atoms.
         n_atom_layers: residual layers of atoms, in blocks and outputs.
+        direct_forces: give forces from the messages, in place of the energy's gradient.
         n_out: channels of the published readout; None makes a backbone for molgeo's heads.
     """
 
@@ -94,6 +104,7 @@ class GemNetConfig:
     n_after_skip: int = 1
     n_concat: int = 1
     n_atom_layers: int = 2
+    direct_forces: bool = False
     n_out: int | None = 1
 
 
@@ -103,6 +114,8 @@ class Geometry:
 
     Attributes:
         graph: the edges.
+        unit: (pairs, 3) along each pair's forward edge.
+        rbf: (pairs, n_radial) radial basis.
         of_triplets: (pairs, rbf_emb) radial basis of messages that go into sums over angles.
         of_atoms: (pairs, rbf_emb) of messages to atoms.
         of_outputs: (pairs, rbf_emb) of messages to outputs.
@@ -111,6 +124,8 @@ class Geometry:
     """
 
     graph: Graph
+    unit: Tensor
+    rbf: Tensor
     of_triplets: Tensor
     of_atoms: Tensor
     of_outputs: Tensor
@@ -147,6 +162,8 @@ class GemNet(Backbone):
             InteractionBlock(c, self.passings()) for _ in range(c.n_blocks)
         )
         self.outputs = nn.ModuleList(OutputBlock(c) for _ in range(c.n_blocks + 1))
+        n_forces = c.n_blocks + 1 if c.direct_forces else 0
+        self.forces = nn.ModuleList(ForceBlock(c) for _ in range(n_forces))
 
     def passings(self) -> list[nn.Module]:
         """The kinds of message passing of a block, new."""
@@ -163,6 +180,8 @@ class GemNet(Backbone):
         """
         return Geometry(
             graph,
+            unit,
+            rbf,
             self.of_triplets(rbf),
             self.of_atoms(rbf),
             self.of_outputs(rbf),
@@ -172,20 +191,47 @@ class GemNet(Backbone):
 
     def atom_features(self, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
         """Output of every atom: features for heads, or the published readout's summands."""
+        geometry = self._geometry_at(pos, graph)
+        return _total(self.outputs, self.messages(z, geometry), geometry)
+
+    def features_and_forces(
+        self, z: Tensor, pos: Tensor, graph: Graph
+    ) -> tuple[Tensor, Tensor | None]:
+        """The same, with the direct forces if there are any."""
+        if not self.direct_forces:
+            return self.atom_features(z, pos, graph), None
+        geometry = self._geometry_at(pos, graph)
+        messages = [*self.messages(z, geometry)]
+        along = fold_pairs(_total(self.forces, messages, geometry), graph)  # (pairs, 1)
+        on_edges = expand_pairs(0.5 * along * geometry.unit, graph, sign=-1.0)
+        forces = scatter_sum(on_edges, graph.target, graph.n_atoms)
+        return _total(self.outputs, messages, geometry), forces
+
+    @torch.no_grad()
+    def scale_forces(self, factor: float) -> None:
+        """Multiply the direct forces, if there are any."""
+        blocks: Any = self.forces
+        for block in blocks:
+            block.last.weight *= factor
+
+    def messages(self, z: Tensor, geometry: Geometry) -> Iterator[Tensor]:
+        """Messages after the embedding and after each block, (edges, edge_emb)."""
+        graph = geometry.graph
+        h = self.elements(z)
+        m = self.embedding(h, gather(geometry.rbf, graph.pair), graph)
+        yield m
+        blocks: Any = self.interactions
+        for block in blocks:
+            m = recompute_if_large(block.messages, graph.n_edges, m, geometry)
+            h = block.atoms(h, m, geometry)
+            m = recompute_if_large(block.edges, graph.n_edges, m, h, graph)
+            yield m
+
+    def _geometry_at(self, pos: Tensor, graph: Graph) -> Geometry:
         delta = graph.displacements(pos)
         d = torch.linalg.vector_norm(delta, dim=-1)
         rbf = self.radial(d) * math.sqrt(2.0 / self.config.cutoff**3)
-        geometry = self.geometry(delta / d.unsqueeze(-1), d, rbf, graph)
-        h = self.elements(z)
-        m = self.embedding(h, gather(rbf, graph.pair), graph)
-        out: Tensor = self.outputs[0](m, geometry)
-        blocks: Any = zip(self.interactions, self.outputs[1:], strict=True)
-        for interaction, output in blocks:
-            m = recompute_if_large(interaction.messages, graph.n_edges, m, geometry)
-            h = interaction.atoms(h, m, geometry)
-            m = recompute_if_large(interaction.edges, graph.n_edges, m, h, graph)
-            out = out + output(m, geometry)
-        return out
+        return self.geometry(delta / d.unsqueeze(-1), d, rbf, graph)
 
     def fit_factors(self, z: Tensor, pos: Tensor, graph: Graph) -> None:
         """Set the scaling factors, so that what they give has a variance of one.
@@ -200,31 +246,10 @@ class GemNet(Backbone):
             for one in factors:
                 one.is_fitted = False
             with torch.no_grad():
-                self.atom_features(z, pos, graph)
+                self.features_and_forces(z, pos, graph)
         finally:
             for one in factors:
                 one.is_fitted = True
-
-
-class Scaling(nn.Module):
-    """Times a factor that is fitted to data, and kept in the checkpoint."""
-
-    factor: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("factor", torch.ones(()))
-        self.is_fitted = True
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return a tensor like ``x``."""
-        if not self.is_fitted:
-            counted = x[(x != 0).any(-1)]  # not what lies beyond a cutoff
-            deviation = counted.std() if counted.shape[0] > 1 else x.new_zeros(())
-            # What does not vary has no scale, such as atoms without neighbours.
-            usable = (deviation > 1e-6) & deviation.isfinite()
-            self.factor.copy_(torch.where(usable, 1 / deviation, 1.0))
-        return x * self.factor
 
 
 class InteractionBlock(nn.Module):
@@ -237,13 +262,13 @@ class InteractionBlock(nn.Module):
 
     def __init__(self, c: GemNetConfig, passings: Sequence[nn.Module]) -> None:
         super().__init__()
-        self.own = _activated(c.edge_emb, c.edge_emb)
+        self.own = active_dense(c.edge_emb, c.edge_emb)
         self.passings = nn.ModuleList(passings)
-        self.before_skip = _residuals(c.edge_emb, c.n_before_skip)
-        self.after_skip = _residuals(c.edge_emb, c.n_after_skip)
+        self.before_skip = residual_layers(c.edge_emb, c.n_before_skip)
+        self.after_skip = residual_layers(c.edge_emb, c.n_after_skip)
         self.to_atoms = AtomSum(c)
         self.concat = EdgeUpdate(c, c.edge_emb)
-        self.after_concat = _residuals(c.edge_emb, c.n_concat)
+        self.after_concat = residual_layers(c.edge_emb, c.n_concat)
 
     def messages(self, m: Tensor, geometry: Geometry) -> Tensor:
         """Messages from messages, (edges, edge_emb)."""
@@ -293,10 +318,10 @@ class RadialProduct(nn.Module):
 
     def __init__(self, c: GemNetConfig, width: int) -> None:
         super().__init__()
-        self.dense = _activated(c.edge_emb, c.edge_emb)
+        self.dense = active_dense(c.edge_emb, c.edge_emb)
         self.rbf = plain_dense(c.rbf_emb, c.edge_emb)
         self.scaling = Scaling()
-        self.down = _activated(c.edge_emb, width)
+        self.down = active_dense(c.edge_emb, width)
 
     def forward(self, m: Tensor, rbf: Tensor, graph: Graph) -> Tensor:
         """Return (edges, width)."""
@@ -310,7 +335,7 @@ class SymmetricUpdate(nn.Module):
 
     def __init__(self, n_in: int, n_out: int) -> None:
         super().__init__()
-        self.along, self.against = _activated(n_in, n_out), _activated(n_in, n_out)
+        self.along, self.against = active_dense(n_in, n_out), active_dense(n_in, n_out)
 
     def forward(self, x: Tensor, graph: Graph) -> Tensor:
         """Return (edges, n_out)."""
@@ -340,8 +365,8 @@ class AtomSum(nn.Module):
         super().__init__()
         self.rbf = plain_dense(c.rbf_emb, c.edge_emb)
         self.scaling = Scaling()
-        self.dense = _activated(c.edge_emb, c.atom_emb)
-        self.layers = _residuals(c.atom_emb, c.n_atom_layers)
+        self.dense = active_dense(c.edge_emb, c.atom_emb)
+        self.layers = residual_layers(c.atom_emb, c.n_atom_layers)
 
     def forward(self, m: Tensor, rbf: Tensor, graph: Graph) -> Tensor:
         """Return (atoms, atom_emb)."""
@@ -364,16 +389,30 @@ class OutputBlock(nn.Module):
         return out
 
 
-class ScaledResidual(nn.Module):
-    """``(x + σ(W₂ σ(W₁ x))) / √2``."""
+class ForceBlock(nn.Module):
+    """Messages to what pulls along each edge, ``W (MLP(m_ca) ∘ W_RBF e_RBF(d_ca))``."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, c: GemNetConfig) -> None:
         super().__init__()
-        self.dense1, self.dense2 = _activated(width, width), _activated(width, width)
+        self.dense = active_dense(c.edge_emb, c.edge_emb)
+        self.layers = residual_layers(c.edge_emb, c.n_atom_layers)
+        self.rbf = plain_dense(c.rbf_emb, c.edge_emb)
+        self.scaling = Scaling()
+        self.last = Dense(c.edge_emb, 1, bias=False)
+        nn.init.zeros_(self.last.weight)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return a tensor like ``x``."""
-        return (x + self.dense2(self.dense1(x))) * HALF
+    def forward(self, m: Tensor, geometry: Geometry) -> Tensor:
+        """Return (edges, 1)."""
+        x = by_rows(lambda m: self.layers(self.dense(m)), m)
+        x = self.scaling(scale_pairs(x, self.rbf(geometry.of_outputs), geometry.graph))
+        along: Tensor = self.last(x)
+        return along
+
+
+def _total(blocks: nn.ModuleList, messages: Iterable[Tensor], geometry: Geometry) -> Tensor:
+    """The sum over output or force blocks of what each makes of its messages."""
+    total: Tensor = sum(block(m, geometry) for block, m in zip(blocks, messages, strict=True))
+    return total
 
 
 def bilinear(basis: Tensor, v: Tensor, dense: Dense) -> Tensor:
@@ -401,31 +440,6 @@ def spherical_basis(c: GemNetConfig, cutoff: float) -> SphericalBesselBasis:
     """R_ln with the paper's envelope."""
     exponent = c.envelope_exponent
     return SphericalBesselBasis(c.n_spherical, c.n_radial, cutoff, exponent, "paper")
-
-
-def _residuals(width: int, n: int) -> nn.Sequential:
-    return nn.Sequential(*(ScaledResidual(width) for _ in range(n)))
-
-
-def plain_dense(n_in: int, n_out: int) -> Dense:
-    """A linear layer."""
-    layer = Dense(n_in, n_out, bias=False)
-    _initialise(layer)
-    return layer
-
-
-def _activated(n_in: int, n_out: int) -> ActivatedDense:
-    """The same with its activation."""
-    layer = ActivatedDense(n_in, n_out, bias=False, activation=SCALED_SILU)
-    _initialise(layer)
-    return layer
-
-
-@torch.no_grad()
-def _initialise(layer: nn.Linear) -> None:
-    """Orthogonal weights with the variance 1/n_in, which keeps that of the inputs."""
-    nn.init.orthogonal_(layer.weight)
-    layer.weight *= layer.weight.square().mean().mul(layer.weight.shape[1]).rsqrt()
 
 
 MODEL = GemNet

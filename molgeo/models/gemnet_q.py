@@ -42,13 +42,12 @@ from molgeo.models.gemnet import (
     GemNetConfig,
     Geometry,
     RadialProduct,
-    Scaling,
     SymmetricUpdate,
     bilinear,
     embedded,
-    plain_dense,
     spherical_basis,
 )
+from molgeo.ops.keeping_variance import Scaling, plain_dense
 from molgeo.ops.room import memory_of, refuse_without_room
 from molgeo.ops.segment import gather
 from molgeo.ops.two_hop import TwoHopSum, bytes_needed, orders_of

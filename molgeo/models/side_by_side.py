@@ -105,7 +105,10 @@ def _built(member: dict[str, Any]) -> Backbone:
     known = [one for one in models.own_names() if one != "side_by_side"]
     if name not in known:
         raise SettingError(f"members: expected a model of {', '.join(known)}, got {name!r}")
-    return models.build(name, {**fields, "n_out": None})
+    built = models.build(name, {**fields, "n_out": None})
+    if built.direct_forces:
+        raise SettingError(f"members: the forces of {name} are {models.DIRECT}: they have no mean")
+    return built
 
 
 MODEL = SideBySide

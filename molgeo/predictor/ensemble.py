@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from molgeo.elements import SYMBOLS
+from molgeo.models import DIRECT
 from molgeo.predictor import checkpoint
 from molgeo.predictor.domain import Domain
 from molgeo.predictor.potential import Potential
@@ -164,6 +165,12 @@ def on_host(potentials: Sequence[Potential], other: Tensor) -> tuple[list[Potent
         for one in potentials
     ]
     return found, next(parts).view(other.shape)
+
+
+def direct_forces(models: Sequence[Predictor]) -> str | None:
+    """What forces are if those of a model are not the gradient of its energy; None if all are."""
+    found = next((each.name for each in models if each.backbone.direct_forces), None)
+    return None if found is None else f"the forces of {found} are {DIRECT}"
 
 
 def largest_error(models: Sequence[Predictor]) -> float | None:

@@ -1,4 +1,7 @@
-"""What a simulation and a training on forces ask a model for."""
+"""What a simulation and a training on forces ask a model for.
+
+Forces are the negative gradient of the energy, but those of a backbone with `direct_forces`.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,9 @@ class Potential(NamedTuple):
     Attributes:
         energy: (molecules,) float64, total, eV.
         energies: (atoms,) float64, eV; each molecule's sum to its energy, references included.
-        forces: (atoms, 3) eV/Å, the negative gradient; None if not asked for.
-        strain_gradient: (molecules, 3, 3) eV, symmetric; over the volume it is the stress. None
-            if not asked for.
+        forces: (atoms, 3) eV/Å; None if not asked for, but direct ones are always there.
+        strain_gradient: (molecules, 3, 3) eV, symmetric, the derivative of the energy; over the
+            volume it is the stress. None if not asked for.
         dipole: (molecules, 3) float64, Debye; None if the model predicts no dipole in D. Training
             sees its norm only, so that all of a molecule's dipoles may have the wrong sign.
         forces_std: (atoms,) eV/Å, the expected size of the error of each atom's force; None if the
@@ -39,14 +42,14 @@ class Potential(NamedTuple):
 def standardised_forces(
     predictor: Predictor, z: Tensor, pos: Tensor, graph: Graph, create_graph: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """What force training fits: the energy in units of `scale` and its exact negative gradient.
+    """What force training fits: the energy in units of `scale`, and the forces.
 
     Args:
         predictor: with an energy.
         z: (atoms,) int64 atomic numbers.
         pos: (atoms, 3) Å.
         graph: edges within `cutoff`.
-        create_graph: so that the forces can be differentiated by the weights.
+        create_graph: so that energy and forces can be differentiated by the weights.
 
     Returns:
         (molecules,), baseline removed, and (atoms, 3); times `scale` they are eV and eV/Å.
@@ -54,9 +57,12 @@ def standardised_forces(
     Raises:
         SettingError: the model has no energy.
     """
-    k = predictor.energy_index
-    with torch.enable_grad():
-        pos = pos.detach().requires_grad_()
-        energy = predictor.standardised(z, pos, graph)[:, k]
-        (gradient,) = torch.autograd.grad(energy.sum(), pos, create_graph=create_graph)
-    return energy, -gradient
+    is_direct = predictor.backbone.direct_forces
+    with torch.set_grad_enabled(create_graph or not is_direct):
+        pos = pos.detach().requires_grad_(not is_direct)
+        features, forces = predictor.backbone.features_and_forces(z, pos, graph)
+        energy = predictor.of_features(features, z, pos, graph)[:, predictor.energy_index]
+        if forces is None:
+            (gradient,) = torch.autograd.grad(energy.sum(), pos, create_graph=create_graph)
+            forces = -gradient
+    return energy, forces

@@ -64,7 +64,7 @@ class Predictor(Exact):
             unknown.
 
     Raises:
-        ValueError: unknown model, properties that cannot be together, or none to repel.
+        ValueError: unknown model, properties that cannot be together, or nothing to repel.
         TypeError: unknown field of the backbone's config.
     """
 
@@ -108,6 +108,8 @@ class Predictor(Exact):
         self.sha256 = ""
         self.repulsion = Repulsion() if repulsion else None
         _ = self.energy if repulsion else None
+        if repulsion and self.backbone.direct_forces:
+            raise SettingError(f"repulsion: it has no effect on forces that are {models.DIRECT}")
 
     @property
     def properties(self) -> tuple[Property, ...]:
@@ -271,7 +273,10 @@ class Predictor(Exact):
 
     def standardised(self, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
         """What training fits: (molecules, properties), baseline removed, in units of `scale`."""
-        features = self.backbone.atom_features(z, pos, graph)
+        return self.of_features(self.backbone.atom_features(z, pos, graph), z, pos, graph)
+
+    def of_features(self, features: Tensor, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
+        """`standardised` from the backbone's features of atoms."""
         return self._repelled(self.heads(features, z, pos, graph), z, pos, graph)[0]
 
     def _repelled(
@@ -310,7 +315,9 @@ class Predictor(Exact):
         graph: Graph | None = None,
         charge: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Energy (the first of the model's energies, u0 on QM9) and its exact negative gradient.
+        """Energy (the first of the model's energies, u0 on QM9) and forces.
+
+        Forces are its exact negative gradient, but those of a backbone with `direct_forces`.
 
         Args:
             z: (atoms,) atomic numbers.
@@ -355,7 +362,7 @@ class Predictor(Exact):
     def potential(
         self, z: Tensor, pos: Tensor, graph: Graph, derivatives: bool = True, strain: bool = False
     ) -> Potential:
-        """All that a simulation asks for, in one pass: energy, its parts and its derivatives.
+        """All that a simulation asks for, in one pass: energy, its parts, forces and stress.
 
         The stress times the volume is the exact derivative of the energy by a homogeneous,
         symmetric strain ε of positions and lattice, ``r → r (1 + ε)``.
@@ -364,7 +371,7 @@ class Predictor(Exact):
             z: (atoms,) int64 atomic numbers.
             pos: (atoms, 3) Å.
             graph: edges within `cutoff`, or more of them.
-            derivatives: compute forces; without them a forward pass is all.
+            derivatives: compute forces; direct ones take none, and are always there.
             strain: compute the derivative by the strain too, with the forces.
 
         Returns:
@@ -373,22 +380,24 @@ class Predictor(Exact):
         Raises:
             SettingError: the model has no energy.
         """
-        k = self.energy_index
-        with torch.inference_mode(False), torch.set_grad_enabled(derivatives):
+        k, strain = self.energy_index, derivatives and strain
+        by_position = derivatives and not self.backbone.direct_forces
+        with torch.inference_mode(False), torch.set_grad_enabled(by_position or strain):
             graph = graph.clone() if graph.source.is_inference() else graph
-            pos = pos.detach().clone().requires_grad_(derivatives)
-            moved, by = pos, [pos]
-            if derivatives and strain:
-                epsilon = pos.new_zeros(graph.n_molecules, 3, 3, requires_grad=True)
-                moved, graph = strained(pos, graph, epsilon)
-                by.append(epsilon)
-            features = self.backbone.atom_features(z, moved, graph)
+            pos = pos.detach().clone().requires_grad_(by_position)
+            moved, by = pos, {"forces": pos} if by_position else {}
+            if strain:
+                by["strain"] = pos.new_zeros(graph.n_molecules, 3, 3, requires_grad=True)
+                moved, graph = strained(pos, graph, by["strain"])
+            features, direct = self.backbone.features_and_forces(z, moved, graph)
             atoms, charges = self.heads.per_atom(features)
             out = pool(atoms, charges, self.heads.kinds, z, moved, graph)
             out, repulsion = self._repelled(out, z, moved, graph)
             total = named(self.to_units(out, z, moved, graph), self.properties)[self.energy.name]
-            gradients = torch.autograd.grad(total.sum(), by) if derivatives else ()
+            found = torch.autograd.grad(total.sum(), [*by.values()]) if by else ()
+            gradients = dict(zip(by, found, strict=True))
         with torch.no_grad():
+            forces = None if direct is None else self.scale[k] * direct
             own = self.baseline[k, 0][z] + self.scale[k] * atoms[:, k].double()
             if repulsion is not None:
                 own = own + repulsion.double()
@@ -398,8 +407,8 @@ class Predictor(Exact):
             return Potential(
                 energy=total.detach(),
                 energies=own + rest[graph.batch],
-                forces=-gradients[0] if gradients else None,
-                strain_gradient=gradients[1] if len(gradients) > 1 else None,
+                forces=-gradients["forces"] if by_position else forces,
+                strain_gradient=gradients.get("strain"),
                 dipole=None
                 if d is None
                 else self.scale[d] * moment(atoms[:, d].double(), pos.double(), graph),

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing, make_fx
 
+from molgeo import models
 from molgeo.elements import SYMBOLS
 from molgeo.graph import Graph
 from molgeo.graph.padding import APART
@@ -91,7 +92,8 @@ POTENTIAL: Final = {
         "float64", ("atoms",), "eV/Å", "expected size of the error of each atom's force"
     ),
 }
-"""What the program of a force field gives, the last two if the model knows them."""
+"""What the program of a force field gives, the last two if the model knows them. If its forces are
+direct, there is no gradient by a strain."""
 
 
 class Program(nn.Module):
@@ -127,7 +129,8 @@ class Program(nn.Module):
     def potential(self, z: Tensor, pos: Tensor, graph: Graph) -> dict[str, Tensor]:
         """`POTENTIAL`, as far as the model knows it."""
         weight = next(self.predictor.parameters())
-        found = self.predictor.potential(z, pos.to(weight.dtype), graph, strain=True)
+        strain = not self.predictor.backbone.direct_forces
+        found = self.predictor.potential(z, pos.to(weight.dtype), graph, strain=strain)
         return {name: x.double() for name, x in found._asdict().items() if x is not None}
 
 
@@ -178,11 +181,15 @@ def description(predictor: Predictor, forces: bool | None = None) -> dict[str, A
     """
     header, domain = predictor.header, predictor.domain
     if _has_forces(predictor, forces):
+        is_direct = predictor.backbone.direct_forces
         known = {
+            "strain_gradient": not is_direct,
             "dipole": predictor.dipole_index is not None,
             "forces_std": predictor.expected_errors is not None,
         }
         outputs = {name: value for name, value in POTENTIAL.items() if known.get(name, True)}
+        if is_direct:
+            outputs["forces"] = outputs["forces"]._replace(meaning=models.DIRECT)
     else:
         outputs = {
             key: Value("float64", ("molecules",), one.unit, one.description or one.symbol)

@@ -26,7 +26,7 @@ from molgeo.chem.molecule import MIN_DISTANCE
 from molgeo.elements import SYMBOLS
 from molgeo.graph import Graph
 from molgeo.graph.skin import SkinGraph
-from molgeo.predictor import Predictor
+from molgeo.predictor import Predictor, ensemble
 from molgeo.predictor.ensemble import Model, advice, check_energies, mean, members, on_host
 from molgeo.runtime.device import choose
 from molgeo.runtime.errors import SettingError, UnknownSettingError, UserError
@@ -48,10 +48,11 @@ class MolgeoCalculator(Calculator):
 
     ``results`` holds ``energy`` and ``free_energy`` (the same, eV), ``energies`` (atoms,) that sum
     to it, ``forces`` (atoms, 3) in eV/Å without constraints, ``stress`` (6,) in eV/Å³ and Voigt's
-    order if there is a periodic cell with a volume, and ``dipole`` (3,) in e·Å if the model gives
-    mu and nothing is periodic. Models that tell their errors add ``forces_std`` (atoms,) in eV/Å,
-    the expected size of the error of each atom's force. With several models all these are means,
-    ``energy_std`` is their sample standard deviation, and ``forces_std`` at least ‖that of forces‖.
+    order if there is a periodic cell with a volume and forces are gradients, and ``dipole`` (3,) in
+    e·Å if the model gives mu and nothing is periodic. Models that tell their errors add
+    ``forces_std`` (atoms,) in eV/Å, the expected size of the error of each atom's force. With
+    several models all these are means, ``energy_std`` is their sample standard deviation, and
+    ``forces_std`` at least ‖that of forces‖.
 
     Steps share a graph until an atom has moved by half the skin. Structures that share a calculator
     in turn, as the images of a band do, are not computed twice. Elements, charge (of ``info``) and
@@ -86,6 +87,7 @@ class MolgeoCalculator(Calculator):
 
     implemented_properties: list[str]
     models: list[Predictor]
+    direct_forces: str | None
     neighbours: SkinGraph
 
     def __init__(
@@ -163,7 +165,10 @@ class MolgeoCalculator(Calculator):
         kept = {name: options[name] for name in ("dtype", "skin", "replay")}
         self.parameters.update(model=self.model_name, **kept)
         self._replayed = [Replayed(each, options["replay"]) for each in models]
-        self.implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]
+        self.implemented_properties = ["energy", "free_energy", "energies", "forces"]
+        self.direct_forces = ensemble.direct_forces(models)
+        if not self.direct_forces:
+            self.implemented_properties.append("stress")
         if all(each.dipole_index is not None for each in models):
             self.implemented_properties.append("dipole")
         self._doubts = Doubts(models)
@@ -193,7 +198,8 @@ class MolgeoCalculator(Calculator):
         """Why there is no such result."""
         if name not in self.implemented_properties:
             given = ", ".join(self.implemented_properties)
-            return f"{name}: {self.model_name} gives none, only {given}"
+            why = f": {self.direct_forces}" if name == "stress" else ""
+            return f"{name}: {self.model_name} gives none, only {given}{why}"
         pbc = None if atoms is None else atoms.pbc.tolist()
         wanted = "periodic atoms with a cell" if name == "stress" else "atoms that are not periodic"
         return f"{name}: expected {wanted}, got pbc {pbc}"
@@ -331,7 +337,7 @@ class MolgeoCalculator(Calculator):
         pos, graph = self._graph(atoms)
         distances = graph.distances(pos)
         volume = abs(np.linalg.det(atoms.cell.array)) if atoms.pbc.any() else 0.0
-        asked = derivatives, derivatives and volume > 0
+        asked = derivatives, derivatives and volume > 0 and not self.direct_forces
         potentials = [each.potential(self._z, pos, graph, *asked) for each in self._replayed]
         potentials, least = on_host(potentials, _least(distances))
         self._check_distances(distances, least)

@@ -368,6 +368,12 @@ class Run:
 
 def check_atoms(atoms: Atoms, settings: MDSettings) -> None:
     """Refuse what cannot be simulated, as `simulate` does."""
+    direct = getattr(atoms.calc, "direct_forces", None)
+    if direct and settings.ensemble != "nvt":
+        missing = "constant energy" if settings.ensemble == "nve" else "stress"
+        raise InputError(
+            f"ensemble: {direct}, so that there is no {missing} for {settings.ensemble}; take nvt"
+        )
     if len(atoms) < 2:
         raise InputError(f"molecular dynamics needs two atoms or more, got {len(atoms)}")
     if settings.ensemble == "npt" and not (atoms.pbc.all() and atoms.cell.rank == 3):

@@ -177,6 +177,8 @@ def remarks(settings: MDSettings, atoms: Atoms) -> list[str]:
     tells_errors = "forces_std" in atoms.calc.implemented_properties
     if settings.max_force_error is not None and not tells_errors:
         found.append("max-force-error is not used: the model tells no errors of its forces")
+    if direct := getattr(atoms.calc, "direct_forces", None):
+        found.append(f"{direct}: no energy is conserved, and the thermostat takes up what they add")
     lightest = float(atoms.get_masses().min())
     period = min(PERIOD_FS[0] * lightest**0.5, PERIOD_FS[1])
     if settings.timestep * STEPS_PER_PERIOD > period:

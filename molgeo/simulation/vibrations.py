@@ -70,7 +70,7 @@ def vibrations(atoms: Atoms, displacement: float = DISPLACEMENT, report: Report 
         The modes, without drift and rotation.
 
     Raises:
-        InputError: the structure is periodic, or has constraints.
+        InputError: the structure is periodic, or has constraints, or forces are no gradient.
         CalculationFailed: a force is not finite.
         ValueError: the calculator refuses the atoms.
     """
@@ -189,8 +189,13 @@ def check_molecule(atoms: Atoms) -> None:
     """Refuse what has no vibrations of a free molecule.
 
     Raises:
-        InputError: the structure is periodic, or has constraints.
+        InputError: the structure is periodic, or has constraints, or forces are no gradient.
     """
+    if direct := getattr(atoms.calc, "direct_forces", None):
+        raise InputError(
+            f"vibrations: {direct}, so that their derivatives are no Hessian matrix; expected a "
+            "model whose forces are the gradient"
+        )
     if atoms.pbc.any():
         raise InputError(f"vibrations: expected a molecule, got pbc {atoms.pbc.tolist()}")
     if atoms.constraints:

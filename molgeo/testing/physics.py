@@ -217,8 +217,41 @@ def periodic(case: Case) -> None:
     same("stress of a crystal", potential(unit, strain=True).strain_gradient.cpu(), expected, 1e-6)
 
 
+def direct_forces(case: Case) -> None:
+    """Direct forces, if there are any, turn with a molecule and depend on nothing but it.
+
+    They are each molecule's own, whatever the order, and go on without a step at the cutoff.
+    """
+    model = case.model()
+    if not model.direct_forces:
+        return
+
+    def found(z: Tensor, pos: Tensor, batch: Tensor | None = None, skin: float = 0.0) -> Tensor:
+        graph = radius_graph(pos, model.cutoff + skin, batch)
+        inputs = [x.to(case.device) for x in (z, pos)]
+        _, forces = model.features_and_forces(*inputs, graph.to(case.device))
+        assert forces is not None, "direct forces: expected some, got None"
+        return forces.to(pos.device)
+
+    z, pos, batch = _all(case)
+    pos = distorted(pos)
+    expected, q = found(z, pos, batch), _turn()
+    assert (expected[batch == 0].abs() > 1e-9).all(), "direct forces: expected other than zero"
+    for what, turn in (("turned", q), ("reflected", -q)):
+        same(
+            f"direct forces of {what} molecules", found(z, pos @ turn + 3.0, batch), expected @ turn
+        )
+    alone = [found(z[batch == k], pos[batch == k]) for k in range(len(MOLECULES))]
+    same("direct forces of each molecule alone", torch.cat(alone), expected)
+    order = torch.rand(len(z), generator=_random()).add(batch).argsort()
+    same("direct forces in another order", found(z[order], pos[order], batch), expected[order])
+    same("direct forces with edges beyond the cutoff", found(z, pos, batch, 1.5), expected)
+    inner, outer = (found(*_leaving(model.cutoff + gap)) for gap in (-1e-6, 1e-6))
+    same("direct forces at the cutoff", inner, outer, 1e-4)
+
+
 CHECKS = (geometry, translation, rotation, reflection, order_of_atoms, batches, fragments)
-CHECKS += (isolated_atoms, skin, forces, cutoff, gradients, training, periodic)  # type: ignore[assignment]
+CHECKS += (isolated_atoms, skin, forces, cutoff, gradients, training, periodic, direct_forces)  # type: ignore[assignment]
 
 
 def _all(case: Case) -> tuple[Tensor, Tensor, Tensor]:

@@ -253,7 +253,7 @@ class ForceTask(task.Task):
 
 
 class ForceTraining(Training):
-    """Fits an energy and its exact negative gradient.
+    """Fits an energy and its exact negative gradient, or the direct forces of the backbone.
 
         loss = w_E ⟨|ΔE|/n⟩ / s + w_F ⟨‖ΔF‖⟩ / s
 

@@ -177,8 +177,13 @@ def _check_surface(config: RunConfig, predictor: Predictor, molecules: MoleculeS
     """Refuse forces as labels if the energy of the backbone is no smooth function of the positions.
 
     Raises:
-        SettingError: it is not.
+        SettingError: it is not, or there is nothing that direct forces could learn from.
     """
+    if molecules.force is None and predictor.backbone.direct_forces and not config.start_from:
+        raise SettingError(
+            "backbone.direct_forces: expected data with forces to learn them from, got none; leave "
+            "it out"
+        )
     if molecules.force is not None and not predictor.backbone.is_smooth:
         raise SettingError(f"model: {config.model}: {models.JUMPS}")
 
@@ -294,6 +299,8 @@ def _fit_heads(
             for row in _outputs(predictor.heads, new):
                 predictor.heads.out_weight[row] *= factor
                 predictor.heads.out_bias[row] *= factor
+        if one == predictor.energy:
+            predictor.backbone.scale_forces(factor)
         fit_rest(predictor, molecules, labelled, new, gain * own)
 
 

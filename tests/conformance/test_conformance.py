@@ -30,6 +30,18 @@ def test_conforms_as_published(name, check, device):
     check(Case(case.cls, {**case.fields, "smooth": False}, device))
 
 
+WITH_DIRECT_FORCES = [
+    name for name in models.names() if hasattr(models.model_class(name)().config, "direct_forces")
+]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("name", WITH_DIRECT_FORCES)
+def test_conforms_with_direct_forces(name, check, device):
+    case = small(name, device)
+    check(Case(case.cls, {**case.fields, "direct_forces": True}, device))
+
+
 @pytest.fixture
 def predictor(name, on_device):
     """All of QM9's properties, with references as a trained model has."""
