@@ -54,7 +54,7 @@ JUMPS: Final = (
 )
 """Why there are no forces of a model that is not smooth."""
 
-DIRECT: Final = "direct, not the gradient of its energy"
+DIRECT: Final = "direct, not the gradient of the energy"
 """What forces are that a backbone gives itself."""
 
 

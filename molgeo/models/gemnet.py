@@ -10,9 +10,9 @@
     out_a ← Σ over blocks of W MLP(Σ_c m_ca ∘ W_RBF e_RBF(d_ca))
     F_a   ← Σ_c ½(F_ca + F_ac) r̂_ca,  F_ca = Σ over blocks of W (MLP(m_ca) ∘ W_RBF e_RBF(d_ca))
 
-F_a are the forces of GemNet-dT, ``direct_forces: true``. To compute and to train them takes no
-derivative, so that a step costs less than half. They are not the gradient of the energy, which
-dynamics then does not conserve. Without them forces are the gradient.
+F_a are the forces of GemNet-dT, ``direct_forces: true``. They take no derivative by positions, so
+that a step of training costs half. They are not the gradient of the energy, which dynamics then
+does not conserve. Without them forces are the gradient.
 
 Messages are symmetric: both directions of an edge take part in the update of each,
 ``sym σ(W x_ca) = (σ(W x_ca) + σ(W′ x_ac)) / √2``. σ is SiLU/0.6. The first layer of each basis is

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
-from molgeo.graph import radius_graph
+from molgeo.graph import Graph, radius_graph
+from molgeo.graph.padding import Capacity, load_of, padded, padded_atoms
 from molgeo.testing.case import (
     MOLECULES,
     Atoms,
@@ -220,18 +221,21 @@ def periodic(case: Case) -> None:
 def direct_forces(case: Case) -> None:
     """Direct forces, if there are any, turn with a molecule and depend on nothing but it.
 
-    They are each molecule's own, whatever the order, and go on without a step at the cutoff.
+    They are each molecule's own, whatever the order and the padding, and go on without a step at
+    the cutoff.
     """
     model = case.model()
     if not model.direct_forces:
         return
 
-    def found(z: Tensor, pos: Tensor, batch: Tensor | None = None, skin: float = 0.0) -> Tensor:
-        graph = radius_graph(pos, model.cutoff + skin, batch)
-        inputs = [x.to(case.device) for x in (z, pos)]
-        _, forces = model.features_and_forces(*inputs, graph.to(case.device))
+    def of_graph(z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
+        there = z.to(case.device), pos.to(case.device), graph.to(case.device)
+        _, forces = model.features_and_forces(*there)
         assert forces is not None, "direct forces: expected some, got None"
         return forces.to(pos.device)
+
+    def found(z: Tensor, pos: Tensor, batch: Tensor | None = None, skin: float = 0.0) -> Tensor:
+        return of_graph(z, pos, radius_graph(pos, model.cutoff + skin, batch))
 
     z, pos, batch = _all(case)
     pos = distorted(pos)
@@ -246,6 +250,10 @@ def direct_forces(case: Case) -> None:
     order = torch.rand(len(z), generator=_random()).add(batch).argsort()
     same("direct forces in another order", found(z[order], pos[order], batch), expected[order])
     same("direct forces with edges beyond the cutoff", found(z, pos, batch, 1.5), expected)
+    graph = radius_graph(pos, model.cutoff, batch)
+    capacity = Capacity.around(load_of(graph.degree), 0.5, 4)
+    more = of_graph(*padded_atoms(z, pos, capacity), padded(graph, capacity))
+    same("direct forces beside padding", more, torch.cat([expected, 0 * more[len(z) :]]))
     inner, outer = (found(*_leaving(model.cutoff + gap)) for gap in (-1e-6, 1e-6))
     same("direct forces at the cutoff", inner, outer, 1e-4)
 

@@ -80,7 +80,7 @@ def test_a_program_gives_them_and_no_stress(predictor, ethanol):
     told = description(predictor)["outputs"]
     assert told.keys() == found.keys()
     assert "strain_gradient" not in told
-    assert told["forces"]["meaning"] == "direct, not the gradient of its energy"
+    assert told["forces"]["meaning"] == "direct, not the gradient of the energy"
 
 
 def test_what_has_no_effect_on_them_is_refused():

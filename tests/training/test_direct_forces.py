@@ -34,10 +34,10 @@ def test_a_run_learns_them_and_says_so(ethanol, metrics, tmp_path, capsys):
     errors = [float(v) for (_, name), v in log.items() if name == "val_mae_forces_meV_A"]
     assert errors[-1] < 0.8 * errors[0]
     assert errors[-1] == pytest.approx(load(path).header.metrics.mae["forces_eV_A"] * 1e3, rel=0.3)
-    assert "forces (direct, not the gradient of its energy)" in path.with_suffix(".md").read_text()
+    assert "forces (direct, not the gradient of the energy)" in path.with_suffix(".md").read_text()
     info.info(str(path))
     told = " ".join(capsys.readouterr().out.split())
-    assert "mirror images are the same; forces are direct, not the gradient of its energy" in told
+    assert "mirror images are the same; forces are direct, not the gradient of the energy" in told
 
 
 def test_a_run_that_goes_on_begins_with_the_same_forces(ethanol, tmp_path):

@@ -21,17 +21,15 @@ ETHANOL = Path(__file__).parents[1] / "fixtures" / "forces" / "ethanol.npz"
 EVERY = 105
 """Of QM9's 133,885 molecules one in so many, of which 1,000 are trained on."""
 
-DIRECTIONAL = {"hidden": 48, "n_blocks": 2, "int_emb": 16, "out_emb": 48, "n_spherical": 3}
-GEMNET = {
-    "atom_emb": 32, "edge_emb": 32, "triplet_emb": 16, "triplet_out": 16, "n_blocks": 2,
-    "n_spherical": 3, "n_atom_layers": 1,
-}  # fmt: skip
+DIRECTIONAL = {"hidden": 32, "int_emb": 16, "out_emb": 32, "n_output_layers": 1}
+GEMNET = {"atom_emb": 32, "edge_emb": 32, "triplet_emb": 16, "triplet_out": 16, "n_atom_layers": 1}
+SHORT = {"n_blocks": 2, "n_spherical": 3, "cutoff": 4.0}
 BACKBONES = {
     "painn": {"n_features": 48, "n_blocks": 2},
-    "spherenet": DIRECTIONAL | {"n_output_layers": 1, "n_before_skip": 0, "n_after_skip": 1},
+    "spherenet": DIRECTIONAL | SHORT | {"n_before_skip": 0, "n_after_skip": 1},
     "comenet": {"hidden": 64, "middle": 32, "n_blocks": 3, "n_residual": 2},
-    "gemnet": GEMNET,
-    "gemnet_q": GEMNET | {"quad_emb": 8, "quad_out": 8, "sbf_emb": 8, "int_cutoff": 5.0},
+    "gemnet": GEMNET | SHORT,
+    "gemnet_q": GEMNET | SHORT | {"quad_emb": 8, "quad_out": 8, "sbf_emb": 8, "int_cutoff": 4.0},
 }
 SMOOTH = {"spherenet": {"smooth": True}, "comenet": {"smooth": True, "cutoff": 5.0}}
 """The forms that have forces."""
@@ -58,24 +56,30 @@ def thousand(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("model", BACKBONES)
-def test_a_thousand_molecules_of_qm9(model, thousand, tmp_path):
+@pytest.mark.parametrize(
+    ("model", "epochs"),
+    [("painn", 4), ("spherenet", 3), ("comenet", 4), ("gemnet", 3), ("gemnet_q", 2)],
+)
+def test_a_thousand_molecules_of_qm9(model, epochs, thousand, tmp_path):
     config = QM9Config(
         data_dir=str(thousand), limit_train=1000, properties=["gap", "u0"], run_dir=str(tmp_path),
-        model=model, backbone=BACKBONES[model], batch_size=16, max_epochs=4, **RECIPE,
+        model=model, backbone=BACKBONES[model], batch_size=16, max_epochs=epochs, **RECIPE,
     )  # fmt: skip
     header = load(train(config)).header
     assert header.n_train == 1000
     print(model, header.validation_loss, header.curve)
 
 
-@pytest.mark.parametrize("model", BACKBONES)
-def test_forces_of_ethanol(model, tmp_path):
-    """Of rMD17; fifty frames are seen forty times."""
+@pytest.mark.parametrize(
+    ("model", "epochs"),
+    [("painn", 20), ("spherenet", 20), ("comenet", 20), ("gemnet", 20), ("gemnet_q", 10)],
+)
+def test_forces_of_ethanol(model, epochs, tmp_path):
+    """Fifty-seven frames of rMD17."""
     backbone = BACKBONES[model] | SMOOTH.get(model, {})
     config = ForceConfig(
         data_file=[str(ETHANOL)], energy_unit="kcal/mol", run_dir=str(tmp_path),
-        model=model, backbone=backbone, batch_size=4, max_epochs=30, **RECIPE,
+        model=model, backbone=backbone, batch_size=4, max_epochs=epochs, **RECIPE,
     )  # fmt: skip
     header = load(train(config)).header
     print(model, header.metrics.mae, header.validation_loss, header.curve)
