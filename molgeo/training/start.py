@@ -299,7 +299,7 @@ def _fit_heads(
             for row in _outputs(predictor.heads, new):
                 predictor.heads.out_weight[row] *= factor
                 predictor.heads.out_bias[row] *= factor
-        if one == predictor.energy:
+        if one == first_energy(predictor.properties):
             predictor.backbone.scale_forces(factor)
         fit_rest(predictor, molecules, labelled, new, gain * own)
 

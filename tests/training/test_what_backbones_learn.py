@@ -1,7 +1,7 @@
-"""What each backbone of the lineage learns in a minute of a processor, in runs as users start them.
+"""What each backbone of the lineage learns in half a minute of a processor, in runs as users start.
 
-Losses are stated as parts of what is there to learn: 1 is the error of a model that learned nothing
-but the composition (QM9), or no force at all.
+Losses are in standard deviations. A model that has learned nothing has 0.84 on QM9, beyond what the
+composition says, and 1.69 on the forces of ethanol.
 """
 
 import importlib.util
@@ -45,6 +45,8 @@ RECIPE = {
 def thousand(tmp_path_factory):
     """A data folder of 1,275 molecules from all of QM9, some 1,050 of them in the training part."""
     package = importlib.util.find_spec("qm9pack")
+    if package is None:
+        pytest.skip("qm9pack is not installed")
     tables = sorted((Path(package.origin).parent / "data").glob("qm9_part*.csv"))
     folder = tmp_path_factory.mktemp("thousand")
     for path in tables:
@@ -57,29 +59,42 @@ def thousand(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("model", "epochs"),
-    [("painn", 4), ("spherenet", 3), ("comenet", 4), ("gemnet", 3), ("gemnet_q", 2)],
+    ("model", "epochs", "stated"),
+    [
+        ("painn", 4, 0.45),
+        ("spherenet", 3, 0.55),
+        ("comenet", 4, 0.70),
+        ("gemnet", 3, 0.58),
+        ("gemnet_q", 2, 0.65),
+    ],
 )
-def test_a_thousand_molecules_of_qm9(model, epochs, thousand, tmp_path):
+def test_a_thousand_molecules_of_qm9(model, epochs, stated, thousand, tmp_path):
     config = QM9Config(
         data_dir=str(thousand), limit_train=1000, properties=["gap", "u0"], run_dir=str(tmp_path),
         model=model, backbone=BACKBONES[model], batch_size=16, max_epochs=epochs, **RECIPE,
     )  # fmt: skip
     header = load(train(config)).header
     assert header.n_train == 1000
-    print(model, header.validation_loss, header.curve)
+    assert header.validation_loss < stated
 
 
 @pytest.mark.parametrize(
-    ("model", "epochs"),
-    [("painn", 20), ("spherenet", 20), ("comenet", 20), ("gemnet", 20), ("gemnet_q", 10)],
+    ("model", "epochs", "stated"),
+    [
+        ("painn", 20, 0.35),
+        ("spherenet", 20, 0.25),
+        ("comenet", 20, 0.80),
+        ("gemnet", 20, 0.30),
+        ("gemnet_q", 10, 0.35),
+    ],
 )
-def test_forces_of_ethanol(model, epochs, tmp_path):
-    """Fifty-seven frames of rMD17."""
+def test_forces_of_ethanol(model, epochs, stated, tmp_path):
+    """Fifty-seven frames of rMD17; ComENet's smooth form learns forces slowly."""
     backbone = BACKBONES[model] | SMOOTH.get(model, {})
     config = ForceConfig(
         data_file=[str(ETHANOL)], energy_unit="kcal/mol", run_dir=str(tmp_path),
         model=model, backbone=backbone, batch_size=4, max_epochs=epochs, **RECIPE,
     )  # fmt: skip
     header = load(train(config)).header
-    print(model, header.metrics.mae, header.validation_loss, header.curve)
+    assert header.validation_loss < stated
+    assert header.metrics.mae["forces_eV_A"] < 0.83 * stated  # 0.83 is the mean of a component
