@@ -136,7 +136,7 @@ class Batch(NamedTuple):
 
     def _known(self, graph: Graph) -> Graph:
         """A graph with what is known of the molecules beside their atoms."""
-        return graph.with_charge(self.charge).with_descriptors(self.descriptors)
+        return graph.with_known(self.charge, self.descriptors)
 
     def padded(self, capacity: Capacity) -> Batch:
         """The same batch in a capacity's shape.

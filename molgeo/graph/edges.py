@@ -154,25 +154,18 @@ class Graph:
         """
         return self._sharing(dataclasses.replace(self, offset=offset))
 
-    def with_charge(self, charge: Tensor | None) -> Graph:
-        """The same edges of molecules with other charges; what follows from indices is shared.
+    def with_known(self, charge: Tensor | None = None, descriptors: Tensor | None = None) -> Graph:
+        """The same edges with what is known of the molecules; what follows from indices is shared.
 
         Args:
-            charge: (molecules,) int64, e, or None.
+            charge: (molecules,) int64, e; None for those that the graph has.
+            descriptors: (molecules, d); None likewise.
         """
-        if charge is self.charge:
+        charge = self.charge if charge is None else charge
+        descriptors = self.descriptors if descriptors is None else descriptors
+        if charge is self.charge and descriptors is self.descriptors:
             return self
-        return self._sharing(dataclasses.replace(self, charge=charge))
-
-    def with_descriptors(self, descriptors: Tensor | None) -> Graph:
-        """The same edges of molecules with other descriptors; what follows from indices is shared.
-
-        Args:
-            descriptors: (molecules, d), or None.
-        """
-        if descriptors is self.descriptors:
-            return self
-        return self._sharing(dataclasses.replace(self, descriptors=descriptors))
+        return self._sharing(dataclasses.replace(self, charge=charge, descriptors=descriptors))
 
     def _sharing(self, other: Graph) -> Graph:
         other.__dict__["_derived"] = self._derived

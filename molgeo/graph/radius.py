@@ -83,14 +83,12 @@ def given_or_found(
             batch, or as `radius_graph`.
     """
     if graph is None:
-        found = radius_graph(pos, cutoff, batch).with_charge(charge)
-        return found.with_descriptors(descriptors)
+        return radius_graph(pos, cutoff, batch).with_known(charge, descriptors)
     if graph.n_atoms != pos.shape[0]:
         raise ValueError(f"graph: expected one of {len(pos)} atoms, got {graph.n_atoms}")
     if batch is not None and batch is not graph.batch and not _may_be(batch, graph.batch):
         raise ValueError("graph: expected one of the same batch, got another assignment of atoms")
-    graph = graph if charge is None else graph.with_charge(charge)
-    return graph if descriptors is None else graph.with_descriptors(descriptors)
+    return graph.with_known(charge, descriptors)
 
 
 def _may_be(batch: Tensor, other: Tensor) -> bool:

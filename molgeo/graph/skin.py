@@ -105,7 +105,7 @@ class SkinGraph:
             reach = max(reach, 1.0 + 2.0 * float(local.norm(dim=1).amax()))
         graph = radius_graph(local, reach, None, *periodic)
         if self.charge is not None:
-            graph = graph.with_charge(torch.tensor([self.charge], device=self.device))
+            graph = graph.with_known(torch.tensor([self.charge], device=self.device))
         # The same edges are the same graph, with all that has been derived from it.
         if self.reference is None or not _same(graph, self.graph):
             self.graph = graph

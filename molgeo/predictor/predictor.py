@@ -255,7 +255,7 @@ class Predictor(Exact):
         """
         z, pos, graph = self._accepted(z, pos)
         if self.descriptors:  # of no molecule in particular
-            graph = graph.with_descriptors(self.heads.kernel.centre.unsqueeze(0))
+            graph = graph.with_known(descriptors=self.heads.kernel.centre.unsqueeze(0))
         units = self.to_units(self.standardised(z, pos, graph), z, pos, graph)
         return self._outputs(units, z, graph, cut=False)
 

@@ -119,7 +119,7 @@ class Program(nn.Module):
         charge: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Arguments as `INPUTS` and `CHARGE`; float64 results by their keys."""
-        graph = _graph(z, n_atoms, pairs, offset).with_charge(charge)
+        graph = _graph(z, n_atoms, pairs, offset).with_known(charge)
         if not self.forces:
             return self.predictor(z, pos, graph=graph)
         if torch.compiler.is_exporting():

@@ -122,7 +122,7 @@ class Captured:
         """The graph in the capacity's shape; molecules after the padding have no atoms."""
         made, n_more = padded(graph, self.capacity), self.n_molecules - graph.n_molecules
         if made.charge is not None:
-            made = made.with_charge(torch.cat([made.charge, made.charge.new_zeros(n_more)]))
+            made = made.with_known(torch.cat([made.charge, made.charge.new_zeros(n_more)]))
         return dataclasses.replace(made, n_molecules=self.n_molecules + 1)
 
     def _check(self, found: Potential, expected: Potential) -> None:

@@ -155,7 +155,7 @@ class Together:
         local = (pos - self._origin).to(self.dtype)
         periodic = () if self._pbc is None else (self._cell, self._pbc)
         graph = radius_graph(local, self.cutoff + self.skin, self.batch, *periodic)
-        self._graph: Graph = graph.with_charge(self._charge)
+        self._graph: Graph = graph.with_known(self._charge)
         self.reference = pos.clone()
 
 

@@ -44,7 +44,7 @@ def charged_batches(case: Case) -> None:
         same(f"a charged batch: outputs of {subject.name}", together, alone)
         mixed = subject(z[order], pos[order], batch, charge=charge)
         same(f"charges and order of atoms: outputs of {subject.name}", mixed, alone)
-        graph = radius_graph(pos, subject.module.cutoff, batch).with_charge(charge)
+        graph = radius_graph(pos, subject.module.cutoff, batch).with_known(charge)
         atoms, edges, *beyond = load_of(graph.degree).tolist()
         capacity = Capacity((atoms + 5, edges + 6, *beyond))
         more = padded(graph, capacity)

@@ -49,7 +49,7 @@ def test_a_program_of_a_model_that_takes_charges(device):
     n_atoms = torch.tensor([3, 4], device=device)
     for charges in ([0, 1], [-1, 0]):
         charge = torch.tensor(charges, device=device)
-        expected = predictor.potential(z, pos, graph.with_charge(charge), strain=True)
+        expected = predictor.potential(z, pos, graph.with_known(charge), strain=True)
         found = program(*arguments(z, pos, n_atoms, graph), charge)
         for key in ("energy", "forces"):
             torch.testing.assert_close(found[key], getattr(expected, key), rtol=1e-9, atol=1e-9)

@@ -86,7 +86,7 @@ def test_charges_and_the_repulsion_do_not_wait(kind, device):
     predictor = Predictor("spectrum_net", fields, [ENERGY], 8, repulsion=True).to(device)
     z, pos, batch = (x.to(device) for x in collated([atoms_of(one) for one in MOLECULES]))
     charge = torch.arange(len(MOLECULES), device=device) % 3 - 1
-    graph = radius_graph(pos.float(), predictor.cutoff, batch).with_charge(charge)
+    graph = radius_graph(pos.float(), predictor.cutoff, batch).with_known(charge)
     z, pos, graph = kind(z, pos.float(), graph)
     a_step(predictor, z, pos, graph.clone())
     with no_waiting(pos.device):

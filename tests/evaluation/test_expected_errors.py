@@ -24,7 +24,7 @@ def data():
     charge = torch.from_numpy(rng.integers(-1, 2, N))
     force = []
     for k in range(N):
-        graph = radius_graph(pos[k], own.cutoff).with_charge(charge[k : k + 1])
+        graph = radius_graph(pos[k], own.cutoff).with_known(charge[k : k + 1])
         near = int((z[k] == 8).sum())
         noise = torch.from_numpy(0.05 * (1 + near) * rng.standard_normal((SIZE, 3)))
         force.append(own.potential(z[k], pos[k], graph).forces.double() + noise)

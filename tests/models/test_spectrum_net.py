@@ -96,7 +96,7 @@ def charged(names: list[str], charges: list[int], **fields: object) -> tuple[Ten
     z, pos = (torch.cat(parts) for parts in zip(*atoms, strict=True))
     model = placed(SpectrumNet(**FIELDS, charges=True, n_out=None, **fields))
     torch.nn.init.normal_(model.charge.value.weight)
-    graph = radius_graph(pos, model.cutoff, batch).with_charge(torch.tensor(charges))
+    graph = radius_graph(pos, model.cutoff, batch).with_known(torch.tensor(charges))
     found: list[Tensor] = []
     shares = model.charge.shares
     model.charge.shares = lambda h, graph: found.append(shares(h, graph)) or found[0]

@@ -154,7 +154,7 @@ def test_deviations_are_signals_in_the_unit_of_the_value():
     made, (z, pos, batch) = predictor(), molecules()
     found = made.judged(z, pos, batch, descriptors=drawn(6, 2, 5))
     assert found.signals.shape == (6, len(SIGNALS) + 1)
-    graph = radius_graph(pos, made.cutoff, batch).with_descriptors(drawn(6, 2, 5))
+    graph = radius_graph(pos, made.cutoff, batch).with_known(descriptors=drawn(6, 2, 5))
     features = made.backbone.atom_features(z, pos, graph)
     expected = 2.0 * made.heads.judged(features, z, pos, graph)[1][:, 0]
     torch.testing.assert_close(found.signals[:, -2].double(), expected, rtol=1e-4, atol=1e-5)
@@ -181,7 +181,7 @@ def test_a_file_gives_the_same(names, tmp_path):
 
 def test_padding_counts_nowhere():
     made, (z, pos, batch), t = predictor(), molecules(), drawn(6, 2, 1)
-    graph = radius_graph(pos, made.cutoff, batch).with_descriptors(t)
+    graph = radius_graph(pos, made.cutoff, batch).with_known(descriptors=t)
     capacity = Capacity.around(load_of(graph.degree), spare=0.5, n_spare_atoms=4)
     more = padded(graph, capacity)
     assert torch.equal(more.descriptors[:6], t)

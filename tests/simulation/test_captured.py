@@ -328,7 +328,7 @@ def test_charges_are_replayed(captures):
     replayed = Replayed(placed(model), True)
     for names, charges in (("CH4 H2O", [1, -1]), ("H2O CH4", [0, 1]), ("H2O", [-1])):
         z, pos, graph = graph_of(names)
-        graph = graph.with_charge(torch.tensor(charges, device=pos.device))
+        graph = graph.with_known(torch.tensor(charges, device=pos.device))
         for moved in (pos, pos + 0.01):
             assert_same(replayed.potential(z, moved, graph), model.potential(z, moved, graph))
     assert captures.n <= 2
