@@ -112,17 +112,7 @@ class Processes:
         own.domain = domain_of(molecules, first)
         kernel = own.heads.kernel
         kernel.projection.copy_(projection)
-        descriptors = None
-        if self.names:
-            assert molecules.descriptors is not None
-            descriptors = molecules.descriptors[first]
-            spread = descriptors.double().std(0)
-            kernel.centre.copy_(descriptors.double().mean(0))
-            kernel.factor.copy_(torch.where(spread > 1e-6, 1.0 / spread, 0.0))
-        known = kernel.known(moments, descriptors)
-        kernel.x.copy_(known.x)
-        if self.names:
-            kernel.t.copy_(torch.cat([one for one in (known.t, known.c) if one is not None], 1))
+        known = kernel.take(moments, self._descriptors(first))
         labels = self._labels(own, first)
         for k, y in enumerate(labels.T):
             there = y.isfinite().nonzero()[:, 0]
@@ -142,12 +132,16 @@ class Processes:
             rows: among those of the folds.
         """
         first = self.data.geometries.first[rows]
-        descriptors = self.data.geometries.molecules.descriptors
         moments = own.heads.moments(self.raw[self.place[rows]])
-        values, _ = own.heads.kernel(moments, None if descriptors is None else descriptors[first])
+        values, _ = own.heads.kernel(moments, self._descriptors(first))
         wrong = (values - self._labels(own, first)).abs() * own.scale
         found: list[float] = wrong.nanmean(0).tolist()
         return found
+
+    def _descriptors(self, first: Tensor) -> Tensor | None:
+        """Descriptors of molecules, of which any conformer is given; None if there are none."""
+        known = self.data.geometries.molecules.descriptors
+        return None if known is None else known[first]
 
     def _labels(self, own: Predictor, first: Tensor) -> Tensor:
         """Standardised labels of molecules, of which any conformer is given."""

@@ -31,6 +31,7 @@ from molgeo.ops.constants import constant
 from molgeo.ops.dense import Dense
 from molgeo.ops.segment import gather, molecule_max, molecule_sum
 from molgeo.predictor.kernel import Kernel, KernelShape
+from molgeo.predictor.standardising import usual
 from molgeo.properties import Property, check_properties
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.precision import Exact
@@ -47,10 +48,6 @@ MOST_WIDTHS: Final = 6.0
 
 LEAST_VARIANCE: Final = 1e-6
 """Added to variances, so that their roots have a derivative if all atoms are alike."""
-
-
-LEAST_SPREAD: Final = 1e-5
-"""Of a moment over the training molecules, below which it is taken for a constant."""
 
 
 def centred(z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
@@ -256,9 +253,9 @@ class Moments(Exact):
         Args:
             raw: (molecules, 4, feature_dim) moments of training molecules.
         """
-        spread = raw.double().std(0) if len(raw) > 1 else torch.zeros_like(self.centre)
-        self.centre.copy_(raw.double().mean(0))
-        self.factor.copy_(torch.where(spread > LEAST_SPREAD, 1.0 / spread, 0.0))
+        centre, factor = usual(raw)
+        self.centre.copy_(centre)
+        self.factor.copy_(factor)
 
 
 def _wide(x: Tensor) -> torch.dtype:

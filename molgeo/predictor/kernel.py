@@ -29,6 +29,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
+from molgeo.predictor.standardising import usual
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.precision import Exact
 
@@ -255,12 +256,31 @@ class Kernel(Exact):
                 f"descriptors of bonds beside coordinates, got {got}; `molgeo predict`, and "
                 "`molgeo evaluate` on files of molecules, compute them"
             )
-        t = (descriptors.to(self.t.dtype) - self.centre) * self.factor
-        return self._parted(x, t.clamp(-CUT, CUT))
+        return self._parted(x, self._standardised(descriptors))
+
+    @torch.no_grad()
+    def take(self, moments: Tensor, descriptors: Tensor | None) -> Known:
+        """Take over what the training molecules are compared by; arguments as of a call.
+
+        Returns:
+            The same as `rows`.
+        """
+        self.x.copy_(moments.double() @ self.projection.double())
+        if self.shape.descriptors:
+            assert descriptors is not None
+            centre, factor = usual(descriptors)
+            self.centre.copy_(centre)
+            self.factor.copy_(factor)
+            self.t.copy_(self._standardised(descriptors))
+        return self.rows()
 
     def rows(self) -> Known:
         """What the training molecules are compared by."""
         return self._parted(self.x, self.t) if self.shape.descriptors else Known(self.x)
+
+    def _standardised(self, descriptors: Tensor) -> Tensor:
+        t = (descriptors.to(self.t.dtype) - self.centre) * self.factor
+        return t.clamp(-CUT, CUT)
 
     def _parted(self, x: Tensor, t: Tensor) -> Known:
         n = self.shape.n_plain

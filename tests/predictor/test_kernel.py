@@ -94,6 +94,18 @@ def test_descriptors_are_standardised_cut_and_needed():
         kernel(drawn(2, 5, 0), drawn(2, 2, 0))
 
 
+def test_training_molecules_are_taken_over_as_they_will_be_known():
+    shape = KernelShape(rows=6, components=4, descriptors=("a", "b", "c"), n_counts=1)
+    kernel = Kernel(4, 1, shape)
+    kernel.projection.copy_(torch.eye(4))
+    moments, t = drawn(6, 4, 0), 3.0 + 2.0 * drawn(6, 3, 1)
+    taken, known = kernel.take(moments, t), kernel.known(moments, t)
+    for own, other in zip(taken, known, strict=True):
+        torch.testing.assert_close(own.double(), other.double())
+    torch.testing.assert_close(kernel.t.mean(0), torch.zeros(3), atol=1e-6, rtol=0)
+    torch.testing.assert_close(kernel.t.std(0), torch.ones(3))
+
+
 def molecules(names=COMPOUNDS):
     parts = [compound(name) for name in names]
     z, pos = (torch.cat(part) for part in zip(*parts, strict=True))
@@ -116,10 +128,7 @@ def predictor(names=NAMES):
         heads.moments.fit(raw)
         kernel = heads.kernel
         kernel.projection.copy_(drawn(len(kernel.projection), 4, 0) / 10)
-        known = kernel.known(heads.moments(raw), drawn(6, 2, 1) if names else None)
-        kernel.x.copy_(known.x)
-        if names:
-            kernel.t.copy_(known.t)
+        known = kernel.take(heads.moments(raw), drawn(6, 2, 1) if names else None)
         found = fitted(known, drawn(6, 1, 2)[:, 0])
         for name in ("amplitudes", "lengths", "alpha", "root"):
             getattr(kernel, name)[0] = getattr(found, name)
