@@ -8,7 +8,7 @@ of one plus the count. Models of few values take them beside the features of a b
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -20,6 +20,8 @@ from molgeo.chem.molecule import Molecule, SmilesRow
 from molgeo.chem.parsing import mol_from_smiles, rdkit_messages
 from molgeo.runtime.errors import InputError
 
+Array = NDArray[np.float32]
+
 BITS: Final = 1024
 RADIUS: Final = 2
 """Of the Morgan fingerprint."""
@@ -29,6 +31,9 @@ COUNTED: Final = "Morgan_"
 
 LARGEST: Final = 1e6
 """Absolute value beyond which a descriptor is cut: some grow without bounds."""
+
+KEPT: Final = 1024
+"""Molecules whose bonds are remembered: a prediction asks whether they are known, then for them."""
 
 UNKNOWN_BONDS: Final = (
     "the model takes descriptors of a molecule's bonds, and they cannot be read from these "
@@ -71,51 +76,59 @@ def _fingerprint() -> Any:
     return GetMorganGenerator(radius=RADIUS, fpSize=BITS)
 
 
-def counts_of(mol: Chem.Mol) -> NDArray[np.float64]:
-    """(`BITS`,) how often each substructure occurs in a molecule."""
-    with rdkit_messages():
-        found: NDArray[np.float64] = _fingerprint().GetCountFingerprintAsNumPy(mol)
-    return found.astype(np.float64)
-
-
-def check(wanted: Sequence[str]) -> None:
-    """Refuse names of descriptors that this RDKit does not have.
-
-    Raises:
-        InputError: there are some.
-    """
-    known = {*_functions(), *substructures()}
-    if missing := [name for name in wanted if name not in known]:
-        raise InputError(
-            f"descriptors: the model takes {missing[0]!r}, which this version of RDKit does not "
-            "compute; install the version that the model was made with"
-        )
-
-
-def of_rows(rows: Sequence[Molecule | SmilesRow], wanted: Sequence[str]) -> NDArray[np.float64]:
-    """Descriptors of molecules; those of one SMILES are computed once.
+class Descriptors:
+    """Some descriptors, for any molecules.
 
     Args:
-        rows: molecules that `bonds_refusal` has nothing against.
-        wanted: names of descriptors.
-
-    Returns:
-        (rows, descriptors); 0 for what cannot be computed.
+        wanted: their names.
 
     Raises:
-        InputError: this RDKit does not have one of them, or the bonds of a molecule are not known.
+        InputError: this version of RDKit does not have one of them.
     """
-    check(wanted)
-    known: dict[str, NDArray[np.float64]] = {}
-    found = []
-    for row in rows:
-        key = row.smiles or ""
-        if not key or key not in known:
-            if (mol := mol_of(row)) is None:
-                raise InputError(f"{row.input}: {bonds_refusal(row)}")
-            known[key] = of_mol(mol, wanted)
-        found.append(known[key])
-    return np.stack(found) if found else np.zeros((0, len(wanted)))
+
+    def __init__(self, wanted: Sequence[str]) -> None:
+        known = {**_functions(), **{name: k for k, name in enumerate(substructures())}}
+        if missing := [name for name in wanted if name not in known]:
+            raise InputError(
+                f"descriptors: the model takes {missing[0]!r}, which this version of RDKit does "
+                "not compute; install the version that the model was made with"
+            )
+        self._each = [known[name] for name in wanted]
+        self._counts = any(isinstance(one, int) for one in self._each)
+
+    def of_rows(self, rows: Sequence[Molecule | SmilesRow]) -> Array:
+        """Descriptors of molecules; those of one SMILES are computed once.
+
+        Args:
+            rows: molecules that `bonds_refusal` has nothing against.
+
+        Returns:
+            (rows, descriptors); 0 for what cannot be computed.
+
+        Raises:
+            InputError: the bonds of a molecule are not known.
+        """
+        known: dict[str, Array] = {}
+        found = np.zeros((len(rows), len(self._each)), np.float32)
+        for k, row in enumerate(rows):
+            own = known.get(row.smiles or "")
+            if own is None:
+                if (mol := mol_of(row)) is None:
+                    raise InputError(f"{row.input}: {bonds_refusal(row)}")
+                own = self._of(mol)
+                if row.smiles:
+                    known[row.smiles] = own
+            found[k] = own
+        return found
+
+    def _of(self, mol: Chem.Mol) -> Array:
+        """(descriptors,) of a molecule without explicit hydrogens."""
+        with rdkit_messages():
+            counts = _fingerprint().GetCountFingerprintAsNumPy(mol) if self._counts else np.zeros(0)
+            logs = np.log1p(counts.astype(np.float64))
+            values = [logs[one] if isinstance(one, int) else one(mol) for one in self._each]
+        found = np.nan_to_num(np.array(values, np.float64), nan=0.0)
+        return np.clip(found, -LARGEST, LARGEST).astype(np.float32)
 
 
 def bonds_refusal(row: Molecule | SmilesRow) -> str | None:
@@ -127,36 +140,27 @@ def bonds_refusal(row: Molecule | SmilesRow) -> str | None:
     return IONS_BONDS if isinstance(row, Molecule) and row.charge else UNKNOWN_BONDS
 
 
-def of_mol(mol: Chem.Mol, wanted: Sequence[str]) -> NDArray[np.float64]:
-    """Descriptors of a molecule; 0 if one cannot be computed.
-
-    Args:
-        mol: without explicit hydrogens.
-        wanted: names.
-
-    Returns:
-        (descriptors,).
-    """
-    known = _functions()
-    has_counts = any(name.startswith(COUNTED) for name in wanted)
-    logs = np.log1p(counts_of(mol)) if has_counts else np.zeros(0)
-    with rdkit_messages():
-        values = [
-            logs[int(name.removeprefix(COUNTED))] if name.startswith(COUNTED) else known[name](mol)
-            for name in wanted
-        ]
-    return np.clip(np.nan_to_num(np.array(values, np.float64), nan=0.0), -LARGEST, LARGEST)
-
-
 def mol_of(row: Molecule | SmilesRow) -> Chem.Mol | None:
     """The bonds of a molecule: of its SMILES, else read from its coordinates; None if unknown."""
+    if row.smiles:
+        return _of_smiles(row.smiles)
+    if not isinstance(row, Molecule) or row.charge:
+        return None
+    return _of_coordinates(row.z.astype(np.int64).tobytes(), row.pos.astype(np.float64).tobytes())
+
+
+@lru_cache(KEPT)
+def _of_smiles(smiles: str) -> Chem.Mol | None:
     with rdkit_messages():
-        if row.smiles:
-            return mol_from_smiles(row.smiles)
-        if not isinstance(row, Molecule) or row.charge:
-            return None
-        mol = from_coordinates(row.z, row.pos)
+        return mol_from_smiles(smiles)
+
+
+@lru_cache(KEPT)
+def _of_coordinates(numbers: bytes, points: bytes) -> Chem.Mol | None:
+    z, pos = np.frombuffer(numbers, np.int64), np.frombuffer(points).reshape(-1, 3)
+    with rdkit_messages():
+        mol = from_coordinates(z, pos)
         found = None if mol is None else mol_from_smiles(Chem.MolToSmiles(Chem.RemoveHs(mol)))
         # Bare atoms would come back with hydrogens.
-        whole = found is not None and Chem.AddHs(found).GetNumAtoms() == row.n_atoms
+        whole = found is not None and Chem.AddHs(found).GetNumAtoms() == len(z)
         return found if whole else None

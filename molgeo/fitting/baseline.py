@@ -14,16 +14,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from molgeo.chem.descriptors import counts_of, of_rows
-from molgeo.chem.descriptors import names as descriptor_names
-from molgeo.chem.molecule import Molecule, SmilesRow
-from molgeo.chem.parsing import mol_from_smiles, rdkit_messages
-from molgeo.elements import SYMBOLS
+from molgeo.fitting.features import Features
 from molgeo.fitting.outcome import Array
 from molgeo.runtime.progress import Progress
-
-COMMON: Final = 3
-"""Training molecules that have a substructure, for it to be a feature."""
 
 MOST: Final = 10_000
 """Training rows, drawn at random if there are more."""
@@ -46,24 +39,8 @@ class Baselines(NamedTuple):
     names: tuple[str, ...]
 
 
-class Features(NamedTuple):
-    """What the baseline learns from.
-
-    Attributes:
-        descriptors: (rows, d).
-        counts: (rows, substructures); (rows, 0) if only the composition is known.
-    """
-
-    descriptors: Array
-    counts: Array
-
-    def of(self, rows: Any) -> Features:
-        """Those of some rows."""
-        return Features(self.descriptors[rows], self.counts[rows])
-
-
 def baselines(
-    rows: Sequence[Molecule | SmilesRow],
+    features: Features,
     values: Array,
     fold: NDArray[np.int64],
     is_class: Sequence[bool],
@@ -74,7 +51,7 @@ def baselines(
     """Fit and predict the 2D baseline and the mean.
 
     Args:
-        rows: molecules. If one of them has no SMILES, all are known by their composition only.
+        features: of the molecules.
         values: (rows, targets); NaN if one is missing, 0 or 1 of classes.
         fold: (rows,) from 0; -1 for the test part. There are two folds or more.
         is_class: of each target, whether its values are classes; predictions are then the
@@ -83,7 +60,6 @@ def baselines(
         progress: told (models fitted, models in all).
         parts: folds whose rows are predicted, two or more; None for all and the test part.
     """
-    features = features_of(rows)
     about = "Morgan counts and descriptors" if features.counts.shape[1] else "the composition"
     asked = range(-1, int(fold.max()) + 1) if parts is None else parts
     parts = [part for part in asked if (fold == part).any()]
@@ -91,7 +67,7 @@ def baselines(
     names = []
     for k, labels in enumerate(values.T):
         known = np.isfinite(labels)
-        kinds = {kind: np.full(len(rows), np.nan) for kind in (LINEAR, BOOSTED)}
+        kinds = {kind: np.full(len(values), np.nan) for kind in (LINEAR, BOOSTED)}
         for done, part in enumerate(parts):
             held = fold == part
             train = _some(np.flatnonzero(known & (fold >= 0) & ~held), seed)
@@ -108,22 +84,6 @@ def baselines(
             found[fold == part, k] = kinds[best][fold == part]
         names.append(f"{best} on {about}")
     return Baselines(found, mean, tuple(names))
-
-
-def features_of(rows: Sequence[Molecule | SmilesRow]) -> Features:
-    """What the baseline learns from.
-
-    Args:
-        rows: molecules.
-    """
-    with rdkit_messages():
-        mols = [mol_from_smiles(row.smiles) if row.smiles else None for row in rows]
-        if any(mol is None for mol in mols):
-            atoms: list[Any] = [row.z if isinstance(row, Molecule) else [] for row in rows]
-            elements = np.array([np.bincount(z, minlength=len(SYMBOLS)) for z in atoms], np.float64)
-            return Features(elements, np.zeros((len(rows), 0)))
-    counts = np.stack([counts_of(mol) for mol in mols if mol is not None])
-    return Features(of_rows(rows, descriptor_names()), counts)
 
 
 def _some(rows: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
@@ -162,9 +122,9 @@ class _Model:
         self, kind: str, features: Features, labels: Array, is_class: bool, seed: int
     ) -> None:
         self.kind, self.is_class = kind, is_class
-        self.common = (features.counts > 0).sum(0) >= COMMON
-        self.mean = features.descriptors.mean(0)
-        std = features.descriptors.std(0)
+        self.common = features.common
+        self.mean = features.descriptors.mean(0, np.float64)
+        std = features.descriptors.std(0, np.float64)
         self.std = np.where(std > 0, std, 1.0)
         self.constant = float(labels.mean())
         self.model = None
@@ -181,11 +141,10 @@ class _Model:
         return np.asarray(self.model.predict(inputs), np.float64)
 
     def _inputs(self, features: Features) -> Array:
-        descriptors, counts = features.descriptors, features.counts[:, self.common]
+        descriptors = features.descriptors.astype(np.float64)
         if self.kind == LINEAR:
             descriptors = np.clip((descriptors - self.mean) / self.std, -5.0, 5.0)
-            counts = np.log1p(counts)
-        return np.hstack([descriptors, counts])
+        return np.hstack([descriptors, features.counts[:, self.common]])
 
     def _made(self, seed: int) -> Any:
         from sklearn import ensemble, linear_model

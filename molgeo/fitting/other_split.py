@@ -55,7 +55,7 @@ def errors_of_other_split(
     members = train(data, n)
     table, chances = data.table, [bool(one.classes) for one in targets]
     fold = data.folds.fold
-    plain = baselines(table.rows, table.values, fold, chances, own.base.seed, parts=range(2))
+    plain = baselines(own.features, table.values, fold, chances, own.base.seed, parts=range(2))
     tables = []
     for k, member in enumerate(members):
         rows = torch.from_numpy(np.flatnonzero(fold == k))

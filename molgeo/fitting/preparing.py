@@ -5,21 +5,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+import torch
 
 from molgeo.chem.descriptors import names as descriptor_names
-from molgeo.chem.descriptors import of_rows, substructures
+from molgeo.chem.descriptors import substructures
 from molgeo.chem.files.formats import ReadOptions
 from molgeo.chem.files.readers import is_single, read_all
 from molgeo.chem.molecule import BadRow, Molecule, Row
 from molgeo.data import location
 from molgeo.elements import SYMBOLS
-from molgeo.fitting.baseline import COMMON
 from molgeo.fitting.columns import Column, read_columns
 from molgeo.fitting.duplicates import averaged
+from molgeo.fitting.features import Features, features_of
 from molgeo.fitting.folds import Folds, folds_of
 from molgeo.fitting.members import Data
 from molgeo.fitting.recipe import FEWEST, FRESH, KERNEL, START, Recipe, recipe_for
@@ -33,7 +35,7 @@ from molgeo.runtime.errors import InputError, SettingError
 from molgeo.runtime.plain_text import one_line, say
 from molgeo.training.naming import data_name
 from molgeo.training.table import TableConfig, Target
-from molgeo.training.table_geometries import described, geometries_of
+from molgeo.training.table_geometries import geometries_of
 
 FEWEST_OF_CLASS: Final = 10
 """Molecules of a class below which nothing could be said of it: two in a fold."""
@@ -123,6 +125,7 @@ class Prepared:
         base: the config that they share.
         recipe: of the fit.
         data: rows, conformers and folds.
+        features: what the bonds of the rows say.
         columns: of values.
         remarks: on the table, which were said.
         descriptors: that kernels take beside coordinates; None if no kernel can be fitted.
@@ -131,9 +134,18 @@ class Prepared:
     base: TableConfig
     recipe: Recipe
     data: Data
+    features: Features
     columns: Sequence[Column]
     remarks: tuple[str, ...] = ()
     descriptors: tuple[str, ...] | None = None
+
+    def of_kernels(self) -> Prepared:
+        """The same with molecules that have the descriptors."""
+        if not self.descriptors:
+            return self
+        values = torch.from_numpy(self.features.named(self.descriptors))
+        geometries = self.data.geometries.with_descriptors(values)
+        return replace(self, data=replace(self.data, geometries=geometries))
 
 
 def prepared(found: Given, settings: FitSettings) -> Prepared:
@@ -179,23 +191,22 @@ def prepared(found: Given, settings: FitSettings) -> Prepared:
     _check_enough(table.values[kept], columns, table.aside)
     folds = _folds(table.of(kept), kept, len(table.rows), settings, recipe)
     _check_folds(table.values, folds, columns)
-    learned = [table.rows[k] for k in np.flatnonzero(folds.fold >= 0)]
-    taken = _descriptors(learned, columns, table.geometry, settings)
-    data = Data(table, described(geometries, table, taken or ()), folds)
+    features, data = features_of(table.rows, kept), Data(table, geometries, folds)
+    taken = _descriptors(features.of(folds.fold >= 0), columns, table.geometry, settings)
     if split == "" and not data.folds.by_scaffold:
         base = base.model_copy(update={"split": "random"})
     for remark in (of_rows := _of_rows(found, data, base, settings.strip_salts)):
         say(remark)
-    return Prepared(base, recipe, data, columns, (*remarks, *of_rows), taken)
+    return Prepared(base, recipe, data, features, columns, (*remarks, *of_rows), taken)
 
 
 def _descriptors(
-    rows: Sequence[Any], columns: Sequence[Column], geometry: str, settings: FitSettings
+    features: Features, columns: Sequence[Column], geometry: str, settings: FitSettings
 ) -> tuple[str, ...] | None:
     """Descriptors that kernels take; None if no kernel can be fitted.
 
     Args:
-        rows: that are learned from. Substructures that three of them have are taken.
+        features: of rows that are learned from. Substructures that are common there are taken.
         columns: of values.
         geometry: of the table. Of given coordinates nobody may know the bonds.
         settings: of the fit.
@@ -203,7 +214,7 @@ def _descriptors(
     Raises:
         SettingError: a kernel is asked for, and cannot be fitted.
     """
-    has_classes, n = any(one.classes for one in columns), len(rows)
+    has_classes, n = any(one.classes for one in columns), len(features.counts)
     if settings.pooling == KERNEL and (has_classes or n > MOST_ROWS):
         what = "classes" if has_classes else f"{n:,} molecules"
         raise SettingError(
@@ -215,9 +226,7 @@ def _descriptors(
         return None
     if settings.coordinates_alone or geometry == "given":
         return ()
-    counts = of_rows(rows, substructures())
-    common = np.flatnonzero((counts > 0).sum(0) >= COMMON)
-    return (*descriptor_names(), *(substructures()[k] for k in common.tolist()))
+    return (*descriptor_names(), *compress(substructures(), features.common))
 
 
 def _check_folds(values: Any, folds: Folds, columns: Sequence[Column]) -> None:

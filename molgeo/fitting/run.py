@@ -175,12 +175,14 @@ def _make(own: Prepared, settings: FitSettings, path: Path) -> None:
         settings: of the fit.
         path: of its file, which is there once all is done.
     """
-    data, recipe, folder = own.data, own.recipe, path.parent / MEMBERS
+    recipe, folder = own.recipe, path.parent / MEMBERS
     base = _with_pooling(own, settings, path.parent)
-    if base.targets[0].head == KERNEL:
-        assert own.descriptors is not None
+    names = own.descriptors if base.targets[0].head == KERNEL else None
+    own = own if names is None else own.of_kernels()
+    data = own.data
+    if names is not None:
         folds = [*range(recipe.members), NO_FOLD]
-        *members, whole = kernel_members(base, data, own.descriptors, folds, folder)
+        *members, whole = kernel_members(base, data, names, folds, folder)
     else:
         members = train_members(base, data, recipe.members, recipe.folds, folder)
         whole = merged(members, polar=_some(data)) if len(members) > 1 else members[0]
@@ -189,8 +191,7 @@ def _make(own: Prepared, settings: FitSettings, path: Path) -> None:
     test = tested(whole, data, recipe.conformers)
 
     def beside(other: Data, n: int) -> list[Predictor]:
-        if whole.heads.by_kernel:
-            names = whole.descriptors
+        if names is not None:
             return kernel_members(base, other, names, range(n), folder / OTHER, logs=False)
         return train_members(base, other, n, recipe.folds, folder / OTHER)
 
@@ -245,7 +246,7 @@ def _compared(own: Prepared, from_scratch: bool) -> dict[str, dict[str, float]]:
     if own.descriptors is not None:
         targets = [one.model_copy(update={"head": KERNEL}) for one in own.base.targets]
         base = own.base.model_copy(update={"targets": targets})
-        of_kernels = kernel_errors(base, own.data, own.descriptors)
+        of_kernels = kernel_errors(base, own.of_kernels().data, own.descriptors)
         for name, error in zip(found, of_kernels, strict=True):
             found[name] = {KERNEL: error, **found[name]}
     return found

@@ -129,10 +129,14 @@ def _baselines(own: Prepared, is_class: Sequence[bool], path: Path) -> Baselines
     if path.exists():
         arrays, header = read_tensors(path)
         return Baselines(arrays["values"].numpy(), arrays["mean"].numpy(), tuple(header["names"]))
-    table = own.data.table
     with progress("fitting the 2D baseline") as report:
         found = baselines(
-            table.rows, table.values, own.data.folds.fold, is_class, own.base.seed, report
+            own.features,
+            own.data.table.values,
+            own.data.folds.fold,
+            is_class,
+            own.base.seed,
+            report,
         )
     arrays = {"values": torch.from_numpy(found.values), "mean": torch.from_numpy(found.mean)}
     write_tensors(arrays, {"names": found.names}, path)

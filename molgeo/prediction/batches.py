@@ -47,6 +47,7 @@ from molgeo.runtime.plain_text import one_line
 
 if TYPE_CHECKING:
     from molgeo.chem.building import Built
+    from molgeo.chem.descriptors import Descriptors
     from molgeo.prediction.settings import PredictSettings
     from molgeo.simulation.engine import GeometryEngine
 
@@ -126,16 +127,18 @@ class BatchPredictor:
         """Whether the model's values depend on the charges of molecules."""
         return getattr(getattr(self.predictor, "backbone", None), "takes_charge", False)
 
-    @property
-    def _descriptors(self) -> tuple[str, ...]:
-        """Descriptors of a molecule's bonds that the model takes."""
-        return getattr(self.predictor, "descriptors", ())
+    @cached_property
+    def descriptors(self) -> Descriptors | None:
+        """What the model takes of a molecule's bonds, if it does.
 
-    def _described(self, molecules: list[Molecule]) -> torch.Tensor:
-        """Descriptors of molecules, (molecules, descriptors); conformers share them."""
-        from molgeo.chem.descriptors import of_rows
+        Raises:
+            InputError: this version of RDKit does not have it.
+        """
+        if not (wanted := getattr(self.predictor, "descriptors", ())):
+            return None
+        from molgeo.chem.descriptors import Descriptors
 
-        return torch.from_numpy(of_rows(molecules, self._descriptors))
+        return Descriptors(wanted)
 
     def composition_refusal(self, z: list[int], charge: int) -> str | None:
         """Why the model would refuse a molecule, whatever its coordinates, or None."""
@@ -153,7 +156,7 @@ class BatchPredictor:
             reason = reason or check_bonds(molecule)
             if reason is None and domain is not None:
                 reason = domain.check(z, molecule.pos, charge)
-            if reason is None and self._descriptors:
+            if reason is None and self.descriptors:
                 from molgeo.chem.descriptors import bonds_refusal
 
                 reason = bonds_refusal(molecule)
@@ -231,8 +234,8 @@ class BatchPredictor:
             inputs = {"z": z, "pos": pos.to(weights.dtype), "batch": batch}
             if self._takes_charge:
                 inputs["charge"] = torch.tensor([m.charge for m in molecules])
-            if self._descriptors:
-                inputs["descriptors"] = self._described(molecules).float()
+            if self.descriptors:
+                inputs["descriptors"] = torch.from_numpy(self.descriptors.of_rows(molecules))
             there = {name: sent(tensor, self.device) for name, tensor in inputs.items()}
             found = self.predictor.judged(**there)  # type: ignore[arg-type]
         return received(found.table(self.keys))
@@ -308,7 +311,7 @@ class ChosenModels:
             self.outside = model(checkpoint.DEFAULT_OUTSIDE)
         else:
             self.given = self.made = model(settings.model)
-            _ = self.given.predictor  # what is wrong with it is said before a file is opened
+            _ = self.given.descriptors  # what is wrong is said before a file is opened
         engine = None if settings.fast else checkpoint.geometry_engine()
         if engine is not None and knows_relaxed(self.given.header):
             from molgeo.prediction.relaxed import RelaxedRows

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from molgeo.chem.descriptors import of_rows
+from molgeo.chem.descriptors import Descriptors
 from molgeo.chem.molecule import BadRow
 from molgeo.data.geometries import MAX_CONFORMERS, GeometrySet, with_labels
 from molgeo.generate.conformer_store import made_geometries
@@ -57,5 +57,5 @@ def described(geometries: GeometrySet, table: Table, names: Sequence[str]) -> Ge
         return geometries
     values = np.zeros((len(table.rows), len(names)), np.float32)
     kept = np.flatnonzero(geometries.exists.numpy())
-    values[kept] = of_rows([table.rows[k] for k in kept.tolist()], names)
+    values[kept] = Descriptors(names).of_rows([table.rows[k] for k in kept.tolist()])
     return geometries.with_descriptors(torch.from_numpy(values))

@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 
-from molgeo.chem.descriptors import BITS
-from molgeo.chem.molecule import Molecule, SmilesRow
-from molgeo.fitting.baseline import baselines, features_of
+from molgeo.chem.molecule import SmilesRow
+from molgeo.fitting.baseline import baselines
+from molgeo.fitting.features import features_of
 from molgeo.fitting.outcome import scores
 
 ENDS = ["O", "N", "Cl", "F", "C#N", "C(=O)O", "OC", "c1ccccc1"]
 SMILES = [f"{'C' * n}{end}" for n in range(1, 11) for end in ENDS]
 ROWS = [SmilesRow(smiles, "", f"row {k}", {}) for k, smiles in enumerate(SMILES)]
+FEATURES = features_of(ROWS, np.arange(len(ROWS)))
 FOLD = np.random.RandomState(0).permutation(np.arange(len(ROWS)) % 4 - 1)
 HEAVY = np.array([sum(c.isalpha() for c in smiles) - ("l" in smiles) for smiles in SMILES], float)
 
@@ -24,7 +25,7 @@ def labels():
 
 @pytest.fixture(scope="module")
 def found():
-    return baselines(ROWS, labels(), FOLD, [False, True])
+    return baselines(FEATURES, labels(), FOLD, [False, True])
 
 
 def test_it_learns_numbers_and_classes(found):
@@ -51,7 +52,7 @@ def test_the_mean_is_that_of_the_training_rows(found):
 def test_test_labels_are_not_looked_at(found):
     y = labels()
     y[FOLD < 0] = [1e3, 0.0]
-    again = baselines(ROWS, y, FOLD, [False, True])
+    again = baselines(FEATURES, y, FOLD, [False, True])
     assert (again.values == found.values).all()
     assert (again.mean == found.mean).all()
     assert again.names == found.names
@@ -59,14 +60,5 @@ def test_test_labels_are_not_looked_at(found):
 
 def test_values_that_are_all_the_same_are_predicted():
     y = np.full((12, 1), 3.5)
-    found = baselines(ROWS[:12], y, np.arange(12) % 3 - 1, [False])
+    found = baselines(FEATURES.of(slice(12)), y, np.arange(12) % 3 - 1, [False])
     assert found.values == pytest.approx(3.5)
-
-
-def test_without_a_smiles_the_composition_is_known():
-    z = np.array([8, 1, 1])
-    water = Molecule(z, np.eye(3), "", "", "", 0)
-    features = features_of([water, ROWS[0]])
-    assert features.counts.shape == (2, 0)
-    assert features.descriptors[0, [1, 8]].tolist() == [2.0, 1.0]
-    assert features_of(ROWS[:3]).counts.shape == (3, BITS)
