@@ -64,7 +64,7 @@ def split_groups(
         InputError: a part would be empty.
     """
     n = len(group)
-    numbers = _numbered(group)
+    numbers = numbered(group)
     place = np.random.RandomState(seed).permutation(int(numbers.max()) + 1)[numbers]  # of each row
     part = part.copy()
     for name, fraction, available in (
@@ -103,7 +103,7 @@ def folds(group: NDArray[Any], n: int, seed: int) -> NDArray[np.int64]:
     Raises:
         InputError: there are fewer groups than folds.
     """
-    numbers = _numbered(group)
+    numbers = numbered(group)
     sizes = np.bincount(numbers)
     if len(sizes) < n:
         raise InputError(
@@ -120,7 +120,7 @@ def folds(group: NDArray[Any], n: int, seed: int) -> NDArray[np.int64]:
     return found
 
 
-def _numbered(group: NDArray[Any]) -> NDArray[np.int64]:
+def numbered(group: NDArray[Any]) -> NDArray[np.int64]:
     """The number of each row's group, from 0."""
     own = group.max(initial=-1) + 1 + np.arange(len(group))
     _, numbers = np.unique(np.where(group < 0, own, group), return_inverse=True)

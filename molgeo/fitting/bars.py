@@ -25,6 +25,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from molgeo.evaluation.collected import Collected, together
 from molgeo.evaluation.familiarity import MOLECULES, features_of
 from molgeo.evaluation.properties import Sample, collect
+from molgeo.fitting.folds import Folds
 from molgeo.fitting.members import Data
 from molgeo.predictor import Predictor
 from molgeo.predictor.calibration import FARTHEST, LEAST, Calibration, Compared, calibration_from
@@ -114,7 +115,9 @@ def add_bars(
         found = held[numbers[-1]]
         return found._replace(found=_tempered(whole, found.found))
     made = data.table.geometry == "smiles"
-    calibrations = [_calibration(one, data, n if made else 0) for n, one in held.items()]
+    calibrations = [
+        calibration_of_rows(one, data.folds, n if made else 0) for n, one in held.items()
+    ]
     whole.header = whole.header.model_copy(update={"calibration": calibrations})
     return held[numbers[-1]]
 
@@ -177,21 +180,30 @@ def _flagged(found: Collected, record: Familiarity) -> Collected:
     return found._replace(flagged=found.flagged | far)
 
 
-def _calibration(held: HeldOut, data: Data, conformers: int) -> Calibration:
-    """From rows of groups that their members did not see, if there are enough of them."""
+def calibration_of_rows(held: HeldOut, folds: Folds, conformers: int) -> Calibration:
+    """From rows of scaffolds that their members did not see, if there are enough of them.
+
+    A scaffold counts as much as another one, however many molecules it has: a new molecule is most
+    likely of a new one.
+
+    Args:
+        held: the rows.
+        folds: of all rows.
+        conformers: of each molecule; 0 for given coordinates.
+    """
     found = held.found
-    strange = torch.from_numpy(data.folds.strange)[found.rows]
-    enough = found.labels[strange].isfinite().sum(0).min() >= 10 * LEAST
-    known = found.of_places(strange.nonzero()[:, 0]) if enough else found
-    measured = known.measured()
-    return calibration_from(measured, conformers, _outside(measured))
+    measured = found.measured()._replace(groups=folds.group[found.rows.numpy()])
+    strange = measured.of(folds.strange[found.rows.numpy()])
+    if np.isfinite(strange.labels).sum(0).min() >= 10 * LEAST and _n_groups(strange) >= LEAST:
+        measured = strange
+    if _n_groups(measured) < LEAST:
+        measured = measured._replace(groups=None)
+    outside = measured.of(measured.outside)
+    # Of fewer nobody could tell an interval of their own.
+    return calibration_from(measured, conformers, outside if _n_groups(outside) >= LEAST else None)
 
 
-def _outside(measured: Compared) -> Compared | None:
-    """The molecules that are outside the domain, if they are enough for a class of their own."""
-    out = measured.outside
-    if out is None or np.isfinite(measured.labels[out]).sum(0).min(initial=0) < LEAST:
-        return None
-    signals = None if measured.signals is None else measured.signals[out]
-    values, stds, labels = (one[out] for one in (measured.values, measured.stds, measured.labels))
-    return Compared(measured.properties, values, stds, labels, signals, out[out])
+def _n_groups(of: Compared) -> int:
+    """Groups of molecules that have a label, of the property that has the fewest."""
+    groups = np.arange(len(of.labels)) if of.groups is None else of.groups
+    return min(len(np.unique(groups[known])) for known in np.isfinite(of.labels).T)

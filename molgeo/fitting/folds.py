@@ -7,7 +7,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from molgeo.data.split import TEST, UNDECIDED, VALIDATION, folds, has_groups, split_groups
+from molgeo.data.split import (
+    TEST,
+    UNDECIDED,
+    VALIDATION,
+    folds,
+    has_groups,
+    numbered,
+    split_groups,
+)
 from molgeo.generate.table import Table
 from molgeo.runtime.plain_text import say
 
@@ -20,14 +28,28 @@ class Folds(NamedTuple):
     Attributes:
         test: (n,) rows that no member sees.
         fold: (rows,) the fold of each row from 0; -1 for those of the test part.
-        strange: (rows,) whether no other fold has the row's group, as of a new scaffold.
+        strange: (rows,) whether no other fold has the row's scaffold, as of a new one.
+        group: (rows,) int64, equal for rows that no folds may part: of one scaffold, else of one
+            molecule; -1 for those of the test part.
         by_scaffold: whether the folds are.
     """
 
     test: Ints
     fold: Ints
     strange: NDArray[np.bool_]
+    group: Ints
     by_scaffold: bool
+
+    def among(self, kept: Ints, n: int) -> Folds:
+        """The same, in a table of more rows.
+
+        Args:
+            kept: (rows,) places of these rows in the table.
+            n: rows of the table; those that are not kept are in no part.
+        """
+        fold, group, strange = np.full(n, -1), np.full(n, -1), np.zeros(n, bool)
+        fold[kept], group[kept], strange[kept] = self.fold, self.group, self.strange
+        return Folds(kept[self.test], fold, strange, group, self.by_scaffold)
 
 
 def folds_of(table: Table, split: str, test_fraction: float, n: int, seed: int) -> Folds:
@@ -76,7 +98,5 @@ def folds_of(table: Table, split: str, test_fraction: float, n: int, seed: int) 
     own = np.where(
         is_common & (molecules[rest] >= 0), groups.max() + 1 + molecules[rest], groups[rest]
     )
-    fold, strange = np.full(len(rows), -1, np.int64), np.zeros(len(rows), bool)
-    fold[rest] = folds(own, n, seed)
-    strange[rest] = ~is_common
-    return Folds(np.flatnonzero(is_test), fold, strange, by_scaffold)
+    found = Folds(rest[:0], folds(own, n, seed), ~is_common, numbered(own), by_scaffold)
+    return found.among(rest, len(rows))._replace(test=np.flatnonzero(is_test))

@@ -90,7 +90,4 @@ def _divided(own: Prepared) -> Data | None:
     if not all(row.smiles for row in some.rows) or not has_groups(some.groups):
         return None
     folds = folds_of(some, split, 0.0, own.recipe.folds, own.base.seed)
-    fold, strange = np.full(len(table.rows), -1, np.int64), np.zeros(len(table.rows), bool)
-    fold[kept], strange[kept] = folds.fold, folds.strange
-    own_folds = folds._replace(test=kept[folds.test], fold=fold, strange=strange)
-    return replace(data, folds=own_folds)
+    return replace(data, folds=folds.among(kept, len(table.rows)))

@@ -26,7 +26,7 @@ from molgeo.fitting.folds import Folds, folds_of
 from molgeo.fitting.members import Data
 from molgeo.fitting.recipe import FEWEST, FRESH, KERNEL, START, Recipe, recipe_for
 from molgeo.fitting.settings import FitSettings
-from molgeo.generate.table import Table, read_table
+from molgeo.generate.table import read_table
 from molgeo.models import model_class
 from molgeo.prediction.summary import reason
 from molgeo.predictor.checkpoint import read_header
@@ -189,7 +189,8 @@ def prepared(found: Given, settings: FitSettings) -> Prepared:
     table = replace(table, aside=[*table.aside, *failed])
     kept = np.flatnonzero(geometries.exists.numpy())
     _check_enough(table.values[kept], columns, table.aside)
-    folds = _folds(table.of(kept), kept, len(table.rows), settings, recipe)
+    asked = settings.split, settings.test_fraction, recipe.folds, settings.seed
+    folds = folds_of(table.of(kept), *asked).among(kept, len(table.rows))
     _check_folds(table.values, folds, columns)
     features, data = features_of(table.rows, kept), Data(table, geometries, folds)
     taken = _descriptors(features.of(folds.fold >= 0), columns, table.geometry, settings)
@@ -324,15 +325,6 @@ def _base(found: Given, recipe: Recipe, n: int, settings: FitSettings) -> TableC
         accelerator={"cuda": "gpu"}.get(kind, kind),
         **keys,
     )
-
-
-def _folds(own: Table, kept: Any, n: int, settings: FitSettings, recipe: Recipe) -> Folds:
-    """Test part and folds of the rows that have a geometry, among all rows."""
-    asked = settings.split, settings.test_fraction, recipe.folds, settings.seed
-    some = folds_of(own, *asked)
-    fold, strange = np.full(n, -1, np.int64), np.zeros(n, bool)
-    fold[kept], strange[kept] = some.fold, some.strange
-    return some._replace(test=kept[some.test], fold=fold, strange=strange)
 
 
 def _of_rows(found: Given, data: Data, base: TableConfig, strip_salts: bool) -> list[str]:

@@ -24,6 +24,11 @@ c is the floor of molecules whose bonds are strange though the features of their
 Then the scores are |y − v| / w. Molecules outside the domain have a ``q_p`` of their own, measured
 on molecules outside (Mondrian classes): those that the training data do not have.
 
+Molecules may come in K groups, such as those of one scaffold, which are alike. A new molecule is of
+a new group, so that groups are drawn like the new one, and molecules of a group are not draws of
+their own. Then each molecule of a group of N counts 1 / N, in the likelihood and in the shares, and
+``q_p`` is the smallest score below which these counts come to (K + 1) p. Without groups K is n.
+
 The standard error in the output is the half-width for p = 0.683, as one standard deviation of a
 normal distribution holds; the interval that is given beside it is the one for p = 0.9.
 
@@ -33,15 +38,16 @@ labels. The interval that is given is ``[v − h, v + h] ∩ [m, M]``, which hol
 Source:
     Split conformal prediction with normalised scores: Papadopoulos, Gammerman, Vovk, AIA 2008; Lei
     et al., JASA 113, 1094 (2018). Mondrian classes: Vovk, Lindsay, Nouretdinov, Gammerman, 2003.
+    Groups: Lee, Barber, Willett, arXiv:2306.06342 (hierarchical conformal prediction).
 
 Deviation:
-    e and the weights, some numbers per property, are taken from the same n molecules as the
-    scores. Their effect on the shares is of the order of 1/n.
+    e and the weights are those of all n molecules, and come from the scores' own molecules. So that
+    few of these do not seem better than others will, the scores are taken with e and weights of the
+    groups of other parts, of `PARTS` parts.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final, NamedTuple
@@ -62,6 +68,9 @@ LEAST: Final = 9
 
 SHARE_OUTSIDE: Final = 0.2
 """Of the likelihood, what molecules outside the training data weigh together."""
+
+PARTS: Final = 5
+"""Of the molecules: scores of one part are taken with widths that come from the others."""
 
 FARTHEST: Final = 1e4
 """Most that a signal counts, as of an element that no training atom has."""
@@ -202,6 +211,7 @@ class Compared(NamedTuple):
         labels: (molecules, properties); NaN if one is missing.
         signals: (molecules, signals); None if the model tells none.
         outside: (molecules,) whether each is outside the domain.
+        groups: (molecules,) int64, equal for those of one group; None if each is its own.
     """
 
     properties: Sequence[str]
@@ -210,6 +220,12 @@ class Compared(NamedTuple):
     labels: Array
     signals: Array | None = None
     outside: Bools | None = None
+    groups: NDArray[np.int64] | None = None
+
+    def of(self, places: Any) -> Compared:
+        """Some of the molecules."""
+        rows = (one if one is None else one[places] for one in self[1:])
+        return Compared(self.properties, *rows)
 
 
 def calibration_from(
@@ -226,7 +242,7 @@ def calibration_from(
         The calibration.
 
     Raises:
-        ValueError: there are too few molecules for the share `INTERVAL`.
+        ValueError: there are too few molecules, or groups of them, for the share `INTERVAL`.
     """
     if known.signals is None:
         beyond = None
@@ -235,35 +251,56 @@ def calibration_from(
     n_outside = 0
     for k, name in enumerate(known.properties):
         near = _column(known, k, origin)
-        n = len(near.errors)
-        if n < LEAST:
-            raise InputError(f"calibrate: expected at least {LEAST} molecules, got {n}")
-        if not origin:
-            scale = Scale(float(np.median(near.errors)), 1.0, 1.0)
-            far = near
+        if near.n_groups < LEAST:
+            what = "molecules" if known.groups is None else "groups of molecules"
+            raise InputError(f"calibrate: expected at least {LEAST} {what}, got {near.n_groups}")
+        # A property that was not computed for molecules outside has only molecules inside.
+        far = near.of(slice(0)) if beyond is None else _column(beyond, k, origin)
+        if origin:
+            scale = _fitted(near, far)
+            near, far = _scored(near, far)
         else:
-            # A property that was not computed for molecules outside has only molecules inside.
-            far = near if beyond is None else _column(beyond, k, origin)
-            scale = _fitted(near, far if beyond is not None else None)
-        outside = _scores(far, scale)[far.outside] if beyond is not None else np.empty(0)
-        enough = len(outside) >= LEAST
+            scale = Scale(float(np.median(near.errors)), 1.0, 1.0)
+            near = near.scored(scale)
+        outside, inside = far.of(far.outside), near.of(~near.outside)
         # Without a class of their own, strange molecules count with the others.
-        inside = _scores(near, scale)[~near.outside if enough else slice(None)]
-        sigma, interval = _quantiles(inside)
-        n_outside = max(n_outside, len(outside) if enough else 0)
-        scales[name] = replace(
-            scale, sigma=sigma, interval=interval, outside=_quantiles(outside) if enough else None
-        )
+        enough = min(outside.n_groups, inside.n_groups) >= LEAST
+        sigma, interval = _quantiles(inside if enough else near)
+        apart = _quantiles(outside) if enough else None
+        scales[name] = replace(scale, sigma=sigma, interval=interval, outside=apart)
+        n_outside = max(n_outside, len(outside.errors) if enough else 0)
     return Calibration(conformers, len(known.values), scales, origin, n_outside)
 
 
 class _Column(NamedTuple):
-    """One property of molecules that have a label: errors, spreads, excess of signals, class."""
+    """One property of molecules that have a label; fields as of `Compared`, and scores."""
 
     errors: Array
     stds: Array
     excess: Array
     outside: Bools
+    groups: NDArray[np.int64]
+    scores: Array
+
+    @property
+    def counts(self) -> Array:
+        """(molecules,) what each counts, one over the molecules of its group."""
+        _, place, n = np.unique(self.groups, return_inverse=True, return_counts=True)
+        return np.asarray(1.0 / n[place])
+
+    @property
+    def n_groups(self) -> int:
+        """K."""
+        return len(np.unique(self.groups))
+
+    def of(self, places: Any) -> _Column:
+        """Some of the molecules."""
+        return _Column(*(one[places] for one in self))
+
+    def scored(self, scale: Scale) -> _Column:
+        """The same with |y − v| / w."""
+        width = scale.width(self.stds, self.excess, self.outside)
+        return self._replace(scores=self.errors / width)
 
 
 def _column(of: Compared, k: int, origin: Sequence[float]) -> _Column:
@@ -272,7 +309,9 @@ def _column(of: Compared, k: int, origin: Sequence[float]) -> _Column:
     signals = np.empty((n, 0)) if of.signals is None else of.signals[known]
     outside = np.zeros(n, bool) if of.outside is None else of.outside[known]
     errors = np.abs(of.values[known, k] - of.labels[known, k])
-    return _Column(errors, of.stds[known, k], _excess(signals, origin), outside)
+    groups = np.arange(n) if of.groups is None else of.groups[known]
+    excess, nothing = _excess(signals, origin), np.full(n, np.nan)
+    return _Column(errors, of.stds[known, k], excess, outside, groups, nothing)
 
 
 def _excess(signals: Array, origin: Sequence[float]) -> Array:
@@ -280,22 +319,33 @@ def _excess(signals: Array, origin: Sequence[float]) -> Array:
     return np.clip(np.asarray(signals, float) - np.asarray(origin, float), 0.0, FARTHEST)
 
 
-def _scores(column: _Column, scale: Scale) -> Array:
-    return np.asarray(column.errors / scale.width(*column[1:]))
+def _scored(near: _Column, far: _Column) -> tuple[_Column, _Column]:
+    """With scores whose widths come from the groups of other parts."""
+    _, number = np.unique(np.concatenate([near.groups, far.groups]), return_inverse=True)
+    each = np.split(number % PARTS, [len(near.groups)])
+    scores = [one.scores.copy() for one in (near, far)]
+    for part in range(PARTS):
+        scale = _fitted(near.of(each[0] != part), far.of(each[1] != part))
+        for one, parts, own in zip((near, far), each, scores, strict=True):
+            own[parts == part] = one.of(parts == part).scored(scale).scores
+    return near._replace(scores=scores[0]), far._replace(scores=scores[1])
 
 
-def _quantiles(scores: Array) -> tuple[float, float]:
-    """The ⌈(n + 1) p⌉-th smallest score for each share p."""
-    ordered, n = np.sort(scores), len(scores)
-    sigma, interval = (ordered[math.ceil((n + 1) * p) - 1] for p in (ONE_SIGMA, INTERVAL))
+def _quantiles(column: _Column) -> tuple[float, float]:
+    """``q_p`` for each share p."""
+    order = np.argsort(column.scores, kind="stable")
+    # A sum of 1 / N may miss a whole number by rounding.
+    below = column.counts[order].cumsum() + 1e-9
+    wanted = [(column.n_groups + 1) * p for p in (ONE_SIGMA, INTERVAL)]
+    sigma, interval = column.scores[order][np.searchsorted(below, wanted)]
     return float(sigma), float(interval)
 
 
-def _fitted(near: _Column, far: _Column | None) -> Scale:
+def _fitted(near: _Column, far: _Column) -> Scale:
     """e, a and b of the largest likelihood; molecules outside weigh `SHARE_OUTSIDE` together."""
     from scipy.optimize import minimize
 
-    columns = [near] if far is None or not len(far.errors) else [near, far]
+    columns = [near, far] if len(far.errors) else [near]
     errors = np.concatenate([one.errors for one in columns])
     unit = float(np.median(near.errors)) or 1.0
     terms = np.concatenate(
@@ -305,8 +355,9 @@ def _fitted(near: _Column, far: _Column | None) -> Scale:
         ]
     )
     shares = [1.0] if len(columns) == 1 else [1.0 - SHARE_OUTSIDE, SHARE_OUTSIDE]
-    sizes = [len(one.errors) for one in columns]
-    mass = np.repeat(np.array(shares) / sizes, sizes)
+    mass = np.concatenate(
+        [share * one.counts / one.n_groups for share, one in zip(shares, columns, strict=True)]
+    )
 
     def loss(x: Array) -> tuple[float, Array]:
         width = terms @ x

@@ -30,7 +30,9 @@ def test_scaffolds_stay_together_but_common_ones(table):
     assert sizes.min() > 0.7 * sizes.max()
     for family in set(families[found.strange].tolist()):
         assert len(set(found.fold[families == family].tolist())) == 1
+        assert len(set(found.group[families == family].tolist())) == 1
     common = np.bincount(families).argmax()
+    assert len(set(found.group[found.fold >= 0].tolist())) > len(set(families[found.strange]))
     assert set(found.fold[families == common].tolist()) == {0, 1, 2}
     assert not found.strange[families == common].any()
 
@@ -52,6 +54,17 @@ def test_a_column_says_what_is_tested(table):
     families = table.families(np.arange(150))
     for family in set(families[120:].tolist()):  # nobody knows how near such a test part is
         assert len(set(found.fold[families == family].tolist())) == 1
+
+
+def test_folds_lie_among_the_rows_of_a_larger_table(table):
+    kept = np.arange(0, 300, 2)
+    own = folds_of(table, "scaffold", 0.1, 3, 0)
+    found = own.among(kept, 300)
+    assert (found.fold[kept] == own.fold).all()
+    assert (found.group[kept] == own.group).all()
+    assert (found.fold[1::2] == -1).all()
+    assert not found.strange[1::2].any()
+    assert (found.test == kept[own.test]).all()
 
 
 def test_no_test_part(table):

@@ -175,6 +175,41 @@ def test_few_molecules_outside_make_no_class_of_their_own():
     assert found.n_outside == 0
 
 
+def grouped(n, seed):
+    """Groups of 1 to 40 molecules that err together; the larger ones, as of common kinds, less."""
+    rng = np.random.default_rng(seed)
+    sizes = np.minimum(rng.geometric(0.15, n), 40)
+    groups = np.repeat(np.arange(n), sizes)
+    together = (2.0 / sizes**0.5 * rng.normal(0, 1, n))[groups]
+    labels = rng.normal(0.0, 5.0, (len(groups), 1))
+    values = labels + (together + rng.normal(0, 0.2, len(groups)))[:, None]
+    return Compared(["x"], values, np.zeros_like(values), labels, groups=groups)
+
+
+def test_the_promised_share_of_new_groups_lies_within():
+    other = grouped(4000, 1)
+    first = np.unique(other.groups, return_index=True)[1]  # a molecule of each group
+    errors = np.abs(other.values - other.labels)[first, 0]
+    known = grouped(400, 0)
+    sigma, half = calibration_from(known, 0).half_widths("x", np.zeros(1))
+    assert np.mean(errors <= half) == pytest.approx(INTERVAL, abs=0.03)
+    assert np.mean(errors <= sigma) == pytest.approx(ONE_SIGMA, abs=0.05)
+    _, narrow = calibration_from(known._replace(groups=None), 0).half_widths("x", np.zeros(1))
+    assert np.mean(errors <= narrow) < 0.8
+
+
+def test_groups_of_one_molecule_are_none():
+    known = far_and_near(200, 0, 0)
+    alone = known._replace(groups=np.arange(200))
+    assert calibration_from(alone, 0) == calibration_from(known, 0)
+
+
+def test_a_calibration_needs_nine_groups():
+    known = grouped(8, 0)
+    with pytest.raises(ValueError, match="expected at least 9 groups of molecules, got 8"):
+        calibration_from(known, 0)
+
+
 def test_a_header_keeps_classes_and_weights(classes):
     told = json.dumps(Facts(calibration=[classes]).told())
     assert Facts.model_validate_json(told).calibration == [classes]
