@@ -5,6 +5,7 @@ A field of `FitSettings` is a keyword of `molgeo.fit`, and an option of ``molgeo
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,10 @@ class FitSettings:
     """
 
     target: str | Sequence[str] = option(
-        None, "title of the column to learn, or several: logS,logP", str, required=True
+        None,
+        "title of the column to learn, or several: logS,logP; one with a comma in double quotes",
+        str,
+        required=True,
     )
     unit: str | Sequence[str] = option(
         "", "unit of the values, such as 'log mol/L'; of several columns one each, with commas"
@@ -150,7 +154,8 @@ class FitSettings:
 
 
 def _listed(given: Any) -> list[str]:
-    if given is None:
-        return []
-    items = given.split(",") if isinstance(given, str) else [str(one) for one in given]
-    return [one.strip() for one in items if one.strip()]
+    """Titles or units: a list, or text with commas between them, as a row of a table has it."""
+    if isinstance(given, str):
+        given = next(csv.reader([" ".join(given.splitlines())], skipinitialspace=True), [])
+    items = [str(one).strip() for one in given or []]
+    return [one for one in items if one]
