@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from molgeo.chem.molecule import Molecule, check_bonds, check_geometry
 from molgeo.prediction.given import (
@@ -52,6 +53,15 @@ if TYPE_CHECKING:
     from molgeo.simulation.engine import GeometryEngine
 
 
+Form = tuple[bytes, bytes, int]
+
+
+def form(molecule: Molecule) -> Form:
+    """What a model sees of a molecule: equal for all its spellings."""
+    z, pos = molecule.canonical()
+    return z.tobytes(), pos.tobytes(), molecule.charge
+
+
 class Values(dict[str, float]):
     """Values of one molecule by key.
 
@@ -83,6 +93,8 @@ class BatchPredictor:
         header: of its checkpoint.
         outputs: what it predicts: properties and atomization energies, by name.
         keys: names of those that `values` returns; all, until it is changed.
+        kept: features of the atoms of molecules that were predicted, by `form`, in the order of
+            their canonical form; None, until it is changed, to keep none.
 
     Raises:
         ValueError: a device that is not there, a bad batch size, or a file that is no checkpoint.
@@ -109,6 +121,7 @@ class BatchPredictor:
             self.sha256 = checkpoint.sha256(model)
         self.max_pairs = for_device(PAIRS, self.device)
         self.keys = list(self.outputs)
+        self.kept: dict[Form, NDArray[np.float32]] | None = None
 
     @cached_property
     def predictor(self) -> Predictor:
@@ -238,6 +251,10 @@ class BatchPredictor:
                 inputs["descriptors"] = torch.from_numpy(self.descriptors.of_rows(molecules))
             there = {name: sent(tensor, self.device) for name, tensor in inputs.items()}
             found = self.predictor.judged(**there)  # type: ignore[arg-type]
+        if self.kept is not None and found.features is not None:
+            each = found.features.float().cpu().split(sizes.tolist())
+            names = map(form, molecules)
+            self.kept |= {name: own.numpy() for name, own in zip(names, each, strict=True)}
         return received(found.table(self.keys))
 
     def _read(self, arriving: Arriving) -> list[Values]:

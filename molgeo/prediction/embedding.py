@@ -14,15 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from molgeo.elements import SYMBOLS
-from molgeo.graph import given_or_found
+from molgeo.prediction.batches import form
 from molgeo.prediction.rows import output_name
 from molgeo.prediction.run import PropertyRun
 from molgeo.prediction.settings import EmbedSettings, takes_settings
-from molgeo.runtime.device import PAIRS, bounded, for_device
 from molgeo.runtime.errors import OK, SOME_FAILED, InputError
 from molgeo.runtime.plain_text import one_line, say
 from molgeo.runtime.whole_file import new_file, replacing
@@ -189,6 +187,7 @@ def _embedded(
     Features are (1, width), or (atoms, width) in the order of the input's atoms.
     """
     model = run.models.given
+    model.kept = {}
     for window in run.windows(inputs):
         molecules = [one for result in window for one in result.conformers]
         found = features_of_atoms(model, molecules)
@@ -203,43 +202,21 @@ def _embedded(
             if not settings.atoms:
                 each = getattr(each, settings.pooling)(axis=0, keepdims=True)
             yield result.row, (result.conformers[0].z, each.astype(np.float32))
+        model.kept.clear()
 
 
 def features_of_atoms(model: BatchPredictor, molecules: Sequence[Molecule]) -> list[Floats]:
     """Features of the atoms of molecules, (atoms, features) each, in the order of their atoms.
 
     Args:
-        model: whose features they are.
-        molecules: that it has nothing against; equal ones are computed once.
+        model: whose features they are, which keeps them. What it has not predicted it predicts.
+        molecules: that it has nothing against.
     """
-    predictor = model.predictor
-    weights = next(predictor.parameters())
-    takes_charge = getattr(predictor.backbone, "takes_charge", False)
-    forms = [one.canonical() for one in molecules]
-    names = [
-        (z.tobytes(), pos.tobytes(), one.charge)
-        for one, (z, pos) in zip(molecules, forms, strict=True)
-    ]
-    first = {name: k for k, name in reversed(list(enumerate(names)))}
-    wanted = sorted(first.values(), key=lambda k: molecules[k].n_atoms)
-    costs = [1 if model.batch_size else molecules[k].n_atoms ** 2 for k in wanted]
-    found: dict[Any, Floats] = {}
-    for part in bounded(costs, model.batch_size or for_device(PAIRS, model.device)):
-        own = wanted[part]
-        z = torch.from_numpy(np.concatenate([forms[k][0] for k in own])).to(model.device)
-        pos = np.concatenate([forms[k][1] - forms[k][1].mean(axis=0) for k in own])
-        sizes = torch.tensor([molecules[k].n_atoms for k in own])
-        batch = torch.repeat_interleave(torch.arange(len(own)), sizes).to(model.device)
-        charge = torch.tensor([molecules[k].charge for k in own]).to(model.device)
-        with torch.inference_mode():
-            at = torch.from_numpy(pos).to(model.device, weights.dtype)
-            graph = given_or_found(
-                None, at, predictor.cutoff, batch, charge if takes_charge else None
-            )
-            out = predictor.backbone.atom_features(z, at, graph).float().cpu()
-        for k, one in zip(own, out.split(sizes.tolist()), strict=True):
-            found[names[k]] = one.numpy()
+    assert model.kept is not None
+    if unknown := [one for one in molecules if form(one) not in model.kept]:
+        model.values(unknown)
+    found = [model.kept[form(one)] for one in molecules]
     return [
-        found[name] if one.frame is None else found[name][one.frame.order]
-        for name, one in zip(names, molecules, strict=True)
+        own if one.frame is None else own[one.frame.order]
+        for own, one in zip(found, molecules, strict=True)
     ]

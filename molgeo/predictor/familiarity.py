@@ -189,11 +189,14 @@ class Judged(NamedTuple):
         strangeness: (molecules, properties), above one where a value means nothing.
         signals: (molecules, `SIGNALS`), before the last one the standard deviations of values that
             come from kernels; None if the model has no record of its training data's features.
+        features: (atoms, features) of the backbone, that the values come from; None if they are
+            not told.
     """
 
     values: dict[str, Tensor]
     strangeness: Tensor
     signals: Tensor | None
+    features: Tensor | None = None
 
     def table(self, keys: Sequence[str]) -> Tensor:
         """All of it, which comes from a device at once.

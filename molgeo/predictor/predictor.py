@@ -244,6 +244,7 @@ class Predictor(Exact):
             self._outputs(units, z, graph, cut=True),
             strangeness(out, baseline, graph.atoms_per_molecule, kinds_of(self.properties)),
             signals,
+            features,
         )
 
     def unbounded(self, z: Tensor, pos: Tensor) -> dict[str, Tensor]:

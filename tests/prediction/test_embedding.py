@@ -52,6 +52,19 @@ def test_all_spellings_have_the_same_features(model):
     assert atoms[atoms.id == 1].element.tolist()[:3] == ["C", "C", "O"]
 
 
+def test_features_are_those_of_the_pass_that_predicts(model, monkeypatch):
+    atoms, own = [], model.backbone.atom_features
+
+    def counted(z, pos, graph):
+        atoms.append(len(z))
+        return own(z, pos, graph)
+
+    monkeypatch.setattr(model.backbone, "atom_features", counted)
+    table = molgeo.embed([WATER, PEROXIDE, WATER], model)
+    assert sum(atoms) == 3 + 4
+    assert of(table)[0] == pytest.approx(of(table)[2], abs=0)
+
+
 def test_a_row_that_fails_keeps_its_place(model):
     inputs = ["CCO", "nonsense", "[Xe]", "C"]
     for table in (molgeo.embed(inputs, model), molgeo.embed(inputs, model, atoms=True)):
