@@ -98,5 +98,5 @@ def folds_of(table: Table, split: str, test_fraction: float, n: int, seed: int) 
     own = np.where(
         is_common & (molecules[rest] >= 0), groups.max() + 1 + molecules[rest], groups[rest]
     )
-    found = Folds(rest[:0], folds(own, n, seed), ~is_common, numbered(own), by_scaffold)
-    return found.among(rest, len(rows))._replace(test=np.flatnonzero(is_test))
+    of_rest = Folds(rest[:0], folds(own, n, seed), ~is_common, numbered(own), by_scaffold)
+    return of_rest.among(rest, len(rows))._replace(test=np.flatnonzero(is_test))

@@ -224,8 +224,10 @@ class Compared(NamedTuple):
 
     def of(self, places: Any) -> Compared:
         """Some of the molecules."""
-        rows = (one if one is None else one[places] for one in self[1:])
-        return Compared(self.properties, *rows)
+        some: dict[str, Any] = {
+            name: one[places] for name, one in self._asdict().items() if isinstance(one, np.ndarray)
+        }
+        return self._replace(**some)
 
 
 def calibration_from(
