@@ -119,7 +119,7 @@ def test_a_fit_may_start_from_a_fit(fitted, table, quick):
 
 def test_values_of_one_fold_alone_are_refused(table, quick, monkeypatch):
     """A member without that fold would have nothing to learn from."""
-    original = importlib.import_module("molgeo.fitting.preparing")._folds
+    original = importlib.import_module("molgeo.fitting.preparing").folds_of
 
     def in_one(*args):
         found = original(*args)
@@ -127,7 +127,7 @@ def test_values_of_one_fold_alone_are_refused(table, quick, monkeypatch):
         fold[fold >= 0] = np.arange(int((fold >= 0).sum())) // 50
         return found._replace(fold=fold)
 
-    monkeypatch.setattr("molgeo.fitting.preparing._folds", in_one)
+    monkeypatch.setattr("molgeo.fitting.preparing.folds_of", in_one)
     with pytest.raises(InputError, match="y: 50 of its 55 values are in one fold of the rows"):
         fit_table(table(), quick(**OWN))
 
