@@ -30,8 +30,7 @@ from molgeo.models import MOST
 from molgeo.ops.constants import constant
 from molgeo.ops.dense import Dense
 from molgeo.ops.segment import gather, molecule_max, molecule_sum
-from molgeo.predictor.kernel import Kernel, KernelShape
-from molgeo.predictor.standardising import usual
+from molgeo.predictor.kernel import Kernel, KernelShape, usual
 from molgeo.properties import Property, check_properties
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.precision import Exact

@@ -29,7 +29,6 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
-from molgeo.predictor.standardising import usual
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.precision import Exact
 
@@ -41,6 +40,9 @@ CUT: Final = 5.0
 
 MOST_PAIRS: Final = 2**23
 """Of molecules and training molecules that are compared at once, 64 MB of each kind of number."""
+
+LEAST_SPREAD: Final = 1e-5
+"""Standard deviation below which a column is the same for all training molecules."""
 
 ROOT_3: Final = 3.0**0.5
 
@@ -154,6 +156,21 @@ def kernel_of(parts: Iterable[Part], amplitudes: Tensor, lengths: Tensor) -> Ten
         total = own if total is None else total + own
     assert total is not None  # x is always there
     return total
+
+
+def usual(columns: Tensor) -> tuple[Tensor, Tensor]:
+    """What is usual, so that ``(x - centre) * factor`` is a number of widths.
+
+    Args:
+        columns: (molecules, …) of training molecules.
+
+    Returns:
+        Means, and one over the standard deviations, (…) float64; 0 for a column that is the same
+        for all, as it tells nothing.
+    """
+    columns = columns.double()
+    spread = columns.std(0) if len(columns) > 1 else torch.zeros_like(columns[0])
+    return columns.mean(0), torch.where(spread > LEAST_SPREAD, 1.0 / spread, 0.0)
 
 
 class Kernel(Exact):

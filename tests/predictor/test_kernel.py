@@ -14,7 +14,7 @@ from molgeo.predictor.checkpoint import load, save_checkpoint
 from molgeo.predictor.domain import Domain
 from molgeo.predictor.familiarity import SIGNALS, familiarity
 from molgeo.predictor.gaussians import gaussians
-from molgeo.predictor.kernel import CUT, Kernel, KernelShape, Known
+from molgeo.predictor.kernel import CUT, Kernel, KernelShape, Known, usual
 from molgeo.predictor.merging import merged
 from molgeo.predictor.program import program_of
 from molgeo.properties import Property
@@ -92,6 +92,19 @@ def test_descriptors_are_standardised_cut_and_needed():
         kernel(drawn(2, 5, 0), None)
     with pytest.raises(SettingError, match=r"got shape \(2, 2\)"):
         kernel(drawn(2, 5, 0), drawn(2, 2, 0))
+
+
+def test_columns_come_to_widths_and_constants_to_nothing():
+    columns = torch.tensor([[1.0, 5.0], [3.0, 5.0], [5.0, 5.0]])
+    centre, factor = usual(columns)
+    assert centre.tolist() == [3.0, 5.0]
+    assert factor.tolist() == [0.5, 0.0]
+
+
+def test_one_molecule_says_what_is_usual_and_no_width():
+    centre, factor = usual(torch.tensor([[[1.0, 2.0]]]))
+    assert centre.tolist() == [[1.0, 2.0]]
+    assert factor.tolist() == [[0.0, 0.0]]
 
 
 def test_training_molecules_are_taken_over_as_they_will_be_known():
