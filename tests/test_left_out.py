@@ -38,12 +38,17 @@ WHOLE_MODULE = "import ase.build\n\ndef test_never_runs():\n    pass\n"
 def test_each_reason_is_counted(tmp_path, processes):
     (tmp_path / "test_some.py").write_text(SOME)
     (tmp_path / "test_whole.py").write_text(WHOLE_MODULE)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "conftest.py").write_text("import ase.build\n")
+    (tmp_path / "folder" / "test_in_a_folder.py").write_text("def test_never_runs():\n    pass\n")
+    (tmp_path / "test_z_borrows.py").write_text("from test_whole import test_never_runs\n")
     arguments = ["--without", "rdkit", "--without", "ase", "--deselect", "test_some.py::test_runs"]
     if not processes:  # xdist runs nothing if anything cannot be imported
         (tmp_path / "test_broken.py").write_text("import misspelt_of_molgeo\n")
         arguments.append("--continue-on-collection-errors")
     # Its own configuration: that of the project would collect the project's tests.
-    own = ["-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(tmp_path)]
+    own = ["-q", "-p", "no:cacheprovider", "--import-mode=importlib"]
+    own += ["-c", os.devnull, "--rootdir", str(tmp_path)]
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "left_out", *own, *arguments, *processes],
         cwd=tmp_path,
@@ -53,16 +58,17 @@ def test_each_reason_is_counted(tmp_path, processes):
         check=False,
     )
     line = run.stdout.strip().splitlines()[-1]
-    assert line.startswith("left out on cpu: 2 × rdkit is not installed; ")
+    assert line.startswith("left out on cpu: ")
     for reason in (
+        "2 × rdkit is not installed",
         "1 × needs --device cuda",
         "1 × a reason of its own",
-        "1 × ase is not installed (whole modules)",
+        "3 × ase is not installed (whole modules or folders)",
         *([] if processes else ["1 × deselected"]),
     ):
         assert reason in line
     assert "1 failed, " in run.stdout
-    assert "5 skipped" in run.stdout
+    assert "7 skipped" in run.stdout
     assert ("No module named 'misspelt_of_molgeo'" in run.stdout) is not bool(processes)
 
 

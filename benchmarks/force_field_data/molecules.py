@@ -36,8 +36,8 @@ below the second."""
 SIZES = {"large": (40, LARGEST), "medium": (28, 39)}
 """Atoms of the molecules of sources that are drawn by size alone."""
 PARTS = ("train", "validation", "test")
-PER_CHUNK = {"list": 520, "qm9": 190, "changed": 90, "large": 24, "medium": 30}
-SHARES = {5: 0.05, 14: 0.035, 15: 0.08, 16: 0.22, 17: 0.14, 35: 0.10, 53: 0.08}
+PER_CHUNK = {"list": 560, "qm9": 170, "changed": 120, "large": 24, "medium": 30}
+SHARES = {5: 0.09, 14: 0.05, 15: 0.17, 16: 0.30, 17: 0.13, 35: 0.09, 53: 0.06}
 """Of the molecules of the list, those with an element at least."""
 IONS = {1: 0.09, -1: 0.075}
 SIZE, DECAY = 16, 7.0
@@ -122,6 +122,7 @@ def balanced(molecules: dict[str, Chem.Mol], wanted: int, rng: np.random.Generat
 CHANGES = (
     ("[OX2;H0,H1]", 16),
     ("[NX3;+0]", 15),
+    ("[CX4;H1,H2]", 15),
     ("[CX4;!$(C1**1)]", 14),
     ("[CX3,CX4;H1,H2,H3;+0]", 5),
     ("[O]=C", 16),
