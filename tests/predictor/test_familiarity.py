@@ -118,7 +118,7 @@ def test_a_file_keeps_the_record(predictor, tmp_path):
         assert torch.equal(again.familiarity.tensors()[name], tensor)
     assert again.header.familiarity == len(SIGNALS)
     with torch.no_grad():
-        out, _, signals = again.judged(*water())
+        out, _, signals, _ = again.judged(*water())
         assert out["u0"] == again(*water())["u0"]
     assert signals.shape == (1, len(SIGNALS))
 

@@ -482,7 +482,7 @@ FORMAT_3_SIGNALS = [0.4133701, 0.4030232, 1.0239816, 0.6499352, 1.0]
 def test_format_3_still_loads():
     predictor = load(FIXTURES / "format_3.safetensors")
     with torch.no_grad():
-        out, _, signals = predictor.judged(*WATER)
+        out, _, signals, _ = predictor.judged(*WATER)
     assert {k: float(v) for k, v in out.items()} == pytest.approx(FORMAT_2_WATER, rel=1e-5)
     assert signals.tolist()[0] == pytest.approx(FORMAT_3_SIGNALS, rel=1e-4)
 
@@ -496,6 +496,6 @@ def test_format_4_still_loads():
     found = predictor.potential(z, pos, radius_graph(pos, predictor.cutoff), derivatives=False)
     assert found.forces_std.tolist() == pytest.approx(FORMAT_4_FORCES_STD, rel=1e-4)
     with torch.no_grad():
-        out, _, signals = predictor.judged(*WATER)
+        out, _, signals, _ = predictor.judged(*WATER)
     assert {k: float(v) for k, v in out.items()} == pytest.approx(FORMAT_2_WATER, rel=1e-5)
     assert signals.tolist()[0] == pytest.approx(FORMAT_3_SIGNALS, rel=1e-4)
