@@ -94,6 +94,12 @@ def unique(lines: list[str]) -> dict[str, Chem.Mol]:
     return dict(sorted(found.items()))
 
 
+def trained_scaffolds() -> frozenset[str]:
+    """Those of the lists made by hand."""
+    listed = unique([smiles for path in sorted(HERE.glob("*.smi")) for smiles in read(path)])
+    return frozenset(scaffold(mol) for mol in listed.values())
+
+
 def balanced(molecules: dict[str, Chem.Mol], wanted: int, rng: np.random.Generator) -> list[str]:
     """Draw so that each element and charge has its share, and small molecules more than theirs.
 
@@ -168,8 +174,7 @@ def main() -> None:
     options = parser.parse_args()
     RDLogger.DisableLog("rdApp.*")
     rng = np.random.default_rng(SEED)
-    listed = unique([smiles for path in sorted(HERE.glob("*.smi")) for smiles in read(path)])
-    trained = frozenset(scaffold(mol) for mol in listed.values())
+    trained = trained_scaffolds()
     with gzip.open(options.smiles, "rt") as file:
         lines = [row["smiles"] for row in csv.DictReader(file)]
     molecules = unique(lines)

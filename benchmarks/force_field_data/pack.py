@@ -49,6 +49,13 @@ def in_order(z: np.ndarray, pos: np.ndarray) -> np.ndarray:
     return np.concatenate([heavy, light])[np.argsort(key, kind="stable")]
 
 
+def in_steps(z: np.ndarray, pos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The order of a structure's atoms, and their places in it, in whole steps from the middle."""
+    order = in_order(z, pos)
+    middle = 0.5 * (pos.max(0) + pos.min(0))
+    return order, np.rint((pos[order] - middle) / STEP)
+
+
 def of_file(task: Task) -> dict[str, np.ndarray]:
     """Arrays of one file of structures, kept beside it."""
     path = task.output
@@ -61,9 +68,7 @@ def of_file(task: Task) -> dict[str, np.ndarray]:
     for atoms in ase.io.iread(path, ":"):
         if len(atoms) < SMALLEST:
             continue
-        order = in_order(atoms.numbers, atoms.positions)
-        centre = 0.5 * (atoms.positions.max(0) + atoms.positions.min(0))
-        steps = np.rint((atoms.positions[order] - centre) / STEP)
+        order, steps = in_steps(atoms.numbers, atoms.positions)
         if np.abs(steps).max() > WIDEST:
             continue
         z.append(atoms.numbers[order].astype(np.uint8))

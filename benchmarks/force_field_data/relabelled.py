@@ -13,9 +13,9 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from label_gpu import KINDS, SOURCES, STEP
-from molecules import HERE, group, part, read, scaffold, unique
-from pack import compressed, in_order
+from label_gpu import KINDS, SOURCES
+from molecules import group, part, scaffold, trained_scaffolds
+from pack import compressed, in_steps
 from rdkit import Chem, RDLogger
 from safetensors.numpy import load_file
 
@@ -45,8 +45,7 @@ def main() -> None:
     ptr = np.concatenate([[0], np.cumsum(there["n"], dtype=np.int64)])
     rows = train.numpy()
     rows = np.random.default_rng(SEED).permutation(rows[there["kind"][rows] != DIMER])
-    listed = unique([smiles for path in sorted(HERE.glob("*.smi")) for smiles in read(path)])
-    trained = frozenset(scaffold(mol) for mol in listed.values())
+    trained = trained_scaffolds()
     data, numbers = QM9(), load_file(data_dir() / "qm9" / "qm9.safetensors")["idx"]
     owners: dict[int, int] = {}
     for row in rows:
@@ -60,10 +59,9 @@ def main() -> None:
     atoms, steps = [], []
     for row in kept:
         z, pos = (there[key][ptr[row] : ptr[row + 1]] for key in ("z", "r"))
-        order = in_order(z, pos)
-        middle = 0.5 * (pos.max(0) + pos.min(0))
+        order, places = in_steps(z, pos)
         atoms.append(z[order])
-        steps.append(np.rint((pos[order] - middle) / STEP).astype(np.int16))
+        steps.append(places.astype(np.int16))
     n = len(kept)
     kinds = [KINDS.index(NAMES[int(kind)]) for kind in there["kind"][kept]]
     made = {
