@@ -235,10 +235,12 @@ class _Batch:
 
     def _move(self, f: Tensor, factor: Tensor, bent: NDArray[np.int64]) -> None:
         """A step of BFGS, of all that are not at their end; arguments as of `_newton`."""
-        active = self._there(self._active)
-        f = torch.where(active[:, None, None], f, 0.0)
+        active = self._there(self._active)[:, None, None]
+        f = torch.where(active, f, 0.0)
         self._before, self._forces_before = self._pos, f
         step = _newton(self._hessian, f.flatten(1), factor, self._there(bent)).view_as(f)
+        # Of one at its end whose Hessian matrix has no factor, 0 / 0.
+        step = torch.where(active, step, 0.0)
         longest = torch.linalg.vector_norm(step, dim=-1).amax(1)
         self._pos = self._pos + step * (LONGEST / longest).clamp(max=1.0)[:, None, None]
         self._n_steps += self._active

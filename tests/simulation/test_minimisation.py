@@ -147,6 +147,27 @@ def test_what_fails_ends_at_once_and_alone(together):
     assert good.converged
 
 
+def test_what_was_given_up_stays_where_it_is_though_its_hessian_matrix_has_no_factor(
+    together, monkeypatch
+):
+    """A card leaves NaN in such a factor, which once moved idle structures to nowhere."""
+    factorise, lost = torch.linalg.cholesky_ex, []
+
+    def on_a_card(h):
+        factor, info = factorise(h)
+        lost.append(info > 0)
+        return factor.masked_fill((info > 0)[:, None, None], torch.nan), info
+
+    monkeypatch.setattr(torch.linalg, "cholesky_ex", on_a_card)
+    many = [one for _ in range(6) for one in shaken(0.3)]
+    given_up = [one._replace(n_steps=18 if one.key == 2 else 0) for one in starts(many)]
+    minima = {one.start.key: one for one in descend(iter(given_up), together, 0.01, 20, 40)}
+    assert any(bool(one.any()) for one in lost)
+    assert sorted(minima) == list(range(len(many)))
+    assert all(np.isfinite(one.pos).all() for one in minima.values())
+    assert minima[2].n_steps == 20
+
+
 def test_steps_by_the_absolute_values_of_eigenvalues():
     generator = torch.Generator().manual_seed(0)
     a = torch.randn(5, 6, 6, dtype=torch.float64, generator=generator)
