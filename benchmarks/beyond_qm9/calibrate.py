@@ -10,7 +10,7 @@ that a run that was killed, or one for another model, finds them.
 
     python benchmarks/beyond_qm9/calibrate.py                       # the default models
     python benchmarks/beyond_qm9/calibrate.py --at smiles           # after another engine
-    python benchmarks/beyond_qm9/calibrate.py --models runs/X/X.safetensors --limit 2000
+    python benchmarks/beyond_qm9/calibrate.py --models runs/X/X.safetensors --limit 1024
 """
 
 from __future__ import annotations
@@ -32,9 +32,8 @@ from molgeo.data.molecules import MoleculeSet
 from molgeo.data.qm9.properties import PROPERTIES
 from molgeo.evaluation.calibrating import CALIBRATED
 from molgeo.evaluation.properties import Partner, Sample
-from molgeo.evaluation.qm9 import calibrate, evaluate
+from molgeo.evaluation.qm9 import calibrate, evaluate, weigher_of
 from molgeo.generate.geometries import flat
-from molgeo.prediction.conformer_average import CONFORMERS
 from molgeo.predictor import Predictor
 from molgeo.predictor.calibration import Calibration
 from molgeo.predictor.checkpoint import (
@@ -89,27 +88,33 @@ def given(table: pd.DataFrame, y: torch.Tensor) -> Sample:
 
 
 def made(
-    table: pd.DataFrame, y: torch.Tensor, engine: GeometryEngine | None, partner: Predictor | None
+    table: pd.DataFrame,
+    y: torch.Tensor,
+    engine: GeometryEngine | None,
+    partner: Predictor | None,
+    weigher: Predictor | None,
 ) -> Sample:
-    """The same molecules with conformers of their SMILES, relaxed if there is an engine."""
+    """The same molecules with weighed conformers of their SMILES, relaxed if there is an engine."""
     rows = np.arange(len(table))
-    found = [generate(SmilesRow(one), CONFORMERS) for one in table["smiles"]]
+    n = max(CALIBRATED)
+    found = [generate(SmilesRow(one), n) for one in table["smiles"]]
     properties = tuple(PROPERTIES.values())
 
     def sample(all_made: list[Conformers | BadRow]) -> Sample:
         labels = y, torch.from_numpy(rows), tuple(PROPERTIES)
-        own = with_labels(flat(rows, all_made), *labels, CONFORMERS)
-        return Sample(lambda n: (own, n), torch.from_numpy(rows), properties, CONFORMERS, True)
+        own = with_labels(flat(rows, all_made), *labels, n)
+        return Sample(lambda n: (own, n), torch.from_numpy(rows), properties, n, True)
 
     cheap = sample(found)
     if engine is None:
-        return cheap
+        return cheap.weighed_by(weigher, cheap)
     relaxed = iter(engine.relax([one for one in found if not isinstance(one, BadRow)]))
     whole = sample([one if isinstance(one, BadRow) else next(relaxed) for one in found])
     of_partner = None
     if partner is not None:
         of_partner = Partner(partner, cheap._replace(stretched=True))
-    return whole._replace(engine=engine.name, partner=of_partner)
+    whole = whole._replace(engine=engine.name, partner=of_partner)
+    return whole.weighed_by(weigher, cheap)
 
 
 def main() -> None:
@@ -118,7 +123,8 @@ def main() -> None:
     parser.add_argument(
         "--models", nargs="+", default=[DEFAULT_MODEL, DEFAULT_OUTSIDE, DEFAULT_SMILES_MODEL]
     )
-    parser.add_argument("--limit", type=int, default=2000, help="validation and test molecules")
+    parser.add_argument("--limit", type=int, default=2000, help="validation molecules")
+    parser.add_argument("--test", type=int, default=2000, help="test molecules")
     parser.add_argument("--anew", action="store_true", help="take the training features again")
     parser.add_argument("--folder", type=Path, default=HERE, help="of labels and geometries")
     parser.add_argument(
@@ -137,7 +143,8 @@ def main() -> None:
             is_mixed = is_relaxed and find(name).stem in (DEFAULT_MODEL, DEFAULT_OUTSIDE)
             partner = load(DEFAULT_SMILES_MODEL) if is_mixed else None
             engine = GeometryEngine(str(geometry_engine())) if is_relaxed else None
-            beyond = made(table, y, engine, partner)
+            weigher = weigher_of(load(name), "smiles", max(CALIBRATED))
+            beyond = made(table, y, engine, partner, weigher)
             samples = {n: beyond.with_conformers(n) for n in CALIBRATED}
             calibrated(name, args, samples, "smiles", partner)
 
@@ -161,7 +168,7 @@ def calibrated(
         kind: Geometry = "dft" if at == "given" else "smiles"
         with progress("evaluating") as report:
             return evaluate(
-                predictor, None, "test", kind, args.limit, progress=report, partner=partner
+                predictor, None, "test", kind, args.test, progress=report, partner=partner
             )
 
     found = add_calibration(find(name), calibrations, errors)

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 import molgeo
 from molgeo.data.qm9.dataset import QM9
+from molgeo.prediction.conformer_average import CONFORMERS
 from molgeo.predictor.checkpoint import DEFAULT_MODEL, find, read_header
 
 HERE: Final = Path(__file__).parent
@@ -38,7 +39,6 @@ COLUMNS: Final = ("gap_eV", "homo_eV", "lumo_eV", "mu_debye", "alpha_bohr3", "r2
 """Of the reference; all but the electronic energy are columns of predictions too."""
 
 WORST: Final = 0.1
-CONFORMERS: Final = 8
 CHUNK: Final = 32
 
 

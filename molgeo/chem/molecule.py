@@ -62,6 +62,8 @@ class Molecule:
         stereo: what the SMILES leaves open and which isomer was made; "" if it leaves nothing open.
         further: (atoms, 3) Å each, of other conformers that are one row with it.
         energy: eV, by the force field that relaxed it for a model; None if none did.
+        log_weight: logarithm of its share among the conformers of its row, up to a constant of the
+            row; None if no model weighed them.
     """
 
     z: NDArray[np.int64]
@@ -81,6 +83,7 @@ class Molecule:
     stereo: str = ""
     further: tuple[NDArray[np.float64], ...] = ()
     energy: float | None = None
+    log_weight: float | None = None
 
     def conformers(self) -> list[Molecule]:
         """It and its other conformers, as molecules of one conformer each."""

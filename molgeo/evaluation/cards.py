@@ -178,6 +178,8 @@ def _smiles_errors(header: Header) -> list[str]:
         if errors.partner
         else ""
     )
+    if errors.weigher:
+        at += f", weighed by {one_line(errors.weigher, 60)}"
     about = f"Averages over conformers {at}{with_partner}, made from the SMILES."
     if header.data == QM9:
         model = "" if errors.partner else f"--model {header.name} "

@@ -14,6 +14,7 @@ from molgeo.predictor.checkpoint import (
     DEFAULT_OUTSIDE,
     DEFAULT_SMILES_MODEL,
     CheckpointError,
+    conformer_weights,
     find,
     geometry_engine,
     read_header,
@@ -33,6 +34,7 @@ DEFAULTS: Final = {
     DEFAULT_SMILES_MODEL: "SMILES",
     DEFAULT_FORCE_FIELD: "dynamics",
     geometry_engine() or "": "conformers",
+    conformer_weights() or "": "weights",
 }
 """What models are taken for if none is named."""
 

@@ -16,6 +16,7 @@ from molgeo.data.geometries import GeometrySet
 from molgeo.data.molecules import Batch
 from molgeo.evaluation.collected import Collected
 from molgeo.evaluation.coverage import by_class, coverage
+from molgeo.evaluation.weighing import Weigher, Weighing, of_numbers
 from molgeo.prediction.conformer_average import (
     ConformerAverage,
     conformer_average,
@@ -62,6 +63,7 @@ class Sample(NamedTuple):
         engine: name of the force field that relaxed them; "" for none.
         partner: a model at the geometries before that, and these; None for none.
         stretched: extended conformers weigh more, as they do if an engine relaxed them.
+        weigher: a model that weighs the conformers; None for none.
     """
 
     source: Source
@@ -72,6 +74,7 @@ class Sample(NamedTuple):
     engine: str = ""
     partner: Partner | None = None
     stretched: bool = False
+    weigher: Weigher | None = None
 
     def calibration(self, predictor: Predictor) -> Calibration | None:
         """What a model's header says of its errors for such molecules, with the partner if any."""
@@ -100,6 +103,17 @@ class Sample(NamedTuple):
     def _with(self, of_partner: Sample | None, **fields: Any) -> Sample:
         partner = self.partner and of_partner and self.partner._replace(sample=of_partner)
         return self._replace(partner=partner, **fields)
+
+    def weighed_by(self, model: Predictor | None, before: Sample) -> Sample:
+        """The same, whose conformers a model weighs, the partner's too.
+
+        Args:
+            model: of `molgeo.data.qm9.properties.LOG_WEIGHT`; None for none.
+            before: the same molecules as a cheap force field left them.
+        """
+        weigher = None if model is None else Weigher(model, before)
+        of_partner = self.partner and self.partner.sample._replace(weigher=weigher)
+        return self._with(of_partner, weigher=weigher)
 
 
 class Partner(NamedTuple):
@@ -229,7 +243,7 @@ def collect(
             weighing = [
                 one for one, is_sound in zip(batch.weighing, sound, strict=True) if is_sound
             ]
-            averages += [_average(p, known, end, *w) for p, w in zip(good, weighing, strict=True)]
+            averages += [_average(p, known, end, w) for p, w in zip(good, weighing, strict=True)]
             labels.append(batch.labels[sound])
             rows.append(batch.rows[sound])
             heavy.append(batch.heavy[sound])
@@ -269,11 +283,6 @@ def _judged(predictor: Predictor, batch: _Batch, given: bool) -> list[bool]:
     return [bool(domain.judge(z[k], pos[k], given)) for k in firsts]
 
 
-Weighing = tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]
-"""Energies in eV and extents in a0² of the conformers of a molecule; None for the model's energies
-and for no extents."""
-
-
 class _Batch(NamedTuple):
     """Molecules whose values are on their way.
 
@@ -284,7 +293,7 @@ class _Batch(NamedTuple):
         rows: (molecules,) int64, which molecules of the data set.
         values: waits for what `molgeo.predictor.familiarity.Judged.table` has of each conformer.
         heavy: (molecules,) int64, heavy atoms of each.
-        weighing: of each molecule, by what its conformers are weighted, as `_weighing` has it.
+        weighing: of each molecule, by what its conformers are weighted.
         atoms: the conformers; None if there are none.
     """
 
@@ -317,6 +326,7 @@ def _begun(
     at_once, most_pairs = _limits(predictor.scale.device, batch_size)
     for chunk in sample.rows.split(at_once):
         geometries, places = sample.source(chunk)
+        logs = {} if sample.weigher is None else sample.weigher(chunk)
         exists = geometries.exists[places]
         reasons.update(geometries.tally(places[~exists]))
         every = [geometries.all_of(place[None], sample.conformers) for place in places]
@@ -337,14 +347,25 @@ def _begun(
             n_rows = len(chunk) if part is parts[-1] else 0
             labels = batch.y[firsts][:, columns]
             heavy = geometries.molecules.heavy_atoms(rows[firsts])
-            weighing = _weighing(sample, geometries.energy[rows], batch, counts)
             places_of = chunk[exists][part]
+            numbers = [geometries.number[one].tolist() for one in found[part]]
+            learned = [
+                of_numbers(logs.get(row), own)
+                for row, own in zip(places_of.tolist(), numbers, strict=True)
+            ]
+            weighing = _weighing(sample, geometries.energy[rows], batch, counts, learned)
             yield _Batch(n_rows, counts, labels, places_of, values, heavy, weighing, batch)
         if not parts:
             yield _Batch(len(chunk), [], nothing, chunk[:0], lambda: nothing, nothing, [])
 
 
-def _weighing(sample: Sample, energies: Tensor, batch: Batch, counts: list[int]) -> list[Weighing]:
+def _weighing(
+    sample: Sample,
+    energies: Tensor,
+    batch: Batch,
+    counts: list[int],
+    learned: list[NDArray[np.float64] | None],
+) -> list[Weighing]:
     """By what the conformers of each molecule are weighted, as `molgeo.predict` does.
 
     Args:
@@ -352,16 +373,17 @@ def _weighing(sample: Sample, energies: Tensor, batch: Batch, counts: list[int])
         energies: (conformers,) kcal/mol of the force field.
         batch: the conformers.
         counts: conformers of each molecule.
+        learned: logarithms of their weights, if a model knows them.
     """
     if not (sample.engine or sample.stretched):
-        return [(None, None)] * len(counts)
+        return [Weighing(log_weights=one) for one in learned]
     sizes = batch.batch.bincount(minlength=len(energies)).tolist()
     z, pos = (one.numpy().astype(float) for one in (batch.z, batch.pos))
     ends = np.cumsum(sizes)[:-1]
     extents = np.array(list(map(extent, np.split(z, ends), np.split(pos, ends))))
     parts = np.cumsum(counts)[:-1]
     own = np.split(energies.numpy() * KCAL_MOL, parts) if sample.engine else [None] * len(counts)
-    return list(zip(own, np.split(extents, parts), strict=True))
+    return list(map(Weighing, own, np.split(extents, parts), learned))
 
 
 def interval_widths(
@@ -404,13 +426,14 @@ def _average(
     values: Tensor,
     known: list[Property],
     end: int,
-    energies: NDArray[np.float64] | None = None,
-    extents: NDArray[np.float64] | None = None,
+    weighing: Weighing,
 ) -> ConformerAverage:
     """One molecule's numbers from those of its conformers, whose signals begin at a column."""
     signals = values[:, end:].numpy() if values.shape[1] > end else None
     values = values[:, : len(known)]
     energy = first_energy(known)
     own = values[:, known.index(energy)] if energy else torch.zeros(len(values))
-    weighing = own.numpy() if energies is None else energies
-    return conformer_average(values.numpy(), weighing, signals, extents)
+    energies = own.numpy() if weighing.energies is None else weighing.energies
+    return conformer_average(
+        values.numpy(), energies, signals, weighing.extents, weighing.log_weights
+    )

@@ -31,7 +31,7 @@ from molgeo.evaluation.properties import (
     interval_widths,
 )
 from molgeo.prediction.conformer_average import CONFORMERS
-from molgeo.prediction.given import knows_relaxed
+from molgeo.prediction.given import knows_relaxed, weigher_name
 from molgeo.predictor import Predictor, checkpoint
 from molgeo.predictor.calibration import Calibration
 from molgeo.predictor.familiarity import SMALL
@@ -74,7 +74,8 @@ def evaluate(
 
     Returns:
         ``model, data, split, geometry``, the ``engine`` if one relaxed the molecules, the
-        ``partner`` if values are a mean, and what `molgeo.evaluation.properties.errors` gives.
+        ``weigher`` if one weighed conformers, the ``partner`` if values are a mean, and what
+        `molgeo.evaluation.properties.errors` gives.
 
     Raises:
         FileNotFoundError: QM9 is not prepared.
@@ -89,9 +90,12 @@ def evaluate(
         raise SettingError("conformers: --geometry dft has one of each molecule; choose another")
     data = QM9(root)
     engine = None if geometry == "dft" else engine_of(predictor)
-    sample = sample_of(data, split, geometry, limit, conformers or CONFORMERS, engine, partner)
+    n = conformers or CONFORMERS
+    weigher = weigher_of(predictor, geometry, n)
+    sample = sample_of(data, split, geometry, limit, n, engine, partner, weigher)
     about = {"model": predictor.name, "data": "qm9", "split": split, "geometry": geometry}
     about |= {} if engine is None else {"engine": engine}
+    about |= {} if weigher is None else {"weigher": weigher.name}
     kept: list[Collected] = []
     found = errors(predictor, sample, batch_size, progress, precision, kept.append)
     # Without shares of its own in the header, a model's values are no mean.
@@ -166,7 +170,9 @@ def calibrate(
     made = own
     if most:
         engine = engine_of(predictor)
-        made = sample_of(data, "validation", "smiles", limit, most, engine, partner).made_once()
+        weigher = weigher_of(predictor, "smiles", most)
+        kind: tuple[Part, Geometry] = "validation", "smiles"
+        made = sample_of(data, *kind, limit, most, engine, partner, weigher).made_once()
     samples = {n: made.with_conformers(n) if n else own for n in conformers}
     if predictor.familiarity is None:
         at = 0 if 0 in conformers else most
@@ -182,6 +188,14 @@ def engine_of(predictor: Predictor) -> str | None:
     return checkpoint.geometry_engine() if knows_relaxed(predictor.header) else None
 
 
+def weigher_of(predictor: Predictor, geometry: Geometry, conformers: int) -> Predictor | None:
+    """The model that weighs conformers for another one, as for `molgeo.predict`; None for none."""
+    name = weigher_name(predictor.header)
+    if name is None or geometry not in ("smiles", "flat") or conformers == 1:
+        return None
+    return checkpoint.load(name).to(predictor.scale.device)
+
+
 def sample_of(
     data: QM9,
     split: Part,
@@ -190,16 +204,17 @@ def sample_of(
     conformers: int,
     engine: str | None = None,
     partner: Predictor | None = None,
+    weigher: Predictor | None = None,
 ) -> Sample:
-    """A part of QM9; arguments as in `evaluate`, and the engine that relaxes cheap geometries."""
+    """A part of QM9; arguments as in `evaluate`, the engine that relaxes, the model that weighs."""
     rows: Tensor = getattr(data.split(), split)[: limit or None]
     source = _source(data, geometry, conformers, engine)
     properties, is_made = named(data.molecules.properties), geometry == "smiles"
-    of_partner = None
+    own = Sample(source, rows, properties, conformers, is_made, engine or "")
+    before = own if engine is None else sample_of(data, split, geometry, limit, conformers)
     if engine is not None and partner is not None:
-        before = sample_of(data, split, geometry, limit, conformers)
-        of_partner = Partner(partner, before._replace(stretched=True))
-    return Sample(source, rows, properties, conformers, is_made, engine or "", of_partner)
+        own = own._replace(partner=Partner(partner, before._replace(stretched=True)))
+    return own.weighed_by(weigher, before)
 
 
 def _source(data: QM9, geometry: Geometry, conformers: int, engine: str | None) -> Source:

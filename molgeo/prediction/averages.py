@@ -52,7 +52,10 @@ def averages(
         if by_engine or stretched:
             extents = np.array([extent(one.z, one.pos) for one in conformers])
         signals = np.array(told) if told else None
-        found[k] = conformer_average(table, weighing, signals, extents), energies
+        logs = [one.log_weight for one in conformers if one.log_weight is not None]
+        log_weights = np.array(logs) if len(logs) == len(good) else None
+        average = conformer_average(table, weighing, signals, extents, log_weights)
+        found[k] = average, energies
     return found
 
 

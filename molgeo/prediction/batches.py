@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from molgeo.chem.molecule import Molecule, check_bonds, check_geometry
+from molgeo.prediction.conformer_average import CONFORMERS
 from molgeo.prediction.given import (
     GIVEN,
     NO_MINIMUM,
@@ -27,6 +28,7 @@ from molgeo.prediction.given import (
     judged,
     knows_minima,
     knows_relaxed,
+    weigher_name,
 )
 from molgeo.predictor import Predictor, checkpoint
 from molgeo.predictor.calibration import Calibration, calibration_of
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from molgeo.chem.building import Built
     from molgeo.chem.descriptors import Descriptors
     from molgeo.prediction.settings import PredictSettings
+    from molgeo.prediction.weighed import WeighedRows
     from molgeo.simulation.engine import GeometryEngine
 
 
@@ -305,21 +308,21 @@ class ChosenModels:
 
     Args:
         settings: of the run; without a model, each default is loaded with the first row for it.
-        n_conformers: that are made of a SMILES.
 
     Attributes:
+        n_conformers: that are made of a SMILES.
         given: for given geometries, and for those that the engine relaxed.
         made: for geometries of a cheap force field; often the same.
         outside: takes over molecules of ``given`` that it does not know; None for none.
         engine: relaxes the conformers of SMILES; None if they stay at the cheap force field's.
+        weigher: says which conformers of SMILES labels are of; None if nobody does.
     """
 
-    def __init__(self, settings: PredictSettings, n_conformers: int) -> None:
+    def __init__(self, settings: PredictSettings) -> None:
         def model(name: str | Path | Predictor) -> BatchPredictor:
             return BatchPredictor(name, settings.device, settings.batch_size)
 
         self._asked = settings.geometry
-        self._n_conformers = n_conformers
         self.outside: BatchPredictor | None = None
         self.engine: GeometryEngine | None = None
         if settings.model is None:
@@ -329,6 +332,15 @@ class ChosenModels:
         else:
             self.given = self.made = model(settings.model)
             _ = self.given.descriptors  # what is wrong is said before a file is opened
+        usual = 1 if settings.fast else CONFORMERS
+        asked = settings.conformers
+        self.n_conformers = usual if asked is None else int(asked)
+        self.weigher: WeighedRows | None = None
+        weigher = weigher_name(self.made.header)
+        if weigher is not None and self.n_conformers > 1:
+            from molgeo.prediction.weighed import WeighedRows
+
+            self.weigher = WeighedRows(model(weigher))
         engine = None if settings.fast else checkpoint.geometry_engine()
         if engine is not None and knows_relaxed(self.given.header):
             from molgeo.prediction.relaxed import RelaxedRows
@@ -359,7 +371,7 @@ class ChosenModels:
         is_made = not geometry.startswith(GIVEN) or self.is_relaxed(geometry)
         is_made = is_made or (model is self.made and model is not self.given)
         engine = self.engine.name if self.engine and self.is_relaxed(geometry) else ""
-        n = self._n_conformers if is_made else 0
+        n = self.n_conformers if is_made else 0
         # The conformer of given coordinates is known: there the relaxed one alone is better.
         has_partner = engine and model is not self.made and not geometry.startswith(GIVEN)
         partners = (self.made.name, "") if has_partner else ("",)
@@ -372,6 +384,10 @@ class ChosenModels:
     def is_relaxed(self, geometry: str) -> bool:
         """Whether the engine made coordinates, by a row's geometry."""
         return self.engine is not None and geometry.endswith(f"+{self.engine.name}")
+
+    def weighed(self, window: list[Built]) -> list[Built]:
+        """Rows whose conformers say how much each counts, if a model knows that."""
+        return window if self.weigher is None else self.weigher(window)
 
     def checked(
         self, window: list[Built]

@@ -10,10 +10,14 @@ With w_c ∝ exp(−E_c / kT), E_c the predicted energies of the conformers and 
   sharper weights follow the noise: the softer average is closer to QM9's labels for every property;
 * the **spread** is the standard deviation under the weights of the value.
 
-A label of QM9 belongs to one conformer, which was made by rules, not found by its energy: it is
-more extended than the lowest one, in which a chain turns back to itself. So conformers that a
-geometry engine relaxed have ``w_c ∝ exp(−E_c / kT + R_c / R₀)`` for the value, with the engine's
-energies, ``R = Σ_a Z_a |r_a − r̄|²`` about the centre of nuclear charge, and R₀ = `STRETCH`.
+A label of QM9 belongs to one conformer, which was made by rules, not found by its energy. A model
+has learned which conformers those rules make (`molgeo.prediction.weighed`). If it knows a molecule,
+the value is the average with its weights, and so is the spread.
+
+If it does not, one rule is kept: the conformer of a label is more extended than the lowest one, in
+which a chain turns back to itself. So conformers that a geometry engine relaxed have
+``w_c ∝ exp(−E_c / kT + R_c / R₀)`` for the value, with the engine's energies,
+``R = Σ_a Z_a |r_a − r̄|²`` about the centre of nuclear charge, and R₀ = `STRETCH`.
 
 Errors of two models at the geometries of each are partly their own. So the value may be a mean of
 both, ``s p + (1 − s) p′``, whose share s is measured on validation molecules
@@ -77,6 +81,7 @@ def conformer_average(
     energies: Array,
     signals: Array | None = None,
     extents: Array | None = None,
+    log_weights: Array | None = None,
 ) -> ConformerAverage:
     """Average over the conformers of one molecule.
 
@@ -85,11 +90,15 @@ def conformer_average(
         energies: (conformers,) eV, up to a constant; all equal if none is known.
         signals: (conformers, signals) of how far each is from the training data, if they are known.
         extents: (conformers,) R in a0², if extended conformers weigh more.
+        log_weights: (conformers,) of the value, up to a constant, if a model weighed them; then
+            extents do not count.
 
     Returns:
         The averages, in the units of ``values``.
     """
-    soft, sharp = soft_weights(energies, extents), weights(energies, ROOM)
+    learned = None if log_weights is None else weights(-log_weights, 1.0)
+    soft = soft_weights(energies, extents) if learned is None else learned
+    sharp = weights(energies, ROOM)
     value = soft @ values
     variance = soft @ (values - value) ** 2
     return ConformerAverage(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from molgeo.predictor.checkpoint import conformer_weights
 from molgeo.predictor.header import Facts
 
 if TYPE_CHECKING:
@@ -35,6 +36,18 @@ def knows_minima(header: Facts) -> bool:
 def knows_relaxed(header: Facts) -> bool:
     """Whether a model was trained at minima of B3LYP, by its checkpoint's header."""
     return header.geometry_source.startswith(_RELAXED[0])
+
+
+def weigher_name(header: Facts) -> str | None:
+    """The model that weighs conformers for a model whose labels are those of QM9's conformers.
+
+    Args:
+        header: of the model's checkpoint.
+
+    Returns:
+        Its name; None for a model of other labels, or if none is shipped.
+    """
+    return conformer_weights() if header.data == "QM9" else None
 
 
 def is_as_given(geometry: str) -> bool:

@@ -78,6 +78,13 @@ def _parted(built: Built, found: Conformers) -> Built:
     places = np.arange(first.n_atoms) if first.frame is None else first.frame.order
     sign = -1.0 if first.frame is not None and first.frame.mirrored else 1.0
     return [
-        replace(first, pos=sign * pos[places], geometry=found.geometry, energy=energy * KCAL_MOL)
-        for pos, energy in zip(found.pos, found.energy.tolist(), strict=True)
+        replace(
+            built[number],
+            pos=sign * pos[places],
+            geometry=found.geometry,
+            energy=energy * KCAL_MOL,
+        )
+        for pos, energy, number in zip(
+            found.pos, found.energy.tolist(), found.number.tolist(), strict=True
+        )
     ]

@@ -17,7 +17,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from molgeo.prediction.averages import averages, once
-from molgeo.prediction.conformer_average import CONFORMERS, Numbers
+from molgeo.prediction.conformer_average import Numbers
 from molgeo.prediction.given import GIVEN
 from molgeo.prediction.rows import (
     BETWEEN,
@@ -83,10 +83,8 @@ class PropertyRun:
 
         self.settings = settings
         self._read_options = settings.read_options(say)
-        conformers = settings.conformers
-        usual = 1 if settings.fast else CONFORMERS
-        self._n_conformers = usual if conformers is None else int(conformers)
-        self.models = ChosenModels(settings, self._n_conformers)
+        self.models = ChosenModels(settings)
+        self._n_conformers = self.models.n_conformers
         wanted = _select(self.models.given, settings.properties)
         self.outputs = {one.column: one for one in wanted}
         self._keys = [one.name for one in wanted]
@@ -94,7 +92,7 @@ class PropertyRun:
         given, made, engine = self.models.given, self.models.of_smiles, self.models.engine
         of_smiles = "" if engine is None else f"+{engine.name}"
         errors = (self._errors(given, GIVEN), self._errors(made, of_smiles))
-        of_conformers = conformers is not None and self._n_conformers > 1
+        of_conformers = settings.conformers is not None and self._n_conformers > 1
         # Who has a model of a few values of their own wants their intervals.
         intervals = of_conformers or given.header.training.get("data") == "table"
         self._numbers = Numbers(wanted, errors != (None, None), of_conformers, intervals)
@@ -273,6 +271,7 @@ class PropertyRun:
     def _window(self, window: list[Built]) -> list[Result]:
         """Predict all sound molecules of a window together, equal ones once."""
         keys = [key(built) for built in window]
+        window = self.models.weighed(window)
         cheap = dict(enumerate(window))
         window, models, reasons = self.models.checked(window)
         answers: dict[int, Answer | str] = {}

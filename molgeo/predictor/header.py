@@ -119,6 +119,7 @@ class Measured(OpenRecord):
         classes: name of a class of molecules, such as ``9 heavy atoms`` → its intervals.
         engine: force field that relaxed the molecules' conformers; "" for none.
         partner: model at cheap geometries whose values have a share in those of this one.
+        weigher: model that said how much each conformer counts.
     """
 
     n: Count = 0
@@ -133,6 +134,7 @@ class Measured(OpenRecord):
     flagged: Fraction | None = None
     engine: Text = ""
     partner: Text = ""
+    weigher: Text = ""
     classes: Annotated[dict[Text, OfClass], Field(max_length=100)] = {}
 
 

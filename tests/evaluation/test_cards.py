@@ -80,6 +80,9 @@ def test_values_from_smiles_say_how_they_were_made(full):
     assert "Averages over conformers at MMFF94, with QM9's stereo" in markdown(full)
     assert "relaxed with springs, with a share of those of cheap at MMFF94, with QM9's" in card
     assert "`molgeo evaluate --data qm9" in card
+    assert "weighed" not in card
+    weighed = card_of(told, from_smiles={**made, "weigher": "likely"})
+    assert "relaxed with springs, weighed by likely, with a share" in weighed
     assert "## Outside QM9, from SMILES: errors on 3 molecules" in card
 
 

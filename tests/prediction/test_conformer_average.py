@@ -158,3 +158,15 @@ def test_a_mean_of_two_models_has_the_share_of_each_property():
             getattr(mixed, name), [mine[0], 0.25 * mine[1] + 0.75 * its[1]], rtol=1e-12
         )
     assert mixed.signals.tolist() == [5.0]
+
+
+def test_learned_weights_stand_in_for_those_of_energies():
+    values, energies = np.array([[1.0], [3.0], [5.0]]), np.array([-100.0, -100.05, -99.9])
+    logs = np.log([0.5, 0.2, 0.3]) + 700.0
+    extents = np.array([100.0, 900.0, 300.0])
+    found = conformer_average(values, energies, None, extents, logs)
+    assert found.value == pytest.approx([0.5 + 0.6 + 1.5])
+    assert found.std == pytest.approx([math.sqrt(0.5 * 1 + 0.2 * 9 + 0.3 * 25 - 2.6**2)])
+    before = conformer_average(values, energies, None, extents)
+    assert found.lowest == before.lowest == 3.0
+    assert found.boltzmann == before.boltzmann

@@ -43,6 +43,11 @@ _TABLE: Final = (
 PROPERTIES: Final[dict[str, Property]] = {one.name: one for one in _TABLE}
 """QM9's properties by name, in the order of its labels and of output columns."""
 
+LOG_WEIGHT: Final = Property(
+    "log_weight", "", "extent", "w", "how likely QM9's label is of this conformer: a logarithm"
+)
+"""Of the model that weighs the conformers of a molecule: their shares are ``softmax(w)``."""
+
 NAMES: Final = tuple(PROPERTIES)
 """Their names."""
 

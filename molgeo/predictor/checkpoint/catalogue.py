@@ -27,6 +27,10 @@ GEOMETRY_ENGINE: Final[str | None] = "spectrum_net-b3lyp"
 """Shipped force field that relaxes conformers for models of relaxed molecules; None for none. Its
 minima must be those of the level that these models were trained at."""
 
+CONFORMER_WEIGHTS: Final[str | None] = "spectrum_net-conformers"
+"""Shipped model that says how likely a label of QM9 is of each conformer of a SMILES, for models
+that were trained on these labels; None for none."""
+
 DEFAULT_FORCE_FIELD: Final = "spectrum_net-aimnet2"
 """Shipped model that moves atoms if none is named."""
 
@@ -82,6 +86,11 @@ def default_force_field() -> str:
 def geometry_engine() -> str | None:
     """Name of the force field that relaxes conformers, if there is one."""
     return GEOMETRY_ENGINE
+
+
+def conformer_weights() -> str | None:
+    """Name of the model that weighs conformers, if there is one."""
+    return CONFORMER_WEIGHTS
 
 
 def check_shipped(path: Path) -> None:

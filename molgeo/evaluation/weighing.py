@@ -1,0 +1,84 @@
+"""By what the conformers of a data set's molecules are weighted, as `molgeo.predict` does it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from molgeo.data.qm9.properties import LOG_WEIGHT
+from molgeo.predictor import Predictor
+from molgeo.runtime.device import PAIRS, bounded, for_device
+
+if TYPE_CHECKING:
+    from molgeo.evaluation.properties import Sample
+
+
+class Weighing(NamedTuple):
+    """What the weights of a molecule's conformers are made of.
+
+    Attributes:
+        energies: (conformers,) eV; None for those of the model itself.
+        extents: (conformers,) a0²; None if extended conformers do not weigh more.
+        log_weights: (conformers,) of a model that weighs them; None without one that knows them.
+    """
+
+    energies: NDArray[np.float64] | None = None
+    extents: NDArray[np.float64] | None = None
+    log_weights: NDArray[np.float64] | None = None
+
+
+class Weigher:
+    """A model that weighs conformers, and these as it knows them: before they were relaxed.
+
+    Args:
+        model: of `molgeo.data.qm9.properties.LOG_WEIGHT`.
+        sample: the molecules, as a cheap force field left them.
+    """
+
+    def __init__(self, model: Predictor, sample: Sample) -> None:
+        self.model, self.sample = model.eval(), sample
+        self._known: dict[int, dict[int, float]] = {}
+
+    def __call__(self, rows: Tensor) -> dict[int, dict[int, float]]:
+        """Row → number of a conformer → logarithm of its weight; none of rows it does not know.
+
+        Args:
+            rows: (n,) int64, which molecules of the data set; each is weighed once.
+        """
+        new = [row not in self._known for row in rows.tolist()]
+        self._known |= self._weighed(rows[torch.tensor(new)]) if any(new) else {}
+        return self._known
+
+    def _weighed(self, rows: Tensor) -> dict[int, dict[int, float]]:
+        geometries, places = self.sample.source(rows)
+        every = [geometries.all_of(place[None], self.sample.conformers) for place in places]
+        sizes = np.diff(geometries.molecules.bounds)
+        costs = [int((sizes[one.numpy()] ** 2).sum()) for one in every]
+        device, domain = self.model.scale.device, self.model.domain
+        found: dict[int, dict[int, float]] = {row: {} for row in rows.tolist()}
+        for part in bounded(costs, for_device(PAIRS, device)):
+            conformers = torch.cat(every[part])
+            if not len(conformers):
+                continue
+            batch = geometries.molecules.batch(conformers).to(device)
+            with torch.inference_mode():
+                graph = batch.graph(self.model.cutoff)
+                values = self.model(batch.z, batch.pos, graph=graph)[LOG_WEIGHT.name].tolist()
+            of_row = np.repeat(rows[part].numpy(), [len(one) for one in every[part]])
+            numbers = geometries.number[conformers].tolist()
+            atoms = batch.z.split(batch.batch.bincount(minlength=batch.n_molecules).tolist())
+            for row, number, value, z in zip(of_row.tolist(), numbers, values, atoms, strict=True):
+                if domain is None or domain.check(z.tolist()) is None:
+                    found[row][number] = value
+        return found
+
+
+def of_numbers(found: dict[int, float] | None, numbers: list[int]) -> NDArray[np.float64] | None:
+    """(conformers,) logarithms of weights of a molecule's conformers by their numbers, if known."""
+    if not found or len(numbers) < 2:
+        return None
+    return np.array([found[number] for number in numbers])

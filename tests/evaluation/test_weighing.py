@@ -1,0 +1,105 @@
+"""Weights of conformers in an evaluation are those that predictions have."""
+
+import numpy as np
+import pytest
+import torch
+
+from molgeo.data.qm9.dataset import QM9
+from molgeo.data.qm9.properties import LOG_WEIGHT
+from molgeo.data.qm9.sources import write
+from molgeo.evaluation.properties import collect
+from molgeo.evaluation.qm9 import evaluate, sample_of, weigher_of
+from molgeo.evaluation.weighing import Weigher
+from molgeo.predictor import Predictor
+from molgeo.predictor.checkpoint import catalogue, load, save_checkpoint
+from molgeo.predictor.domain import Domain
+
+from .test_properties import MODEL
+
+ENGINE = "spectrum_net-aimnet2-small"
+
+
+@pytest.fixture
+def root(some_qm9, tmp_path):
+    write(some_qm9, tmp_path / "qm9.safetensors", "fixture")
+    return tmp_path
+
+
+@pytest.fixture
+def predictor():
+    made = load(MODEL)
+    made.header = made.header.model_copy(update={"data": "QM9"})
+    return made
+
+
+@pytest.fixture
+def weigher(tmp_path, monkeypatch):
+    """A net without training, which knows no nitrogen."""
+    torch.manual_seed(2)
+    fields = {"n_features": 8, "n_filters": 8, "n_blocks": 1, "n_gaussians": 8, "cutoff": 4.0}
+    made = Predictor("schnet", fields, [LOG_WEIGHT], head_features=8).eval()
+    with torch.no_grad():
+        made.heads.out_bias[1] = 2.0
+    made.domain, made.name = Domain((1, 6, 8, 9), max_atoms=29, min_distance=0.9), "weigher"
+    path = tmp_path / "weigher.safetensors"
+    save_checkpoint(made, path, {"name": "weigher"})
+    monkeypatch.setattr(catalogue, "CONFORMER_WEIGHTS", str(path))
+    return made
+
+
+@pytest.mark.parametrize("engine", [None, ENGINE])
+def test_values_are_averages_with_the_weights_of_the_conformers_before(
+    predictor, weigher, root, engine
+):
+    data, n = QM9(root), 3
+    sample = sample_of(data, "train", "smiles", 30, n, engine, None, weigher)
+    cheap = sample_of(data, "train", "smiles", 30, n)
+    plain = sample_of(data, "train", "smiles", 30, n, engine)
+    found, before = collect(predictor, sample), collect(predictor, plain)
+    geometries, places = sample.source(sample.rows)
+    cheaper, own = cheap.source(cheap.rows)
+    differ = 0
+    for k, row in enumerate(found.rows.tolist()):
+        place = places[sample.rows.tolist().index(row)][None]
+        conformers, made = geometries.all_of(place, n), cheaper.all_of(own[place], n)
+        batch = geometries.molecules.batch(conformers)
+        with torch.no_grad():
+            values = predictor(batch.z, batch.pos, batch.batch)["homo"].numpy()
+            first = cheaper.molecules.batch(made)
+            logs = weigher(first.z, first.pos, first.batch)[LOG_WEIGHT.name].numpy()
+        value = found.values[k, [one.name for one in found.properties].index("homo")].item()
+        if 7 in batch.z or len(conformers) == 1:
+            assert torch.equal(found.values[k], before.values[k])
+            continue
+        of_number = dict(zip(cheaper.number[made].tolist(), logs.tolist(), strict=True))
+        w = np.exp([of_number[number] for number in geometries.number[conformers].tolist()])
+        assert value == pytest.approx(w @ values / w.sum(), abs=1e-5)
+        differ += not torch.allclose(found.values[k], before.values[k])
+    assert differ > 3
+
+
+def test_each_molecule_is_weighed_once(weigher, root):
+    sample = sample_of(QM9(root), "train", "smiles", 10, 2)
+    seen = []
+    own = Weigher(
+        weigher, sample._replace(source=lambda rows: seen.append(len(rows)) or sample.source(rows))
+    )
+    first = dict(own(sample.rows[:6]))
+    again = own(sample.rows)
+    assert seen == [6, 4]
+    assert all(again[row] == one for row, one in first.items())
+
+
+def test_models_of_other_labels_are_not_weighed(predictor, weigher, root, monkeypatch):
+    assert weigher_of(predictor, "smiles", 8) is not None
+    for geometry, n in (("mmff", 1), ("dft", 1), ("smiles", 1)):
+        assert weigher_of(predictor, geometry, n) is None
+    weighed = evaluate(predictor, root, "train", "smiles", limit=20, conformers=3)
+    predictor.header = predictor.header.model_copy(update={"data": "my own"})
+    assert weigher_of(predictor, "smiles", 8) is None
+    plain = evaluate(predictor, root, "train", "smiles", limit=20, conformers=3)
+    assert weighed["mae"] != plain["mae"]
+    assert (weighed["weigher"], "weigher" in plain) == ("weigher", False)
+    monkeypatch.setattr(catalogue, "CONFORMER_WEIGHTS", None)
+    predictor.header = predictor.header.model_copy(update={"data": "QM9"})
+    assert evaluate(predictor, root, "train", "smiles", limit=20, conformers=3) == plain
