@@ -259,6 +259,19 @@ def _of_average(net: Predictor, average: dict[str, Tensor], test: Molecules) -> 
     return found
 
 
+@torch.no_grad()
+def standardise(net: Predictor, known: Molecules) -> None:
+    """Give w its size as its unit: a model refuses values that are many units of their property."""
+    values = []
+    for part in known.places.split(512):
+        batch = known.set.batch(part)
+        values.append(net(batch.z, batch.pos, graph=batch.graph(net.cutoff))[LOG_WEIGHT.name])
+    size = torch.cat(values).square().mean().sqrt()
+    net.heads.out_weight /= size / net.scale[0]
+    net.heads.out_bias /= size / net.scale[0]
+    net.scale.fill_(size)
+
+
 def main() -> None:
     """Make the conformers, train, and write the checkpoint with its card."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -281,6 +294,7 @@ def main() -> None:
     step = trained(net, known, test, state, options.minutes)
     torch.set_float32_matmul_precision("highest")
     found = measured(net.eval(), test)
+    standardise(net, test)
     net = net.cpu()
     print(step, found)
     path = options.work / f"{NAME}.safetensors"

@@ -87,6 +87,24 @@ def test_shares_are_a_softmax_over_the_conformers_of_each_molecule(weights, conf
     assert begin == len(found)
 
 
+def test_its_unit_is_the_size_of_its_values(weights, conformers):
+    """So that none of them is one that no molecule has, and none is changed."""
+    known = weights.compared(*conformers)
+    net = weights.started().eval()
+    with torch.no_grad():
+        net.heads.out_weight.normal_(std=3.0)
+        net.heads.out_bias.fill_(5.0)
+    batch = known.set.batch(known.places)
+    with torch.no_grad():
+        before = net(batch.z, batch.pos, batch.batch)["log_weight"]
+        assert bool((net.judged(batch.z, batch.pos, batch.batch).strangeness > 1).any())
+        weights.standardise(net, known)
+        found = net.judged(batch.z, batch.pos, batch.batch)
+    torch.testing.assert_close(found.values["log_weight"], before, rtol=1e-4, atol=1e-3)
+    assert float(found.strangeness.max()) < 0.5
+    assert float(net.scale[0]) == pytest.approx(float(before.square().mean().sqrt()), rel=1e-4)
+
+
 def test_before_its_first_step_each_counts_as_often_as_it_was_made(weights, conformers):
     known = weights.compared(*conformers)
     found = weights.measured(weights.started().eval(), known)
