@@ -119,9 +119,9 @@ def compared(data: QM9, cheap: FlatGeometries, own: FlatGeometries) -> Molecules
         cheap: conformers made from the SMILES.
         own: QM9's conformers of the same molecules, minimised with the same force field.
     """
-    start = np.concatenate([[0], cheap.n_conformers.cumsum()])
+    start = cheap.n_conformers.cumsum() - cheap.n_conformers
     first, columns = [0], []
-    for at, found, qm9 in zip(start, parted(cheap), parted(own), strict=False):
+    for at, found, qm9 in zip(start, parted(cheap), parted(own), strict=True):
         if isinstance(found, BadRow) or isinstance(qm9, BadRow):
             continue
         each, n = np.unique(first_alike(found.z, found.pos), return_counts=True)
@@ -154,7 +154,7 @@ def log_shares(net: Predictor, known: Molecules, some: Chosen, noise: float = 0.
     if noise:
         batch = batch._replace(pos=batch.pos + noise * torch.randn_like(batch.pos))
     out = net.standardised(batch.z, batch.pos, batch.graph(net.cutoff))[:, 0]
-    w = out + known.log_count[some.conformers]
+    w = out * net.scale[0].to(out.dtype) + known.log_count[some.conformers]
     top = (
         w.detach().new_full((some.n,), -torch.inf).scatter_reduce(0, some.owner, w.detach(), "amax")
     )

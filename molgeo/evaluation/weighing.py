@@ -14,6 +14,7 @@ from molgeo.predictor import Predictor
 from molgeo.runtime.device import PAIRS, bounded, for_device
 
 if TYPE_CHECKING:
+    from molgeo.data.geometries import GeometrySet
     from molgeo.evaluation.properties import Sample
 
 
@@ -56,25 +57,33 @@ class Weigher:
     def _weighed(self, rows: Tensor) -> dict[int, dict[int, float]]:
         geometries, places = self.sample.source(rows)
         every = [geometries.all_of(place[None], self.sample.conformers) for place in places]
-        sizes = np.diff(geometries.molecules.bounds)
-        costs = [int((sizes[one.numpy()] ** 2).sum()) for one in every]
-        device, domain = self.model.scale.device, self.model.domain
         found: dict[int, dict[int, float]] = {row: {} for row in rows.tolist()}
+        known = [
+            (row, one)
+            for row, one in zip(found, every, strict=True)
+            if self._knows(geometries, one)
+        ]
+        sizes, device = np.diff(geometries.molecules.bounds), self.model.scale.device
+        costs = [int((sizes[one.numpy()] ** 2).sum()) for _, one in known]
         for part in bounded(costs, for_device(PAIRS, device)):
-            conformers = torch.cat(every[part])
-            if not len(conformers):
-                continue
+            conformers = torch.cat([one for _, one in known[part]])
             batch = geometries.molecules.batch(conformers).to(device)
             with torch.inference_mode():
                 graph = batch.graph(self.model.cutoff)
-                values = self.model(batch.z, batch.pos, graph=graph)[LOG_WEIGHT.name].tolist()
-            of_row = np.repeat(rows[part].numpy(), [len(one) for one in every[part]])
-            numbers = geometries.number[conformers].tolist()
-            atoms = batch.z.split(batch.batch.bincount(minlength=batch.n_molecules).tolist())
-            for row, number, value, z in zip(of_row.tolist(), numbers, values, atoms, strict=True):
-                if domain is None or domain.check(z.tolist()) is None:
-                    found[row][number] = value
+                values = self.model(batch.z, batch.pos, graph=graph)[LOG_WEIGHT.name]
+            counts = [len(one) for _, one in known[part]]
+            for (row, one), own in zip(known[part], values.cpu().split(counts), strict=True):
+                numbers = geometries.number[one].tolist()
+                found[row] = dict(zip(numbers, own.tolist(), strict=True))
         return found
+
+    def _knows(self, geometries: GeometrySet, conformers: Tensor) -> bool:
+        """Whether there are conformers, of elements that the model learned."""
+        if not len(conformers):
+            return False
+        a, b = geometries.molecules.bounds[int(conformers[0]) :][:2]
+        domain = self.model.domain
+        return domain is None or domain.check(geometries.molecules.z[a:b].tolist()) is None
 
 
 def of_numbers(found: dict[int, float] | None, numbers: list[int]) -> NDArray[np.float64] | None:

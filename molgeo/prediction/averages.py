@@ -48,12 +48,12 @@ def averages(
         told = [one.signals for one in good if one.signals is not None]
         by_engine = [one.energy for one in conformers if one.energy is not None]
         weighing = np.array(by_engine or energies or [0.0] * len(good))
-        extents = None
-        if by_engine or stretched:
-            extents = np.array([extent(one.z, one.pos) for one in conformers])
-        signals = np.array(told) if told else None
         logs = [one.log_weight for one in conformers if one.log_weight is not None]
         log_weights = np.array(logs) if len(logs) == len(good) else None
+        extents = None
+        if log_weights is None and (by_engine or stretched):
+            extents = np.array([extent(one.z, one.pos) for one in conformers])
+        signals = np.array(told) if told else None
         average = conformer_average(table, weighing, signals, extents, log_weights)
         found[k] = average, energies
     return found

@@ -96,9 +96,9 @@ def conformer_average(
     Returns:
         The averages, in the units of ``values``.
     """
-    learned = None if log_weights is None else weights(-log_weights, 1.0)
-    soft = soft_weights(energies, extents) if learned is None else learned
-    sharp = weights(energies, ROOM)
+    soft, sharp = soft_weights(energies, extents), weights(energies, ROOM)
+    if log_weights is not None:
+        soft = weights(-log_weights, 1.0)
     value = soft @ values
     variance = soft @ (values - value) ** 2
     return ConformerAverage(

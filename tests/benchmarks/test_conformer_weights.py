@@ -98,10 +98,12 @@ def test_its_unit_is_the_size_of_its_values(weights, conformers):
     with torch.no_grad():
         before = net(batch.z, batch.pos, batch.batch)["log_weight"]
         assert bool((net.judged(batch.z, batch.pos, batch.batch).strangeness > 1).any())
+        shares = weights.measured(net, known)
         weights.standardise(net, known)
         found = net.judged(batch.z, batch.pos, batch.batch)
     torch.testing.assert_close(found.values["log_weight"], before, rtol=1e-4, atol=1e-3)
     assert float(found.strangeness.max()) < 0.5
+    assert weights.measured(net, known) == pytest.approx(shares, rel=1e-3)
     assert float(net.scale[0]) == pytest.approx(float(before.square().mean().sqrt()), rel=1e-4)
 
 
