@@ -1,9 +1,9 @@
-"""Labels at QM9's level at the geometries that `relax.py` made.
+"""Labels at QM9's level at the geometries of a folder, such as those that `relax.py` made.
 
 Goes on from what is there; several may run at once, each with its own share.
 
     pip install .[pyscf]
-    OMP_NUM_THREADS=1 python benchmarks/beyond_qm9/label.py
+    OMP_NUM_THREADS=1 python benchmarks/beyond_qm9/label.py [FOLDER]
     OMP_NUM_THREADS=1 python benchmarks/beyond_qm9/label.py --alpha --most 12
 """
 
@@ -25,7 +25,6 @@ from level import DEBYE, Level
 from pyscf import lib
 
 HERE = Path(__file__).parent
-LABELS = HERE / "labels.jsonl"
 HARTREE = 27.211386245988
 
 
@@ -47,12 +46,12 @@ def labels(symbols: list[str], positions: np.ndarray, with_alpha: bool) -> dict[
 
 
 @contextmanager
-def claim(name: str) -> Iterator[bool]:
+def claim(folder: Path, name: str) -> Iterator[bool]:
     """Whether this process is the one that does it.
 
     The lock ends with the process, so what was killed half-way is done by the next run.
     """
-    with (HERE / ".claims" / name).open("w") as file:
+    with (folder / ".claims" / name).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -61,29 +60,29 @@ def claim(name: str) -> Iterator[bool]:
             yield True
 
 
-def order() -> list[str]:
+def order(folder: Path) -> list[str]:
     """Names, so that an early end leaves some of each set and size."""
-    names = [row["name"] for row in csv.DictReader((HERE / "molecules.csv").open())]
+    names = [row["name"] for row in csv.DictReader((folder / "molecules.csv").open())]
     return np.random.default_rng(0).permutation(names).tolist()
 
 
-def is_wanted(name: str, wanted: str) -> bool:
+def is_wanted(folder: Path, name: str, wanted: str) -> bool:
     """Whether a molecule has neither this label nor a reason why it has none."""
-    row = done().get(name, {})
+    row = done(folder).get(name, {})
     return wanted not in row and "state" not in row
 
 
-def done() -> dict[str, dict]:
+def done(folder: Path) -> dict[str, dict]:
     """What is there: the latest line of each molecule."""
     found: dict[str, dict] = {}
-    if LABELS.exists():
-        for line in LABELS.read_text().splitlines():
+    if (folder / "labels.jsonl").exists():
+        for line in (folder / "labels.jsonl").read_text().splitlines():
             row = json.loads(line)
             found[row["name"]] = found.get(row["name"], {}) | row
     return found
 
 
-def write(name: str, atoms: ase.Atoms, with_alpha: bool) -> None:
+def write(folder: Path, name: str, atoms: ase.Atoms, with_alpha: bool) -> None:
     """Label one molecule, or say why it has no label."""
     start = time.monotonic()
     try:
@@ -91,7 +90,7 @@ def write(name: str, atoms: ase.Atoms, with_alpha: bool) -> None:
     except RuntimeError as error:
         row = {"state": str(error)}
     seconds = time.monotonic() - start
-    with LABELS.open("a") as file:
+    with (folder / "labels.jsonl").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.write(json.dumps({"name": name, **row}) + "\n")
     print(name, len(atoms), f"{seconds:.0f} s", row, flush=True)
@@ -100,24 +99,32 @@ def write(name: str, atoms: ase.Atoms, with_alpha: bool) -> None:
 def main() -> None:
     """Label what has a geometry."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "folder", type=Path, nargs="?", default=HERE, help="with molecules.csv, geometries.extxyz"
+    )
     parser.add_argument("--alpha", action="store_true", help="polarizabilities too")
     parser.add_argument("--most", type=int, default=99, help="heavy atoms of the largest molecule")
     args = parser.parse_args()
     lib.num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    (HERE / ".claims").mkdir(exist_ok=True)
+    folder = args.folder
+    (folder / ".claims").mkdir(exist_ok=True)
     geometries = {
         atoms.info["name"]: atoms
-        for atoms in ase.io.iread(HERE / "geometries.extxyz", ":")
+        for atoms in ase.io.iread(folder / "geometries.extxyz", ":")
         if atoms.info["state"] == "ok"
     }
     wanted = "alpha_bohr3" if args.alpha else "gap_eV"
-    for name in order():
+    for name in order(folder):
         atoms = geometries.get(name)
-        if atoms is None or sum(atoms.numbers > 1) > args.most or not is_wanted(name, wanted):
+        if (
+            atoms is None
+            or sum(atoms.numbers > 1) > args.most
+            or not is_wanted(folder, name, wanted)
+        ):
             continue
-        with claim(f"{name}.{wanted}") as is_own:
-            if is_own and is_wanted(name, wanted):
-                write(name, atoms, args.alpha)
+        with claim(folder, f"{name}.{wanted}") as is_own:
+            if is_own and is_wanted(folder, name, wanted):
+                write(folder, name, atoms, args.alpha)
 
 
 if __name__ == "__main__":

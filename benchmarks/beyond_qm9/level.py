@@ -29,9 +29,12 @@ DEBYE = 2.541746473
 RESPONSE = 5e-5
 """Commutator to which the differences are converged."""
 
+TINY = 1e-12
+"""Value of a function that counts as none."""
+
 _BLOCK = 8192
-_D = {"C": 0.8, "N": 0.8, "O": 0.8, "F": 0.8}
-_F = {"C": 0.8, "N": 1.0, "O": 1.4, "F": 1.85}
+_D = {"C": 0.8, "N": 0.8, "O": 0.8, "F": 0.8, "Si": 0.45, "P": 0.55, "S": 0.65, "Cl": 0.75}
+_F = {"C": 0.8, "N": 1.0, "O": 1.4, "F": 1.85, "Si": 0.32, "P": 0.45, "S": 0.55, "Cl": 0.7}
 
 
 def basis() -> dict[str, Any]:
@@ -109,6 +112,8 @@ class Level:
         for k in range(0, len(grid.coords), _BLOCK):
             some = grid.coords[k : k + _BLOCK]
             self.ao[:, k : k + _BLOCK] = self.numint.eval_ao(self.mol, some, deriv=1)
+        # Numbers too small for a float32's usual form make products ten times as slow.
+        self.ao[np.abs(self.ao) < TINY] = 0.0
         self.hybrid = self.numint.hybrid_coeff(XC)
 
     def fock(self, orbitals: Array, field: Array) -> tuple[Array, float]:

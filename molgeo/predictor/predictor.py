@@ -41,14 +41,14 @@ class Predictor(Exact):
 
     The baseline is linear in the composition (and for an extent also in Σ r² of each element) and
     is added in float64, as a float32 has a spacing of 2 meV at QM9's total energies. With a
-    repulsion, the heads' energy is added to that of `molgeo.predictor.repulsion`.
+    repulsion, the heads' energies are added to that of `molgeo.predictor.repulsion`.
 
     Args:
         model: the backbone: a name, as in `molgeo.models.names`, an import path or the class.
         backbone: fields of its config; it is built without the published readout.
         properties: what it predicts.
         head_features: hidden width of each property's head.
-        repulsion: add the repulsion of screened nuclei to the first of the energies.
+        repulsion: add the repulsion of screened nuclei to the energies.
         kernel: shape of the Gaussian processes of heads of the kind ``kernel``, if there are any.
 
     Attributes:
@@ -286,9 +286,11 @@ class Predictor(Exact):
         """The heads' outputs with the repulsion, and this by atoms in eV; None if there is none."""
         if self.repulsion is None:
             return out, None
-        of_atoms, k = self.repulsion(z, pos, graph), self.energy_index
-        columns = [*out.unbind(-1)]
-        columns[k] = columns[k] + (molecule_sum(of_atoms, graph) / self.scale[k]).to(out.dtype)
+        of_atoms = self.repulsion(z, pos, graph)
+        total, columns = molecule_sum(of_atoms, graph), [*out.unbind(-1)]
+        for k, own in enumerate(self.properties):
+            if own.is_energy:
+                columns[k] = columns[k] + (total / self.scale[k]).to(out.dtype)
         return torch.stack(columns, dim=-1), of_atoms
 
     def to_units(self, standardised: Tensor, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
