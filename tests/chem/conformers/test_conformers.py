@@ -163,6 +163,29 @@ def no_bounds(monkeypatch):
     monkeypatch.setattr("molgeo.chem.conformers.embedding.BOUNDS_TRIES", 0)
 
 
+@pytest.mark.parametrize("smiles", ["OCCCN", "C[C@H](N)C(=O)O", "CC(C)C1CC1=O", "c1ccccc1O"])
+def test_conformers_made_in_one_call_are_those_made_one_by_one(smiles, monkeypatch):
+    calls = []
+    embed_all = rdDistGeom.EmbedMultipleConfs
+
+    def all_at_once(*arguments):
+        calls.append(arguments[1])
+        return embed_all(*arguments)
+
+    monkeypatch.setattr(rdDistGeom, "EmbedMultipleConfs", all_at_once)
+    together = generate(SmilesRow(smiles), 6)
+    assert calls == [6]
+    for fewer in (lambda *_: [0] * 5, crashing):  # what is missing, nobody knows
+        monkeypatch.setattr(rdDistGeom, "EmbedMultipleConfs", fewer)
+        alone = generate(SmilesRow(smiles), 6)
+        assert np.array_equal(together.pos, alone.pos)
+        assert together.number.tolist() == alone.number.tolist()
+
+
+def crashing(*_):
+    raise RuntimeError("Invariant Violation")
+
+
 def test_no_conformer_where_every_attempt_fails(monkeypatch):
     attempts = []
 
@@ -252,6 +275,7 @@ def test_a_crash_of_another_conformer_leaves_the_first(monkeypatch):
 
     (alone,) = embed(SmilesRow("CCO"))
     monkeypatch.setattr(rdDistGeom, "EmbedMolecule", crash_at_second)
+    monkeypatch.setattr(rdDistGeom, "EmbedMultipleConfs", crashing)
     (first,) = embed(SmilesRow("CCO"), n=3)
     np.testing.assert_array_equal(first.pos, alone.pos)
 
