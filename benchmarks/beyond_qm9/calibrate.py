@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,10 +31,12 @@ from molgeo.chem.molecule import BadRow, SmilesRow
 from molgeo.data.geometries import Geometry, own_geometries, with_labels
 from molgeo.data.molecules import MoleculeSet
 from molgeo.data.qm9.properties import PROPERTIES
-from molgeo.evaluation.calibrating import CALIBRATED
+from molgeo.evaluation.calibrating import calibrated_numbers
 from molgeo.evaluation.properties import Partner, Sample
 from molgeo.evaluation.qm9 import calibrate, evaluate, weigher_of
+from molgeo.evaluation.weighing import Weigher
 from molgeo.generate.geometries import flat
+from molgeo.generate.qm9 import chosen
 from molgeo.predictor import Predictor
 from molgeo.predictor.calibration import Calibration
 from molgeo.predictor.checkpoint import (
@@ -90,13 +93,23 @@ def given(table: pd.DataFrame, y: torch.Tensor) -> Sample:
 def made(
     table: pd.DataFrame,
     y: torch.Tensor,
+    numbers: Sequence[int],
     engine: GeometryEngine | None,
     partner: Predictor | None,
-    weigher: Predictor | None,
+    model: Predictor | None,
 ) -> Sample:
-    """The same molecules with weighed conformers of their SMILES, relaxed if there is an engine."""
+    """The same molecules with weighed conformers of their SMILES, relaxed if there is an engine.
+
+    Args:
+        table: of the molecules.
+        y: their labels.
+        numbers: of conformers that the sample is to be good for.
+        engine: relaxes those that count; None for none.
+        partner: for the conformers before; None for none.
+        model: that weighs them; None for none.
+    """
     rows = np.arange(len(table))
-    n = max(CALIBRATED)
+    n = max(numbers)
     found = [generate(SmilesRow(one), n) for one in table["smiles"]]
     properties = tuple(PROPERTIES.values())
 
@@ -106,15 +119,18 @@ def made(
         return Sample(lambda n: (own, n), torch.from_numpy(rows), properties, n, True)
 
     cheap = sample(found)
+    weigher = None if model is None else Weigher(model, cheap)
     if engine is None:
-        return cheap.weighed_by(weigher, cheap)
+        return cheap.weighed_by(weigher)
+    if weigher is not None:
+        found = list(map(chosen, found, weigher.counting(torch.from_numpy(rows), numbers)))
     relaxed = iter(engine.relax([one for one in found if not isinstance(one, BadRow)]))
     whole = sample([one if isinstance(one, BadRow) else next(relaxed) for one in found])
     of_partner = None
     if partner is not None:
         of_partner = Partner(partner, cheap._replace(stretched=True))
     whole = whole._replace(engine=engine.name, partner=of_partner)
-    return whole.weighed_by(weigher, cheap)
+    return whole.weighed_by(weigher)
 
 
 def main() -> None:
@@ -143,9 +159,10 @@ def main() -> None:
             is_mixed = is_relaxed and find(name).stem in (DEFAULT_MODEL, DEFAULT_OUTSIDE)
             partner = load(DEFAULT_SMILES_MODEL) if is_mixed else None
             engine = GeometryEngine(str(geometry_engine())) if is_relaxed else None
-            weigher = weigher_of(load(name), "smiles", max(CALIBRATED))
-            beyond = made(table, y, engine, partner, weigher)
-            samples = {n: beyond.with_conformers(n) for n in CALIBRATED}
+            numbers = calibrated_numbers(read_header(name))
+            weigher = weigher_of(load(name), "smiles", max(numbers))
+            beyond = made(table, y, numbers, engine, partner, weigher)
+            samples = {n: beyond.with_conformers(n) for n in numbers}
             calibrated(name, args, samples, "smiles", partner)
 
 

@@ -23,8 +23,8 @@ from tqdm import tqdm
 
 import molgeo
 from molgeo.data.qm9.dataset import QM9
-from molgeo.prediction.conformer_average import CONFORMERS
-from molgeo.predictor.checkpoint import DEFAULT_MODEL, find, read_header
+from molgeo.prediction.given import usual_conformers, weigher_name
+from molgeo.predictor.checkpoint import DEFAULT_MODEL, DEFAULT_SMILES_MODEL, find, read_header
 
 HERE: Final = Path(__file__).parent
 WAYS: Final = ("coordinates", "smiles")
@@ -71,7 +71,8 @@ def predicted(inputs: Iterable[Any], of: str, model: str | None = None) -> pd.Da
     """
     inputs = list(inputs)
     starts = tqdm(range(0, len(inputs), CHUNK), desc=of, disable=None)
-    options = {"conformers": CONFORMERS, "model": model}
+    header = read_header(model or DEFAULT_SMILES_MODEL)
+    options = {"conformers": usual_conformers(weigher_name(header)), "model": model}
     found = (molgeo.predict(inputs[k : k + CHUNK], **options) for k in starts)
     table = pd.concat(found, ignore_index=True)
     for suffix in ("", "_low90", "_high90"):

@@ -45,7 +45,9 @@ class EvaluateOptions:
         "for a model of relaxed molecules",
         Literal["dft", "mmff", "smiles", "flat"] | None,
     )
-    conformers: int | None = option(None, "conformers per SMILES; 8 if not given", int | None)
+    conformers: int | None = option(
+        None, "conformers per SMILES; as predict makes if not given", int | None
+    )
     limit: int = option(0, "molecules to evaluate; 0 for all")
     device: str = option("auto", "device to compute on: auto, cpu, cuda …")
     matmul_precision: str = option(

@@ -11,13 +11,25 @@ import numpy as np
 from molgeo.evaluation.collected import Collected, best_shares
 from molgeo.evaluation.properties import Sample, collect
 from molgeo.prediction.conformer_average import CONFORMERS
+from molgeo.prediction.given import usual_conformers, weigher_name
 from molgeo.predictor import Predictor
 from molgeo.predictor.calibration import LEAST, Calibration, Compared, calibration_from
+from molgeo.predictor.header import Facts
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.progress import Progress
 
 CALIBRATED: Final = (1, 2, 4, CONFORMERS)
 """Numbers of conformers that have a calibration of their own."""
+
+
+def calibrated_numbers(header: Facts) -> tuple[int, ...]:
+    """Numbers of conformers that a model is calibrated for, with the one that is made for it.
+
+    Args:
+        header: of its checkpoint.
+    """
+    usual = usual_conformers(weigher_name(header))
+    return tuple(dict.fromkeys((*CALIBRATED, usual)))
 
 
 def calibrations(

@@ -16,7 +16,7 @@ from molgeo.data.geometries import GeometrySet
 from molgeo.data.molecules import Batch
 from molgeo.evaluation.collected import Collected
 from molgeo.evaluation.coverage import by_class, coverage
-from molgeo.evaluation.weighing import Weigher, Weighing, of_numbers
+from molgeo.evaluation.weighing import Weigher, Weighing, of_molecule, of_numbers
 from molgeo.prediction.conformer_average import (
     ConformerAverage,
     conformer_average,
@@ -43,7 +43,7 @@ ROWS_AT_ONCE: Final = 2048
 NO_VALUES: Final = "values that no molecule has"
 """Why a molecule counts as failed whose `molgeo.predictor.familiarity.strangeness` is above one."""
 
-NONE_LEFT: Final = "none of so few conformers was relaxed"
+NONE_LEFT: Final = "none of so few conformers, or of those that count, was relaxed"
 """Why a molecule counts as failed of which other conformers were relaxed."""
 
 Part = Literal["train", "validation", "test"]
@@ -104,14 +104,8 @@ class Sample(NamedTuple):
         partner = self.partner and of_partner and self.partner._replace(sample=of_partner)
         return self._replace(partner=partner, **fields)
 
-    def weighed_by(self, model: Predictor | None, before: Sample) -> Sample:
-        """The same, whose conformers a model weighs, the partner's too.
-
-        Args:
-            model: of `molgeo.data.qm9.properties.LOG_WEIGHT`; None for none.
-            before: the same molecules as a cheap force field left them.
-        """
-        weigher = None if model is None else Weigher(model, before)
+    def weighed_by(self, weigher: Weigher | None) -> Sample:
+        """The same, whose conformers a model weighs, the partner's too."""
         of_partner = self.partner and self.partner.sample._replace(weigher=weigher)
         return self._with(of_partner, weigher=weigher)
 
@@ -329,9 +323,13 @@ def _begun(
         logs = {} if sample.weigher is None else sample.weigher(chunk)
         exists = geometries.exists[places]
         reasons.update(geometries.tally(places[~exists]))
-        every = [geometries.all_of(place[None], sample.conformers) for place in places]
+        every = [
+            of_molecule(geometries, place, sample.conformers, own)
+            for place, own in zip(places, map(logs.get, chunk.tolist()), strict=True)
+        ]
         found = [one for one in every if len(one)]
-        # Of those that a smaller number would have made, an engine may have failed with each.
+        # Of those that a smaller number would have made, or that count, an engine may have failed
+        # with each.
         reasons.update({NONE_LEFT: n} if (n := int(exists.sum()) - len(found)) else {})
         exists = torch.tensor([len(one) > 0 for one in every], dtype=torch.bool)
         sizes = np.diff(geometries.molecules.bounds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from molgeo.data.geometries import (
 )
 from molgeo.data.qm9.dataset import QM9
 from molgeo.data.qm9.properties import named
-from molgeo.evaluation.calibrating import CALIBRATED, calibrations
+from molgeo.evaluation.calibrating import calibrated_numbers, calibrations
 from molgeo.evaluation.collected import Collected
 from molgeo.evaluation.familiarity import add_familiarity
 from molgeo.evaluation.properties import (
@@ -30,14 +30,18 @@ from molgeo.evaluation.properties import (
     errors,
     interval_widths,
 )
-from molgeo.prediction.conformer_average import CONFORMERS
-from molgeo.prediction.given import knows_relaxed, weigher_name
+from molgeo.evaluation.weighing import Weigher
+from molgeo.prediction.conformer_average import LEAST_SHARE
+from molgeo.prediction.given import knows_relaxed, usual_conformers, weigher_name
 from molgeo.predictor import Predictor, checkpoint
 from molgeo.predictor.calibration import Calibration
 from molgeo.predictor.familiarity import SMALL
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.precision import MatmulPrecision
 from molgeo.runtime.progress import Progress
+
+if TYPE_CHECKING:
+    from molgeo.generate.qm9 import Choice
 
 
 def evaluate(
@@ -67,7 +71,8 @@ def evaluate(
         batch_size: as in `molgeo.evaluation.properties.errors`.
         progress: called with (molecules done, molecules in all).
         precision: of float32 matrix products; ``medium`` multiplies in bfloat16, which is faster.
-        conformers: of each molecule, 8 if None; their values are averaged as `molgeo.predict` does.
+        conformers: of each molecule; None for as many as `molgeo.predict` makes, 16 for a model of
+            QM9's labels and 8 for others. Their values are averaged as it does.
         report: page of the errors to write; None for none.
         partner: a model at cheap geometries that the model was calibrated together with: values are
             the mean of both, as `molgeo.predict` without a model gives them; None for none.
@@ -90,7 +95,7 @@ def evaluate(
         raise SettingError("conformers: --geometry dft has one of each molecule; choose another")
     data = QM9(root)
     engine = None if geometry == "dft" else engine_of(predictor)
-    n = conformers or CONFORMERS
+    n = conformers or usual_conformers(weigher_name(predictor.header))
     weigher = weigher_of(predictor, geometry, n)
     sample = sample_of(data, split, geometry, limit, n, engine, partner, weigher)
     about = {"model": predictor.name, "data": "qm9", "split": split, "geometry": geometry}
@@ -139,7 +144,7 @@ def calibrate(
     root: str | Path | None = None,
     limit: int = 0,
     progress: Progress | None = None,
-    conformers: Sequence[int] = CALIBRATED,
+    conformers: Sequence[int] | None = None,
     beyond: Mapping[int, Sample] | None = None,
     partner: Predictor | None = None,
 ) -> list[Calibration]:
@@ -153,7 +158,7 @@ def calibrate(
         limit: as in `evaluate`.
         progress: as in `evaluate`.
         conformers: numbers of conformers, each of which has a calibration of its own; 0 for QM9's
-            own geometries.
+            own geometries. None for those that `calibrated_numbers` has.
         beyond: number of conformers → molecules that QM9 does not have.
         partner: a model at cheap geometries; relaxed ones have a second calibration, of the mean
             of both.
@@ -166,13 +171,15 @@ def calibrate(
         ValueError: as in `molgeo.predictor.calibration.calibration_from`.
     """
     data = QM9(root)
+    conformers = conformers or calibrated_numbers(predictor.header)
     own, most = sample_of(data, "validation", "dft", limit, 1), max(conformers)
     made = own
     if most:
         engine = engine_of(predictor)
         weigher = weigher_of(predictor, "smiles", most)
-        kind: tuple[Part, Geometry] = "validation", "smiles"
-        made = sample_of(data, *kind, limit, most, engine, partner, weigher).made_once()
+        made = sample_of(
+            data, "validation", "smiles", limit, most, engine, partner, weigher, conformers
+        ).made_once()
     samples = {n: made.with_conformers(n) if n else own for n in conformers}
     if predictor.familiarity is None:
         at = 0 if 0 in conformers else most
@@ -205,19 +212,51 @@ def sample_of(
     engine: str | None = None,
     partner: Predictor | None = None,
     weigher: Predictor | None = None,
+    fewer: Sequence[int] = (),
 ) -> Sample:
-    """A part of QM9; arguments as in `evaluate`, the engine that relaxes, the model that weighs."""
+    """A part of QM9.
+
+    Args:
+        data: the data set.
+        split: as in `evaluate`.
+        geometry: as in `evaluate`.
+        limit: as in `evaluate`.
+        conformers: of each molecule.
+        engine: that relaxes them; None for none.
+        partner: as in `evaluate`.
+        weigher: that weighs them; None for none.
+        fewer: other numbers of conformers that the sample is to be good for.
+    """
     rows: Tensor = getattr(data.split(), split)[: limit or None]
-    source = _source(data, geometry, conformers, engine)
     properties, is_made = named(data.molecules.properties), geometry == "smiles"
-    own = Sample(source, rows, properties, conformers, is_made, engine or "")
-    before = own if engine is None else sample_of(data, split, geometry, limit, conformers)
-    if engine is not None and partner is not None:
-        own = own._replace(partner=Partner(partner, before._replace(stretched=True)))
-    return own.weighed_by(weigher, before)
+    source = _source(data, geometry, conformers)
+    own = before = Sample(source, rows, properties, conformers, is_made)
+    weighs = None if weigher is None else Weigher(weigher, before)
+    if engine is not None:
+        choice = None if weighs is None else _choice(weighs, sorted({conformers, *fewer} - {0}))
+        relaxed = _source(data, geometry, conformers, engine, choice)
+        own = before._replace(source=relaxed, engine=engine)
+        if partner is not None:
+            own = own._replace(partner=Partner(partner, before._replace(stretched=True)))
+    return own.weighed_by(weighs)
 
 
-def _source(data: QM9, geometry: Geometry, conformers: int, engine: str | None) -> Source:
+def _choice(weigher: Weigher, conformers: list[int]) -> Choice:
+    """Of conformers made of a SMILES, those are relaxed that count for any of these numbers."""
+    from molgeo.generate.qm9 import Choice
+    from molgeo.simulation.engine import weights_digest
+
+    about = {"of": conformers, "least": LEAST_SHARE, "weigher": weights_digest(weigher.model)}
+    return Choice(about, lambda rows: weigher.counting(torch.from_numpy(rows), conformers))
+
+
+def _source(
+    data: QM9,
+    geometry: Geometry,
+    conformers: int,
+    engine: str | None = None,
+    choice: Choice | None = None,
+) -> Source:
     """Where geometries come from: the prepared file, or a force field when they are asked for."""
     if geometry == "dft":
         own = data.geometry(geometry)
@@ -238,7 +277,7 @@ def _source(data: QM9, geometry: Geometry, conformers: int, engine: str | None) 
     from molgeo.generate.qm9 import make_once
 
     def made(rows: Tensor) -> tuple[GeometrySet, Tensor]:
-        geometries = make_once(data, rows.numpy(), kind, conformers, None, relaxing)
+        geometries = make_once(data, rows.numpy(), kind, conformers, None, relaxing, choice)
         molecules = data.molecules
         labels = molecules.y[rows], molecules.idx[rows], molecules.properties
         return with_labels(geometries, *labels, conformers), torch.arange(len(rows))

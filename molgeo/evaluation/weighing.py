@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from molgeo.data.qm9.properties import LOG_WEIGHT
+from molgeo.prediction.conformer_average import counting
 from molgeo.predictor import Predictor
 from molgeo.runtime.device import PAIRS, bounded, for_device
 
@@ -54,6 +56,19 @@ class Weigher:
         self._known |= self._weighed(rows[torch.tensor(new)]) if any(new) else {}
         return self._known
 
+    def counting(self, rows: Tensor, conformers: Sequence[int]) -> list[set[int] | None]:
+        """The numbers of the conformers of each row that count; None of rows it does not know.
+
+        Args:
+            rows: (n,) int64, which molecules of the data set.
+            conformers: made of each molecule; what counts among the first n of any of these n.
+        """
+        found = self(rows)
+        each = (found[row] for row in rows.tolist())
+        return [
+            set().union(*(counted(one, n) for n in conformers)) if one else None for one in each
+        ]
+
     def _weighed(self, rows: Tensor) -> dict[int, dict[int, float]]:
         geometries, places = self.sample.source(rows)
         every = [geometries.all_of(place[None], self.sample.conformers) for place in places]
@@ -84,6 +99,39 @@ class Weigher:
         a, b = geometries.molecules.bounds[int(conformers[0]) :][:2]
         domain = self.model.domain
         return domain is None or domain.check(geometries.molecules.z[a:b].tolist()) is None
+
+
+def counted(found: dict[int, float], conformers: int) -> set[int]:
+    """The numbers of those that count among the first conformers of a molecule.
+
+    Args:
+        found: number of a conformer → logarithm of its weight.
+        conformers: how many were made.
+    """
+    logs = {number: log for number, log in found.items() if number < conformers}
+    counts = counting(np.array(list(logs.values())))
+    return {number for number, is_in in zip(logs, counts, strict=True) if is_in}
+
+
+def of_molecule(
+    geometries: GeometrySet, place: Tensor, conformers: int, found: dict[int, float] | None
+) -> Tensor:
+    """Conformers of a molecule, of which those that count, as `molgeo.predict` has them.
+
+    Args:
+        geometries: of some molecules.
+        place: int64, of the molecule among them.
+        conformers: how many were made.
+        found: as of `counted`; None or none if no model knows the molecule.
+
+    Returns:
+        (conformers,) int64, indices into the geometries' molecules.
+    """
+    own = geometries.all_of(place[None], conformers)
+    if not found:
+        return own
+    numbers = counted(found, conformers)
+    return own[torch.tensor([one in numbers for one in geometries.number[own].tolist()])]
 
 
 def of_numbers(found: dict[int, float] | None, numbers: list[int]) -> NDArray[np.float64] | None:

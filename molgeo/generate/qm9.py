@@ -6,8 +6,9 @@ beside the data set.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Set
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,18 @@ from molgeo.predictor import checkpoint
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.progress import Progress
 from molgeo.simulation.engine import GeometryEngine
+
+
+class Choice(NamedTuple):
+    """Which conformers of a molecule are relaxed.
+
+    Attributes:
+        about: what tells it from other choices: plain JSON values.
+        numbers: from rows, (n,), to the numbers of each one's conformers; None for all of them.
+    """
+
+    about: dict[str, Any]
+    numbers: Callable[[NDArray[np.int64]], list[set[int] | None]]
 
 
 def prepare(
@@ -94,6 +107,7 @@ def make(
     conformers: int = 1,
     workers: int | None = None,
     engine: GeometryEngine | None = None,
+    choice: Choice | None = None,
 ) -> FlatGeometries:
     """Geometries of some molecules.
 
@@ -104,11 +118,14 @@ def make(
         conformers: as in `prepare`.
         workers: as in `prepare`.
         engine: of a kind that is relaxed; None to load the shipped one.
+        choice: which conformers it relaxes; None for all of them.
     """
     engine = engine or engine_for(kind)
     if engine is not None:
         before = next(cheap for cheap, relaxed in RELAXED.items() if relaxed == kind)
         made = parted(make_once(data, rows, before, conformers, workers))
+        if choice is not None:
+            made = list(map(chosen, made, choice.numbers(rows)))
         relaxed = iter(engine.relax([one for one in made if not isinstance(one, BadRow)]))
         return flat(rows, [one if isinstance(one, BadRow) else next(relaxed) for one in made])
 
@@ -133,6 +150,7 @@ def make_once(
     conformers: int,
     workers: int | None = None,
     engine: GeometryEngine | None = None,
+    choice: Choice | None = None,
 ) -> FlatGeometries:
     """As `make`, but what was made before is read.
 
@@ -143,21 +161,37 @@ def make_once(
         conformers: as in `make`.
         workers: as in `make`.
         engine: as in `make`.
+        choice: as in `make`.
     """
     engine = engine or engine_for(kind)
     found: list[FlatGeometries] = []
 
     def make_now(some: NDArray[np.int64]) -> FlatGeometries:
-        found.append(make(data, some, kind, conformers, workers, engine))
+        found.append(make(data, some, kind, conformers, workers, engine, choice))
         return found[-1]
 
     folder = geometry_path(data.root, kind).with_suffix(".kept")
+    header = _header(data, kind, conformers, engine)
+    header |= {} if choice is None else {"choice": choice.about}
     try:
-        return piece(folder, rows, _header(data, kind, conformers, engine), make_now)
+        return piece(folder, rows, header, make_now)
     except OSError:  # a folder that cannot be written to, or a full disk
         if not found:
             raise
         return found[-1]
+
+
+def chosen(made: Conformers | BadRow, numbers: Set[int] | None) -> Conformers | BadRow:
+    """A molecule with some of its conformers.
+
+    Args:
+        made: with all of them.
+        numbers: theirs; None for all.
+    """
+    if isinstance(made, BadRow) or numbers is None:
+        return made
+    is_in = [number in numbers for number in made.number.tolist()]
+    return made._replace(pos=made.pos[is_in], energy=made.energy[is_in], number=made.number[is_in])
 
 
 def engine_for(kind: Cheap) -> GeometryEngine | None:

@@ -18,7 +18,6 @@ import torch
 from numpy.typing import NDArray
 
 from molgeo.chem.molecule import Molecule, check_bonds, check_geometry
-from molgeo.prediction.conformer_average import CONFORMERS
 from molgeo.prediction.given import (
     GIVEN,
     NO_MINIMUM,
@@ -28,6 +27,7 @@ from molgeo.prediction.given import (
     judged,
     knows_minima,
     knows_relaxed,
+    usual_conformers,
     weigher_name,
 )
 from molgeo.predictor import Predictor, checkpoint
@@ -332,11 +332,11 @@ class ChosenModels:
         else:
             self.given = self.made = model(settings.model)
             _ = self.given.descriptors  # what is wrong is said before a file is opened
-        usual = 1 if settings.fast else CONFORMERS
+        weigher = weigher_name(self.made.header) if settings.weighs else None
+        usual = 1 if settings.fast else usual_conformers(weigher)
         asked = settings.conformers
         self.n_conformers = usual if asked is None else int(asked)
         self.weigher: WeighedRows | None = None
-        weigher = weigher_name(self.made.header)
         if weigher is not None and self.n_conformers > 1:
             from molgeo.prediction.weighed import WeighedRows
 
@@ -386,7 +386,7 @@ class ChosenModels:
         return self.engine is not None and geometry.endswith(f"+{self.engine.name}")
 
     def weighed(self, window: list[Built]) -> list[Built]:
-        """Rows whose conformers say how much each counts, if a model knows that."""
+        """Rows with the conformers that count and how much, if a model knows that."""
         return window if self.weigher is None else self.weigher(window)
 
     def checked(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from molgeo.prediction.conformer_average import CONFORMERS, WEIGHED_CONFORMERS
 from molgeo.predictor.checkpoint import conformer_weights
 from molgeo.predictor.header import Facts
 
@@ -48,6 +49,15 @@ def weigher_name(header: Facts) -> str | None:
         Its name; None for a model of other labels, or if none is shipped.
     """
     return conformer_weights() if header.data == "QM9" else None
+
+
+def usual_conformers(weigher: str | None) -> int:
+    """How many conformers are made of a SMILES if no number is asked for.
+
+    Args:
+        weigher: name of the model that weighs them; None for none.
+    """
+    return CONFORMERS if weigher is None else WEIGHED_CONFORMERS
 
 
 def is_as_given(geometry: str) -> bool:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from molgeo.prediction.given import is_as_given
-from molgeo.prediction.rows import key
+from molgeo.prediction.rows import key, remember
 from molgeo.units import KCAL_MOL
 
 if TYPE_CHECKING:
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from molgeo.chem.conformers.force_field import Conformers
     from molgeo.chem.molecule import Molecule
     from molgeo.simulation.engine import GeometryEngine
-
-_REMEMBERED: Final = 5_000
-"""Molecules whose relaxed conformers are kept, for rows that name them again."""
 
 
 class RelaxedRows:
@@ -50,13 +47,8 @@ class RelaxedRows:
         rows = list(window)
         for k, name in names.items():
             rows[k] = _parted(window[k], found[name] if name in found else self._known[name])
-        self._remember({name: one for name, one in found.items() if not name.isdecimal()})
+        remember(self._known, found)
         return rows
-
-    def _remember(self, found: dict[str, Conformers]) -> None:
-        self._known |= found
-        for name in list(self._known)[: max(0, len(self._known) - _REMEMBERED)]:
-            del self._known[name]
 
 
 def _joined(built: list[Molecule]) -> Conformers:

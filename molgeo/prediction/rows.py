@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from molgeo.chem.building import Built
@@ -39,6 +39,9 @@ ROW_COLUMNS: Final = tuple(ROW_MEANINGS)
 BETWEEN: Final = "; "
 """Stands between the phrases of a ``domain_reason``; no phrase has it."""
 
+REMEMBERED: Final = 5_000
+"""Molecules whose conformers are kept as they were weighed and relaxed."""
+
 STRIPPED: Final = "stripped"
 """The column of what was taken away from salts, behind those of the properties."""
 
@@ -60,9 +63,9 @@ VALUES: Final = frozenset(("", *INTERVAL_COLUMNS, *CONFORMER_COLUMNS[1:]))
 MEANINGS: Final = {
     STD: "standard error, of a calibrated model",
     "_low90, _high90": "with --conformers: ends of an interval that holds nine of ten labels",
-    "_conformer_std": "with --conformers: spread over the conformers",
-    "_lowest": "with --conformers: value of the one with the lowest energy",
-    "_boltzmann": "with --conformers: Boltzmann average at 298.15 K",
+    "_conformer_std": "with --conformers: spread over the conformers that count",
+    "_lowest": "with --conformers: value of that one with the lowest energy",
+    "_boltzmann": "with --conformers: their Boltzmann average at 298.15 K",
 }
 """What columns say that are no values, by their suffixes."""
 
@@ -143,6 +146,21 @@ def mark(source: Source) -> str:
     if isinstance(source, Molecule):
         digest.update(source.z.tobytes() + source.pos.tobytes())
     return digest.hexdigest()
+
+
+Known = TypeVar("Known")
+
+
+def remember(known: dict[str, Known], found: Mapping[str, Known]) -> None:
+    """Keep what was found of molecules for rows that name them again, up to `REMEMBERED` of them.
+
+    Args:
+        known: name → what is kept; the oldest is forgotten first.
+        found: likewise. A number is a name of one row alone, which has no `key`: it is left out.
+    """
+    known |= {name: one for name, one in found.items() if not name.isdecimal()}
+    for name in list(known)[: max(0, len(known) - REMEMBERED)]:
+        del known[name]
 
 
 def key(built: Built) -> str:

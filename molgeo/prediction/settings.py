@@ -12,7 +12,7 @@ import functools
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, SupportsIndex, TypeVar, cast
 
 from molgeo.runtime.errors import InputError, UnknownSettingError
 from molgeo.runtime.options import option
@@ -33,9 +33,14 @@ Geometry = Literal["auto", "given", "mmff", "smiles"]
 class PredictSettings:
     """How molecules are read and predicted. Each field's ``metadata["help"]`` says what it does.
 
+    Attributes:
+        weighs: conformers of SMILES are weighed for models of QM9's labels.
+
     Raises:
         InputError: a value that is none of those that a field takes.
     """
+
+    weighs: ClassVar[bool] = True
 
     model: str | Path | Predictor | None = option(
         None,
@@ -47,10 +52,11 @@ class PredictSettings:
     )
     conformers: int | None = option(
         None,
-        "conformers per SMILES, over which values are averaged; 8 if not given, 1 if fast. A "
-        "number from 2 on adds columns: the spread, the value of the lowest one, the Boltzmann "
-        "average and, of a calibrated model, an interval that holds 90% of QM9's molecules (of a "
-        "model of your own values always)",
+        "conformers per SMILES, over which values are averaged. If not given, 16 for models of "
+        "QM9's labels, of which those that a label may be of are relaxed and counted, and 8 for "
+        "others; 1 if fast. A number from 2 on adds columns: the spread, the value of the lowest "
+        "one, the Boltzmann average and, of a calibrated model, an interval that holds 90% of "
+        "QM9's molecules (of a model of your own values always)",
         int | None,
     )
     batch_size: int | Literal["auto"] = option(
@@ -149,6 +155,8 @@ class EmbedSettings(PredictSettings):
     Raises:
         InputError: a value that is none of those that a field takes, or no model.
     """
+
+    weighs = False
 
     model: str | Path | Predictor | None = option(None, "shipped name or path; it must be given")
     properties: None = option(None, "")

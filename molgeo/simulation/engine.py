@@ -56,6 +56,14 @@ class _Job(NamedTuple):
     start: Start
 
 
+def weights_digest(model: Predictor) -> str:
+    """SHA-256 of a model's weights alone: what is told of it changes no geometry."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(model.state_dict().items()):
+        digest.update(name.encode() + weight.cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
 class GeometryEngine:
     """A force field that relaxes conformers. It is loaded when it is needed.
 
@@ -91,11 +99,8 @@ class GeometryEngine:
 
     @cached_property
     def weights(self) -> str:
-        """SHA-256 of its weights alone: what is told of it changes no geometry."""
-        digest = hashlib.sha256()
-        for name, weight in sorted(self._models[0].state_dict().items()):
-            digest.update(name.encode() + weight.cpu().numpy().tobytes())
-        return digest.hexdigest()
+        """As `weights_digest`."""
+        return weights_digest(self._models[0])
 
     def relax(
         self, found: Sequence[Conformers], progress: Progress | None = None

@@ -11,10 +11,10 @@ from molgeo.data.location import data_dir
 from molgeo.data.qm9 import dataset as qm9
 from molgeo.data.qm9 import properties
 from molgeo.data.qm9.datamodule import TRAINING_GEOMETRIES, QM9DataModule, TrainingGeometry
-from molgeo.evaluation.calibrating import CALIBRATED
+from molgeo.evaluation.calibrating import calibrated_numbers
 from molgeo.evaluation.properties import Sample
 from molgeo.evaluation.qm9 import calibrate, evaluate
-from molgeo.prediction.conformer_average import CONFORMERS
+from molgeo.prediction.given import usual_conformers, weigher_name
 from molgeo.predictor import Predictor
 from molgeo.predictor.calibration import Calibration
 from molgeo.properties import Property
@@ -110,7 +110,8 @@ class QM9Task(Task):
         if "conformers" not in options and geometry != "dft":
             # As many conformers as were trained on: they are there, and need no RDKit.
             prepared = qm9.QM9(root).geometry(geometry).conformers
-            options["conformers"] = min(CONFORMERS, prepared)
+            usual = usual_conformers(weigher_name(predictor.header))
+            options["conformers"] = min(usual, prepared)
         return evaluate(predictor, root, part, geometry, **options)
 
     def calibrations(
@@ -122,7 +123,8 @@ class QM9Task(Task):
     ) -> list[Calibration]:
         """From SMILES, for several numbers of conformers, and at the geometries of training."""
         of_given = predictor.header.geometry in ("", "dft")
-        numbers = (0, *CALIBRATED) if of_given else CALIBRATED
+        numbers = calibrated_numbers(predictor.header)
+        numbers = (0, *numbers) if of_given else numbers
         return calibrate(predictor, self.data.root, limit, progress, numbers, beyond)
 
     def calibrated_errors(

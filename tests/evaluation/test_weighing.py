@@ -8,10 +8,11 @@ from molgeo.chem.bonds import stereo_smiles
 from molgeo.data.qm9.dataset import QM9
 from molgeo.data.qm9.properties import LOG_WEIGHT
 from molgeo.data.qm9.sources import write
+from molgeo.evaluation.calibrating import calibrated_numbers
 from molgeo.evaluation.properties import collect
 from molgeo.evaluation.qm9 import evaluate, sample_of, weigher_of
 from molgeo.evaluation.weighing import Weigher
-from molgeo.prediction import predict
+from molgeo.prediction import conformer_average, predict
 from molgeo.predictor import Predictor
 from molgeo.predictor.checkpoint import (
     DEFAULT_MODEL,
@@ -109,6 +110,48 @@ def _smiles(data, row):
     a, b = data.molecules.ptr[row : row + 2].tolist()
     z, pos = data.molecules.z[a:b].numpy().astype(int), data.molecules.pos[a:b].double().numpy()
     return stereo_smiles(data.smiles(row), z, pos)
+
+
+def test_conformers_that_count_are_relaxed_for_each_number_of_them(
+    predictor, weigher, root, monkeypatch
+):
+    """As if all were relaxed, and those that do not count were left out of the averages."""
+    monkeypatch.setattr(conformer_average, "LEAST_SHARE", 0.995)
+    data = QM9(root)
+    fields = data, "train", "smiles", 20, 3, ENGINE, None
+    sample, whole = sample_of(*fields, weigher, (1, 2)), sample_of(*fields)
+    chosen, every = (
+        geometries.all_of(places) for geometries, places in map(_source, (sample, whole))
+    )
+    assert len(sample.rows) < len(chosen) < len(every)
+    whole = whole.weighed_by(sample.weigher)
+    moved = 0
+    for n in (1, 2, 3):
+        found, expected, alone = (
+            collect(predictor, one)
+            for one in (
+                sample.with_conformers(n),
+                whole.with_conformers(n),
+                sample_of(data, "train", "smiles", 20, n, ENGINE, None, weigher),
+            )
+        )
+        # Conformers are relaxed in other batches, in float32.
+        for other in (expected, alone):
+            assert found.values.numpy() == pytest.approx(other.values.numpy(), rel=2e-3, abs=0.02)
+            assert torch.equal(found.rows, other.rows)
+        plain = collect(predictor, sample_of(*fields)._replace(conformers=n))
+        moved += not torch.allclose(found.values, plain.values, rtol=4e-3, atol=0.04)
+    assert moved
+
+
+def _source(sample):
+    return sample.source(sample.rows)
+
+
+def test_models_of_qm9_are_calibrated_for_the_conformers_that_are_made(predictor, weigher):
+    assert calibrated_numbers(predictor.header) == (1, 2, 4, 8, 16)
+    other = predictor.header.model_copy(update={"data": "my own"})
+    assert calibrated_numbers(other) == (1, 2, 4, 8)
 
 
 def test_each_molecule_is_weighed_once(weigher, root):

@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 
 from molgeo.data.qm9.properties import PROPERTIES
 from molgeo.prediction.conformer_average import (
+    LEAST_SHARE,
     SOFTNESS,
     STRETCH,
     Numbers,
     conformer_average,
+    counting,
     extent,
 )
 from molgeo.prediction.rows import CONFORMER_COLUMNS, INTERVAL_COLUMNS, STD, SUFFIXES, VALUES
@@ -31,6 +33,13 @@ def test_two_conformers():
     w = 1 / (1 + math.exp(-0.05 / KT))
     assert average.boltzmann == pytest.approx([1 + 2 * w, -2 + 7 * w])
     assert average.lowest.tolist() == [3.0, 5.0]
+
+
+def test_conformers_of_less_than_a_tenth_of_the_largest_weight_do_not_count():
+    logs = 50.0 + np.log([0.3, 0.031, 0.029, 0.64 * LEAST_SHARE, 0.3])
+    assert counting(logs).tolist() == [True, True, False, True, True]
+    assert counting(np.zeros(100)).all(), "of a hundred that are alike each counts"
+    assert counting(np.array([-7.0])).all()
 
 
 def test_one_conformer_is_itself():

@@ -9,7 +9,7 @@ from ase.build import molecule
 
 from molgeo.chem.conformers import conformers
 from molgeo.prediction import batches, predict
-from molgeo.prediction import relaxed as module
+from molgeo.prediction import rows as known_rows
 from molgeo.prediction.command import run_predict
 from molgeo.prediction.run import PropertyRun
 from molgeo.prediction.settings import OutputSettings, PredictSettings
@@ -142,7 +142,7 @@ def test_equal_molecules_are_relaxed_once(of_relaxed, monkeypatch):
     assert seen == [2, 1]
     assert len({row["gap_eV"] for row in rows}) == 3
     assert {row["geometry"] for row in rows} == {RELAXED}
-    monkeypatch.setattr(module, "_REMEMBERED", 1)
+    monkeypatch.setattr(known_rows, "REMEMBERED", 1)
     list(run.rows(["N"]))
     assert len(run.models._relaxed._known) == 1
 

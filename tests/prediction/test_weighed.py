@@ -7,14 +7,17 @@ import pytest
 import torch
 from ase.build import molecule
 
+from molgeo.chem.conformers.conformers import embed
+from molgeo.chem.molecule import SmilesRow
 from molgeo.data.qm9.properties import LOG_WEIGHT
 from molgeo.prediction import batches, predict
 from molgeo.prediction.run import PropertyRun
-from molgeo.prediction.settings import PredictSettings
+from molgeo.prediction.settings import EmbedSettings, PredictSettings
 from molgeo.predictor import Predictor
 from molgeo.predictor.checkpoint import catalogue
 from molgeo.predictor.domain import Domain
 from molgeo.predictor.header import Facts
+from molgeo.simulation.engine import GeometryEngine
 
 ENGINE = "spectrum_net-b3lyp"
 FLEXIBLE = "OCCCN"
@@ -54,6 +57,11 @@ def _conformers(predictor, smiles, **settings):
     return result
 
 
+def _log_weight(weigher, one):
+    with torch.no_grad():
+        return weigher(torch.tensor(one.z), torch.tensor(one.pos).float())[LOG_WEIGHT.name].item()
+
+
 def _homo(predictor, conformers):
     inputs = [(torch.tensor(one.z), torch.tensor(one.pos).float()) for one in conformers]
     with torch.no_grad():
@@ -71,10 +79,66 @@ def test_a_value_is_the_average_with_the_learned_weights(of_qm9, weigher):
     spread = np.sqrt(shares @ (homo - shares @ homo) ** 2)
     assert result.row["homo_eV_conformer_std"] == pytest.approx(spread, abs=1e-6)
     first = result.conformers[0]
-    with torch.no_grad():
-        z, pos = torch.tensor(first.z), torch.tensor(first.pos).float()
-        own = weigher(z, pos)[LOG_WEIGHT.name].item()
-    assert first.log_weight == pytest.approx(own, abs=1e-4)
+    assert first.log_weight == pytest.approx(_log_weight(weigher, first), abs=1e-4)
+
+
+def test_conformers_that_hardly_count_are_neither_relaxed_nor_averaged(
+    of_qm9, weigher, monkeypatch
+):
+    made = embed(SmilesRow(FLEXIBLE), 8)
+    logs = np.array([_log_weight(weigher, one) for one in made])
+    expected = [one.pos for one, log in zip(made, logs, strict=True) if log > logs.max() - 2.3]
+    assert 1 < len(expected) < 8
+    cheap = _conformers(of_qm9, FLEXIBLE, conformers=8).conformers
+    for one, pos in zip(cheap, expected, strict=True):
+        assert np.array_equal(one.pos, pos)
+    seen = []
+    relax = GeometryEngine.relax
+    monkeypatch.setattr(catalogue, "GEOMETRY_ENGINE", ENGINE)
+    monkeypatch.setattr(
+        GeometryEngine,
+        "relax",
+        lambda self, found: seen.extend(len(one.pos) for one in found) or relax(self, found),
+    )
+    of_qm9.header = of_qm9.header.model_copy(
+        update={"geometry_source": "relaxed at B3LYP/6-31G(2df,p)"}
+    )
+    relaxed = _conformers(of_qm9, FLEXIBLE, conformers=8)
+    assert seen == [len(expected)]
+    assert relaxed.conformers[0].geometry.endswith(ENGINE)
+    homo = _homo(of_qm9, relaxed.conformers)
+    lowest = min(range(len(homo)), key=lambda k: relaxed.conformers[k].energy)
+    assert relaxed.row["homo_eV_lowest"] == pytest.approx(homo[lowest], abs=1e-6)
+
+
+def test_more_conformers_are_made_if_they_are_weighed(of_qm9):
+    other = copy.copy(of_qm9)
+    other.header = Facts(data="my table")
+    numbers = {
+        16: PredictSettings(of_qm9),
+        8: PredictSettings(other),
+        1: PredictSettings(of_qm9, fast=True),
+        5: PredictSettings(of_qm9, conformers=5),
+    }
+    assert {n: PropertyRun(one).models.n_conformers for n, one in numbers.items()} == {
+        n: n for n in numbers
+    }
+
+
+def test_features_are_not_weighed(of_qm9):
+    """They are means over conformers with equal weights, whatever a label is of."""
+    models = PropertyRun(EmbedSettings(of_qm9)).models
+    assert (models.n_conformers, models.weigher) == (8, None)
+
+
+def test_equal_molecules_are_weighed_once(of_qm9):
+    run = PropertyRun(PredictSettings(of_qm9, properties="homo", conformers=3))
+    weighs, seen = run.models.weigher.model, []
+    values = weighs.values
+    weighs.values = lambda each: seen.append(len(each)) or values(each)
+    rows = [*run.rows([FLEXIBLE, "NCCCO"]), *run.rows([FLEXIBLE])]
+    assert len({row["homo_eV"] for row in rows}) == 1
+    assert sum(seen) <= 3
 
 
 def test_energies_still_say_which_conformer_is_the_lowest(of_qm9, monkeypatch):
