@@ -28,10 +28,11 @@ import ase
 import ase.io
 import numpy as np
 import pandas as pd
+from ase.data import atomic_numbers
 from rdkit import Chem, RDLogger
-from rdkit.Chem import rdDetermineBonds
 from rdkit.Chem.Scaffolds import MurckoScaffold
 
+from molgeo.chem.bonds import from_coordinates
 from molgeo.data.location import data_dir
 from molgeo.data.qm9.dataset import QM9
 
@@ -64,13 +65,9 @@ def skeleton(mol: Chem.Mol) -> str:
 
 def bonded(symbols: list[str], positions: list[list[float]]) -> Chem.Mol | None:
     """The molecule of a geometry; None if no bonds fit it."""
-    block = f"{len(symbols)}\n\n" + "".join(
-        f"{s} {x:.6f} {y:.6f} {z:.6f}\n" for s, (x, y, z) in zip(symbols, positions, strict=True)
-    )
-    mol = Chem.MolFromXYZBlock(block)
-    try:
-        rdDetermineBonds.DetermineBonds(mol, charge=0)
-    except ValueError:
+    z = np.array([atomic_numbers[one] for one in symbols])
+    mol = from_coordinates(z, np.array(positions))
+    if mol is None:
         return None
     mol = Chem.RemoveHs(mol)
     if any(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms()):

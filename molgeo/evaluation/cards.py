@@ -166,7 +166,8 @@ def _property_errors(header: Header) -> list[str]:
 
     columns = ["this model", *(f"{model} (published)" for model in QM9_MAE)]
     lines = _section(f"Mean absolute errors {n_molecules}", about)
-    return [*lines, *_property_table(header, columns, cells), *_shares(header, errors, True)]
+    table = _property_table(header, columns, cells)
+    return [*lines, *table, *_by_element(header, errors), *_shares(header, errors, True)]
 
 
 def _smiles_errors(header: Header) -> list[str]:
@@ -233,7 +234,21 @@ def _measured(header: Header, errors: Measured, title: str, about: str) -> list[
         return [*both, *(formatted(share, ".0%") for share in shares)]
 
     table = _property_table(header, columns, cells)
-    return [*_section(title, about), *table, *_shares(header, errors)]
+    by_element = _by_element(header, errors)
+    return [*_section(title, about), *table, *by_element, *_shares(header, errors)]
+
+
+def _by_element(header: Header, errors: Measured) -> list[str]:
+    """Mean absolute errors on the molecules that have an element, if they are known."""
+    each = {f"{one_line(symbol, 9)} ({one.n:,})": one for symbol, one in errors.by_element.items()}
+    if not each:
+        return []
+
+    def cells(one: Property) -> list[str]:
+        return [formatted(own.mae.get(one.column), ".3g") for own in each.values()]
+
+    text = "Mean absolute errors on the molecules that have an element, with their number."
+    return ["", text, "", *_property_table(header, [*each], cells)]
 
 
 def _shares(header: Header, errors: Measured, of_all: bool = False) -> list[str]:

@@ -116,6 +116,7 @@ class Measured(OpenRecord):
 
     Attributes:
         flagged: share of the molecules that is outside the model's domain.
+        by_element: symbol → errors on the molecules that have this element.
         classes: name of a class of molecules, such as ``9 heavy atoms`` → its intervals.
         engine: force field that relaxed the molecules' conformers; "" for none.
         partner: model at cheap geometries whose values have a share in those of this one.
@@ -131,6 +132,7 @@ class Measured(OpenRecord):
     coverage: Annotated[dict[str, Shares], Field(max_length=MOST_PROPERTIES)] = {}
     forces_eV_A_by_element: Annotated[dict[str, Number], Field(max_length=len(SYMBOLS))] = {}  # noqa: N815
     by_charge: Annotated[dict[str, Measured], Field(max_length=100)] = {}
+    by_element: Annotated[dict[str, Measured], Field(max_length=len(SYMBOLS))] = {}
     flagged: Fraction | None = None
     engine: Text = ""
     partner: Text = ""
