@@ -131,7 +131,8 @@ def of_molecule(
     if not found:
         return own
     numbers = counted(found, conformers)
-    return own[torch.tensor([one in numbers for one in geometries.number[own].tolist()])]
+    counts = [one in numbers for one in geometries.number[own].tolist()]
+    return own[torch.tensor(counts, dtype=torch.bool)]
 
 
 def of_numbers(found: dict[int, float] | None, numbers: list[int]) -> NDArray[np.float64] | None:

@@ -1,5 +1,7 @@
 """Weights of conformers in an evaluation are those that predictions have."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from molgeo.data.qm9.sources import write
 from molgeo.evaluation.calibrating import calibrated_numbers
 from molgeo.evaluation.properties import collect
 from molgeo.evaluation.qm9 import evaluate, sample_of, weigher_of
-from molgeo.evaluation.weighing import Weigher
+from molgeo.evaluation.weighing import Weigher, of_molecule
 from molgeo.prediction import conformer_average, predict
 from molgeo.predictor import Predictor
 from molgeo.predictor.checkpoint import (
@@ -142,6 +144,17 @@ def test_conformers_that_count_are_relaxed_for_each_number_of_them(
         plain = collect(predictor, sample_of(*fields)._replace(conformers=n))
         moved += not torch.allclose(found.values, plain.values, rtol=4e-3, atol=0.04)
     assert moved
+
+
+def test_a_molecule_may_have_none_of_the_conformers_that_count(root):
+    geometries, places = _source(sample_of(QM9(root), "train", "smiles", 5, 2))
+    first = geometries.all_of(places[:1])
+    logs = {0: 0.0, 1: -9.0}
+    expected = first[geometries.number[first] == 0]
+    assert torch.equal(of_molecule(geometries, places[0], 2, logs), expected)
+    missing = replace(geometries, number=torch.full_like(geometries.number, 1))
+    assert len(of_molecule(missing, places[0], 2, logs)) == 0
+    assert len(of_molecule(missing, places[0], 1, logs)) == 0, "an engine failed with it"
 
 
 def _source(sample):
