@@ -87,7 +87,7 @@ def write(folder: Path, name: str, atoms: ase.Atoms, with_alpha: bool) -> None:
     start = time.monotonic()
     try:
         row = labels(list(atoms.symbols), atoms.positions, with_alpha)
-    except RuntimeError as error:
+    except (RuntimeError, np.linalg.LinAlgError) as error:
         row = {"state": str(error)}
     seconds = time.monotonic() - start
     with (folder / "labels.jsonl").open("a") as file:

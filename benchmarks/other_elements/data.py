@@ -54,7 +54,7 @@ def factors() -> tuple[float, float]:
     for atoms in ase.io.iread(HERE / "geometries.extxyz", ":"):
         name = atoms.info["name"]
         other = np.sort(ours.get(name, {}).get("frequencies_cm", ()))
-        own = np.sort(atoms.info.get("frequencies", ())) / SCALED
+        own = np.sort(np.atleast_1d(atoms.info.get("frequencies", ()))) / SCALED
         if not len(own) or len(own) != len(other) or table.loc[name, "part"] != "train":
             continue
         for k, some in enumerate((own < STIFF, own >= STIFF)):
