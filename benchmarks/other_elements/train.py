@@ -1,6 +1,6 @@
 """Train the model of QM9's properties for molecules with Si, P, S and Cl.
 
-    python benchmarks/other_elements/train.py WORK --minutes 40
+    python benchmarks/other_elements/train.py WORK
 
 A few hundred labels are too few to learn what an element is. So the net begins as two shipped ones
 side by side, each with its heads: `spectrum_net-qm9-small`, which knows the properties, and
@@ -294,8 +294,8 @@ def main() -> None:
     """Train, and write the checkpoint with its card."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("work", type=Path)
-    parser.add_argument("--minutes", type=float, default=40.0, help="of training")
-    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--minutes", type=float, default=6.0, help="of training")
+    parser.add_argument("--rate", type=float, default=5e-4)
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     RDLogger.DisableLog("rdApp.*")
