@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -95,6 +95,7 @@ class BatchPredictor:
         sha256: of that file; "" if a predictor was not loaded from one.
         header: of its checkpoint.
         outputs: what it predicts: properties and atomization energies, by name.
+        elements: atomic numbers of its training data; None if it does not say.
         keys: names of those that `values` returns; all, until it is changed.
         kept: features of the atoms of molecules that were predicted, by `form`, in the order of
             their canonical form; None, until it is changed, to keep none.
@@ -113,7 +114,7 @@ class BatchPredictor:
         if isinstance(model, torch.nn.Module):
             here = next(model.parameters(), torch.empty(0)).device
             self.device = here if device == "auto" else choose(device)
-            self.name, self.outputs = model.name, model.outputs
+            self.name, self.outputs, domain = model.name, model.outputs, model.domain
             self.header = getattr(model, "header", Facts())
             self.sha256 = getattr(model, "sha256", "")
         else:
@@ -121,7 +122,9 @@ class BatchPredictor:
             header = checkpoint.read_header(model)
             self.path = checkpoint.find(model)
             self.name, self.outputs, self.header = self.path.stem, header.outputs, header
+            domain = header.domain
             self.sha256 = checkpoint.sha256(model)
+        self.elements = None if domain is None else frozenset(domain.elements)
         self.max_pairs = for_device(PAIRS, self.device)
         self.keys = list(self.outputs)
         self.kept: dict[Form, NDArray[np.float32]] | None = None
@@ -314,6 +317,7 @@ class ChosenModels:
         given: for given geometries, and for those that the engine relaxed.
         made: for geometries of a cheap force field; often the same.
         outside: takes over molecules of ``given`` that it does not know; None for none.
+        others: for molecules with elements that ``given`` was not trained on; None for none.
         engine: relaxes the conformers of SMILES; None if they stay at the cheap force field's.
         weigher: says which conformers of SMILES labels are of; None if nobody does.
     """
@@ -324,11 +328,13 @@ class ChosenModels:
 
         self._asked = settings.geometry
         self.outside: BatchPredictor | None = None
+        self.others: BatchPredictor | None = None
         self.engine: GeometryEngine | None = None
         if settings.model is None:
             self.given = model(checkpoint.DEFAULT_MODEL)
             self.made = model(checkpoint.DEFAULT_SMILES_MODEL)
             self.outside = model(checkpoint.DEFAULT_OUTSIDE)
+            self.others = model(checkpoint.DEFAULT_ELEMENTS)
         else:
             self.given = self.made = model(settings.model)
             _ = self.given.descriptors  # what is wrong is said before a file is opened
@@ -357,7 +363,8 @@ class ChosenModels:
     @property
     def all(self) -> list[BatchPredictor]:
         """Each model once."""
-        return [one for one in dict.fromkeys((self.given, self.made, self.outside)) if one]
+        each = (self.given, self.made, self.outside, self.others)
+        return [one for one in dict.fromkeys(each) if one]
 
     def errors(self, model: BatchPredictor, geometry: str, names: Set[str]) -> Calibration | None:
         """What is known of the errors of values.
@@ -385,6 +392,15 @@ class ChosenModels:
         """Whether the engine made coordinates, by a row's geometry."""
         return self.engine is not None and geometry.endswith(f"+{self.engine.name}")
 
+    def composition_refusal(self, z: list[int], charge: int) -> str | None:
+        """Why no model would take a molecule of a SMILES, whatever its coordinates, or None."""
+        return (self._for_others(z) or self.of_smiles).composition_refusal(z, charge)
+
+    def _for_others(self, z: Iterable[int]) -> BatchPredictor | None:
+        """The model for a molecule with elements that ``given`` lacks; None if it has none."""
+        known = self.given.elements
+        return None if known is None or known.issuperset(z) else self.others
+
     def weighed(self, window: list[Built]) -> list[Built]:
         """Rows with the conformers that count and how much, if a model knows that."""
         return window if self.weigher is None else self.weigher(window)
@@ -409,6 +425,8 @@ class ChosenModels:
         """The model for a row's geometry; coordinates that are to be taken as given are."""
         if not isinstance(built, list):
             return self.of_smiles if built.smiles else self.given
+        if (model := self._for_others(built[0].z.tolist())) is not None:
+            return model
         geometry, is_asked = built[0].geometry, self._asked == GIVEN
         fits = is_asked or not fits_cheap(geometry)
         is_relaxed = self.is_relaxed(geometry) or (is_as_given(geometry) and fits)

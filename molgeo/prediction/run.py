@@ -196,7 +196,7 @@ class PropertyRun:
             _marked(source, marks),
             self._n_conformers,
             geometry=self.settings.geometry,
-            refuse=self.models.of_smiles.composition_refusal,
+            refuse=self.models.composition_refusal,
             limits=limits,
             trials=1 if own.fast else TRIALS,
         )

@@ -25,6 +25,7 @@ from molgeo.prediction.rows import ROW_COLUMNS
 from molgeo.prediction.settings import PredictSettings
 from molgeo.predictor.calibration import Calibration, Scale
 from molgeo.predictor.checkpoint import (
+    DEFAULT_ELEMENTS,
     DEFAULT_MODEL,
     DEFAULT_OUTSIDE,
     DEFAULT_SMILES_MODEL,
@@ -617,14 +618,14 @@ def test_a_molecule_that_the_default_model_does_not_know_is_another_models():
 
 def test_default_models_are_loaded_by_the_first_row_that_needs_them():
     run = module.PropertyRun(PredictSettings(properties="gap", fast=True))
-    given, made, outside = both = run.models.all
+    given, made, outside, others = both = run.models.all
     assert (given.name, made.name) == (DEFAULT_MODEL, DEFAULT_SMILES_MODEL)
-    assert outside.name == DEFAULT_OUTSIDE
+    assert (outside.name, others.name) == (DEFAULT_OUTSIDE, DEFAULT_ELEMENTS)
     assert not any("predictor" in vars(one) for one in both)
     assert [row["model"] for row in run.rows(["O"])] == [DEFAULT_SMILES_MODEL]
-    assert ["predictor" in vars(one) for one in both] == [False, True, False]
+    assert ["predictor" in vars(one) for one in both] == [False, True, False, False]
     assert [row["model"] for row in run.rows([g2("CH3CH2OH")])] == [DEFAULT_MODEL]
-    assert ["predictor" in vars(one) for one in both] == [True, True, False]
+    assert ["predictor" in vars(one) for one in both] == [True, True, False, False]
     for one in both:
         assert list(one.outputs) == list(one.predictor.outputs)
 

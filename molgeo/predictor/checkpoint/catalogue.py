@@ -23,6 +23,10 @@ has half of the errors."""
 DEFAULT_SMILES_MODEL: Final = "schnet-qm9-cheap"
 """Shipped model that predicts them at MMFF94 geometries, which it was trained on."""
 
+DEFAULT_ELEMENTS: Final = "spectrum_net-elements"
+"""Shipped model that predicts molecules with elements that the default ones were not trained on, at
+given geometries and at those of a SMILES."""
+
 GEOMETRY_ENGINE: Final[str | None] = "spectrum_net-b3lyp"
 """Shipped force field that relaxes conformers for models of relaxed molecules; None for none. Its
 minima must be those of the level that these models were trained at."""

@@ -1,0 +1,66 @@
+"""Molecules with elements that QM9 lacks go to a model that knows them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase.build import molecule
+
+from molgeo import predict
+from molgeo.predictor.checkpoint import (
+    DEFAULT_ELEMENTS,
+    DEFAULT_MODEL,
+    DEFAULT_OUTSIDE,
+    DEFAULT_SMILES_MODEL,
+    load,
+)
+
+SULFIDE, CHLORIDE = "CSC", "CCCl"
+
+
+def test_each_row_goes_to_the_model_that_knows_its_elements():
+    table = predict(["CCO", SULFIDE, molecule("CH3Cl"), molecule("H2O")], properties="gap,u0")
+    assert table.status.tolist() == ["ok"] * 4
+    assert table.model.tolist()[1:3] == [DEFAULT_ELEMENTS] * 2
+    assert {table.model[0], table.model[3]} <= {DEFAULT_MODEL, DEFAULT_OUTSIDE}
+    named = predict([SULFIDE, molecule("CH3Cl")], DEFAULT_ELEMENTS, properties="gap,u0")
+    for column in ("gap_eV", "gap_eV_std", "u0_eV"):
+        assert table[column][1:3].to_numpy(float) == pytest.approx(named[column].to_numpy(float))
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_all_twelve_have_intervals(fast):
+    table = predict([SULFIDE, CHLORIDE], conformers=2, fast=fast)
+    assert table.geometry.str.startswith("etkdg+mmff").all()
+    assert table.geometry.str.count(r"\+").tolist() == [1 if fast else 2] * 2
+    of_intervals = [name for name in table if name.endswith(("_low90", "_high90"))]
+    assert len(of_intervals) == 2 * (12 + 4)
+    assert np.isfinite(table[of_intervals].to_numpy(dtype=float)).all()
+
+
+def test_minimised_coordinates_and_those_that_are_taken_as_given():
+    for geometry in ("given", "mmff"):
+        table = predict(molecule("CH3Cl"), properties="gap", geometry=geometry)
+        assert table.model.tolist() == [DEFAULT_ELEMENTS]
+        assert table.geometry[0].startswith("given")
+
+
+def test_an_element_that_no_model_knows_is_refused_with_all_that_are_known():
+    (message,) = predict("CCI").message
+    assert "element I is outside" in message
+    assert all(symbol in message for symbol in ("Si", "P", "S", "Cl"))
+
+
+def test_a_model_that_is_named_stays_the_only_one():
+    table = predict(["CCO", SULFIDE], DEFAULT_SMILES_MODEL, properties="gap", conformers=1)
+    assert table.status.tolist() == ["ok", "error"]
+    assert "H, C, N, O, F only" in table.message[1]
+
+
+def test_free_atoms_are_those_of_the_level():
+    """Sulfur's energy per atom is that of a calculation (benchmarks/other_elements)."""
+    free = load(DEFAULT_ELEMENTS).atom_reference
+    kept = load(DEFAULT_MODEL).atom_reference
+    old = kept.isfinite()
+    assert (free[old] == kept[old]).all()
+    assert free[:, [14, 15, 16, 17]][old.any(1)].isfinite().all()
