@@ -99,7 +99,7 @@ def main() -> None:
         off = (found["mu_debye"] - known["experiment"])[some]
         told(f"dipole beside experiment, D, {title}", off)
         for flag in (True, False):
-            told(f"  in_domain {flag}", off[found["in_domain"].astype(bool)[some] == flag])
+            told(f"  in_domain {flag}", off[(found["in_domain"][some] == flag).fillna(False)])
 
     with gzip.open(args.ppe) as file:
         measured = {place(x["positions"]): x["hf298_experiment_kcal"] for x in json.load(file)}

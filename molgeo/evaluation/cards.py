@@ -150,6 +150,8 @@ def _property_errors(header: Header) -> list[str]:
     if header.is_fit:
         about = f"At these geometries: {geometries}; the folder's rows.csv has them one by one."
         return _measured(header, errors, f"Errors {n_molecules}", about)
+    if header.data != QM9 and not header.training:  # by a recipe of its own
+        return _measured(header, errors, f"Errors {n_molecules}", f"At geometries {geometries}.")
     about = f"At these geometries: {geometries}; `molgeo evaluate --model {header.name} --data"
     if header.data != QM9:
         about += f" RUN/config.yaml --split {errors.split}` repeats them."

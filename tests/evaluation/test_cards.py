@@ -93,6 +93,25 @@ def test_only_qm9_is_compared_with_what_was_published_for_it(full):
     assert "qm9" not in own.split("## Limits")[0]
 
 
+def test_only_what_a_config_trained_is_evaluated_by_one(full):
+    told = {"data": "mine", "from_smiles": {}, "outside": {}}
+    assert "--data RUN/config.yaml" in card_of(full.told(), **told, training={"seed": 1})
+    assert "RUN/config.yaml" not in card_of(full.told(), **told, training={})
+
+
+def test_a_card_tells_errors_by_element(full):
+    each = {
+        "S": {"n": 7, "mae": {"gap_eV": 0.25}, "rmse": {}},
+        "P": {"n": 2, "mae": {}, "rmse": {}},
+    }
+    measured = {**full.metrics.model_dump(exclude_unset=True), "by_element": each}
+    for data in ("QM9", "mine"):
+        card = card_of(full.told(), metrics=measured, data=data, from_smiles={}, outside={})
+        table = card.split("molecules that have an element")[1].split("##")[0]
+        assert "| property | unit | S (7) | P (2) |" in table
+        assert "| Δε, gap | eV | 0.25 | – |" in table
+
+
 def test_a_card_tells_what_intervals_hold_of_each_class(full):
     classes = {
         "inside the domain": {"n": 1970, "within_90": {"gap_eV": 0.91}},

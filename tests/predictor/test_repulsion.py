@@ -7,6 +7,7 @@ import torch
 from compounds import compound
 
 from molgeo.data.forces.properties import ENERGY
+from molgeo.data.qm9.properties import named
 from molgeo.elements import SYMBOLS
 from molgeo.graph import radius_graph
 from molgeo.predictor import Predictor
@@ -54,6 +55,22 @@ def field(repulsion=True):
     made.scale.fill_(0.7)
     torch.nn.init.normal_(made.heads.out_weight)
     return made
+
+
+def test_all_energies_of_a_model_have_it():
+    z, pos, graph = pair(7, 8, 0.5)
+    kinds = named(["gap", "u0", "u298", "h298"])
+    with_it, without = (
+        Predictor("spectrum_net", BACKBONE, kinds, 8, repulsion=one) for one in (True, False)
+    )
+    without.load_state_dict(with_it.state_dict())
+    with torch.inference_mode():
+        one, other = (made.eval()(z, pos, graph=graph) for made in (with_it, without))
+    expected = float(Repulsion()(z, pos, graph).sum())
+    assert expected > 1.0
+    for name in ("u0", "u298", "h298"):
+        assert float(one[name] - other[name]) == pytest.approx(expected, rel=1e-5)
+    assert torch.equal(one["gap"], other["gap"])
 
 
 def test_every_pair_of_elements_repels_when_pressed_together():
