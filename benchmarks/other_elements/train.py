@@ -80,16 +80,27 @@ SEED: Final = 7
 KEPT: Final = 60.0
 
 
-def free_atom(element: int) -> dict[str, float]:
-    """Energies of a free atom, eV, as QM9 has them: an ideal gas with the spin's degeneracy."""
-    energy, multiplicity = FREE_ATOMS[element]
+def of_free_atom(element: int, energy: float, multiplicity: int) -> dict[str, float]:
+    """Energies of a free atom as QM9 has them: an ideal gas with the spin's degeneracy.
+
+    Args:
+        element: its atomic number.
+        energy: eV.
+        multiplicity: of its spin.
+    """
     kT = BOLTZMANN * 298.15
     mass, pressure = MASSES[element] * 1.66053907e-27, 101325.0
     k, h = 1.380649e-23, 6.62607015e-34
     wave = h / math.sqrt(2 * math.pi * mass * k * 298.15)
     entropy = math.log(k * 298.15 / pressure / wave**3) + 2.5 + math.log(multiplicity)
     above = {"u0": 0.0, "u298": 1.5 * kT, "h298": 2.5 * kT, "g298": (2.5 - entropy) * kT}
-    return {name: energy * HARTREE + x for name, x in above.items()}
+    return {name: energy + x for name, x in above.items()}
+
+
+def free_atom(element: int) -> dict[str, float]:
+    """Energies of a free atom that QM9 lacks, eV."""
+    energy, multiplicity = FREE_ATOMS[element]
+    return of_free_atom(element, energy * HARTREE, multiplicity)
 
 
 def started() -> Predictor:
