@@ -25,11 +25,11 @@ import numpy as np
 import pandas as pd
 import torch
 from evaluate import COLUMNS, ENERGY, HERE, OUTSIDE, reference
+from labelled import molecule_set
 
 from molgeo.chem.conformers.conformers import Conformers, generate
 from molgeo.chem.molecule import BadRow, SmilesRow
 from molgeo.data.geometries import Geometry, own_geometries, with_labels
-from molgeo.data.molecules import MoleculeSet
 from molgeo.data.qm9.properties import PROPERTIES
 from molgeo.evaluation.calibrating import calibrated_numbers
 from molgeo.evaluation.properties import Partner, Sample
@@ -77,16 +77,7 @@ def labels_of(table: pd.DataFrame, predictor: Predictor) -> torch.Tensor:
 
 def given(table: pd.DataFrame, y: torch.Tensor) -> Sample:
     """The reference's molecules at its geometries."""
-    sizes = torch.tensor([0, *(len(one) for one in table["atoms"])])
-    molecules = MoleculeSet(
-        z=torch.cat([torch.from_numpy(one.numbers) for one in table["atoms"]]).to(torch.uint8),
-        pos=torch.cat([torch.from_numpy(one.positions) for one in table["atoms"]]).float(),
-        ptr=sizes.cumsum(0),
-        y=y,
-        idx=torch.arange(len(table)),
-        properties=tuple(PROPERTIES),
-    )
-    own = own_geometries(molecules)
+    own = own_geometries(molecule_set(table["atoms"].tolist(), y))
     return Sample(lambda n: (own, n), torch.arange(len(table)), tuple(PROPERTIES.values()))
 
 

@@ -19,6 +19,7 @@ from typing import Any, Final
 import ase.io
 import numpy as np
 import pandas as pd
+from labelled import by_name
 from tqdm import tqdm
 
 import molgeo
@@ -44,10 +45,7 @@ CHUNK: Final = 32
 
 def reference(folder: Path = HERE) -> pd.DataFrame:
     """The labelled molecules, by name: set, part, SMILES, labels, and their ``atoms``."""
-    labels: dict[str, dict[str, Any]] = {}
-    for line in (folder / "labels.jsonl").read_text().splitlines():
-        row = json.loads(line)
-        labels[row["name"]] = labels.get(row["name"], {}) | row
+    labels = by_name(folder / "labels.jsonl")
     if not labels:
         raise SystemExit(f"{folder / 'labels.jsonl'} is empty: run label.py first")
     atoms = {one.info["name"]: one for one in ase.io.iread(folder / "geometries.extxyz", ":")}

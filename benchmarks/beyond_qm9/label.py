@@ -21,6 +21,7 @@ from pathlib import Path
 
 import ase.io
 import numpy as np
+from labelled import by_name
 from level import DEBYE, Level
 from pyscf import lib
 
@@ -68,18 +69,8 @@ def order(folder: Path) -> list[str]:
 
 def is_wanted(folder: Path, name: str, wanted: str) -> bool:
     """Whether a molecule has neither this label nor a reason why it has none."""
-    row = done(folder).get(name, {})
+    row = by_name(folder / "labels.jsonl").get(name, {})
     return wanted not in row and "state" not in row
-
-
-def done(folder: Path) -> dict[str, dict]:
-    """What is there: the latest line of each molecule."""
-    found: dict[str, dict] = {}
-    if (folder / "labels.jsonl").exists():
-        for line in (folder / "labels.jsonl").read_text().splitlines():
-            row = json.loads(line)
-            found[row["name"]] = found.get(row["name"], {}) | row
-    return found
 
 
 def write(folder: Path, name: str, atoms: ase.Atoms, with_alpha: bool) -> None:

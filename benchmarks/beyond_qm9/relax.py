@@ -79,6 +79,17 @@ def neighbours(atoms: ase.Atoms) -> list[list[int]]:
     return [sorted(n.GetIdx() for n in atom.GetNeighbors()) for atom in mol.GetAtoms()]
 
 
+def settled(atoms: ase.Atoms, calculator: Calculator, fmax: float, steps: int) -> tuple[str, int]:
+    """Relax atoms in place: ``ok``, or why they are no minimum of their molecule; and the steps."""
+    before = neighbours(atoms)
+    atoms.calc = calculator
+    with BFGS(atoms, logfile=None) as optimiser:
+        converged = optimiser.run(fmax=fmax, steps=steps)
+    atoms.calc = None
+    state = "ok" if converged else "no minimum"
+    return (state if neighbours(atoms) == before else "bonds changed"), optimiser.nsteps
+
+
 def main() -> None:
     """Go on from what is there."""
     torch.set_num_threads(1)
@@ -91,17 +102,10 @@ def main() -> None:
         if row["name"] in done:
             continue
         atoms = conformer(row["smiles"])
-        before = neighbours(atoms)
-        atoms.calc = calculator
-        with BFGS(atoms, logfile=None) as optimiser:
-            converged = optimiser.run(fmax=FMAX, steps=500)
-        state = "ok" if converged else "no minimum"
-        if neighbours(atoms) != before:
-            state = "bonds changed"
-        atoms.calc = None
+        state, n_steps = settled(atoms, calculator, FMAX, 500)
         atoms.info = {"name": row["name"], "state": state}
         ase.io.write(GEOMETRIES, atoms, format="extxyz", append=True)
-        print(row["name"], row["smiles"], state, optimiser.nsteps, flush=True)
+        print(row["name"], row["smiles"], state, n_steps, flush=True)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ above it, with which AIMNet2's are PPE1694's on its training molecules.
 
 from __future__ import annotations
 
-import json
+import sys
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import ase
 import ase.io
@@ -21,8 +21,14 @@ from thermal import SCALED, thermal
 
 from molgeo.data.molecules import MoleculeSet
 from molgeo.data.qm9.properties import NAMES
+from molgeo.datasets import QM9
 
 HERE: Final = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "beyond_qm9"))
+
+import labelled  # noqa: E402
+from labelled import by_name  # noqa: E402
+
 STIFF: Final = 2000.0
 """1/cm, above which bonds to hydrogen stretch."""
 COLUMNS: Final = {
@@ -37,13 +43,9 @@ MOST_CLOSED_SHELL: Final = 3.0
 """eV: molecules with a smaller gap have a singlet instability at this level, and no label."""
 
 
-def lines(name: str) -> dict[str, dict]:
-    """A file of JSON lines by the molecules' names; lines of one molecule belong together."""
-    found: dict[str, dict] = {}
-    for line in (HERE / name).read_text().splitlines():
-        row = json.loads(line)
-        found[row["name"]] = found.get(row["name"], {}) | row
-    return found
+def lines(name: str) -> dict[str, dict[str, Any]]:
+    """A file of JSON lines by the molecules' names."""
+    return by_name(HERE / name)
 
 
 @cache
@@ -103,13 +105,15 @@ def molecule_set(table: pd.DataFrame, positions: list[np.ndarray] | None = None)
         table: as of `molecules`.
         positions: of each molecule, (atoms, 3) Å; None for its own.
     """
-    each = [atoms.positions for atoms in table["atoms"]] if positions is None else positions
-    sizes = torch.tensor([0, *(len(one) for one in each)])
-    return MoleculeSet(
-        z=torch.cat([torch.from_numpy(one.numbers) for one in table["atoms"]]).to(torch.uint8),
-        pos=torch.from_numpy(np.concatenate(each)).float(),
-        ptr=sizes.cumsum(0),
-        y=torch.tensor(table[list(NAMES)].to_numpy(dtype=float)),
-        idx=torch.arange(len(table)),
-        properties=NAMES,
-    )
+    return labelled.molecule_set(table["atoms"].tolist(), labels(table), positions)
+
+
+def labels(table: pd.DataFrame) -> torch.Tensor:
+    """(molecules, properties) in QM9's units."""
+    return torch.tensor(table[list(NAMES)].to_numpy(dtype=float))
+
+
+def some_of_qm9(rows: torch.Tensor) -> MoleculeSet:
+    """Molecules of QM9 alone."""
+    found = QM9().molecules.batch(rows)
+    return MoleculeSet(found.z.byte(), found.pos, found.ptr, found.y, found.idx, NAMES)

@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 from rdkit import RDLogger
 
-from data import molecule_set, molecules
+from data import labels, molecule_set, molecules, some_of_qm9
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "beyond_qm9"))
@@ -26,8 +26,7 @@ sys.path.insert(0, str(HERE.parent / "beyond_qm9"))
 from calibrate import given, made  # noqa: E402
 
 from molgeo.data.geometries import own_geometries  # noqa: E402
-from molgeo.data.molecules import MoleculeSet  # noqa: E402
-from molgeo.data.qm9.properties import NAMES, PROPERTIES  # noqa: E402
+from molgeo.data.qm9.properties import PROPERTIES  # noqa: E402
 from molgeo.datasets import QM9  # noqa: E402
 from molgeo.evaluation.calibrating import CALIBRATED, calibrations  # noqa: E402
 from molgeo.evaluation.familiarity import add_familiarity  # noqa: E402
@@ -44,16 +43,9 @@ N_QM9: Final = 1500
 """Of QM9's training molecules whose features count among those of training."""
 
 
-def labels(table: pd.DataFrame) -> torch.Tensor:
-    """(molecules, properties) in QM9's units."""
-    return torch.tensor(table[list(NAMES)].to_numpy(dtype=float))
-
-
 def training(table: pd.DataFrame) -> tuple[Sample, Sample]:
     """Molecules whose features are those of training, and the small ones with other elements."""
-    data, new = QM9(), molecule_set(table)
-    batch = data.molecules.batch(data.split().train[:N_QM9])
-    old = MoleculeSet(batch.z.byte(), batch.pos, batch.ptr, batch.y, batch.idx, NAMES)
+    new, old = molecule_set(table), some_of_qm9(QM9().split().train[:N_QM9])
     own = own_geometries(new.joined(old))
     rows, kinds = torch.arange(len(new) + len(old)), tuple(PROPERTIES.values())
     whole = Sample(lambda n: (own, n), rows, kinds)

@@ -40,7 +40,7 @@ from rdkit import RDLogger
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "beyond_qm9"))
 
-from relax import AIMNet2, conformer, neighbours  # noqa: E402
+from relax import AIMNet2, conformer, neighbours, settled  # noqa: E402
 
 from molgeo.chem.conformers.force_field import Conformers  # noqa: E402
 from molgeo.data.location import data_dir  # noqa: E402
@@ -230,17 +230,10 @@ def relax(table: pd.DataFrame, calculator: Corrected) -> None:
         except ValueError:
             print(name, smiles, "cannot be embedded", flush=True)
             continue
-        before = neighbours(atoms)
-        atoms.calc = calculator.of(atoms)
-        with BFGS(atoms, logfile=None) as optimiser:
-            converged = optimiser.run(fmax=FMAX, steps=300)
-        state = "ok" if converged else "no minimum"
-        if neighbours(atoms) != before:
-            state = "bonds changed"
-        atoms.calc = None
+        state, n_steps = settled(atoms, calculator.of(atoms), FMAX, 300)
         atoms.info = {"name": name, "state": state}
         ase.io.write(GEOMETRIES, atoms, format="extxyz", append=True)
-        print(name, smiles, state, optimiser.nsteps, flush=True)
+        print(name, smiles, state, n_steps, flush=True)
 
 
 def vibrate(calculator: Corrected) -> None:

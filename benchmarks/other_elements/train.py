@@ -31,7 +31,7 @@ from rdkit import RDLogger
 from torch import Tensor
 from torch.nn.functional import one_hot as one_hot_of
 
-from data import molecule_set, molecules
+from data import molecule_set, molecules, some_of_qm9
 from molgeo.chem.conformers.force_field import Conformers, relax
 from molgeo.chem.molecule import BadRow, SmilesRow
 from molgeo.data.molecules import Batch, MoleculeSet
@@ -207,8 +207,8 @@ def geometries(table: pd.DataFrame) -> MoleculeSet:
     return whole.joined(molecule_set(table, moved)).joined(molecule_set(table, cheap))
 
 
-def losses(net: Predictor, batch: Batch, energy: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """(properties,) mean standardised errors, and the (molecules, properties) errors.
+def losses(net: Predictor, batch: Batch, energy: Tensor | None = None) -> Tensor:
+    """(properties,) mean standardised errors.
 
     Args:
         net: the model.
@@ -227,7 +227,7 @@ def losses(net: Predictor, batch: Batch, energy: Tensor | None = None) -> tuple[
         left = (units[:, k] - units[:, v].detach() - energy).abs() / net.scale[k]
         missing = ~known[:, k]
         mean = mean + (left.where(missing, 0.0).sum() / len(left)).to(mean.dtype) / len(NAMES)
-    return mean, errors.detach().where(known, torch.nan)
+    return mean
 
 
 @torch.no_grad()
@@ -276,8 +276,8 @@ def trained(
         factor = min(1.0, (step + 1) / 50, (1 - now / seconds) / DECAY)
         for group in optimizer.param_groups:
             group["lr"] = rate * factor
-        mean, _ = losses(net, new.batch(chosen), energies[chosen])
-        of_qm9, _ = losses(net, old.batch(some))
+        mean = losses(net, new.batch(chosen), energies[chosen])
+        of_qm9 = losses(net, old.batch(some))
         optimizer.zero_grad()
         (mean.mean() + 0.5 * of_qm9.mean()).backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
@@ -323,17 +323,13 @@ def main() -> None:
     old = data.molecules
     print({part: len(one) for part, one in parts.items()}, len(new))
     net = started()
-    sample = old.batch(rows[:2000])
-    small = MoleculeSet(
-        sample.z.to(torch.uint8), sample.pos, sample.ptr, sample.y, sample.idx, NAMES
-    )
+    small = some_of_qm9(rows[:2000])
     fit_baseline(net, molecule_set(parts["train"]), small)
     print("start", {k: round(v, 4) for k, v in measured(net, test).items()}, flush=True)
     state = args.work / "state.pt"
     step = trained(net, new, energies, old, rows, test, state, args.minutes, args.rate)
     torch.set_float32_matmul_precision("highest")
-    found = measured(net, test)
-    print(step, found)
+    print(step, measured(net, test))
     net.domain = widened(net.domain, domain_of(new, torch.arange(len(parts["train"]))))
     path = args.work / f"{NAME}.safetensors"
     save_checkpoint(net.eval(), path, facts(args, len(parts["train"]), step))

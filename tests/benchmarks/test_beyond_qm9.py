@@ -14,7 +14,7 @@ from rdkit import Chem, RDLogger
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "benchmarks" / "beyond_qm9"
-NAMES = ("draw", "evaluate", "label", "level", "record")
+NAMES = ("draw", "evaluate", "label", "labelled", "level", "record")
 
 
 @pytest.fixture

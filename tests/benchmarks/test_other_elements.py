@@ -18,7 +18,7 @@ from molgeo.data.qm9.dataset import atom_references
 from molgeo.predictor.checkpoint import DEFAULT_ELEMENTS, load
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "other_elements"
-NAMES = ("data", "draw", "thermal", "train")
+NAMES = ("data", "draw", "labelled", "thermal", "train")
 
 
 @pytest.fixture
