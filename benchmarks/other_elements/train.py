@@ -9,9 +9,10 @@ element that QM9 lacks begins there as its neighbour in the periodic table. The 
 what is left on average: composition alone.
 
 Each molecule comes as it is, as the geometry engine relaxes it, and as MMFF94 does, with the
-same label; and each batch has molecules of QM9 too. A molecule without frequencies teaches the
-difference of U0 and ZPVE. The rate is constant, then falls to zero over the last 60%. The state is
-in WORK every minute: a run that was killed goes on.
+same label; and each batch has molecules of QM9, and some of those that are labelled in a smaller
+basis. A molecule without frequencies teaches the difference of U0 and ZPVE. The rate is constant,
+then falls to zero over the last 60%. The state is in WORK every minute: a run that was killed goes
+on.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import datetime
 import math
 import time
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -31,7 +32,7 @@ from rdkit import RDLogger
 from torch import Tensor
 from torch.nn.functional import one_hot as one_hot_of
 
-from data import molecule_set, molecules, some_of_qm9
+from data import molecule_set, molecules, some_of_qm9, wide_molecules
 from molgeo.chem.conformers.force_field import Conformers, relax
 from molgeo.chem.molecule import BadRow, SmilesRow
 from molgeo.data.molecules import Batch, MoleculeSet
@@ -72,7 +73,8 @@ FREE_ATOMS: Final = {
 same calculation gives QM9's free H, C, N, O and F to 1 µHartree."""
 N_QM9: Final = 40_000
 """Molecules of QM9's training part."""
-BATCH: Final = 24
+BATCH: Final = 16
+BATCH_WIDE: Final = 32
 BATCH_QM9: Final = 12
 DECAY: Final = 0.6
 EMA: Final = 0.995
@@ -190,6 +192,26 @@ def fit_baseline(net: Predictor, new: MoleculeSet, old: MoleculeSet) -> None:
             net.baseline[k, part, elements] = values
 
 
+class Material(NamedTuple):
+    """What a net learns from.
+
+    Attributes:
+        new: molecules labelled at QM9's level.
+        energies: of `new`, electronic, eV.
+        wide: molecules labelled in a smaller basis.
+        old: QM9.
+        rows: of QM9, that train.
+        test: molecules that validate.
+    """
+
+    new: MoleculeSet
+    energies: Tensor
+    wide: MoleculeSet
+    old: MoleculeSet
+    rows: Tensor
+    test: MoleculeSet
+
+
 def geometries(table: pd.DataFrame) -> MoleculeSet:
     """Each molecule as it is, relaxed by the force field, and by MMFF94, if these can."""
     own = [atoms.positions for atoms in table["atoms"]]
@@ -199,12 +221,21 @@ def geometries(table: pd.DataFrame) -> MoleculeSet:
         for z, pos in zip(numbers, own, strict=True)
     ]
     moved = [one.pos[0] for one in GeometryEngine(str(geometry_engine())).relax(asked)]
+    return with_mmff94(table).joined(molecule_set(table, moved))
+
+
+def with_mmff94(table: pd.DataFrame) -> MoleculeSet:
+    """Each molecule as it is, and as MMFF94 relaxes it if it can."""
     cheap = []
-    for smiles, z, pos in zip(table["smiles"], numbers, own, strict=True):
-        made = relax(SmilesRow(smiles), z, pos) if smiles else None
-        cheap.append(pos if made is None or isinstance(made, BadRow) else made.pos[0])
-    whole = molecule_set(table)
-    return whole.joined(molecule_set(table, moved)).joined(molecule_set(table, cheap))
+    for smiles, atoms in zip(table["smiles"], table["atoms"], strict=True):
+        made = (
+            relax(SmilesRow(smiles), atoms.numbers.astype(np.int64), atoms.positions)
+            if smiles
+            else None
+        )
+        is_made = made is not None and not isinstance(made, BadRow)
+        cheap.append(made.pos[0] if is_made else atoms.positions)
+    return molecule_set(table).joined(molecule_set(table, cheap))
 
 
 def losses(net: Predictor, batch: Batch, energy: Tensor | None = None) -> Tensor:
@@ -244,18 +275,24 @@ def measured(net: Predictor, known: MoleculeSet) -> dict[str, float]:
     return dict(zip(NAMES, mean, strict=True))
 
 
-def trained(
-    net: Predictor,
-    new: MoleculeSet,
-    energies: Tensor,
-    old: MoleculeSet,
-    rows: Tensor,
-    test: MoleculeSet,
-    state: Path,
-    minutes: float,
-    rate: float,
-) -> int:
+class Turns:
+    """Numbers of molecules, some at a time: all of them in turn, then all in another order."""
+
+    def __init__(self, n: int, at_once: int, rng: np.random.Generator) -> None:
+        self.n, self.at_once, self.rng = n, at_once, rng
+        self.left = torch.empty(0, dtype=torch.int64)
+
+    def next(self) -> Tensor:
+        """(at_once,) or fewer if there are fewer."""
+        if len(self.left) < self.at_once:
+            self.left = torch.from_numpy(self.rng.permutation(self.n))
+        chosen, self.left = self.left[: self.at_once], self.left[self.at_once :]
+        return chosen
+
+
+def trained(net: Predictor, material: Material, state: Path, minutes: float, rate: float) -> int:
     """Train until the minutes are over, with the average of the weights in the end; its steps."""
+    new, wide, rows = material.new, material.wide, material.rows
     optimizer = MuonAndAdamW(net, {"lr": rate, "weight_decay": 0.0, "fused": True})
     average = {name: p.detach().clone() for name, p in net.named_parameters()}
     spent, step, said = 0.0, 0, 0.0
@@ -266,20 +303,19 @@ def trained(
         average, spent, step = before["average"], before["seconds"], before["step"]
     rng = np.random.default_rng([SEED, step])
     begin, kept = time.monotonic() - spent, spent
-    order = torch.empty(0, dtype=torch.int64)
+    some_new, some_wide = Turns(len(new), BATCH, rng), Turns(len(wide), BATCH_WIDE, rng)
     total, seconds = torch.zeros(len(NAMES)), 60 * minutes
     while (now := time.monotonic() - begin) < seconds:
-        if len(order) < BATCH:
-            order = torch.from_numpy(rng.permutation(len(new)))
-        chosen, order = order[:BATCH], order[BATCH:]
+        chosen = some_new.next()
         some = rows[torch.from_numpy(rng.choice(len(rows), BATCH_QM9, replace=False))]
         factor = min(1.0, (step + 1) / 50, (1 - now / seconds) / DECAY)
         for group in optimizer.param_groups:
             group["lr"] = rate * factor
-        mean = losses(net, new.batch(chosen), energies[chosen])
-        of_qm9 = losses(net, old.batch(some))
+        mean = losses(net, new.batch(chosen), material.energies[chosen])
+        of_wide = losses(net, wide.batch(some_wide.next()))
+        of_qm9 = losses(net, material.old.batch(some))
         optimizer.zero_grad()
-        (mean.mean() + 0.5 * of_qm9.mean()).backward()
+        (mean.mean() + of_wide.mean() + 0.5 * of_qm9.mean()).backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
         optimizer.step()
         step, total = step + 1, total + mean.detach()
@@ -297,7 +333,7 @@ def trained(
             said = now
             mine = {name: w.clone() for name, w in net.state_dict().items()}
             net.load_state_dict({**mine, **average})
-            print({k: round(v, 4) for k, v in measured(net, test).items()}, flush=True)
+            print({k: round(v, 4) for k, v in measured(net, material.test).items()}, flush=True)
             net.load_state_dict(mine)
     net.load_state_dict({**net.state_dict(), **average})
     return step
@@ -318,16 +354,16 @@ def main() -> None:
     parts = {part: table[table["part"] == part] for part in ("train", "validation")}
     new, test = geometries(parts["train"]), molecule_set(parts["validation"])
     energies = torch.tensor(parts["train"]["energy"].to_numpy()).repeat(3)
-    data = QM9()
+    data, wide = QM9(), wide_molecules()
     rows = data.split().train[:N_QM9]
-    old = data.molecules
-    print({part: len(one) for part, one in parts.items()}, len(new))
+    material = Material(new, energies, with_mmff94(wide), data.molecules, rows, test)
+    print({part: len(one) for part, one in parts.items()}, len(wide))
     net = started()
     small = some_of_qm9(rows[:2000])
     fit_baseline(net, molecule_set(parts["train"]), small)
     print("start", {k: round(v, 4) for k, v in measured(net, test).items()}, flush=True)
     state = args.work / "state.pt"
-    step = trained(net, new, energies, old, rows, test, state, args.minutes, args.rate)
+    step = trained(net, material, state, args.minutes, args.rate)
     torch.set_float32_matmul_precision("highest")
     print(step, measured(net, test))
     net.domain = widened(net.domain, domain_of(new, torch.arange(len(parts["train"]))))

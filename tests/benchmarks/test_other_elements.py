@@ -18,7 +18,7 @@ from molgeo.data.qm9.dataset import atom_references
 from molgeo.predictor.checkpoint import DEFAULT_ELEMENTS, load
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "other_elements"
-NAMES = ("data", "draw", "labelled", "thermal", "train")
+NAMES = ("data", "draw", "draw_wide", "labelled", "minima", "relax", "thermal", "train")
 
 
 @pytest.fixture
@@ -38,6 +38,98 @@ def test_no_scaffold_and_no_skeleton_is_in_two_parts(folder) -> None:
     groups = [draw.group(mol, name) for mol, name in zip(mols, table["name"], strict=True)]
     assert table.assign(group=groups).groupby("group")["part"].nunique().max() == 1
     assert table["part"].value_counts().to_dict() == {"train": 399, "test": 141, "validation": 103}
+
+
+def test_none_of_the_wide_molecules_is_like_one_that_judges(folder) -> None:
+    import draw
+
+    table = pd.read_csv(folder / "molecules.csv", keep_default_na=False)
+    table = table[(table["set"] != "qm9") & (table["smiles"] != "")]
+    wide = [Chem.MolFromSmiles(x) for x in pd.read_csv(folder / "wide" / "molecules.csv")["smiles"]]
+    judging = [Chem.MolFromSmiles(x) for x in table["smiles"][table["part"] != "train"]]
+    assert not {draw.group(mol, "") for mol in judging} & {draw.group(mol, "") for mol in wide}
+    assert not {draw.skeleton(mol) for mol in judging} & {draw.skeleton(mol) for mol in wide}
+
+
+@pytest.mark.parametrize(("element", "smiles"), [("Si", "CCO"), ("P", "CN"), ("Cl", "CC#N")])
+def test_an_atom_becomes_another_one(folder, element, smiles) -> None:
+    from draw_wide import changed
+
+    rng = np.random.default_rng(0)
+    found = {changed(Chem.MolFromSmiles(smiles), element, rng) for _ in range(20)}
+    wanted = {
+        "Si": {"C[SiH2]O", "OC[SiH3]"},
+        "P": {"CP", None},  # the other change asks for nitrogen with three neighbours
+        "Cl": {"N#CCCl"},
+    }
+    assert found == wanted[element]
+
+
+def test_a_change_that_fits_nowhere_makes_nothing(folder) -> None:
+    from draw_wide import REACTIONS, changed
+
+    rng = np.random.default_rng(0)
+    for element in REACTIONS:
+        assert changed(Chem.MolFromSmiles("F"), element, rng) is None
+
+
+def test_labels_of_the_smaller_basis_are_moved_to_those_of_qm9(folder) -> None:
+    """Molecules that judge have both labels too: the moved ones are nearer."""
+    from data import COLUMNS, HERE, design, known_of
+
+    exact, rough = (known_of(HERE, file) for file in ("labels.jsonl", "rough.jsonl"))
+    rough = rough.loc[rough.index.isin(exact.index)]
+    exact = exact.loc[rough.index]
+    is_train = exact["part"] == "train"
+    for name in set(COLUMNS) - {"gap"}:
+        both = (exact[name] + rough[name]).notna()
+        terms, wanted = design(rough[both], name), exact.loc[both, name].to_numpy()
+        train = is_train[both].to_numpy()
+        factors = np.linalg.lstsq(terms[train], wanted[train], rcond=1e-6)[0]
+        before = np.abs(rough.loc[both, name].to_numpy() - wanted)[~train].mean()
+        assert np.abs(terms @ factors - wanted)[~train].mean() < 0.9 * before
+
+
+def test_turns_take_all_before_any_comes_again(folder) -> None:
+    from train import Turns
+
+    turns = Turns(7, 3, np.random.default_rng(0))
+    first, second, third = (turns.next().tolist() for _ in range(3))
+    assert len({*first, *second}) == 6
+    assert len(third) == 3
+    assert len(Turns(2, 3, np.random.default_rng(0)).next()) == 2
+
+
+class Springs:
+    """Stands in for AIMNet2: all bonds of water want to be 1 Å, hydrogens 1.6 Å apart."""
+
+    def model(self, asked):
+        pos = asked["coord"].double().requires_grad_()
+        energy = 0.0
+        for i, j, r in ((0, 1, 1.0), (0, 2, 1.0), (1, 2, 1.6)):
+            energy = energy + 10 * ((pos[:, i] - pos[:, j]).norm(dim=1) - r).square().sum()
+        (gradient,) = torch.autograd.grad(energy, pos)
+        return {"forces": -gradient.detach()}
+
+
+def test_molecules_are_relaxed_together(folder) -> None:
+    from minima import Corrected, settled
+
+    molecules = [molecule("H2O") for _ in range(3)]
+    for k, atoms in enumerate(molecules):
+        atoms.rattle(0.05, seed=k)
+    pulls = {("H", "O"): 1.0}
+    assert settled(molecules, pulls, Springs(), 1e-4) == ["ok"] * 3
+    for atoms in molecules:
+        assert atoms.calc is None
+        # The pull of 1 eV/Å shortens both bonds; the hydrogens' spring holds half of it.
+        assert atoms.get_distance(0, 1) == pytest.approx(atoms.get_distance(0, 2), abs=1e-4)
+        assert atoms.get_distance(0, 1) < 0.99
+    hessian = Corrected(molecules[0], pulls).hessian(Springs(), molecules[0].positions)
+    stiffness = np.linalg.eigvalsh(hessian)
+    assert np.abs(stiffness[:3]).max() < 0.02
+    assert stiffness[-3:].min() > 5
+    assert settled([molecule("H2O")], {}, Springs(), 0.0) == ["no minimum"]
 
 
 @pytest.mark.parametrize(
