@@ -5,6 +5,8 @@
 * ``changed``: molecules of QM9's training part in which one atom is another one: carbon became
   silicon, nitrogen phosphorus, oxygen sulfur (with or without oxygen bonded to it), hydrogen
   chlorine. The lists have few molecules with silicon and phosphorus.
+* ``grown``: molecules of three to five heavy atoms, which bond as their valences let them, so that
+  every two elements are bonded in some.
 
 None has the scaffold of a molecule that validates or tests in `molecules.csv`, nor its skeleton.
 
@@ -20,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from draw import HERE, SEED, by_element, group, skeleton
+from draw import HERE, SEED, by_element, group, is_wanted, skeleton
 from rdkit import Chem, RDLogger
 
 from molgeo.data.location import data_dir
@@ -29,6 +31,12 @@ from molgeo.data.qm9.dataset import QM9
 CHANGED = {"Si": 900, "P": 900, "S": 500, "Cl": 500}
 MOST_HEAVY = 8
 """Heavy atoms of the molecules that are changed."""
+N_GROWN = 800
+GROWN = range(3, 6)
+VALENCES = {"C": 4, "N": 3, "O": 2, "F": 1, "Si": 4, "P": 3, "S": 2, "Cl": 1}
+DOUBLE, OXIDE = 0.25, 0.3
+"""Shares of bonds that become double if they can, and of phosphorus and sulfur that an oxygen more
+is bonded to."""
 REACTIONS = {
     "Si": ("[CX4:1]>>[Si:1]",),
     "P": ("[NX3;!$(N-[C,N]=*);!$(N-[#6;a]);!$(N-C#*):1]>>[P:1]", "[NX3;H0:1]>>[P:1]=O"),
@@ -58,6 +66,36 @@ def changed(mol: Chem.Mol, element: str, rng: np.random.Generator) -> str | None
         return None
     smiles = Chem.MolToSmiles(product)
     return None if Chem.GetFormalCharge(product) or Chem.MolFromSmiles(smiles) is None else smiles
+
+
+def grown(rng: np.random.Generator) -> str:
+    """The SMILES of a molecule that grew atom by atom, each bonded to a random one before."""
+    mol, free = Chem.RWMol(), []
+
+    def bond(i: int, j: int, order: Chem.BondType) -> None:
+        mol.AddBond(i, j, order)
+        for k in (i, j):
+            free[k] -= int(order)
+
+    for _ in range(rng.choice(GROWN)):
+        symbol = str(rng.choice(list(VALENCES)))
+        open_ones = [k for k, n in enumerate(free) if n]
+        if free and not open_ones:
+            break
+        new = mol.AddAtom(Chem.Atom(symbol))
+        free.append(VALENCES[symbol])
+        if new:
+            bond(int(rng.choice(open_ones)), new, Chem.BondType.SINGLE)
+    for one in mol.GetBonds():
+        i, j = one.GetBeginAtomIdx(), one.GetEndAtomIdx()
+        if free[i] and free[j] and rng.random() < DOUBLE:
+            one.SetBondType(Chem.BondType.DOUBLE)
+            free[i], free[j] = free[i] - 1, free[j] - 1
+    for atom in [x.GetIdx() for x in mol.GetAtoms() if x.GetSymbol() in ("P", "S")]:
+        if rng.random() < OXIDE:
+            mol.AddBond(atom, mol.AddAtom(Chem.Atom("O")), Chem.BondType.DOUBLE)
+    Chem.SanitizeMol(mol)
+    return Chem.MolToSmiles(mol)
 
 
 def main() -> None:
@@ -99,14 +137,19 @@ def main() -> None:
         if smiles is not None and add("changed", smiles):
             left[element] -= 1
 
+    rows = [rows[k] for k in rng.permutation(len(rows))]
+    n_before = len(rows)
+    while len(rows) < n_before + N_GROWN:
+        smiles = grown(rng)
+        if is_wanted({atom.GetSymbol() for atom in Chem.MolFromSmiles(smiles).GetAtoms()}):
+            add("grown", smiles)
     folder = HERE / "wide"
     folder.mkdir(exist_ok=True)
     with (folder / "molecules.csv").open("w", newline="") as file:
         out = csv.writer(file, lineterminator="\n")
         out.writerow(["name", "set", "part", "smiles"])
         number: collections.Counter[str] = collections.Counter()
-        for k in rng.permutation(len(rows)):
-            kind, smiles = rows[k]
+        for kind, smiles in rows:
             out.writerow([f"{kind}_{number[kind]:04d}", kind, "train", smiles])
             number[kind] += 1
     print(number)
