@@ -147,9 +147,13 @@ def molecule_set(table: pd.DataFrame, positions: list[np.ndarray] | None = None)
 
     Args:
         table: as of `molecules`.
-        positions: of each molecule, (atoms, 3) Å; None for its own.
+        positions: of each molecule, (atoms, 3) Å; None for its own. Moved molecules have no ⟨R²⟩:
+            it changes with the positions more than the error that is left.
     """
-    return labelled.molecule_set(table["atoms"].tolist(), labels(table), positions)
+    y = labels(table)
+    if positions is not None:
+        y[:, NAMES.index("r2")] = torch.nan
+    return labelled.molecule_set(table["atoms"].tolist(), y, positions)
 
 
 def labels(table: pd.DataFrame) -> torch.Tensor:

@@ -343,8 +343,8 @@ def main() -> None:
     """Train, and write the checkpoint with its card."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("work", type=Path)
-    parser.add_argument("--minutes", type=float, default=6.0, help="of training")
-    parser.add_argument("--rate", type=float, default=5e-4)
+    parser.add_argument("--minutes", type=float, default=17.0, help="of training")
+    parser.add_argument("--rate", type=float, default=7e-4)
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     RDLogger.DisableLog("rdApp.*")
@@ -368,7 +368,7 @@ def main() -> None:
     print(step, measured(net, test))
     net.domain = widened(net.domain, domain_of(new, torch.arange(len(parts["train"]))))
     path = args.work / f"{NAME}.safetensors"
-    save_checkpoint(net.eval(), path, facts(args, len(parts["train"]), step))
+    save_checkpoint(net.eval(), path, facts(args, len(parts["train"]), len(wide), step))
     path.with_suffix(".md").write_text(markdown(read_header(path)))
 
 
@@ -381,12 +381,12 @@ def widened(old: Domain, own: Domain) -> Domain:
     return dataclasses.replace(both, bond_kinds=kinds)
 
 
-def facts(args: argparse.Namespace, n: int, step: int) -> dict[str, object]:
+def facts(args: argparse.Namespace, n: int, n_wide: int, step: int) -> dict[str, object]:
     """What the checkpoint says of itself."""
     return {
         "name": NAME,
         "data": "QM9+",
-        "n_train": n + N_QM9,
+        "n_train": n + n_wide + N_QM9,
         "split": "by scaffold",
         "level_of_theory": LEVEL_OF_THEORY,
         "geometry": "dft",
@@ -397,11 +397,12 @@ def facts(args: argparse.Namespace, n: int, step: int) -> dict[str, object]:
         f"--rate {args.rate:g}",
         "commit": commit(),
         "date": datetime.date.today().isoformat(),
-        "notes": f"For molecules with Si, P, S or Cl. It learned from {n} of them and from "
-        f"{N_QM9:,} molecules of QM9, and begins as `{START}` and `{DEFAULT_FORCE_FIELD}` side by "
-        "side. Half of the labels' geometries are B3LYP's; the others are AIMNet2's minima, moved "
-        "by what the bonds of B3LYP's differ in. Vibrations of these are AIMNet2's, scaled "
-        "(`benchmarks/other_elements`).",
+        "notes": f"For molecules with Si, P, S or Cl. It learned from {n} of them that were "
+        f"labelled at QM9's level, from {n_wide:,} that were labelled in the smaller basis "
+        f"6-31G(d), and from {N_QM9:,} molecules of QM9. It begins as `{START}` and "
+        f"`{DEFAULT_FORCE_FIELD}` side by side. The labels' geometries are B3LYP's or AIMNet2's "
+        "minima, these moved by what the bonds of B3LYP's differ in. Vibrations of these are "
+        "AIMNet2's, scaled (`benchmarks/other_elements`).",
     }
 
 

@@ -90,6 +90,17 @@ def test_labels_of_the_smaller_basis_are_moved_to_those_of_qm9(folder) -> None:
         assert np.abs(terms @ factors - wanted)[~train].mean() < 0.9 * before
 
 
+def test_moved_molecules_have_no_extent(folder) -> None:
+    from data import NAMES as PROPERTIES
+    from data import molecule_set
+
+    atoms = molecule("SH2")
+    table = pd.DataFrame([{"atoms": atoms, **dict.fromkeys(PROPERTIES, 1.0)}])
+    own, moved = molecule_set(table), molecule_set(table, [atoms.positions + 0.1])
+    assert (own.y == 1).all()
+    assert [name for name, y in zip(PROPERTIES, moved.y[0], strict=True) if y.isnan()] == ["r2"]
+
+
 def test_turns_take_all_before_any_comes_again(folder) -> None:
     from train import Turns
 
