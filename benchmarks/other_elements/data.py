@@ -125,6 +125,20 @@ def design(table: pd.DataFrame, name: str) -> np.ndarray:
     return np.hstack([own, atoms])
 
 
+def moved(exact: pd.DataFrame, rough: pd.DataFrame, table: pd.DataFrame, name: str) -> np.ndarray:
+    """Labels of `table` in the smaller basis, moved to QM9's level.
+
+    Args:
+        exact: training molecules at QM9's level.
+        rough: the same in the smaller basis.
+        table: molecules in the smaller basis.
+        name: of the property.
+    """
+    both = (exact[name] + rough[name]).notna()
+    terms, wanted = design(rough[both], name), exact.loc[both, name]
+    return design(table, name) @ np.linalg.lstsq(terms, wanted, rcond=1e-6)[0]
+
+
 def wide_molecules() -> pd.DataFrame:
     """The molecules of `wide/`, as of `molecules`, with labels moved to QM9's level.
 
@@ -135,9 +149,7 @@ def wide_molecules() -> pd.DataFrame:
     rough, table = rough.loc[exact.index], known_of(WIDE, "rough.jsonl")
     table["energy"] = np.nan
     for name in ("mu", "alpha", "homo", "lumo", "r2"):
-        both = (exact[name] + rough[name]).notna()
-        terms, wanted = design(rough[both], name), exact.loc[both, name]
-        table[name] = design(table, name) @ np.linalg.lstsq(terms, wanted, rcond=1e-6)[0]
+        table[name] = moved(exact, rough, table, name)
     table["gap"] = table["lumo"] - table["homo"]
     return with_heats(table, WIDE)
 
