@@ -2,7 +2,9 @@
 
 Those of `wide/` are labelled in a smaller basis. What it changes on average is known from training
 molecules that have both labels: a factor, and a shift per atom of each element (per its share of
-the atoms in orbital energies, none in dipoles). They are moved by that.
+the atoms in orbital energies, none in dipoles). They are moved by that. Their electronic energies
+are AIMNet2's, with a part of the smaller basis' difference from it, and a shift per atom of each
+element and per bond of every two.
 
 Energies are the electronic energy of `labels.jsonl` and what vibrations add to it. PPE1694 has
 frequencies at QM9's level. Of others they are AIMNet2's, times a factor below `STIFF` and another
@@ -11,6 +13,8 @@ above it, with which AIMNet2's are PPE1694's on its training molecules.
 
 from __future__ import annotations
 
+import collections
+import itertools
 import sys
 from functools import cache
 from pathlib import Path
@@ -21,6 +25,8 @@ import ase.io
 import numpy as np
 import pandas as pd
 import torch
+from ase.data import chemical_symbols
+from minima import bonds_of
 from thermal import SCALED, thermal
 
 from molgeo.data.molecules import MoleculeSet
@@ -46,6 +52,9 @@ COLUMNS: Final = {
 }
 HEATS: Final = ("zpve", "cv", "u298", "h298", "g298")
 ELEMENTS: Final = (1, 6, 7, 8, 9, 14, 15, 16, 17)
+CHEAP: Final = "aimnet2.jsonl"
+RIDGE: Final = 1.0
+"""Bonds of no shift that each two elements have beside their own, so that rare ones have none."""
 MOST_CLOSED_SHELL: Final = 3.0
 """eV: molecules with a smaller gap have a singlet instability at this level, and no label."""
 
@@ -139,15 +148,50 @@ def moved(exact: pd.DataFrame, rough: pd.DataFrame, table: pd.DataFrame, name: s
     return design(table, name) @ np.linalg.lstsq(terms, wanted, rcond=1e-6)[0]
 
 
-def wide_molecules() -> pd.DataFrame:
-    """The molecules of `wide/`, as of `molecules`, with labels moved to QM9's level.
+def energy_terms(table: pd.DataFrame, kinds: list[str]) -> np.ndarray:
+    """(molecules, kinds) atoms of an element, and bonds of two, such as ``Si`` and ``H-Si``."""
+    found = []
+    for atoms in table["atoms"]:
+        number = collections.Counter(atoms.symbols)
+        number.update("-".join(elements) for _, elements, _ in bonds_of(atoms)[1])
+        found.append([number[kind] for kind in kinds])
+    return np.array(found, dtype=float)
 
-    Their energies are not among them: 0.2 eV would be left between both bases.
+
+def moved_energies(exact: pd.DataFrame, rough: pd.DataFrame, table: pd.DataFrame) -> np.ndarray:
+    """(molecules,) electronic energies of `table` at QM9's level, eV; NaN without AIMNet2's.
+
+    Args:
+        exact: training molecules at QM9's level.
+        rough: the same in the smaller basis.
+        table: molecules in the smaller basis.
     """
+    cheap = {x: row["aimnet2_eV"] for f in (HERE, WIDE) for x, row in by_name(f / CHEAP).items()}
+    elements = [chemical_symbols[e] for e in ELEMENTS]
+    bonds = [
+        "-".join(pair) for pair in itertools.combinations_with_replacement(sorted(elements), 2)
+    ]
+
+    def terms(some: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        own = some.index.map(cheap).to_numpy(dtype=float)
+        less = (some["energy"].to_numpy() - own)[:, None]
+        return own, np.hstack([less, energy_terms(some, [*elements, *bonds])])
+
+    start, some = terms(rough)
+    rare = np.diag([0.0] * (1 + len(elements)) + [RIDGE] * len(bonds))
+    wanted = np.append(exact["energy"].to_numpy() - start, np.zeros(len(rare)))
+    fit = np.linalg.lstsq(np.vstack([some, rare]), wanted, rcond=1e-9)[0]
+    start, some = terms(table)
+    return start + some @ fit
+
+
+def wide_molecules() -> pd.DataFrame:
+    """The molecules of `wide/`, as of `molecules`, with labels moved to QM9's level."""
     exact, rough = (known_of(HERE, file) for file in ("labels.jsonl", "rough.jsonl"))
     exact = exact[(exact["part"] == "train") & exact.index.isin(rough.index)]
     rough, table = rough.loc[exact.index], known_of(WIDE, "rough.jsonl")
-    table["energy"] = np.nan
+    table["energy"] = moved_energies(exact, rough, table)
+    table = table[table["energy"].notna()].copy()
     for name in ("mu", "alpha", "homo", "lumo", "r2"):
         table[name] = moved(exact, rough, table, name)
     table["gap"] = table["lumo"] - table["homo"]

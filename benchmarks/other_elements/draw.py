@@ -75,12 +75,12 @@ def bonded(symbols: list[str], positions: list[list[float]]) -> Chem.Mol | None:
     return None if len(Chem.GetMolFrags(mol)) > 1 else mol
 
 
-def by_element(smiles: list[str]) -> dict[str, dict[int, list[str]]]:
+def by_element(smiles: list[str], wanted: range = SIZES) -> dict[str, dict[int, list[str]]]:
     """Neutral closed-shell molecules with new elements, by the rarest of these and by size."""
     found: dict[str, dict[int, set[str]]] = {e: collections.defaultdict(set) for e in POOL}
     for one in smiles:
         mol = None if "." in one else Chem.MolFromSmiles(one)
-        if mol is None or mol.GetNumHeavyAtoms() not in SIZES:
+        if mol is None or mol.GetNumHeavyAtoms() not in wanted:
             continue
         symbols = {atom.GetSymbol() for atom in mol.GetAtoms()}
         radical = any(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms())

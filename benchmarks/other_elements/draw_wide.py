@@ -7,10 +7,15 @@
   chlorine. The lists have few molecules with silicon and phosphorus.
 * ``grown``: molecules of three to five heavy atoms, which bond as their valences let them, so that
   every two elements are bonded in some.
+* ``varied``: molecules that grew likewise to three to six, each from elements in shares of its own,
+  more of them carbon. So some are chlorofluorocarbons, and others silanes.
+* ``large``: molecules of the lists with 10 to 13 heavy atoms.
+* ``long``: molecules of the lists with a hydrogen that became a chain of carbon: groups far apart.
+* ``rmg``: what `draw.py` left of RMG's G4 library (MIT), at geometries of QM9's level.
 
 None has the scaffold of a molecule that validates or tests in `molecules.csv`, nor its skeleton.
 
-    python benchmarks/other_elements/draw_wide.py qca_smiles.csv.gz
+    python benchmarks/other_elements/draw_wide.py qca_smiles.csv.gz rmg_g4_closed_shell.json.gz
 """
 
 from __future__ import annotations
@@ -20,9 +25,11 @@ import collections
 import csv
 from pathlib import Path
 
+import ase
+import ase.io
 import numpy as np
 import pandas as pd
-from draw import HERE, SEED, by_element, group, is_wanted, skeleton
+from draw import HERE, SEED, bonded, by_element, even, group, is_wanted, read, skeleton
 from rdkit import Chem, RDLogger
 
 from molgeo.data.location import data_dir
@@ -33,10 +40,16 @@ MOST_HEAVY = 8
 """Heavy atoms of the molecules that are changed."""
 N_GROWN = 800
 GROWN = range(3, 6)
+N_VARIED = 6000
+N_LARGE, LARGE = 120, range(10, 14)
+N_LONG, CHAINS = 120, ("CCCC", "CCCCCC", "CCCCCCCC", "CC(C)CC", "CCCC(C)C")
+VARIED = range(3, 7)
+SHARES = {"C": 1.2, "N": 0.4, "O": 0.4, "F": 0.3, "Si": 0.3, "P": 0.3, "S": 0.4, "Cl": 0.4}
+"""Concentrations of the Dirichlet distribution that a varied molecule's elements come from."""
 VALENCES = {"C": 4, "N": 3, "O": 2, "F": 1, "Si": 4, "P": 3, "S": 2, "Cl": 1}
-DOUBLE, OXIDE = 0.25, 0.3
-"""Shares of bonds that become double if they can, and of phosphorus and sulfur that an oxygen more
-is bonded to."""
+DOUBLE, TRIPLE, OXIDE = 0.25, 0.3, 0.3
+"""Shares of bonds that become double if they can, of these that become triple, and of phosphorus
+and sulfur that an oxygen more is bonded to."""
 REACTIONS = {
     "Si": ("[CX4:1]>>[Si:1]",),
     "P": ("[NX3;!$(N-[C,N]=*);!$(N-[#6;a]);!$(N-C#*):1]>>[P:1]", "[NX3;H0:1]>>[P:1]=O"),
@@ -68,8 +81,30 @@ def changed(mol: Chem.Mol, element: str, rng: np.random.Generator) -> str | None
     return None if Chem.GetFormalCharge(product) or Chem.MolFromSmiles(smiles) is None else smiles
 
 
-def grown(rng: np.random.Generator) -> str:
-    """The SMILES of a molecule that grew atom by atom, each bonded to a random one before."""
+def with_chain(smiles: str, rng: np.random.Generator) -> str | None:
+    """A molecule with a chain instead of one hydrogen; None if it would not be of a large size."""
+    mol = Chem.MolFromSmiles(smiles)
+    ends = [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetTotalNumHs()]
+    chain = Chem.MolFromSmiles(str(rng.choice(CHAINS)))
+    if not ends or mol.GetNumAtoms() + chain.GetNumAtoms() not in LARGE:
+        return None
+    both = Chem.RWMol(Chem.CombineMols(mol, chain))
+    end = both.GetAtomWithIdx(int(rng.choice(ends)))
+    both.AddBond(end.GetIdx(), mol.GetNumAtoms(), Chem.BondType.SINGLE)
+    if end.GetNumExplicitHs():
+        end.SetNumExplicitHs(end.GetNumExplicitHs() - 1)
+    Chem.SanitizeMol(both)
+    return Chem.MolToSmiles(both)
+
+
+def grown(rng: np.random.Generator, sizes: range, shares: np.ndarray | None = None) -> str:
+    """The SMILES of a molecule that grew atom by atom, each bonded to a random one before.
+
+    Args:
+        rng: what chance decides by.
+        sizes: numbers of heavy atoms.
+        shares: of the elements of `VALENCES`; None for equal ones and no triple bonds.
+    """
     mol, free = Chem.RWMol(), []
 
     def bond(i: int, j: int, order: Chem.BondType) -> None:
@@ -77,8 +112,8 @@ def grown(rng: np.random.Generator) -> str:
         for k in (i, j):
             free[k] -= int(order)
 
-    for _ in range(rng.choice(GROWN)):
-        symbol = str(rng.choice(list(VALENCES)))
+    for _ in range(rng.choice(sizes)):
+        symbol = str(rng.choice(list(VALENCES), p=shares))
         open_ones = [k for k, n in enumerate(free) if n]
         if free and not open_ones:
             break
@@ -91,6 +126,9 @@ def grown(rng: np.random.Generator) -> str:
         if free[i] and free[j] and rng.random() < DOUBLE:
             one.SetBondType(Chem.BondType.DOUBLE)
             free[i], free[j] = free[i] - 1, free[j] - 1
+            if shares is not None and free[i] and free[j] and rng.random() < TRIPLE:
+                one.SetBondType(Chem.BondType.TRIPLE)
+                free[i], free[j] = free[i] - 1, free[j] - 1
     for atom in [x.GetIdx() for x in mol.GetAtoms() if x.GetSymbol() in ("P", "S")]:
         if rng.random() < OXIDE:
             mol.AddBond(atom, mol.AddAtom(Chem.Atom("O")), Chem.BondType.DOUBLE)
@@ -98,10 +136,16 @@ def grown(rng: np.random.Generator) -> str:
     return Chem.MolToSmiles(mol)
 
 
+def elements(smiles: str) -> set[str]:
+    """Symbols of the atoms that a SMILES writes."""
+    return {atom.GetSymbol() for atom in Chem.MolFromSmiles(smiles).GetAtoms()}
+
+
 def main() -> None:
-    """Write wide/molecules.csv."""
+    """Write wide/molecules.csv, and the geometries that are there."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pool", type=Path)
+    parser.add_argument("rmg", type=Path)
     args = parser.parse_args()
     RDLogger.DisableLog("rdApp.*")
     rng = np.random.default_rng(SEED)
@@ -121,28 +165,47 @@ def main() -> None:
         rows.append((kind, smiles))
         return True
 
+    def add_some(kind: str, smiles: list[str], n: int) -> None:
+        left = rng.permutation(smiles).tolist()
+        while left and n:
+            n -= add(kind, left.pop())
+
     for sizes in by_element(pd.read_csv(args.pool)["smiles"].unique().tolist()).values():
         for some in sizes.values():
             for smiles in some:
                 add("pool", smiles)
     qm9 = QM9(data_dir() / "qm9")
     train = rng.permutation(qm9.split().train.numpy()).tolist()
-    left = collections.Counter(CHANGED)
-    while left.total():
+    to_change = collections.Counter(CHANGED)
+    while to_change.total():
         mol = Chem.MolFromSmiles(qm9.smiles(train.pop()))
-        element = str(rng.choice(sorted(+left)))
+        element = str(rng.choice(sorted(+to_change)))
         if mol is None or mol.GetNumHeavyAtoms() > MOST_HEAVY or Chem.GetFormalCharge(mol):
             continue
         smiles = changed(mol, element, rng)
         if smiles is not None and add("changed", smiles):
-            left[element] -= 1
+            to_change[element] -= 1
 
     rows = [rows[k] for k in rng.permutation(len(rows))]
     n_before = len(rows)
     while len(rows) < n_before + N_GROWN:
-        smiles = grown(rng)
-        if is_wanted({atom.GetSymbol() for atom in Chem.MolFromSmiles(smiles).GetAtoms()}):
+        smiles = grown(rng, GROWN)
+        if is_wanted(elements(smiles)):
             add("grown", smiles)
+    settled = {}
+    for x in read(args.rmg):
+        mol = bonded(x["symbols"], x["positions"]) if is_wanted(set(x["symbols"])) else None
+        if mol is not None and add("rmg", Chem.MolToSmiles(mol)):
+            settled[rows[-1]] = ase.Atoms(x["symbols"], x["positions"])
+    n_before = len(rows)
+    while len(rows) < n_before + N_VARIED:
+        smiles = grown(rng, VARIED, rng.dirichlet([*SHARES.values()]))
+        if is_wanted(elements(smiles)):
+            add("varied", smiles)
+    some = by_element(pd.read_csv(args.pool)["smiles"].unique().tolist(), LARGE)
+    add_some("large", [x for sizes in some.values() for x in even(sizes, N_LARGE, rng)], N_LARGE)
+    chained = [with_chain(x, rng) for kind, x in rows if kind == "pool"]
+    add_some("long", [x for x in chained if x is not None], N_LONG)
     folder = HERE / "wide"
     folder.mkdir(exist_ok=True)
     with (folder / "molecules.csv").open("w", newline="") as file:
@@ -150,8 +213,17 @@ def main() -> None:
         out.writerow(["name", "set", "part", "smiles"])
         number: collections.Counter[str] = collections.Counter()
         for kind, smiles in rows:
-            out.writerow([f"{kind}_{number[kind]:04d}", kind, "train", smiles])
+            name = f"{kind}_{number[kind]:04d}"
             number[kind] += 1
+            out.writerow([name, kind, "train", smiles])
+            if (kind, smiles) in settled:
+                settled[kind, smiles].info = {"name": name, "state": "ok"}
+    geometries = folder / "geometries.extxyz"
+    done = set()
+    if geometries.exists():
+        done = {atoms.info["name"] for atoms in ase.io.iread(geometries, ":")}
+    left = [atoms for atoms in settled.values() if atoms.info["name"] not in done]
+    ase.io.write(geometries, left, format="extxyz", append=True)
     print(number)
 
 

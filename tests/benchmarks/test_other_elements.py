@@ -73,6 +73,38 @@ def test_a_change_that_fits_nowhere_makes_nothing(folder) -> None:
         assert changed(Chem.MolFromSmiles("F"), element, rng) is None
 
 
+def test_a_chain_takes_the_place_of_a_hydrogen(folder) -> None:
+    from draw_wide import CHAINS, with_chain
+
+    rng = np.random.default_rng(0)
+    mol = Chem.MolFromSmiles("CS(=O)(=O)c1cc[nH]c1")
+    for _ in range(20):
+        made = with_chain(Chem.MolToSmiles(mol), rng)
+        if made is not None:  # the longest chain would be too long
+            both = Chem.MolFromSmiles(made)
+            assert both.HasSubstructMatch(mol)
+            added = both.GetNumAtoms() - mol.GetNumAtoms()
+            assert added in {Chem.MolFromSmiles(one).GetNumAtoms() for one in CHAINS}
+            assert len(Chem.GetMolFrags(both)) == 1
+    assert with_chain("FC(F)(F)S(F)(F)(F)(F)F", rng) is None  # no hydrogen
+    assert with_chain("CS", rng) is None  # still small
+
+
+@pytest.mark.parametrize("element", ["Cl", "Si"])
+def test_molecules_grow_of_their_own_elements(folder, element) -> None:
+    from draw_wide import VALENCES, VARIED, elements, grown
+
+    rng = np.random.default_rng(0)
+    shares = np.array([0.5 * (x in ("C", element)) for x in VALENCES])
+    made = {grown(rng, VARIED, shares) for _ in range(50)}
+    assert len(made) > 10
+    for smiles in made:
+        mol = Chem.MolFromSmiles(smiles)
+        assert elements(smiles) <= {"C", element}
+        assert mol.GetNumAtoms() <= max(VARIED)
+        assert Chem.GetFormalCharge(mol) == 0
+
+
 def test_labels_of_the_smaller_basis_are_moved_to_those_of_qm9(folder) -> None:
     """Molecules that judge have both labels too: the moved ones are nearer."""
     from data import COLUMNS, HERE, known_of, moved
@@ -89,6 +121,18 @@ def test_labels_of_the_smaller_basis_are_moved_to_those_of_qm9(folder) -> None:
         assert np.abs(found - wanted).mean() < 0.9 * before
 
 
+def test_energies_of_qm9s_level_from_cheap_ones(folder) -> None:
+    """0.1 eV from those of molecules that judge: both bases differ by tens of eV."""
+    from data import HERE, known_of, moved_energies
+
+    exact, rough = (known_of(HERE, file) for file in ("labels.jsonl", "rough.jsonl"))
+    rough = rough.loc[rough.index.isin(exact.index)]
+    exact = exact.loc[rough.index]
+    is_train = exact["part"] == "train"
+    found = moved_energies(exact[is_train], rough[is_train], rough[~is_train])
+    assert np.abs(found - exact["energy"][~is_train]).mean() < 0.1
+
+
 def test_moved_molecules_have_no_extent(folder) -> None:
     from data import NAMES as PROPERTIES
     from data import molecule_set
@@ -98,6 +142,23 @@ def test_moved_molecules_have_no_extent(folder) -> None:
     own, moved = molecule_set(table), molecule_set(table, [atoms.positions + 0.1])
     assert (own.y == 1).all()
     assert [name for name, y in zip(PROPERTIES, moved.y[0], strict=True) if y.isnan()] == ["r2"]
+
+
+def test_each_geometry_has_the_energy_of_its_molecule(folder) -> None:
+    from train import Labelled
+
+    from data import NAMES as PROPERTIES
+    from data import molecule_set
+
+    rows = [
+        {"atoms": molecule(name), "energy": energy, **dict.fromkeys(PROPERTIES, 0.0)}
+        for name, energy in (("SH2", -1.0), ("HCl", -2.0))
+    ]
+    table = pd.DataFrame(rows)
+    twice = molecule_set(table).joined(molecule_set(table))
+    batch, energies = Labelled.of(twice, table).batch(torch.tensor([0, 3]))
+    assert batch.z.tolist() == [16, 1, 1, 17, 1]
+    assert energies.tolist() == [-1.0, -2.0]
 
 
 def test_turns_take_all_before_any_comes_again(folder) -> None:
