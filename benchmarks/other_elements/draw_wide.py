@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import collections
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import ase
@@ -141,6 +142,90 @@ def elements(smiles: str) -> set[str]:
     return {atom.GetSymbol() for atom in Chem.MolFromSmiles(smiles).GetAtoms()}
 
 
+class Drawn:
+    """Molecules that were drawn so far, none like another one, nor like one that judges.
+
+    Args:
+        table: as `molecules.csv`.
+    """
+
+    def __init__(self, table: pd.DataFrame) -> None:
+        table = table[(table["set"] != "qm9") & (table["smiles"] != "")]
+        mols = [Chem.MolFromSmiles(one) for one in table["smiles"]]
+        self.have = {skeleton(mol) for mol in mols}
+        judges = (table["part"] != "train").tolist()
+        self.barred = {group(mol, "") for mol, one in zip(mols, judges, strict=True) if one}
+        self.rows: list[tuple[str, str]] = []
+
+    def add(self, kind: str, smiles: str) -> bool:
+        """Whether it is a new one, which was added."""
+        mol = Chem.MolFromSmiles(smiles)
+        if skeleton(mol) in self.have or group(mol, "") in self.barred:
+            return False
+        self.have.add(skeleton(mol))
+        self.rows.append((kind, smiles))
+        return True
+
+    def grow(self, kind: str, n: int, make: Callable[[], str]) -> None:
+        """Add n new ones that have a new element."""
+        while n:
+            smiles = make()
+            n -= is_wanted(elements(smiles)) and self.add(kind, smiles)
+
+    def add_some(self, kind: str, n: int, smiles: list[str], rng: np.random.Generator) -> None:
+        """Add n of them, or all."""
+        left = rng.permutation(smiles).tolist()
+        while left and n:
+            n -= self.add(kind, left.pop())
+
+
+def add_changed(drawn: Drawn, rng: np.random.Generator) -> None:
+    """Molecules of QM9 in which an atom is another one."""
+    qm9 = QM9(data_dir() / "qm9")
+    train = rng.permutation(qm9.split().train.numpy()).tolist()
+    left = collections.Counter(CHANGED)
+    while left.total():
+        mol = Chem.MolFromSmiles(qm9.smiles(train.pop()))
+        element = str(rng.choice(sorted(+left)))
+        if mol is None or mol.GetNumHeavyAtoms() > MOST_HEAVY or Chem.GetFormalCharge(mol):
+            continue
+        smiles = changed(mol, element, rng)
+        if smiles is not None and drawn.add("changed", smiles):
+            left[element] -= 1
+
+
+def add_rmg(drawn: Drawn, library: Path) -> dict[tuple[str, str], ase.Atoms]:
+    """What is left of a library, with its geometries."""
+    geometries = {}
+    for x in read(library):
+        mol = bonded(x["symbols"], x["positions"]) if is_wanted(set(x["symbols"])) else None
+        if mol is not None and drawn.add("rmg", Chem.MolToSmiles(mol)):
+            geometries[drawn.rows[-1]] = ase.Atoms(x["symbols"], x["positions"])
+    return geometries
+
+
+def write(rows: list[tuple[str, str]], geometries: dict[tuple[str, str], ase.Atoms]) -> None:
+    """molecules.csv, and geometries of theirs that are not in the file yet."""
+    folder = HERE / "wide"
+    folder.mkdir(exist_ok=True)
+    number: collections.Counter[str] = collections.Counter()
+    with (folder / "molecules.csv").open("w", newline="") as file:
+        out = csv.writer(file, lineterminator="\n")
+        out.writerow(["name", "set", "part", "smiles"])
+        for kind, smiles in rows:
+            name = f"{kind}_{number[kind]:04d}"
+            number[kind] += 1
+            out.writerow([name, kind, "train", smiles])
+            if (kind, smiles) in geometries:
+                geometries[kind, smiles].info = {"name": name, "state": "ok"}
+    file, done = folder / "geometries.extxyz", set()
+    if file.exists():
+        done = {atoms.info["name"] for atoms in ase.io.iread(file, ":")}
+    left = [atoms for atoms in geometries.values() if atoms.info["name"] not in done]
+    ase.io.write(file, left, format="extxyz", append=True)
+    print(number)
+
+
 def main() -> None:
     """Write wide/molecules.csv, and the geometries that are there."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -149,82 +234,23 @@ def main() -> None:
     args = parser.parse_args()
     RDLogger.DisableLog("rdApp.*")
     rng = np.random.default_rng(SEED)
-    table = pd.read_csv(HERE / "molecules.csv", keep_default_na=False)
-    table = table[table["set"] != "qm9"]
-    known = {one: Chem.MolFromSmiles(one) for one in table["smiles"] if one}
-    have = {skeleton(mol) for mol in known.values()}
-    judging = table[table["part"] != "train"]["smiles"]
-    barred = {group(known[one], "") for one in judging if one}
-    rows: list[tuple[str, str]] = []
-
-    def add(kind: str, smiles: str) -> bool:
-        mol = Chem.MolFromSmiles(smiles)
-        if skeleton(mol) in have or group(mol, "") in barred:
-            return False
-        have.add(skeleton(mol))
-        rows.append((kind, smiles))
-        return True
-
-    def add_some(kind: str, smiles: list[str], n: int) -> None:
-        left = rng.permutation(smiles).tolist()
-        while left and n:
-            n -= add(kind, left.pop())
-
-    for sizes in by_element(pd.read_csv(args.pool)["smiles"].unique().tolist()).values():
+    drawn = Drawn(pd.read_csv(HERE / "molecules.csv", keep_default_na=False))
+    pool = pd.read_csv(args.pool)["smiles"].unique().tolist()
+    for sizes in by_element(pool).values():
         for some in sizes.values():
             for smiles in some:
-                add("pool", smiles)
-    qm9 = QM9(data_dir() / "qm9")
-    train = rng.permutation(qm9.split().train.numpy()).tolist()
-    to_change = collections.Counter(CHANGED)
-    while to_change.total():
-        mol = Chem.MolFromSmiles(qm9.smiles(train.pop()))
-        element = str(rng.choice(sorted(+to_change)))
-        if mol is None or mol.GetNumHeavyAtoms() > MOST_HEAVY or Chem.GetFormalCharge(mol):
-            continue
-        smiles = changed(mol, element, rng)
-        if smiles is not None and add("changed", smiles):
-            to_change[element] -= 1
-
-    rows = [rows[k] for k in rng.permutation(len(rows))]
-    n_before = len(rows)
-    while len(rows) < n_before + N_GROWN:
-        smiles = grown(rng, GROWN)
-        if is_wanted(elements(smiles)):
-            add("grown", smiles)
-    settled = {}
-    for x in read(args.rmg):
-        mol = bonded(x["symbols"], x["positions"]) if is_wanted(set(x["symbols"])) else None
-        if mol is not None and add("rmg", Chem.MolToSmiles(mol)):
-            settled[rows[-1]] = ase.Atoms(x["symbols"], x["positions"])
-    n_before = len(rows)
-    while len(rows) < n_before + N_VARIED:
-        smiles = grown(rng, VARIED, rng.dirichlet([*SHARES.values()]))
-        if is_wanted(elements(smiles)):
-            add("varied", smiles)
-    some = by_element(pd.read_csv(args.pool)["smiles"].unique().tolist(), LARGE)
-    add_some("large", [x for sizes in some.values() for x in even(sizes, N_LARGE, rng)], N_LARGE)
-    chained = [with_chain(x, rng) for kind, x in rows if kind == "pool"]
-    add_some("long", [x for x in chained if x is not None], N_LONG)
-    folder = HERE / "wide"
-    folder.mkdir(exist_ok=True)
-    with (folder / "molecules.csv").open("w", newline="") as file:
-        out = csv.writer(file, lineterminator="\n")
-        out.writerow(["name", "set", "part", "smiles"])
-        number: collections.Counter[str] = collections.Counter()
-        for kind, smiles in rows:
-            name = f"{kind}_{number[kind]:04d}"
-            number[kind] += 1
-            out.writerow([name, kind, "train", smiles])
-            if (kind, smiles) in settled:
-                settled[kind, smiles].info = {"name": name, "state": "ok"}
-    geometries = folder / "geometries.extxyz"
-    done = set()
-    if geometries.exists():
-        done = {atoms.info["name"] for atoms in ase.io.iread(geometries, ":")}
-    left = [atoms for atoms in settled.values() if atoms.info["name"] not in done]
-    ase.io.write(geometries, left, format="extxyz", append=True)
-    print(number)
+                drawn.add("pool", smiles)
+    add_changed(drawn, rng)
+    drawn.rows = [drawn.rows[k] for k in rng.permutation(len(drawn.rows))]
+    drawn.grow("grown", N_GROWN, lambda: grown(rng, GROWN))
+    geometries = add_rmg(drawn, args.rmg)
+    drawn.grow("varied", N_VARIED, lambda: grown(rng, VARIED, rng.dirichlet([*SHARES.values()])))
+    large = by_element(pool, LARGE).values()
+    some = [smiles for sizes in large for smiles in even(sizes, N_LARGE, rng)]
+    drawn.add_some("large", N_LARGE, some, rng)
+    chained = [with_chain(smiles, rng) for kind, smiles in drawn.rows if kind == "pool"]
+    drawn.add_some("long", N_LONG, [one for one in chained if one is not None], rng)
+    write(drawn.rows, geometries)
 
 
 if __name__ == "__main__":
