@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 import torch
 from ase.data import chemical_symbols
-from minima import bonds_of
+from minima import ENERGIES, bonds_of
 from thermal import SCALED, thermal
 
 from molgeo.data.molecules import MoleculeSet
@@ -52,7 +52,6 @@ COLUMNS: Final = {
 }
 HEATS: Final = ("zpve", "cv", "u298", "h298", "g298")
 ELEMENTS: Final = (1, 6, 7, 8, 9, 14, 15, 16, 17)
-CHEAP: Final = "aimnet2.jsonl"
 RIDGE: Final = 1.0
 """Bonds of no shift that each two elements have beside their own, so that rare ones have none."""
 MOST_CLOSED_SHELL: Final = 3.0
@@ -166,7 +165,7 @@ def moved_energies(exact: pd.DataFrame, rough: pd.DataFrame, table: pd.DataFrame
         rough: the same in the smaller basis.
         table: molecules in the smaller basis.
     """
-    cheap = {x: row["aimnet2_eV"] for f in (HERE, WIDE) for x, row in by_name(f / CHEAP).items()}
+    cheap = {x: row["aimnet2_eV"] for f in (HERE, WIDE) for x, row in by_name(f / ENERGIES).items()}
     elements = [chemical_symbols[e] for e in ELEMENTS]
     bonds = [
         "-".join(pair) for pair in itertools.combinations_with_replacement(sorted(elements), 2)

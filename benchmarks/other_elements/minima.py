@@ -53,6 +53,7 @@ from molgeo.simulation.engine import GeometryEngine  # noqa: E402
 from molgeo.simulation.springs import spring_hessian  # noqa: E402
 from molgeo.simulation.vibrations import modes_of  # noqa: E402
 
+ENERGIES = "aimnet2.jsonl"
 FMAX = 0.01
 """eV/Å."""
 DISPLACEMENT = 0.005
@@ -298,7 +299,7 @@ def relax(folder: Path, pulls: dict[Kind, float], fmax: float) -> None:
 
 def weigh(folder: Path) -> None:
     """AIMNet2's energies of what has none."""
-    file, model = folder / "aimnet2.jsonl", AIMNet2()
+    file, model = folder / ENERGIES, AIMNet2()
     known = by_name(file)
     frames = ase.io.iread(folder / "geometries.extxyz", ":")
     left = [x for x in frames if x.info["state"] == "ok" and x.info["name"] not in known]
