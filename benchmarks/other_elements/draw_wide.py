@@ -9,6 +9,9 @@
   every two elements are bonded in some.
 * ``varied``: molecules that grew likewise to three to six, each from elements in shares of its own,
   more of them carbon. So some are chlorofluorocarbons, and others silanes.
+* ``tiny``: all molecules of up to three heavy atoms that bond so.
+* ``ringed``: molecules that grew like the varied ones to three to seven, with a ring if two
+  atoms can close one.
 * ``large``: molecules of the lists with 10 to 13 heavy atoms.
 * ``long``: molecules of the lists with a hydrogen that became a chain of carbon: groups far apart.
 * ``rmg``: what `draw.py` left of RMG's G4 library (MIT), at geometries of QM9's level.
@@ -23,6 +26,7 @@ from __future__ import annotations
 import argparse
 import collections
 import csv
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,6 +49,8 @@ N_VARIED = 6000
 N_LARGE, LARGE = 120, range(10, 14)
 N_LONG, CHAINS = 120, ("CCCC", "CCCCCC", "CCCCCCCC", "CC(C)CC", "CCCC(C)C")
 VARIED = range(3, 7)
+N_TINY, TINY, MOST_TRIES = 2000, range(1, 4), 20_000
+N_RINGED, RINGED = 2500, range(3, 8)
 SHARES = {"C": 1.2, "N": 0.4, "O": 0.4, "F": 0.3, "Si": 0.3, "P": 0.3, "S": 0.4, "Cl": 0.4}
 """Concentrations of the Dirichlet distribution that a varied molecule's elements come from."""
 VALENCES = {"C": 4, "N": 3, "O": 2, "F": 1, "Si": 4, "P": 3, "S": 2, "Cl": 1}
@@ -98,13 +104,19 @@ def with_chain(smiles: str, rng: np.random.Generator) -> str | None:
     return Chem.MolToSmiles(both)
 
 
-def grown(rng: np.random.Generator, sizes: range, shares: np.ndarray | None = None) -> str:
+def grown(
+    rng: np.random.Generator,
+    sizes: range,
+    shares: np.ndarray | None = None,
+    with_ring: bool = False,
+) -> str:
     """The SMILES of a molecule that grew atom by atom, each bonded to a random one before.
 
     Args:
         rng: what chance decides by.
         sizes: numbers of heavy atoms.
         shares: of the elements of `VALENCES`; None for equal ones and no triple bonds.
+        with_ring: close one if two atoms can, and have no triple bonds.
     """
     mol, free = Chem.RWMol(), []
 
@@ -122,12 +134,19 @@ def grown(rng: np.random.Generator, sizes: range, shares: np.ndarray | None = No
         free.append(VALENCES[symbol])
         if new:
             bond(int(rng.choice(open_ones)), new, Chem.BondType.SINGLE)
+    if with_ring:
+        apart = Chem.GetDistanceMatrix(mol)
+        open_ones = [k for k, n in enumerate(free) if n]
+        pairs = [x for x in itertools.combinations(open_ones, 2) if apart[x] > 1]
+        if pairs:
+            bond(*pairs[rng.integers(len(pairs))], Chem.BondType.SINGLE)
+    may_triple = shares is not None and not with_ring
     for one in mol.GetBonds():
         i, j = one.GetBeginAtomIdx(), one.GetEndAtomIdx()
         if free[i] and free[j] and rng.random() < DOUBLE:
             one.SetBondType(Chem.BondType.DOUBLE)
             free[i], free[j] = free[i] - 1, free[j] - 1
-            if shares is not None and free[i] and free[j] and rng.random() < TRIPLE:
+            if may_triple and free[i] and free[j] and rng.random() < TRIPLE:
                 one.SetBondType(Chem.BondType.TRIPLE)
                 free[i], free[j] = free[i] - 1, free[j] - 1
     for atom in [x.GetIdx() for x in mol.GetAtoms() if x.GetSymbol() in ("P", "S")]:
@@ -167,10 +186,13 @@ class Drawn:
         return True
 
     def grow(self, kind: str, n: int, make: Callable[[], str]) -> None:
-        """Add n new ones that have a new element."""
-        while n:
+        """Add n new ones that have a new element, or fewer if no more are found."""
+        tries = MOST_TRIES
+        while n and tries:
             smiles = make()
-            n -= is_wanted(elements(smiles)) and self.add(kind, smiles)
+            is_new = is_wanted(elements(smiles)) and self.add(kind, smiles)
+            n -= is_new
+            tries = MOST_TRIES if is_new else tries - 1
 
     def add_some(self, kind: str, n: int, smiles: list[str], rng: np.random.Generator) -> None:
         """Add n of them, or all."""
@@ -250,6 +272,10 @@ def main() -> None:
     drawn.add_some("large", N_LARGE, some, rng)
     chained = [with_chain(smiles, rng) for kind, smiles in drawn.rows if kind == "pool"]
     drawn.add_some("long", N_LONG, [one for one in chained if one is not None], rng)
+    drawn.grow("tiny", N_TINY, lambda: grown(rng, TINY, rng.dirichlet([*SHARES.values()])))
+    drawn.grow(
+        "ringed", N_RINGED, lambda: grown(rng, RINGED, rng.dirichlet([*SHARES.values()]), True)
+    )
     write(drawn.rows, geometries)
 
 
