@@ -43,7 +43,7 @@ TIMESTEP_FS = 1e-3
 class Published(nn.Module):
     """The published readout in the place of molgeo's heads, so that both sides are one function."""
 
-    properties, kinds, extents = (ENERGY,), ("sum",), ()
+    properties, kinds, twofold = (ENERGY,), ("sum",), ()
 
     def per_atom(self, features: Tensor) -> tuple[Tensor, None]:
         """The atoms' summands, (atoms, 1)."""

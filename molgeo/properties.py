@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Literal, get_args
 
-HeadKind = Literal["sum", "mean", "dipole", "extent", "moments", "kernel"]
+HeadKind = Literal["sum", "mean", "orbital", "dipole", "extent", "moments", "kernel"]
 
 ATOMIZATION: Final = "_atomization"
 """Ends the name of an energy relative to its free atoms: ``u0`` → ``u0_atomization``."""
@@ -38,9 +38,9 @@ class Property:
         name: short name of letters, digits and ``_``, as in ``--properties``.
         unit: of predictions, labels and errors; "" for a number without one.
         head: how per-atom outputs become the property: ``sum`` (extensive), ``mean`` (intensive),
-            ``dipole`` (norm of a sum of charges times positions), ``extent`` (second moment) or
-            ``moments`` (a network of how the atoms' features are distributed) or ``kernel`` (a
-            Gaussian process on the same).
+            ``orbital`` (intensive, of the part of the molecule that counts), ``dipole`` (norm of a
+            sum of charges times positions), ``extent`` (second moment), ``moments`` (a network of
+            how the atoms' features are distributed) or ``kernel`` (a Gaussian process on the same).
         symbol: as papers write it; the name if it is not given.
         description: one line for people.
         is_energy: a total energy in eV, which has free atoms and an atomization energy, and whose

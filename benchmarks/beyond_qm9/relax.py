@@ -16,11 +16,13 @@ from pathlib import Path
 
 import ase
 import ase.io
+import numpy as np
 import torch
 from ase.calculators.calculator import Calculator, all_changes
 from ase.optimize import BFGS
 from rdkit import Chem, RDLogger
 from rdkit.Chem import rdDetermineBonds, rdDistGeom, rdForceFieldHelpers
+from torch.nn.utils.rnn import pad_sequence
 
 HERE = Path(__file__).parent
 GEOMETRIES = HERE / "geometries.extxyz"
@@ -42,13 +44,21 @@ class AIMNet2(Calculator):
     def calculate(self, atoms=None, properties=(), system_changes=all_changes) -> None:
         """As ASE asks."""
         super().calculate(atoms, properties, system_changes)
-        positions = torch.tensor(self.atoms.positions[None], dtype=torch.float32)
-        numbers = torch.tensor(self.atoms.numbers[None])
-        out = self.model({"coord": positions, "numbers": numbers, "charge": torch.zeros(1)})
+        out = self.ask([self.atoms.numbers], [self.atoms.positions])
         self.results = {
             "energy": out["energy"].item(),
             "forces": out["forces"][0].double().numpy(),
         }
+
+    def ask(
+        self, numbers: list[np.ndarray], positions: list[np.ndarray]
+    ) -> dict[str, torch.Tensor]:
+        """What it says of several molecules at once, padded: it takes an atom 0 as none."""
+        z, pos = (
+            pad_sequence([torch.from_numpy(x) for x in some], batch_first=True)
+            for some in (numbers, positions)
+        )
+        return self.model({"coord": pos.float(), "numbers": z, "charge": torch.zeros(len(z))})
 
 
 def conformer(smiles: str) -> ase.Atoms:

@@ -27,7 +27,7 @@ from chemicals import dipole, identifiers, miscdata
 from chemicals.refractivity import polarizability_from_RI
 from numpy.typing import ArrayLike
 from rdkit import Chem, RDLogger
-from train import free_atom
+from start import free_atom
 
 import molgeo
 from data import molecules

@@ -37,7 +37,6 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import atomic_numbers
 from ase.optimize import BFGS
 from rdkit import Chem, RDLogger
-from torch.nn.utils.rnn import pad_sequence
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "beyond_qm9"))
@@ -128,22 +127,11 @@ class Corrected:
         return (found + found.T) / 2
 
 
-def answers(
-    model: AIMNet2, numbers: list[np.ndarray], positions: list[np.ndarray]
-) -> dict[str, torch.Tensor]:
-    """What AIMNet2 says of neutral molecules, padded; it takes an atom 0 as none."""
-    z, pos = (
-        pad_sequence([torch.from_numpy(x) for x in some], batch_first=True)
-        for some in (numbers, positions)
-    )
-    return model.model({"coord": pos.float(), "numbers": z, "charge": torch.zeros(len(z))})
-
-
 def forces_of(
     model: AIMNet2, numbers: list[np.ndarray], positions: list[np.ndarray]
 ) -> list[np.ndarray]:
     """AIMNet2's forces of neutral molecules, eV/Å."""
-    forces = answers(model, numbers, positions)["forces"].double().numpy()
+    forces = model.ask(numbers, positions)["forces"].double().numpy()
     return [f[: len(own)] for f, own in zip(forces, numbers, strict=True)]
 
 
@@ -305,7 +293,7 @@ def weigh(folder: Path) -> None:
     left = [x for x in frames if x.info["state"] == "ok" and x.info["name"] not in known]
     left.sort(key=len)
     for part in (left[k : k + TOGETHER] for k in range(0, len(left), TOGETHER)):
-        found = answers(model, [x.numbers for x in part], [x.positions for x in part])["energy"]
+        found = model.ask([x.numbers for x in part], [x.positions for x in part])["energy"]
         with file.open("a") as out:
             for atoms, energy in zip(part, found.tolist(), strict=True):
                 row = {"name": atoms.info["name"], "aimnet2_eV": round(energy, 4)}

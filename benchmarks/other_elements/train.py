@@ -3,10 +3,7 @@
     python benchmarks/other_elements/train.py WORK
 
 A few hundred labels are too few to learn what an element is. So the net begins as two shipped ones
-side by side, each with its heads: `spectrum_net-qm9-small`, which knows the properties, and
-`spectrum_net-aimnet2`, which knows the elements, and whose energy is that of all four energies. An
-element that QM9 lacks begins there as its neighbour in the periodic table. The baseline takes up
-what is left on average: composition alone.
+side by side (`start.py`).
 
 Each molecule comes as it is, as the geometry engine relaxes it, and as MMFF94 does, with the
 same label. Each batch has molecules labelled at QM9's level, many more of those that are labelled
@@ -20,7 +17,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import datetime
-import math
 import time
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -29,8 +25,8 @@ import numpy as np
 import pandas as pd
 import torch
 from rdkit import RDLogger
+from start import NAME, ORBITALS, START, fit_baseline, started, with_orbitals
 from torch import Tensor
-from torch.nn.functional import one_hot as one_hot_of
 
 from data import molecule_set, molecules, some_of_qm9, wide_molecules
 from molgeo.chem.conformers.force_field import Conformers, relax
@@ -39,157 +35,39 @@ from molgeo.data.molecules import Batch, MoleculeSet
 from molgeo.data.qm9.dataset import LEVEL_OF_THEORY
 from molgeo.data.qm9.properties import NAMES
 from molgeo.datasets import QM9
-from molgeo.elements import MASSES
 from molgeo.evaluation.cards import markdown
-from molgeo.ops.segment import molecule_sum
+from molgeo.graph import Graph
 from molgeo.predictor import Predictor
 from molgeo.predictor.checkpoint import (
     DEFAULT_FORCE_FIELD,
     geometry_engine,
-    load,
     read_header,
     save_checkpoint,
 )
 from molgeo.predictor.domain import Domain
-from molgeo.predictor.heads import SQUARED_DISTANCE_UNIT, centred
+from molgeo.predictor.heads import pool
 from molgeo.simulation.engine import GeometryEngine
 from molgeo.training.export import commit
 from molgeo.training.optimisation import MuonAndAdamW
 from molgeo.training.references import domain_of
-from molgeo.units import BOLTZMANN, HARTREE
 
-NAME: Final = "spectrum_net-elements"
-START: Final = "spectrum_net-qm9-small"
-ENERGIES: Final = ("u0", "u298", "h298", "g298")
-LIKE: Final = {14: 6, 15: 7, 16: 8, 17: 9}
-"""Element → the one above it."""
-FREE_ATOMS: Final = {
-    14: (-289.371989, 3),
-    15: (-341.257554, 4),
-    16: (-398.105754, 3),
-    17: (-460.136686, 2),
-}
-"""Element → energy in Hartree and multiplicity: unrestricted, exact integrals, at QM9's level. The
-same calculation gives QM9's free H, C, N, O and F to 1 µHartree."""
 N_QM9: Final = 40_000
 """Molecules of QM9's training part."""
-BATCH: Final = 6
-BATCH_WIDE: Final = 44
+BATCH: Final = 3
+BATCH_WIDE: Final = 47
 BATCH_QM9: Final = 10
+SHARE, SHARE_QM9 = 0.25, 0.5
+"""What the means over the new molecules and over those of QM9 count, beside one over the wide ones.
+So a molecule at QM9's level counts four times as much as a wide one: with more it is learned by
+heart, as there are few."""
+APART: Final = (2, 3, 4)
+"""Numbers of molecules that are one, far apart."""
+FAR: Final = 0.3
+"""What the orbitals of such count."""
 DECAY: Final = 0.6
 EMA: Final = 0.995
 SEED: Final = 7
 KEPT: Final = 60.0
-
-
-def of_free_atom(element: int, energy: float, multiplicity: int) -> dict[str, float]:
-    """Energies of a free atom as QM9 has them: an ideal gas with the spin's degeneracy.
-
-    Args:
-        element: its atomic number.
-        energy: eV.
-        multiplicity: of its spin.
-    """
-    kT = BOLTZMANN * 298.15
-    mass, pressure = MASSES[element] * 1.66053907e-27, 101325.0
-    k, h = 1.380649e-23, 6.62607015e-34
-    wave = h / math.sqrt(2 * math.pi * mass * k * 298.15)
-    entropy = math.log(k * 298.15 / pressure / wave**3) + 2.5 + math.log(multiplicity)
-    above = {"u0": 0.0, "u298": 1.5 * kT, "h298": 2.5 * kT, "g298": (2.5 - entropy) * kT}
-    return {name: energy + x for name, x in above.items()}
-
-
-def free_atom(element: int) -> dict[str, float]:
-    """Energies of a free atom that QM9 lacks, eV."""
-    energy, multiplicity = FREE_ATOMS[element]
-    return of_free_atom(element, energy * HARTREE, multiplicity)
-
-
-def started() -> Predictor:
-    """Both nets side by side, before the baseline is fitted."""
-    old, field = load(START), load(DEFAULT_FORCE_FIELD)
-    members = [
-        {"model": one.config.model} | {k: v for k, v in one.config.backbone.items() if k != "n_out"}
-        for one in (old, field)
-    ]
-    hidden = [old.heads.hidden, field.heads.hidden]
-    net = Predictor("side_by_side", {"members": members}, old.properties, sum(hidden), True)
-    for mine, theirs in zip(net.backbone.members, (old, field), strict=True):
-        mine.load_state_dict(theirs.backbone.state_dict())
-    with torch.no_grad():
-        embedding = net.backbone.members[0].embedding.weight
-        for element, like in LIKE.items():
-            embedding[element] = embedding[like]
-        n, width = len(NAMES), old.backbone.feature_dim
-        into = net.heads.in_layer.weight.view(n, sum(hidden), -1)
-        bias = net.heads.in_layer.bias.view(n, -1)
-        into.zero_()
-        into[:, : hidden[0], :width] = old.heads.in_layer.weight.view(n, hidden[0], -1)
-        into[:, hidden[0] :, width:] = field.heads.in_layer.weight
-        bias[:] = torch.cat(
-            [old.heads.in_layer.bias.view(n, -1), field.heads.in_layer.bias.expand(n, -1)], 1
-        )
-        out = net.heads.out_weight.zero_()
-        out[:, : hidden[0]] = old.heads.out_weight
-        net.heads.out_bias.copy_(old.heads.out_bias)
-        net.scale.copy_(old.scale)
-        for k, name in enumerate(NAMES):
-            if name in ENERGIES:
-                unit = field.scale[0] / old.scale[k]
-                out[k, : hidden[0]] = 0.0
-                out[k, hidden[0] :] = field.heads.out_weight[0] * unit
-                net.heads.out_bias[k] = field.heads.out_bias[0] * unit
-        net.baseline.copy_(old.baseline)
-        net.atom_reference.copy_(old.atom_reference)
-        for element in LIKE:
-            for name, energy in free_atom(element).items():
-                net.atom_reference[NAMES.index(name), element] = energy
-    net.domain, net.name = old.domain, NAME
-    return net
-
-
-@torch.no_grad()
-def fit_baseline(net: Predictor, new: MoleculeSet, old: MoleculeSet) -> None:
-    """Let composition take up what the net leaves of the labels.
-
-    Energies are another teacher's, so all elements count, by molecules of QM9 too. Of other
-    properties only those of new elements do.
-    """
-    both = new.joined(old)
-    outputs, baseline, counts, squares = [], [], [], []
-    for part in torch.arange(len(both)).split(256):
-        batch = both.batch(part)
-        graph = batch.graph(net.cutoff)
-        outputs.append(net.standardised(batch.z, batch.pos, graph).double() * net.scale)
-        baseline.append(net.baseline_of(batch.z, batch.pos, graph))
-        one_hot = one_hot_of(batch.z, net.baseline.shape[-1]).double()
-        r2 = centred(batch.z, batch.pos.double(), graph).square().sum(1, keepdim=True)
-        counts.append(molecule_sum(one_hot, graph))
-        squares.append(molecule_sum(one_hot * r2 / SQUARED_DISTANCE_UNIT, graph))
-    x, known = torch.cat(outputs), torch.cat(baseline)
-    count, square = torch.cat(counts), torch.cat(squares)
-    weight = torch.ones(len(both), 1, dtype=torch.float64)
-    weight[len(new) :] = math.sqrt(len(new) / len(old))
-    for k, own in enumerate(net.properties):
-        if own.head == "dipole":
-            continue
-        is_energy = own.name in ENERGIES
-        elements = both.z.unique().long().tolist() if is_energy else list(LIKE)
-        rest = both.y[:, k] - x[:, k] - (0.0 if is_energy else known[:, k])
-        rows = rest.isfinite()
-        if not is_energy:
-            rows[len(new) :] = False
-        design = count[:, elements]
-        if own.head == "mean":
-            design = design / count.sum(1, keepdim=True)
-        if own.head == "extent":
-            design = torch.cat([design, square[:, elements]], dim=1)
-        w, rest = weight[rows], rest[rows].unsqueeze(1)
-        fit = torch.linalg.lstsq(design[rows] * w, rest * w, driver="gelsd").solution[:, 0]
-        if is_energy:
-            net.baseline[k] = 0.0
-        for part, values in enumerate(fit.split(len(elements))):
-            net.baseline[k, part, elements] = values
 
 
 class Labelled(NamedTuple):
@@ -258,27 +136,61 @@ def with_mmff94(table: pd.DataFrame) -> MoleculeSet:
     return molecule_set(table).joined(molecule_set(table, cheap))
 
 
-def losses(net: Predictor, batch: Batch, energy: Tensor | None = None) -> Tensor:
+def losses(net: Predictor, batch: Batch, n: int, energy: Tensor | None = None) -> Tensor:
     """(properties,) mean standardised errors.
 
     Args:
         net: the model.
         batch: of molecules.
+        n: of molecules that are far apart, whose orbitals count as well.
         energy: (molecules,) electronic energies in eV, which count if U0 is not known.
     """
-    graph = batch.graph(net.cutoff)
-    out = net.standardised(batch.z, batch.pos, graph)
-    labels = net.to_standardised(batch.y, batch.z, batch.pos, graph)
-    known = ~batch.y.isnan()
-    errors = (out - labels.where(known, out.detach())).abs()
-    mean = errors.sum(0) / known.sum(0).clamp(min=1)
+    z, pos, graph = batch.z, batch.pos, batch.graph(net.cutoff)
+    atoms = net.heads.per_atom(net.backbone.atom_features(z, pos, graph))
+    out, _ = net.repelled(pool(*atoms, net.heads.kinds, z, pos, graph), z, pos, graph)
+    mean = error_of(out, batch.y, net, batch, graph)
+    far, orbitals = far_apart(batch.y, graph, n)
+    out_far = pool(*atoms, net.heads.kinds, z, pos, far)
+    mean = mean + FAR * error_of(out_far, orbitals, net, batch, far)
     if energy is not None:
         k, v = NAMES.index("u0"), NAMES.index("zpve")
-        units = net.to_units(out, batch.z, batch.pos, graph)
+        units = net.to_units(out, z, pos, graph)
         left = (units[:, k] - units[:, v].detach() - energy).abs() / net.scale[k]
-        missing = ~known[:, k]
+        missing = batch.y[:, k].isnan()
         mean = mean + (left.where(missing, 0.0).sum() / len(left)).to(mean.dtype) / len(NAMES)
     return mean
+
+
+def error_of(out: Tensor, y: Tensor, net: Predictor, batch: Batch, graph: Graph) -> Tensor:
+    """(properties,) mean absolute errors of standardised outputs, of what is known."""
+    labels = net.to_standardised(y, batch.z, batch.pos, graph)
+    known = ~y.isnan()
+    return (out - labels.where(known, out.detach())).abs().sum(0) / known.sum(0).clamp(min=1)
+
+
+def far_apart(y: Tensor, graph: Graph, n: int) -> tuple[Graph, Tensor]:
+    """Each n molecules as one, whose parts are so far apart that none feels another.
+
+    Its highest occupied orbital is the highest of the parts, its lowest unoccupied one the lowest.
+    If both lie on one part, the gap is that part's. If not, no mean of local gaps is the gap.
+
+    Args:
+        y: (molecules, properties) labels.
+        graph: of the molecules.
+        n: molecules of which one is made.
+
+    Returns:
+        The graph, and (ceil(molecules / n), properties) labels, NaN for what is not known.
+    """
+    homo, lumo, gap = map(NAMES.index, ORBITALS)
+    parts = torch.arange(len(y)) // n
+    far = dataclasses.replace(graph, batch=parts[graph.batch], n_molecules=int(parts[-1]) + 1)
+    found = y.new_full((far.n_molecules, y.shape[1]), torch.nan)
+    for k, choose in ((homo, "amax"), (lumo, "amin")):
+        found[:, k] = found[:, k].scatter_reduce(0, parts, y[:, k], choose, include_self=False)
+    has_both = (y[:, [homo, lumo]] == found[parts][:, [homo, lumo]]).all(1)
+    found[parts[has_both], gap] = y[has_both, gap]
+    return far, found
 
 
 @torch.no_grad()
@@ -333,14 +245,17 @@ def trained(net: Predictor, material: Material, state: Path, minutes: float, rat
         factor = min(1.0, (step + 1) / 50, (1 - now / seconds) / DECAY)
         for group in optimizer.param_groups:
             group["lr"] = rate * factor
-        mean = losses(net, *new.batch(some_new.next()))
-        of_wide = losses(net, *wide.batch(some_wide.next()))
-        of_qm9 = losses(net, material.old.batch(some))
+        n = int(rng.choice(APART))
+        of_new, of_wide = (
+            losses(net, known, n, energies)
+            for known, energies in (new.batch(some_new.next()), wide.batch(some_wide.next()))
+        )
+        of_qm9 = losses(net, material.old.batch(some), n)
         optimizer.zero_grad()
-        (mean.mean() + of_wide.mean() + 0.5 * of_qm9.mean()).backward()
+        (SHARE * of_new.mean() + of_wide.mean() + SHARE_QM9 * of_qm9.mean()).backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
         optimizer.step()
-        step, total = step + 1, total + mean.detach()
+        step, total = step + 1, total + of_new.detach()
         own = [p.detach() for p in net.parameters()]
         torch._foreach_lerp_([*average.values()], own, 1 - min(EMA, step / (step + 10)))
         if step % 100 == 0:
@@ -383,7 +298,10 @@ def main() -> None:
     print({part: len(one) for part, one in parts.items()}, len(wide_table))
     net = started()
     small = some_of_qm9(rows[:2000])
-    fit_baseline(net, molecule_set(parts["train"]), small)
+    few = molecule_set(parts["train"])
+    fit_baseline(net, few, small)
+    print("means", {k: round(v, 4) for k, v in measured(net, test).items()})
+    net = with_orbitals(net, few.joined(small))
     print("start", {k: round(v, 4) for k, v in measured(net, test).items()}, flush=True)
     state = args.work / "state.pt"
     step = trained(net, material, state, args.minutes, args.rate)

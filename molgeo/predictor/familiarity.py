@@ -238,7 +238,7 @@ def strangeness(
     for kind, own in zip(kinds, baseline.double().abs().unbind(-1), strict=True):
         bound = (
             torch.full_like(size, MOST_MEAN)
-            if kind in ("mean", "moments", "kernel")
+            if kind in ("mean", "orbital", "moments", "kernel")
             else MOST_SUM * size
         )
         bound = torch.full_like(size, torch.inf) if kind == "odds" else bound

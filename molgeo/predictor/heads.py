@@ -4,6 +4,7 @@
 |---|---|
 | sum | Σ_i s_i |
 | mean | (1/n) Σ_i s_i |
+| orbital | Σ_i p_i s_i with p = softmax(q), over the atoms of the molecule |
 | dipole | ‖Σ_i q_i r_i‖, with charges made neutral: q_i ← q_i − mean(q) |
 | extent | Σ_i s_i + Σ_i q_i r_i² |
 | moments | network of [Σ_i h_i ‖ mean(h) ‖ std(h) ‖ max(h)], each channel for itself |
@@ -11,6 +12,9 @@
 
 where r_i is taken from the centre of mass, and s_i, q_i come from a small network of atom i's
 features h_i, one for each property. The dipole is exactly zero if symmetry demands it.
+An orbital lies on a part of the molecule, p_i of it on atom i, and does not change as a chain far
+from it grows, as a mean does (weighted average, Chen et al., Chem. Sci. 14 (2023) 4913).
+Their orbital-weighted average fits p to computed orbitals too; here it is learned from energies.
 Moments and kernels assume no physics: they are for measured values that are no sum over atoms, such
 as a solubility. A kernel is fitted, not trained.
 """
@@ -41,6 +45,9 @@ SQUARED_DISTANCE_UNIT = 10.0
 
 OF_MOLECULES: Final = ("moments", "kernel")
 """Kinds of heads whose values belong to no atom."""
+
+TWOFOLD: Final = ("extent", "orbital")
+"""Kinds of heads that have two outputs per atom, s and q."""
 
 MOST_WIDTHS: Final = 6.0
 """Widths from the mean of the training molecules at which a moment is cut."""
@@ -101,9 +108,8 @@ class Heads(nn.Module):
         if self.by_kernel:
             shape = kernel or KernelShape()
             self.kernel = Kernel(4 * feature_dim, len(self.by_kernel), shape)
-        # The extent has two outputs per atom, s and q; every other property has one.
-        self.extents = [k for k, kind in enumerate(self.kinds) if kind == "extent"]
-        n_outputs = len(self.properties) + len(self.extents)
+        self.twofold = [k for k, kind in enumerate(self.kinds) if kind in TWOFOLD]
+        n_outputs = len(self.properties) + len(self.twofold)
         self.out_weight = nn.Parameter(torch.empty(n_outputs, hidden))
         self.out_bias = nn.Parameter(torch.zeros(n_outputs))
         nn.init.normal_(self.out_weight, std=0.1 / hidden**0.5)
@@ -163,13 +169,13 @@ class Heads(nn.Module):
         return self._outputs(h, self.by_moments)
 
     def per_atom(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
-        """What is pooled: s_i, or q_i of a dipole, and the extents' q_i.
+        """What is pooled: s_i, or q_i of a dipole, and the q_i of what is twofold.
 
         Args:
             features: (atoms, feature_dim).
 
         Returns:
-            (atoms, properties) and (atoms, extents), None without any; float32 or wider. What
+            (atoms, properties) and (atoms, twofold), None without any; float32 or wider. What
             comes from moments or a kernel belongs to no atom: its column is zero.
         """
         n = len(self.properties)
@@ -181,9 +187,9 @@ class Heads(nn.Module):
             columns = dict(zip(self.by_atoms, atoms.unbind(-1), strict=True))
             zero = torch.zeros_like(atoms[:, 0])
             atoms = torch.stack([columns.get(k, zero) for k in range(n)], dim=-1)
-        if not self.extents:
+        if not self.twofold:
             return atoms, None
-        second = torch.stack([h[:, self.by_atoms.index(k)] for k in self.extents], dim=1)
+        second = torch.stack([h[:, self.by_atoms.index(k)] for k in self.twofold], dim=1)
         return atoms, (second * self.out_weight[n:]).sum(-1) + self.out_bias[n:]
 
     def _hidden(self, x: Tensor, properties: list[int]) -> Tensor:
@@ -263,7 +269,7 @@ def _wide(x: Tensor) -> torch.dtype:
 
 def pool(
     atoms: Tensor,
-    charges: Tensor | None,
+    second: Tensor | None,
     kinds: Sequence[str],
     z: Tensor,
     pos: Tensor,
@@ -273,7 +279,7 @@ def pool(
 
     Args:
         atoms: (atoms, properties) s_i, or q_i of a dipole.
-        charges: (atoms, extents) q_i of the extents, in their order; None without any.
+        second: (atoms, twofold) q_i of what is twofold, in its order; None without any.
         kinds: kind of each property.
         z: (atoms,) int64 atomic numbers.
         pos: (atoms, 3) Å.
@@ -285,21 +291,39 @@ def pool(
     size = graph.atoms_per_molecule.to(atoms.dtype).unsqueeze(-1)
     total = molecule_sum(atoms, graph)
     r = centred(z, pos.to(atoms.dtype), graph) if {"dipole", "extent"} & set(kinds) else None
-    extents = iter(() if charges is None else charges.unbind(-1))
+    others = iter(() if second is None else second.unbind(-1))
     columns = []
     for k, kind in enumerate(kinds):
         column = total[:, k]
         if kind == "mean" or kind in OF_MOLECULES:  # of the latter there is a baseline alone
             column = column / size[:, 0]
+        elif kind == "orbital":
+            column = molecule_sum(shares(next(others), graph) * atoms[:, k], graph)
         elif kind == "dipole":
             assert r is not None
             column = _norm(moment(atoms[:, k], r, graph))
         elif kind == "extent":
             assert r is not None
             r2 = r.square().sum(-1) / SQUARED_DISTANCE_UNIT
-            column = column + molecule_sum(next(extents) * r2, graph)
+            column = column + molecule_sum(next(others) * r2, graph)
         columns.append(column)
     return torch.stack(columns, dim=-1)
+
+
+def shares(q: Tensor, graph: Graph) -> Tensor:
+    """What part of an orbital lies on each atom: softmax(q) over the atoms of each molecule.
+
+    Args:
+        q: (atoms,).
+        graph: of these atoms.
+
+    Returns:
+        (atoms,), whose sum is 1 in each molecule.
+    """
+    # The largest is subtracted, so that no exponential is infinite; shares do not depend on it.
+    most = molecule_max(q.detach().unsqueeze(-1), graph)
+    own = (q - gather(most, graph.batch)[:, 0]).exp()
+    return own / gather(molecule_sum(own, graph).unsqueeze(-1), graph.batch)[:, 0]
 
 
 def moment(charges: Tensor, pos: Tensor, graph: Graph) -> Tensor:

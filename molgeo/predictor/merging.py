@@ -43,7 +43,8 @@ def merged(
 
     Raises:
         ValueError: they differ in properties, free atoms or repulsion, the weights do not fit,
-            there are dipoles and no molecules to compare them on, or values come from a kernel.
+            there are dipoles and no molecules to compare them on, or values come from a kernel or
+            are of orbitals.
     """
     weights = list(weights) or [1 / len(parts)] * len(parts)
     if len(weights) != len(parts) or not abs(sum(weights) - 1) < 1e-6:
@@ -51,6 +52,8 @@ def merged(
     first = parts[0]
     if first.heads.by_kernel:
         raise ValueError("head: expected no kernel: one of all molecules is better than several")
+    if "orbital" in first.heads.kinds:
+        raise ValueError("head: expected no orbital: the mean of two weighted means is not one")
     if "dipole" in first.heads.kinds and polar is None:
         raise ValueError("polar: expected molecules on which to compare the signs of charges")
     for other in parts[1:]:
@@ -149,8 +152,8 @@ def _outputs(
 
 
 def _by_output(of_properties: Tensor, heads: Heads) -> Tensor:
-    """Of each property, then again of each extent, whose second output follows the properties'."""
-    return torch.cat([of_properties, of_properties[heads.extents]]).float()
+    """Of each property, then again of what is twofold: second outputs follow the properties'."""
+    return torch.cat([of_properties, of_properties[heads.twofold]]).float()
 
 
 def _signs(one: Predictor, first: Predictor, polar: Atoms) -> Tensor:

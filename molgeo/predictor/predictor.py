@@ -233,7 +233,7 @@ class Predictor(Exact):
         z, pos, graph = self._accepted(z, pos, batch, graph, charge, descriptors)
         features = self.backbone.atom_features(z, pos, graph)
         out, deviations = self.heads.judged(features, z, pos, graph)
-        out, _ = self._repelled(out, z, pos, graph)
+        out, _ = self.repelled(out, z, pos, graph)
         units = self.to_units(out, z, pos, graph)
         baseline = units / self.scale - out.double()
         known = self.familiarity or self.expected_errors
@@ -278,12 +278,12 @@ class Predictor(Exact):
 
     def of_features(self, features: Tensor, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
         """`standardised` from the backbone's features of atoms."""
-        return self._repelled(self.heads(features, z, pos, graph), z, pos, graph)[0]
+        return self.repelled(self.heads(features, z, pos, graph), z, pos, graph)[0]
 
-    def _repelled(
+    def repelled(
         self, out: Tensor, z: Tensor, pos: Tensor, graph: Graph
     ) -> tuple[Tensor, Tensor | None]:
-        """The heads' outputs with the repulsion, and this by atoms in eV; None if there is none."""
+        """Outputs of heads with the repulsion, and this by atoms in eV; None if there is none."""
         if self.repulsion is None:
             return out, None
         of_atoms = self.repulsion(z, pos, graph)
@@ -305,9 +305,9 @@ class Predictor(Exact):
     def baseline_of(self, z: Tensor, pos: Tensor, graph: Graph) -> Tensor:
         """The baseline: (molecules, properties) float64 in the properties' units."""
         atoms = self.baseline[:, 0].T[z]  # (atoms, properties)
-        own = [self.baseline[k, 1] for k in self.heads.extents]
-        extents = torch.stack(own, dim=-1)[z] if own else None
-        return pool(atoms, extents, self.heads.kinds, z, pos.double(), graph)
+        own = [self.baseline[k, 1] for k in self.heads.twofold]
+        second = torch.stack(own, dim=-1)[z] if own else None
+        return pool(atoms, second, self.heads.kinds, z, pos.double(), graph)
 
     def energy_and_forces(
         self,
@@ -393,9 +393,9 @@ class Predictor(Exact):
                 by["strain"] = pos.new_zeros(graph.n_molecules, 3, 3, requires_grad=True)
                 moved, graph = strained(pos, graph, by["strain"])
             features, direct = self.backbone.features_and_forces(z, moved, graph)
-            atoms, charges = self.heads.per_atom(features)
-            out = pool(atoms, charges, self.heads.kinds, z, moved, graph)
-            out, repulsion = self._repelled(out, z, moved, graph)
+            atoms, second = self.heads.per_atom(features)
+            out = pool(atoms, second, self.heads.kinds, z, moved, graph)
+            out, repulsion = self.repelled(out, z, moved, graph)
             total = named(self.to_units(out, z, moved, graph), self.properties)[self.energy.name]
             found = torch.autograd.grad(total.sum(), [*by.values()]) if by else ()
             gradients = dict(zip(by, found, strict=True))

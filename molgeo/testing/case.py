@@ -20,7 +20,7 @@ Atoms = tuple[Tensor, Tensor]
 
 PROPERTIES: Final = (
     Property("energy", "eV", "sum", is_energy=True),
-    *(Property(kind, "", kind) for kind in ("mean", "dipole", "extent", "moments")),
+    *(Property(kind, "", kind) for kind in ("mean", "orbital", "dipole", "extent", "moments")),
 )
 """One for each kind of head."""
 

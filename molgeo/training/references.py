@@ -221,11 +221,11 @@ def _design(kind: str, z: Tensor, pos: Tensor, graph: Graph, elements: Tensor) -
     """(molecules, columns) what an atom of each element adds, and of an extent also its r².
 
     Of moments and kernels all elements add the same, as these have the composition among their
-    inputs.
+    inputs. So they do of an orbital, which may lie on few of the atoms.
     """
     one_hot = (z.unsqueeze(-1) == elements).double()  # (atoms, elements)
-    if kind in OF_MOLECULES:
-        one_hot = torch.full_like(one_hot, 1 / len(elements))
+    if kind in (*OF_MOLECULES, "orbital"):
+        one_hot, kind = torch.full_like(one_hot, 1 / len(elements)), "mean"
     kinds = [kind] * len(elements)
     if kind != "extent":
         return pool(one_hot, None, kinds, z, pos, graph)

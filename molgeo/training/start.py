@@ -244,7 +244,7 @@ def _copy_heads(before: Heads, heads: Heads) -> list[Property]:
 
 def _outputs(heads: Heads, k: int) -> list[int]:
     """Rows of the last layer that make property k."""
-    second = [len(heads.properties) + heads.extents.index(k)] if k in heads.extents else []
+    second = [len(heads.properties) + heads.twofold.index(k)] if k in heads.twofold else []
     return [k, *second]
 
 

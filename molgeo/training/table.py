@@ -54,9 +54,9 @@ class Target(Settings):
     Attributes:
         column: its title in the files.
         unit: of the values; empty for numbers without one.
-        head: ``mean`` for what does not grow with a molecule, ``sum`` for what does; ``dipole``,
-            ``extent``; ``moments`` for a measured value that is no sum over atoms, and ``kernel``,
-            which `molgeo fit` makes.
+        head: ``mean`` for what does not grow with a molecule, ``orbital`` for what a part of it
+            decides, ``sum`` for what grows; ``dipole``, ``extent``; ``moments`` for a measured
+            value that is no sum over atoms, and ``kernel``, which `molgeo fit` makes.
         name: of the property; empty for the title in letters, digits and ``_``.
         description: one line for people.
         minimum: no value can be below it, and none that is predicted is; None for no such bound.

@@ -15,17 +15,19 @@ pytest.importorskip("rdkit")
 from rdkit import Chem
 
 from molgeo.data.qm9.dataset import atom_references
+from molgeo.data.qm9.properties import NAMES
+from molgeo.graph import radius_graph
 from molgeo.predictor.checkpoint import DEFAULT_ELEMENTS, load
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "other_elements"
-NAMES = ("data", "draw", "draw_wide", "labelled", "minima", "relax", "thermal", "train")
+MODULES = ("data", "draw", "draw_wide", "labelled", "minima", "relax", "start", "thermal", "train")
 
 
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(FOLDER)
     yield FOLDER
-    for name in NAMES:
+    for name in MODULES:
         sys.modules.pop(name, None)
 
 
@@ -103,6 +105,37 @@ def test_molecules_grow_of_their_own_elements(folder, element) -> None:
         assert elements(smiles) <= {"C", element}
         assert mol.GetNumAtoms() <= max(VARIED)
         assert Chem.GetFormalCharge(mol) == 0
+        assert not mol.GetRingInfo().NumRings()
+
+
+def test_atoms_that_can_close_a_ring(folder) -> None:
+    from draw_wide import VALENCES, grown
+
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        shares = np.array([0.5 * (x in ("C", "Si")) for x in VALENCES])
+        mol = Chem.MolFromSmiles(grown(rng, range(5, 6), shares, with_ring=True))
+        assert mol.GetRingInfo().NumRings() == 1
+        shares = np.array([1.0 * (x == "F") for x in VALENCES])
+        assert grown(rng, range(2, 3), shares, with_ring=True) == "FF"
+
+
+def test_growth_ends_if_there_is_no_more(folder) -> None:
+    from draw_wide import TINY, VALENCES, Drawn, grown
+
+    rng = np.random.default_rng(0)
+    shares = np.array([0.5 * (x in ("Si", "Cl")) for x in VALENCES])
+    none = pd.DataFrame({"set": [], "smiles": [], "part": []}, dtype=str)
+    drawn = Drawn(none)
+    drawn.grow("tiny", 1000, lambda: grown(rng, TINY, shares))
+    found = {smiles for _, smiles in drawn.rows}
+    assert len(found) == len(drawn.rows)
+    assert found == {
+        *("Cl", "[SiH4]"),
+        *("ClCl", "[SiH3]Cl", "[SiH3][SiH3]", "[SiH2]=[SiH2]", "[SiH]#[SiH]"),
+        *("Cl[SiH2]Cl", "[SiH3][SiH2]Cl", "[SiH2]=[SiH]Cl", "[SiH]#[Si]Cl"),
+        *("[SiH3][SiH2][SiH3]", "[SiH2]=[SiH][SiH3]", "[SiH]#[Si][SiH3]", "[SiH2]=[Si]=[SiH2]"),
+    }
 
 
 def test_labels_of_the_smaller_basis_are_moved_to_those_of_qm9(folder) -> None:
@@ -174,8 +207,8 @@ def test_turns_take_all_before_any_comes_again(folder) -> None:
 class Springs:
     """Stands in for AIMNet2: all bonds of water want to be 1 Å, hydrogens 1.6 Å apart."""
 
-    def model(self, asked):
-        pos = asked["coord"].double().requires_grad_()
+    def ask(self, numbers, positions):
+        pos = torch.from_numpy(np.array(positions)).requires_grad_()
         energy = 0.0
         for i, j, r in ((0, 1, 1.0), (0, 2, 1.0), (1, 2, 1.6)):
             energy = energy + 10 * ((pos[:, i] - pos[:, j]).norm(dim=1) - r).square().sum()
@@ -200,7 +233,7 @@ def test_molecules_are_relaxed_together(folder) -> None:
     stiffness = np.linalg.eigvalsh(hessian)
     assert np.abs(stiffness[:3]).max() < 0.02
     assert stiffness[-3:].min() > 5
-    assert settled([molecule("H2O")], {}, Springs(), 0.0) == ["no minimum"]
+    assert settled([molecule("H2O")], {}, Springs(), -1.0) == ["no minimum"]
 
 
 @pytest.mark.parametrize(
@@ -228,7 +261,7 @@ def test_heats_of_water(folder) -> None:
 
 @pytest.mark.parametrize(("element", "multiplicity"), [(1, 2), (6, 3), (7, 4), (8, 3), (9, 2)])
 def test_the_gas_of_free_atoms_is_qm9s(folder, element, multiplicity) -> None:
-    from train import of_free_atom
+    from start import of_free_atom
 
     known = {name: table[element] for name, table in atom_references().items()}
     made = of_free_atom(element, known["u0"], multiplicity)
@@ -237,7 +270,7 @@ def test_the_gas_of_free_atoms_is_qm9s(folder, element, multiplicity) -> None:
 
 
 def test_the_shipped_model_has_the_free_atoms(folder) -> None:
-    from train import FREE_ATOMS, free_atom
+    from start import FREE_ATOMS, free_atom
 
     shipped = load(DEFAULT_ELEMENTS)
     for element in FREE_ATOMS:
@@ -264,21 +297,55 @@ def test_labels_are_whole_energies_with_the_vibrations_of_the_molecule(folder) -
 
 
 def test_the_beginning_is_both_shipped_nets_and_the_baseline_takes_up_the_rest(folder) -> None:
-    import train
+    import start
+    from train import measured
 
     import data
 
     table = data.molecules()
     some = data.molecule_set(table[table["part"] == "train"][:40])
-    net = train.started()
-    before = train.measured(net, some)
-    train.fit_baseline(net, some, data.molecule_set(table[table["set"] == "qm9"]))
-    after = train.measured(net, some)
+    net = start.started()
+    before = measured(net, some)
+    start.fit_baseline(net, some, data.molecule_set(table[table["set"] == "qm9"]))
+    after = measured(net, some)
     assert before["u0"] > 1000
     assert after["u0"] < 0.5
     assert after["r2"] < 5 < before["r2"]
     ethane = ase.Atoms("CCHHHHHH", molecule("C2H6").positions)
     z, pos = torch.tensor(ethane.numbers), torch.tensor(ethane.positions)
+    net.eval()
     with torch.inference_mode():
-        both = [one.eval()(z, pos)["gap"] for one in (net, load(train.START))]
+        both = [one.eval()(z, pos)["gap"] for one in (net, load(start.START))]
     assert float(both[0]) == pytest.approx(float(both[1]), abs=1e-4)
+    orbitals = start.with_orbitals(net, some).eval()
+    with torch.inference_mode():
+        means, found = net(z, pos), orbitals(z, pos)
+    for name, value in means.items():
+        is_other = name in start.ORBITALS
+        assert float(found[name]) == pytest.approx(float(value), abs=0.3 if is_other else 1e-3)
+    assert orbitals.heads.kinds.count("orbital") == 3
+
+
+def test_orbitals_of_molecules_far_apart(folder) -> None:
+    from train import far_apart
+
+    names = list(NAMES)
+    homo, lumo, gap = map(names.index, ("homo", "lumo", "gap"))
+    y = torch.full((5, len(names)), 1.0, dtype=torch.float64)
+    y[:, homo] = torch.tensor([-6.0, -7.0, -5.0, -8.0, -7.5])
+    y[:, lumo] = torch.tensor([-1.0, 1.0, 2.0, 0.0, 0.5])
+    y[:, gap] = y[:, lumo] - y[:, homo]
+    atoms = [molecule(name) for name in ("H2O", "CH4", "NH3", "CO2", "HCl")]
+    pos = torch.cat([torch.tensor(one.positions + 50.0 * k) for k, one in enumerate(atoms)])
+    batch = torch.repeat_interleave(torch.arange(5), torch.tensor([len(one) for one in atoms]))
+    graph = radius_graph(pos, 4.0, batch)
+    far, found = far_apart(y, graph, 2)
+    assert far.atoms_per_molecule.tolist() == [8, 7, 2]
+    assert found[:, homo].tolist() == [-6.0, -5.0, -7.5]
+    assert found[:, lumo].tolist() == [-1.0, 0.0, 0.5]
+    # The second pair has its highest occupied orbital on one part, its lowest other on the other.
+    assert found[0, gap] == 5.0
+    assert found[1, gap].isnan()
+    assert found[2, gap] == 8.0
+    others = [k for k in range(len(names)) if k not in (homo, lumo, gap)]
+    assert found[:, others].isnan().all()

@@ -5,7 +5,10 @@ from devices import placed
 
 from molgeo.data.qm9.properties import PROPERTIES, named
 from molgeo.graph import radius_graph
+from molgeo.predictor import Predictor
 from molgeo.predictor.heads import SQUARED_DISTANCE_UNIT, Heads, centred, pool
+from molgeo.predictor.merging import merged
+from molgeo.properties import Property
 
 pytestmark = pytest.mark.usefixtures("on_device")
 
@@ -115,13 +118,61 @@ def test_extent_grows_with_the_square_of_the_size():
     torch.testing.assert_close(small[0], r2)
 
 
-@pytest.mark.parametrize(("kind", "factor"), [("sum", 2.0), ("mean", 1.0)])
+@pytest.mark.parametrize(("kind", "factor"), [("sum", 2.0), ("mean", 1.0), ("orbital", 1.0)])
 def test_two_copies(kind, factor):
     z, pos = g2("CH3CH2OH")
-    s = torch.rand(len(z), generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    generator = torch.Generator().manual_seed(2)
+    s = torch.rand(len(z), generator=generator, dtype=torch.float64)
+    q = torch.randn(len(z), 1, generator=generator, dtype=torch.float64)
     pair = (torch.cat([z, z]), torch.cat([pos, pos + 30.0]))
-    once, twice = pooled(kind, s, [(z, pos)]), pooled(kind, s.repeat(2), [pair])
+    once = pooled(kind, s, [(z, pos)], q)
+    twice = pooled(kind, s.repeat(2), [pair], q.repeat(2, 1))
     torch.testing.assert_close(twice, factor * once)
+
+
+def test_an_orbital_lies_where_its_shares_are():
+    from scipy.special import softmax
+
+    z, pos = g2("CH3CH2OH")
+    generator = torch.Generator().manual_seed(3)
+    s = torch.rand(len(z), generator=generator, dtype=torch.float64)
+    q = torch.randn(len(z), 1, generator=generator, dtype=torch.float64)
+    expected = float(softmax(q[:, 0].numpy()) @ s.numpy())
+    assert pooled("orbital", s, [(z, pos)], q).item() == pytest.approx(expected)
+    for shift in (-1e5, 1e5):  # no exponential is infinite, none of all is zero
+        moved = pooled("orbital", s, [(z, pos)], q + shift)
+        assert moved.item() == pytest.approx(expected)
+    equal = pooled("orbital", s, [(z, pos)], torch.zeros_like(q))
+    assert equal.item() == pytest.approx(s.mean().item())
+
+
+def test_an_orbital_does_not_feel_a_chain_on_which_it_does_not_lie():
+    z, pos = g2("CH3CH2OH")
+    chain, far = torch.full((40,), 6), 30.0 + torch.arange(120.0).view(40, 3).double()
+    s = torch.linspace(-8.0, -6.0, len(z), dtype=torch.float64)
+    q = torch.linspace(0.0, 3.0, len(z), dtype=torch.float64).unsqueeze(1)
+    whole = (torch.cat([z, chain]), torch.cat([pos, far]))
+    more = torch.cat([s, torch.full((40,), -9.0).double()])
+    none = torch.cat([q, torch.full((40, 1), -30.0).double()])
+    alone = pooled("orbital", s, [(z, pos)], q)
+    torch.testing.assert_close(pooled("orbital", more, [whole], none), alone)
+    assert (pooled("mean", more, [whole]) - pooled("mean", s, [(z, pos)])).abs() > 1.0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_derivatives_of_an_orbital(dtype):
+    z, pos, graph = join([g2("H2O"), g2("CO2")])
+    generator = torch.Generator().manual_seed(4)
+    s, q = (torch.randn(len(z), generator=generator, dtype=dtype) for _ in range(2))
+    q.requires_grad_()
+    out = pool(s.unsqueeze(-1), q.unsqueeze(-1), ["orbital"], z, pos, graph).sum()
+    (found,) = torch.autograd.grad(out, q, create_graph=True)
+    p = torch.cat([q[:3].softmax(0), q[3:].softmax(0)])
+    mean = torch.cat([(p * s)[:3].sum().expand(3), (p * s)[3:].sum().expand(3)])
+    expected = p * (s - mean)
+    torch.testing.assert_close(found, expected)
+    second, wanted = (torch.autograd.grad(x.square().sum(), q)[0] for x in (found, expected))
+    torch.testing.assert_close(second, wanted)
 
 
 def test_pooling_a_batch_is_pooling_each():
@@ -172,3 +223,11 @@ def test_sums_over_atoms_are_at_least_float32():
 def test_wrong_properties(properties, match):
     with pytest.raises(ValueError, match=match):
         Heads(4, properties)
+
+
+def test_orbitals_are_not_merged():
+    backbone = {"n_features": 16, "n_filters": 16, "n_blocks": 1, "cutoff": 4.0}
+    homo = Property("homo", "eV", "orbital")
+    parts = [Predictor("schnet", backbone, [homo]) for _ in range(2)]
+    with pytest.raises(ValueError, match="expected no orbital"):
+        merged(parts)
