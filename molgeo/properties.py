@@ -32,7 +32,7 @@ MOST_PROPERTIES: Final = 1000
 
 @dataclass(frozen=True)
 class Property:
-    """One molecular property. Two are equal if they share name, unit and physics.
+    """One molecular property. Two are equal if one's labels are the other's, whatever the heads.
 
     Attributes:
         name: short name of letters, digits and ``_``, as in ``--properties``.
@@ -62,7 +62,7 @@ class Property:
 
     name: str
     unit: str
-    head: HeadKind = "mean"
+    head: HeadKind = field(default="mean", compare=False)
     symbol: str = field(default="", compare=False)
     description: str = field(default="", compare=False)
     is_energy: bool = False

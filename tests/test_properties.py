@@ -49,7 +49,10 @@ def test_what_is_not_given():
         ({"symbol": "\n"}, "symbol: expected printable text"),
         ({"description": "x" * 201}, "description: expected printable text of at most 200"),
         ({"column": "=1+1"}, "column: expected letters, digits and _, got '=1\\+1'"),
-        ({"head": "max"}, "head: expected one of sum, mean, dipole, extent, moments, kernel"),
+        (
+            {"head": "max"},
+            "head: expected one of sum, mean, orbital, dipole, extent, moments, kernel",
+        ),
         ({"minimum": math.nan}, r"minimum: expected -1e\+15 to 1e\+15, or -inf for none, got nan"),
         ({"maximum": math.nan}, r"maximum: expected -1e\+15 to 1e\+15, or inf for none, got nan"),
         ({"minimum": 1, "maximum": 1}, "maximum: expected a number above the minimum, 1, got 1"),
@@ -73,11 +76,12 @@ def test_atomization_energy():
     assert not Property("e", "eV", "sum", is_energy=True, maximum=0).atomization.is_bounded
 
 
-def test_equal_are_those_of_one_name_unit_and_physics():
+def test_equal_are_those_whose_labels_are_the_same():
     same = Property("a", "eV", symbol="A", description="another text", minimum=0.0)
-    assert same == Property("a", "eV")
-    assert same != Property("a", "eV", "sum")
+    assert same == Property("a", "eV") == Property("a", "eV", "orbital")
     assert same != Property("a", "kcal/mol")
+    assert same != Property("b", "eV")
+    assert Property("e", "eV", "sum") != ENERGY
 
 
 def test_the_first_energy():

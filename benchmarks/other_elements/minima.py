@@ -53,6 +53,8 @@ from molgeo.simulation.springs import spring_hessian  # noqa: E402
 from molgeo.simulation.vibrations import modes_of  # noqa: E402
 
 ENERGIES = "aimnet2.jsonl"
+OF_QM9 = "frequencies_qm9.jsonl"
+"""AIMNet2's of QM9's training molecules, by their rows, to be compared with QM9's labels."""
 FMAX = 0.01
 """eV/Å."""
 DISPLACEMENT = 0.005
@@ -196,10 +198,13 @@ def minima(table: pd.DataFrame, parts: tuple[str, ...]) -> list[ase.Atoms]:
 
 
 def of_qm9(part: str) -> list[ase.Atoms]:
-    """Some of QM9's molecules."""
+    """Some of QM9's molecules, by their rows."""
     qm9 = QM9(data_dir() / "qm9")
     rows = np.random.default_rng(SEED).choice(getattr(qm9.split(), part).numpy(), N_QM9)
-    return [ase.Atoms(qm9[int(k)].z.numpy(), qm9[int(k)].pos.numpy()) for k in rows]
+    return [
+        ase.Atoms(one.z.numpy(), one.pos.numpy(), info={"name": str(k), "state": "ok"})
+        for k, one in ((k, qm9[k]) for k in rows.tolist())
+    ]
 
 
 def check(pulls: dict[Kind, float], others: list[ase.Atoms]) -> None:
@@ -237,7 +242,9 @@ def main() -> None:
         return
     relax(args.folder, pulls, args.fmax)
     weigh(args.folder)
-    vibrate(args.folder, pulls)
+    frames = ase.io.read(args.folder / "geometries.extxyz", ":")
+    vibrate(args.folder / "frequencies.jsonl", frames, pulls)
+    vibrate(HERE / OF_QM9, of_qm9("train"), pulls)
 
 
 def started(smiles: list[str], engine: GeometryEngine) -> list[ase.Atoms | None]:
@@ -300,10 +307,9 @@ def weigh(folder: Path) -> None:
                 out.write(json.dumps(row) + "\n")
 
 
-def vibrate(folder: Path, pulls: dict[Kind, float]) -> None:
+def vibrate(file: Path, frames: list[ase.Atoms], pulls: dict[Kind, float]) -> None:
     """Frequencies of what has none, in random order: some of all kinds if it ends early."""
-    file, model = folder / "frequencies.jsonl", AIMNet2()
-    done, frames = by_name(file), ase.io.read(folder / "geometries.extxyz", ":")
+    done, model = by_name(file), AIMNet2()
     for k in np.random.default_rng(SEED).permutation(len(frames)):
         atoms = frames[k]
         name = atoms.info["name"]

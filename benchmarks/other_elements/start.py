@@ -170,7 +170,8 @@ def with_orbitals(net: Predictor, known: MoleculeSet) -> Predictor:
         dataclasses.replace(one, head="orbital") if one.name in ORBITALS else one
         for one in net.properties
     ]
-    made = Predictor("side_by_side", net.config.backbone, properties, heads.hidden + 2, True)
+    config = net.config
+    made = Predictor(config.model, config.backbone, properties, heads.hidden + 2, config.repulsion)
     own = made.heads
     into = pad(heads.in_layer.weight.view(n, heads.hidden, width), (0, 0, 0, 2))
     bias = pad(heads.in_layer.bias.view(n, heads.hidden), (0, 2))

@@ -60,6 +60,8 @@ def merged(
         for field in ("properties", "repulsion"):
             if getattr(other.config, field) != getattr(first.config, field):
                 raise ValueError(f"{field}: expected the same in all models")
+        if other.heads.kinds != first.heads.kinds:
+            raise ValueError("head: expected the same in all models")
         mine, theirs = (one.atom_reference.nan_to_num(0.0) for one in (first, other))
         if not torch.allclose(mine, theirs):
             raise ValueError("atom_reference: expected the same in all models, those of one set")

@@ -130,7 +130,7 @@ def first_predictor(config: RunConfig, task: Task, resume: bool = False) -> Pred
     if not any(one.head == "moments" for one in shared):
         _fit_moments(predictor, data.molecules, train)
     if config.keep_references:
-        if before.properties != predictor.properties or not shared:
+        if len(shared) < max(len(before.properties), len(predictor.properties)):
             raise SettingError(
                 f"keep_references: expected a checkpoint with the same heads, "
                 f"{', '.join(predictor.property_names)} of width {config.head_features}; "
@@ -223,11 +223,11 @@ def _copy_heads(before: Heads, heads: Heads) -> list[Property]:
         return []
     if (before.hidden, before.feature_dim) != (heads.hidden, heads.feature_dim):
         return []
-    if before.properties == heads.properties:
+    if (before.properties, before.kinds) == (heads.properties, heads.kinds):
         heads.load_state_dict(before.state_dict())
         return [*heads.properties]
-    of_atoms = [before.properties[k] for k in before.by_atoms]
-    shared = [one for one in heads.properties if one in of_atoms]
+    of_atoms = {before.properties[k]: before.kinds[k] for k in before.by_atoms}
+    shared = [one for one in heads.properties if of_atoms.get(one) == one.head]
     n = before.hidden
     with torch.no_grad():
         for one in shared:

@@ -57,6 +57,14 @@ def test_a_model_that_is_named_stays_the_only_one():
     assert "H, C, N, O, F only" in table.message[1]
 
 
+def test_the_orbital_of_a_thiol_lies_on_sulfur_whatever_the_chain():
+    """B3LYP's own are at −6.330 eV with four carbons, −6.317 with ten (`benchmarks`)."""
+    chains = ["C" * n + "S" for n in (4, 10, 16)]
+    table = predict(chains, properties="homo", fast=True, conformers=1)
+    homo = table.homo_eV.to_numpy(float)
+    assert homo == pytest.approx([-6.33, -6.32, -6.32], abs=0.15)
+
+
 def test_free_atoms_are_those_of_the_level():
     """Sulfur's energy per atom is that of a calculation (benchmarks/other_elements)."""
     free = load(DEFAULT_ELEMENTS).atom_reference

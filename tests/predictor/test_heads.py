@@ -231,3 +231,6 @@ def test_orbitals_are_not_merged():
     parts = [Predictor("schnet", backbone, [homo]) for _ in range(2)]
     with pytest.raises(ValueError, match="expected no orbital"):
         merged(parts)
+    other = Predictor("schnet", backbone, [Property("homo", "eV", "mean")])
+    with pytest.raises(ValueError, match="head: expected the same"):
+        merged([other, parts[0]])
