@@ -61,7 +61,8 @@ def test_all_of_a_step_is_on_the_device(name, monkeypatch):
     z, pos, batch = collated([atoms_of(one) for one in MOLECULES])
     given = padded(z, pos.float(), radius_graph(pos.float(), predictor.cutoff, batch))
     predictor.to("meta")
-    monkeypatch.setattr(predictor, "_has_free_atoms", lambda: [False] * 5)  # read once
+    nothing = [False] * len(predictor.properties)
+    monkeypatch.setattr(predictor, "_has_free_atoms", lambda: nothing)  # read once
     z, pos, graph = (x.to("meta") for x in given)
     a_step(predictor, z, pos, graph.clone())
     with no_waiting("meta"):
