@@ -236,7 +236,8 @@ def main() -> None:
     parser.add_argument("--fmax", type=float, default=FMAX, help="eV/Å")
     args = parser.parse_args()
     table = pd.read_csv(HERE / "molecules.csv", keep_default_na=False).set_index("name")
-    pulls = fitted([*minima(table, ("train",)), *of_qm9("train")])
+    qm9 = of_qm9("train")
+    pulls = fitted([*minima(table, ("train",)), *qm9])
     if args.check:
         check(pulls, [*minima(table, ("validation",)), *of_qm9("validation")[:40]])
         return
@@ -244,7 +245,7 @@ def main() -> None:
     weigh(args.folder)
     frames = ase.io.read(args.folder / "geometries.extxyz", ":")
     vibrate(args.folder / "frequencies.jsonl", frames, pulls)
-    vibrate(HERE / OF_QM9, of_qm9("train"), pulls)
+    vibrate(HERE / OF_QM9, qm9, pulls)
 
 
 def started(smiles: list[str], engine: GeometryEngine) -> list[ase.Atoms | None]:

@@ -81,8 +81,11 @@ def ethanol(dtype, cutoff=4.0):
 
 def assert_same(found, expected, name=""):
     tolerance = TOLERANCE[expected.forces.dtype]
-    if name.startswith(("dimenet", "spherenet")) and tolerance > 1e-8:
-        tolerance = 1e-4  # its forces have such errors of rounding in float32, padded or not
+    if tolerance > 1e-8:  # forces of these have such errors of rounding in float32, padded or not
+        if name.startswith("dimenet"):
+            tolerance = 1e-4
+        elif name == "spherenet":
+            tolerance = 2e-6
     if expected.forces.device.type == "cuda":
         tolerance *= 10  # sums over atoms are added in any order
     largest = 1.0 + float(expected.forces.abs().max())
