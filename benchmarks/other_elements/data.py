@@ -6,9 +6,7 @@ the atoms in orbital energies, none in dipoles). They are moved by that. Their e
 are AIMNet2's, with a part of the smaller basis' difference from it, and a shift per atom of each
 element and per bond of every two.
 
-Energies are the electronic energy of `labels.jsonl` and what vibrations add to it. PPE1694 has
-frequencies at QM9's level. Of others they are AIMNet2's, times a factor below `STIFF` and another
-above it, with which AIMNet2's are PPE1694's on its training molecules.
+Energies are the electronic energy of `labels.jsonl` and what vibrations add to it (`heats.py`).
 """
 
 from __future__ import annotations
@@ -16,7 +14,6 @@ from __future__ import annotations
 import collections
 import itertools
 import sys
-from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +24,6 @@ import pandas as pd
 import torch
 from ase.data import chemical_symbols
 from minima import ENERGIES, bonds_of
-from thermal import SCALED, thermal
 
 from molgeo.data.molecules import MoleculeSet
 from molgeo.data.qm9.properties import NAMES
@@ -38,10 +34,9 @@ WIDE: Final = HERE / "wide"
 sys.path.insert(0, str(HERE.parent / "beyond_qm9"))
 
 import labelled  # noqa: E402
+from heats import with_heats  # noqa: E402
 from labelled import by_name  # noqa: E402
 
-STIFF: Final = 2000.0
-"""1/cm, above which bonds to hydrogen stretch."""
 COLUMNS: Final = {
     "mu": "mu_debye",
     "alpha": "alpha_bohr3",
@@ -50,42 +45,11 @@ COLUMNS: Final = {
     "gap": "gap_eV",
     "r2": "r2_bohr2",
 }
-HEATS: Final = ("zpve", "cv", "u298", "h298", "g298")
 ELEMENTS: Final = (1, 6, 7, 8, 9, 14, 15, 16, 17)
 RIDGE: Final = 1.0
 """Bonds of no shift that each two elements have beside their own, so that rare ones have none."""
 MOST_CLOSED_SHELL: Final = 3.0
 """eV: molecules with a smaller gap have a singlet instability at this level, and no label."""
-
-
-@cache
-def factors() -> tuple[float, float]:
-    """Of AIMNet2's frequencies, below and above `STIFF`."""
-    table, ours = (
-        pd.read_csv(HERE / "molecules.csv").set_index("name"),
-        by_name(HERE / "frequencies.jsonl"),
-    )
-    sums = np.zeros((2, 2))
-    for atoms in ase.io.iread(HERE / "geometries.extxyz", ":"):
-        name = atoms.info["name"]
-        other = np.sort(ours.get(name, {}).get("frequencies_cm", ()))
-        own = np.sort(np.atleast_1d(atoms.info.get("frequencies", ()))) / SCALED
-        if not len(own) or len(own) != len(other) or table.loc[name, "part"] != "train":
-            continue
-        for k, some in enumerate((own < STIFF, own >= STIFF)):
-            sums[k] += own[some].sum(), other[some].sum()
-    low, high = (sums[:, 0] / sums[:, 1].clip(1e-9)).tolist()
-    return low, high
-
-
-def frequencies(atoms: ase.Atoms, other: list[float] | None) -> list[float] | None:
-    """Of QM9's level, 1/cm; None if nobody knows them."""
-    if "frequencies" in atoms.info:
-        return (np.atleast_1d(atoms.info["frequencies"]) / SCALED).tolist()
-    if other is None:
-        return None
-    low, high = factors()
-    return [f * (low if f < STIFF else high) for f in other]
 
 
 def known_of(folder: Path, file: str) -> pd.DataFrame:
@@ -99,18 +63,6 @@ def known_of(folder: Path, file: str) -> pd.DataFrame:
         if row.get("gap_eV", 0.0) >= MOST_CLOSED_SHELL
     ]
     return table.join(pd.DataFrame(rows).set_index("name"), how="inner")
-
-
-def with_heats(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """The same with what vibrations tell, NaN if nobody knows them."""
-    vibrating, rows = by_name(folder / "frequencies.jsonl"), []
-    for name, atoms, energy in zip(table.index, table["atoms"], table["energy"], strict=True):
-        found = frequencies(atoms, vibrating.get(name, {}).get("frequencies_cm"))
-        added = (None if found is None else thermal(atoms, found)) or dict.fromkeys(HEATS, np.nan)
-        total = {"u0": energy + added["zpve"]}
-        total |= {key: energy + added[key] for key in ("u298", "h298", "g298")}
-        rows.append({"name": name, "zpve": added["zpve"], "cv": added["cv"], **total})
-    return table.join(pd.DataFrame(rows).set_index("name"))
 
 
 def molecules() -> pd.DataFrame:
