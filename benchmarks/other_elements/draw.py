@@ -21,6 +21,7 @@ import collections
 import csv
 import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,19 +76,34 @@ def bonded(symbols: list[str], positions: list[list[float]]) -> Chem.Mol | None:
     return None if len(Chem.GetMolFrags(mol)) > 1 else mol
 
 
-def by_element(smiles: list[str], wanted: range = SIZES) -> dict[str, dict[int, list[str]]]:
-    """Neutral closed-shell molecules with new elements, by the rarest of these and by size."""
-    found: dict[str, dict[int, set[str]]] = {e: collections.defaultdict(set) for e in POOL}
+def by_size(
+    smiles: list[str], wanted: range, fits: Callable[[set[str]], bool]
+) -> dict[int, set[str]]:
+    """Neutral closed-shell molecules by their heavy atoms, whose elements fit."""
+    found: dict[int, set[str]] = collections.defaultdict(set)
     for one in smiles:
         mol = None if "." in one else Chem.MolFromSmiles(one)
         if mol is None or mol.GetNumHeavyAtoms() not in wanted:
             continue
-        symbols = {atom.GetSymbol() for atom in mol.GetAtoms()}
         radical = any(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms())
-        if not is_wanted(symbols) or radical or Chem.GetFormalCharge(mol):
-            continue
-        rarest = next(e for e in ("Si", "P", "S", "Cl") if e in symbols)
-        found[rarest][mol.GetNumHeavyAtoms()].add(Chem.MolToSmiles(mol))
+        if fits(elements(mol)) and not radical and not Chem.GetFormalCharge(mol):
+            found[mol.GetNumHeavyAtoms()].add(Chem.MolToSmiles(mol))
+    return found
+
+
+def elements(mol: Chem.Mol) -> set[str]:
+    """Symbols of the atoms that are written."""
+    return {atom.GetSymbol() for atom in mol.GetAtoms()}
+
+
+def by_element(smiles: list[str], wanted: range = SIZES) -> dict[str, dict[int, list[str]]]:
+    """Neutral closed-shell molecules with new elements, by the rarest of these and by size."""
+    found: dict[str, dict[int, set[str]]] = {e: collections.defaultdict(set) for e in POOL}
+    for n, some in by_size(smiles, wanted, is_wanted).items():
+        for one in some:
+            symbols = elements(Chem.MolFromSmiles(one))
+            rarest = next(e for e in ("Si", "P", "S", "Cl") if e in symbols)
+            found[rarest][n].add(one)
     return {e: {n: sorted(some) for n, some in sorted(sizes.items())} for e, sizes in found.items()}
 
 

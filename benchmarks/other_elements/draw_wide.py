@@ -14,9 +14,12 @@
   atoms can close one.
 * ``large``: molecules of the lists with 10 to 13 heavy atoms.
 * ``long``: molecules of the lists with a hydrogen that became a chain of carbon: groups far apart.
+* ``light``: molecules of the lists that have H, C, N, O and F alone, but that QM9 lacks, of 4 to 13
+  heavy atoms: the model is also asked for these.
 * ``rmg``: what `draw.py` left of RMG's G4 library (MIT), at geometries of QM9's level.
 
-None has the scaffold of a molecule that validates or tests in `molecules.csv`, nor its skeleton.
+None has the scaffold of a molecule that validates or tests in `molecules.csv`, nor its skeleton;
+the light ones have none of `../beyond_qm9` either.
 
     python benchmarks/other_elements/draw_wide.py qca_smiles.csv.gz rmg_g4_closed_shell.json.gz
 """
@@ -34,7 +37,20 @@ import ase
 import ase.io
 import numpy as np
 import pandas as pd
-from draw import HERE, SEED, bonded, by_element, even, group, is_wanted, read, skeleton
+from draw import (
+    HERE,
+    QM9_ELEMENTS,
+    SEED,
+    bonded,
+    by_element,
+    by_size,
+    elements,
+    even,
+    group,
+    is_wanted,
+    read,
+    skeleton,
+)
 from rdkit import Chem, RDLogger
 
 from molgeo.data.location import data_dir
@@ -51,6 +67,8 @@ N_LONG, CHAINS = 120, ("CCCC", "CCCCCC", "CCCCCCCC", "CC(C)CC", "CCCC(C)C")
 VARIED = range(3, 7)
 N_TINY, TINY, MOST_TRIES = 2000, range(1, 4), 20_000
 N_RINGED, RINGED = 2500, range(3, 8)
+N_LIGHT, LIGHT = 600, range(4, 14)
+BEYOND = HERE.parent / "beyond_qm9" / "molecules.csv"
 SHARES = {"C": 1.2, "N": 0.4, "O": 0.4, "F": 0.3, "Si": 0.3, "P": 0.3, "S": 0.4, "Cl": 0.4}
 """Concentrations of the Dirichlet distribution that a varied molecule's elements come from."""
 VALENCES = {"C": 4, "N": 3, "O": 2, "F": 1, "Si": 4, "P": 3, "S": 2, "Cl": 1}
@@ -156,11 +174,6 @@ def grown(
     return Chem.MolToSmiles(mol)
 
 
-def elements(smiles: str) -> set[str]:
-    """Symbols of the atoms that a SMILES writes."""
-    return {atom.GetSymbol() for atom in Chem.MolFromSmiles(smiles).GetAtoms()}
-
-
 class Drawn:
     """Molecules that were drawn so far, none like another one, nor like one that judges.
 
@@ -190,7 +203,7 @@ class Drawn:
         tries = MOST_TRIES
         while n and tries:
             smiles = make()
-            is_new = is_wanted(elements(smiles)) and self.add(kind, smiles)
+            is_new = is_wanted(elements(Chem.MolFromSmiles(smiles))) and self.add(kind, smiles)
             n -= is_new
             tries = MOST_TRIES if is_new else tries - 1
 
@@ -214,6 +227,21 @@ def add_changed(drawn: Drawn, rng: np.random.Generator) -> None:
         smiles = changed(mol, element, rng)
         if smiles is not None and drawn.add("changed", smiles):
             left[element] -= 1
+
+
+def add_light(drawn: Drawn, pool: list[str], rng: np.random.Generator) -> None:
+    """Molecules of QM9's elements that QM9 lacks, as many of each size as there are."""
+    beyond = [Chem.MolFromSmiles(one) for one in pd.read_csv(BEYOND)["smiles"]]
+    drawn.barred |= {group(mol, "") for mol in beyond}
+    of_qm9 = map(Chem.MolFromSmiles, QM9(data_dir() / "qm9").all_smiles())
+    drawn.have |= {skeleton(mol) for mol in [*beyond, *of_qm9] if mol is not None}
+    sizes: dict[int, list[str]] = {}
+    for n, some in sorted(by_size(pool, LIGHT, QM9_ELEMENTS.issuperset).items()):
+        mols = {smiles: Chem.MolFromSmiles(smiles) for smiles in sorted(some)}
+        new = [smiles for smiles, mol in mols.items() if skeleton(mol) not in drawn.have]
+        sizes[n] = [smiles for smiles in new if group(mols[smiles], "") not in drawn.barred]
+    for smiles in even(sizes, N_LIGHT, rng):
+        drawn.add("light", smiles)
 
 
 def add_rmg(drawn: Drawn, library: Path) -> dict[tuple[str, str], ase.Atoms]:
@@ -276,6 +304,7 @@ def main() -> None:
     drawn.grow(
         "ringed", N_RINGED, lambda: grown(rng, RINGED, rng.dirichlet([*SHARES.values()]), True)
     )
+    add_light(drawn, pool, rng)
     write(drawn.rows, geometries)
 
 

@@ -56,6 +56,19 @@ def test_none_of_the_wide_molecules_is_like_one_that_judges(folder) -> None:
     assert not {draw.skeleton(mol) for mol in judging} & {draw.skeleton(mol) for mol in wide}
 
 
+def test_none_of_the_light_molecules_is_like_one_beyond_qm9(folder) -> None:
+    import draw
+    from draw_wide import BEYOND
+
+    table = pd.read_csv(folder / "wide" / "molecules.csv")
+    light = [Chem.MolFromSmiles(x) for x in table["smiles"][table["set"] == "light"]]
+    judging = [Chem.MolFromSmiles(x) for x in pd.read_csv(BEYOND)["smiles"]]
+    assert not {draw.group(mol, "") for mol in judging} & {draw.group(mol, "") for mol in light}
+    assert not {draw.skeleton(mol) for mol in judging} & {draw.skeleton(mol) for mol in light}
+    assert all(draw.elements(mol) <= draw.QM9_ELEMENTS for mol in light)
+    assert {mol.GetNumHeavyAtoms() for mol in light} == set(range(4, 14))
+
+
 @pytest.mark.parametrize(("element", "smiles"), [("Si", "CCO"), ("P", "CN"), ("Cl", "CC#N")])
 def test_an_atom_becomes_another_one(folder, element, smiles) -> None:
     from draw_wide import changed
@@ -105,7 +118,7 @@ def test_molecules_grow_of_their_own_elements(folder, element) -> None:
     assert len(made) > 10
     for smiles in made:
         mol = Chem.MolFromSmiles(smiles)
-        assert elements(smiles) <= {"C", element}
+        assert elements(mol) <= {"C", element}
         assert mol.GetNumAtoms() <= max(VARIED)
         assert Chem.GetFormalCharge(mol) == 0
         assert not mol.GetRingInfo().NumRings()
