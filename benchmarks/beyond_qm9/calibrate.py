@@ -4,11 +4,12 @@ The molecules beyond are those of the reference's part `calibration` that have l
 part `check` is never read. Each model is rewritten with the same weights, and its card beside.
 
 A model of relaxed molecules is calibrated at given geometries, and from SMILES at those of the
-geometry engine: alone, and for the default models as a mean with the model for cheap geometries,
+geometry engine: alone, and for the default one as a mean with the model for cheap geometries,
 whose share of each property is what has the least error. Relaxed geometries are kept beside QM9, so
-that a run that was killed, or one for another model, finds them.
+that a run that was killed, or one for another model, finds them. `../other_elements/measure.py`
+does the same for the model that takes over what these do not know.
 
-    python benchmarks/beyond_qm9/calibrate.py                       # the default models
+    python benchmarks/beyond_qm9/calibrate.py                       # the default models of QM9
     python benchmarks/beyond_qm9/calibrate.py --at smiles           # after another engine
     python benchmarks/beyond_qm9/calibrate.py --models runs/X/X.safetensors --limit 1024
 """
@@ -41,7 +42,6 @@ from molgeo.predictor import Predictor
 from molgeo.predictor.calibration import Calibration
 from molgeo.predictor.checkpoint import (
     DEFAULT_MODEL,
-    DEFAULT_OUTSIDE,
     DEFAULT_SMILES_MODEL,
     find,
     geometry_engine,
@@ -127,9 +127,7 @@ def made(
 def main() -> None:
     """Calibrate, and print the shares of QM9's test molecules that the intervals hold."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--models", nargs="+", default=[DEFAULT_MODEL, DEFAULT_OUTSIDE, DEFAULT_SMILES_MODEL]
-    )
+    parser.add_argument("--models", nargs="+", default=[DEFAULT_MODEL, DEFAULT_SMILES_MODEL])
     parser.add_argument("--limit", type=int, default=2000, help="validation molecules")
     parser.add_argument("--test", type=int, default=2000, help="test molecules")
     parser.add_argument("--anew", action="store_true", help="take the training features again")
@@ -147,7 +145,7 @@ def main() -> None:
             calibrated(name, args, {0: given(table, y)}, at)
         if "smiles" in args.at:
             is_relaxed = at_own and geometry_engine() is not None
-            is_mixed = is_relaxed and find(name).stem in (DEFAULT_MODEL, DEFAULT_OUTSIDE)
+            is_mixed = is_relaxed and find(name).stem == DEFAULT_MODEL
             partner = load(DEFAULT_SMILES_MODEL) if is_mixed else None
             engine = GeometryEngine(str(geometry_engine())) if is_relaxed else None
             numbers = calibrated_numbers(read_header(name))

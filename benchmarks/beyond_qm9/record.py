@@ -2,8 +2,8 @@
 
 Each default model's header has it as `outside`, from SMILES as `outside_smiles` if conformers are
 relaxed for it, its card shows it, and README.md has a table of two ways to give a molecule. The
-first model's figures are those of the default way: what it does not know is the other model's. To
-be run again whenever labels or error bars have changed; then `make checksums`.
+first model's figures are those of the default way: what it does not know is another model's. To be
+run again whenever labels or error bars have changed; then `make checksums`.
 
     python benchmarks/beyond_qm9/record.py
 """
@@ -15,7 +15,7 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-from evaluate import ENERGY, HERE, OUTSIDE, WAYS, evaluate, reference
+from evaluate import ENERGY, HERE, OUTSIDE, evaluate, reference
 
 from molgeo.predictor.checkpoint import (
     DEFAULT_MODEL,
@@ -32,9 +32,9 @@ BLOCK: Final = re.compile(r"(?<=<!-- outside QM9 -->\n).*?(?=<!-- end -->)", re.
 
 SOURCE: Final = (
     "{sets}, which QM9 lacks, labelled at its level of theory (`benchmarks/beyond_qm9/`), {given}. "
-    "They are the half that nothing was calibrated by. That dimenet_pp-qm9 takes over was decided "
-    "with their errors in sight, beside those of the other half. U0 is compared as U0 − ZPVE with "
-    "the electronic energy; α is labelled for up to 12 heavy atoms."
+    f"They are the half that nothing was calibrated by. That {DEFAULT_OUTSIDE} takes over was "
+    "decided with their errors in sight, beside those of the other half. U0 is compared as "
+    "U0 − ZPVE with the electronic energy; α is labelled for up to 12 heavy atoms."
 )
 GIVEN: Final = {
     "coordinates": "given as coordinates relaxed with AIMNet2 ({models})",
@@ -142,16 +142,14 @@ def main() -> None:
     args = parser.parse_args()
     labels = reference(args.folder)
     labels = labels[(labels["part"] == "check") & labels["set"].isin(OUTSIDE)]
-    of_smiles = (DEFAULT_SMILES_MODEL, "smiles", DEFAULT_SMILES_MODEL)
-    of_others = (DEFAULT_OUTSIDE, "coordinates", DEFAULT_OUTSIDE)
     told = {
-        (name, "outside_smiles" if asked is None and way == "smiles" else "outside"): facts(
-            evaluate(labels, way, asked), way
-        )
-        for name, way, asked in (
-            *((DEFAULT_MODEL, way, None) for way in WAYS),
-            of_smiles,
-            of_others,
+        (name, field): facts(evaluate(labels, way, asked), way)
+        for name, field, way, asked in (
+            (DEFAULT_MODEL, "outside", "coordinates", None),
+            (DEFAULT_MODEL, "outside_smiles", "smiles", None),
+            (DEFAULT_OUTSIDE, "outside", "coordinates", DEFAULT_OUTSIDE),
+            (DEFAULT_OUTSIDE, "outside_smiles", "smiles", DEFAULT_OUTSIDE),
+            (DEFAULT_SMILES_MODEL, "outside", "smiles", DEFAULT_SMILES_MODEL),
         )
     }  # all of them before a shipped file changes, which molgeo would refuse
     for (name, field), one in told.items():

@@ -33,7 +33,7 @@ import molgeo
 from data import molecules
 from molgeo.data.qm9.dataset import atom_references
 from molgeo.data.qm9.properties import PROPERTIES
-from molgeo.predictor.checkpoint import DEFAULT_ELEMENTS
+from molgeo.predictor.checkpoint import DEFAULT_OUTSIDE
 from molgeo.units import KCAL_MOL
 
 OF_ATOMS: Final = {
@@ -142,7 +142,7 @@ def main() -> None:
     table = molecules()
     table = table[(table["set"] == "ppe") & (table["part"] == "test")]
     frames = table["atoms"].tolist()
-    given = molgeo.predict(frames, DEFAULT_ELEMENTS, properties="u0,h298")
+    given = molgeo.predict(frames, DEFAULT_OUTSIDE, properties="u0,h298")
     made = molgeo.predict(table["smiles"].replace("", "?").tolist(), properties="u0,h298")
     columns = [PROPERTIES[name].column for name in ("u0", "h298")]
     experiment = np.array([measured[place(atoms.positions)] for atoms in frames])

@@ -9,7 +9,6 @@ from molgeo.evaluation.cards import EXPECTED, FORCE_ERRORS, MOST, UNKNOWN, facts
 from molgeo.graph.bond_kinds import BondKinds
 from molgeo.graph.environments import Environments
 from molgeo.predictor.checkpoint import (
-    DEFAULT_ELEMENTS,
     DEFAULT_FORCE_FIELD,
     DEFAULT_MODEL,
     DEFAULT_OUTSIDE,
@@ -33,7 +32,6 @@ DEFAULTS: Final = {
     DEFAULT_MODEL: "geometries",
     DEFAULT_OUTSIDE: "others",
     DEFAULT_SMILES_MODEL: "SMILES",
-    DEFAULT_ELEMENTS: "elements",
     DEFAULT_FORCE_FIELD: "dynamics",
     geometry_engine() or "": "conformers",
     conformer_weights() or "": "weights",

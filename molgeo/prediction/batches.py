@@ -316,8 +316,8 @@ class ChosenModels:
         n_conformers: that are made of a SMILES.
         given: for given geometries, and for those that the engine relaxed.
         made: for geometries of a cheap force field; often the same.
-        outside: takes over molecules of ``given`` that it does not know; None for none.
-        others: for molecules with elements that ``given`` was not trained on; None for none.
+        outside: for molecules with elements that ``given`` was not trained on, and for those that
+            it turns out not to know; None for none.
         engine: relaxes the conformers of SMILES; None if they stay at the cheap force field's.
         weigher: says which conformers of SMILES labels are of; None if nobody does.
     """
@@ -328,13 +328,11 @@ class ChosenModels:
 
         self._asked = settings.geometry
         self.outside: BatchPredictor | None = None
-        self.others: BatchPredictor | None = None
         self.engine: GeometryEngine | None = None
         if settings.model is None:
             self.given = model(checkpoint.DEFAULT_MODEL)
             self.made = model(checkpoint.DEFAULT_SMILES_MODEL)
             self.outside = model(checkpoint.DEFAULT_OUTSIDE)
-            self.others = model(checkpoint.DEFAULT_ELEMENTS)
         else:
             self.given = self.made = model(settings.model)
             _ = self.given.descriptors  # what is wrong is said before a file is opened
@@ -363,7 +361,7 @@ class ChosenModels:
     @property
     def all(self) -> list[BatchPredictor]:
         """Each model once."""
-        each = (self.given, self.made, self.outside, self.others)
+        each = (self.given, self.made, self.outside)
         return [one for one in dict.fromkeys(each) if one]
 
     def errors(self, model: BatchPredictor, geometry: str, names: Set[str]) -> Calibration | None:
@@ -374,9 +372,10 @@ class ChosenModels:
             geometry: of the row.
             names: of the properties; errors of some of them alone do not count.
         """
-        # The model for geometries of a force field is measured from SMILES alone.
+        # At geometries of a force field models are measured from SMILES alone.
         is_made = not geometry.startswith(GIVEN) or self.is_relaxed(geometry)
         is_made = is_made or (model is self.made and model is not self.given)
+        is_made = is_made or (model is self.outside and fits_cheap(geometry))
         engine = self.engine.name if self.engine and self.is_relaxed(geometry) else ""
         n = self.n_conformers if is_made else 0
         # The conformer of given coordinates is known: there the relaxed one alone is better.
@@ -394,12 +393,12 @@ class ChosenModels:
 
     def composition_refusal(self, z: list[int], charge: int) -> str | None:
         """Why no model would take a molecule of a SMILES, whatever its coordinates, or None."""
-        return (self._for_others(z) or self.of_smiles).composition_refusal(z, charge)
+        return (self._of_elements(z) or self.of_smiles).composition_refusal(z, charge)
 
-    def _for_others(self, z: Iterable[int]) -> BatchPredictor | None:
+    def _of_elements(self, z: Iterable[int]) -> BatchPredictor | None:
         """The model for a molecule with elements that ``given`` lacks; None if it has none."""
         known = self.given.elements
-        return None if known is None or known.issuperset(z) else self.others
+        return None if known is None or known.issuperset(z) else self.outside
 
     def weighed(self, window: list[Built]) -> list[Built]:
         """Rows with the conformers that count and how much, if a model knows that."""
@@ -425,7 +424,7 @@ class ChosenModels:
         """The model for a row's geometry; coordinates that are to be taken as given are."""
         if not isinstance(built, list):
             return self.of_smiles if built.smiles else self.given
-        if (model := self._for_others(built[0].z.tolist())) is not None:
+        if (model := self._of_elements(built[0].z.tolist())) is not None:
             return model
         geometry, is_asked = built[0].geometry, self._asked == GIVEN
         fits = is_asked or not fits_cheap(geometry)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from molgeo.prediction.averages import averages, once
 from molgeo.prediction.conformer_average import Numbers
-from molgeo.prediction.given import GIVEN
+from molgeo.prediction.given import GIVEN, is_distorted
 from molgeo.prediction.rows import (
     BETWEEN,
     ROW_COLUMNS,
@@ -331,10 +331,11 @@ class PropertyRun:
             of_several = len(conformers) > 1 or not conformers[0].geometry.startswith(GIVEN)
             numbers = self._numbers.of(average, of_several, errors, unlike)
             answers[k] = Answer(model.name, numbers, energies, reasons)
-            if model is self.models.given and model.is_far(far):
+            # Off the minima the models that take over fail worst.
+            if model.is_far(far) and not is_distorted(conformers[0].geometry):
                 unknown[k] = conformers
         outside = self.models.outside
-        if outside is None or not unknown:
+        if outside in (None, model) or not unknown:
             return answers
         taken_over = self._predicted(outside, unknown, cheap).items()
         return answers | {k: one for k, one in taken_over if isinstance(one, Answer)}

@@ -17,7 +17,7 @@ from rdkit import Chem
 from molgeo.data.qm9.dataset import atom_references
 from molgeo.data.qm9.properties import NAMES
 from molgeo.graph import radius_graph
-from molgeo.predictor.checkpoint import DEFAULT_ELEMENTS, load
+from molgeo.predictor.checkpoint import DEFAULT_OUTSIDE, load
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "other_elements"
 MODULES = (
@@ -325,7 +325,7 @@ def test_the_gas_of_free_atoms_is_qm9s(folder, element, multiplicity) -> None:
 def test_the_shipped_model_has_the_free_atoms(folder) -> None:
     from start import FREE_ATOMS, free_atom
 
-    shipped = load(DEFAULT_ELEMENTS)
+    shipped = load(DEFAULT_OUTSIDE)
     for element in FREE_ATOMS:
         for name, energy in free_atom(element).items():
             own = shipped.atom_reference[shipped.property_names.index(name), element]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import molecule
 
 from molgeo import predict
+from molgeo.chem.conformers.conformers import embed
+from molgeo.chem.molecule import SmilesRow
 from molgeo.predictor.checkpoint import (
-    DEFAULT_ELEMENTS,
     DEFAULT_MODEL,
     DEFAULT_OUTSIDE,
     DEFAULT_SMILES_MODEL,
@@ -21,9 +23,9 @@ SULFIDE, CHLORIDE = "CSC", "CCCl"
 def test_each_row_goes_to_the_model_that_knows_its_elements():
     table = predict(["CCO", SULFIDE, molecule("CH3Cl"), molecule("H2O")], properties="gap,u0")
     assert table.status.tolist() == ["ok"] * 4
-    assert table.model.tolist()[1:3] == [DEFAULT_ELEMENTS] * 2
+    assert table.model.tolist()[1:3] == [DEFAULT_OUTSIDE] * 2
     assert {table.model[0], table.model[3]} <= {DEFAULT_MODEL, DEFAULT_OUTSIDE}
-    named = predict([SULFIDE, molecule("CH3Cl")], DEFAULT_ELEMENTS, properties="gap,u0")
+    named = predict([SULFIDE, molecule("CH3Cl")], DEFAULT_OUTSIDE, properties="gap,u0")
     for column in ("gap_eV", "gap_eV_std", "u0_eV"):
         assert table[column][1:3].to_numpy(float) == pytest.approx(named[column].to_numpy(float))
 
@@ -41,7 +43,7 @@ def test_all_twelve_have_intervals(fast):
 def test_minimised_coordinates_and_those_that_are_taken_as_given():
     for geometry in ("given", "mmff"):
         table = predict(molecule("CH3Cl"), properties="gap", geometry=geometry)
-        assert table.model.tolist() == [DEFAULT_ELEMENTS]
+        assert table.model.tolist() == [DEFAULT_OUTSIDE]
         assert table.geometry[0].startswith("given")
 
 
@@ -65,9 +67,30 @@ def test_the_orbital_of_a_thiol_lies_on_sulfur_whatever_the_chain():
     assert homo == pytest.approx([-6.33, -6.32, -6.32], abs=0.15)
 
 
+@pytest.mark.parametrize("fast", [False, True])
+def test_what_the_model_of_a_smiles_does_not_know_is_taken_over(fast):
+    """The orbital of an amine lies on nitrogen: a mean over all atoms is 0.8 eV off."""
+    table = predict(["CCCCN", "C" * 12 + "N"], properties="homo", fast=fast, conformers=1)
+    assert table.model[1] == DEFAULT_OUTSIDE
+    short, long = table.homo_eV.to_numpy(float)
+    assert long == pytest.approx(short, abs=0.2)
+
+
+def test_distorted_coordinates_stay_with_the_model_that_fails_least():
+    chain = predict("C" * 12, properties="gap", conformers=1)
+    assert chain.model.tolist() == [DEFAULT_OUTSIDE]
+    (made,) = embed(SmilesRow("C" * 12))
+    atoms = Atoms(made.z, made.pos)
+    atoms.rattle(0.05, seed=0)
+    table = predict(atoms, properties="gap")
+    assert table.geometry[0] == "given (distorted)"
+    assert table.model.tolist() == [DEFAULT_SMILES_MODEL]
+    assert table.in_domain.tolist() == [False]
+
+
 def test_free_atoms_are_those_of_the_level():
     """Sulfur's energy per atom is that of a calculation (benchmarks/other_elements)."""
-    free = load(DEFAULT_ELEMENTS).atom_reference
+    free = load(DEFAULT_OUTSIDE).atom_reference
     kept = load(DEFAULT_MODEL).atom_reference
     old = kept.isfinite()
     assert (free[old] == kept[old]).all()

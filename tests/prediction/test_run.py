@@ -25,7 +25,6 @@ from molgeo.prediction.rows import ROW_COLUMNS
 from molgeo.prediction.settings import PredictSettings
 from molgeo.predictor.calibration import Calibration, Scale
 from molgeo.predictor.checkpoint import (
-    DEFAULT_ELEMENTS,
     DEFAULT_MODEL,
     DEFAULT_OUTSIDE,
     DEFAULT_SMILES_MODEL,
@@ -512,15 +511,15 @@ def test_strict_stops_at_the_first_bad_row(model):
 
 
 def test_strict_stops_at_the_first_row_outside_the_domain():
-    rows = predict_rows(["CC1CCCCC1O", "N=N", "CC"], properties="gap", strict=True)
+    rows = predict_rows(["CC1CCCCC1O", "C", "CC"], properties="gap", strict=True)
     assert next(rows)["in_domain"] is True
-    with pytest.raises(module.RowError, match=r"row 1 \(N=N\): outside the domain of schnet-qm9-"):
+    with pytest.raises(module.RowError, match=r"row 1 \(C\): outside the domain of schnet-qm9-"):
         next(rows)
 
 
 def test_a_table_says_where_its_numbers_come_from():
     """In plain JSON values: pandas writes attributes into Parquet files as JSON."""
-    table = predict(["N=N", "CC1CCCCC1O", "C1CC"], properties="gap", fast=True)
+    table = predict(["C", "CC1CCCCC1O", "C1CC"], properties="gap", fast=True)
     assert table.in_domain.tolist() == [False, True, pd.NA]
     assert "of 110,000 training molecules)" in table.domain_reason[0]
     assert table.domain_reason.tolist()[1:] == ["", ""]
@@ -618,14 +617,16 @@ def test_a_molecule_that_the_default_model_does_not_know_is_another_models():
 
 def test_default_models_are_loaded_by_the_first_row_that_needs_them():
     run = module.PropertyRun(PredictSettings(properties="gap", fast=True))
-    given, made, outside, others = both = run.models.all
+    given, made, outside = both = run.models.all
     assert (given.name, made.name) == (DEFAULT_MODEL, DEFAULT_SMILES_MODEL)
-    assert (outside.name, others.name) == (DEFAULT_OUTSIDE, DEFAULT_ELEMENTS)
+    assert outside.name == DEFAULT_OUTSIDE
     assert not any("predictor" in vars(one) for one in both)
-    assert [row["model"] for row in run.rows(["O"])] == [DEFAULT_SMILES_MODEL]
-    assert ["predictor" in vars(one) for one in both] == [False, True, False, False]
+    assert [row["model"] for row in run.rows(["C1CCCCC1"])] == [DEFAULT_SMILES_MODEL]
+    assert ["predictor" in vars(one) for one in both] == [False, True, False]
     assert [row["model"] for row in run.rows([g2("CH3CH2OH")])] == [DEFAULT_MODEL]
-    assert ["predictor" in vars(one) for one in both] == [True, True, False, False]
+    assert ["predictor" in vars(one) for one in both] == [True, True, False]
+    assert [row["model"] for row in run.rows(["O"])] == [DEFAULT_OUTSIDE]
+    assert ["predictor" in vars(one) for one in both] == [True, True, True]
     for one in both:
         assert list(one.outputs) == list(one.predictor.outputs)
 

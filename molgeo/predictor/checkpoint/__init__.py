@@ -13,7 +13,6 @@ fields → shapes → build → weights → self-test, and all that can be wrong
 """
 
 from molgeo.predictor.checkpoint.catalogue import (
-    DEFAULT_ELEMENTS,
     DEFAULT_FORCE_FIELD,
     DEFAULT_MODEL,
     DEFAULT_OUTSIDE,
@@ -34,7 +33,6 @@ from molgeo.predictor.checkpoint.store import (
 )
 
 __all__ = [
-    "DEFAULT_ELEMENTS",
     "DEFAULT_FORCE_FIELD",
     "DEFAULT_MODEL",
     "DEFAULT_OUTSIDE",

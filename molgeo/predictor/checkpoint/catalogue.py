@@ -16,16 +16,12 @@ from molgeo.runtime.plain_text import nearest, one_line
 DEFAULT_MODEL: Final = "spectrum_net-qm9"
 """Shipped model that predicts properties at given geometries if none is named."""
 
-DEFAULT_OUTSIDE: Final = "dimenet_pp-qm9"
-"""Shipped model that takes over the given geometries that the default one does not know: there it
-has half of the errors."""
+DEFAULT_OUTSIDE: Final = "spectrum_net-elements"
+"""Shipped model that predicts what the default one does not know, at given geometries and from
+SMILES: molecules with other elements, and those unlike QM9's."""
 
 DEFAULT_SMILES_MODEL: Final = "schnet-qm9-cheap"
 """Shipped model that predicts them at MMFF94 geometries, which it was trained on."""
-
-DEFAULT_ELEMENTS: Final = "spectrum_net-elements"
-"""Shipped model that predicts molecules with elements that the default ones were not trained on, at
-given geometries and at those of a SMILES."""
 
 GEOMETRY_ENGINE: Final[str | None] = "spectrum_net-b3lyp"
 """Shipped force field that relaxes conformers for models of relaxed molecules; None for none. Its
