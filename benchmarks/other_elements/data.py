@@ -48,6 +48,8 @@ COLUMNS: Final = {
 ELEMENTS: Final = (1, 6, 7, 8, 9, 14, 15, 16, 17)
 RIDGE: Final = 1.0
 """Bonds of no shift that each two elements have beside their own, so that rare ones have none."""
+SMALL: Final = 6
+"""Heavy atoms of QM9's molecules that are like hardly any other one: there are 649 of them."""
 MOST_CLOSED_SHELL: Final = 3.0
 """eV: molecules with a smaller gap have a singlet instability at this level, and no label."""
 
@@ -147,6 +149,20 @@ def wide_molecules() -> pd.DataFrame:
         table[name] = moved(exact, rough, table, name)
     table["gap"] = table["lumo"] - table["homo"]
     return with_heats(table, WIDE)
+
+
+def small_of_qm9() -> pd.DataFrame:
+    """QM9's training molecules of up to `SMALL` heavy atoms, as of `molecules`, by their rows."""
+    data = QM9()
+    train = data.split().train
+    rows = train[data.molecules.heavy_atoms(train) <= SMALL].tolist()
+    table = pd.DataFrame(data.molecules.y[rows].double().numpy(), rows, NAMES)
+    table["energy"] = table["u0"] - table["zpve"]
+    table["smiles"] = [data.smiles(k) for k in rows]
+    table["atoms"] = [
+        ase.Atoms(one.z.numpy(), one.pos.numpy()) for one in map(data.__getitem__, rows)
+    ]
+    return table
 
 
 def molecule_set(table: pd.DataFrame, positions: list[np.ndarray] | None = None) -> MoleculeSet:

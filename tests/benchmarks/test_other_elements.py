@@ -210,6 +210,23 @@ def test_each_geometry_has_the_energy_of_its_molecule(folder) -> None:
     assert energies.tolist() == [-1.0, -2.0]
 
 
+def test_small_molecules_of_qm9_train_whole(folder) -> None:
+    from data import NAMES as PROPERTIES
+    from data import SMALL, molecule_set, small_of_qm9
+
+    from molgeo.datasets import QM9
+
+    table, data = small_of_qm9(), QM9()
+    assert set(table.index) <= set(data.split().train.tolist())
+    assert np.allclose(table["u0"] - table["zpve"], table["energy"])
+    known = molecule_set(table)
+    assert int(known.heavy_atoms(torch.arange(len(known))).max()) == SMALL
+    methane = table.index.get_loc(0)
+    assert table["smiles"].iloc[methane] == "C"
+    gap = PROPERTIES.index("gap")
+    assert float(known.y[methane, gap]) == float(data.molecules.y[0, gap])
+
+
 def test_turns_take_all_before_any_comes_again(folder) -> None:
     from train import Turns
 
