@@ -16,6 +16,7 @@ from rdkit import Chem
 
 from molgeo.data.qm9.dataset import atom_references
 from molgeo.data.qm9.properties import NAMES
+from molgeo.datasets import QM9
 from molgeo.graph import radius_graph
 from molgeo.predictor.checkpoint import DEFAULT_OUTSIDE, load
 
@@ -213,8 +214,6 @@ def test_each_geometry_has_the_energy_of_its_molecule(folder) -> None:
 def test_small_molecules_of_qm9_train_whole(folder) -> None:
     from data import NAMES as PROPERTIES
     from data import SMALL, molecule_set, small_of_qm9
-
-    from molgeo.datasets import QM9
 
     table, data = small_of_qm9(), QM9()
     assert set(table.index) <= set(data.split().train.tolist())
