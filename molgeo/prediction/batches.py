@@ -317,7 +317,7 @@ class ChosenModels:
         given: for given geometries, and for those that the engine relaxed.
         made: for geometries of a cheap force field; often the same.
         outside: for molecules with elements that ``given`` was not trained on, and for those that
-            it turns out not to know; None for none.
+            it or ``made`` turns out not to know; None for none.
         engine: relaxes the conformers of SMILES; None if they stay at the cheap force field's.
         weigher: says which conformers of SMILES labels are of; None if nobody does.
     """
