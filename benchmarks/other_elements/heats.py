@@ -21,11 +21,8 @@ import ase
 import ase.io
 import numpy as np
 import pandas as pd
-from minima import OF_QM9, Kind, bonds_of
+from minima import LABELLED_QM9, OF_QM9, Kind, bonds_of
 from thermal import SCALED, thermal
-
-from molgeo.data.qm9.properties import NAMES
-from molgeo.datasets import QM9
 
 HERE: Final = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "beyond_qm9"))
@@ -104,11 +101,10 @@ def shifts() -> dict[Kind, float]:
         exact = thermal(one.atoms, one.own.tolist())
         if exact is not None:
             known.append((one.atoms, exact["zpve"], one.other.tolist()))
-    qm9 = QM9()
-    for row, line in by_name(HERE / OF_QM9).items():
-        one = qm9[int(row)]
-        label = float(one.y.reshape(-1)[NAMES.index("zpve")])
-        known.append((ase.Atoms(one.z.numpy(), one.pos.numpy()), label, line["frequencies_cm"]))
+    ours = by_name(HERE / OF_QM9)
+    for atoms in ase.io.iread(HERE / LABELLED_QM9, ":"):
+        other = ours[str(atoms.info["name"])]["frequencies_cm"]
+        known.append((atoms, atoms.info["zpve"], other))
     found, wanted = [], []
     for atoms, exact, other in known:
         made = scaled(atoms, other)

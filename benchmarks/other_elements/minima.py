@@ -47,6 +47,7 @@ from relax import AIMNet2, conformer, neighbours  # noqa: E402
 from molgeo.chem.conformers.force_field import Conformers  # noqa: E402
 from molgeo.data.location import data_dir  # noqa: E402
 from molgeo.data.qm9.dataset import QM9  # noqa: E402
+from molgeo.data.qm9.properties import NAMES  # noqa: E402
 from molgeo.predictor.checkpoint import DEFAULT_FORCE_FIELD  # noqa: E402
 from molgeo.simulation.engine import GeometryEngine  # noqa: E402
 from molgeo.simulation.springs import spring_hessian  # noqa: E402
@@ -55,6 +56,8 @@ from molgeo.simulation.vibrations import modes_of  # noqa: E402
 ENERGIES = "aimnet2.jsonl"
 OF_QM9 = "frequencies_qm9.jsonl"
 """AIMNet2's of QM9's training molecules, by their rows, to be compared with QM9's labels."""
+LABELLED_QM9 = "qm9.extxyz"
+"""These molecules, with QM9's zero-point energies in eV."""
 FMAX = 0.01
 """eV/Å."""
 DISPLACEMENT = 0.005
@@ -201,9 +204,11 @@ def of_qm9(part: str) -> list[ase.Atoms]:
     """Some of QM9's molecules, by their rows."""
     qm9 = QM9(data_dir() / "qm9")
     rows = np.random.default_rng(SEED).choice(getattr(qm9.split(), part).numpy(), N_QM9)
+    zpve = qm9.molecules.y[:, NAMES.index("zpve")]
+    about = [{"name": str(k), "state": "ok", "zpve": float(zpve[k])} for k in rows.tolist()]
     return [
-        ase.Atoms(one.z.numpy(), one.pos.numpy(), info={"name": str(k), "state": "ok"})
-        for k, one in ((k, qm9[k]) for k in rows.tolist())
+        ase.Atoms(one.z.numpy(), one.pos.numpy(), info=info)
+        for info, one in ((info, qm9[int(info["name"])]) for info in about)
     ]
 
 
@@ -241,6 +246,7 @@ def main() -> None:
     if args.check:
         check(pulls, [*minima(table, ("validation",)), *of_qm9("validation")[:40]])
         return
+    ase.io.write(HERE / LABELLED_QM9, qm9, format="extxyz")
     relax(args.folder, pulls, args.fmax)
     weigh(args.folder)
     frames = ase.io.read(args.folder / "geometries.extxyz", ":")

@@ -47,9 +47,17 @@ def saved_and_loaded(program):
 
 
 def tolerances(predictor, z, pos, graph):
-    """1e-5 of what the network adds to the baseline, and of its unit, by the keys of outputs."""
+    """1e-5 of what the network adds to the baseline, and of its unit, by the keys of outputs.
+
+    An orbital may lie on one atom: there it is what the network gives for atoms.
+    """
     with torch.no_grad():
-        largest = predictor.standardised(z, pos, graph).abs().amax(0).clamp(min=1.0)
+        largest = predictor.standardised(z, pos, graph).abs().amax(0)
+        if "orbital" in predictor.heads.kinds:
+            atoms, _ = predictor.heads.per_atom(predictor.backbone.atom_features(z, pos, graph))
+            of_one = torch.tensor([kind == "orbital" for kind in predictor.heads.kinds])
+            largest = torch.where(of_one, atoms.abs().amax(0), largest)
+        largest = largest.clamp(min=1.0)
     by_name = dict(zip(predictor.property_names, largest * predictor.scale, strict=True))
     return {
         key: 1e-5 * float(by_name[one.total.name if one.total else key])
