@@ -159,9 +159,7 @@ def small_of_qm9() -> pd.DataFrame:
     table = pd.DataFrame(data.molecules.y[rows].double().numpy(), rows, NAMES)
     table["energy"] = table["u0"] - table["zpve"]
     table["smiles"] = [data.smiles(k) for k in rows]
-    table["atoms"] = [
-        ase.Atoms(one.z.numpy(), one.pos.numpy()) for one in map(data.__getitem__, rows)
-    ]
+    table["atoms"] = [ase.Atoms(data[k].z.numpy(), data[k].pos.numpy()) for k in rows]
     return table
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import collections
 import sys
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -51,8 +50,10 @@ class Compared(NamedTuple):
     other: np.ndarray
 
 
-def compared() -> Iterator[Compared]:
+@cache
+def compared() -> list[Compared]:
     """Training molecules of which both frequencies are known."""
+    found = []
     table = pd.read_csv(HERE / "molecules.csv").set_index("name")
     ours = by_name(HERE / "frequencies.jsonl")
     for atoms in ase.io.iread(HERE / "geometries.extxyz", ":"):
@@ -62,7 +63,8 @@ def compared() -> Iterator[Compared]:
         own = np.sort(np.atleast_1d(atoms.info["frequencies"])) / SCALED
         other = np.sort(ours.get(name, {}).get("frequencies_cm", ()))
         if len(own) and len(own) == len(other):
-            yield Compared(atoms, own, other)
+            found.append(Compared(atoms, own, other))
+    return found
 
 
 @cache

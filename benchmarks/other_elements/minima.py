@@ -205,11 +205,11 @@ def of_qm9(part: str) -> list[ase.Atoms]:
     qm9 = QM9(data_dir() / "qm9")
     rows = np.random.default_rng(SEED).choice(getattr(qm9.split(), part).numpy(), N_QM9)
     zpve = qm9.molecules.y[:, NAMES.index("zpve")]
-    about = [{"name": str(k), "state": "ok", "zpve": float(zpve[k])} for k in rows.tolist()]
-    return [
-        ase.Atoms(one.z.numpy(), one.pos.numpy(), info=info)
-        for info, one in ((info, qm9[int(info["name"])]) for info in about)
-    ]
+    found = []
+    for k in rows.tolist():
+        info = {"name": str(k), "state": "ok", "zpve": float(zpve[k])}
+        found.append(ase.Atoms(qm9[k].z.numpy(), qm9[k].pos.numpy(), info=info))
+    return found
 
 
 def check(pulls: dict[Kind, float], others: list[ase.Atoms]) -> None:

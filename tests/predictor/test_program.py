@@ -47,17 +47,9 @@ def saved_and_loaded(program):
 
 
 def tolerances(predictor, z, pos, graph):
-    """1e-5 of what the network adds to the baseline, and of its unit, by the keys of outputs.
-
-    An orbital may lie on one atom: there it is what the network gives for atoms.
-    """
+    """1e-5 of what the network adds to the baseline, and of its unit, by the keys of outputs."""
     with torch.no_grad():
-        largest = predictor.standardised(z, pos, graph).abs().amax(0)
-        if "orbital" in predictor.heads.kinds:
-            atoms, _ = predictor.heads.per_atom(predictor.backbone.atom_features(z, pos, graph))
-            of_one = torch.tensor([kind == "orbital" for kind in predictor.heads.kinds])
-            largest = torch.where(of_one, atoms.abs().amax(0), largest)
-        largest = largest.clamp(min=1.0)
+        largest = predictor.standardised(z, pos, graph).abs().amax(0).clamp(min=1.0)
     by_name = dict(zip(predictor.property_names, largest * predictor.scale, strict=True))
     return {
         key: 1e-5 * float(by_name[one.total.name if one.total else key])
@@ -68,11 +60,14 @@ def tolerances(predictor, z, pos, graph):
 @pytest.mark.parametrize("name", checkpoint.shipped())
 def test_every_shipped_model_is_a_program(name):
     predictor = checkpoint.load(name)
+    # An orbital may lie on one atom of these clusters: float32 itself is then too far from it.
+    is_double = "orbital" in predictor.heads.kinds
+    predictor.to(torch.float64 if is_double else torch.float32)
     program = saved_and_loaded(program_of(predictor))
     predictor.requires_grad_(False)
     for sizes in SIZES:
         z, pos, n_atoms = molecules(sizes)
-        near = pos.float()
+        near = pos.to(next(predictor.parameters()).dtype)
         graph = radius_graph(near, predictor.cutoff, torch.repeat_interleave(n_atoms))
         charges = [torch.arange(len(n_atoms)) % 3 - 1] if predictor.backbone.takes_charge else []
         graph = graph.with_known(*charges)
@@ -90,7 +85,8 @@ def test_every_shipped_model_is_a_program(name):
         for key, value in expected.items():
             assert found[key].dtype == torch.float64
             error = (found[key] - value).abs().max()
-            assert error <= allowed[key], (sizes, key, float(error), allowed[key])
+            bound = allowed[key] * (1e-5 if is_double else 1.0)
+            assert error <= bound, (sizes, key, float(error), bound)
 
 
 def test_a_file_says_what_it_is_and_runs_without_molgeo(tmp_path):
