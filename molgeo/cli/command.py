@@ -88,12 +88,13 @@ class Parser(ArgumentParser):
             known = re.findall(r"[\w-]+", listed[0])[2:] if listed else []
         else:
             known = sorted(self._option_names())
-        return nearest(given, known)
+        dashes = "--" if wrong[1] and "." not in wrong[1] else ""
+        return nearest(dashes + given, [dashes + name for name in known])
 
     def _option_names(self) -> set[str]:
         names = set()
         for action in self._actions:
-            names |= {option.lstrip("-") for option in action.option_strings}
+            names |= {x.removeprefix("--") for x in action.option_strings if x.startswith("--")}
             for sub in (getattr(action, "_name_parser_map", None) or {}).values():
                 names |= sub._option_names()
         return names

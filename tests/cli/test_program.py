@@ -82,7 +82,7 @@ def test_a_new_command_is_one_file_and_one_line(capsys, monkeypatch, tmp_path):
     assert "--debug" in out
     status, _, err = run(capsys, "hello", "--nam", "me")
     assert status == 2
-    assert "did you mean 'name'" in err
+    assert "did you mean '--name'" in err
     assert "hello" in run(capsys, "--help")[1]
     assert "did you mean 'hello'" in run(capsys, "helo")[2]
 
@@ -90,14 +90,14 @@ def test_a_new_command_is_one_file_and_one_line(capsys, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("words", "given", "meant"),
     [
-        (["predict", "C", "--propertis", "gap"], "--propertis", "properties"),
-        (["evaluate", "--splt", "test"], "--splt", "split"),
+        (["predict", "C", "--propertis", "gap"], "--propertis", "--properties"),
+        (["evaluate", "--splt", "test"], "--splt", "--split"),
         (["train", "--data", "qm9", "--learning_rat", "1"], "learning_rat", "learning_rate"),
         (["predit", "C"], "predit", "predict"),
         (["data", "prepar"], "prepar", "prepare"),
         (["data", "prepare", "qm"], "qm", "qm9"),
         (["predict", "C", "--format", "tabel"], "tabel", "table"),
-        (["evaluate", "--debgu"], "--debgu", "debug"),
+        (["evaluate", "--debgu"], "--debgu", "--debug"),
     ],
 )
 def test_a_typo_names_the_nearest(capsys, words, given, meant):
