@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import ase
+import ase.io
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,7 +23,7 @@ from molgeo.predictor.checkpoint import DEFAULT_OUTSIDE, load
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "other_elements"
 MODULES = (
-    *("data", "draw", "draw_wide", "heats", "labelled", "minima"),
+    *("again", "data", "draw", "draw_wide", "heats", "labelled", "minima"),
     *("relax", "start", "thermal", "train"),
 )
 
@@ -43,7 +44,32 @@ def test_no_scaffold_and_no_skeleton_is_in_two_parts(folder) -> None:
     mols = [Chem.MolFromSmiles(smiles) if smiles else None for smiles in table["smiles"]]
     groups = [draw.group(mol, name) for mol, name in zip(mols, table["name"], strict=True)]
     assert table.assign(group=groups).groupby("group")["part"].nunique().max() == 1
-    assert table["part"].value_counts().to_dict() == {"train": 399, "test": 141, "validation": 103}
+    assert table["part"].value_counts().to_dict() == {"train": 449, "test": 141, "validation": 103}
+
+
+def test_molecules_are_labelled_again(folder, tmp_path) -> None:
+    import again
+    from labelled import by_name
+
+    wide = again.known_of(again.WIDE, "rough.jsonl")
+    some = again.chosen(wide, "S(=O)(=O)[NX3]", 3)
+    assert list(some["smiles"]) == ["NS(N)(=O)=O", "CS(N)(=O)=O", "NCS(N)(=O)=O"]
+    again.write(some, tmp_path)
+    assert (tmp_path / "molecules.csv").read_text().splitlines() == [
+        f"{name},again,train,{smiles}" for name, smiles in some["smiles"].items()
+    ]
+    for file in again.FILES:
+        ours, theirs = by_name(tmp_path / file), by_name(again.WIDE / file)
+        assert set(ours) == set(some.index) & set(theirs)
+        assert all(theirs[name] == row for name, row in ours.items())
+    frames = {x.info["name"]: x for x in ase.io.iread(tmp_path / "geometries.extxyz", ":")}
+    assert all(np.array_equal(frames[k].positions, some.at[k, "atoms"].positions) for k in frames)
+    assert set(frames) == set(some.index)
+    # What is labelled again trains in both, from the same place.
+    table = pd.read_csv(folder / "molecules.csv", keep_default_na=False).set_index("name")
+    of_both = table[table["set"] == "again"]
+    assert set(of_both["part"]) == {"train"}
+    assert (of_both["smiles"] == wide["smiles"][of_both.index]).all()
 
 
 def test_none_of_the_wide_molecules_is_like_one_that_judges(folder) -> None:
