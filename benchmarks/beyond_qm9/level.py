@@ -27,6 +27,9 @@ DEBYE = 2.541746473
 RESPONSE = 5e-5
 """Commutator to which the differences are converged."""
 
+DEPENDENT = 1e-7
+"""Eigenvalue of the metric of fitted densities below which a combination is left out."""
+
 TINY = 1e-12
 """Value of a function that counts as none."""
 
@@ -121,7 +124,13 @@ class Level:
         """(ij|P), of Coulomb; and B_Pij of (ij|kl) = Σ_P B_Pij B_Pkl, of exchange, in float32."""
         aux = df.addons.make_auxmol(self.mol, self.settings.fitting)
         self.three = np.ascontiguousarray(df.incore.aux_e2(self.mol, aux, aosym="s2ij"))
-        self.two = np.linalg.cholesky(aux.intor("int2c2e"))
+        metric = aux.intor("int2c2e")
+        try:
+            self.two = np.linalg.cholesky(metric)
+        except np.linalg.LinAlgError:  # functions of P and S, above all, are nearly dependent
+            e, v = np.linalg.eigh(metric)
+            kept = e > DEPENDENT
+            self.three, self.two = self.three @ v[:, kept], np.diag(np.sqrt(e[kept]))
         half = scipy.linalg.blas.dtrsm(
             1.0, self.two, self.three.T.copy(order="F"), lower=1, overwrite_b=1
         )

@@ -16,6 +16,7 @@
 * ``long``: molecules of the lists with a hydrogen that became a chain of carbon: groups far apart.
 * ``light``: molecules of the lists that have H, C, N, O and F alone, but that QM9 lacks, of 4 to 13
   heavy atoms: the model is also asked for these.
+* ``chain``: carbon in a row, as in waxes, in which an atom is another one.
 * ``rmg``: what `draw.py` left of RMG's G4 library (MIT), at geometries of QM9's level.
 
 None has the scaffold of a molecule that validates or tests in `molecules.csv`, nor its skeleton;
@@ -68,6 +69,7 @@ VARIED = range(3, 7)
 N_TINY, TINY, MOST_TRIES = 2000, range(1, 4), 20_000
 N_RINGED, RINGED = 2500, range(3, 8)
 N_LIGHT, LIGHT = 600, range(4, 14)
+N_CHAIN, CHAIN, IN_CHAIN = 10, range(12, 19), ("Cl", "S", "P", "[SiH2]")
 BEYOND = HERE.parent / "beyond_qm9" / "molecules.csv"
 SHARES = {"C": 1.2, "N": 0.4, "O": 0.4, "F": 0.3, "Si": 0.3, "P": 0.3, "S": 0.4, "Cl": 0.4}
 """Concentrations of the Dirichlet distribution that a varied molecule's elements come from."""
@@ -120,6 +122,14 @@ def with_chain(smiles: str, rng: np.random.Generator) -> str | None:
         end.SetNumExplicitHs(end.GetNumExplicitHs() - 1)
     Chem.SanitizeMol(both)
     return Chem.MolToSmiles(both)
+
+
+def one_chain(rng: np.random.Generator) -> str:
+    """The SMILES of a chain of carbon in which an atom is another one."""
+    atoms = ["C"] * int(rng.choice(CHAIN))
+    other = str(rng.choice(IN_CHAIN))
+    atoms[0 if other == "Cl" else rng.integers(len(atoms))] = other
+    return Chem.CanonSmiles("".join(atoms))
 
 
 def grown(
@@ -182,7 +192,7 @@ class Drawn:
     """
 
     def __init__(self, table: pd.DataFrame) -> None:
-        table = table[(table["set"] != "qm9") & (table["smiles"] != "")]
+        table = table[~table["set"].isin(("qm9", "again")) & (table["smiles"] != "")]
         mols = [Chem.MolFromSmiles(one) for one in table["smiles"]]
         self.have = {skeleton(mol) for mol in mols}
         judges = (table["part"] != "train").tolist()
@@ -305,6 +315,7 @@ def main() -> None:
         "ringed", N_RINGED, lambda: grown(rng, RINGED, rng.dirichlet([*SHARES.values()]), True)
     )
     add_light(drawn, pool, rng)
+    drawn.grow("chain", N_CHAIN, lambda: one_chain(rng))
     write(drawn.rows, geometries)
 
 
