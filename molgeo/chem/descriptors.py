@@ -1,14 +1,15 @@
 """RDKit's descriptors of molecules: what the bonds say, without coordinates.
 
 They are numbers that chemists have found telling: Crippen's logP, polar surface, counts of rings,
-donors and groups; and how often each substructure of a Morgan fingerprint occurs, as the logarithm
-of one plus the count. Models of few values take them beside the features of a backbone.
+donors and groups; how often each substructure of a Morgan fingerprint occurs, as the logarithm of
+one plus the count; and how many groups there are that gain or lose a proton in water. Models of few
+values take them beside the features of a backbone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import Any, Final
 
 import numpy as np
@@ -28,6 +29,31 @@ RADIUS: Final = 2
 
 COUNTED: Final = "Morgan_"
 """Begins the names of substructures."""
+
+_ON_CARBON: Final = "!$(N~[!#6]);!$(N-C=[O,S,N]);!$(Nc);!$(N-C#N);!$(N-C=C)"
+GROUPS: Final = {
+    "carboxylic_acid": "[OX2H1;$(OC=O)]",
+    "other_oxoacid": "[OX2H1;$(O[S,P]=O)]",
+    "tetrazole": "[nH;$(n1nnnc1),$(n1nncn1)]",
+    "acyl_sulfonamide": "[NX3H1;$(NS(=O)=O);$(NC=O)]",
+    "aryl_sulfonamide": "[NX3H1;$(NS(=O)=O);$(Nc)]",
+    "phenol": "[OX2H1;$(Oc)]",
+    "primary_amine": f"[NX3H2;{_ON_CARBON}]",
+    "secondary_amine": f"[NX3H1;{_ON_CARBON}]",
+    "tertiary_amine": f"[NX3H0;{_ON_CARBON}]",
+    "amidine": "[CX3;$(C([NX3])=[NX2]);!$(C(N)(N)=N)]",
+    "guanidine": "[CX3;$(C(N)(N)=N)]",
+    "pyridine": "[nX2r6]",
+    "azole": "[nX2r5]",
+    "aniline": "[NX3;$(Nc);!$(N-C=O);!$(N-S=O)]",
+    "cation": "[+;!$([+]~[-])]",
+    "anion": "[-;!$([-]~[+])]",
+}
+"""SMARTS of an atom of each group that is charged in water, or may be: acids, bases, ions. The
+nitrogen of an amine is bonded to saturated carbon alone."""
+
+CHARGED: Final = "Charged_"
+"""Begins the names of their counts."""
 
 LARGEST: Final = 1e6
 """Absolute value beyond which a descriptor is cut: some grow without bounds."""
@@ -69,6 +95,23 @@ def substructures() -> tuple[str, ...]:
     return tuple(f"{COUNTED}{k}" for k in range(BITS))
 
 
+def _number(pattern: Chem.Mol, mol: Chem.Mol) -> int:
+    return len(mol.GetSubstructMatches(pattern))
+
+
+@cache
+def _groups() -> dict[str, Any]:
+    return {
+        f"{CHARGED}{name}": partial(_number, Chem.MolFromSmarts(smarts))
+        for name, smarts in GROUPS.items()
+    }
+
+
+def groups() -> tuple[str, ...]:
+    """Names of the counts of groups that are charged in water."""
+    return tuple(_groups())
+
+
 @cache
 def _fingerprint() -> Any:
     from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
@@ -87,7 +130,7 @@ class Descriptors:
     """
 
     def __init__(self, wanted: Sequence[str]) -> None:
-        known = {**_functions(), **{name: k for k, name in enumerate(substructures())}}
+        known = {**_functions(), **{name: k for k, name in enumerate(substructures())}, **_groups()}
         if missing := [name for name in wanted if name not in known]:
             raise InputError(
                 f"descriptors: the model takes {missing[0]!r}, which this version of RDKit does "

@@ -144,7 +144,7 @@ class _Model:
         descriptors = features.descriptors.astype(np.float64)
         if self.kind == LINEAR:
             descriptors = np.clip((descriptors - self.mean) / self.std, -5.0, 5.0)
-        return np.hstack([descriptors, features.counts[:, self.common]])
+        return np.hstack([descriptors, features.counts[:, self.common], features.groups])
 
     def _made(self, seed: int) -> Any:
         from sklearn import ensemble, linear_model

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
-from molgeo.predictor.kernel import N_AMPLITUDES, N_LENGTHS, Known, alike, kernel_of
+from molgeo.predictor.kernel import Known, alike, kernel_of
 
 MOST_LIKELY: Final = 1000
 """Molecules by which amplitudes, lengths and noise are found."""
@@ -48,8 +48,8 @@ class Process(NamedTuple):
     """What the fit found, as the buffers of `Kernel` have it for one property.
 
     Attributes:
-        amplitudes: (`N_AMPLITUDES`,).
-        lengths: (`N_LENGTHS`,).
+        amplitudes: (5 or 6,).
+        lengths: (3 or 4,).
         noise: of the labels, σ².
         alpha: (molecules,).
         root: (molecules, rank).
@@ -94,7 +94,7 @@ def fitted(known: Known, labels: Tensor) -> Process:
     labels = labels.double()
     some = torch.arange(0, len(labels), max(1, -(-len(labels) // MOST_LIKELY)))
     log_parameters = _likeliest(known.of(some), labels[some])
-    amplitudes, lengths, noise = _parts(log_parameters.exp())
+    amplitudes, lengths, noise = _parts(log_parameters.exp(), known.n_amplitudes)
     whole = kernel_of(alike(known, known), amplitudes, lengths)
     whole.diagonal().add_(noise)
     factor = torch.linalg.cholesky(whole)
@@ -102,15 +102,16 @@ def fitted(known: Known, labels: Tensor) -> Process:
     return Process(amplitudes, lengths, noise, alpha, _root(whole))
 
 
-def _parts(parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    n = N_AMPLITUDES
+def _parts(parameters: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The first n are amplitudes; then come the lengths, and the noise."""
     return parameters[:n], parameters[n:-1], parameters[-1] + LEAST_NOISE
 
 
 def _likeliest(known: Known, labels: Tensor) -> Tensor:
     """Logarithms of amplitudes, lengths and noise."""
-    parts = list(alike(known, known))
-    start = [FIRST["amplitude"]] * N_AMPLITUDES + [FIRST["length"]] * N_LENGTHS + [FIRST["noise"]]
+    parts, n = list(alike(known, known)), known.n_amplitudes
+    lengths = [FIRST["length"]] * known.n_lengths
+    start = [FIRST["amplitude"]] * n + lengths + [FIRST["noise"]]
     found = torch.tensor(start, dtype=torch.float64).log().requires_grad_()
     optimiser = torch.optim.LBFGS(
         [found], max_iter=STEPS, tolerance_change=1e-6, line_search_fn="strong_wolfe"
@@ -118,7 +119,7 @@ def _likeliest(known: Known, labels: Tensor) -> Tensor:
 
     def loss() -> Tensor:
         optimiser.zero_grad()
-        amplitudes, lengths, noise = _parts(found.clamp(*BOUNDS).exp())
+        amplitudes, lengths, noise = _parts(found.clamp(*BOUNDS).exp(), n)
         whole = kernel_of(parts, amplitudes, lengths) + noise * torch.eye(len(labels)).double()
         factor = torch.linalg.cholesky(whole)
         alpha = torch.cholesky_solve(labels.unsqueeze(-1), factor)[:, 0]

@@ -19,7 +19,7 @@ import torch
 from lightning.pytorch import seed_everything
 from torch import Tensor
 
-from molgeo.chem.descriptors import COUNTED
+from molgeo.chem.descriptors import CHARGED, COUNTED
 from molgeo.fitting.folds import Ints
 from molgeo.fitting.gaussian_process import KEPT, fitted, main_components
 from molgeo.fitting.members import COMPARED, DONE, MOST_COMPARED, Data, FoldModule, FoldTask
@@ -103,6 +103,7 @@ class Processes:
             rank=min(len(rows), KEPT),
             descriptors=self.names,
             n_counts=sum(name.startswith(COUNTED) for name in self.names),
+            n_groups=sum(name.startswith(CHARGED) for name in self.names),
         )
         own = Predictor(**{**dict(start.config), "kernel": shape}).eval()
         weights = start.state_dict()

@@ -12,8 +12,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import torch
 
+from molgeo.chem.descriptors import groups, substructures
 from molgeo.chem.descriptors import names as descriptor_names
-from molgeo.chem.descriptors import substructures
 from molgeo.chem.files.formats import ReadOptions
 from molgeo.chem.files.readers import is_single, read_all
 from molgeo.chem.molecule import BadRow, Molecule, Row
@@ -227,7 +227,7 @@ def _descriptors(
         return None
     if settings.coordinates_alone or geometry == "given":
         return ()
-    return (*descriptor_names(), *compress(substructures(), features.common))
+    return (*descriptor_names(), *compress(substructures(), features.common), *groups())
 
 
 def _check_folds(values: Any, folds: Folds, columns: Sequence[Column]) -> None:

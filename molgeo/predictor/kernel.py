@@ -1,10 +1,12 @@
 """A Gaussian process as a head: a molecule's values from those of the training molecules like it.
 
 A molecule is known by x, the moments of its atoms' features along their main components; by t,
-RDKit's descriptors of its bonds; and by c, the logarithms of one plus the counts of substructures
-(t and c if the model takes them). Two molecules are alike by
+RDKit's descriptors of its bonds; by c, the logarithms of one plus the counts of substructures; and
+by g, the counts of groups that are charged in water (t, c and g if the model takes them). Two
+molecules are alike by
 
-    k = a₁ M(|x − x'| / l₁) + a₂ x·x' + a₃ M(|t − t'| / l₂) + a₄ t·t' + a₅ M(|c − c'| / l₃),
+    k = a₁ M(|x − x'| / l₁) + a₂ x·x' + a₃ M(|t − t'| / l₂) + a₄ t·t'
+        + a₅ M(|c − c'| / l₃) + a₆ M(|g − g'| / l₄),
     M(r) = (1 + √3 r) exp(−√3 r),
 
 squares and products being means over the columns. With K the matrix of k among training molecules,
@@ -46,8 +48,12 @@ LEAST_SPREAD: Final = 1e-5
 
 ROOT_3: Final = 3.0**0.5
 
+LINEAR: Final = 2
+"""Parts that also have a product: x and t."""
+
 N_AMPLITUDES: Final = 5
 N_LENGTHS: Final = 3
+"""Of a model without groups; one with groups has one more of each."""
 
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 
@@ -60,7 +66,9 @@ class KernelShape(BaseModel):
         components: of the moments.
         rank: of the root of the inverse.
         descriptors: names; none for a model that knows molecules by their coordinates alone.
-        n_counts: how many of these, the last ones, are counts of substructures.
+        n_counts: how many of these are counts of substructures.
+        n_groups: how many are counts of groups that are charged in water: the last ones, after
+            those of substructures.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
@@ -70,18 +78,19 @@ class KernelShape(BaseModel):
     rank: Annotated[int, Field(ge=1, le=4096)] = 1
     descriptors: Annotated[tuple[Name, ...], Field(max_length=3000)] = ()
     n_counts: Annotated[int, Field(ge=0, le=3000)] = 0
+    n_groups: Annotated[int, Field(ge=0, le=3000)] = 0
 
     @property
-    def n_plain(self) -> int:
-        """Descriptors that are no counts of substructures."""
-        return len(self.descriptors) - self.n_counts
+    def parts(self) -> list[int]:
+        """Numbers of descriptors that are no counts, of substructures, and of groups."""
+        n_plain = len(self.descriptors) - self.n_counts - self.n_groups
+        return [n_plain, self.n_counts, self.n_groups]
 
     @model_validator(mode="after")
     def _counts_are_some(self) -> Self:
-        if self.n_counts > len(self.descriptors):
-            raise ValueError(
-                f"n_counts: expected at most {len(self.descriptors)}, got {self.n_counts}"
-            )
+        if self.parts[0] < 0:
+            most, counts = len(self.descriptors), self.n_counts + self.n_groups
+            raise ValueError(f"n_counts and n_groups: expected {most} at most, got {counts}")
         return self
 
 
@@ -92,25 +101,37 @@ class Known(NamedTuple):
         x: (molecules, components).
         t: (molecules, descriptors), standardised; None without any.
         c: (molecules, substructures), standardised; None without any.
+        g: (molecules, groups), standardised; None without any.
     """
 
     x: Tensor
     t: Tensor | None = None
     c: Tensor | None = None
+    g: Tensor | None = None
 
     def of(self, rows: Tensor) -> Known:
         """Those of some molecules."""
-        t, c = (None if one is None else one[rows] for one in (self.t, self.c))
-        return Known(self.x[rows], t, c)
+        others = (None if one is None else one[rows] for one in self[1:])
+        return Known(self.x[rows], *others)
+
+    @property
+    def n_amplitudes(self) -> int:
+        """How many a kernel of these has."""
+        return N_AMPLITUDES + (self.g is not None)
+
+    @property
+    def n_lengths(self) -> int:
+        """How many a kernel of these has."""
+        return N_LENGTHS + (self.g is not None)
 
 
 class Part(NamedTuple):
-    """What one of x, t and c adds to k, without amplitudes and lengths.
+    """What one of x, t, c and g adds to k, without amplitudes and lengths.
 
     Attributes:
-        place: 0, 1, 2 of x, t, c.
+        place: 0, 1, 2, 3 of x, t, c, g.
         square: (molecules, others) mean squares of differences.
-        product: (molecules, others) mean products; None of c.
+        product: (molecules, others) mean products; None of c and g.
     """
 
     place: int
@@ -121,15 +142,19 @@ class Part(NamedTuple):
         """What it adds to k for each pair.
 
         Args:
-            amplitudes: (`N_AMPLITUDES`,) a₁ to a₅.
-            lengths: (`N_LENGTHS`,) l₁ to l₃.
+            amplitudes: a₁ to a₆, or to a₅ without g.
+            lengths: l₁ to l₄, or to l₃.
         """
         # A root has no derivative at zero.
         r = ROOT_3 * self.square.clamp(min=1e-12).sqrt() / lengths[self.place]
-        found = amplitudes[2 * self.place] * (1 + r) * torch.exp(-r)
-        if self.product is None:
-            return found
-        return found + amplitudes[2 * self.place + 1] * self.product
+        first = amplitude_of(self.place)
+        found = amplitudes[first] * (1 + r) * torch.exp(-r)
+        return found if self.product is None else found + amplitudes[first + 1] * self.product
+
+
+def amplitude_of(place: int) -> int:
+    """The number of a part's first amplitude: x and t have two, c and g one."""
+    return place + min(place, LINEAR)
 
 
 def alike(some: Known, others: Known) -> Iterator[Part]:
@@ -139,7 +164,7 @@ def alike(some: Known, others: Known) -> Iterator[Part]:
             continue
         a, b = a.double(), b.double()
         square = torch.cdist(a, b).square() / a.shape[1]
-        yield Part(place, square, a @ b.T / a.shape[1] if place < 2 else None)
+        yield Part(place, square, a @ b.T / a.shape[1] if place < LINEAR else None)
 
 
 def kernel_of(parts: Iterable[Part], amplitudes: Tensor, lengths: Tensor) -> Tensor:
@@ -147,8 +172,8 @@ def kernel_of(parts: Iterable[Part], amplitudes: Tensor, lengths: Tensor) -> Ten
 
     Args:
         parts: of `alike`, of which one at a time is in memory if they are not kept.
-        amplitudes: (`N_AMPLITUDES`,) a₁ to a₅.
-        lengths: (`N_LENGTHS`,) l₁ to l₃.
+        amplitudes: of `Part.kernel`.
+        lengths: likewise.
     """
     total: Tensor | None = None
     for part in parts:
@@ -185,10 +210,10 @@ class Kernel(Exact):
         projection: (moments, components) main components of the training molecules' moments.
         centre, factor: (descriptors,) means, and one over the deviations; 0 for constants.
         x: (rows, components) of training molecules.
-        t: (rows, descriptors) of training molecules, standardised; those of substructures last.
+        t: (rows, descriptors) of training molecules, standardised; substructures, then groups last.
         alpha: (properties, rows) float64; 0 for a row without a label.
-        amplitudes: (properties, `N_AMPLITUDES`) float64.
-        lengths: (properties, `N_LENGTHS`) float64.
+        amplitudes: (properties, 5 or 6) float64, as of `Known`.
+        lengths: (properties, 3 or 4) float64.
         noise: (properties,) float64, σ².
         root: (properties, rows, rank), R.
     """
@@ -215,10 +240,9 @@ class Kernel(Exact):
             self.register_buffer("factor", torch.ones(d))
             self.register_buffer("t", torch.zeros(n, d))
         self.register_buffer("alpha", torch.zeros(n_properties, n, dtype=torch.float64))
-        self.register_buffer(
-            "amplitudes", torch.ones(n_properties, N_AMPLITUDES, dtype=torch.float64)
-        )
-        self.register_buffer("lengths", torch.ones(n_properties, N_LENGTHS, dtype=torch.float64))
+        rows = self.rows()
+        for name, m in (("amplitudes", rows.n_amplitudes), ("lengths", rows.n_lengths)):
+            self.register_buffer(name, torch.ones(n_properties, m, dtype=torch.float64))
         self.register_buffer("noise", torch.ones(n_properties, dtype=torch.float64))
         self.register_buffer("root", torch.zeros(n_properties, n, shape.rank))
 
@@ -247,13 +271,13 @@ class Kernel(Exact):
     def _of(self, own: Known, rows: Known) -> tuple[Tensor, Tensor]:
         """Values and deviations of some molecules, from the training molecules."""
         parts = list(alike(own, rows))
-        selves = [None if one is None else (one.double() ** 2).mean(1) for one in own[:2]]
+        selves = [None if one is None else (one.double() ** 2).mean(1) for one in own[:LINEAR]]
         values, deviations = [], []
         for k in range(len(self.alpha)):
             a = self.amplitudes[k]
             near = kernel_of(parts, a, self.lengths[k])
             values.append(near @ self.alpha[k])
-            there = [2 * j for j, one in enumerate(own) if one is not None]
+            there = [amplitude_of(j) for j, one in enumerate(own) if one is not None]
             prior = a[there].sum() + sum(
                 a[2 * j + 1] * one for j, one in enumerate(selves) if one is not None
             )
@@ -300,5 +324,5 @@ class Kernel(Exact):
         return t.clamp(-CUT, CUT)
 
     def _parted(self, x: Tensor, t: Tensor) -> Known:
-        n = self.shape.n_plain
-        return Known(x, t[:, :n] if n else None, t[:, n:] if n < t.shape[1] else None)
+        each = t.split(self.shape.parts, dim=1)
+        return Known(x, *(one if one.shape[1] else None for one in each))

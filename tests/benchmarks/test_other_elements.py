@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from statistics import NormalDist
 
 import ase
 import ase.io
@@ -15,8 +16,9 @@ pytest.importorskip("rdkit")
 
 from rdkit import Chem
 
+import molgeo
 from molgeo.data.qm9.dataset import atom_references
-from molgeo.data.qm9.properties import NAMES
+from molgeo.data.qm9.properties import NAMES, PROPERTIES
 from molgeo.datasets import QM9
 from molgeo.graph import radius_graph
 from molgeo.predictor.checkpoint import DEFAULT_OUTSIDE, load
@@ -70,6 +72,20 @@ def test_molecules_are_labelled_again(folder, tmp_path) -> None:
     of_both = table[table["set"] == "again"]
     assert set(of_both["part"]) == {"train"}
     assert (of_both["smiles"] == wide["smiles"][of_both.index]).all()
+
+
+def test_common_molecules_are_within_their_error_bars(folder) -> None:
+    import data
+
+    asked = ["Clc1ccccc1", "CSC", "CS(N)(=O)=O", "C[Si](C)(C)C", "COP(=O)(OC)OC"]
+    known = data.molecules().set_index("smiles").loc[asked]
+    found = molgeo.predict(asked)
+    assert set(found["model"]) == {DEFAULT_OUTSIDE}
+    for one in PROPERTIES.values():
+        off = found[one.column].to_numpy() - known[one.name].to_numpy()
+        bars = NormalDist().inv_cdf(0.95) * found[f"{one.column}_std"].to_numpy()
+        assert not np.any(np.abs(off) > bars), (one.name, off, bars)  # no label is NaN
+        assert found[one.column].notna().all()
 
 
 def test_none_of_the_wide_molecules_is_like_one_that_judges(folder) -> None:

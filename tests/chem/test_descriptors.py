@@ -10,12 +10,14 @@ from molgeo.chem import descriptors
 from molgeo.chem.bonds import from_coordinates
 from molgeo.chem.building import build
 from molgeo.chem.descriptors import (
+    CHARGED,
     IONS_BONDS,
     LARGEST,
     NO_SMILES,
     UNKNOWN_BONDS,
     Descriptors,
     bonds_refusal,
+    groups,
     names,
     substructures,
 )
@@ -39,6 +41,39 @@ def test_substructures_are_counted():
     two = Descriptors(("TPSA", substructures()[int(propane.argmax())]))
     some = two.of_rows([SmilesRow("CCC")])
     np.testing.assert_allclose(some, [[0.0, propane.max()]])
+
+
+@pytest.mark.parametrize(
+    ("smiles", "expected"),
+    [
+        ("CC(=O)O", {"carboxylic_acid": 1}),
+        ("CC(=O)OC", {}),
+        ("CS(=O)(=O)O", {"other_oxoacid": 1}),
+        ("OP(=O)(O)OC", {"other_oxoacid": 2}),
+        ("Cc1nnn[nH]1", {"tetrazole": 1, "azole": 3}),
+        ("Cc1nn[nH]n1", {"tetrazole": 1, "azole": 3}),
+        ("CS(=O)(=O)NC(C)=O", {"acyl_sulfonamide": 1}),
+        ("CS(=O)(=O)Nc1ccccc1", {"aryl_sulfonamide": 1}),
+        ("Oc1ccccc1O", {"phenol": 2}),
+        ("NCCCN", {"primary_amine": 2}),
+        ("C1CCNCC1", {"secondary_amine": 1}),
+        ("CN1CCCCC1", {"tertiary_amine": 1}),
+        ("CN1CCCCC1=O", {}),  # an amide is no base
+        ("CC#N", {}),
+        ("CC(N)=N", {"amidine": 1}),
+        ("NC(N)=N", {"guanidine": 1}),
+        ("c1ccccc1Nc1ccccc1", {"aniline": 1}),
+        ("c1ccncc1", {"pyridine": 1}),
+        ("Cn1ccnc1", {"azole": 1}),
+        ("Nc1ccccc1", {"aniline": 1}),
+        ("C[N+](C)(C)C.[Cl-]", {"cation": 1, "anion": 1}),
+        ("C[N+](=O)[O-]", {}),  # its charges are a way to draw it
+    ],
+)
+def test_groups_that_are_charged_in_water(smiles, expected):
+    (found,) = Descriptors(groups()).of_rows([SmilesRow(smiles)])
+    counted = {name.removeprefix(CHARGED): n for name, n in zip(groups(), found, strict=True) if n}
+    assert counted == expected
 
 
 def test_all_of_them_are_finite_for_ions_metals_and_large_molecules():

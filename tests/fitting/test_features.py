@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from molgeo.chem.descriptors import BITS, Descriptors
+from molgeo.chem.descriptors import BITS, Descriptors, groups
 from molgeo.chem.molecule import Molecule, SmilesRow
 from molgeo.fitting.features import COMMON, features_of
 
@@ -17,7 +17,7 @@ def test_rows_that_are_not_used_are_not_looked_at():
 
 
 def test_columns_are_those_of_their_names():
-    found, names = features_of(ROWS, np.arange(4)), ("TPSA", "Morgan_80", "MolLogP")
+    found, names = features_of(ROWS, np.arange(4)), ("TPSA", "Morgan_80", "MolLogP", *groups())
     np.testing.assert_array_equal(found.named(names)[:4], Descriptors(names).of_rows(ROWS[:4]))
 
 
@@ -31,5 +31,5 @@ def test_common_is_what_some_molecules_have():
 def test_without_a_smiles_the_composition_is_known():
     water = Molecule(np.array([8, 1, 1]), np.eye(3))
     found = features_of([water, ROWS[0]], np.arange(2))
-    assert found.counts.shape == (2, 0)
+    assert found.counts.shape == found.groups.shape == (2, 0)
     assert found.descriptors[0, [1, 8]].tolist() == [2.0, 1.0]

@@ -1,5 +1,8 @@
 """Heads that are Gaussian processes, beside scikit-learn's, and models that have them."""
 
+import functools
+import operator
+
 import numpy as np
 import pytest
 import torch
@@ -30,16 +33,19 @@ def drawn(n, d, seed):
     return torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
 
 
-def filled(n=20, p=5):
+def filled(n=20, p=5, n_groups=0):
     """A kernel with all of its training molecules, and their labels."""
-    x, t = drawn(n, p, 0), drawn(n, 3, 1)
-    shape = KernelShape(rows=n, components=p, rank=n, descriptors=("a", "b", "c"), n_counts=1)
+    x, t = drawn(n, p, 0), drawn(n, 3 + n_groups, 1)
+    names = tuple("abcdef"[: 3 + n_groups])
+    shape = KernelShape(
+        rows=n, components=p, rank=n, descriptors=names, n_counts=1, n_groups=n_groups
+    )
     kernel = Kernel(p, 1, shape)
     kernel.projection.copy_(torch.eye(p))
     kernel.x.copy_(x)
     kernel.t.copy_(t)
-    y = x[:, 0].sin() + 0.5 * t[:, 1] + 0.1 * drawn(n, 1, 2)[:, 0]
-    found = fitted(Known(x, t[:, :2], t[:, 2:]), y)
+    y = x[:, 0].sin() + 0.5 * t[:, 1] + t[:, 3:].sum(1).tanh() + 0.1 * drawn(n, 1, 2)[:, 0]
+    found = fitted(Known(x, t[:, :2], t[:, 2:3], t[:, 3:] if n_groups else None), y)
     for name in ("amplitudes", "lengths", "alpha", "root"):
         getattr(kernel, name)[0] = getattr(found, name)
     kernel.noise[0] = found.noise
@@ -62,18 +68,21 @@ class Of(kernels.Kernel):
         return False
 
 
-def test_values_and_deviations_are_those_of_another_library():
-    kernel, y = filled()
+@pytest.mark.parametrize("n_groups", [0, 2])
+def test_values_and_deviations_are_those_of_another_library(n_groups):
+    kernel, y = filled(n_groups=n_groups)
     a, lengths = kernel.amplitudes[0].tolist(), kernel.lengths[0].tolist()
     parts = [Of(a[4] * kernels.Matern(lengths[2], nu=1.5), slice(7, 8))]
+    if n_groups:
+        parts.append(Of(a[5] * kernels.Matern(lengths[3] * 2**0.5, nu=1.5), slice(8, 10)))
     for place, (n, columns) in enumerate(((5, slice(0, 5)), (2, slice(5, 7)))):
         smooth = a[2 * place] * kernels.Matern(lengths[place] * n**0.5, nu=1.5)
         linear = a[2 * place + 1] / n * kernels.DotProduct(sigma_0=0.0)
         parts += [Of(smooth, columns), Of(linear, columns)]
-    whole = parts[0] + parts[1] + parts[2] + parts[3] + parts[4]
+    whole = functools.reduce(operator.add, parts)
     other = GaussianProcessRegressor(whole, alpha=float(kernel.noise), optimizer=None)
     other.fit(torch.cat([kernel.x, kernel.t], 1).double().numpy(), y.double().numpy())
-    x, t = drawn(7, 5, 3), drawn(7, 3, 4)
+    x, t = drawn(7, 5, 3), drawn(7, 3 + n_groups, 4)
     value, deviation = kernel(x, t)
     expected, std = other.predict(torch.cat([x, t], 1).double().numpy(), return_std=True)
     np.testing.assert_allclose(value[:, 0], expected, rtol=1e-6, atol=1e-6)
@@ -108,7 +117,7 @@ def test_one_molecule_says_what_is_usual_and_no_width():
 
 
 def test_training_molecules_are_taken_over_as_they_will_be_known():
-    shape = KernelShape(rows=6, components=4, descriptors=("a", "b", "c"), n_counts=1)
+    shape = KernelShape(rows=6, components=4, descriptors=("a", "b", "c"), n_counts=1, n_groups=1)
     kernel = Kernel(4, 1, shape)
     kernel.projection.copy_(torch.eye(4))
     moments, t = drawn(6, 4, 0), 3.0 + 2.0 * drawn(6, 3, 1)
@@ -234,8 +243,8 @@ def test_many_molecules_are_compared_in_parts(monkeypatch):
 
 
 def test_a_shape_cannot_count_more_than_it_names():
-    with pytest.raises(ValueError, match="n_counts: expected at most 1, got 2"):
-        KernelShape(descriptors=("TPSA",), n_counts=2)
+    with pytest.raises(ValueError, match="n_counts and n_groups: expected 1 at most, got 2"):
+        KernelShape(descriptors=("TPSA",), n_counts=1, n_groups=1)
 
 
 def test_kernels_are_not_merged():
