@@ -31,7 +31,7 @@ COUNTED: Final = "Morgan_"
 """Begins the names of substructures."""
 
 _ON_CARBON: Final = "!$(N~[!#6]);!$(N-C=[O,S,N]);!$(Nc);!$(N-C#N);!$(N-C=C)"
-GROUPS: Final = {
+CHARGED_GROUPS: Final = {
     "carboxylic_acid": "[OX2H1;$(OC=O)]",
     "other_oxoacid": "[OX2H1;$(O[S,P]=O)]",
     "tetrazole": "[nH;$(n1nnnc1),$(n1nncn1)]",
@@ -103,7 +103,7 @@ def _number(pattern: Chem.Mol, mol: Chem.Mol) -> int:
 def _groups() -> dict[str, Any]:
     return {
         f"{CHARGED}{name}": partial(_number, Chem.MolFromSmarts(smarts))
-        for name, smarts in GROUPS.items()
+        for name, smarts in CHARGED_GROUPS.items()
     }
 
 

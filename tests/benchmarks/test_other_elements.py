@@ -209,8 +209,10 @@ def test_labels_of_the_smaller_basis_are_moved_to_those_of_qm9(folder) -> None:
         known = (exact[name] + rough[name]).notna() & ~is_train
         own, wanted = rough[known], exact.loc[known, name].to_numpy()
         found = moved(exact[is_train], rough[is_train], own, name)
-        before = np.abs(own[name].to_numpy() - wanted).mean()
-        assert np.abs(found - wanted).mean() < 0.9 * before
+        told = np.isfinite(found)  # no extents of the largest molecules
+        assert told.mean() > (0.95 if name == "r2" else 0.999)
+        before = np.abs(own[name].to_numpy() - wanted)[told].mean()
+        assert np.abs(found - wanted)[told].mean() < 0.9 * before
 
 
 def test_energies_of_qm9s_level_from_cheap_ones(folder) -> None:
