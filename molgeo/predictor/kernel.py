@@ -51,10 +51,6 @@ ROOT_3: Final = 3.0**0.5
 LINEAR: Final = 2
 """Parts that also have a product: x and t."""
 
-N_AMPLITUDES: Final = 5
-N_LENGTHS: Final = 3
-"""Of a model without groups; one with groups has one more of each."""
-
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 
 
@@ -115,14 +111,14 @@ class Known(NamedTuple):
         return Known(self.x[rows], *others)
 
     @property
-    def n_amplitudes(self) -> int:
-        """How many a kernel of these has."""
-        return N_AMPLITUDES + (self.g is not None)
+    def n_lengths(self) -> int:
+        """How many a kernel of these has: 4, or 3 without groups."""
+        return 3 + (self.g is not None)
 
     @property
-    def n_lengths(self) -> int:
-        """How many a kernel of these has."""
-        return N_LENGTHS + (self.g is not None)
+    def n_amplitudes(self) -> int:
+        """How many a kernel of these has: 6, or 5 without groups."""
+        return amplitude_of(self.n_lengths)
 
 
 class Part(NamedTuple):
@@ -279,7 +275,7 @@ class Kernel(Exact):
             values.append(near @ self.alpha[k])
             there = [amplitude_of(j) for j, one in enumerate(own) if one is not None]
             prior = a[there].sum() + sum(
-                a[2 * j + 1] * one for j, one in enumerate(selves) if one is not None
+                a[amplitude_of(j) + 1] * one for j, one in enumerate(selves) if one is not None
             )
             known = (near @ self.root[k].double()).square().sum(1)
             deviations.append((prior - known).clamp(min=0.0).add(self.noise[k]).sqrt())

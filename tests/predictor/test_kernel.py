@@ -242,9 +242,10 @@ def test_many_molecules_are_compared_in_parts(monkeypatch):
         torch.testing.assert_close(part, expected)
 
 
-def test_a_shape_cannot_count_more_than_it_names():
+@pytest.mark.parametrize(("n_counts", "n_groups"), [(2, 0), (0, 2), (1, 1)])
+def test_a_shape_cannot_count_more_than_it_names(n_counts, n_groups):
     with pytest.raises(ValueError, match="n_counts and n_groups: expected 1 at most, got 2"):
-        KernelShape(descriptors=("TPSA",), n_counts=1, n_groups=1)
+        KernelShape(descriptors=("TPSA",), n_counts=n_counts, n_groups=n_groups)
 
 
 def test_kernels_are_not_merged():
