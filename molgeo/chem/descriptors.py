@@ -1,14 +1,16 @@
 """RDKit's descriptors of molecules: what the bonds say, without coordinates.
 
 They are numbers that chemists have found telling: Crippen's logP, polar surface, counts of rings,
-donors and groups; how often each substructure of a Morgan fingerprint occurs, as the logarithm of
-one plus the count; and how many groups there are that gain or lose a proton in water. Models of few
-values take them beside the features of a backbone.
+donors and groups; how often a substructure occurs, as the logarithm of one plus the count; and how
+many groups there are that gain or lose a proton in water. Models of few values take them beside the
+features of a backbone. A substructure is an atom with its surroundings, as Morgan fingerprints
+number them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache, partial
 from typing import Any, Final
 
@@ -23,12 +25,16 @@ from molgeo.runtime.errors import InputError
 
 Array = NDArray[np.float32]
 
-BITS: Final = 1024
 RADIUS: Final = 2
-"""Of the Morgan fingerprint."""
+"""Bonds from the atom of a substructure to its end, at most."""
 
-COUNTED: Final = "Morgan_"
-"""Begins the names of substructures."""
+COUNTED: Final = "Substructure_"
+"""Begins the names of substructures; their numbers follow."""
+
+PLACES: Final = 1024
+PLACED: Final = "Morgan_"
+"""Begins names in older files, of the places of a fingerprint: the remainder of the number is the
+place, so that several substructures share one."""
 
 _ON_CARBON: Final = "!$(N~[!#6]);!$(N-C=[O,S,N]);!$(Nc);!$(N-C#N);!$(N-C=C)"
 CHARGED_GROUPS: Final = {
@@ -90,9 +96,23 @@ def names() -> tuple[str, ...]:
     return tuple(_functions())
 
 
-def substructures() -> tuple[str, ...]:
-    """Names of all substructures."""
-    return tuple(f"{COUNTED}{k}" for k in range(BITS))
+def substructures(mols: Iterable[Chem.Mol], least: int, most: int) -> tuple[str, ...]:
+    """Names of the substructures that are in the most molecules.
+
+    Args:
+        mols: molecules without explicit hydrogens.
+        least: molecules that have one.
+        most: of them.
+    """
+    number_of = Counter(number for mol in mols for number in _substructures(mol))
+    order = sorted(number_of, key=lambda number: (-number_of[number], number))
+    return tuple(f"{COUNTED}{number}" for number in order[:most] if number_of[number] >= least)
+
+
+def _substructures(mol: Chem.Mol) -> Mapping[int, int]:
+    """Numbers of the substructures of a molecule, and how often each occurs."""
+    found: dict[int, int] = _fingerprint().GetSparseCountFingerprint(mol).GetNonzeroElements()
+    return found
 
 
 def _number(pattern: Chem.Mol, mol: Chem.Mol) -> int:
@@ -116,7 +136,7 @@ def groups() -> tuple[str, ...]:
 def _fingerprint() -> Any:
     from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
 
-    return GetMorganGenerator(radius=RADIUS, fpSize=BITS)
+    return GetMorganGenerator(radius=RADIUS)
 
 
 class Descriptors:
@@ -130,14 +150,23 @@ class Descriptors:
     """
 
     def __init__(self, wanted: Sequence[str]) -> None:
-        known = {**_functions(), **{name: k for k, name in enumerate(substructures())}, **_groups()}
-        if missing := [name for name in wanted if name not in known]:
-            raise InputError(
-                f"descriptors: the model takes {missing[0]!r}, which this version of RDKit does "
-                "not compute; install the version that the model was made with"
-            )
-        self._each = [known[name] for name in wanted]
-        self._counts = any(isinstance(one, int) for one in self._each)
+        known = {**_functions(), **_groups()}
+        self._columns = {}
+        """Of substructures, by the number or the place."""
+        self._functions = {}
+        """Of all other descriptors, by their columns."""
+        for k, name in enumerate(wanted):
+            prefix, _, number = name.rpartition("_")
+            if f"{prefix}_" in (COUNTED, PLACED) and number.isdecimal():
+                self._columns[f"{prefix}_", int(number)] = k
+            elif name in known:
+                self._functions[k] = known[name]
+            else:
+                raise InputError(
+                    f"descriptors: the model takes {name!r}, which this version of RDKit does not "
+                    "compute; install the version that the model was made with"
+                )
+        self._n = len(wanted)
 
     def of_rows(self, rows: Sequence[Molecule | SmilesRow]) -> Array:
         """Descriptors of molecules; those of one SMILES are computed once.
@@ -152,7 +181,7 @@ class Descriptors:
             InputError: the bonds of a molecule are not known.
         """
         known: dict[str, Array] = {}
-        found = np.zeros((len(rows), len(self._each)), np.float32)
+        found = np.zeros((len(rows), self._n), np.float32)
         for k, row in enumerate(rows):
             own = known.get(row.smiles or "")
             if own is None:
@@ -166,12 +195,24 @@ class Descriptors:
 
     def _of(self, mol: Chem.Mol) -> Array:
         """(descriptors,) of a molecule without explicit hydrogens."""
+        found = np.zeros(self._n)
         with rdkit_messages():
-            counts = _fingerprint().GetCountFingerprintAsNumPy(mol) if self._counts else np.zeros(0)
-            logs = np.log1p(counts.astype(np.float64))
-            values = [logs[one] if isinstance(one, int) else one(mol) for one in self._each]
-        found = np.nan_to_num(np.array(values, np.float64), nan=0.0)
+            for k, function in self._functions.items():
+                found[k] = function(mol)
+            if self._columns:
+                self._count(mol, found)
+        found = np.nan_to_num(found, nan=0.0)
         return np.clip(found, -LARGEST, LARGEST).astype(np.float32)
+
+    def _count(self, mol: Chem.Mol, found: NDArray[np.float64]) -> None:
+        """Write the logarithms of one plus the counts into columns that are 0."""
+        counts: Counter[int] = Counter()
+        for number, n in _substructures(mol).items():
+            for key in ((COUNTED, number), (PLACED, number % PLACES)):
+                if key in self._columns:
+                    counts[self._columns[key]] += n
+        for k, n in counts.items():
+            found[k] = np.log1p(n)
 
 
 def bonds_refusal(row: Molecule | SmilesRow) -> str | None:

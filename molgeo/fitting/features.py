@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,29 +16,38 @@ from molgeo.elements import SYMBOLS
 COMMON: Final = 3
 """Training molecules that have a substructure, for it to be a feature."""
 
+MOST: Final = 2000
+"""Substructures, those that are in the most molecules: more hardly tell more, and each is a column
+of the training molecules in the file."""
 
-class Features(NamedTuple):
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Features:
     """Descriptors of molecules.
 
     Attributes:
-        descriptors: (rows, d) float32.
-        counts: (rows, substructures) float32, logarithms of one plus the counts; (rows, 0) if only
-            the composition is known.
-        groups: (rows, groups) float32, counts of those that are charged in water; likewise.
+        descriptors: (rows, d).
+        counts: (rows, substructures), logarithms of one plus the counts; (rows, 0) if only the
+            composition is known.
+        groups: (rows, groups), counts of those that are charged in water; likewise.
+        names: of all columns, in the order above; none if only the composition is known.
     """
 
-    descriptors: NDArray[np.float32]
-    counts: NDArray[np.float32]
-    groups: NDArray[np.float32]
+    descriptors: Array
+    counts: Array
+    groups: Array
+    names: tuple[str, ...]
 
     def of(self, rows: Any) -> Features:
         """Those of some rows."""
-        return Features(*(one[rows] for one in self))
+        return Features(self.descriptors[rows], self.counts[rows], self.groups[rows], self.names)
 
-    def named(self, wanted: Sequence[str]) -> NDArray[np.float32]:
-        """(rows, wanted) those of some names of `molgeo.chem.descriptors`."""
-        place = {name: k for k, name in enumerate(_all_names())}
-        return np.hstack(self)[:, [place[name] for name in wanted]]
+    @property
+    def columns(self) -> Array:
+        """(rows, names) all of them, as `molgeo.chem.descriptors` gives them by their names."""
+        return np.hstack([self.descriptors, self.counts, self.groups])
 
     @property
     def common(self) -> NDArray[np.bool_]:
@@ -45,24 +55,28 @@ class Features(NamedTuple):
         return np.asarray((self.counts > 0).sum(0) >= COMMON)
 
 
-def features_of(rows: Sequence[Molecule | SmilesRow], kept: NDArray[np.int64]) -> Features:
+def features_of(
+    rows: Sequence[Molecule | SmilesRow], kept: NDArray[np.int64], learned: NDArray[np.int64]
+) -> Features:
     """Descriptors and counts of molecules; numbers of their atoms if one of them has no SMILES.
 
     Args:
         rows: molecules.
         kept: (n,) places of those that are used; what is told of others is 0.
+        learned: (m,) places of those that are learned from. They say which substructures count.
     """
     own = [rows[k] for k in kept.tolist()]
+    wanted: tuple[str, ...] = ()
     if all(row.smiles and mol_of(row) for row in own):
-        each, sizes = Descriptors(_all_names()).of_rows(own), [len(names()), len(substructures())]
+        mols = (mol for k in learned.tolist() if (mol := mol_of(rows[k])))
+        found = substructures(mols, COMMON, MOST)
+        wanted, sizes = (*names(), *found, *groups()), [len(names()), len(found)]
+        each = Descriptors(wanted).of_rows(own)
     else:
         atoms: list[Any] = [row.z if isinstance(row, Molecule) else [] for row in own]
         each = np.array([np.bincount(z, minlength=len(SYMBOLS)) for z in atoms], np.float32)
         sizes = [len(SYMBOLS), 0]
-    found = np.zeros((len(rows), each.shape[1]), np.float32)
-    found[kept] = each
-    return Features(*np.split(found, np.cumsum(sizes), axis=1))
-
-
-def _all_names() -> tuple[str, ...]:
-    return (*names(), *substructures(), *groups())
+    whole = np.zeros((len(rows), each.shape[1]), np.float32)
+    whole[kept] = each
+    descriptors, counts, charged = np.split(whole, np.cumsum(sizes), axis=1)
+    return Features(descriptors, counts, charged, wanted)

@@ -5,15 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import compress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
 
-from molgeo.chem.descriptors import groups, substructures
-from molgeo.chem.descriptors import names as descriptor_names
 from molgeo.chem.files.formats import ReadOptions
 from molgeo.chem.files.readers import is_single, read_all
 from molgeo.chem.molecule import BadRow, Molecule, Row
@@ -143,7 +140,7 @@ class Prepared:
         """The same with molecules that have the descriptors."""
         if not self.descriptors:
             return self
-        values = torch.from_numpy(self.features.named(self.descriptors))
+        values = torch.from_numpy(self.features.columns)
         geometries = self.data.geometries.with_descriptors(values)
         return replace(self, data=replace(self.data, geometries=geometries))
 
@@ -192,8 +189,9 @@ def prepared(found: Given, settings: FitSettings) -> Prepared:
     asked = settings.split, settings.test_fraction, recipe.folds, settings.seed
     folds = folds_of(table.of(kept), *asked).among(kept, len(table.rows))
     _check_folds(table.values, folds, columns)
-    features, data = features_of(table.rows, kept), Data(table, geometries, folds)
-    taken = _descriptors(features.of(folds.fold >= 0), columns, table.geometry, settings)
+    features = features_of(table.rows, kept, np.flatnonzero(folds.fold >= 0))
+    data = Data(table, geometries, folds)
+    taken = _descriptors(data, features.names, columns, settings)
     if split == "" and not data.folds.by_scaffold:
         base = base.model_copy(update={"split": "random"})
     for remark in (of_rows := _of_rows(found, data, base, settings.strip_salts)):
@@ -202,20 +200,20 @@ def prepared(found: Given, settings: FitSettings) -> Prepared:
 
 
 def _descriptors(
-    features: Features, columns: Sequence[Column], geometry: str, settings: FitSettings
+    data: Data, names: tuple[str, ...], columns: Sequence[Column], settings: FitSettings
 ) -> tuple[str, ...] | None:
     """Descriptors that kernels take; None if no kernel can be fitted.
 
     Args:
-        features: of rows that are learned from. Substructures that are common there are taken.
+        data: of the fit. Of given coordinates nobody may know the bonds.
+        names: of all descriptors.
         columns: of values.
-        geometry: of the table. Of given coordinates nobody may know the bonds.
         settings: of the fit.
 
     Raises:
         SettingError: a kernel is asked for, and cannot be fitted.
     """
-    has_classes, n = any(one.classes for one in columns), len(features.counts)
+    has_classes, n = any(one.classes for one in columns), int((data.folds.fold >= 0).sum())
     if settings.pooling == KERNEL and (has_classes or n > MOST_ROWS):
         what = "classes" if has_classes else f"{n:,} molecules"
         raise SettingError(
@@ -225,9 +223,7 @@ def _descriptors(
     asked = settings.pooling in ("auto", KERNEL)
     if not asked or has_classes or n > MOST_ROWS or settings.from_scratch or settings.epochs:
         return None
-    if settings.coordinates_alone or geometry == "given":
-        return ()
-    return (*descriptor_names(), *compress(substructures(), features.common), *groups())
+    return () if settings.coordinates_alone or data.table.geometry == "given" else names
 
 
 def _check_folds(values: Any, folds: Folds, columns: Sequence[Column]) -> None:

@@ -5,12 +5,14 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem import Crippen
 from rdkit.Chem import Descriptors as Rdkit
+from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
 
 from molgeo.chem import descriptors
 from molgeo.chem.bonds import from_coordinates
 from molgeo.chem.building import build
 from molgeo.chem.descriptors import (
     CHARGED,
+    COUNTED,
     IONS_BONDS,
     LARGEST,
     NO_SMILES,
@@ -35,12 +37,30 @@ def test_they_are_those_of_rdkit():
 
 
 def test_substructures_are_counted():
-    ethane, propane = Descriptors(substructures()).of_rows([SmilesRow("CC"), SmilesRow("CCC")])
-    assert np.expm1(ethane).max() == pytest.approx(2.0)  # two methyl groups
-    assert np.expm1(propane).sum() > np.expm1(ethane).sum()
-    two = Descriptors(("TPSA", substructures()[int(propane.argmax())]))
-    some = two.of_rows([SmilesRow("CCC")])
-    np.testing.assert_allclose(some, [[0.0, propane.max()]])
+    ethane, propane, benzene = map(Chem.MolFromSmiles, ("CC", "CCC", "c1ccccc1"))
+    own = substructures([ethane, propane], least=1, most=99)
+    (found,) = Descriptors(own).of_rows([SmilesRow("CC")])
+    assert np.expm1(found).max() == pytest.approx(2.0)  # two methyl groups
+    wanted = ("TPSA", *own, "RingCount")
+    found = Descriptors(wanted).of_rows([SmilesRow("CCC"), SmilesRow("c1ccccc1")])
+    counts = GetMorganGenerator(radius=2).GetSparseCountFingerprint(propane).GetNonzeroElements()
+    expected = [counts.get(int(name.removeprefix(COUNTED)), 0) for name in own]
+    np.testing.assert_allclose(np.expm1(found[0, 1:-1]), expected, rtol=1e-6)
+    assert not found[1, 1:-1].any()
+    assert found[:, -1].tolist() == [0.0, 1.0]
+    shared = substructures([ethane, propane, benzene], least=2, most=99)
+    assert set(shared) < set(own)
+    assert substructures([ethane, propane, benzene], least=1, most=len(shared)) == shared
+
+
+def test_substructures_of_older_files_share_places():
+    smiles = "CC(=O)Nc1ccc(O)cc1CCN(C)C(=O)c1ccncc1"
+    names = [f"Morgan_{k}" for k in range(1024)]
+    (found,) = Descriptors(names).of_rows([SmilesRow(smiles)])
+    folded = GetMorganGenerator(radius=2, fpSize=1024).GetCountFingerprintAsNumPy(
+        Chem.MolFromSmiles(smiles)
+    )
+    np.testing.assert_allclose(np.expm1(found), folded, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

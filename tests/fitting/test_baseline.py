@@ -11,7 +11,7 @@ from molgeo.fitting.outcome import scores
 ENDS = ["O", "N", "Cl", "F", "C#N", "C(=O)O", "OC", "c1ccccc1"]
 SMILES = [f"{'C' * n}{end}" for n in range(1, 11) for end in ENDS]
 ROWS = [SmilesRow(smiles, "", f"row {k}", {}) for k, smiles in enumerate(SMILES)]
-FEATURES = features_of(ROWS, np.arange(len(ROWS)))
+FEATURES = features_of(ROWS, np.arange(len(ROWS)), np.arange(len(ROWS)))
 FOLD = np.random.RandomState(0).permutation(np.arange(len(ROWS)) % 4 - 1)
 HEAVY = np.array([sum(c.isalpha() for c in smiles) - ("l" in smiles) for smiles in SMILES], float)
 
