@@ -16,11 +16,11 @@ from molgeo.elements import SYMBOLS
 COMMON: Final = 3
 """Training molecules that have a substructure, for it to be a feature."""
 
-MOST: Final = 2000
+MOST_COUNTED: Final = 2000
 """Substructures, those that are in the most molecules: more hardly tell more, and each is a column
 of the training molecules in the file."""
 
-Array = NDArray[np.float32]
+Columns = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Features:
         names: of all columns, in the order above; none if only the composition is known.
     """
 
-    descriptors: Array
-    counts: Array
-    groups: Array
+    descriptors: Columns
+    counts: Columns
+    groups: Columns
     names: tuple[str, ...]
 
     def of(self, rows: Any) -> Features:
@@ -45,7 +45,7 @@ class Features:
         return Features(self.descriptors[rows], self.counts[rows], self.groups[rows], self.names)
 
     @property
-    def columns(self) -> Array:
+    def columns(self) -> Columns:
         """(rows, names) all of them, as `molgeo.chem.descriptors` gives them by their names."""
         return np.hstack([self.descriptors, self.counts, self.groups])
 
@@ -69,7 +69,7 @@ def features_of(
     wanted: tuple[str, ...] = ()
     if all(row.smiles and mol_of(row) for row in own):
         mols = (mol for k in learned.tolist() if (mol := mol_of(rows[k])))
-        found = substructures(mols, COMMON, MOST)
+        found = substructures(mols, COMMON, MOST_COUNTED)
         wanted, sizes = (*names(), *found, *groups()), [len(names()), len(found)]
         each = Descriptors(wanted).of_rows(own)
     else:

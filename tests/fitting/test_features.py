@@ -40,7 +40,7 @@ def test_substructures_are_those_of_molecules_that_are_learned_from():
 @pytest.mark.parametrize("most", [1, 2])
 def test_of_many_substructures_the_most_frequent_are_taken(monkeypatch, most):
     whole = features_of(ROWS, USED, USED)
-    monkeypatch.setattr(features, "MOST", most)
+    monkeypatch.setattr(features, "MOST_COUNTED", most)
     found = features_of(ROWS, USED, USED)
     assert found.counts.shape == (5, most)
     assert set(found.names) < set(whole.names)
