@@ -20,12 +20,13 @@ from lightning.pytorch import seed_everything
 from torch import Tensor
 
 from molgeo.chem.descriptors import CHARGED, COUNTED
+from molgeo.fitting.charges import feature_dipoles, fitted_charges, may_be_dipoles, mean_lengths
 from molgeo.fitting.folds import Ints
 from molgeo.fitting.gaussian_process import KEPT, fitted, main_components
 from molgeo.fitting.members import COMPARED, DONE, MOST_COMPARED, Data, FoldModule, FoldTask
 from molgeo.predictor import Predictor
 from molgeo.predictor.checkpoint import load, save_checkpoint
-from molgeo.predictor.kernel import KernelShape
+from molgeo.predictor.kernel import Kernel, KernelShape
 from molgeo.runtime.progress import progress
 from molgeo.training.references import domain_of, fit_references, without_edges
 from molgeo.training.start import first_predictor, with_model_of_checkpoint
@@ -64,24 +65,35 @@ class Processes:
         self.rows = np.flatnonzero(data.folds.fold >= 0)
         self.place = np.full(len(data.folds.fold), -1)
         self.place[self.rows] = np.arange(len(self.rows))
+        labels = data.table.values[self.rows].T
+        self.polar = [
+            k for k, one in enumerate(config.targets) if may_be_dipoles(one.unit, labels[k])
+        ]
         with progress("looking at molecules") as report:
             self.raw = self._moments(report)
 
     @torch.no_grad()
     def _moments(self, report: Any) -> Tensor:
-        """Of each row, the mean over its conformers: (rows, 4, features)."""
+        """Of each row, the mean over its conformers: (rows, 4, features).
+
+        The features' dipoles of all conformers are kept, if a target may be a dipole.
+        """
         own, start = self.data.geometries, self.start
         conformers = own.all_of(torch.from_numpy(self.rows))
         counts = (own.first.diff())[self.rows]
-        found = []
+        found, dipoles = [], []
         for done, chunk in enumerate(conformers.split(AT_ONCE)):
             batch = own.molecules.batch(chunk)
             graph = batch.graph(start.cutoff)
             features = start.backbone.atom_features(batch.z, batch.pos, graph)
             found.append(start.heads.moments.raw(features, graph))
+            if self.polar:
+                dipoles.append(feature_dipoles(features, batch.pos, graph))
             report(min(len(conformers), AT_ONCE * (done + 1)), len(conformers))
         each = torch.cat(found)
         row = torch.repeat_interleave(torch.arange(len(counts)), counts)
+        if self.polar:
+            self.dipoles, self.row = torch.cat(dipoles), row
         total = each.new_zeros(len(counts), *each.shape[1:]).index_add_(0, row, each)
         return total / counts.view(-1, 1, 1)
 
@@ -104,6 +116,7 @@ class Processes:
             descriptors=self.names,
             n_counts=sum(name.startswith(COUNTED) for name in self.names),
             n_groups=sum(name.startswith(CHARGED) for name in self.names),
+            dipoles=bool(self.polar),
         )
         own = Predictor(**{**dict(start.config), "kernel": shape}).eval()
         weights = start.state_dict()
@@ -113,16 +126,43 @@ class Processes:
         own.domain = domain_of(molecules, first)
         kernel = own.heads.kernel
         kernel.projection.copy_(projection)
-        known = kernel.take(moments, self._descriptors(first))
+        kernel.take(moments, self._descriptors(first))
+        if self.polar:
+            self._take_dipoles(kernel, rows)
         labels = self._labels(own, first)
         for k, y in enumerate(labels.T):
             there = y.isfinite().nonzero()[:, 0]
-            process = fitted(known.of(there), y[there])
+            process = fitted(kernel.rows_of(k).of(there), y[there])
             kernel.amplitudes[k], kernel.lengths[k] = process.amplitudes, process.lengths
             kernel.noise[k] = process.noise
             kernel.alpha[k, there] = process.alpha
             kernel.root[k, there, : process.root.shape[1]] = process.root
         return own
+
+    @torch.no_grad()
+    def _take_dipoles(self, kernel: Kernel, rows: Ints) -> None:
+        """Fit charges to labels that may be dipoles, and tell a kernel the lengths of all rows'."""
+        for k in self.polar:
+            labels = self.data.table.values[rows, k]
+            there = np.isfinite(labels)
+            if not there.any():  # some rows may have no label of a target
+                continue
+            conformer, molecule = self._conformers(rows[there])
+            known = torch.from_numpy(labels[there])
+            kernel.charges[k] = fitted_charges(self.dipoles[conformer], molecule, known)
+        kernel.take_dipoles(self._lengths(kernel, rows))
+
+    def _conformers(self, rows: Ints) -> tuple[Tensor, Tensor]:
+        """Places of the conformers of some rows among all, and the number of the row of each."""
+        number = torch.full((len(self.rows),), -1)
+        number[self.place[rows]] = torch.arange(len(rows))
+        conformer = (number[self.row] >= 0).nonzero()[:, 0]
+        return conformer, number[self.row[conformer]]
+
+    def _lengths(self, kernel: Kernel, rows: Ints) -> Tensor:
+        """Mean lengths of the dipoles of some rows, (rows, properties)."""
+        conformer, molecule = self._conformers(rows)
+        return mean_lengths(self.dipoles[conformer], kernel.charges, molecule, len(rows))
 
     @torch.no_grad()
     def errors(self, own: Predictor, rows: Ints) -> list[float]:
@@ -134,7 +174,8 @@ class Processes:
         """
         first = self.data.geometries.first[rows]
         moments = own.heads.moments(self.raw[self.place[rows]])
-        values, _ = own.heads.kernel(moments, self._descriptors(first))
+        dipoles = self._lengths(own.heads.kernel, rows) if self.polar else None
+        values, _ = own.heads.kernel(moments, self._descriptors(first), dipoles)
         wrong = (values - self._labels(own, first)).abs() * own.scale
         found: list[float] = wrong.nanmean(0).tolist()
         return found

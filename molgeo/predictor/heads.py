@@ -151,7 +151,8 @@ class Heads(nn.Module):
             for k, own in zip(self.by_moments, self.of_moments(raw).unbind(-1), strict=True):
                 columns[k] = own
         if self.by_kernel:
-            values, deviations = self.kernel(self.moments(raw), graph.descriptors)
+            dipoles = self.kernel_dipoles(features, z, pos, graph)
+            values, deviations = self.kernel(self.moments(raw), graph.descriptors, dipoles)
             for k, own in zip(self.by_kernel, values.to(out.dtype).unbind(-1), strict=True):
                 columns[k] = own
         return torch.stack(columns, dim=-1), deviations
@@ -167,6 +168,26 @@ class Heads(nn.Module):
         """
         h = self._hidden(self.moments_layer(self.moments(raw)), self.by_moments)
         return self._outputs(h, self.by_moments)
+
+    def kernel_dipoles(
+        self, features: Tensor, z: Tensor, pos: Tensor, graph: Graph
+    ) -> Tensor | None:
+        """Lengths of the dipoles by which kernels compare molecules, (molecules, properties).
+
+        Args:
+            features: (atoms, feature_dim).
+            z: (atoms,) int64 atomic numbers.
+            pos: (atoms, 3) Å.
+            graph: of these atoms.
+
+        Returns:
+            By the charges of `Kernel`; None if its shape has none.
+        """
+        if not self.kernel.shape.dipoles:
+            return None
+        charges = self.kernel.charges
+        atoms = features.to(charges.dtype) @ charges.T
+        return pool(atoms, None, ["dipole"] * atoms.shape[1], z, pos, graph)
 
     def per_atom(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
         """What is pooled: s_i, or q_i of a dipole, and the q_i of what is twofold.

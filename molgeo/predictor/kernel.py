@@ -1,12 +1,12 @@
 """A Gaussian process as a head: a molecule's values from those of the training molecules like it.
 
 A molecule is known by x, the moments of its atoms' features along their main components; by t,
-RDKit's descriptors of its bonds; by c, the logarithms of one plus the counts of substructures; and
-by g, the counts of groups that are charged in water (t, c and g if the model takes them). Two
-molecules are alike by
+RDKit's descriptors of its bonds; by c, the logarithms of one plus the counts of substructures; by
+g, the counts of groups that are charged in water; and by d, the length of a dipole (t, c, g and d
+if the model takes them). Two molecules are alike by
 
-    k = a₁ M(|x − x'| / l₁) + a₂ x·x' + a₃ M(|t − t'| / l₂) + a₄ t·t'
-        + a₅ M(|c − c'| / l₃) + a₆ M(|g − g'| / l₄),
+    k = a₁ M(|x − x'| / l₁) + a₂ x·x' + a₃ M(|t − t'| / l₂) + a₄ t·t' + a₅ M(|c − c'| / l₃)
+        + a₆ M(|g − g'| / l₄) + a₇ M(|d − d'| / l₅) + a₈ d d',
     M(r) = (1 + √3 r) exp(−√3 r),
 
 squares and products being means over the columns. With K the matrix of k among training molecules,
@@ -48,8 +48,8 @@ LEAST_SPREAD: Final = 1e-5
 
 ROOT_3: Final = 3.0**0.5
 
-LINEAR: Final = 2
-"""Parts that also have a product: x and t."""
+LINEAR: Final = (0, 1, 4)
+"""Parts that also have a product: x, t and d."""
 
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 
@@ -65,6 +65,8 @@ class KernelShape(BaseModel):
         n_counts: how many of these are counts of substructures.
         n_groups: how many are counts of groups that are charged in water: the last ones, after
             those of substructures.
+        dipoles: compare molecules by the length of a dipole too, for each property that of its own
+            charges.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
@@ -75,6 +77,7 @@ class KernelShape(BaseModel):
     descriptors: Annotated[tuple[Name, ...], Field(max_length=3000)] = ()
     n_counts: Annotated[int, Field(ge=0, le=3000)] = 0
     n_groups: Annotated[int, Field(ge=0, le=3000)] = 0
+    dipoles: bool = False
 
     @property
     def parts(self) -> list[int]:
@@ -98,12 +101,14 @@ class Known(NamedTuple):
         t: (molecules, descriptors), standardised; None without any.
         c: (molecules, substructures), standardised; None without any.
         g: (molecules, groups), standardised; None without any.
+        d: (molecules, 1) lengths of one property's dipoles, standardised; None without any.
     """
 
     x: Tensor
     t: Tensor | None = None
     c: Tensor | None = None
     g: Tensor | None = None
+    d: Tensor | None = None
 
     def of(self, rows: Tensor) -> Known:
         """Those of some molecules."""
@@ -112,20 +117,20 @@ class Known(NamedTuple):
 
     @property
     def n_lengths(self) -> int:
-        """How many a kernel of these has: 4, or 3 without groups."""
-        return 3 + (self.g is not None)
+        """How many a kernel of these has: 5, 4 without dipoles, or 3 without groups either."""
+        return 5 if self.d is not None else 3 + (self.g is not None)
 
     @property
     def n_amplitudes(self) -> int:
-        """How many a kernel of these has: 6, or 5 without groups."""
-        return amplitude_of(self.n_lengths)
+        """How many a kernel of these has: 8, 6 without dipoles, or 5 without groups either."""
+        return amplitude_of(self.n_lengths) + (self.d is not None)
 
 
 class Part(NamedTuple):
-    """What one of x, t, c and g adds to k, without amplitudes and lengths.
+    """What one of x, t, c, g and d adds to k, without amplitudes and lengths.
 
     Attributes:
-        place: 0, 1, 2, 3 of x, t, c, g.
+        place: 0 to 4 of x, t, c, g, d.
         square: (molecules, others) mean squares of differences.
         product: (molecules, others) mean products; None of c and g.
     """
@@ -138,8 +143,8 @@ class Part(NamedTuple):
         """What it adds to k for each pair.
 
         Args:
-            amplitudes: a₁ to a₆, or to a₅ without g.
-            lengths: l₁ to l₄, or to l₃.
+            amplitudes: a₁ to a₈, or fewer, as of `Known`.
+            lengths: l₁ to l₅, or fewer.
         """
         # A root has no derivative at zero.
         r = ROOT_3 * self.square.clamp(min=1e-12).sqrt() / lengths[self.place]
@@ -149,8 +154,8 @@ class Part(NamedTuple):
 
 
 def amplitude_of(place: int) -> int:
-    """The number of a part's first amplitude: x and t have two, c and g one."""
-    return place + min(place, LINEAR)
+    """The number of a part's first amplitude: x, t and d have two, c and g one."""
+    return place + min(place, 2)
 
 
 def alike(some: Known, others: Known) -> Iterator[Part]:
@@ -158,9 +163,27 @@ def alike(some: Known, others: Known) -> Iterator[Part]:
     for place, (a, b) in enumerate(zip(some, others, strict=True)):
         if a is None or b is None:
             continue
-        a, b = a.double(), b.double()
-        square = torch.cdist(a, b).square() / a.shape[1]
-        yield Part(place, square, a @ b.T / a.shape[1] if place < LINEAR else None)
+        yield _part(place, a, b)
+
+
+def _part(place: int, a: Tensor, b: Tensor) -> Part:
+    """How alike molecules are by one of x, t, c, g and d."""
+    a, b = a.double(), b.double()
+    square = torch.cdist(a, b).square() / a.shape[1]
+    return Part(place, square, a @ b.T / a.shape[1] if place in LINEAR else None)
+
+
+def _prior(some: Known, amplitudes: Tensor) -> Tensor:
+    """The values of k of molecules with themselves, (molecules,)."""
+    total = some.x.new_zeros(some.x.shape[0], dtype=torch.float64)
+    for place, one in enumerate(some):
+        if one is None:
+            continue
+        first = amplitude_of(place)
+        total = total + amplitudes[first]
+        if place in LINEAR:
+            total = total + amplitudes[first + 1] * one.double().square().mean(1)
+    return total
 
 
 def kernel_of(parts: Iterable[Part], amplitudes: Tensor, lengths: Tensor) -> Tensor:
@@ -208,10 +231,13 @@ class Kernel(Exact):
         x: (rows, components) of training molecules.
         t: (rows, descriptors) of training molecules, standardised; substructures, then groups last.
         alpha: (properties, rows) float64; 0 for a row without a label.
-        amplitudes: (properties, 5 or 6) float64, as of `Known`.
-        lengths: (properties, 3 or 4) float64.
+        amplitudes: (properties, 5, 6 or 8) float64, as of `Known`.
+        lengths: (properties, 3, 4 or 5) float64.
         noise: (properties,) float64, σ².
         root: (properties, rows, rank), R.
+        charges: (properties, features) of an atom for each of its features.
+        d: (properties, rows) lengths of dipoles of training molecules, standardised.
+        usual_d: (properties, 2) mean of the lengths, and one over the deviation.
     """
 
     projection: Tensor
@@ -224,6 +250,9 @@ class Kernel(Exact):
     lengths: Tensor
     noise: Tensor
     root: Tensor
+    charges: Tensor
+    d: Tensor
+    usual_d: Tensor
 
     def __init__(self, n_moments: int, n_properties: int, shape: KernelShape) -> None:
         super().__init__()
@@ -235,19 +264,26 @@ class Kernel(Exact):
             self.register_buffer("centre", torch.zeros(d))
             self.register_buffer("factor", torch.ones(d))
             self.register_buffer("t", torch.zeros(n, d))
+        if shape.dipoles:
+            self.register_buffer("charges", torch.zeros(n_properties, n_moments // 4))
+            self.register_buffer("d", torch.zeros(n_properties, n))
+            self.register_buffer("usual_d", torch.ones(n_properties, 2))
         self.register_buffer("alpha", torch.zeros(n_properties, n, dtype=torch.float64))
-        rows = self.rows()
+        rows = self.rows_of(0)
         for name, m in (("amplitudes", rows.n_amplitudes), ("lengths", rows.n_lengths)):
             self.register_buffer(name, torch.ones(n_properties, m, dtype=torch.float64))
         self.register_buffer("noise", torch.ones(n_properties, dtype=torch.float64))
         self.register_buffer("root", torch.zeros(n_properties, n, shape.rank))
 
-    def forward(self, moments: Tensor, descriptors: Tensor | None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, moments: Tensor, descriptors: Tensor | None, dipoles: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Values and their standard deviations.
 
         Args:
             moments: (molecules, moments) standardised.
             descriptors: (molecules, descriptors) as they are; None if the model takes none.
+            dipoles: (molecules, properties) lengths of those of `charges`; None likewise.
 
         Returns:
             (molecules, properties) float64 each.
@@ -256,30 +292,41 @@ class Kernel(Exact):
             SettingError: descriptors are missing, or not those of the model.
         """
         own, rows = self.known(moments, descriptors), self.rows()
+        d = None if dipoles is None else self.standard_dipoles(dipoles)
+        if torch.compiler.is_compiling():  # a program holds for all numbers of molecules
+            return self._of(own, rows, d)
         at_once = max(1, MOST_PAIRS // len(self.x))
         found = [
-            self._of(own.of(chunk), rows)
+            self._of(own.of(chunk), rows, None if d is None else d[chunk])
             for chunk in torch.arange(len(moments), device=moments.device).split(at_once)
         ]
         values, deviations = (torch.cat(one) for one in zip(*found, strict=True))
         return values, deviations
 
-    def _of(self, own: Known, rows: Known) -> tuple[Tensor, Tensor]:
+    def _of(self, own: Known, rows: Known, d: Tensor | None) -> tuple[Tensor, Tensor]:
         """Values and deviations of some molecules, from the training molecules."""
-        parts = list(alike(own, rows))
-        selves = [None if one is None else (one.double() ** 2).mean(1) for one in own[:LINEAR]]
+        shared = list(alike(own, rows))
         values, deviations = [], []
         for k in range(len(self.alpha)):
-            a = self.amplitudes[k]
+            a, parts, mine = self.amplitudes[k], shared, own
+            if d is not None:
+                mine = own._replace(d=d[:, k : k + 1])
+                parts = [*shared, _part(LINEAR[-1], d[:, k : k + 1], self.d[k].unsqueeze(-1))]
             near = kernel_of(parts, a, self.lengths[k])
             values.append(near @ self.alpha[k])
-            there = [amplitude_of(j) for j, one in enumerate(own) if one is not None]
-            prior = a[there].sum() + sum(
-                a[amplitude_of(j) + 1] * one for j, one in enumerate(selves) if one is not None
-            )
             known = (near @ self.root[k].double()).square().sum(1)
-            deviations.append((prior - known).clamp(min=0.0).add(self.noise[k]).sqrt())
+            deviations.append((_prior(mine, a) - known).clamp(min=0.0).add(self.noise[k]).sqrt())
         return torch.stack(values, dim=-1), torch.stack(deviations, dim=-1)
+
+    def standard_dipoles(self, lengths: Tensor) -> Tensor:
+        """Standardised lengths of dipoles, (molecules, properties), from those in D."""
+        return ((lengths - self.usual_d[:, 0]) * self.usual_d[:, 1]).clamp(-CUT, CUT)
+
+    @torch.no_grad()
+    def take_dipoles(self, lengths: Tensor) -> None:
+        """Take over the lengths of the training molecules' dipoles, (rows, properties)."""
+        self.usual_d.copy_(torch.stack(usual(lengths), dim=-1))
+        self.d.copy_(self.standard_dipoles(lengths).T)
 
     def known(self, moments: Tensor, descriptors: Tensor | None) -> Known:
         """What molecules are compared by; arguments and errors as of a call."""
@@ -314,6 +361,10 @@ class Kernel(Exact):
     def rows(self) -> Known:
         """What the training molecules are compared by."""
         return self._parted(self.x, self.t) if self.shape.descriptors else Known(self.x)
+
+    def rows_of(self, k: int) -> Known:
+        """The same for one property, with its dipoles if there are any."""
+        return self.rows()._replace(d=self.d[k].unsqueeze(-1) if self.shape.dipoles else None)
 
     def _standardised(self, descriptors: Tensor) -> Tensor:
         t = (descriptors.to(self.t.dtype) - self.centre) * self.factor

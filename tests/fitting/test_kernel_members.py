@@ -148,6 +148,20 @@ def test_values_may_be_missing_and_descriptors_left_out(table, quick):
     assert read_header("runs/mine/y_z.safetensors").config.kernel.descriptors == ()
 
 
+def test_values_in_debye_are_compared_by_dipoles(table, quick):
+    """A second column with another unit is not."""
+    path = table(("smiles", "y", "z"), lambda k, smiles, y: (smiles, y / 20, y))
+    own = quick(target="y,z", unit="Debye,eV", pooling="kernel", coordinates_alone=True, **OWN)
+    kernel = load(fit_table(path, own).path).heads.kernel
+    assert kernel.shape.dipoles
+    assert kernel.charges[0].abs().max() > 0
+    assert not kernel.charges[1].any()
+    assert kernel.d[0].std() == pytest.approx(1.0, rel=0.05)
+    assert not kernel.d[1].any()
+    lengths = kernel.d[0] / kernel.usual_d[0, 1] + kernel.usual_d[0, 0]
+    assert 0 <= lengths.min() < lengths.max() < 20
+
+
 def test_classes_have_no_kernel(table, quick):
     path = table(cells=lambda k, smiles, y: (smiles, "high" if k % 2 else "low"))
     with pytest.raises(SettingError, match="a kernel takes numbers of at most 10,000 molecules"):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from compounds import compound
+from neighbourhoods import arguments
 from sklearn.gaussian_process import GaussianProcessRegressor, kernels
 
 from molgeo.fitting.gaussian_process import fitted
@@ -17,7 +18,7 @@ from molgeo.predictor.checkpoint import load, save_checkpoint
 from molgeo.predictor.domain import Domain
 from molgeo.predictor.familiarity import SIGNALS, familiarity
 from molgeo.predictor.gaussians import gaussians
-from molgeo.predictor.kernel import CUT, Kernel, KernelShape, Known, usual
+from molgeo.predictor.kernel import CUT, Kernel, KernelShape, usual
 from molgeo.predictor.merging import merged
 from molgeo.predictor.program import program_of
 from molgeo.properties import Property
@@ -33,19 +34,28 @@ def drawn(n, d, seed):
     return torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
 
 
-def filled(n=20, p=5, n_groups=0):
+def filled(n=20, p=5, n_groups=0, dipoles=False):
     """A kernel with all of its training molecules, and their labels."""
     x, t = drawn(n, p, 0), drawn(n, 3 + n_groups, 1)
     names = tuple("abcdef"[: 3 + n_groups])
     shape = KernelShape(
-        rows=n, components=p, rank=n, descriptors=names, n_counts=1, n_groups=n_groups
+        rows=n,
+        components=p,
+        rank=n,
+        descriptors=names,
+        n_counts=1,
+        n_groups=n_groups,
+        dipoles=dipoles,
     )
     kernel = Kernel(p, 1, shape)
     kernel.projection.copy_(torch.eye(p))
     kernel.x.copy_(x)
     kernel.t.copy_(t)
     y = x[:, 0].sin() + 0.5 * t[:, 1] + t[:, 3:].sum(1).tanh() + 0.1 * drawn(n, 1, 2)[:, 0]
-    found = fitted(Known(x, t[:, :2], t[:, 2:3], t[:, 3:] if n_groups else None), y)
+    if dipoles:
+        kernel.take_dipoles(2.0 + drawn(n, 1, 5).abs())
+        y += kernel.d[0].sin()
+    found = fitted(kernel.rows_of(0), y)
     for name in ("amplitudes", "lengths", "alpha", "root"):
         getattr(kernel, name)[0] = getattr(found, name)
     kernel.noise[0] = found.noise
@@ -68,9 +78,9 @@ class Of(kernels.Kernel):
         return False
 
 
-@pytest.mark.parametrize("n_groups", [0, 2])
-def test_values_and_deviations_are_those_of_another_library(n_groups):
-    kernel, y = filled(n_groups=n_groups)
+@pytest.mark.parametrize(("n_groups", "dipoles"), [(0, False), (2, False), (2, True), (0, True)])
+def test_values_and_deviations_are_those_of_another_library(n_groups, dipoles):
+    kernel, y = filled(n_groups=n_groups, dipoles=dipoles)
     a, lengths = kernel.amplitudes[0].tolist(), kernel.lengths[0].tolist()
     parts = [Of(a[4] * kernels.Matern(lengths[2], nu=1.5), slice(7, 8))]
     if n_groups:
@@ -79,12 +89,20 @@ def test_values_and_deviations_are_those_of_another_library(n_groups):
         smooth = a[2 * place] * kernels.Matern(lengths[place] * n**0.5, nu=1.5)
         linear = a[2 * place + 1] / n * kernels.DotProduct(sigma_0=0.0)
         parts += [Of(smooth, columns), Of(linear, columns)]
+    x, t, d = drawn(7, 5, 3), drawn(7, 3 + n_groups, 4), 2.0 + drawn(7, 1, 6).abs()
+    rows, new = [kernel.x, kernel.t], [x, t]
+    if dipoles:
+        own = slice(8 + n_groups, 9 + n_groups)
+        parts.append(Of(a[6] * kernels.Matern(lengths[4], nu=1.5), own))
+        parts.append(Of(a[7] * kernels.DotProduct(sigma_0=0.0), own))
+        mean, factor = kernel.usual_d[0]
+        rows.append(kernel.d.T)
+        new.append((d - mean) * factor)
     whole = functools.reduce(operator.add, parts)
     other = GaussianProcessRegressor(whole, alpha=float(kernel.noise), optimizer=None)
-    other.fit(torch.cat([kernel.x, kernel.t], 1).double().numpy(), y.double().numpy())
-    x, t = drawn(7, 5, 3), drawn(7, 3 + n_groups, 4)
-    value, deviation = kernel(x, t)
-    expected, std = other.predict(torch.cat([x, t], 1).double().numpy(), return_std=True)
+    other.fit(torch.cat(rows, 1).double().numpy(), y.double().numpy())
+    value, deviation = kernel(x, t, d if dipoles else None)
+    expected, std = other.predict(torch.cat(new, 1).double().numpy(), return_std=True)
     np.testing.assert_allclose(value[:, 0], expected, rtol=1e-6, atol=1e-6)
     noisy = np.sqrt(std**2 + float(kernel.noise))  # of a new label
     np.testing.assert_allclose(deviation[:, 0], noisy, rtol=1e-4)
@@ -122,7 +140,8 @@ def test_training_molecules_are_taken_over_as_they_will_be_known():
     kernel.projection.copy_(torch.eye(4))
     moments, t = drawn(6, 4, 0), 3.0 + 2.0 * drawn(6, 3, 1)
     taken, known = kernel.take(moments, t), kernel.known(moments, t)
-    for own, other in zip(taken, known, strict=True):
+    assert taken.d is known.d is None
+    for own, other in zip(taken[:-1], known[:-1], strict=True):
         torch.testing.assert_close(own.double(), other.double())
     torch.testing.assert_close(kernel.t.mean(0), torch.zeros(3), atol=1e-6, rtol=0)
     torch.testing.assert_close(kernel.t.std(0), torch.ones(3))
@@ -137,10 +156,10 @@ def molecules(names=COMPOUNDS):
     return z, pos.float(), batch
 
 
-def predictor(names=NAMES):
+def predictor(names=NAMES, dipoles=False):
     """A model with a kernel whose training molecules are `COMPOUNDS`."""
     torch.manual_seed(0)
-    shape = KernelShape(rows=6, components=4, rank=6, descriptors=names)
+    shape = KernelShape(rows=6, components=4, rank=6, descriptors=names, dipoles=dipoles)
     made = Predictor("spectrum_net", FIELDS, [VOLUME, LOG_S], kernel=shape).eval()
     z, pos, batch = molecules()
     heads, graph = made.heads, radius_graph(pos, made.cutoff, batch)
@@ -150,8 +169,11 @@ def predictor(names=NAMES):
         heads.moments.fit(raw)
         kernel = heads.kernel
         kernel.projection.copy_(drawn(len(kernel.projection), 4, 0) / 10)
-        known = kernel.take(heads.moments(raw), drawn(6, 2, 1) if names else None)
-        found = fitted(known, drawn(6, 1, 2)[:, 0])
+        kernel.take(heads.moments(raw), drawn(6, 2, 1) if names else None)
+        if dipoles:
+            kernel.charges.copy_(drawn(1, kernel.charges.shape[1], 3))
+            kernel.take_dipoles(heads.kernel_dipoles(features, z, pos, graph))
+        found = fitted(kernel.rows_of(0), drawn(6, 1, 2)[:, 0])
         for name in ("amplitudes", "lengths", "alpha", "root"):
             getattr(kernel, name)[0] = getattr(found, name)
         kernel.noise[0] = found.noise
@@ -162,8 +184,9 @@ def predictor(names=NAMES):
     return made
 
 
-def test_a_training_molecule_has_its_label():
-    made, (z, pos, batch) = predictor(), molecules()
+@pytest.mark.parametrize("dipoles", [False, True])
+def test_a_training_molecule_has_its_label(dipoles):
+    made, (z, pos, batch) = predictor(dipoles=dipoles), molecules()
     value = made(z, pos, batch, descriptors=drawn(6, 2, 1))["logS"]
     expected = 3.0 + 2.0 * drawn(6, 1, 2)[:, 0].double()
     noise = float(made.heads.kernel.noise)
@@ -171,8 +194,26 @@ def test_a_training_molecule_has_its_label():
     torch.testing.assert_close(value, expected - 2.0 * rest, rtol=0, atol=1e-4)
 
 
-def test_batches_and_single_molecules_agree():
-    made, (z, pos, batch), t = predictor(), molecules(), drawn(6, 2, 1)
+def test_lengths_of_dipoles_do_not_turn_and_are_zero_by_symmetry():
+    made, (z, pos, batch) = predictor(dipoles=True), molecules()
+
+    def lengths(where):
+        graph = radius_graph(where, made.cutoff, batch)
+        return made.heads.kernel_dipoles(
+            made.backbone.atom_features(z, where, graph), z, where, graph
+        )
+
+    own = lengths(pos)
+    turn, _ = torch.linalg.qr(drawn(3, 3, 8))
+    torch.testing.assert_close(lengths(pos @ turn.T + 1.0), own, rtol=1e-4, atol=1e-4)
+    is_polar = torch.tensor([name == "H2O" for name in COMPOUNDS])
+    assert own[is_polar].min() > 1e-3
+    assert own[~is_polar].max() < 1e-4
+
+
+@pytest.mark.parametrize("dipoles", [False, True])
+def test_batches_and_single_molecules_agree(dipoles):
+    made, (z, pos, batch), t = predictor(dipoles=dipoles), molecules(), drawn(6, 2, 1)
     whole = made(z, pos, batch, descriptors=t)
     for m in range(6):
         own = batch == m
@@ -194,9 +235,10 @@ def test_deviations_are_signals_in_the_unit_of_the_value():
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("dipoles", [False, True])
 @pytest.mark.parametrize("names", [NAMES, ()])
-def test_a_file_gives_the_same(names, tmp_path):
-    made = predictor(names)
+def test_a_file_gives_the_same(names, dipoles, tmp_path):
+    made = predictor(names, dipoles)
     save_checkpoint(made, tmp_path / "a.safetensors", {"data": "own"})
     again = load(tmp_path / "a.safetensors")
     assert again.descriptors == names
@@ -210,8 +252,20 @@ def test_a_file_gives_the_same(names, tmp_path):
             program_of(made)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("dipoles", [False, True])
+def test_a_program_without_descriptors_gives_the_same(dipoles):
+    made, (z, pos, batch) = predictor((), dipoles), molecules()
+    graph = radius_graph(pos.double(), made.cutoff, batch)
+    expected = made(z, pos, batch)
+    program = program_of(made).module()
+    n_atoms = graph.atoms_per_molecule
+    for key, value in program(*arguments(z, pos.double(), n_atoms, graph)).items():
+        torch.testing.assert_close(value, expected[key], rtol=1e-4, atol=1e-4)
+
+
 def test_padding_counts_nowhere():
-    made, (z, pos, batch), t = predictor(), molecules(), drawn(6, 2, 1)
+    made, (z, pos, batch), t = predictor(dipoles=True), molecules(), drawn(6, 2, 1)
     graph = radius_graph(pos, made.cutoff, batch).with_known(descriptors=t)
     capacity = Capacity.around(load_of(graph.degree), spare=0.5, n_spare_atoms=4)
     more = padded(graph, capacity)
