@@ -206,13 +206,12 @@ class Descriptors:
 
     def _count(self, mol: Chem.Mol, found: NDArray[np.float64]) -> None:
         """Write the logarithms of one plus the counts into columns that are 0."""
-        counts: Counter[int] = Counter()
         for number, n in _substructures(mol).items():
             for key in ((COUNTED, number), (PLACED, number % PLACES)):
                 if key in self._columns:
-                    counts[self._columns[key]] += n
-        for k, n in counts.items():
-            found[k] = np.log1p(n)
+                    found[self._columns[key]] += n
+        columns = list(self._columns.values())
+        found[columns] = np.log1p(found[columns])
 
 
 def bonds_refusal(row: Molecule | SmilesRow) -> str | None:

@@ -19,9 +19,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from molgeo.fitting.recipe import DIPOLE_UNITS
-from molgeo.graph import Graph
-from molgeo.ops.segment import gather, molecule_sum
+from molgeo.fitting.descent import minimum
+
+UNITS: Final = frozenset(["d", "debye"])
+"""In small letters, of values that may be lengths of dipoles."""
 
 DIRECTIONS: Final = 64
 """Of the features' dipoles, at most."""
@@ -40,48 +41,44 @@ RIDGE: Final = 1e-3
 def may_be_dipoles(unit: str, labels: NDArray[np.float64]) -> bool:
     """Whether values may be lengths of dipoles, by their unit and sign; NaN are missing."""
     known = labels[np.isfinite(labels)]
-    return unit.casefold() in DIPOLE_UNITS and len(known) > 0 and bool(known.min() >= 0)
+    return unit.casefold() in UNITS and len(known) > 0 and bool(known.min() >= 0)
 
 
-def feature_dipoles(features: Tensor, pos: Tensor, graph: Graph) -> Tensor:
-    """D_f of each molecule, (molecules, features, 3).
+def conformer_means(each: Tensor, molecule: Tensor, n: int) -> Tensor:
+    """Means over the conformers of molecules, (conformers, …) → (molecules, …).
 
     Args:
-        features: (atoms, features).
-        pos: (atoms, 3) Å.
-        graph: of these atoms.
+        each: (conformers, …).
+        molecule: (conformers,) that each is of.
+        n: molecules, each with a conformer.
     """
-    size = graph.atoms_per_molecule.to(features.dtype).unsqueeze(-1)
-    apart = features - gather(molecule_sum(features, graph) / size, graph.batch)
-    each = apart.unsqueeze(-1) * pos.to(features.dtype).unsqueeze(1)
-    return molecule_sum(each.flatten(1), graph).view(-1, features.shape[1], 3)
+    total = each.new_zeros(n, *each.shape[1:]).index_add(0, molecule, each)
+    return total / molecule.bincount(minlength=n).view(-1, *[1] * (each.dim() - 1))
 
 
 def mean_lengths(dipoles: Tensor, charges: Tensor, molecule: Tensor, n: int) -> Tensor:
     """Lengths of dipoles, (molecules, properties), each the mean over a molecule's conformers.
 
     Args:
-        dipoles: (conformers, features, 3) of `feature_dipoles`.
+        dipoles: (conformers, features, 3) D_f of each.
         charges: (properties, features) w.
         molecule: (conformers,) that each is of.
         n: molecules.
     """
     each = torch.linalg.vector_norm(torch.einsum("cfx,pf->cpx", dipoles, charges), dim=-1)
-    total = each.new_zeros(n, len(charges)).index_add(0, molecule, each)
-    return total / molecule.bincount(minlength=n).clamp(min=1).unsqueeze(-1)
+    return conformer_means(each, molecule, n)
 
 
 def fitted_charges(dipoles: Tensor, molecule: Tensor, labels: Tensor) -> Tensor:
     """The w of one property, (features,).
 
     Args:
-        dipoles: (conformers, features, 3) of `feature_dipoles`.
+        dipoles: (conformers, features, 3) D_f of each.
         molecule: (conformers,) that each is of, from 0, ascending.
         labels: (molecules,) lengths in D.
     """
-    labels = labels[:: max(1, -(-len(labels) // MOST_FITTED))].double()
-    step = max(1, -(-int(molecule.max() + 1) // MOST_FITTED))
-    kept = molecule % step == 0
+    step = max(1, -(-len(labels) // MOST_FITTED))
+    labels, kept = labels[::step].double(), molecule % step == 0
     molecule, dipoles = molecule[kept] // step, dipoles[kept].double()
     columns = dipoles.transpose(1, 2).flatten(0, 1)
     values, vectors = torch.linalg.eigh(columns.T @ columns / len(columns))
@@ -90,22 +87,10 @@ def fitted_charges(dipoles: Tensor, molecule: Tensor, labels: Tensor) -> Tensor:
     directions = vectors[:, there] / values[there].sqrt()
     along = torch.einsum("cfx,fd->cdx", dipoles, directions)
 
-    def descended(start: Tensor) -> tuple[float, Tensor]:
-        w = start.clone().requires_grad_()
-        optimiser = torch.optim.LBFGS([w], max_iter=DESCENT_STEPS, line_search_fn="strong_wolfe")
-
-        def loss() -> Tensor:
-            optimiser.zero_grad()
-            found = mean_lengths(along, w.unsqueeze(0), molecule, len(labels))[:, 0]
-            value: Tensor = (found - labels).square().mean() + RIDGE * w.square().sum()
-            value.backward()
-            return value
-
-        with torch.enable_grad():
-            optimiser.step(loss)
-            value = float(loss().detach())
-        return value, w.detach()
+    def loss(w: Tensor) -> Tensor:
+        found = mean_lengths(along, w.unsqueeze(0), molecule, len(labels))[:, 0]
+        return (found - labels).square().mean() + RIDGE * w.square().sum()
 
     drawn = torch.randn(STARTS, directions.shape[1], generator=torch.Generator().manual_seed(0))
-    tries = [descended(start) for start in 0.3 * drawn.double()]
-    return (directions @ min(tries, key=lambda one: one[0])[1]).float()
+    tries = [minimum(loss, start, DESCENT_STEPS) for start in 0.3 * drawn.double()]
+    return (directions @ min(tries, key=lambda w: float(loss(w)))).float()

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
+from molgeo.fitting.descent import minimum
 from molgeo.predictor.kernel import Known, alike, kernel_of
 
 MOST_LIKELY: Final = 1000
@@ -112,25 +113,17 @@ def _likeliest(known: Known, labels: Tensor) -> Tensor:
     parts, n = list(alike(known, known)), known.n_amplitudes
     lengths = [FIRST["length"]] * known.n_lengths
     start = [FIRST["amplitude"]] * n + lengths + [FIRST["noise"]]
-    found = torch.tensor(start, dtype=torch.float64).log().requires_grad_()
-    optimiser = torch.optim.LBFGS(
-        [found], max_iter=STEPS, tolerance_change=1e-6, line_search_fn="strong_wolfe"
-    )
 
-    def loss() -> Tensor:
-        optimiser.zero_grad()
-        amplitudes, lengths, noise = _parts(found.clamp(*BOUNDS).exp(), n)
+    def loss(parameters: Tensor) -> Tensor:
+        amplitudes, lengths, noise = _parts(parameters.clamp(*BOUNDS).exp(), n)
         whole = kernel_of(parts, amplitudes, lengths) + noise * torch.eye(len(labels)).double()
         factor = torch.linalg.cholesky(whole)
         alpha = torch.cholesky_solve(labels.unsqueeze(-1), factor)[:, 0]
         unlikely = 0.5 * (labels @ alpha) + factor.diagonal().log().sum()
-        value: Tensor = unlikely / len(labels) + PRIOR * found.square().sum()
-        value.backward()
-        return value
+        return unlikely / len(labels) + PRIOR * parameters.square().sum()
 
-    with torch.enable_grad():
-        optimiser.step(loss)
-    return found.detach().clamp(*BOUNDS)
+    first = torch.tensor(start, dtype=torch.float64).log()
+    return minimum(loss, first, STEPS, tolerance=1e-6).clamp(*BOUNDS)
 
 
 def _root(whole: Tensor) -> Tensor:

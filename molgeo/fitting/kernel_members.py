@@ -20,12 +20,13 @@ from lightning.pytorch import seed_everything
 from torch import Tensor
 
 from molgeo.chem.descriptors import CHARGED, COUNTED
-from molgeo.fitting.charges import feature_dipoles, fitted_charges, may_be_dipoles, mean_lengths
+from molgeo.fitting.charges import conformer_means, fitted_charges, may_be_dipoles, mean_lengths
 from molgeo.fitting.folds import Ints
 from molgeo.fitting.gaussian_process import KEPT, fitted, main_components
 from molgeo.fitting.members import COMPARED, DONE, MOST_COMPARED, Data, FoldModule, FoldTask
 from molgeo.predictor import Predictor
 from molgeo.predictor.checkpoint import load, save_checkpoint
+from molgeo.predictor.heads import moment
 from molgeo.predictor.kernel import Kernel, KernelShape
 from molgeo.runtime.progress import progress
 from molgeo.training.references import domain_of, fit_references, without_edges
@@ -88,14 +89,12 @@ class Processes:
             features = start.backbone.atom_features(batch.z, batch.pos, graph)
             found.append(start.heads.moments.raw(features, graph))
             if self.polar:
-                dipoles.append(feature_dipoles(features, batch.pos, graph))
+                dipoles.append(moment(features, batch.pos.to(features.dtype), graph))
             report(min(len(conformers), AT_ONCE * (done + 1)), len(conformers))
-        each = torch.cat(found)
         row = torch.repeat_interleave(torch.arange(len(counts)), counts)
         if self.polar:
             self.dipoles, self.row = torch.cat(dipoles), row
-        total = each.new_zeros(len(counts), *each.shape[1:]).index_add_(0, row, each)
-        return total / counts.view(-1, 1, 1)
+        return conformer_means(torch.cat(found), row, len(counts))
 
     def of_rows(self, rows: Ints) -> Predictor:
         """The process that has seen some rows.

@@ -35,9 +35,6 @@ COMPARED_KINDS: Final[dict[bool, tuple[HeadKind, ...]]] = {
 }
 """Whether the backbone is fresh → kinds of networks that are compared, the likeliest first."""
 
-DIPOLE_UNITS: Final = frozenset(["d", "debye"])
-"""In small letters: values may be lengths of dipoles."""
-
 KERNEL: Final = "kernel"
 """The kind of head that is not trained, and takes the place of ``moments`` if it can be fitted."""
 

@@ -172,16 +172,10 @@ class Heads(nn.Module):
     def kernel_dipoles(
         self, features: Tensor, z: Tensor, pos: Tensor, graph: Graph
     ) -> Tensor | None:
-        """Lengths of the dipoles by which kernels compare molecules, (molecules, properties).
-
-        Args:
-            features: (atoms, feature_dim).
-            z: (atoms,) int64 atomic numbers.
-            pos: (atoms, 3) Å.
-            graph: of these atoms.
+        """Lengths of the dipoles by which kernels compare molecules; arguments as of a call.
 
         Returns:
-            By the charges of `Kernel`; None if its shape has none.
+            (molecules, properties by kernel) by the charges of `Kernel`; None if it has none.
         """
         if not self.kernel.shape.dipoles:
             return None
@@ -351,16 +345,17 @@ def moment(charges: Tensor, pos: Tensor, graph: Graph) -> Tensor:
     """First moment of charges that are made neutral: Σ_i (q_i − mean(q)) r_i.
 
     Args:
-        charges: (atoms,) q_i.
+        charges: (atoms, …) q_i.
         pos: (atoms, 3) r_i from any origin, as neutral charges have none.
         graph: of these atoms.
 
     Returns:
-        (molecules, 3), in the charges' unit times that of ``pos``.
+        (molecules, …, 3), in the charges' unit times that of ``pos``.
     """
-    mean = molecule_sum(charges, graph) / graph.atoms_per_molecule.to(charges.dtype)
-    neutral = charges - mean.index_select(0, graph.batch)
-    return molecule_sum(neutral.unsqueeze(-1) * pos, graph)
+    others = [1] * (charges.dim() - 1)
+    size = graph.atoms_per_molecule.to(charges.dtype).view(-1, *others)
+    neutral = charges - (molecule_sum(charges, graph) / size).index_select(0, graph.batch)
+    return molecule_sum(neutral.unsqueeze(-1) * pos.view(-1, *others, 3), graph)
 
 
 def _norm(vector: Tensor) -> Tensor:

@@ -48,7 +48,10 @@ LEAST_SPREAD: Final = 1e-5
 
 ROOT_3: Final = 3.0**0.5
 
-LINEAR: Final = (0, 1, 4)
+OF_DIPOLES: Final = 4
+"""Place of d among x, t, c, g and d."""
+
+LINEAR: Final = (0, 1, OF_DIPOLES)
 """Parts that also have a product: x, t and d."""
 
 Name = Annotated[str, Field(min_length=1, max_length=100)]
@@ -123,7 +126,7 @@ class Known(NamedTuple):
     @property
     def n_amplitudes(self) -> int:
         """How many a kernel of these has: 8, 6 without dipoles, or 5 without groups either."""
-        return amplitude_of(self.n_lengths) + (self.d is not None)
+        return amplitude_of(self.n_lengths)
 
 
 class Part(NamedTuple):
@@ -155,7 +158,7 @@ class Part(NamedTuple):
 
 def amplitude_of(place: int) -> int:
     """The number of a part's first amplitude: x, t and d have two, c and g one."""
-    return place + min(place, 2)
+    return place + sum(one < place for one in LINEAR)
 
 
 def alike(some: Known, others: Known) -> Iterator[Part]:
@@ -215,6 +218,11 @@ def usual(columns: Tensor) -> tuple[Tensor, Tensor]:
     columns = columns.double()
     spread = columns.std(0) if len(columns) > 1 else torch.zeros_like(columns[0])
     return columns.mean(0), torch.where(spread > LEAST_SPREAD, 1.0 / spread, 0.0)
+
+
+def _standard(columns: Tensor, centre: Tensor, factor: Tensor) -> Tensor:
+    """Numbers of widths, by what is `usual`, cut."""
+    return ((columns - centre) * factor).clamp(-CUT, CUT)
 
 
 class Kernel(Exact):
@@ -310,8 +318,9 @@ class Kernel(Exact):
         for k in range(len(self.alpha)):
             a, parts, mine = self.amplitudes[k], shared, own
             if d is not None:
-                mine = own._replace(d=d[:, k : k + 1])
-                parts = [*shared, _part(LINEAR[-1], d[:, k : k + 1], self.d[k].unsqueeze(-1))]
+                length = d[:, k : k + 1]
+                mine = own._replace(d=length)
+                parts = [*shared, _part(OF_DIPOLES, length, self.d[k].unsqueeze(-1))]
             near = kernel_of(parts, a, self.lengths[k])
             values.append(near @ self.alpha[k])
             known = (near @ self.root[k].double()).square().sum(1)
@@ -320,7 +329,7 @@ class Kernel(Exact):
 
     def standard_dipoles(self, lengths: Tensor) -> Tensor:
         """Standardised lengths of dipoles, (molecules, properties), from those in D."""
-        return ((lengths - self.usual_d[:, 0]) * self.usual_d[:, 1]).clamp(-CUT, CUT)
+        return _standard(lengths, *self.usual_d.unbind(-1))
 
     @torch.no_grad()
     def take_dipoles(self, lengths: Tensor) -> None:
@@ -343,12 +352,8 @@ class Kernel(Exact):
         return self._parted(x, self._standardised(descriptors))
 
     @torch.no_grad()
-    def take(self, moments: Tensor, descriptors: Tensor | None) -> Known:
-        """Take over what the training molecules are compared by; arguments as of a call.
-
-        Returns:
-            The same as `rows`.
-        """
+    def take(self, moments: Tensor, descriptors: Tensor | None) -> None:
+        """Take over what the training molecules are compared by; arguments as of a call."""
         self.x.copy_(moments.double() @ self.projection.double())
         if self.shape.descriptors:
             assert descriptors is not None
@@ -356,7 +361,6 @@ class Kernel(Exact):
             self.centre.copy_(centre)
             self.factor.copy_(factor)
             self.t.copy_(self._standardised(descriptors))
-        return self.rows()
 
     def rows(self) -> Known:
         """What the training molecules are compared by."""
@@ -367,8 +371,7 @@ class Kernel(Exact):
         return self.rows()._replace(d=self.d[k].unsqueeze(-1) if self.shape.dipoles else None)
 
     def _standardised(self, descriptors: Tensor) -> Tensor:
-        t = (descriptors.to(self.t.dtype) - self.centre) * self.factor
-        return t.clamp(-CUT, CUT)
+        return _standard(descriptors.to(self.t.dtype), self.centre, self.factor)
 
     def _parted(self, x: Tensor, t: Tensor) -> Known:
         each = t.split(self.shape.parts, dim=1)

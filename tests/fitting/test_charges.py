@@ -5,13 +5,9 @@ import pytest
 import torch
 from compounds import compound
 
-from molgeo.fitting.charges import (
-    feature_dipoles,
-    fitted_charges,
-    may_be_dipoles,
-    mean_lengths,
-)
+from molgeo.fitting.charges import fitted_charges, may_be_dipoles, mean_lengths
 from molgeo.graph import radius_graph
+from molgeo.predictor.heads import moment
 
 
 def drawn(*shape, seed=0):
@@ -23,7 +19,7 @@ def test_dipoles_of_features_are_those_of_each_molecule_alone():
     pos = torch.cat([water, benzene]).double()
     batch = torch.repeat_interleave(torch.arange(2), torch.tensor([len(water), len(benzene)]))
     h = drawn(len(pos), 4).double()
-    found = feature_dipoles(h, pos, radius_graph(pos, 3.0, batch))
+    found = moment(h, pos, radius_graph(pos, 3.0, batch))
     for m in range(2):
         own, where = h[batch == m].numpy(), pos[batch == m].numpy()
         np.testing.assert_allclose(found[m], (own - own.mean(0)).T @ where, atol=1e-9)
