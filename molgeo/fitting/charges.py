@@ -7,7 +7,9 @@ conformer is Σ_f w_f D_f with the features' own, D_f = Σ_i (h_if − mean(h_f)
     (1/n) Σ_m (mean over conformers |Σ_f w_f D_f| − y_m)² + λ |w|²
 
 along the main directions of all D_f, scaled to variances of one. That has several minima: w and −w
-are alike, and parts may have the wrong sign. So it begins at several random places.
+are alike, and parts may have the wrong sign. So it begins along few directions at several random
+places. The best minimum is gone on from with ever more directions, which have no charge at first:
+random starts along all of them miss it.
 """
 
 from __future__ import annotations
@@ -24,14 +26,16 @@ from molgeo.fitting.descent import minimum
 UNITS: Final = frozenset(["d", "debye"])
 """In small letters, of values that may be lengths of dipoles."""
 
-DIRECTIONS: Final = 64
-"""Of the features' dipoles, at most."""
+ROWS_PER_DIRECTION: Final = 16
+"""Molecules with a label, at least, for each main direction of the features' dipoles."""
 
-MOST_FITTED: Final = 2000
-"""Molecules that charges are fitted to."""
+LEAST_DIRECTIONS: Final = 4
+FIRST_DIRECTIONS: Final = 16
+MOST_DIRECTIONS: Final = 256
+"""Main directions: of any molecules, of the random starts, and of many molecules."""
 
 STARTS: Final = 8
-DESCENT_STEPS: Final = 200
+DESCENT_STEPS: Final = 400
 """Of L-BFGS, at most."""
 
 RIDGE: Final = 1e-3
@@ -77,20 +81,27 @@ def fitted_charges(dipoles: Tensor, molecule: Tensor, labels: Tensor) -> Tensor:
         molecule: (conformers,) that each is of, from 0, ascending.
         labels: (molecules,) lengths in D.
     """
-    step = max(1, -(-len(labels) // MOST_FITTED))
-    labels, kept = labels[::step].double(), molecule % step == 0
-    molecule, dipoles = molecule[kept] // step, dipoles[kept].double()
+    dipoles, labels = dipoles.double(), labels.double()
     columns = dipoles.transpose(1, 2).flatten(0, 1)
     values, vectors = torch.linalg.eigh(columns.T @ columns / len(columns))
-    values, vectors = values.flip(0)[:DIRECTIONS], vectors.flip(1)[:, :DIRECTIONS]
+    most = min(MOST_DIRECTIONS, max(LEAST_DIRECTIONS, len(labels) // ROWS_PER_DIRECTION))
+    values, vectors = values.flip(0)[:most], vectors.flip(1)[:, :most]
     there = values > 1e-10 * values[0]
     directions = vectors[:, there] / values[there].sqrt()
-    along = torch.einsum("cfx,fd->cdx", dipoles, directions)
+    along = torch.einsum("cfx,fd->xcd", dipoles, directions)
 
     def loss(w: Tensor) -> Tensor:
-        found = mean_lengths(along, w.unsqueeze(0), molecule, len(labels))[:, 0]
-        return (found - labels).square().mean() + RIDGE * w.square().sum()
+        lengths = torch.linalg.vector_norm(along[:, :, : len(w)] @ w, dim=0)
+        wrong = conformer_means(lengths, molecule, len(labels)) - labels
+        return wrong.square().mean() + RIDGE * w.square().sum()
 
-    drawn = torch.randn(STARTS, directions.shape[1], generator=torch.Generator().manual_seed(0))
+    n = directions.shape[1]
+    random = torch.Generator().manual_seed(0)
+    drawn = torch.randn(STARTS, min(FIRST_DIRECTIONS, n), generator=random)
     tries = [minimum(loss, start, DESCENT_STEPS) for start in 0.3 * drawn.double()]
-    return (directions @ min(tries, key=lambda w: float(loss(w)))).float()
+    found = min(tries, key=lambda w: float(loss(w)))
+    while len(found) < n:
+        start = torch.zeros(min(2 * len(found), n)).double()
+        start[: len(found)] = found
+        found = minimum(loss, start, DESCENT_STEPS)
+    return (directions @ found).float()

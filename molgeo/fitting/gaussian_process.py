@@ -4,8 +4,9 @@ Amplitudes, lengths and noise are those that make the labels likeliest, beside a
 
     −log p(y) = ½ yᵀ (K + σ²)⁻¹ y + ½ log |K + σ²| + n/2 log 2π,
 
-divided by n, whose minimum L-BFGS finds on `MOST_LIKELY` molecules. With these the weights of all
-molecules follow exactly. Nothing is stopped early, and there is nothing random.
+divided by n, whose minimum L-BFGS finds on `LIKELY` molecules, or on a quarter of all if these are
+more. With these the weights of all molecules follow exactly. Nothing is stopped early, and there is
+nothing random.
 
 Source:
     Rasmussen and Williams, Gaussian Processes for Machine Learning, MIT Press 2006, eq. 5.8.
@@ -21,8 +22,9 @@ from torch import Tensor
 from molgeo.fitting.descent import minimum
 from molgeo.predictor.kernel import Known, alike, kernel_of
 
-MOST_LIKELY: Final = 1000
-"""Molecules by which amplitudes, lengths and noise are found."""
+LIKELY: Final = 1000
+MOST_APART: Final = 4
+"""Amplitudes, lengths and noise are found by so many molecules, or by every fourth."""
 
 STEPS: Final = 60
 """Of L-BFGS, at most."""
@@ -93,7 +95,8 @@ def fitted(known: Known, labels: Tensor) -> Process:
         labels: (molecules,) standardised.
     """
     labels = labels.double()
-    some = torch.arange(0, len(labels), max(1, -(-len(labels) // MOST_LIKELY)))
+    apart = min(MOST_APART, max(1, -(-len(labels) // LIKELY)))
+    some = torch.arange(0, len(labels), apart)
     log_parameters = _likeliest(known.of(some), labels[some])
     amplitudes, lengths, noise = _parts(log_parameters.exp(), known.n_amplitudes)
     whole = kernel_of(alike(known, known), amplitudes, lengths)
