@@ -2,8 +2,9 @@
 
 A cell may be a number, also as text, with a decimal comma or with an uncertainty (``1.2 ± 0.1``).
 What ``1,234`` means is seen from the other cells of its column. What only bounds a value (``<0.5``)
-is none. A unit may stand in a title, ``logS (log mol/L)`` or ``dG / kJ/mol``, or
-behind each of the numbers; of two different ones nobody could tell what was meant.
+is none. A unit may stand in a title, ``logS (log mol/L)`` or ``dG / kJ/mol``, behind each of the
+numbers, or in a column beside them (`molgeo.fitting.companions`); of two different ones nobody
+could tell what was meant.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
 from molgeo.chem.files.columns import content
 from molgeo.chem.molecule import BadRow, Row
+from molgeo.fitting.cells import AMBIGUOUS, BOUNDED, MINUS, TEXT, Cell, cell_of, comma_of
+from molgeo.fitting.companions import companions_of
 from molgeo.fitting.settings import Kind
 from molgeo.generate.table import MISSING, letters, title_of
 from molgeo.runtime.errors import InputError, SettingError
@@ -45,31 +48,15 @@ POSITIVE: Final = frozenset(
 FEW: Final = 5
 """Whole numbers, as which somebody may have written classes."""
 
+LISTED: Final = 4
+"""Units or texts that a message names."""
+
 FAR: Final = 100
 """Widths of the middle half of all values, beyond which one may be a slip."""
 
-_NUMBER: Final = r"[+-]?(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?"
-_UNCERTAIN: Final = re.compile(
-    rf"({_NUMBER})\s*(?:(?:±|\+/-|\+-)\s*{_NUMBER}|\(\d+\))\s*(.*)", re.DOTALL
-)
-_BOUND: Final = re.compile(rf"\s*(?:[<>≤≥]=?|=<|=>)\s*{_NUMBER}.*", re.DOTALL)
-_WITH_UNIT: Final = re.compile(
-    rf"(?:~|≈|ca\.?|approx\.?)?\s*({_NUMBER})\s*([^\d\s.,-].*)?", re.DOTALL
-)
-_EITHER: Final = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
-_AMBIGUOUS: Final = "may be a decimal comma or one of thousands: write a decimal point"
-_TITLE: Final = re.compile(r"(.*\S)\s*[(\[{]\s*([^()\[\]{}]+?)\s*[)\]}]\s*")
+_TITLE: Final = re.compile(r"(.*\S)\s*[(\[{]\s*([^()\[\]{}]+?(?:\([^()]*\))?)\s*[)\]}]\s*")
+_FUNCTION: Final = re.compile(r"-?(?:log|log10|lg|ln|exp|sqrt|abs)", re.IGNORECASE)
 _QUOTIENT: Final = re.compile(r"(.*\S)\s+/\s+(\S.*?)\s*")
-_MINUS: Final = str.maketrans({"−": "-", "–": "-", "\u00a0": " "})
-
-
-class Cell(NamedTuple):
-    """What stands in a cell: a number and its unit, or why there is none."""
-
-    value: float = math.nan
-    unit: str = ""
-    fault: str = ""
-    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,10 +101,9 @@ def read_columns(
     found, cells, remarks = [], [], []
     for one, unit in zip(wanted, units, strict=True):
         title = _title(one, titles, source)
-        given = [row.extra.get(title) for row in rows]
-        comma = comma_of(given)
-        own = [cell_of(cell, comma) for cell in given]
-        column, own, more = _column(title, unit, own, kind)
+        own, more = _cells(title, rows)
+        remarks += more
+        column, own, more = _column(title, unit, own, kind, [row.input for row in rows])
         found.append(column)
         cells.append(own)
         remarks += more
@@ -126,53 +112,24 @@ def read_columns(
     return found, _with_numbers(rows, found, cells), [*remarks, *_unused(rows, titles, found)]
 
 
-def comma_of(cells: Iterable[Any]) -> str:
-    """What a comma in the numbers of a column is, by those that can be read in one way only.
-
-    Returns:
-        ``decimal``, ``thousands``, or "" if they do not say it, or both.
-    """
-    found = set()
-    for cell in cells:
-        text = str(cell).strip().translate(_MINUS) if isinstance(cell, str) else ""
-        pattern = _WITH_UNIT.fullmatch(text)
-        number = pattern[1] if pattern else ""
-        if "." in number:
-            found.add("thousands")
-        elif "," in number and not _EITHER.fullmatch(number):
-            found.add("thousands" if number.count(",") > 1 else "decimal")
-    return found.pop() if len(found) == 1 else ""
-
-
-def cell_of(given: Any, comma: str = "") -> Cell:
-    """What a cell says.
-
-    Args:
-        given: the cell.
-        comma: as of `comma_of`, of its column.
-    """
-    if isinstance(given, bool):
-        return Cell(text=str(given), fault="is no number")
-    text = "" if given is None else str(given).strip()
-    if text.lower() in MISSING:
-        return Cell()
-    plain = text.translate(_MINUS)
-    try:
-        value = float(plain)
-        return Cell(value, text=text) if math.isfinite(value) else Cell(fault="is not finite")
-    except ValueError:
-        pass
-    if _BOUND.fullmatch(plain):
-        return Cell(fault="is a bound, not a value")
-    pattern = _UNCERTAIN.fullmatch(plain) or _WITH_UNIT.fullmatch(plain)
-    if pattern is None:
-        return Cell(text=text, fault="is no number")
-    number = pattern[1]
-    if _EITHER.fullmatch(number) and not comma:
-        return Cell(fault=_AMBIGUOUS)
-    is_decimal = number.count(",") == 1 and "." not in number and comma != "thousands"
-    value = float(number.replace(",", "." if is_decimal else ""))
-    return Cell(value, (pattern[2] or "").strip(), text=text)
+def _cells(title: str, rows: Sequence[Row]) -> tuple[list[Cell], list[str]]:
+    """Cells of a column with what others say of them, and remarks on these."""
+    given = [row.extra.get(title) for row in rows]
+    texts = {str(cell).strip().translate(MINUS) for cell in given if isinstance(cell, str)}
+    if "+" in texts and all(text in ("+", "-") or text.lower() in MISSING for text in texts):
+        # Here a minus is the other class, and not what stands for a missing value.
+        signs = [str(cell).strip().translate(MINUS) for cell in given]
+        return [Cell(text=sign, fault=TEXT) if sign in ("+", "-") else Cell() for sign in signs], []
+    comma = comma_of(given)
+    cells = [cell_of(cell, comma) for cell in given]
+    known = [not math.isnan(cell.value) for cell in cells]
+    beside = companions_of(_parted(title)[0], title, rows, known)
+    for k, (cell, unit) in enumerate(zip(cells, beside.units, strict=True)):
+        if known[k] and beside.bounds[k]:
+            cells[k] = Cell(fault=f"{BOUNDED}, by {beside.bounds[k]!r}")
+        elif known[k] and unit:
+            cells[k] = cell._replace(unit=cell.unit or one_line(unit, 40))
+    return cells, beside.remarks
 
 
 def _title(wanted: str, titles: Sequence[str], source: str) -> str:
@@ -188,33 +145,45 @@ def _title(wanted: str, titles: Sequence[str], source: str) -> str:
 def _parted(title: str) -> tuple[str, str]:
     """A title's name and unit."""
     parts = _TITLE.fullmatch(title) or _QUOTIENT.fullmatch(title)
-    return (parts[1], parts[2]) if parts else (title.strip(), "")
+    if parts is None or _FUNCTION.fullmatch(parts[1]):  # log(S) is no "log" in S
+        return title.strip(), ""
+    return parts[1], parts[2]
 
 
 def _column(
-    title: str, unit: str, cells: list[Cell], kind: Kind
+    title: str, unit: str, cells: list[Cell], kind: Kind, places: Sequence[str]
 ) -> tuple[Column, list[Cell], list[str]]:
-    """What a column is, its cells as numbers, and remarks."""
+    """What a column is, its cells as numbers, and remarks.
+
+    Args:
+        title: of the column.
+        unit: that was named; "" for none.
+        cells: of the column.
+        kind: that was asked for.
+        places: where each cell stands, for messages.
+    """
     name, of_title = _parted(title)
     there = [cell for cell in cells if cell.fault or not math.isnan(cell.value)]
     if not there:
         raise InputError(f"{title}: expected values, got none in {len(cells)} rows")
-    texts = Counter(cell.text for cell in there if cell.text)
+    texts = _spelt_alike(Counter(cell.text for cell in there if cell.text))
     faults = Counter(cell.fault for cell in there if cell.fault)
-    if n := faults[_AMBIGUOUS]:  # those without a comma are smaller, and no fair sample
+    if n := faults[AMBIGUOUS]:  # those without a comma are smaller, and no fair sample
         raise SettingError(
-            f"{title}: {n} of {len(there)} values have a comma, which may be a decimal one or one "
-            "of thousands: write a decimal point, or no comma"
+            f"{title}: {n} of {len(there)} values have a comma or a point that may be a decimal "
+            "one or one of thousands: write a decimal point, and nothing for thousands"
         )
     numbers = {cell.value for cell in there if not cell.fault}
-    of_text = sum(cell.fault == "is no number" for cell in there)
+    of_text = sum(cell.fault == TEXT for cell in there)
     classes: tuple[str, ...] = ()
     if of_text > len(there) / 2 or (kind == "classification" and of_text):
         if len(texts) != 2 or kind == "regression":
-            example = one_line(repr(texts.most_common(1)[0][0]), 60)
+            most = texts.most_common(LISTED)
+            named = ", ".join(f"{one_line(repr(text), 30)} in {n}" for text, n in most)
             raise SettingError(
                 f"{title}: expected numbers or two classes, got text in {of_text} of {len(there)} "
-                f"rows, such as {example}, with {len(texts)} different values"
+                f"rows, with {len(texts)} different values: {named}"
+                f"{' …' if len(texts) > LISTED else ''}"
             )
         classes = _classes(texts)
     elif len(numbers) == 2 and kind != "regression":
@@ -231,7 +200,7 @@ def _column(
     if classes:
         own = [_as_class(cell, classes) for cell in cells]
         return Column(title, name, "", classes), own, [_said_of(title, own, classes)]
-    own_unit = _unit_of(title, there)
+    own_unit = _unit_of(title, cells, places)
     if of_title and own_unit and of_title != own_unit and not unit:
         raise SettingError(
             f"{title}: the values have the unit {own_unit!r}, the title has another: say which one "
@@ -265,13 +234,22 @@ def _classes(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(texts, key=lambda text: (text.lower() in POSITIVE, text.lower())))
 
 
+def _spelt_alike(texts: Counter[str]) -> Counter[str]:
+    """How often each text comes, those that differ by their case under the commonest of them."""
+    found: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    for text, n in texts.most_common():
+        counts[found.setdefault(text.lower(), text)] += n
+    return counts
+
+
 def _as_class(cell: Cell, classes: tuple[str, ...]) -> Cell:
     """A cell of a classification, as 0 or 1."""
     if not cell.fault and math.isnan(cell.value):
         return cell
     text = cell.text if cell.fault else f"{cell.value:g}"
     for number, of_class in enumerate(classes):
-        if of_class in (text, cell.text):
+        if of_class.lower() in (text.lower(), cell.text.lower()):
             return Cell(float(number))
     return Cell(fault="is none of the two classes")
 
@@ -285,16 +263,24 @@ def _said_of(title: str, cells: list[Cell], classes: tuple[str, ...]) -> str:
     )
 
 
-def _unit_of(title: str, there: list[Cell]) -> str:
-    """The unit behind the numbers of a column; "" if there is none."""
-    units = Counter(cell.unit for cell in there if not cell.fault)
+def _unit_of(title: str, cells: list[Cell], places: Sequence[str]) -> str:
+    """The unit of the numbers of a column; "" if there is none."""
+    first: dict[str, str] = {}
+    units: Counter[str] = Counter()
+    for cell, place in zip(cells, places, strict=True):
+        if not cell.fault and not math.isnan(cell.value):
+            units[cell.unit] += 1
+            first.setdefault(cell.unit, place)
     if len(units) > 1:
+        most = units.most_common(LISTED)
         listed = ", ".join(
-            f"{one_line(unit, 30)!r} in {n}" if unit else f"none in {n}"
-            for unit, n in units.most_common(4)
+            f"{shown(unit) if unit else 'none'} in {n} row{'s' if n > 1 else ''}"
+            for unit, n in most
         )
+        rarest = min(units, key=units.__getitem__)
         raise SettingError(
-            f"{title}: mixed units: {listed} rows; write all values in one unit, as numbers alone"
+            f"{title}: mixed units: {listed}; {shown(rarest) if rarest else 'none'} first in "
+            f"{first[rarest]}; bring all values to one unit, or keep the rows of one"
         )
     return one_line(next(iter(units), ""), 40)
 

@@ -58,7 +58,12 @@ BASELINES: Final = {
 """What the model is compared with → how that learns."""
 
 HELD_OUT: Final = ("test", FOLDS)
-"""Parts that no choice was made by, the best first."""
+"""Parts of rows that a model did not see, the best first."""
+
+ENOUGH: Final = 50
+ENOUGH_OF_CLASS: Final = 10
+"""Test rows, and those of either class, by which a model is judged. Of fewer, chance decides more
+than the model, and the rows of the folds are asked."""
 
 _RESAMPLES: Final = 500
 _SURE: Final = 0.95
@@ -340,11 +345,13 @@ def verdict(
         baseline: one of `BASELINES`.
 
     Returns:
-        ``part`` that is judged by, ``text`` for people, and ``better``: ``yes``, ``unsure`` if
-        another choice of as many molecules may say otherwise, or ``no``. Without held-out rows
-        ``part`` and ``text`` are empty.
+        ``part`` that is judged by, the test part if it has `ENOUGH` rows; ``text`` for people; and
+        ``better``: ``yes``, ``unsure`` if another choice of as many molecules may say otherwise, or
+        ``no``. Without held-out rows ``part`` and ``text`` are empty.
     """
-    part = next((part for part in HELD_OUT if part in errors), "")
+    there = [part for part in HELD_OUT if part in errors]
+    enough = (part for part in there if part == FOLDS or _is_enough(rows, one, part))
+    part = next(enough, there[0] if there else "")
     told = errors.get(part, {})
     key = one.score
     known = {
@@ -369,10 +376,12 @@ def verdict(
         "no": "is no better than",
     }[better]
     where = {"test": "test rows", FOLDS: "rows, each predicted without its fold"}
-    compared = [(known[rival], ours, part)]
-    more = errors.get(FOLDS, {})
-    if part != FOLDS and {"model", rival} <= more.keys():
-        compared.append((more[rival][key], more["model"][key], FOLDS))
+    order = [part, *(other for other in there if other != part)]
+    compared = [
+        (errors[at][rival][key], errors[at]["model"][key], at)
+        for at in order
+        if {"model", rival} <= errors[at].keys()
+    ]
     figures = [
         f"{own:.3g} and {theirs:.3g}{unit} on {errors[at]['n']} {where[at]}"
         for theirs, own, at in compared
@@ -380,6 +389,15 @@ def verdict(
     ]
     text = f"{one.name}: the 3D model {relation} {of}: {what} {'; '.join(figures)}."
     return {"part": part, "better": better, "rival": rival, "text": text}
+
+
+def _is_enough(rows: pd.DataFrame, one: FitTarget, part: str) -> bool:
+    """Whether a part has so many rows that a model can be judged by them."""
+    values = block(rows, one, "value")[among(rows, part)]
+    known = values[np.isfinite(values)]
+    if not one.classes:
+        return len(known) >= ENOUGH
+    return min(int((known > 0.5).sum()), int((known <= 0.5).sum())) >= ENOUGH_OF_CLASS
 
 
 def _share_better(rows: pd.DataFrame, one: FitTarget, rival: str) -> float:

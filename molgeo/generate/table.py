@@ -51,6 +51,12 @@ MISSING: Final = frozenset(
         "n.a.",
         "nd",
         "n.d.",
+        "#n/a",
+        "#na",
+        "#value!",
+        "#div/0!",
+        "#num!",
+        "#ref!",
         "–",
         "—",
     ]

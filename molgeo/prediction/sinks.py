@@ -14,7 +14,7 @@ from molgeo.prediction.journal import Entry, Journal
 from molgeo.prediction.layout import Layout, Writer
 from molgeo.prediction.output import Target
 from molgeo.prediction.row_progress import RowProgress
-from molgeo.prediction.rows import Done, Result
+from molgeo.prediction.rows import STD, Done, Result
 from molgeo.prediction.structures import conformers_text
 from molgeo.prediction.summary import Tally
 from molgeo.prediction.tables import BLOCK
@@ -55,7 +55,7 @@ class Sink:
     def __init__(
         self, target: Target, layout: Layout, progress: RowProgress, page: RowPage | None = None
     ) -> None:
-        self.tally = Tally()
+        self.tally = Tally(one for one in layout.number_columns if one.endswith(STD))
         self.n_new = 0
         self.on_screen = False
         self.ready = progress.ready

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from typing import Final
 
 from molgeo.prediction.rows import BETWEEN, Row
@@ -25,9 +26,15 @@ _REPEATED: Final = re.compile(r"…(?:(?:,| and| and other)? ?…)+")
 
 
 class Tally:
-    """Counts rows and why some of them failed."""
+    """Counts rows and why some of them failed.
 
-    def __init__(self) -> None:
+    Args:
+        errors: columns of standard errors. A row that has none of them is counted.
+    """
+
+    def __init__(self, errors: Iterable[str] = ()) -> None:
+        self._errors = tuple(errors)
+        self._without_bars: Counter[str] = Counter()
         self.n = 0
         self.reasons: Counter[str] = Counter()
         self.n_outside = 0
@@ -40,7 +47,10 @@ class Tally:
         self.n += 1
         if row["status"] == "error":
             self.reasons[reason(row["message"])] += 1
-        elif not row["in_domain"]:
+            return
+        if self._errors and all(row[name] is None for name in self._errors):
+            self._without_bars[row["geometry"]] += 1
+        if not row["in_domain"]:
             self.n_outside += 1
             self._models[row["model"]] = None
             parts = [kind_and_example(one) for one in row["domain_reason"].split(BETWEEN)]
@@ -86,6 +96,11 @@ class Tally:
             parts.append("none failed")
         if not self.n_outside and self.n_failed < self.n:
             parts.append("none outside the domain")
+        if n := self._without_bars.total():
+            ((geometry, _),) = self._without_bars.most_common(1)
+            parts.append(
+                f"{n:,} without error bars, as none were measured for such coordinates ({geometry})"
+            )
         if n_new < self.n:
             parts.append(f"{self.n - n_new:,} of them from before")
         rate = f"; {n_new / seconds:.3g} molecules/s" if n_new and seconds > 0 else ""

@@ -361,6 +361,11 @@ def _fitted(near: _Column, far: _Column) -> Scale:
         [share * one.counts / one.n_groups for share, one in zip(shares, columns, strict=True)]
     )
 
+    # Signals may be small numbers or thousands: in units of their means none is hard to go along.
+    means = mass @ terms / mass.sum()
+    means[means == 0.0] = 1.0
+    terms = terms / means
+
     def loss(x: Array) -> tuple[float, Array]:
         width = terms @ x
         ratio = errors / unit / width
@@ -368,7 +373,7 @@ def _fitted(near: _Column, far: _Column) -> Scale:
 
     start = np.r_[1.0, 1.0, np.full(terms.shape[1] - 2, 0.1)]
     bounds = [(0.05, None), *[(0.0, None)] * (terms.shape[1] - 1)]
-    x = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
+    x = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x / means
     e, spread, *each, apart = x.tolist()
     weights = tuple(b * unit for b in each)
     return Scale(e * unit, 1.0, 1.0, spread, weights, apart=apart * unit)

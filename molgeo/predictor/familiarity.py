@@ -176,7 +176,8 @@ def with_deviations(signals: Tensor, deviations: Tensor) -> Tensor:
 
     Args:
         signals: (molecules, `SIGNALS`).
-        deviations: (molecules, n) standard deviations of values.
+        deviations: (molecules, n) standard deviations of values, in those of the training labels,
+            as all signals are: numbers around one, whatever the unit of a property.
     """
     return torch.cat([signals[:, :-1], deviations.to(signals.dtype), signals[:, -1:]], dim=-1)
 
@@ -187,8 +188,8 @@ class Judged(NamedTuple):
     Attributes:
         values: what a call returns.
         strangeness: (molecules, properties), above one where a value means nothing.
-        signals: (molecules, `SIGNALS`), before the last one the standard deviations of values that
-            come from kernels; None if the model has no record of its training data's features.
+        signals: (molecules, `SIGNALS`), before the last one what `with_deviations` adds of values
+            that come from kernels; None if the model has no record of its training data's features.
         features: (atoms, features) of the backbone, that the values come from; None if they are
             not told.
     """

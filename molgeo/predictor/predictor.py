@@ -239,7 +239,7 @@ class Predictor(Exact):
         known = self.familiarity or self.expected_errors
         signals = None if known is None else known.signals(features, z, graph)
         if signals is not None and deviations is not None:
-            signals = with_deviations(signals, deviations * self.scale[self.heads.by_kernel])
+            signals = with_deviations(signals, deviations)
         return Judged(
             self._outputs(units, z, graph, cut=True),
             strangeness(out, baseline, graph.atoms_per_molecule, kinds_of(self.properties)),

@@ -1,11 +1,9 @@
 """What columns of values are."""
 
-import math
-
 import pytest
 
 from molgeo.chem.molecule import BadRow, SmilesRow
-from molgeo.fitting.columns import cell_of, read_columns
+from molgeo.fitting.columns import read_columns
 from molgeo.runtime.errors import InputError, SettingError
 
 
@@ -18,49 +16,6 @@ def rows_of(cells, title="y", **others):
 
 def columns(cells, title="y", wanted="y", unit="", kind="auto", **others):
     return read_columns(rows_of(cells, title, **others), [wanted], [unit], kind, "mine.csv")
-
-
-@pytest.mark.parametrize(
-    ("cell", "value", "unit"),
-    [
-        ("1.5", 1.5, ""),
-        (" -2e3 ", -2000.0, ""),
-        ("−3.2", -3.2, ""),
-        ("3,5", 3.5, ""),
-        ("1.2 ± 0.1", 1.2, ""),
-        ("1.2+/-0.1 eV", 1.2, "eV"),
-        ("1.23(4)", 1.23, ""),
-        ("~ 5 mg/L", 5.0, "mg/L"),
-        (7, 7.0, ""),
-    ],
-)
-def test_numbers_as_people_write_them(cell, value, unit):
-    found = cell_of(cell)
-    assert (found.value, found.unit, found.fault) == (value, unit, "")
-
-
-@pytest.mark.parametrize("cell", ["", None, "NaN", "n/a", float("nan"), "-", "—"])
-def test_what_is_missing(cell):
-    found = cell_of(cell)
-    assert math.isnan(found.value)
-    assert not found.fault
-
-
-@pytest.mark.parametrize(
-    ("cell", "fault"),
-    [
-        ("<0.5", "is a bound"),
-        (">= 10", "is a bound"),
-        ("inf", "is not finite"),
-        ("high", "is no number"),
-        ("1,234", "decimal comma or one of thousands"),
-        ("1-Mar", "is no number"),
-        ("1.234,5", "is no number"),
-        (True, "is no number"),
-    ],
-)
-def test_what_is_no_value(cell, fault):
-    assert fault in cell_of(cell).fault
 
 
 def test_a_bound_sets_its_row_aside_and_is_counted():
@@ -88,8 +43,12 @@ def test_other_cells_tell_what_a_comma_is(cells, values):
 
 def test_a_comma_that_may_be_either_is_refused():
     """What has none would be learned alone, and is no fair sample."""
-    for cells in (["1,234", "2,345", "12", "15"], ["1,234", "0,5", "1,234,567"]):
-        with pytest.raises(SettingError, match=r"y: [12] of [34] values have a comma, which may"):
+    for cells in (
+        ["1,234", "2,345", "12", "15"],
+        ["1,234", "0,5", "1,234,567"],
+        ["93,3", "3.258", "12"],
+    ):
+        with pytest.raises(SettingError, match=r"y: [12] of [34] values have a comma or a point"):
             columns(cells)
 
 
@@ -129,7 +88,7 @@ def test_mixed_units_are_refused():
     with pytest.raises(SettingError, match="values have the unit 'uM', the title has another"):
         columns(["1 uM", "2 uM", "4 uM"], "y (mM)")
     assert columns(["1 uM", "2 uM", "4 uM"], "y (mM)", unit="uM")[0][0].unit == "uM"
-    with pytest.raises(SettingError, match=r"y: mixed units: 'mM' in 2, 'uM' in 1 rows; write all"):
+    with pytest.raises(SettingError, match=r"'mM' in 2 rows, 'uM' in 1 row; 'uM' first in"):
         columns(["1 mM", "2 mM", "4 uM"])
     (one,), rows, _ = columns(["1 mM", "2 mM", "4 mM"])
     assert (one.unit, [row.extra["y"] for row in rows]) == ("mM", [1.0, 2.0, 4.0])
@@ -138,7 +97,7 @@ def test_mixed_units_are_refused():
 @pytest.mark.parametrize(
     ("cells", "message"),
     [
-        (["good", "bad", "fair"], "expected numbers or two classes, got text in 3 of 3 rows"),
+        (["good", "bad", "fair"], "text in 3 of 3 rows, with 3 different values: 'good' in 1"),
         (["2", "2.0", "2"], "all values are 2: there is nothing to learn"),
         (["inf", "-inf", "1"], "all values are 1"),
     ],
@@ -161,6 +120,22 @@ def test_two_classes():
     assert one.classes == ()
     with pytest.raises(SettingError, match="expected two classes, got 3 different numbers"):
         columns(["0", "1", "2"], kind="classification")
+
+
+def test_classes_may_be_signs_and_differ_by_case():
+    (one,), rows, _ = columns(["+", "-", "", "−", "+"])
+    assert one.classes == ("-", "+")
+    assert [row.extra["y"] for row in rows] == [1.0, 0.0, None, 0.0, 1.0]
+    (one,), rows, _ = columns(["Yes", "No", "yes", "#N/A", "no", "No"])
+    assert one.classes == ("No", "Yes")
+    assert [row.extra["y"] for row in rows] == [1.0, 0.0, 1.0, None, 0.0, 0.0]
+
+
+def test_a_function_is_no_name_of_what_stands_in_brackets():
+    (one,), _, remarks = columns(["1", "2", "4"], "log(S)", "log(S)")
+    assert (one.name, one.unit, remarks) == ("log(S)", "", [])
+    (one,), _, _ = columns(["1", "2", "4"], "logS (log(mol/L))", "logS")
+    assert (one.name, one.unit) == ("logS", "log(mol/L)")
 
 
 def test_other_columns_that_tell_the_value():

@@ -148,6 +148,15 @@ def test_values_may_be_missing_and_descriptors_left_out(table, quick):
     assert read_header("runs/mine/y_z.safetensors").config.kernel.descriptors == ()
 
 
+@pytest.mark.parametrize("unit", [1e-7, 1e7])
+def test_bars_are_as_wide_in_any_unit(unit, table, quick):
+    path = table(("smiles", "y", "z"), lambda k, smiles, y: (smiles, y, repr(unit * y)))
+    own = quick(target="y,z", pooling="kernel", coordinates_alone=True, **OWN)
+    found = molgeo.predict(["CCCO", "CC#N", "c1ccccc1CCCCCC"], fit_table(path, own).path)
+    for end in ("", "_std", "_low90", "_high90"):
+        np.testing.assert_allclose(found[f"z{end}"], unit * found[f"y{end}"], rtol=0.01)
+
+
 def test_values_in_debye_are_compared_by_dipoles(table, quick):
     """A second column with another unit is not."""
     path = table(("smiles", "y", "z"), lambda k, smiles, y: (smiles, y / 20, y))

@@ -92,6 +92,29 @@ def test_the_verdict_says_whether_the_baseline_is_as_good(baseline, better, word
     assert "log mol/L on 100 test rows" in outcome.headline
 
 
+@pytest.mark.parametrize(("n_test", "part"), [(49, FOLDS), (50, "test")])
+def test_few_test_rows_decide_nothing(n_test, part):
+    rows = rows_of()
+    rows["part"] = np.where(np.arange(200) < n_test, "test", "fold 1")
+    # On the test part the model is the worse one.
+    c = LOGS.column
+    rows.loc[rows.part == "test", f"{c}_baseline"] = rows[f"{c}_value"]
+    found = Outcome.of(rows, HISTORY, [LOGS]).summary["verdict"][c]
+    assert (found["part"], found["better"]) == (part, "yes" if part == FOLDS else "no")
+    figures = [f"on {n_test} test rows", f"on {200 - n_test} rows, each predicted without"]
+    places = [found["text"].index(text) for text in figures]
+    assert (places == sorted(places)) == (part == "test")
+
+
+@pytest.mark.parametrize(("n_ones", "part"), [(9, FOLDS), (10, "test")])
+def test_few_of_a_class_decide_nothing(n_ones, part):
+    rows = classes_of(300)
+    ones = rows.index[rows.toxic_value == 1][:n_ones]
+    zeros = rows.index[rows.toxic_value == 0][:100]
+    rows.loc[[*ones, *zeros], "part"] = "test"
+    assert Outcome.of(rows, HISTORY, [TOXIC]).summary["verdict"]["toxic"]["part"] == part
+
+
 def test_a_model_worse_than_the_mean_is_compared_with_the_mean():
     rows = rows_of(ours=6.0, baseline=9.0)
     outcome = Outcome.of(rows, HISTORY, [LOGS])

@@ -35,6 +35,14 @@ def test_without_failures_and_with_rows_from_before():
     assert Tally().line(0, 1.0) == "0 rows, none failed"
 
 
+def test_values_without_error_bars_are_told():
+    made = Tally(["gap_eV_std"])
+    for k, (std, message) in enumerate([(0.1, ""), (None, ""), (None, ""), (None, "no")]):
+        geometry = {"geometry": "given" if k == 1 else "etkdg+mmff"}
+        made.add(row(message) | geometry | {"gap_eV_std": std})
+    assert "2 without error bars, as none were measured for such coordinates (" in made.line(4, 1)
+
+
 def test_the_line_is_bounded():
     made = tally(*[f"{chr(97 + k) * 200}: x" for k in range(20)])
     line = made.line(20, 1.0)

@@ -137,6 +137,18 @@ def test_the_signal_that_orders_errors_has_the_weight(classes):
     assert classes.n_outside == 300
 
 
+@pytest.mark.parametrize("sizes", [(1e-5, 1.0), (0.01, 1000.0), (300.0, 1000.0)])
+def test_the_size_of_a_signal_does_not_matter(classes, sizes):
+    near, far, sizes = far_and_near(2000, 0, 0), far_and_near(300, 1, 1), np.array(sizes)
+    scaled = [one._replace(signals=one.signals * sizes) for one in (near, far)]
+    found = calibration_from(scaled[0], 0, scaled[1])
+    other = far_and_near(1000, 5, 1)
+    own = found.half_widths("mu", other.stds[:, 0], other.signals * sizes, other.outside)
+    expected = classes.half_widths("mu", other.stds[:, 0], other.signals, other.outside)
+    for half, known in zip(own, expected, strict=True):
+        np.testing.assert_allclose(half, known, rtol=1e-3)
+
+
 @settings(deadline=None, max_examples=50, derandomize=True)
 @given(
     near=st.lists(st.floats(0, 50), min_size=2, max_size=2),

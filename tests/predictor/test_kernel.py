@@ -223,14 +223,14 @@ def test_batches_and_single_molecules_agree(dipoles):
             torch.testing.assert_close(alone[name], whole[name][m : m + 1], rtol=1e-5, atol=1e-5)
 
 
-def test_deviations_are_signals_in_the_unit_of_the_value():
+def test_deviations_are_signals_in_those_of_the_labels():
     made, (z, pos, batch) = predictor(), molecules()
     found = made.judged(z, pos, batch, descriptors=drawn(6, 2, 5))
     assert found.signals.shape == (6, len(SIGNALS) + 1)
     graph = radius_graph(pos, made.cutoff, batch).with_known(descriptors=drawn(6, 2, 5))
     features = made.backbone.atom_features(z, pos, graph)
-    expected = 2.0 * made.heads.judged(features, z, pos, graph)[1][:, 0]
-    torch.testing.assert_close(found.signals[:, -2].double(), expected, rtol=1e-4, atol=1e-5)
+    expected = made.heads.judged(features, z, pos, graph)[1][:, 0].float()
+    torch.testing.assert_close(found.signals[:, -2], expected, rtol=1e-4, atol=1e-5)
     heavy = torch.tensor([1, 1, 2, 3, 6, 2])
     assert torch.equal(found.signals[:, -1].long(), heavy)
 
