@@ -140,7 +140,8 @@ def trust(header: Header) -> dict[str, str]:
     flagged = f", {outside.flagged:.0%} of them flagged" if outside.flagged is not None else ""
     return {
         "features": (
-            "recorded: molecules far from those of training are flagged, and have wider error bars"
+            "recorded: molecules far from those of training are flagged"
+            + (", and have wider error bars" if header.calibration else "")
             if header.familiarity
             else "not recorded: how far a molecule is from those of training is not known"
         ),
@@ -162,9 +163,13 @@ def error_bars(header: Header) -> str:
             continue
         most = max(known, key=lambda one: one.conformers)
         others = f" and {most.n_outside:,} others" if most.n_outside else ""
+        if most.n_outside and header.is_fit:  # its folds have them
+            others = f", {most.n_outside:,} of them outside the domain"
         parts.append(f"{way}, measured on {most.n:,} molecules{others}")
     if parts:
         return "; ".join(parts)
+    if header.is_fit:  # which has bars but for classes
+        return "none: a probability says by itself how sure it is"
     return "none: molgeo calibrate --model FILE makes them"
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from molgeo.generate.table import MISSING
@@ -24,6 +25,7 @@ _EITHER: Final = re.compile(r"[+-]?[1-9]\d{0,2}[.,]\d{3}")
 TEXT: Final = "is no number"
 BOUNDED: Final = "is a bound, not a value"
 AMBIGUOUS: Final = "may have a decimal mark or one of thousands: write a decimal point, no comma"
+_NINES: Final = re.compile(r"-?99+")
 _GAP: Final = re.compile(r"(?<=\d)['’ \u2009\u202f](?=\d{3}(?!\d))")
 MINUS: Final = str.maketrans({"−": "-", "–": "-", "\u00a0": " "})
 
@@ -87,6 +89,23 @@ def cell_of(given: Any, comma: str = "") -> Cell:
     if _EITHER.fullmatch(number) and (is_open if "." in number else comma in ("", "both")):
         return Cell(fault=AMBIGUOUS)
     return Cell(_value(number, comma), (pattern[2] or "").strip(), text=text)
+
+
+def without_placeholders(cells: Sequence[Cell]) -> list[Cell]:
+    """Cells without numbers such as −999, with which some tables write a missing value.
+
+    These are made of nines, come more than once, and are farther from all other numbers than those
+    are from each other.
+    """
+    counts = Counter(cell.value for cell in cells if not cell.fault)
+    nines = {x for x, n in counts.items() if n > 1 and _NINES.fullmatch(f"{x:.17g}")}
+    others = [one for one in counts if one not in nines and math.isfinite(one)]
+    if len(others) < 2:
+        return list(cells)
+    low, high = min(others), max(others)
+    far = {one for one in nines if max(one - high, low - one) > high - low}
+    why = "seems to stand for a missing value, far from all others"
+    return [Cell(fault=f"{why}: {c.value:g}") if c.value in far else c for c in cells]
 
 
 def _plain(text: str) -> str:

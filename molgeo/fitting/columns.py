@@ -20,8 +20,16 @@ import numpy as np
 
 from molgeo.chem.files.columns import content
 from molgeo.chem.molecule import BadRow, Row
-from molgeo.fitting.cells import AMBIGUOUS, BOUNDED, MINUS, TEXT, Cell, cell_of, comma_of
-from molgeo.fitting.companions import companions_of
+from molgeo.fitting.cells import (
+    AMBIGUOUS,
+    MINUS,
+    TEXT,
+    Cell,
+    cell_of,
+    comma_of,
+    without_placeholders,
+)
+from molgeo.fitting.companions import told_by_others
 from molgeo.fitting.settings import Kind
 from molgeo.generate.table import MISSING, letters, title_of
 from molgeo.runtime.errors import InputError, SettingError
@@ -51,10 +59,18 @@ FEW: Final = 5
 LISTED: Final = 4
 """Units or texts that a message names."""
 
+DECADES: Final = 1000
+"""Ratio of large and small positive values that calls for logarithms."""
+
 FAR: Final = 100
 """Widths of the middle half of all values, beyond which one may be a slip."""
 
 _TITLE: Final = re.compile(r"(.*\S)\s*[(\[{]\s*([^()\[\]{}]+?(?:\([^()]*\))?)\s*[)\]}]\s*")
+_CONDITION: Final = re.compile(
+    r"pH\b|n\s*=|\d+([.,]\d+)?\s*°?\s*[CFK]\b|(?:exp|meas|calc|pred|mean|median|average|avg)",
+    re.IGNORECASE,
+)
+"""What may stand in the brackets of a title in place of a unit."""
 _FUNCTION: Final = re.compile(r"-?(?:log|log10|lg|ln|exp|sqrt|abs)", re.IGNORECASE)
 _QUOTIENT: Final = re.compile(r"(.*\S)\s+/\s+(\S.*?)\s*")
 
@@ -101,7 +117,7 @@ def read_columns(
     found, cells, remarks = [], [], []
     for one, unit in zip(wanted, units, strict=True):
         title = _title(one, titles, source)
-        own, more = _cells(title, rows)
+        own, more = _cells(title, unit, rows)
         remarks += more
         column, own, more = _column(title, unit, own, kind, [row.input for row in rows])
         found.append(column)
@@ -112,8 +128,8 @@ def read_columns(
     return found, _with_numbers(rows, found, cells), [*remarks, *_unused(rows, titles, found)]
 
 
-def _cells(title: str, rows: Sequence[Row]) -> tuple[list[Cell], list[str]]:
-    """Cells of a column with what others say of them, and remarks on these."""
+def _cells(title: str, unit: str, rows: Sequence[Row]) -> tuple[list[Cell], list[str]]:
+    """Cells of a column with what others say of them, and remarks; ``unit`` was named, or is ""."""
     given = [row.extra.get(title) for row in rows]
     texts = {str(cell).strip().translate(MINUS) for cell in given if isinstance(cell, str)}
     if "+" in texts and all(text in ("+", "-") or text.lower() in MISSING for text in texts):
@@ -121,15 +137,18 @@ def _cells(title: str, rows: Sequence[Row]) -> tuple[list[Cell], list[str]]:
         signs = [str(cell).strip().translate(MINUS) for cell in given]
         return [Cell(text=sign, fault=TEXT) if sign in ("+", "-") else Cell() for sign in signs], []
     comma = comma_of(given)
-    cells = [cell_of(cell, comma) for cell in given]
-    known = [not math.isnan(cell.value) for cell in cells]
-    beside = companions_of(_parted(title)[0], title, rows, known)
-    for k, (cell, unit) in enumerate(zip(cells, beside.units, strict=True)):
-        if known[k] and beside.bounds[k]:
-            cells[k] = Cell(fault=f"{BOUNDED}, by {beside.bounds[k]!r}")
-        elif known[k] and unit:
-            cells[k] = cell._replace(unit=cell.unit or one_line(unit, 40))
-    return cells, beside.remarks
+    cells = without_placeholders([cell_of(cell, comma) for cell in given])
+    cells, remarks = told_by_others(cells, _parted(title)[0], title, unit, rows)
+    if unit in {cell.unit for cell in cells if not cell.fault}:
+        cells = [_in_unit(cell, unit) for cell in cells]
+    return cells, remarks
+
+
+def _in_unit(cell: Cell, unit: str) -> Cell:
+    """A cell, which is a fault if its value is in another unit than the one that was named."""
+    if not unit or cell.fault or math.isnan(cell.value) or cell.unit == unit:
+        return cell
+    return Cell(fault=f"is in {cell.unit or 'no unit'}, not in {unit}")
 
 
 def _title(wanted: str, titles: Sequence[str], source: str) -> str:
@@ -147,6 +166,8 @@ def _parted(title: str) -> tuple[str, str]:
     parts = _TITLE.fullmatch(title) or _QUOTIENT.fullmatch(title)
     if parts is None or _FUNCTION.fullmatch(parts[1]):  # log(S) is no "log" in S
         return title.strip(), ""
+    if _CONDITION.match(parts[2]):
+        return parts[1], ""
     return parts[1], parts[2]
 
 
@@ -213,25 +234,37 @@ def _column(
     for fault, n in faults.items():
         are, each = ("are", "each") if n > 1 else ("is", "it")
         remarks.append(f"{title}: {n} of {len(there)} values {are} left out: {each} {fault}")
-    values = np.array([cell.value for cell in there if not cell.fault])
-    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
-    if (far := np.abs(values - middle) > FAR * (high - low)).any() and high > low:
-        remarks.append(
-            f"{title}: very far from the others: {far.sum()} of {len(values)} values, such as "
-            f"{values[far][0]:g} beside a median of {middle:g}; look whether that is right"
-        )
-    if len(numbers) <= FEW < len(there) / 10 and all(map(float.is_integer, numbers)):
-        listed = [f"{one:g}" for one in sorted(numbers)]
-        remarks.append(
-            f"{title}: {', '.join(listed)} are learned as numbers, so that {listed[1]} is more "
-            f"than {listed[0]}; of classes molgeo learns two at a time, in a column of their own"
-        )
+    remarks += _said_of_numbers(title, [cell.value for cell in there if not cell.fault])
     return Column(title, name, unit), cells, remarks
 
 
 def _classes(texts: Iterable[str]) -> tuple[str, ...]:
     """Two classes, of which the second one is counted as 1."""
     return tuple(sorted(texts, key=lambda text: (text.lower() in POSITIVE, text.lower())))
+
+
+def _said_of_numbers(title: str, given: Sequence[float]) -> list[str]:
+    """Remarks on numbers that somebody should look at."""
+    values, numbers, remarks = np.array(given), set(given), []
+    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+    if (far := np.abs(values - middle) > FAR * (high - low)).any() and high > low:
+        remarks.append(
+            f"{title}: very far from the others: {far.sum()} of {len(values)} values, such as "
+            f"{values[far][0]:g} beside a median of {middle:g}; look whether that is right"
+        )
+    few, many = np.quantile(values, [0.02, 0.98])
+    if values.min() > 0 and many > DECADES * few:
+        remarks.append(
+            f"{title}: values from {few:.3g} to {many:.3g}: the largest ones decide what is "
+            "learned, and intervals may reach below zero; a column of logarithms suits them better"
+        )
+    if len(numbers) <= FEW < len(values) / 10 and all(map(float.is_integer, numbers)):
+        listed = [f"{one:g}" for one in sorted(numbers)]
+        remarks.append(
+            f"{title}: {', '.join(listed)} are learned as numbers, so that {listed[1]} is more "
+            f"than {listed[0]}; of classes molgeo learns two at a time, in a column of their own"
+        )
+    return remarks
 
 
 def _spelt_alike(texts: Counter[str]) -> Counter[str]:
@@ -280,7 +313,8 @@ def _unit_of(title: str, cells: list[Cell], places: Sequence[str]) -> str:
         rarest = min(units, key=units.__getitem__)
         raise SettingError(
             f"{title}: mixed units: {listed}; {shown(rarest) if rarest else 'none'} first in "
-            f"{first[rarest]}; bring all values to one unit, or keep the rows of one"
+            f"{first[rarest]}; bring all values to one unit, or name one of these with --unit, "
+            "which leaves the others out"
         )
     return one_line(next(iter(units), ""), 40)
 
@@ -330,7 +364,7 @@ def _unused(rows: Sequence[Row], titles: Sequence[str], columns: Sequence[Column
         if leaks:
             remarks.append(
                 f"{', '.join(map(repr, leaks[:5]))} may tell {column.title}; the model does not "
-                "see it, as it takes nothing but the molecules"
+                f"see {'it' if len(leaks) == 1 else 'them'}, as it takes nothing but the molecules"
             )
     taken = [row.smiles for row in rows]
     structures = [

@@ -8,12 +8,14 @@ speaks of is in the titles: it shares with theirs what is left without words suc
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from molgeo.chem.molecule import Row
+from molgeo.fitting.cells import BOUNDED, Cell
 from molgeo.generate.table import MISSING
 from molgeo.runtime.plain_text import one_line
 
@@ -28,41 +30,43 @@ OF_BOUNDS: Final = frozenset(["<", ">", "<=", ">=", "=<", "=>", "≤", "≥", "<
 """Relations of a value that was measured, and of one that is only a bound."""
 
 
-class Companions(NamedTuple):
-    """What other columns say of the values of one.
-
-    Attributes:
-        bounds: (rows,) the title of the column by which each value is only a bound; "" if none.
-        units: (rows,) of each value; "" if no column tells it.
-        remarks: sentences on what nobody can act on.
-    """
-
-    bounds: list[str]
-    units: list[str]
-    remarks: list[str]
-
-
-def companions_of(name: str, title: str, rows: Sequence[Row], known: Sequence[bool]) -> Companions:
-    """Look at the columns beside one of values.
+def told_by_others(
+    cells: Sequence[Cell], name: str, title: str, unit: str, rows: Sequence[Row]
+) -> tuple[list[Cell], list[str]]:
+    """Cells of a column of values with what the columns beside it say of them.
 
     Args:
-        name: of the column of values, without a unit.
-        title: of that column.
+        cells: of the column.
+        name: of the column, without a unit.
+        title: of the column.
+        unit: that somebody named, so that a column without it tells none; "" for none.
         rows: of the table.
-        known: (rows,) whether each has a value.
+
+    Returns:
+        The cells, with their units and with the faults of those that are only bounds; and remarks.
     """
-    own, found = _rest(name, VALUE), Companions([""] * len(rows), [""] * len(rows), [])
+    own, found, remarks = _rest(name, VALUE), list(cells), []
     for other in dict.fromkeys(one for row in rows for one in row.extra):
-        texts = [_text(row.extra.get(other)) for row in rows]
-        if other == title:
+        texts = [
+            "" if cell.fault or math.isnan(cell.value) else _text(row.extra.get(other))
+            for cell, row in zip(found, rows, strict=True)
+        ]
+        if other == title or not any(texts):
             continue
         if _rest(other, RELATION) in ("", own) and set(texts) - {""} <= OF_VALUES | OF_BOUNDS:
-            found = found._replace(bounds=[other if text in OF_BOUNDS else "" for text in texts])
-        elif _rest(other, UNIT) in ("", own):
-            found = found._replace(units=texts)
+            fault = f"{BOUNDED}, by {other!r}"
+            found = [
+                Cell(fault=fault) if text in OF_BOUNDS else cell
+                for cell, text in zip(found, texts, strict=True)
+            ]
+        elif _rest(other, UNIT) in ("", own) and (not unit or unit in texts):
+            found = [
+                cell._replace(unit=cell.unit or one_line(text, 40))
+                for cell, text in zip(found, texts, strict=True)
+            ]
         elif _rest(other, KIND) in ("", own):
-            found.remarks.extend(_of_kinds(title, other, texts, known))
-    return found
+            remarks += _of_kinds(title, other, texts)
+    return found, remarks
 
 
 def _rest(title: str, words: frozenset[str]) -> str | None:
@@ -78,9 +82,9 @@ def _text(cell: Any) -> str:
     return "" if text.lower() in MISSING else text
 
 
-def _of_kinds(title: str, other: str, texts: list[str], known: Sequence[bool]) -> list[str]:
+def _of_kinds(title: str, other: str, texts: Sequence[str]) -> list[str]:
     """A remark on values of several kinds."""
-    counts = Counter(text for text, is_known in zip(texts, known, strict=True) if text and is_known)
+    counts = Counter(filter(None, texts))
     if len(counts) < 2:
         return []
     listed = ", ".join(

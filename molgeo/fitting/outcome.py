@@ -375,7 +375,8 @@ def verdict(
         "unsure": "is not clearly better than",
         "no": "is no better than",
     }[better]
-    where = {"test": "test rows", FOLDS: "rows, each predicted without its fold"}
+    rows_of = {at: "row" if errors[at]["n"] == 1 else "rows" for at in there}
+    where = {"test": "test {}", FOLDS: "{}, each predicted without its fold"}
     order = [part, *(other for other in there if other != part)]
     compared = [
         (errors[at][rival][key], errors[at]["model"][key], at)
@@ -383,7 +384,7 @@ def verdict(
         if {"model", rival} <= errors[at].keys()
     ]
     figures = [
-        f"{own:.3g} and {theirs:.3g}{unit} on {errors[at]['n']} {where[at]}"
+        f"{own:.3g} and {theirs:.3g}{unit} on {errors[at]['n']} {where[at].format(rows_of[at])}"
         for theirs, own, at in compared
         if own is not None and theirs is not None
     ]

@@ -36,6 +36,7 @@ from molgeo.generate.table import write_aside
 from molgeo.predictor import Predictor
 from molgeo.predictor.checkpoint import read_header, save_checkpoint
 from molgeo.predictor.merging import Atoms, merged
+from molgeo.runtime.device import choose
 from molgeo.runtime.errors import SettingError, UserError
 from molgeo.runtime.plain_text import say, shown
 from molgeo.runtime.whole_file import replacing
@@ -69,10 +70,12 @@ class Fitted:
     Attributes:
         path: of the model.
         verdict: for people: whether the model is worth having, then its errors.
+        options: of `molgeo predict` for molecules like those of the table, from its file on.
     """
 
     path: Path
     verdict: tuple[str, ...]
+    options: str = "new.smi"
 
     @property
     def lines(self) -> list[str]:
@@ -81,7 +84,7 @@ class Fitted:
         return [
             *self.verdict,
             f"model: {path}; report: {path.parent / REPORT}",
-            f"molgeo predict new.smi --model {shlex.quote(str(path))}",
+            f"molgeo predict {self.options} --model {shlex.quote(str(path))}",
         ]
 
 
@@ -103,6 +106,7 @@ def fit_table(table: Any, settings: FitSettings) -> Fitted:
         FileExistsError: the folder holds a fit already.
         FileNotFoundError: there is no such table, or nothing to resume.
     """
+    choose(settings.device)  # one that is not there is said at once
     if settings.threads:
         torch.set_num_threads(settings.threads)
     found = given(table, settings)
@@ -124,7 +128,10 @@ def fit_table(table: Any, settings: FitSettings) -> Fitted:
     path = folder / f"{name}.safetensors"
     if not path.exists():
         _make(own, settings, path)
-    return Fitted(path, tuple(lines_of(Outcome.read(folder))))
+    # Bars are those of the table's kind of coordinates. Salts are refused if nobody strips them.
+    options = "new.smi" if own.data.table.geometry == "smiles" else "new.sdf"
+    options += " --strip-salts" if settings.strip_salts else ""
+    return Fitted(path, tuple(lines_of(Outcome.read(folder))), options)
 
 
 def _check_folder(folder: Path, settings: FitSettings, found: Given) -> None:

@@ -327,12 +327,14 @@ def lines_of(outcome: Outcome) -> list[str]:
             found = {k: float("nan") if v is None else v for k, v in told["model"].items()}
             way = outcome.summary["ways"].get(part, "")
             where = PLACES[part].format(way=f", {way}" if way else "")
+            where = where.replace("molecules", "molecule", 1) if told["n"] == 1 else where
             text = f"{one.name}, {told['n']} {where}: " + (
                 f"ROC-AUC {found['roc_auc']:.3f}, PR-AUC {found['pr_auc']:.3f}"
                 if one.classes
                 else f"MAE {found['mae']:.3g}{unit}, RMSE {found['rmse']:.3g}{unit}"
             )
             if told.get("within90") is not None:
-                text += f"; the 90% intervals hold {told['within90']:.0%}"
+                own = " (these rows set them)" if part == FOLDS else ""
+                text += f"; the 90% intervals hold {told['within90']:.0%}{own}"
             lines.append(text)
     return lines

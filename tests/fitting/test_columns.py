@@ -90,6 +90,12 @@ def test_mixed_units_are_refused():
     assert columns(["1 uM", "2 uM", "4 uM"], "y (mM)", unit="uM")[0][0].unit == "uM"
     with pytest.raises(SettingError, match=r"'mM' in 2 rows, 'uM' in 1 row; 'uM' first in"):
         columns(["1 mM", "2 mM", "4 uM"])
+    (one,), rows, _ = columns(["1 mM", "2 mM", "3 mM", "4 uM", "5"], unit="mM")
+    assert (one.unit, [row.extra["y"] for row in rows[:3]]) == ("mM", [1.0, 2.0, 3.0])
+    assert [row.message for row in rows[3:]] == [
+        "'4 uM' in y is in uM, not in mM",
+        "'5' in y is in no unit, not in mM",
+    ]
     (one,), rows, _ = columns(["1 mM", "2 mM", "4 mM"])
     assert (one.unit, [row.extra["y"] for row in rows]) == ("mM", [1.0, 2.0, 4.0])
 
@@ -131,6 +137,20 @@ def test_classes_may_be_signs_and_differ_by_case():
     assert [row.extra["y"] for row in rows] == [1.0, 0.0, 1.0, None, 0.0, 0.0]
 
 
+def test_conditions_in_a_title_are_no_unit():
+    for title in ("logD (pH 7.4)", "logD [25 °C]", "logD (exp.)", "logD (n=3)", "logD (mean)"):
+        (one,), _, remarks = columns(["1", "2", "4"], title, "logD")
+        assert (one.name, one.unit, remarks) == ("logD", "", [])
+    for unit in ("10^-6 cm/s", "1/cm", "kcal/mol", "K", "C/g", "M"):
+        assert columns(["1", "2", "4"], f"x ({unit})", "x")[0][0].unit == unit
+
+
+def test_values_of_many_decades_call_for_logarithms():
+    _, _, remarks = columns(["0.1", "1", "10", "200", "5000"])
+    assert "a column of logarithms suits them better" in remarks[-1]
+    assert columns(["-1", "1", "10", "200", "5000"])[2] == []
+
+
 def test_a_function_is_no_name_of_what_stands_in_brackets():
     (one,), _, remarks = columns(["1", "2", "4"], "log(S)", "log(S)")
     assert (one.name, one.unit, remarks) == ("log(S)", "", [])
@@ -142,8 +162,8 @@ def test_other_columns_that_tell_the_value():
     others = {"logP_calc": ["9", "8", "7"], "copy": ["1", "2.0", "4"], "mass": ["3", "1", "2"]}
     _, _, remarks = columns(["1", "2", "4"], "logP", "logP", **others)
     assert remarks == [
-        "'logP_calc', 'copy' may tell logP; the model does not see it, as it takes nothing but the "
-        "molecules"
+        "'logP_calc', 'copy' may tell logP; the model does not see them, as it takes nothing but "
+        "the molecules"
     ]
 
 

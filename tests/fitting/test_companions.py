@@ -7,7 +7,7 @@ from molgeo.fitting.columns import read_columns
 from molgeo.runtime.errors import SettingError
 
 
-def columns(target, **cells):
+def columns(target, named="", **cells):
     """Read a table whose titles have spaces in place of underscores."""
     titles = {name: name.replace("_", " ") for name in cells}
     n = len(next(iter(cells.values())))
@@ -19,7 +19,7 @@ def columns(target, **cells):
         )
         for k in range(n)
     ]
-    return read_columns(rows, [target], [""], "auto", "mine.csv")
+    return read_columns(rows, [target], [named], "auto", "mine.csv")
 
 
 def test_a_relation_tells_bounds():
@@ -44,6 +44,18 @@ def test_units_stand_in_a_column_of_their_own(title):
     cells[title] = ["nM", "uM", "nM", ""]
     with pytest.raises(SettingError, match=r"'uM' in 1 row; 'uM' first in mine.csv:3; bring all"):
         columns("Standard Value", **cells)
+
+
+def test_a_unit_that_is_named_leaves_others_out():
+    cells = {"y": ["1", "2", "3", "4"], "unit": ["nM", "uM", "nM", "nM"]}
+    (one,), rows, _ = columns("y", "nM", **cells)
+    assert one.unit == "nM"
+    assert [isinstance(row, BadRow) for row in rows] == [False, True, False, False]
+    assert rows[1].message == "'2' in y is in uM, not in nM"
+    cells["unit"] = ["Unit 1", "Unit 2", "Unit 1", "Unit 3"]
+    (one,), rows, _ = columns("y", "nM", **cells)
+    assert one.unit == "nM"
+    assert not any(isinstance(row, BadRow) for row in rows)
 
 
 def test_columns_of_other_values_say_nothing():
