@@ -16,6 +16,7 @@ from molgeo.chem.files.readers import is_single, read_all
 from molgeo.chem.molecule import BadRow, Molecule, Row
 from molgeo.data import location
 from molgeo.elements import SYMBOLS
+from molgeo.fitting.charges import may_be_dipoles
 from molgeo.fitting.columns import Column, read_columns
 from molgeo.fitting.duplicates import averaged
 from molgeo.fitting.features import Features, features_of
@@ -179,7 +180,11 @@ def prepared(found: Given, settings: FitSettings) -> Prepared:
             "pooling: dipole is the length of a vector, and some values are negative"
         )
     n = round(len(table.rows) * (1 - settings.test_fraction))
-    recipe = _recipe(n, settings)
+    # Only kernels know what to make of them, and take no time for more conformers.
+    polar = n <= MOST_ROWS and not settings.from_scratch and settings.pooling in ("auto", KERNEL)
+    labels = zip(columns, table.values.T, strict=True)
+    polar &= any(not one.classes and may_be_dipoles(one.unit, values) for one, values in labels)
+    recipe = _recipe(n, settings, polar)
     base = _base(found, recipe, n, settings)
     store = location.data_dir(base.data_dir) / "tables"
     geometries, failed = geometries_of(table, base.learned, recipe.conformers, store)
@@ -266,9 +271,9 @@ def _check_enough(values: Any, columns: Sequence[Column], aside: Sequence[BadRow
         )
 
 
-def _recipe(n: int, settings: FitSettings) -> Recipe:
+def _recipe(n: int, settings: FitSettings, polar: bool) -> Recipe:
     """What the rows suggest and the user asks for."""
-    recipe = recipe_for(n, settings.from_scratch)
+    recipe = recipe_for(n, settings.from_scratch, polar)
     names = ("members", "folds", "conformers", "epochs")
     asked = {name: getattr(settings, name) for name in names}
     if asked["folds"] and not asked["members"]:

@@ -1,6 +1,7 @@
 """Fits whose values come from a Gaussian process."""
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from ase.build import molecule
 
 import molgeo
 from molgeo.cli import program as cli
+from molgeo.fitting.recipe import FOR_DIPOLES
 from molgeo.fitting.run import _best, fit_table
 from molgeo.predictor.checkpoint import load, read_header
 from molgeo.runtime.errors import InputError, SettingError
@@ -161,7 +163,10 @@ def test_values_in_debye_are_compared_by_dipoles(table, quick):
     """A second column with another unit is not."""
     path = table(("smiles", "y", "z"), lambda k, smiles, y: (smiles, y / 20, y))
     own = quick(target="y,z", unit="Debye,eV", pooling="kernel", coordinates_alone=True, **OWN)
-    kernel = load(fit_table(path, own).path).heads.kernel
+    own = replace(own, conformers=None)
+    model = load(fit_table(path, own).path)
+    assert max(one.conformers for one in model.header.calibration) == FOR_DIPOLES
+    kernel = model.heads.kernel
     assert kernel.shape.dipoles
     assert kernel.charges[0].abs().max() > 0
     assert not kernel.charges[1].any()
