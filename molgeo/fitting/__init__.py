@@ -35,7 +35,8 @@ def fit(table: Any, target: Any, **settings: Any) -> Predictor:
     """
     known = [field.name for field in fields(FitSettings)]
     for name in settings.keys() - set(known):
-        raise UnknownSettingError(f"{name}: no such setting of a fit{nearest(name, known)}")
+        near = nearest(name, known) or f"; expected one of {', '.join(sorted(known))}"
+        raise UnknownSettingError(f"{name}: no such setting of a fit{near}")
     from molgeo.fitting.run import fit_table
     from molgeo.predictor.checkpoint import load
 

@@ -9,26 +9,24 @@ have given.
 
 from __future__ import annotations
 
-import math
 import os
 import shlex
 import shutil
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-import yaml
 
 from molgeo.evaluation.cards import markdown
 from molgeo.fitting.bars import add_bars
-from molgeo.fitting.kernel_members import NO_FOLD, kernel_errors, kernel_members
-from molgeo.fitting.members import Data, forget_states, pooling_of, train_members
+from molgeo.fitting.kernel_members import NO_FOLD, kernel_members
+from molgeo.fitting.members import Data, forget_states, train_members
 from molgeo.fitting.outcome import FILES as OUTCOME_FILES
 from molgeo.fitting.outcome import Outcome
+from molgeo.fitting.pooling import CHOICES, TRIED, with_pooling
 from molgeo.fitting.preparing import Given, Prepared, given, prepared
-from molgeo.fitting.recipe import COMPARED_KINDS, KERNEL
+from molgeo.fitting.recipe import KERNEL
 from molgeo.fitting.report.page import write_page
 from molgeo.fitting.settings import FitSettings
 from molgeo.fitting.telling import REPORT, facts_of, lines_of, outcome_of, tested
@@ -38,12 +36,10 @@ from molgeo.predictor.checkpoint import read_header, save_checkpoint
 from molgeo.predictor.merging import Atoms, merged
 from molgeo.runtime.device import choose
 from molgeo.runtime.errors import SettingError, UserError
-from molgeo.runtime.plain_text import say, shown
-from molgeo.runtime.whole_file import replacing
+from molgeo.runtime.plain_text import shown
 from molgeo.training.naming import check_free
 from molgeo.training.references import domain_of
-from molgeo.training.table import TableConfig
-from molgeo.training.yaml_text import read_yaml
+from molgeo.training.yaml_text import read_yaml, write_yaml
 
 SETTINGS: Final = "fit.yaml"
 """File of a fit's settings, in its folder."""
@@ -58,7 +54,6 @@ HELD_BESIDE: Final = 2
 """Folds of the other split that are held out, if heads alone are fitted, which takes seconds; else
 one."""
 
-POOLING: Final = "pooling.yaml"
 ASIDE: Final = "set_aside.csv"
 UNFINISHED: Final = "unfinished.safetensors"
 
@@ -114,7 +109,7 @@ def fit_table(table: Any, settings: FitSettings) -> Fitted:
     _check_folder(folder, settings, found)
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    _keep(folder / SETTINGS, {"digest": found.digest, **settings.of_fit()})
+    write_yaml(folder / SETTINGS, {"digest": found.digest, **settings.of_fit()})
     try:
         own = prepared(found, settings)
     except UserError:
@@ -160,15 +155,9 @@ def _check_folder(folder: Path, settings: FitSettings, found: Given) -> None:
         shutil.rmtree(one) if one.is_dir() else one.unlink()
 
 
-def _keep(path: Path, content: dict[str, Any]) -> None:
-    """Write a file that a fit which is resumed reads, whole or not at all."""
-    with replacing(path) as part:
-        part.write_text(yaml.safe_dump(content, sort_keys=False))
-
-
 def told_files(folder: Path) -> list[Path]:
     """What a fit has written into its folder, as far as it is there."""
-    names = [SETTINGS, POOLING, ASIDE, MEMBERS, UNFINISHED, *OUTCOME_FILES, REPORT]
+    names = [SETTINGS, *CHOICES, ASIDE, MEMBERS, UNFINISHED, *OUTCOME_FILES, REPORT]
     models = [one for one in folder.glob("*.safetensors") if one.with_suffix(".md").exists()]
     found = [*(folder / name for name in names), *models, *(m.with_suffix(".md") for m in models)]
     return [one for one in found if one.exists()]
@@ -183,7 +172,7 @@ def _make(own: Prepared, settings: FitSettings, path: Path) -> None:
         path: of its file, which is there once all is done.
     """
     recipe, folder = own.recipe, path.parent / MEMBERS
-    base = _with_pooling(own, settings, path.parent)
+    base = with_pooling(own, settings, path.parent, folder)
     names = own.descriptors if base.targets[0].head == KERNEL else None
     own = own if names is None else own.of_kernels()
     data = own.data
@@ -211,71 +200,7 @@ def _make(own: Prepared, settings: FitSettings, path: Path) -> None:
     path.with_suffix(".md").write_text(markdown(read_header(part)))
     os.replace(part, path)
     forget_states(folder, recipe.members)
-
-
-def _with_pooling(own: Prepared, settings: FitSettings, folder: Path) -> TableConfig:
-    """The config of all members, with the heads that held-out rows like best."""
-    base, has_classes = own.base, any(one.classes for one in own.columns)
-    if settings.pooling == "auto" and has_classes and not settings.from_scratch:
-        # Their error is an entropy, which says how sure heads are and not how well they rank.
-        targets = [one.model_copy(update={"head": "moments"}) for one in base.targets]
-        base = base.model_copy(update={"targets": targets})
-    elif settings.pooling == "auto":
-        kept = folder / POOLING
-        if not kept.exists():
-            _keep(kept, _compared(own, settings.from_scratch))
-        errors, targets = read_yaml(kept), []
-        heads = _best([errors[one.property.name] for one in base.targets])
-        for one, head in zip(base.targets, heads, strict=True):
-            unit = f" {one.unit}" if one.unit else ""
-            found = errors[one.property.name]
-            each = ", ".join(f"{error:.3g}{unit} by {kind}" for kind, error in found.items())
-            say(
-                f"{one.column}: pooled by {head}: held-out rows have an error of {each} "
-                "(heads alone, two folds); --pooling takes another"
-            )
-            targets.append(one.model_copy(update={"head": head}))
-        base = base.model_copy(update={"targets": targets})
-    if all(one.head == "moments" for one in base.targets) and not settings.from_scratch:
-        base = base.model_copy(update={"max_epochs": settings.epochs or 0})
-    return base
-
-
-def _compared(own: Prepared, from_scratch: bool) -> dict[str, dict[str, float]]:
-    """Name of a target → kind of head → mean absolute error of held-out rows, in its unit."""
-    kinds = list(COMPARED_KINDS[from_scratch])
-    if own.descriptors is not None:
-        kinds.remove("moments")
-    errors = pooling_of(own.base, own.data, kinds)
-    found: dict[str, dict[str, float]] = {
-        name: dict(zip(kinds, each, strict=True)) for name, each in errors.items()
-    }
-    if own.descriptors is not None:
-        targets = [one.model_copy(update={"head": KERNEL}) for one in own.base.targets]
-        base = own.base.model_copy(update={"targets": targets})
-        of_kernels = kernel_errors(base, own.of_kernels().data, own.descriptors)
-        for name, error in zip(found, of_kernels, strict=True):
-            found[name] = {KERNEL: error, **found[name]}
-    return found
-
-
-def _best(errors: Sequence[Mapping[str, float]]) -> list[str]:
-    """The kind of head of each target.
-
-    A kernel is fitted and a network trained, so all heads of a model are kernels, or none is.
-
-    Args:
-        errors: of each target, by kind.
-    """
-    networks = [{kind: x for kind, x in one.items() if kind != KERNEL} for one in errors]
-    best = [min(one, key=one.__getitem__) for one in networks]
-    if not all(KERNEL in one for one in errors):
-        return best
-    logs = [
-        math.log((one[KERNEL] + 1e-300) / (one[k] + 1e-300))
-        for one, k in zip(errors, best, strict=True)
-    ]
-    return [KERNEL] * len(best) if sum(logs) <= 0 else best
+    forget_states(folder / TRIED, 1)
 
 
 def _some(data: Data, n: int = 20) -> Atoms:

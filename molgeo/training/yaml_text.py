@@ -19,6 +19,7 @@ from yaml.events import (
 
 from molgeo.runtime.errors import SettingError
 from molgeo.runtime.plain_text import one_line
+from molgeo.runtime.whole_file import replacing
 
 MOST_BYTES: Final = 2**18
 MOST_DEPTH: Final = 10
@@ -53,6 +54,12 @@ def read_yaml(path: str | Path) -> Any:
         return parse_yaml(content.decode(), where)
     except UnicodeDecodeError:
         raise SettingError(f"{where}: expected YAML in UTF-8, got other bytes") from None
+
+
+def write_yaml(path: Path, content: Any) -> None:
+    """Write a YAML file, whole or not at all."""
+    with replacing(path) as part:
+        part.write_text(yaml.safe_dump(content, sort_keys=False))
 
 
 def parse_yaml(text: str, where: str = "config") -> Any:

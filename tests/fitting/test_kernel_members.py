@@ -13,7 +13,7 @@ from ase.build import molecule
 import molgeo
 from molgeo.cli import program as cli
 from molgeo.fitting.recipe import FOR_DIPOLES
-from molgeo.fitting.run import _best, fit_table
+from molgeo.fitting.run import fit_table
 from molgeo.predictor.checkpoint import load, read_header
 from molgeo.runtime.errors import InputError, SettingError
 
@@ -180,12 +180,3 @@ def test_classes_have_no_kernel(table, quick):
     path = table(cells=lambda k, smiles, y: (smiles, "high" if k % 2 else "low"))
     with pytest.raises(SettingError, match="a kernel takes numbers of at most 10,000 molecules"):
         fit_table(path, quick(pooling="kernel", **OWN))
-
-
-def test_all_heads_are_kernels_or_none():
-    good, bad = {"kernel": 1.0, "mean": 2.0, "sum": 4.0}, {"kernel": 3.0, "mean": 2.0, "sum": 4.0}
-    assert _best([good]) == ["kernel"]
-    assert _best([bad]) == ["mean"]
-    assert _best([good, bad]) == ["kernel", "kernel"]
-    assert _best([{"kernel": 9.0, "mean": 5.0, "sum": 1.0}, good]) == ["sum", "mean"]
-    assert _best([{"moments": 2.0, "mean": 1.0}]) == ["mean"]

@@ -74,7 +74,9 @@ class Columns(NamedTuple):
 
     def __str__(self) -> str:
         names = "no names" if self.name is None else f"names from {self._called(self.name)}"
-        return f"SMILES from {self._called(self.structure)}, {names}"
+        is_inchi = self.has_header and "inchi" in self.header[self.structure].lower()
+        what = "InChI" if is_inchi else "SMILES"
+        return f"{what} from {self._called(self.structure)}, {names}"
 
     def _called(self, place: int) -> str:
         return f"column {self.header[place]!r}" if self.has_header else f"column {place + 1}"
