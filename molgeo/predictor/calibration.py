@@ -363,7 +363,7 @@ def _fitted(near: _Column, far: _Column) -> Scale:
 
     # Signals may be small numbers or thousands: in units of their means none is hard to go along.
     means = mass @ terms / mass.sum()
-    told = means > 0.0  # a column that is zero tells nothing, and gets no weight
+    told = means > 0.0
     means[~told] = 1.0
     terms = terms / means
 
@@ -373,7 +373,11 @@ def _fitted(near: _Column, far: _Column) -> Scale:
         return float(mass @ (np.log(width) + ratio)), ((mass * (1 - ratio) / width) @ terms)
 
     start = np.r_[1.0, 1.0, np.full(terms.shape[1] - 2, 0.1)]
-    bounds = [(0.05, None), *((0.0, None if is_told else 0.0) for is_told in told[1:])]
+    # What is zero of all molecules gets no weight, but for s: conformers of others may differ.
+    untold = np.r_[1.0, 1.0, np.zeros(terms.shape[1] - 2)]
+    least = np.r_[0.05, np.zeros(terms.shape[1] - 1)]
+    pairs = zip(told, least, untold, strict=True)
+    bounds = [(low, None) if is_told else (value, value) for is_told, low, value in pairs]
     x = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x / means
     e, spread, *each, apart = x.tolist()
     weights = tuple(b * unit for b in each)

@@ -137,6 +137,14 @@ def test_the_signal_that_orders_errors_has_the_weight(classes):
     assert classes.n_outside == 300
 
 
+def test_what_no_molecule_has_gets_no_weight_but_conformers_do():
+    near = far_and_near(500, 0, 0)
+    near = near._replace(signals=near.signals * np.array([1.0, 0.0]))
+    scale = calibration_from(near, 1).scales["mu"]
+    assert scale.weights[0] > 1.0
+    assert (scale.weights[1], scale.apart, scale.spread) == (0.0, 0.0, 1.0)
+
+
 @pytest.mark.parametrize("sizes", [(1e-5, 1.0), (0.01, 1000.0), (300.0, 1000.0)])
 def test_the_size_of_a_signal_does_not_matter(classes, sizes):
     near, far, sizes = far_and_near(2000, 0, 0), far_and_near(300, 1, 1), np.array(sizes)
