@@ -27,7 +27,7 @@ BOUNDED: Final = "is a bound, not a value"
 AMBIGUOUS: Final = "may have a decimal mark or one of thousands: write a decimal point, no comma"
 _NINES: Final = re.compile(r"-?99+")
 _GAP: Final = re.compile(r"(?<=\d)['’ \u2009\u202f](?=\d{3}(?!\d))")
-MINUS: Final = str.maketrans({"−": "-", "–": "-", "\u00a0": " "})
+_MINUS: Final = str.maketrans({"−": "-", "–": "-", "\u00a0": " "})
 
 
 class Cell(NamedTuple):
@@ -91,6 +91,18 @@ def cell_of(given: Any, comma: str = "") -> Cell:
     return Cell(_value(number, comma), (pattern[2] or "").strip(), text=text)
 
 
+def of_signs(given: Iterable[Any]) -> list[Cell]:
+    """Cells of a column of ``+`` and ``−``; none if it has anything else, or no ``+``.
+
+    There a minus is the other class, and not what stands for a missing value.
+    """
+    signs = [str(cell).strip().translate(_MINUS) for cell in given]
+    others = {sign.lower() for sign in signs} - {"+", "-"}
+    if "+" not in signs or not others <= MISSING:
+        return []
+    return [Cell(text=sign, fault=TEXT) if sign in ("+", "-") else Cell() for sign in signs]
+
+
 def without_placeholders(cells: Sequence[Cell]) -> list[Cell]:
     """Cells without numbers such as −999, with which some tables write a missing value.
 
@@ -110,7 +122,7 @@ def without_placeholders(cells: Sequence[Cell]) -> list[Cell]:
 
 def _plain(text: str) -> str:
     """A text without the signs that stand for a minus, and without gaps between thousands."""
-    return _GAP.sub("", text.translate(MINUS))
+    return _GAP.sub("", text.translate(_MINUS))
 
 
 def _value(number: str, comma: str) -> float:

@@ -22,16 +22,16 @@ from molgeo.chem.files.columns import content
 from molgeo.chem.molecule import BadRow, Row
 from molgeo.fitting.cells import (
     AMBIGUOUS,
-    MINUS,
     TEXT,
     Cell,
     cell_of,
     comma_of,
+    of_signs,
     without_placeholders,
 )
 from molgeo.fitting.companions import told_by_others
 from molgeo.fitting.settings import Kind
-from molgeo.generate.table import MISSING, letters, title_of
+from molgeo.generate.table import letters, title_of
 from molgeo.runtime.errors import InputError, SettingError
 from molgeo.runtime.plain_text import one_line, shown
 
@@ -131,11 +131,8 @@ def read_columns(
 def _cells(title: str, unit: str, rows: Sequence[Row]) -> tuple[list[Cell], list[str]]:
     """Cells of a column with what others say of them, and remarks; ``unit`` was named, or is ""."""
     given = [row.extra.get(title) for row in rows]
-    texts = {str(cell).strip().translate(MINUS) for cell in given if isinstance(cell, str)}
-    if "+" in texts and all(text in ("+", "-") or text.lower() in MISSING for text in texts):
-        # Here a minus is the other class, and not what stands for a missing value.
-        signs = [str(cell).strip().translate(MINUS) for cell in given]
-        return [Cell(text=sign, fault=TEXT) if sign in ("+", "-") else Cell() for sign in signs], []
+    if signs := of_signs(given):
+        return signs, []
     comma = comma_of(given)
     cells = without_placeholders([cell_of(cell, comma) for cell in given])
     cells, remarks = told_by_others(cells, _parted(title)[0], title, unit, rows)

@@ -146,10 +146,9 @@ def _tried(own: Prepared, base: TableConfig, folder: Path, members: Path) -> Tab
         )
         assert own.descriptors is not None
         network = train_members(sums, own.data, 1, own.recipe.folds, tried)[0]
-        data = own.of_kernels().data
-        kernel = kernel_members(base, data, own.descriptors, [0], tried / KERNEL, logs=False)[0]
-        errors = {"sum": _errors(network, own), KERNEL: _errors(kernel, own.of_kernels())}
-        write_yaml(kept, errors)
+        described, names = own.of_kernels(), own.descriptors
+        (kernel,) = kernel_members(base, described.data, names, [0], tried / KERNEL, logs=False)
+        write_yaml(kept, {"sum": _errors(network, own), KERNEL: _errors(kernel, described)})
     errors = read_yaml(kept)
     is_better = mean_log_ratio(list(zip(errors["sum"], errors[KERNEL], strict=True))) < 0
     for one, of_sum, of_kernel in zip(base.targets, errors["sum"], errors[KERNEL], strict=True):

@@ -22,7 +22,7 @@ from molgeo.fitting.duplicates import averaged
 from molgeo.fitting.features import Features, features_of
 from molgeo.fitting.folds import Folds, folds_of
 from molgeo.fitting.members import Data
-from molgeo.fitting.recipe import FEWEST, FRESH, KERNEL, START, Recipe, recipe_for
+from molgeo.fitting.recipe import FEWEST, FOR_DIPOLES, FRESH, KERNEL, START, Recipe, recipe_for
 from molgeo.fitting.settings import FitSettings
 from molgeo.generate.table import read_table
 from molgeo.models import model_class
@@ -180,10 +180,11 @@ def prepared(found: Given, settings: FitSettings) -> Prepared:
             "pooling: dipole is the length of a vector, and some values are negative"
         )
     n = round(len(table.rows) * (1 - settings.test_fraction))
-    # Only kernels know what to make of them, and take no time for more conformers.
-    polar = n <= MOST_ROWS and not settings.from_scratch and settings.pooling in ("auto", KERNEL)
     labels = zip(columns, table.values.T, strict=True)
-    polar &= any(not one.classes and may_be_dipoles(one.unit, values) for one, values in labels)
+    # Only kernels know what to make of dipoles, and take no time for more conformers.
+    polar = _may_be_kernels(columns, n, settings) and any(
+        may_be_dipoles(one.unit, values) for one, values in labels
+    )
     recipe = _recipe(n, settings, polar)
     base = _base(found, recipe, n, settings)
     store = location.data_dir(base.data_dir) / "tables"
@@ -225,10 +226,17 @@ def _descriptors(
             f"pooling: a kernel takes numbers of at most {MOST_ROWS:,} molecules, got {what}; "
             "choose moments"
         )
-    asked = settings.pooling in ("auto", KERNEL)
-    if not asked or has_classes or n > MOST_ROWS or settings.from_scratch or settings.epochs:
+    if not _may_be_kernels(columns, n, settings):
         return None
     return () if settings.coordinates_alone or data.table.geometry == "given" else names
+
+
+def _may_be_kernels(columns: Sequence[Column], n: int, settings: FitSettings) -> bool:
+    """Whether kernels can be fitted, by the settings and the number of molecules to learn from."""
+    is_asked = settings.pooling in ("auto", KERNEL) and not (
+        settings.from_scratch or settings.epochs
+    )
+    return is_asked and n <= MOST_ROWS and not any(one.classes for one in columns)
 
 
 def _check_folds(values: Any, folds: Folds, columns: Sequence[Column]) -> None:
@@ -273,7 +281,8 @@ def _check_enough(values: Any, columns: Sequence[Column], aside: Sequence[BadRow
 
 def _recipe(n: int, settings: FitSettings, polar: bool) -> Recipe:
     """What the rows suggest and the user asks for."""
-    recipe = recipe_for(n, settings.from_scratch, polar)
+    recipe = recipe_for(n, settings.from_scratch)
+    recipe = replace(recipe, conformers=FOR_DIPOLES) if polar else recipe
     names = ("members", "folds", "conformers", "epochs")
     asked = {name: getattr(settings, name) for name in names}
     if asked["folds"] and not asked["members"]:

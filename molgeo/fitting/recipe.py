@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from molgeo.properties import HeadKind
@@ -93,16 +93,13 @@ class Recipe:
         }
 
 
-def recipe_for(n: int, from_scratch: bool, polar: bool = False) -> Recipe:
+def recipe_for(n: int, from_scratch: bool) -> Recipe:
     """The recipe for so many molecules.
 
     Args:
         n: molecules with a value, without those that are tested on.
         from_scratch: the backbone has learned nothing yet.
-        polar: values may be dipoles, by which kernels compare molecules.
     """
-    if polar:
-        return replace(recipe_for(n, from_scratch), conformers=FOR_DIPOLES)
     more = 3 if from_scratch else 1
     if n <= 1_000:
         return Recipe(5, 5, 4, 30 * more, 8 * more)

@@ -363,8 +363,8 @@ def _fitted(near: _Column, far: _Column) -> Scale:
 
     # Signals may be small numbers or thousands: in units of their means none is hard to go along.
     means = mass @ terms / mass.sum()
-    told = means > 0.0
-    means[~told] = 1.0
+    is_zero = means == 0.0
+    means[is_zero] = 1.0
     terms = terms / means
 
     def loss(x: Array) -> tuple[float, Array]:
@@ -372,12 +372,10 @@ def _fitted(near: _Column, far: _Column) -> Scale:
         ratio = errors / unit / width
         return float(mass @ (np.log(width) + ratio)), ((mass * (1 - ratio) / width) @ terms)
 
-    start = np.r_[1.0, 1.0, np.full(terms.shape[1] - 2, 0.1)]
-    # What is zero of all molecules gets no weight, but for s: conformers of others may differ.
-    untold = np.r_[1.0, 1.0, np.zeros(terms.shape[1] - 2)]
-    least = np.r_[0.05, np.zeros(terms.shape[1] - 1)]
-    pairs = zip(told, least, untold, strict=True)
-    bounds = [(low, None) if is_told else (value, value) for is_told, low, value in pairs]
+    # What is zero of all molecules stays where it starts, without a weight. But conformers of
+    # others may differ though these have one each.
+    start = np.r_[1.0, 1.0, np.where(is_zero[2:], 0.0, 0.1)]
+    bounds = [(0.05, None), *[(0.0, None)] * (terms.shape[1] - 1)]
     x = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x / means
     e, spread, *each, apart = x.tolist()
     weights = tuple(b * unit for b in each)

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-import yaml
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import (
     Callback,
@@ -35,7 +34,7 @@ from molgeo.training.start import first_predictor, with_model_of_checkpoint
 from molgeo.training.states import KeptState, LastStep, TimeIsUp, TimeLimit, last_state
 from molgeo.training.task import Task, task_of
 from molgeo.training.whole_step import averages_of
-from molgeo.training.yaml_text import read_yaml
+from molgeo.training.yaml_text import read_yaml, write_yaml
 
 
 @quiet_lightning()
@@ -83,7 +82,7 @@ def train(
     module = _module(task, predictor)
     run_dir.mkdir(parents=True, exist_ok=True)
     task.rehearse(predictor, run_dir, resume)
-    (run_dir / "config.yaml").write_text(yaml.safe_dump(config.model_dump(), sort_keys=False))
+    write_yaml(run_dir / "config.yaml", config.model_dump())
     task.remarks(run_dir)
     trainer = _trainer(config, run_dir, first_step, limit, watch)
     exported = run_dir / f"{config.model_name}.safetensors"

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from molgeo.fitting.cells import Cell, cell_of, comma_of, without_placeholders
+from molgeo.fitting.cells import Cell, cell_of, comma_of, of_signs, without_placeholders
 
 
 @pytest.mark.parametrize(
@@ -79,19 +79,16 @@ def test_a_point_among_decimal_commas_may_be_one_of_thousands():
 
 
 def test_nines_far_from_all_others_stand_for_missing_values():
-    cells = [cell_of(one) for one in ["-999", "1.5", "-2", "-999.0", "99", "", "-99999", "-99999"]]
-    found = without_placeholders(cells)
-    assert [bool(one.fault) for one in found] == [
-        True,
-        False,
-        False,
-        True,
-        *[False] * 2,
-        True,
-        True,
-    ]
+    texts = ["-999", "1.5", "-2", "-999.0", "99", "", "-99999", "-99999"]
+    found = without_placeholders(list(map(cell_of, texts)))
+    assert [bool(one.fault) for one in found] == [k in (0, 3, 6, 7) for k in range(8)]
     assert "stand for a missing value, far from all others: -999" in found[0].fault
     # Once is a slip, and within the range of others it is a value.
     for values in ([-999, 1, 2], [99, 99, 0, 100], [99, 99, 5]):
         cells = [Cell(float(one)) for one in values]
         assert without_placeholders(cells) == cells
+
+
+def test_signs_are_classes_if_a_column_has_nothing_else():
+    assert [one.text for one in of_signs(["+", "−", None, "n/a", "-"])] == ["+", "-", "", "", "-"]
+    assert of_signs(["-", "1", "-"]) == of_signs(["+", "-", 1.5]) == of_signs(["-", ""]) == []
