@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from molgeo.evaluation.collected import Collected, best_shares
+from molgeo.evaluation.collected import Collected, best_mixing
 from molgeo.evaluation.properties import Sample, collect
 from molgeo.prediction.conformer_average import CONFORMERS
 from molgeo.prediction.given import usual_conformers, weigher_name
@@ -71,12 +71,13 @@ def calibrations(
         made.append(replace(_calibration(found, n, far), engine=sample.engine))
         if sample.partner is not None:
             other = collect(*sample.partner)
-            shares = best_shares(found, other)
+            shares = best_mixing(found, other)
             found = found.mixed(other, shares)
             if far is not None and beyond is not None and (partner := beyond[n].partner):
                 far = far.mixed(collect(*partner), shares)
             known = _calibration(found, n, far)
-            scales = {k: replace(one, share=shares[k]) for k, one in known.scales.items()}
+            of_each = zip(known.scales.items(), *map(np.ndarray.tolist, shares), strict=True)
+            scales = {k: replace(one, share=s, falls=f) for (k, one), s, f in of_each}
             name = sample.partner.model.name
             made.append(replace(known, scales=scales, engine=sample.engine, partner=name))
     return made

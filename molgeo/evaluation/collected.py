@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -11,11 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from molgeo.predictor.calibration import Calibration, Compared
+from molgeo.predictor.calibration import Calibration, Compared, Mixing
 from molgeo.properties import Property, names_of
 
 STEPS: Final = 20
 """Parts of one that the share of a model in a mean with another is chosen from."""
+
+WIDE: Final = 0.9
+"""Quantile of the spreads over conformers that `FALLS` speaks of."""
+
+FALLS: Final = (0.0, 0.2, 0.4, 0.7, 1.0, 1.5, 2.5, 5.0)
+"""Such a spread over σ₀ of `molgeo.predictor.calibration.Mixing`, from which it is chosen."""
 
 
 class Collected(NamedTuple):
@@ -63,18 +69,18 @@ class Collected(NamedTuple):
         """(molecules,) whether the error bars are those of molecules unlike the training data."""
         return (self.flagged | self.larger).numpy()
 
-    def mixed(self, other: Collected, shares: Mapping[str, float]) -> Collected:
+    def mixed(self, other: Collected, shares: Mixing) -> Collected:
         """The mean with what another model says of these molecules; those that it lacks are left.
 
         Args:
             other: of the other model.
-            shares: property → share of this one.
+            shares: of this one, for each property.
         """
         rows = dict(zip(other.rows.tolist(), range(len(other.rows)), strict=True))
         has = torch.tensor([row in rows for row in self.rows.tolist()])
         places = torch.tensor([rows[row] for row in self.rows[has].tolist()])
         its = [names_of(other.properties).index(one) for one in names_of(self.properties)]
-        share = torch.tensor([shares[name] for name in names_of(self.properties)])
+        share = torch.from_numpy(shares.at(self.stds[has].numpy()))
         values, stds = (
             share * mine[has] + (1 - share) * one[places][:, its]
             for mine, one in ((self.values, other.values), (self.stds, other.stds))
@@ -120,14 +126,19 @@ def together(parts: Sequence[Collected]) -> Collected:
     return first._replace(**joined, reasons=reasons)
 
 
-def best_shares(own: Collected, other: Collected) -> dict[str, float]:
-    """Property → the share of a model in a mean with another one that has the least error.
+def best_mixing(own: Collected, other: Collected) -> Mixing:
+    """The shares of a model in a mean with another one that have the least error.
 
     Args:
         own: of the model, at molecules with labels.
         other: of the other one, at the same molecules.
     """
-    names, steps = names_of(own.properties), np.linspace(0.0, 1.0, STEPS + 1)
-    each = [own.mixed(other, dict.fromkeys(names, share)) for share in steps.tolist()]
-    error = torch.stack([(one.values - one.labels).abs().nanmean(0) for one in each])
-    return dict(zip(names, steps[error.argmin(0).numpy()].tolist(), strict=True))
+    wide = np.quantile(own.stds.numpy(), WIDE, axis=0)
+    falls = [part / np.where(wide > 0, wide, np.inf) for part in FALLS]
+    steps = np.linspace(0.0, 1.0, STEPS + 1)
+    each = [Mixing(np.full(len(wide), most), some) for some in falls for most in steps]
+    found = [own.mixed(other, one) for one in each]
+    error = torch.stack([(one.values - one.labels).abs().nanmean(0) for one in found])
+    # (tries, properties) of both numbers, of which each property takes those of its best try.
+    best, own_column = error.argmin(0).numpy(), np.arange(len(wide))
+    return Mixing(*(np.array(one)[best, own_column] for one in zip(*each, strict=True)))

@@ -13,7 +13,8 @@ With w_c ∝ exp(−E_c / kT), E_c the predicted energies of the conformers and 
 A label of QM9 belongs to one conformer, which was made by rules, not found by its energy. A model
 has learned which conformers those rules make (`molgeo.prediction.weighed`). If it knows a molecule,
 those whose weight is less than `LEAST_SHARE` of the largest one are left out of everything. The
-value is the average of the others with its weights, and so is the spread.
+value is the average of the others with its weights w, ``w_c^(1 / t) / Σ w^(1 / t)`` with
+t = `SHARPNESS`, and so is the spread.
 
 If it does not, one rule is kept: the conformer of a label is more extended than the lowest one, in
 which a chain turns back to itself. So conformers that a geometry engine relaxed have
@@ -21,8 +22,8 @@ which a chain turns back to itself. So conformers that a geometry engine relaxed
 ``R = Σ_a Z_a |r_a − r̄|²`` about the centre of nuclear charge, and R₀ = `STRETCH`.
 
 Errors of two models at the geometries of each are partly their own. So the value may be a mean of
-both, ``s p + (1 − s) p′``, whose share s is measured on validation molecules
-(`molgeo.predictor.calibration.Scale.share`).
+both, ``s p + (1 − s) p′``, whose share s falls with the spread of p and is measured on validation
+molecules (`molgeo.predictor.calibration.Mixing`).
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molgeo.prediction.rows import CONFORMER_COLUMNS, INTERVAL_COLUMNS, STD, SUFFIXES, VALUES
-from molgeo.predictor.calibration import Calibration, within
+from molgeo.predictor.calibration import Calibration, Mixing, within
 from molgeo.properties import Property
 from molgeo.units import BOHR, BOLTZMANN
 
@@ -43,13 +44,17 @@ CONFORMERS: Final = 8
 """Made of each SMILES if no number is asked for. 1, 2, 4 and 8 were tried, each better than the
 one before; a conformer costs some 6 ms."""
 
-WEIGHED_CONFORMERS: Final = 16
+WEIGHED_CONFORMERS: Final = 24
 """The same if a model weighs them: the more there are, the more often QM9's own one is among them,
 and those that do not count cost no more than to be made."""
 
 LEAST_SHARE: Final = 0.1
 """Of the largest weight, what a conformer must have to count; chosen on 512 validation molecules.
-Of sixteen conformers 4.5 are different, and 2.2 count. At 0.02 errors are up to 1.5% larger."""
+At 0.02 errors are up to 1.5% larger, and at 0.3 too."""
+
+SHARPNESS: Final = 0.7
+"""To 1 / t of it the weight of a model is taken; chosen on 1,500 validation molecules from 0.6 to
+1.5. Errors at 0.6 are alike, and those at 1 up to 1% larger."""
 
 SOFTNESS: Final = 0.1
 """eV; chosen on 1,000 validation molecules from kT at 298 K, this, equal weights and the lowest."""
@@ -72,17 +77,21 @@ class ConformerAverage(NamedTuple):
     boltzmann: Array
     signals: Array | None = None
 
-    def mixed(self, other: ConformerAverage, shares: Array) -> ConformerAverage:
-        """With that of another model, of which there is 1 − share of each property."""
+    def mixed(self, other: ConformerAverage, shares: Mixing) -> ConformerAverage:
+        """With that of another model, of which there is 1 − share of each property.
 
-        def mean(name: str) -> Array:
+        The share falls with the spread, but not of numbers whose conformers are known.
+        """
+
+        def mean(name: str, share: Array) -> Array:
             mine: Array = getattr(self, name)
             its: Array = getattr(other, name)
-            return shares * mine + (1 - shares) * its
+            return share * mine + (1 - share) * its
 
-        return self._replace(
-            **{name: mean(name) for name in ("value", "std", "lowest", "boltzmann")}
-        )
+        own = shares.at(self.std)
+        found = {name: mean(name, own) for name in ("value", "std")}
+        found |= {name: mean(name, shares.most) for name in ("lowest", "boltzmann")}
+        return self._replace(**found)
 
 
 def conformer_average(
@@ -107,7 +116,7 @@ def conformer_average(
     """
     soft, sharp = soft_weights(energies, extents), weights(energies, ROOM)
     if log_weights is not None:
-        soft = weights(-log_weights, 1.0)
+        soft = weights(-log_weights, SHARPNESS)
     value = soft @ values
     variance = soft @ (values - value) ** 2
     return ConformerAverage(
@@ -187,9 +196,9 @@ class Numbers:
         totals = [one.total or one for one in outputs]
         self._totals = [one.name for one in totals]
 
-    def shares(self, known: Calibration) -> Array:
-        """(outputs,) of the model in a mean with its partner."""
-        return np.array([known.scales[name].share for name in self._totals])
+    def shares(self, known: Calibration) -> Mixing:
+        """Of the model in a mean with its partner, for each output."""
+        return known.shares(self._totals)
 
     def of(
         self,

@@ -88,7 +88,8 @@ class Scale:
         weights: b_k of each signal, in the property's unit; none without signals.
         outside: the two scores of molecules outside the domain; None if none were measured.
         apart: c, in the property's unit.
-        share: of the model in values that are a mean with those of a partner.
+        share: s₀, of the model in values that are a mean with those of a partner.
+        falls: 1 / σ₀, in one over the property's unit, of that share, as in `Mixing`.
     """
 
     error: float
@@ -99,6 +100,7 @@ class Scale:
     outside: tuple[float, float] | None = None
     apart: float = 0.0
     share: float = 1.0
+    falls: float = 0.0
 
     def width(self, stds: Array, excess: Array, outside: Bools | None = None) -> Array:
         """W, in the property's unit.
@@ -111,6 +113,27 @@ class Scale:
         width = self.error + self.spread * stds
         width = width + excess @ np.array(self.weights) if self.weights else width
         return width if outside is None else width + self.apart * outside
+
+
+class Mixing(NamedTuple):
+    """How much of a mean with its partner is a model's own, for each of some properties.
+
+    The conformers at hand are rarely the one that a label is of if their values differ much. So the
+    share of the model that knows best what each of them has falls with the standard deviation σ of
+    its values over them, as s₀ / (1 + (σ / σ₀)²).
+
+    Attributes:
+        most: (properties,) s₀.
+        falls: (properties,) 1 / σ₀.
+    """
+
+    most: Array
+    falls: Array
+
+    def at(self, stds: Array) -> Array:
+        """The share for each σ, (…, properties)."""
+        share: Array = self.most / (1.0 + (self.falls * stds) ** 2)
+        return share
 
 
 @dataclass(frozen=True)
@@ -137,6 +160,16 @@ class Calibration:
     n_outside: int = 0
     engine: str = ""
     partner: str = ""
+
+    def shares(self, names: Sequence[str]) -> Mixing:
+        """Of the model in a mean with its partner.
+
+        Args:
+            names: (properties,).
+        """
+        scales = [self.scales[name] for name in names]
+        most, falls = ([getattr(one, key) for one in scales] for key in ("share", "falls"))
+        return Mixing(np.array(most), np.array(falls))
 
     def half_widths(
         self, name: str, std: Array, signals: Array | None = None, outside: Bools | None = None

@@ -248,7 +248,7 @@ class Header(Facts):
                 numbers = (scale.error, scale.sigma, scale.interval, scale.spread, scale.apart)
                 if not 0 <= scale.share <= 1:
                     yield f"{place}.scales.{name}.share", "a number from 0 to 1", scale.share
-                numbers += (*scale.weights, *(scale.outside or ()))
+                numbers += (scale.falls, *scale.weights, *(scale.outside or ()))
                 if not all(0 <= value <= HUGE for value in numbers):
                     yield f"{place}.scales.{name}", f"numbers from 0 to {HUGE:g}", scale
 

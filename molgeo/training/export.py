@@ -111,9 +111,11 @@ def add_calibration(
     """
     predictor = load(path)
     known = calibrations(predictor)
+    # All numbers of conformers are measured at once. What an older molgeo measured of others may
+    # be of other weights.
     measured = set(map(_kind, known))
     kept = [one for one in predictor.header.calibration if _kind(one) not in measured]
-    known = sorted([*kept, *known], key=_kind)
+    known = sorted([*kept, *known], key=lambda one: (_kind(one), one.conformers))
     predictor.header = predictor.header.model_copy(update={"calibration": known})
     found = errors(predictor)
     old = predictor.header.metrics.model_dump(mode="json", exclude_unset=True)
@@ -129,9 +131,9 @@ def add_calibration(
     return found
 
 
-def _kind(one: Calibration) -> tuple[str, str, int]:
-    """Of which values it is."""
-    return one.engine, one.partner, one.conformers
+def _kind(one: Calibration) -> tuple[str, str, bool]:
+    """Of which values it is: of which models, and whether of a SMILES."""
+    return one.engine, one.partner, one.conformers > 0
 
 
 def add_domain_record(path: Path, domain: Domain) -> None:

@@ -239,6 +239,7 @@ def test_a_model_of_relaxed_molecules_is_measured_at_relaxed_geometries(root, mo
     for one in predictor.properties:
         share, column = known[2].scales[one.name].share, one.column
         assert 0 <= share <= 1
+        assert known[2].scales[one.name].falls == 0, "one conformer has no spread"
         if share < 1:
             assert both["mae"][column] < alone["mae"][column]
         else:

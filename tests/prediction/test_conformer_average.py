@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from molgeo.data.qm9.properties import PROPERTIES
 from molgeo.prediction.conformer_average import (
     LEAST_SHARE,
+    SHARPNESS,
     SOFTNESS,
     STRETCH,
     Numbers,
@@ -18,7 +19,7 @@ from molgeo.prediction.conformer_average import (
     extent,
 )
 from molgeo.prediction.rows import CONFORMER_COLUMNS, INTERVAL_COLUMNS, STD, SUFFIXES, VALUES
-from molgeo.predictor.calibration import Calibration, Scale
+from molgeo.predictor.calibration import Calibration, Mixing, Scale
 from molgeo.properties import Property
 from molgeo.units import BOHR
 
@@ -153,25 +154,28 @@ def test_the_extent_is_that_of_the_nuclei_about_their_centre():
 
 
 def test_a_mean_of_two_models_has_the_share_of_each_property():
+    """The third one's share falls with its spread, which is 10 times its σ₀: to 0.5 / 101."""
     one, other = (
-        conformer_average(values, np.array([0.0, 0.1]), signals)
+        conformer_average(values, np.array([0.0, 0.0]), signals)
         for values, signals in (
-            (np.array([[1.0, 10.0], [3.0, 30.0]]), np.array([[5.0], [5.0]])),
-            (np.array([[2.0, 20.0], [2.0, 20.0]]), None),
+            (np.array([[1.0, 10.0, 5.0], [3.0, 30.0, 7.0]]), np.array([[5.0], [5.0]])),
+            (np.array([[2.0, 20.0, 9.0], [2.0, 20.0, 9.0]]), None),
         )
     )
-    mixed = one.mixed(other, np.array([1.0, 0.25]))
+    most = np.array([1.0, 0.25, 0.5])
+    mixed = one.mixed(other, Mixing(most, np.array([0.0, 0.0, 10.0])))
+    falling = np.array([1.0, 0.25, 0.5 / 101])
     for name in ("value", "std", "lowest", "boltzmann"):
+        share = most if name in ("lowest", "boltzmann") else falling
         mine, its = getattr(one, name), getattr(other, name)
-        np.testing.assert_allclose(
-            getattr(mixed, name), [mine[0], 0.25 * mine[1] + 0.75 * its[1]], rtol=1e-12
-        )
+        expected = share * mine + (1 - share) * its
+        np.testing.assert_allclose(getattr(mixed, name), expected, rtol=1e-12)
     assert mixed.signals.tolist() == [5.0]
 
 
 def test_learned_weights_stand_in_for_those_of_energies():
     values, energies = np.array([[1.0], [3.0], [5.0]]), np.array([-100.0, -100.05, -99.9])
-    logs = np.log([0.5, 0.2, 0.3]) + 700.0
+    logs = SHARPNESS * np.log([0.5, 0.2, 0.3]) + 700.0
     extents = np.array([100.0, 900.0, 300.0])
     found = conformer_average(values, energies, None, extents, logs)
     assert found.value == pytest.approx([0.5 + 0.6 + 1.5])

@@ -11,6 +11,7 @@ from molgeo.chem.conformers.conformers import embed
 from molgeo.chem.molecule import SmilesRow
 from molgeo.data.qm9.properties import LOG_WEIGHT
 from molgeo.prediction import batches, predict
+from molgeo.prediction.conformer_average import SHARPNESS
 from molgeo.prediction.run import PropertyRun
 from molgeo.prediction.settings import EmbedSettings, PredictSettings
 from molgeo.predictor import Predictor
@@ -72,7 +73,8 @@ def test_a_value_is_the_average_with_the_learned_weights(of_qm9, weigher):
     result = _conformers(of_qm9, FLEXIBLE, conformers=4)
     logs = np.array([one.log_weight for one in result.conformers])
     assert np.ptp(logs) > 0.1
-    shares = np.exp(logs - logs.max()) / np.exp(logs - logs.max()).sum()
+    powers = np.exp((logs - logs.max()) / SHARPNESS)
+    shares = powers / powers.sum()
     homo = _homo(of_qm9, result.conformers)
     assert np.ptp(homo) > 1e-4
     assert result.row["homo_eV"] == pytest.approx(shares @ homo, abs=1e-6)
@@ -115,7 +117,7 @@ def test_more_conformers_are_made_if_they_are_weighed(of_qm9):
     other = copy.copy(of_qm9)
     other.header = Facts(data="my table")
     numbers = {
-        16: PredictSettings(of_qm9),
+        24: PredictSettings(of_qm9),
         8: PredictSettings(other),
         1: PredictSettings(of_qm9, fast=True),
         5: PredictSettings(of_qm9, conformers=5),

@@ -1,6 +1,7 @@
 """Runs on values in a table."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ from molgeo import predict
 from molgeo.chem.scaffolds import scaffold
 from molgeo.cli import program as cli
 from molgeo.data.qm9.dataset import QM9
+from molgeo.predictor.calibration import Calibration, Scale
 from molgeo.predictor.checkpoint import load, read_header
 from molgeo.runtime.errors import InputError, SettingError
+from molgeo.training.export import tell
 from molgeo.training.module import PropertyTraining
 from molgeo.training.run import train
 from molgeo.training.table import TableConfig, TableDataModule, Target, _titles
@@ -181,9 +184,13 @@ def test_error_bars_from_smiles(tiny, capsys, tmp_path):
     path = train(tiny(max_steps=2, validation_fraction=0.25, limit_train=30))
     config = tmp_path / "run" / "config.yaml"
     words = ["calibrate", "--model", str(path), "--data", str(config), "--limit", "14"]
+    one_width = {name: Scale(1.0, 1.0, 2.0) for name in ("dipole", "alpha")}
+    older = [Calibration(16, 20, one_width), Calibration(16, 20, one_width, engine="springs")]
+    tell(path, {"calibration": list(map(asdict, older))})
     assert cli.main(words) == 0
     header = read_header(path)
-    assert [one.conformers for one in header.calibration] == [1, 2, 4, 8]
+    known = [(one.conformers, one.engine) for one in header.calibration]
+    assert known == [(1, ""), (2, ""), (4, ""), (8, ""), (16, "springs")], "the others are anew"
     assert header.from_smiles.geometry == "smiles"
     assert set(header.from_smiles.coverage) == {"dipole_D", "alpha"}
     card = path.with_suffix(".md").read_text()
