@@ -71,12 +71,12 @@ def calibrations(
         made.append(replace(_calibration(found, n, far), engine=sample.engine))
         if sample.partner is not None:
             other = collect(*sample.partner)
-            shares = best_mixing(found, other)
-            found = found.mixed(other, shares)
+            mixing = best_mixing(found, other)
+            found = found.mixed(other, mixing)
             if far is not None and beyond is not None and (partner := beyond[n].partner):
-                far = far.mixed(collect(*partner), shares)
+                far = far.mixed(collect(*partner), mixing)
             known = _calibration(found, n, far)
-            of_each = zip(known.scales.items(), *map(np.ndarray.tolist, shares), strict=True)
+            of_each = zip(known.scales.items(), *map(np.ndarray.tolist, mixing), strict=True)
             scales = {k: replace(one, share=s, falls=f) for (k, one), s, f in of_each}
             name = sample.partner.model.name
             made.append(replace(known, scales=scales, engine=sample.engine, partner=name))

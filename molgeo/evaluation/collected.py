@@ -69,18 +69,18 @@ class Collected(NamedTuple):
         """(molecules,) whether the error bars are those of molecules unlike the training data."""
         return (self.flagged | self.larger).numpy()
 
-    def mixed(self, other: Collected, shares: Mixing) -> Collected:
+    def mixed(self, other: Collected, mixing: Mixing) -> Collected:
         """The mean with what another model says of these molecules; those that it lacks are left.
 
         Args:
             other: of the other model.
-            shares: of this one, for each property.
+            mixing: how much there is of this one.
         """
         rows = dict(zip(other.rows.tolist(), range(len(other.rows)), strict=True))
         has = torch.tensor([row in rows for row in self.rows.tolist()])
         places = torch.tensor([rows[row] for row in self.rows[has].tolist()])
         its = [names_of(other.properties).index(one) for one in names_of(self.properties)]
-        share = torch.from_numpy(shares.at(self.stds[has].numpy()))
+        share = torch.from_numpy(mixing.at(self.stds[has].numpy()))
         values, stds = (
             share * mine[has] + (1 - share) * one[places][:, its]
             for mine, one in ((self.values, other.values), (self.stds, other.stds))
@@ -127,7 +127,7 @@ def together(parts: Sequence[Collected]) -> Collected:
 
 
 def best_mixing(own: Collected, other: Collected) -> Mixing:
-    """The shares of a model in a mean with another one that have the least error.
+    """How much of a model in a mean with another one has the least error, of each property.
 
     Args:
         own: of the model, at molecules with labels.

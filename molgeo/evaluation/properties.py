@@ -158,7 +158,7 @@ def errors(
     scales = sample.calibration(predictor)
     if scales is not None and scales.partner and sample.partner is not None:
         other = collect(*sample.partner, batch_size, precision=precision)
-        found = found.mixed(other, scales.shares(names_of(found.properties)))
+        found = found.mixed(other, scales.mixing(names_of(found.properties)))
     if keep is not None:
         keep(found)
     error = found.values - found.labels

@@ -77,7 +77,7 @@ class ConformerAverage(NamedTuple):
     boltzmann: Array
     signals: Array | None = None
 
-    def mixed(self, other: ConformerAverage, shares: Mixing) -> ConformerAverage:
+    def mixed(self, other: ConformerAverage, mixing: Mixing) -> ConformerAverage:
         """With that of another model, of which there is 1 − share of each property.
 
         The share falls with the spread, but not of numbers whose conformers are known.
@@ -88,9 +88,9 @@ class ConformerAverage(NamedTuple):
             its: Array = getattr(other, name)
             return share * mine + (1 - share) * its
 
-        own = shares.at(self.std)
+        own = mixing.at(self.std)
         found = {name: mean(name, own) for name in ("value", "std")}
-        found |= {name: mean(name, shares.most) for name in ("lowest", "boltzmann")}
+        found |= {name: mean(name, mixing.most) for name in ("lowest", "boltzmann")}
         return self._replace(**found)
 
 
@@ -196,9 +196,9 @@ class Numbers:
         totals = [one.total or one for one in outputs]
         self._totals = [one.name for one in totals]
 
-    def shares(self, known: Calibration) -> Mixing:
-        """Of the model in a mean with its partner, for each output."""
-        return known.shares(self._totals)
+    def mixing(self, known: Calibration) -> Mixing:
+        """How much there is of the model in a mean with its partner, of each output."""
+        return known.mixing(self._totals)
 
     def of(
         self,

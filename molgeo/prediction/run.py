@@ -327,7 +327,7 @@ class PropertyRun:
             reasons = model.reasons(conformers[0], far)
             unlike = bool(reasons) or model.is_larger(far)
             if errors and isinstance(other := others.get(k), tuple):
-                average = average.mixed(other[0], self._numbers.shares(errors))
+                average = average.mixed(other[0], self._numbers.mixing(errors))
             of_several = len(conformers) > 1 or not conformers[0].geometry.startswith(GIVEN)
             numbers = self._numbers.of(average, of_several, errors, unlike)
             answers[k] = Answer(model.name, numbers, energies, reasons)

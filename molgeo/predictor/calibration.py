@@ -116,7 +116,7 @@ class Scale:
 
 
 class Mixing(NamedTuple):
-    """How much of a mean with its partner is a model's own, for each of some properties.
+    """How much of a mean with its partner is a model's own, of some properties.
 
     The conformers at hand are rarely the one that a label is of if their values differ much. So the
     share of the model that knows best what each of them has falls with the standard deviation σ of
@@ -161,8 +161,8 @@ class Calibration:
     engine: str = ""
     partner: str = ""
 
-    def shares(self, names: Sequence[str]) -> Mixing:
-        """Of the model in a mean with its partner.
+    def mixing(self, names: Sequence[str]) -> Mixing:
+        """How much there is of the model in a mean with its partner.
 
         Args:
             names: (properties,).
