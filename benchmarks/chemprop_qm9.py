@@ -20,11 +20,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from fit import timed
+from fit import chemprop, of_free_atoms, write_results
 
 from molgeo.chem.bonds import stereo_smiles
-from molgeo.data.qm9.dataset import QM9, atom_references
-from molgeo.runtime.whole_file import replacing
+from molgeo.data.qm9.dataset import QM9
 
 RESULTS = Path(__file__).with_suffix(".json")
 TESTED = 2000
@@ -39,22 +38,20 @@ def table(data: QM9, flat: bool, n: int | None = None) -> pd.DataFrame:
         flat: whether SMILES have no stereo.
         n: of the training part; None for all.
     """
-    own, molecules, free = data.split(), data.molecules, atom_references()
+    own, molecules = data.split(), data.molecules
     rows = torch.cat([own.train[:n], own.validation[:TESTED], own.test[:TESTED]]).numpy()
     n_train = len(rows) - 2 * TESTED
     parts = ["train"] * n_train + ["val"] * TESTED + ["test"] * TESTED
-    bounds = molecules.bounds
-    numbers = [molecules.z[bounds[row] : bounds[row + 1]].numpy() for row in rows]
     smiles = data.all_smiles()
     texts = [smiles[row] for row in rows]
     if not flat:
+        bounds = molecules.bounds
+        numbers = [molecules.z[bounds[row] : bounds[row + 1]].numpy() for row in rows]
         places = [molecules.pos[bounds[row] : bounds[row + 1]].double().numpy() for row in rows]
         texts = list(map(stereo_smiles, texts, numbers, places))
     found = pd.DataFrame({"smiles": texts, "split": parts})
     for k, name in enumerate(molecules.properties):
-        found[name] = molecules.y[rows, k].numpy()
-        if name in free:
-            found[name] -= [sum(map(free[name].__getitem__, z.tolist())) for z in numbers]
+        found[name] = molecules.y[rows, k].numpy() - of_free_atoms(data, rows, name)
     return found
 
 
@@ -72,23 +69,16 @@ def main() -> None:
     run = "flat" if options.flat else "stereo"
     path, folder = options.work / f"{run}.csv", options.work / run
     folder.mkdir(parents=True, exist_ok=True)
-    table(data, options.flat, options.molecules).to_csv(path, index=False)
-    rows = pd.read_csv(path)
-    command = [options.chemprop, "train", "--data-path", str(path), "-s", "smiles"]
-    command += ["-t", "regression", "--target-columns", *names, "--splits-column", "split"]
-    command += ["--accelerator", "cpu", "--epochs", str(options.epochs), "--pytorch-seed", "0"]
-    took = timed([*command, "-o", str(folder)], folder / "train.log")
-    test = rows.query("split == 'test'").reset_index(drop=True)
-    (found,) = folder.rglob("test_predictions.csv")
-    predicted = pd.read_csv(found)
-    if predicted["smiles"].tolist() != test["smiles"].tolist():
-        raise ValueError(f"{found}: expected the test rows in their order")
-    told: dict[str, Any] = {"epochs": options.epochs, "train": int((rows.split == "train").sum())}
+    rows = table(data, options.flat, options.molecules)
+    rows.to_csv(path, index=False)
+    n_train = int((rows["split"] == "train").sum())
+    words = ("--epochs", str(options.epochs), "--pytorch-seed", "0")
+    test, predicted, took = chemprop(options.chemprop, path, folder, names, *words)
+    told: dict[str, Any] = {"epochs": options.epochs, "train": n_train}
     told |= took | {"mae": {k: float(np.mean(np.abs(predicted[k] - test[k]))) for k in names}}
     known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     known[run] = told
-    with replacing(RESULTS) as part:
-        part.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
+    write_results(known, RESULTS)
     print(json.dumps(told, indent=1))
 
 

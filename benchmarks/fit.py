@@ -85,6 +85,16 @@ def parts(smiles: list[str], kind: str, seed: int) -> list[str]:
     return found
 
 
+def of_free_atoms(data: QM9, rows: np.ndarray, name: str) -> np.ndarray:
+    """(rows,) energies of molecules' free atoms; 0 if the property is no energy."""
+    free = atom_references().get(name)
+    if free is None:
+        return np.zeros(len(rows))
+    bounds = data.molecules.bounds
+    atoms = [data.molecules.z[bounds[row] : bounds[row + 1]].tolist() for row in rows]
+    return np.array([sum(map(free.__getitem__, z)) for z in atoms])
+
+
 def of_qm9(set_name: str, seed: int) -> pd.DataFrame:
     """Molecules of QM9 with a property, and their parts; a tenth of those to learn from is ``val``.
 
@@ -99,10 +109,7 @@ def of_qm9(set_name: str, seed: int) -> pd.DataFrame:
     test = np.random.RandomState(0).permutation(own.test.numpy())[:TESTED]
     rows = np.concatenate([train, test])
     values = data.molecules.y[rows, data.molecules.properties.index(name)].numpy()
-    if name == "u0":
-        free, bounds = atom_references()[name], data.molecules.bounds
-        atoms = [data.molecules.z[bounds[row] : bounds[row + 1]].tolist() for row in rows]
-        values = values - [sum(map(free.__getitem__, z)) for z in atoms]
+    values = values - of_free_atoms(data, rows, name)
     n_val = len(train) // 10
     parts = ["train"] * (len(train) - n_val) + ["val"] * n_val + ["test"] * len(test)
     smiles = data.all_smiles()
@@ -144,18 +151,39 @@ def errors(values: Any, predicted: Any) -> dict[str, float]:
     }
 
 
-def of_chemprop(program: str, path: Path, folder: Path) -> dict[str, Any]:
-    """Train chemprop and test it."""
-    target, seed = SETS[path.stem.split("_")[0]][0], path.stem.split("_")[2]
+def chemprop(
+    program: str, path: Path, folder: Path, targets: list[str], *options: str
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, float]]:
+    """Train chemprop on a file with the columns ``smiles`` and ``split``.
+
+    Args:
+        program: chemprop's.
+        path: the file.
+        folder: of what it writes; its log is beside.
+        targets: columns of values.
+        options: more words for it.
+
+    Returns:
+        The test rows, what it predicts for them, and the seconds it took.
+
+    Raises:
+        ValueError: it predicted other rows.
+    """
     command = [program, "train", "--data-path", str(path), "-s", "smiles", "-t", "regression"]
-    command += ["--target-columns", target, "--splits-column", "split", "--accelerator", "cpu"]
-    command += ["--pytorch-seed", seed, "-o", str(folder)]
-    took = timed(command, folder.with_suffix(".log"))
-    rows = pd.read_csv(path).query("split == 'test'")
+    command += ["--target-columns", *targets, "--splits-column", "split", "--accelerator", "cpu"]
+    took = timed([*command, *options, "-o", str(folder)], folder.with_suffix(".log"))
+    rows = pd.read_csv(path).query("split == 'test'").reset_index(drop=True)
     (found,) = folder.rglob("test_predictions.csv")
     predicted = pd.read_csv(found)
     if predicted["smiles"].tolist() != rows["smiles"].tolist():
         raise ValueError(f"{found}: expected the test rows in their order")
+    return rows, predicted, took
+
+
+def of_chemprop(program: str, path: Path, folder: Path) -> dict[str, Any]:
+    """Train chemprop and test it."""
+    target, seed = SETS[path.stem.split("_")[0]][0], path.stem.split("_")[2]
+    rows, predicted, took = chemprop(program, path, folder, [target], "--pytorch-seed", seed)
     return errors(rows[target], predicted[target]) | took
 
 
@@ -177,6 +205,12 @@ def of_molgeo(path: Path, folder: Path, from_scratch: bool) -> dict[str, Any]:
     return errors(value, predicted) | {"inside": inside, "width": width, "two_d": two_d} | took
 
 
+def write_results(known: dict[str, Any], path: Path) -> None:
+    """Write all runs, whole or not at all."""
+    with replacing(path) as part:
+        part.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
+
+
 def measure(options: argparse.Namespace, known: dict[str, Any]) -> None:
     """Make all runs that are not known."""
     work = Path(options.work)
@@ -196,8 +230,7 @@ def measure(options: argparse.Namespace, known: dict[str, Any]) -> None:
                         else of_molgeo(path, folder, method == "scratch")
                     )
                     known[f"{run}_{method}"] = found
-                    with replacing(Path(options.json)) as part:
-                        part.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
+                    write_results(known, Path(options.json))
                     print(
                         f"{run} {method}", *(f"{k} {v:.4g}" for k, v in found.items()), flush=True
                     )
