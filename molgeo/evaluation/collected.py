@@ -76,16 +76,24 @@ class Collected(NamedTuple):
             other: of the other model.
             mixing: how much there is of this one.
         """
+        mine, its = self.beside(other)
+        share = torch.from_numpy(mixing.at(mine.stds.numpy()))
+        values, stds = (
+            share * one + (1 - share) * two
+            for one, two in ((mine.values, its.values), (mine.stds, its.stds))
+        )
+        return mine._replace(values=values, stds=stds)
+
+    def beside(self, other: Collected) -> tuple[Collected, Collected]:
+        """Both at the molecules that both have, in this one's order and of its properties."""
         rows = dict(zip(other.rows.tolist(), range(len(other.rows)), strict=True))
         has = torch.tensor([row in rows for row in self.rows.tolist()])
         places = torch.tensor([rows[row] for row in self.rows[has].tolist()])
-        its = [names_of(other.properties).index(one) for one in names_of(self.properties)]
-        share = torch.from_numpy(mixing.at(self.stds[has].numpy()))
-        values, stds = (
-            share * mine[has] + (1 - share) * one[places][:, its]
-            for mine, one in ((self.values, other.values), (self.stds, other.stds))
-        )
-        return self.of_places(has.nonzero()[:, 0])._replace(values=values, stds=stds)
+        columns = [names_of(other.properties).index(one) for one in names_of(self.properties)]
+        its = other.of_places(places)
+        tables = {name: getattr(its, name)[:, columns] for name in ("values", "stds", "labels")}
+        its = its._replace(properties=self.properties, **tables)
+        return self.of_places(has.nonzero()[:, 0]), its
 
     def of_places(self, places: Tensor) -> Collected:
         """Some of the molecules.
@@ -137,8 +145,12 @@ def best_mixing(own: Collected, other: Collected) -> Mixing:
     falls = [part / np.where(wide > 0, wide, np.inf) for part in FALLS]
     steps = np.linspace(0.0, 1.0, STEPS + 1)
     each = [Mixing(np.full(len(wide), most), some) for some in falls for most in steps]
-    found = [own.mixed(other, one) for one in each]
-    error = torch.stack([(one.values - one.labels).abs().nanmean(0) for one in found])
+    mine, its = own.beside(other)
+    error = []
+    for one in each:
+        share = torch.from_numpy(one.at(mine.stds.numpy()))
+        values = share * mine.values + (1 - share) * its.values
+        error.append((values - mine.labels).abs().nanmean(0))
     # (tries, properties) of both numbers, of which each property takes those of its best try.
-    best, own_column = error.argmin(0).numpy(), np.arange(len(wide))
+    best, own_column = torch.stack(error).argmin(0).numpy(), np.arange(len(wide))
     return Mixing(*(np.array(one)[best, own_column] for one in zip(*each, strict=True)))
