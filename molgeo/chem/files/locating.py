@@ -23,12 +23,13 @@ from molgeo.runtime.errors import InputError
 STDIN: Final = "-"
 
 _OTHER_ENDINGS: Final = re.compile(
-    r"\.(xlsx?|ods|jsonl?|ndjson|ya?ml|toml|pdf|docx?|md|log|out|inp|gjf|com|fchk|cube?|png|svg|np[yz]|"
+    r"\.(xls[xm]?|ods|numbers|jsonl?|ndjson|ya?ml|toml|pdf|docx?|md|log|out|inp|gjf|com|fchk|cube?|png|svg|np[yz]|"
     r"h5|hdf5|pkl|pickle|zip|tar|tgz|bz2|xz|7z|gz|mae|maegz|cml|pdb|pdbqt|ent|mol2|cif|mmcif|vasp|"
     r"poscar|contcar|feather|arrow|pq|sqlite|html|xml|rxn|cdx|cdxml|safetensors|ckpt|pt)"
 )
 """Endings of files that are not read: a word that has one is no SMILES with a mistake."""
 
+_SPREADSHEETS: Final = frozenset({".xlsx", ".xlsm", ".xls", ".ods", ".numbers"})
 
 _ENDING: Final = re.compile(r"\.(?=.*[ad-mq-z])[a-z][a-z0-9_]{1,9}")
 """What may be the ending of a file, but is no row of atoms: one of its letters is none."""
@@ -67,11 +68,7 @@ def locate(source: str | Path, options: ReadOptions = DEFAULT) -> Path | None:
     is_folder = os.path.isdir(text)
     if os.path.exists(text) and not is_folder:
         if format_of(path, options) is None:
-            raise InputError(
-                f"{path} is a file with an unknown ending: expected one of "
-                f"{', '.join(by_ending())}; or say --input-format (a SMILES of that name can be "
-                "given on standard input)"
-            )
+            raise InputError(f"{path} {_foreign(path)}")
         if not os.access(text, os.R_OK):
             raise InputError(f"{path}: no permission to read it")
         return path
@@ -105,6 +102,22 @@ def _may_be_structure(text: str) -> bool:
         return mol_from_smiles(text.strip()) is not None
 
 
+def _foreign(path: Path) -> str:
+    """What is wrong with the ending of a file that is there, and what helps."""
+    if path.suffix.lower() in _SPREADSHEETS:
+        return "is a spreadsheet: save its sheet as csv, and give that file"
+    return (
+        f"is a file with an unknown ending: expected {_plain_endings()}, text files also with .gz; "
+        "give it the ending of its format (predict, embed, relax, md and vib can be told it by "
+        "--input-format)"
+    )
+
+
+def _plain_endings() -> str:
+    """What is read, without the endings of the same in compressed form."""
+    return f"one of {', '.join(end for end in by_ending() if not end.endswith('.gz'))}"
+
+
 def _alike(path: Path) -> str:
     """The file that may have been meant, else which ones are read."""
     try:
@@ -113,7 +126,7 @@ def _alike(path: Path) -> str:
         near = []
     if near:
         return f"did you mean {path.parent / near[0]}?"
-    return f"give one of {', '.join(end for end in by_ending() if not end.endswith('.gz'))}"
+    return f"give {_plain_endings()}"
 
 
 def _is_blank(path: Path) -> bool:

@@ -100,11 +100,19 @@ def test_lone_surrogates_everywhere_can_be_written(tmp_path):
 def test_input_format(tmp_path):
     path = tmp_path / "data.dat"
     path.write_text("name,smiles\na,CCO\n")
-    with pytest.raises(InputError, match=r"unknown ending.*or say --input-format"):
+    with pytest.raises(InputError, match=r"unknown ending.*can be told it by --input-format"):
         locate(path)
     assert locate(path, ReadOptions(input_format="csv")) == path
     with pytest.raises(InputError, match="input_format 'cvs' is unknown, did you mean 'csv'"):
         check_sources([], ReadOptions(input_format="cvs"))
+
+
+@pytest.mark.parametrize("ending", ["xlsx", "XLS", "ods"])
+def test_a_spreadsheet_is_to_be_saved_as_csv(tmp_path, ending):
+    path = tmp_path / f"data.{ending}"
+    path.write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"is a spreadsheet: save its sheet as csv"):
+        locate(path)
 
 
 @pytest.mark.parametrize("text", [".", "..", "./", "/"])
