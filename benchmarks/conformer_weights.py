@@ -1,6 +1,7 @@
 """Train the model that weighs conformers: which of them is the one that QM9's label is of.
 
     python benchmarks/conformer_weights.py WORK --molecules 28000 --minutes 50
+    python benchmarks/conformer_weights.py WORK --from-member 0 --rate 5e-4 --minutes 50
 
 QM9's conformers were made by rules, not found by their energies, so that no force field says which
 of the conformers of a SMILES a label belongs to. A net can learn those rules: of each training
@@ -11,7 +12,9 @@ distances and those of QM9's conformer, the target is
     t_c ∝ n_c exp(−(d_c − min d) / τ),
 
 where n_c counts how often the conformer was made. The loss is the cross-entropy of this and of
-``softmax(w_c + ln n_c)``, with w the property `LOG_WEIGHT`. The net starts from a shipped one.
+``softmax(w_c + ln n_c)``, with w the property `LOG_WEIGHT`. The net starts from the backbone of a
+shipped model, or goes on as one of the networks whose mean the shipped weights are
+(`campaign/merge.py` makes it).
 
 Conformers are kept beside QM9 (molgeo.generate.qm9.make_once), and the state of the training in
 WORK every minute: a run that was killed goes on. The rate is constant, then falls linearly to zero
@@ -40,7 +43,7 @@ from molgeo.evaluation.cards import markdown
 from molgeo.generate.geometries import parted
 from molgeo.generate.qm9 import make_once
 from molgeo.ops.segment import gather, scatter_sum
-from molgeo.prediction.conformer_average import CONFORMERS
+from molgeo.prediction.conformer_average import WEIGHED_CONFORMERS as CONFORMERS
 from molgeo.predictor import Predictor
 from molgeo.predictor.checkpoint import load, read_header, save_checkpoint
 from molgeo.runtime.progress import progress
@@ -60,6 +63,7 @@ NOISE: Final = 0.04
 VALIDATION: Final = 2000
 BATCH: Final = 16
 RATE: Final = 1e-3
+"""Of Muon and AdamW at the start."""
 DECAY: Final = 0.6
 EMA: Final = 0.998
 SEED: Final = 7
@@ -162,10 +166,10 @@ def log_shares(net: Predictor, known: Molecules, some: Chosen, noise: float = 0.
     return w - gather(scatter_sum(w.exp(), some.owner, some.n).log(), some.owner)
 
 
-def loss_of(net: Predictor, known: Molecules, molecules: Tensor) -> Tensor:
-    """Mean cross-entropy of the targets and the shares."""
+def loss_of(net: Predictor, known: Molecules, molecules: Tensor, noise: float = NOISE) -> Tensor:
+    """Mean cross-entropy of the targets and the shares, with shaken atoms."""
     some = chosen(known, molecules)
-    shares = log_shares(net, known, some, NOISE)
+    shares = log_shares(net, known, some, noise)
     return -(known.target[some.conformers] * shares).sum() / some.n
 
 
@@ -207,9 +211,39 @@ def started() -> Predictor:
     return net
 
 
-def trained(net: Predictor, known: Molecules, test: Molecules, state: Path, minutes: float) -> int:
+def member(whole: Predictor, k: int) -> Predictor:
+    """One of the equal networks whose mean a model is (`molgeo.predictor.merging`).
+
+    The bias of its last layer is the mean of theirs: their own ones are in no checkpoint.
+    """
+    parts = whole.config.backbone["members"]
+    fields = dict(parts[k])
+    hidden = whole.heads.hidden // len(parts)
+    net = Predictor(fields.pop("model"), fields, whole.properties, hidden)
+    room, dim = f"backbone.members.{k}.", net.backbone.feature_dim
+    old = whole.state_dict()
+    own = {f"backbone.{name.removeprefix(room)}": w for name, w in old.items() if room in name}
+    rows, columns = slice(k * hidden, (k + 1) * hidden), slice(k * dim, (k + 1) * dim)
+    own |= {name: old[name] for name in ("scale", "heads.out_bias")}
+    own["heads.in_layer.weight"] = old["heads.in_layer.weight"][rows, columns]
+    own["heads.in_layer.bias"] = old["heads.in_layer.bias"][rows]
+    own["heads.out_weight"] = len(parts) * old["heads.out_weight"][:, rows]
+    net.load_state_dict({**net.state_dict(), **own})
+    net.domain, net.name = whole.domain, NAME
+    return net
+
+
+def trained(
+    net: Predictor,
+    known: Molecules,
+    test: Molecules,
+    state: Path,
+    minutes: float,
+    rate: float = RATE,
+    noise: float = NOISE,
+) -> int:
     """Train until the minutes are over, with the average of the weights in the end; its steps."""
-    optimizer = MuonAndAdamW(net, {"lr": RATE, "weight_decay": 0.0, "fused": True})
+    optimizer = MuonAndAdamW(net, {"lr": rate, "weight_decay": 0.0, "fused": True})
     average = {name: p.detach().clone() for name, p in net.named_parameters()}
     spent, step, said = 0.0, 0, 0.0
     if state.exists():
@@ -227,8 +261,8 @@ def trained(net: Predictor, known: Molecules, test: Molecules, state: Path, minu
         molecules, order = order[:BATCH], order[BATCH:]
         factor = min(1.0, (step + 1) / 100, (1 - now / seconds) / DECAY)
         for group in optimizer.param_groups:
-            group["lr"] = RATE * factor
-        loss = loss_of(net, known, molecules)
+            group["lr"] = rate * factor
+        loss = loss_of(net, known, molecules, noise)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
@@ -272,12 +306,34 @@ def standardise(net: Predictor, known: Molecules) -> None:
     net.scale.fill_(size)
 
 
+def begun(k: int | None) -> str:
+    """What the net was before, in words."""
+    if k is None:
+        return f"It starts from the backbone of `{START}`."
+    return f"It goes on as network {k} of an earlier `{NAME}`."
+
+
+def command(options: argparse.Namespace) -> str:
+    """How to train the same again."""
+    k = options.from_member
+    more = "" if k is None else f" --from-member {k}"
+    return (
+        f"python benchmarks/conformer_weights.py WORK --molecules {options.molecules} "
+        f"--minutes {options.minutes:g} --rate {options.rate:g} --noise {options.noise:g}{more}"
+    )
+
+
 def main() -> None:
     """Make the conformers, train, and write the checkpoint with its card."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("work", type=Path)
     parser.add_argument("--molecules", type=int, default=28_000, help="of QM9's training part")
     parser.add_argument("--minutes", type=float, default=50.0, help="of training")
+    parser.add_argument(
+        "--from-member", type=int, help=f"network of the shipped {NAME} to go on with"
+    )
+    parser.add_argument("--rate", type=float, default=RATE, help="at the start")
+    parser.add_argument("--noise", type=float, default=NOISE, help="of the atoms in training, Å")
     parser.add_argument("--device", default="cpu", help="on which to train")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
@@ -288,10 +344,12 @@ def main() -> None:
     test = made(data, split.validation.numpy()[:VALIDATION])
     known = made(data, order[: options.molecules])
     print(f"{len(known.first) - 1} and {len(test.first) - 1} molecules have several conformers")
-    net, known = started().to(options.device), known.to(options.device)
-    test = test.to(options.device)
+    k = options.from_member
+    net = started() if k is None else member(load(NAME), k).train()
+    net = net.to(options.device)
+    known, test = known.to(options.device), test.to(options.device)
     state = options.work / "state.pt"
-    step = trained(net, known, test, state, options.minutes)
+    step = trained(net, known, test, state, options.minutes, options.rate, options.noise)
     torch.set_float32_matmul_precision("highest")
     found = measured(net.eval(), test)
     standardise(net, test)
@@ -317,16 +375,15 @@ def facts(
         "epochs": step * BATCH // n,
         "steps": step,
         "validation_loss": found["cross_entropy"],
-        "command": f"python benchmarks/conformer_weights.py WORK --molecules {options.molecules} "
-        f"--minutes {options.minutes:g}",
+        "command": command(options),
         "commit": commit(),
         "date": datetime.date.today().isoformat(),
         "notes": "Weighs the conformers of a molecule that are made from its SMILES: the shares "
         "are softmax(log_weight). It has learned which of them is the conformer that QM9's labels "
         f"are of. Of {VALIDATION} validation molecules those that have it among two or more give "
         f"it a share of {found['share']:.0%}, instead of {found['share_by_counts']:.0%} if each "
-        "counts as often as it was made. It starts from the backbone of "
-        f"`{START}`. A weight of one conformer alone means nothing.",
+        f"counts as often as it was made. {begun(options.from_member)} "
+        "A weight of one conformer alone means nothing.",
     }
 
 

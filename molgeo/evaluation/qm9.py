@@ -71,7 +71,7 @@ def evaluate(
         batch_size: as in `molgeo.evaluation.properties.errors`.
         progress: called with (molecules done, molecules in all).
         precision: of float32 matrix products; ``medium`` multiplies in bfloat16, which is faster.
-        conformers: of each molecule; None for as many as `molgeo.predict` makes, 24 for a model of
+        conformers: of each molecule; None for as many as `molgeo.predict` makes, 32 for a model of
             QM9's labels and 8 for others. Their values are averaged as it does.
         report: page of the errors to write; None for none.
         partner: a model at cheap geometries that the model was calibrated together with: values are

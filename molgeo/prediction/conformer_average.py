@@ -44,7 +44,7 @@ CONFORMERS: Final = 8
 """Made of each SMILES if no number is asked for. 1, 2, 4 and 8 were tried, each better than the
 one before; a conformer costs some 6 ms."""
 
-WEIGHED_CONFORMERS: Final = 24
+WEIGHED_CONFORMERS: Final = 32
 """The same if a model weighs them: the more there are, the more often QM9's own one is among them,
 and those that do not count cost no more than to be made."""
 

@@ -8,6 +8,7 @@ from molgeo.chem.conformers.distinct import first_alike
 from molgeo.datasets import QM9
 from molgeo.generate.geometries import parted
 from molgeo.generate.qm9 import make_once
+from molgeo.predictor.merging import merged
 
 
 @pytest.fixture
@@ -113,7 +114,28 @@ def test_before_its_first_step_each_counts_as_often_as_it_was_made(weights, conf
     assert found["share"] == pytest.approx(found["share_by_counts"], abs=1e-4)
 
 
-def test_atoms_are_shaken_in_training_alone(weights, conformers, monkeypatch):
+def test_a_network_of_a_mean_goes_on_as_it_was(weights, conformers):
+    """The mean's value is that of its networks; they share a bias, as the mean has one."""
+    known = weights.compared(*conformers)
+    parts = [weights.started().eval() for _ in range(2)]
+    with torch.no_grad():
+        for k, one in enumerate(parts):
+            one.heads.out_weight.normal_(std=3.0, generator=torch.Generator().manual_seed(k))
+            one.heads.out_bias.fill_(0.3)
+        parts[1].backbone.embedding.weight.mul_(1.1)
+        weights.standardise(parts[1], known)
+        bias = parts[0].heads.out_bias * parts[0].scale
+        parts[1].heads.out_bias.copy_(bias / parts[1].scale)
+    whole = merged(parts)
+    batch = known.set.batch(known.places[:20])
+    for k, one in enumerate(parts):
+        with torch.no_grad():
+            expected = one(batch.z, batch.pos, batch.batch)["log_weight"]
+            found = weights.member(whole, k).eval()(batch.z, batch.pos, batch.batch)["log_weight"]
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_atoms_are_shaken_in_training_alone(weights, conformers):
     known = weights.compared(*conformers)
     net, few = weights.started(), torch.arange(4)
     with torch.no_grad():
@@ -121,8 +143,7 @@ def test_atoms_are_shaken_in_training_alone(weights, conformers, monkeypatch):
         losses = [float(weights.loss_of(net, known, few)) for _ in range(2)]
         assert losses[0] != losses[1]
         assert weights.measured(net, known) == weights.measured(net, known)
-        monkeypatch.setattr(weights, "NOISE", 0.0)
-        plain = [float(weights.loss_of(net, known, few)) for _ in range(2)]
+        plain = [float(weights.loss_of(net, known, few, 0.0)) for _ in range(2)]
     assert plain[0] == plain[1]
 
 
@@ -131,16 +152,15 @@ def test_it_learns_and_goes_on_from_its_state(weights, conformers, tmp_path, mon
     net, state = weights.started(), tmp_path / "state.pt"
     before = weights.measured(net.eval(), known)
     monkeypatch.setattr(weights, "KEPT", 0.0)
-    monkeypatch.setattr(weights, "NOISE", 0.0)
     clock = iter(np.arange(0.0, 1e6, 0.5))
     monkeypatch.setattr(weights.time, "monotonic", lambda: float(next(clock)))
-    step = weights.trained(net.train(), known, known, state, 0.5)
+    step = weights.trained(net.train(), known, known, state, 0.5, noise=0.0)
     after = weights.measured(net.eval(), known)
     assert after["cross_entropy"] < before["cross_entropy"] - 0.1
     assert after["share"] > before["share"] + 0.02
     assert step > 40
     again = weights.started()
-    assert weights.trained(again, known, known, state, 0.5) == step
+    assert weights.trained(again, known, known, state, 0.5, noise=0.0) == step
     for name, w in again.state_dict().items():
         torch.testing.assert_close(w, net.state_dict()[name], equal_nan=True)
     assert "cross_entropy" in capsys.readouterr().out

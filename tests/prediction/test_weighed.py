@@ -117,7 +117,7 @@ def test_more_conformers_are_made_if_they_are_weighed(of_qm9):
     other = copy.copy(of_qm9)
     other.header = Facts(data="my table")
     numbers = {
-        24: PredictSettings(of_qm9),
+        32: PredictSettings(of_qm9),
         8: PredictSettings(other),
         1: PredictSettings(of_qm9, fast=True),
         5: PredictSettings(of_qm9, conformers=5),
