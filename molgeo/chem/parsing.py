@@ -29,8 +29,8 @@ MAX_SMILES_LENGTH: Final = 5000
 """Characters. A molecule of 300 atoms has about a tenth of them."""
 
 SPACE_IN_SMILES: Final = (
-    "white space in the SMILES: give one SMILES only; a name goes behind it in a .smi file or on "
-    "standard input, and into a column of its own in a table"
+    "white space in the SMILES: give one SMILES only; a name goes behind it in a .smi file, in a "
+    "column of its own, or on standard input: printf 'CCO ethanol\\n' | molgeo predict -"
 )
 
 MAX_LINES: Final = 20

@@ -23,13 +23,14 @@ from molgeo.runtime.errors import InputError
 STDIN: Final = "-"
 
 _OTHER_ENDINGS: Final = re.compile(
-    r"\.(xls[xm]?|ods|numbers|jsonl?|ndjson|ya?ml|toml|pdf|docx?|md|log|out|inp|gjf|com|fchk|cube?|png|svg|np[yz]|"
+    r"\.(jsonl?|ndjson|ya?ml|toml|pdf|docx?|md|log|out|inp|gjf|com|fchk|cube?|png|svg|np[yz]|"
     r"h5|hdf5|pkl|pickle|zip|tar|tgz|bz2|xz|7z|gz|mae|maegz|cml|pdb|pdbqt|ent|mol2|cif|mmcif|vasp|"
     r"poscar|contcar|feather|arrow|pq|sqlite|html|xml|rxn|cdx|cdxml|safetensors|ckpt|pt)"
 )
 """Endings of files that are not read: a word that has one is no SMILES with a mistake."""
 
 _SPREADSHEETS: Final = frozenset({".xlsx", ".xlsm", ".xls", ".ods", ".numbers"})
+"""More of them, whose tables can be saved as what is read."""
 
 _ENDING: Final = re.compile(r"\.(?=.*[ad-mq-z])[a-z][a-z0-9_]{1,9}")
 """What may be the ending of a file, but is no row of atoms: one of its letters is none."""
@@ -83,7 +84,8 @@ def locate(source: str | Path, options: ReadOptions = DEFAULT) -> Path | None:
 
 def _names_file(text: str, is_folder: bool) -> bool:
     """Whether a word can only be the name of a file or folder, which is not there."""
-    is_file = _OTHER_ENDINGS.fullmatch(Path(text).suffix.lower()) is not None
+    end = Path(text).suffix.lower()
+    is_file = end in _SPREADSHEETS or _OTHER_ENDINGS.fullmatch(end) is not None
     return (is_file or is_folder) and not _may_be_structure(text)
 
 
@@ -108,8 +110,8 @@ def _foreign(path: Path) -> str:
         return "is a spreadsheet: save its sheet as csv, and give that file"
     return (
         f"is a file with an unknown ending: expected {_plain_endings()}, text files also with .gz; "
-        "give it the ending of its format (predict, embed, relax, md and vib can be told it by "
-        "--input-format)"
+        "give it the ending of its format, or say --input-format to a command that has it (a "
+        "SMILES of that name can be given on standard input)"
     )
 
 
