@@ -3,8 +3,9 @@
     python benchmarks/methods.py --residues 0 1 2 5 11
     python benchmarks/methods.py --models spectrum_net-aimnet2 my-own.safetensors
 
-Chains of alanine of 12 to 122 atoms, one thread, CPU time, in turn. Steps of molgeo are replayed
-where a run of some length replays them. A method that is not installed is named and left out.
+Chains of alanine of 12 to 122 atoms at 300 K, one thread, CPU time, in turn. Steps of molgeo are
+those of `molgeo md --compile`, and of a run without it that is long enough to be replayed, if it
+may be. A method that is not installed is named and left out.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from ase import units
 from ase.calculators.calculator import Calculator
@@ -22,11 +24,19 @@ from ase.md.verlet import VelocityVerlet
 from measure import Quartiles
 
 from molgeo.simulation.calculator import MolgeoCalculator
+from molgeo.simulation.motion import set_momenta
+from molgeo.simulation.relaxation import relax
 from molgeo.simulation.replay import MOST_EDGES
 from molgeo.simulation.structures import structures
 
-TIMESTEP_FS = 1e-3
-"""Atoms move, and stay where they are."""
+TIMESTEP_FS = 0.5
+"""GFN2-xTB begins each step with the charges of the last one: atoms that hardly move would be of
+no cost to it."""
+
+TEMPERATURE = 300.0
+
+
+MODELS = ["spectrum_net-aimnet2", "spectrum_net-aimnet2-small"]
 
 
 def gfn2() -> Calculator:
@@ -49,18 +59,27 @@ METHODS: dict[str, Callable[[], Calculator]] = {"gfn2": gfn2, "aimnet2": aimnet2
 def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """Run the benchmark and return the rows that it prints, in ms a step."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", nargs="+", default=["spectrum_net-aimnet2"])
+    parser.add_argument("--models", nargs="+", default=MODELS)
     parser.add_argument("--residues", nargs="+", type=int, default=[0, 1, 2, 5, 11])
-    parser.add_argument("--repeats", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=4, help="of each repeat")
+    parser.add_argument("--repeats", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=8, help="of each repeat")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     rows = []
     for n in options.residues:
         (atoms,) = structures("CC(=O)N" + "[C@@H](C)C(=O)N" * n + "C")
+        atoms.calc = MolgeoCalculator(options.models[0], "cpu")
+        atoms = relax(atoms, 0.1).atoms
+        set_momenta(atoms, TEMPERATURE, 3 * len(atoms) - 6, np.random.default_rng(0))
         own = len(atoms) * (len(atoms) - 1) <= MOST_EDGES or "auto"
         runs = {}
-        ours = {one: partial(MolgeoCalculator, one, "cpu", replay=own) for one in options.models}
+        ours = {
+            f"{one}{', compiled' if how == 'compiled' else ''}": partial(
+                MolgeoCalculator, one, "cpu", replay=how
+            )
+            for one in options.models
+            for how in ("compiled", own)
+        }
         for name, make in {**ours, **METHODS}.items():
             moving = atoms.copy()
             try:

@@ -1,15 +1,21 @@
 """Small force fields with random weights, and atoms for them."""
 
+import dataclasses
+
 import numpy as np
 import torch
 from ase import Atoms
+from ase.build import molecule
 from small_models import small
 
 from molgeo.data.forces.properties import ENERGY
 from molgeo.data.qm9.properties import PROPERTIES
 from molgeo.predictor import Predictor
 from molgeo.predictor.domain import Domain
+from molgeo.predictor.expected_errors import expected_errors
+from molgeo.predictor.gaussians import Gaussians, gaussians
 from molgeo.predictor.header import Facts
+from molgeo.simulation.calculator import MolgeoCalculator
 
 BACKBONES = {
     "schnet": {"n_features": 16, "n_filters": 16, "n_blocks": 2, "n_gaussians": 20, "cutoff": 4.0},
@@ -83,3 +89,31 @@ def crystal(seed=0):
     )
     scaled = grid + 0.03 * rng.standard_normal((6, 3)) + rng.integers(-1, 2, (6, 3))
     return Atoms("OCHCHO", scaled_positions=scaled, cell=cell, pbc=True)
+
+
+NAMES = ("CH3CH2OH", "H2O", "CH3OH")
+
+
+def features_of(model, atoms):
+    found = {}
+    calc = MolgeoCalculator(model, "cpu", "float64", replay=False)
+    calc.models[0].heads.in_layer.register_forward_hook(lambda _, x, __: found.update(x=x[0]))
+    calc.calculate(atoms, ["forces"])
+    return found["x"].detach().float()
+
+
+def told(limit=1e3, seed=0):
+    """A force field that tells errors, by Gaussians of the features of some molecules."""
+    own = force_field("spectrum_net", seed=seed)
+    shaken = []
+    for k in range(30):
+        shaken.append(molecule(NAMES[k % 3]))
+        shaken[-1].rattle(0.03, seed=k)
+    x = torch.cat([features_of(own, atoms) for atoms in shaken])
+    z = torch.cat([torch.from_numpy(atoms.numbers) for atoms in shaken])
+    found = gaussians(x, z, 4)
+    _, apart = Gaussians(**found).distances(x, z)
+    error = 0.1 * apart * torch.rand(len(z), generator=torch.Generator().manual_seed(seed))
+    made = expected_errors(found, apart, z, error, torch.arange(len(z)) // 6)
+    own.expected_errors = dataclasses.replace(made, limit=torch.tensor([float(limit)]))
+    return own

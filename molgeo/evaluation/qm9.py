@@ -244,7 +244,7 @@ def sample_of(
 def _choice(weigher: Weigher, conformers: list[int]) -> Choice:
     """Of conformers made of a SMILES, those are relaxed that count for any of these numbers."""
     from molgeo.generate.qm9 import Choice
-    from molgeo.simulation.engine import weights_digest
+    from molgeo.predictor.checkpoint import weights_digest
 
     about = {"of": conformers, "least": LEAST_SHARE, "weigher": weights_digest(weigher.model)}
     return Choice(about, lambda rows: weigher.counting(torch.from_numpy(rows), conformers))

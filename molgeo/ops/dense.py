@@ -86,9 +86,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Returns:
         (…, out).
     """
+    rows = x.reshape(-1, x.shape[-1])  # in a program three axes would be a product for each row
     if not _worthwhile(x, weight):
-        return F.linear(x, weight, bias)
-    rows = x.reshape(-1, x.shape[-1])
+        return F.linear(rows, weight, bias).view(*x.shape[:-1], weight.shape[0])
     tracked = _tracked(x, weight, bias)
     y: Tensor = _Dense.apply(rows, weight, bias) if tracked else _multiply(rows, weight, bias)
     return y.view(*x.shape[:-1], weight.shape[0])

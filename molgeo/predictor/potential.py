@@ -5,7 +5,7 @@ Forces are the negative gradient of the energy, but those of a backbone with `di
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -37,6 +37,30 @@ class Potential(NamedTuple):
     strain_gradient: Tensor | None
     dipole: Tensor | None
     forces_std: Tensor | None
+
+
+ALIKE: Final = 1e-3
+"""eV and eV/Å, and of the largest force: other orders of sums change the rounding alone, but what a
+strange model may keep of a graph would change all."""
+
+
+def unlike(found: Potential, expected: Potential) -> str | None:
+    """Which of the results is another one than that of the evaluation; None if none is.
+
+    Args:
+        found: by another way.
+        expected: by `Predictor.potential`, with forces.
+    """
+    assert expected.forces is not None
+    largest = 1.0 + float(expected.forces.nan_to_num(0.0, 0.0, 0.0).abs().max())
+    for name, value in expected._asdict().items():
+        size = len(expected.energies) if name in ("energy", "strain_gradient", "dipole") else 1
+        own, tolerance = getattr(found, name), ALIKE * largest * size
+        if value is None:
+            continue
+        if not torch.allclose(own.to(value), value, 0.0, tolerance, equal_nan=True):
+            return name
+    return None
 
 
 def standardised_forces(

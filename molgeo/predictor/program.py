@@ -102,11 +102,13 @@ class Program(nn.Module):
     Args:
         predictor: whose weights do not change.
         forces: give `POTENTIAL`; else the properties.
+        strain: of that, the derivative by a strain too, if forces are a gradient.
     """
 
-    def __init__(self, predictor: Predictor, forces: bool) -> None:
+    def __init__(self, predictor: Predictor, forces: bool, strain: bool = True) -> None:
         super().__init__()
         self.predictor, self.forces = predictor, forces
+        self.strain = strain and not predictor.backbone.direct_forces
         _ = predictor.outputs  # which free atoms are known is not looked at while it is exported
 
     def forward(
@@ -129,8 +131,7 @@ class Program(nn.Module):
     def potential(self, z: Tensor, pos: Tensor, graph: Graph) -> dict[str, Tensor]:
         """`POTENTIAL`, as far as the model knows it."""
         weight = next(self.predictor.parameters())
-        strain = not self.predictor.backbone.direct_forces
-        found = self.predictor.potential(z, pos.to(weight.dtype), graph, strain=strain)
+        found = self.predictor.potential(z, pos.to(weight.dtype), graph, strain=self.strain)
         return {name: x.double() for name, x in found._asdict().items() if x is not None}
 
 
@@ -224,19 +225,28 @@ def program_of(predictor: Predictor, forces: bool | None = None) -> torch.export
             f"{predictor.name}: it takes descriptors of bonds by RDKit, which no program computes; "
             "`molgeo fit --coordinates-alone` makes a model that has none"
         )
-    program = Program(
-        copy.deepcopy(predictor).requires_grad_(False).eval(), _has_forces(predictor, forces)
-    )
+    own = copy.deepcopy(predictor).requires_grad_(False).eval()
+    return exported(Program(own, _has_forces(predictor, forces)))
+
+
+def exported(program: Program) -> torch.export.ExportedProgram:
+    """The operations of a program, for all sizes of its inputs.
+
+    Args:
+        program: whose model is its own: it keeps what it makes in the first call.
+    """
     axes = {
         name: {
             n: torch.export.Dim.DYNAMIC
             for n, axis in enumerate(value.shape)
             if isinstance(axis, str)
         }
-        for name, value in _inputs(predictor).items()
+        for name, value in _inputs(program.predictor).items()
     }
+    example = _example(program.predictor)
     with torch.inference_mode(False), torch.no_grad():
-        return torch.export.export(program, _example(predictor), dynamic_shapes=axes, strict=False)
+        program(*example)  # tables that a model makes once are constants, not operations
+        return torch.export.export(program, example, dynamic_shapes=axes, strict=False)
 
 
 def _inputs(predictor: Predictor) -> dict[str, Value]:

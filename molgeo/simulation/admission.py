@@ -12,6 +12,7 @@ from molgeo.runtime.errors import InputError, UserError
 from molgeo.runtime.plain_text import say
 from molgeo.runtime.whole_file import is_same_file, new_file
 from molgeo.simulation.calculator import MolgeoCalculator
+from molgeo.simulation.compiled import is_compiled
 from molgeo.simulation.motion import has_velocities
 from molgeo.simulation.settings import ForceFieldSettings, Precision
 
@@ -110,11 +111,15 @@ def calculator_of(
     force_field: ForceFieldSettings, dtype: Precision = "float64", skin: float = 0.5
 ) -> MolgeoCalculator:
     """A calculator that leaves warnings and the start to `admission` and `structures`."""
-    return MolgeoCalculator(
+    calculator = MolgeoCalculator(
         _names(force_field.model),
         force_field.device,
         dtype,
         skin,
         allow_unfamiliar=True,
         check_geometry=False,
+        replay="compiled" if force_field.compile else "auto",
     )
+    if force_field.compile and not all(map(is_compiled, calculator.models)):
+        say(f"compiling {calculator.model_name} in {dtype}: half a minute, once on this machine")
+    return calculator

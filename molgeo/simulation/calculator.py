@@ -33,7 +33,7 @@ from molgeo.runtime.errors import SettingError, UnknownSettingError, UserError
 from molgeo.runtime.plain_text import nearest
 from molgeo.simulation.familiarity import Doubts, Unfamiliar, unfamiliar
 from molgeo.simulation.memory import Memory, inputs
-from molgeo.simulation.replay import MOST_EDGES, Replay, Replayed
+from molgeo.simulation.replay import MOST_EDGES, Replay, Replayed, check_replay
 from molgeo.simulation.starts import Starts
 
 DTYPES: Final = {"float32": torch.float32, "float64": torch.float64}
@@ -79,6 +79,8 @@ class MolgeoCalculator(Calculator):
             makes a small molecule's steps about twice as fast. On a card they are captured as a
             CUDA graph that holds for other graphs of the atoms too. True records at once, False
             never, and "auto" after so many steps that it pays (`molgeo.simulation.replay`).
+            "compiled" makes machine code of the model, which takes half a minute once per machine
+            and a C++ compiler, and is three to six times as fast for any small molecules.
 
     Raises:
         ValueError: no model, an unknown one or one without forces; a device, type, skin or replay
@@ -147,16 +149,16 @@ class MolgeoCalculator(Calculator):
             raise SettingError(f"dtype: expected one of {known}, got {options['dtype']!r}")
         if not isinstance(options["skin"], int | float):
             raise SettingError(f"skin: expected a number of Å, got {options['skin']!r}")
-        if options["replay"] not in (True, False, "auto"):
-            raise SettingError(f"replay: expected True, False or 'auto', got {options['replay']!r}")
         device, dtype = choose(options["device"]), DTYPES[options["dtype"]]
+        check_replay(options["replay"], device)
         models = self.models if self._options else []
         if changed.keys() & {"model", "device", "dtype", "allow_untrained_forces"}:
             source = options["model"] if "model" in changed else models
             models = members(source, device, dtype, options["allow_untrained_forces"])
         cutoff = max(each.cutoff for each in models)
         linear = all(each.backbone.linear_in_edges for each in models)
-        most_complete = MOST_EDGES if linear and options["replay"] and device.type == "cpu" else 0
+        records = options["replay"] in (True, "auto") and device.type == "cpu"
+        most_complete = MOST_EDGES if linear and records else 0
         self.neighbours = SkinGraph(cutoff, options["skin"], dtype, device, most_complete)
         # Of a predictor, which its owner may change, nothing is kept but the copy in `models`.
         named = options["model"] if isinstance(options["model"], str) else None

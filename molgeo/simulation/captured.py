@@ -20,6 +20,7 @@ from torch import Tensor
 from molgeo.graph import Graph
 from molgeo.graph.padding import Capacity, Load, load_of, padded, padded_atoms
 from molgeo.predictor import Potential, Predictor
+from molgeo.predictor.potential import unlike
 from molgeo.runtime.cuda_graphs import Capture, copy_all
 
 SPARE: Final = 0.25
@@ -27,10 +28,6 @@ SPARE: Final = 0.25
 
 LAVISH: Final = (4, 2000)
 """A capacity of more edges than so many times a graph's and so many more is not used for it."""
-
-ALIKE: Final = 1e-3
-"""eV and eV/Å, of a replay against the evaluation, and of the largest force: padding changes the
-rounding alone, but what a strange model may keep of a graph would change all."""
 
 
 class Captured:
@@ -84,7 +81,8 @@ class Captured:
         evaluate()  # constants of a device are made now, and kept
         self._replay = capture(evaluate)
         moved = pos + 0.01 * torch.linspace(-1.0, 1.0, pos.numel()).view_as(pos).to(pos)
-        self._check(self(z, moved, graph), model.potential(z, moved, graph, True, strain))
+        if name := unlike(self(z, moved, graph), model.potential(z, moved, graph, True, strain)):
+            raise RuntimeError(f"the replay gives another {name}")
 
     def holds(self, graph: Graph, strain: bool) -> bool:
         """Whether the potential with this graph is a replay."""
@@ -124,16 +122,6 @@ class Captured:
         if made.charge is not None:
             made = made.with_known(torch.cat([made.charge, made.charge.new_zeros(n_more)]))
         return dataclasses.replace(made, n_molecules=self.n_molecules + 1)
-
-    def _check(self, found: Potential, expected: Potential) -> None:
-        """Raise if a replay is not the evaluation."""
-        assert expected.forces is not None
-        largest = 1.0 + float(expected.forces.nan_to_num(0.0, 0.0, 0.0).abs().max())
-        for name, value in expected._asdict().items():
-            size = len(found.energies) if name in ("energy", "strain_gradient", "dipole") else 1
-            own, tolerance = getattr(found, name), ALIKE * largest * size
-            if value is not None and not torch.allclose(own, value, 0.0, tolerance, equal_nan=True):
-                raise RuntimeError(f"the replay gives another {name}")
 
 
 def _optional(graph: Graph) -> tuple[bool, bool]:

@@ -8,7 +8,6 @@ the others nothing. Nothing here needs ASE.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -56,14 +55,6 @@ class _Job(NamedTuple):
     start: Start
 
 
-def weights_digest(model: Predictor) -> str:
-    """SHA-256 of a model's weights alone: what is told of it changes no geometry."""
-    digest = hashlib.sha256()
-    for name, weight in sorted(model.state_dict().items()):
-        digest.update(name.encode() + weight.cpu().numpy().tobytes())
-    return digest.hexdigest()
-
-
 class GeometryEngine:
     """A force field that relaxes conformers. It is loaded when it is needed.
 
@@ -99,8 +90,8 @@ class GeometryEngine:
 
     @cached_property
     def weights(self) -> str:
-        """As `weights_digest`."""
-        return weights_digest(self._models[0])
+        """As `molgeo.predictor.checkpoint.weights_digest`."""
+        return checkpoint.weights_digest(self._models[0])
 
     def relax(
         self, found: Sequence[Conformers], progress: Progress | None = None

@@ -340,6 +340,12 @@ class Run:
         now = {**{name: getattr(self.settings, name) for name in kept}, **self._model()}
         before = {"replay": "auto", **state["settings"], **state["model"]}
         for name, value in now.items():
+            if name == "replay" and before[name] != value and "compiled" in (before[name], value):
+                was = "" if value == "auto" else "not "
+                raise InputError(
+                    f"--resume: the run's model was {was}compiled, which cannot change within a "
+                    f"run: {'give' if value == 'auto' else 'leave out'} --compile"
+                )
             if before.get(name) != value:
                 raise InputError(
                     f"--resume: {name} was {before.get(name)!r} and is {value!r} now; "

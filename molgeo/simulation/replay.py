@@ -1,7 +1,8 @@
 """The same evaluation many times over: when it is replayed, and by what.
 
 A simulation asks for the same operations again and again. On a CPU they are recorded as a list
-(`molgeo.simulation.recording`), on a card as a CUDA graph (`molgeo.simulation.captured`).
+(`molgeo.simulation.recording`) or, if the user wants it, compiled (`molgeo.simulation.compiled`),
+on a card they are captured as a CUDA graph (`molgeo.simulation.captured`).
 """
 
 from __future__ import annotations
@@ -9,18 +10,21 @@ from __future__ import annotations
 import warnings
 from typing import Final, Literal
 
+import torch
 from torch import Tensor
 
 from molgeo.graph import Graph
 from molgeo.graph.padding import Capacity
 from molgeo.predictor import Potential, Predictor
 from molgeo.runtime.cuda_graphs import Capture, capture_on
+from molgeo.runtime.errors import SettingError
 from molgeo.runtime.plain_text import one_line
 from molgeo.runtime.threads import one_thread
 from molgeo.simulation.captured import Captured
+from molgeo.simulation.compiled import Compiled, missing
 from molgeo.simulation.recording import Recording
 
-Replay = bool | Literal["auto"]
+Replay = bool | Literal["auto", "compiled"]
 
 REPLAY_AFTER: Final = 400
 """Evaluations with one graph before ``auto`` records: so many cost as much as a recording."""
@@ -37,6 +41,22 @@ SERIAL_EDGES: Final = 20_000
 """Edges up to which one thread computes on a CPU: those of some 400 atoms."""
 
 
+def check_replay(replay: object, device: torch.device) -> None:
+    """Refuse a way that there is not, or not here.
+
+    Args:
+        replay: as of `Replayed`.
+        device: of the models.
+
+    Raises:
+        SettingError: it is none, or nothing can be compiled here.
+    """
+    if replay not in (True, False, "auto", "compiled"):
+        raise SettingError(f"replay: expected True, False, 'auto' or 'compiled', got {replay!r}")
+    if replay == "compiled" and (reason := missing(device)):
+        raise SettingError(f"replay='compiled': {reason}")
+
+
 class Replayed:
     """A model whose potential is replayed.
 
@@ -45,10 +65,11 @@ class Replayed:
     Args:
         model: its weights must never change.
         replay: True replays from the first evaluation with derivatives on; False never replays;
+            "compiled" compiles the model and computes graphs of up to `SERIAL_EDGES` so;
             "auto" replays on a CPU a graph of up to `MOST_EDGES` after `REPLAY_AFTER` evaluations
             with it, and on a card any graph after `CAPTURE_AFTER` evaluations of the same atoms,
             or at once if it fits into what was captured for others.
-        records: whether anything is replayed on a CPU.
+        records: whether anything is recorded on a CPU.
 
     Attributes:
         uses: evaluations with derivatives of the present graph; on a card, of the present atoms.
@@ -61,8 +82,10 @@ class Replayed:
 
     def __init__(self, model: Predictor, replay: Replay = "auto", records: bool = True) -> None:
         self._capture: Capture | None = capture_on(model.scale.device)
-        self.model, self.replay = model, replay if records or self._capture else False
+        may = records or self._capture is not None or replay == "compiled"
+        self.model, self.replay = model, replay if may else False
         self._made = None
+        self._compiled: dict[bool, Compiled | None] = {}
         self.forget()
 
     def potential(
@@ -77,6 +100,8 @@ class Replayed:
     ) -> Potential:
         if not derivatives or self.replay is False:
             return self.model.potential(z, pos, graph, derivatives, strain)
+        if self.replay == "compiled":
+            return self._by_library(z, pos, graph, strain)
         self.count(graph)
         if self._made is not None and not self._made.holds(graph, strain):
             self._made = None
@@ -114,6 +139,29 @@ class Replayed:
         self.count(graph, uses)
         self._limits = limits
 
+    def _by_library(self, z: Tensor, pos: Tensor, graph: Graph, strain: bool) -> Potential:
+        """Compiled, unless the graph is so large that threads pay, or it cannot be compiled."""
+        if graph.n_edges > SERIAL_EDGES:
+            return self.model.potential(z, pos, graph, True, strain)
+        if strain not in self._compiled:
+            try:
+                self._compiled[strain] = Compiled(self.model, z, pos, graph, strain)
+            except Exception as error:  # of PyTorch or of the compiler
+                self._compiled[strain] = None
+                self._warn("compiled", error)
+        compiled = self._compiled[strain]
+        if compiled is None:
+            return self.model.potential(z, pos, graph, True, strain)
+        return compiled(z, pos, graph)
+
+    def _warn(self, what: str, error: Exception) -> None:
+        warnings.warn(
+            f"replay={self.replay!r}: {self.model.name} cannot be {what} here "
+            f"({one_line(error, 100)}); each step is evaluated, which takes longer",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+
     def _is_due(self) -> bool:
         if self.replay is True:
             return True
@@ -135,12 +183,7 @@ class Replayed:
         except Exception as error:  # what a version of PyTorch cannot replay is evaluated as before
             self._failed = True
             if self.replay is True:
-                warnings.warn(
-                    f"replay=True: {self.model.name} cannot be replayed here "
-                    f"({one_line(error, 100)}); each step is evaluated, which takes longer",
-                    RuntimeWarning,
-                    stacklevel=3,
-                )
+                self._warn("replayed", error)
 
     def __getstate__(self) -> dict[str, object]:
         """The model and the choice alone: a copy makes a recording of its own."""

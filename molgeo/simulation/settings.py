@@ -52,6 +52,11 @@ class ForceFieldSettings:
         "format of standard input or of the file: smi, xyz, extxyz, sdf …; else by the ending of "
         "the file, and SMILES lines on standard input",
     )
+    compile: bool = option(
+        False,
+        "compile the model for this machine: half a minute once, and each step takes half the time "
+        "or less; needs a C++ compiler",
+    )
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """What the errors that a model expects of its forces do in simulations."""
 
 import copy
-import dataclasses
 import pickle
 
 import ase.io
@@ -10,10 +9,8 @@ import pandas as pd
 import pytest
 import torch
 from ase.build import molecule
-from force_fields import force_field
+from force_fields import features_of, force_field, told
 
-from molgeo.predictor.expected_errors import expected_errors
-from molgeo.predictor.gaussians import Gaussians, gaussians
 from molgeo.runtime.errors import InputError
 from molgeo.simulation.calculator import MolgeoCalculator
 from molgeo.simulation.familiarity import UnfamiliarWarning
@@ -22,33 +19,6 @@ from molgeo.simulation.many_runs import simulate_all
 from molgeo.simulation.molecular_dynamics import simulate
 from molgeo.simulation.relaxation import relax, relax_all
 from molgeo.simulation.settings import MDSettings
-
-NAMES = ("CH3CH2OH", "H2O", "CH3OH")
-
-
-def features_of(model, atoms):
-    found = {}
-    calc = MolgeoCalculator(model, "cpu", "float64", replay=False)
-    calc.models[0].heads.in_layer.register_forward_hook(lambda _, x, __: found.update(x=x[0]))
-    calc.calculate(atoms, ["forces"])
-    return found["x"].detach().float()
-
-
-def told(limit=1e3, seed=0):
-    """A force field that tells errors, by Gaussians of the features of some molecules."""
-    own = force_field("spectrum_net", seed=seed)
-    shaken = []
-    for k in range(30):
-        shaken.append(molecule(NAMES[k % 3]))
-        shaken[-1].rattle(0.03, seed=k)
-    x = torch.cat([features_of(own, atoms) for atoms in shaken])
-    z = torch.cat([torch.from_numpy(atoms.numbers) for atoms in shaken])
-    found = gaussians(x, z, 4)
-    _, apart = Gaussians(**found).distances(x, z)
-    error = 0.1 * apart * torch.rand(len(z), generator=torch.Generator().manual_seed(seed))
-    made = expected_errors(found, apart, z, error, torch.arange(len(z)) // 6)
-    own.expected_errors = dataclasses.replace(made, limit=torch.tensor([float(limit)]))
-    return own
 
 
 def calculator(model, **options):

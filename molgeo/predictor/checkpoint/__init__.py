@@ -30,6 +30,7 @@ from molgeo.predictor.checkpoint.store import (
     load,
     read_header,
     save_checkpoint,
+    weights_digest,
 )
 
 __all__ = [
@@ -48,4 +49,5 @@ __all__ = [
     "save_checkpoint",
     "sha256",
     "shipped",
+    "weights_digest",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -205,3 +206,11 @@ def _refusing(path: Path, what: str) -> Iterator[None]:
     except Exception as error:
         reason = one_line(error, 200) or type(error).__name__
         raise CheckpointError.of(path, f"{what}: {reason}") from error
+
+
+def weights_digest(model: Predictor) -> str:
+    """SHA-256 of a model's weights alone: what is told of it changes no geometry."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(model.state_dict().items()):
+        digest.update(name.encode() + weight.cpu().numpy().tobytes())
+    return digest.hexdigest()
