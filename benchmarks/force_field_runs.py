@@ -15,6 +15,7 @@ from typing import Any
 
 import ase.io
 import numpy as np
+import torch
 from ase import Atoms
 from ase.build import molecule
 from force_field_molecules import ten, ten_drugs
@@ -25,9 +26,11 @@ from systems import WATER_VOLUME
 
 from molgeo.simulation.admission import refusal
 from molgeo.simulation.calculator import MolgeoCalculator
+from molgeo.simulation.compiled import missing
 from molgeo.simulation.molecular_dynamics import simulate, state_path
 from molgeo.simulation.motion import degrees_of_freedom
 from molgeo.simulation.relaxation import relax
+from molgeo.simulation.replay import Replay
 from molgeo.simulation.report.summary import mean_of_blocks
 from molgeo.simulation.settings import MDSettings
 
@@ -181,7 +184,8 @@ def _simulated(
 
     The run's files are deleted when it has ended. Until then it can go on from ``output``.
     """
-    atoms.calc = MolgeoCalculator(sides.ours.models[0], "cpu")
+    replay: Replay = "auto" if missing(torch.device("cpu")) else "compiled"
+    atoms.calc = MolgeoCalculator(sides.ours.models[0], "cpu", replay=replay)
     with tempfile.TemporaryDirectory() as folder:
         output = output or Path(folder) / "md.traj"
         log, state = output.with_suffix(".csv"), state_path(output)

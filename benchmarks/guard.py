@@ -48,9 +48,11 @@ from molgeo.chem.molecule import BadRow
 from molgeo.generate.aimnet2_method import AIMNet2
 from molgeo.runtime.errors import UserError
 from molgeo.simulation.admission import admit
+from molgeo.simulation.compiled import missing
 from molgeo.simulation.guard import Bonds, bonds_of, broken_bonds
 from molgeo.simulation.molecular_dynamics import simulate
 from molgeo.simulation.relaxation import relax
+from molgeo.simulation.replay import Replay
 from molgeo.simulation.settings import MDSettings
 from molgeo.simulation.structures import structures
 
@@ -330,7 +332,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path("results/guard.json"))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    calculator = MolgeoCalculator(options.model, allow_unfamiliar=True, check_geometry=False)
+    replay: Replay = "auto" if missing(torch.device("cpu")) else "compiled"
+    calculator = MolgeoCalculator(
+        options.model, "cpu", allow_unfamiliar=True, check_geometry=False, replay=replay
+    )
     domain = calculator.models[0].domain
     assert domain is not None
     results = json.loads(options.json.read_text()) if options.json.exists() else []

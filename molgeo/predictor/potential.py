@@ -39,7 +39,7 @@ class Potential(NamedTuple):
     forces_std: Tensor | None
 
 
-ALIKE: Final = 1e-3
+ALIKE: Final = {torch.float32: 1e-3, torch.float64: 1e-7}
 """eV and eV/Å, and of the largest force: other orders of sums change the rounding alone, but what a
 strange model may keep of a graph would change all."""
 
@@ -52,10 +52,11 @@ def unlike(found: Potential, expected: Potential) -> str | None:
         expected: by `Predictor.potential`, with forces.
     """
     assert expected.forces is not None
+    alike = ALIKE.get(expected.forces.dtype, ALIKE[torch.float32])
     largest = 1.0 + float(expected.forces.nan_to_num(0.0, 0.0, 0.0).abs().max())
     for name, value in expected._asdict().items():
         size = len(expected.energies) if name in ("energy", "strain_gradient", "dipole") else 1
-        own, tolerance = getattr(found, name), ALIKE * largest * size
+        own, tolerance = getattr(found, name), alike * largest * size
         if value is None:
             continue
         if not torch.allclose(own.to(value), value, 0.0, tolerance, equal_nan=True):

@@ -121,5 +121,6 @@ def calculator_of(
         replay="compiled" if force_field.compile else "auto",
     )
     if force_field.compile and not all(map(is_compiled, calculator.models)):
-        say(f"compiling {calculator.model_name} in {dtype}: half a minute, once on this machine")
+        many = "half a minute for each precision and model, once on this machine"
+        say(f"compiling {calculator.model_name}: {many}")
     return calculator

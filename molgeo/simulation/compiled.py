@@ -103,8 +103,8 @@ def missing(device: torch.device) -> str | None:
     """
     if device.type != "cpu":
         return (
-            f"models are compiled for a CPU, and this one is on {device.type}: leave it out there, "
-            "where steps are replayed as CUDA graphs"
+            f"models are compiled for a CPU, and this one is on {device.type}, where steps are "
+            "replayed as CUDA graphs: leave it out"
         )
     compiler = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
     if shutil.which(compiler.split()[0]) is None:

@@ -54,7 +54,7 @@ def check_replay(replay: object, device: torch.device) -> None:
     if replay not in (True, False, "auto", "compiled"):
         raise SettingError(f"replay: expected True, False, 'auto' or 'compiled', got {replay!r}")
     if replay == "compiled" and (reason := missing(device)):
-        raise SettingError(f"replay='compiled': {reason}")
+        raise SettingError(f"--compile (replay='compiled'): {reason}")
 
 
 class Replayed:

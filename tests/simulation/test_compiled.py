@@ -246,4 +246,4 @@ def test_commands_say_what_takes_so_long(broken, monkeypatch, capsys, tmp_path, 
     with pytest.warns(RuntimeWarning, match=r"compiled here \(the compiler fails\); each step is"):
         assert cli.main([*words, *(["--steps", "5"] if command == "md" else [])]) == 0
     said = capsys.readouterr().err
-    assert said.count("compiling spectrum_net-aimnet2-small in float") == 1
+    assert said.count("compiling spectrum_net-aimnet2-small: half a minute") == 1
