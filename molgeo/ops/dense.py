@@ -86,7 +86,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Returns:
         (…, out).
     """
-    rows = x.reshape(-1, x.shape[-1])  # in a program three axes would be a product for each row
+    rows = x.reshape(-1, x.shape[-1])  # a program would multiply three axes piece by piece
     if not _worthwhile(x, weight):
         return F.linear(rows, weight, bias).view(*x.shape[:-1], weight.shape[0])
     tracked = _tracked(x, weight, bias)

@@ -79,8 +79,8 @@ class MolgeoCalculator(Calculator):
             makes a small molecule's steps about twice as fast. On a card they are captured as a
             CUDA graph that holds for other graphs of the atoms too. True records at once, False
             never, and "auto" after so many steps that it pays (`molgeo.simulation.replay`).
-            "compiled" makes machine code of the model, which takes half a minute once per machine
-            and a C++ compiler, and is three to six times as fast for any small molecules.
+            "compiled" makes machine code of the model for the CPU: half a minute and a C++ compiler
+            once, and then half to three quarters of the time of a recording, from the first step.
 
     Raises:
         ValueError: no model, an unknown one or one without forces; a device, type, skin or replay

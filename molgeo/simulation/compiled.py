@@ -11,7 +11,9 @@ It computes by one thread. Structures so large that several threads pay are eval
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
+import inspect
 import json
 import os
 import platform
@@ -70,8 +72,7 @@ class Compiled:
         expected = model.potential(z, pos, graph, True, strain)
         self._takes_charge = model.backbone.takes_charge
         if file.exists():
-            # Of other code than this, or damaged: then it is made anew.
-            try:
+            try:  # it may be damaged
                 self._library = _load(file)
                 if unlike(self(z, pos, graph), expected) is None:
                     return
@@ -135,11 +136,29 @@ def library_file(model: Predictor, strain: bool) -> Path:
         "config": model.config,
         "dtype": str(next(model.parameters()).dtype),
         "strain": strain,
-        "versions": [VERSION, torch.__version__],
+        "code": [VERSION, torch.__version__, _code(), _source(type(model.backbone))],
         "processor": [platform.machine(), torch.backends.cpu.get_cpu_capability(), _features()],
     }
     key = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
     return data_dir() / FOLDER / f"{key[:32]}.pt2"
+
+
+@functools.cache
+def _code() -> str:
+    """Hash of what a program is made of, which may be edited without another version."""
+    package, digest = Path(__file__).parents[1], hashlib.sha256()
+    for room in ("graph", "models", "ops", "predictor", "runtime"):
+        for path in sorted((package / room).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _source(backbone: type) -> str:
+    """A backbone's own source, which may lie outside of the package."""
+    try:
+        return inspect.getsource(inspect.getmodule(backbone) or backbone)
+    except (OSError, TypeError):
+        return ""
 
 
 def _features() -> dict[str, Any]:

@@ -54,8 +54,8 @@ class ForceFieldSettings:
     )
     compile: bool = option(
         False,
-        "compile the model for this machine: half a minute once, and each step takes half the time "
-        "or less; needs a C++ compiler",
+        "compile the model for this machine: half a minute once, and each step takes half to three "
+        "quarters of the time; needs a C++ compiler",
     )
 
 

@@ -138,8 +138,7 @@ def test_what_moves_atoms_takes_it(model, made, tmp_path):
 
 
 @needs_compiler
-def test_a_library_of_other_code_is_made_anew(model, monkeypatch):
-    """Or one that is damaged."""
+def test_a_damaged_library_is_made_anew(model, monkeypatch):
     z, pos, graph = batch(molecule("H2O"), charge=[0])
     file, made = compiled.library_file(model, False), []
     whole = file.read_bytes()
@@ -155,7 +154,7 @@ def test_a_library_of_other_code_is_made_anew(model, monkeypatch):
     expected = model.potential(z, pos, graph)
     assert unlike(own(z, pos, graph), expected) is None
 
-    # The key is of weights and versions: code that was edited is seen by what it computes.
+    # And one that computes something else.
     load = compiled._load
     doubled = {"energy": 2.0}
 
@@ -177,6 +176,9 @@ def test_other_weights_and_machines_are_other_libraries(model, monkeypatch):
     assert file != compiled.library_file(model, True)
     assert file != compiled.library_file(force_field("spectrum_net", charges=True, seed=3), False)
     assert file != compiled.library_file(force_field_again(model).double(), False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled, "_code", lambda: "edited")
+        assert file != compiled.library_file(model, False)
     monkeypatch.setattr(compiled, "_features", lambda: {"avx9": True})
     assert file != compiled.library_file(model, False)
 
