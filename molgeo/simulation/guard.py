@@ -25,6 +25,11 @@ BOND: Final = 1.25
 BROKEN: Final = 1.75
 """A bond is broken beyond this times that sum: 2.7 Å for C–C, 1.9 Å for C–H."""
 
+MOVING: Final = 2 / 3
+"""Part of a model's own limit of expected errors that holds in a run. The limit itself is that of
+the training data, which have bonds torn and protons on their way; molecules that move and stay what
+they are remain below two thirds of it, up to 3000 K."""
+
 MOST_SPREAD: Final = 0.5
 """eV/Å, beyond which the forces of models that have no limit of their own disagree."""
 
@@ -47,8 +52,8 @@ class Guard:
             the chi-square quantile for so many degrees of freedom: the fewer there are, the more
             the temperature fluctuates.
         n_degrees: degrees of freedom.
-        max_force_error: eV/Å, expected of the force on an atom; None for the models' own limit,
-            or else `MOST_SPREAD`.
+        max_force_error: eV/Å, expected of the force on an atom; None for `MOVING` times the
+            models' own limit, or `MOST_SPREAD` if they have none.
 
     Attributes:
         closest: Å, below which a pair lies outside the domain of the models; 0 if none is known.
@@ -67,7 +72,8 @@ class Guard:
         domains = [each.domain for each in models if each.domain is not None]
         self.closest = max((domain.closest for domain in domains), default=0.0)
         own = getattr(atoms.calc, "max_force_error", None)
-        self.max_force_error: float = max_force_error or own or MOST_SPREAD
+        limit = MOST_SPREAD if own is None else MOVING * own
+        self.max_force_error = limit if max_force_error is None else max_force_error
         # 2 E_kin / kT is a sum of n squares of normal numbers: chi-square distributed, of mean n.
         quantile = float(chi2.isf(SO_UNLIKELY, n_degrees)) / n_degrees
         self.hottest = max(HEADROOM * quantile, HOT) * temperature_K

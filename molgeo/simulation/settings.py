@@ -138,8 +138,8 @@ class MDSettings:
     guard: bool = option(True, "do not stop if the run leaves what the model knows")
     max_force_error: float | None = option(
         None,
-        "stop if the expected error of the force on an atom is above this, eV/Å; default: the "
-        "limit of the model, 0.5 for several without",
+        "stop if the expected error of the force on an atom is above this, eV/Å; default: two "
+        "thirds of the model's own limit, 0.5 for several models without",
         float | None,
         "--max-disagreement",
     )
