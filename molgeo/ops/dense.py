@@ -86,11 +86,12 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Returns:
         (…, out).
     """
-    if not (_worthwhile(x, weight) or torch.compiler.is_compiling()):
+    if torch.compiler.is_compiling():  # three axes would be multiplied piece by piece
+        rows = x.reshape(-1, x.shape[-1])
+        return F.linear(rows, weight, bias).view(*x.shape[:-1], weight.shape[0])
+    if not _worthwhile(x, weight):
         return F.linear(x, weight, bias)
     rows = x.reshape(-1, x.shape[-1])
-    if torch.compiler.is_compiling():  # three axes would be multiplied piece by piece
-        return F.linear(rows, weight, bias).view(*x.shape[:-1], weight.shape[0])
     tracked = _tracked(x, weight, bias)
     y: Tensor = _Dense.apply(rows, weight, bias) if tracked else _multiply(rows, weight, bias)
     return y.view(*x.shape[:-1], weight.shape[0])
